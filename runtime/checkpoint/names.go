@@ -1,0 +1,74 @@
+package checkpoint
+
+import (
+	"fmt"
+
+	"mop/runtime/config"
+)
+
+// The Hugging Face names of LLaMA's tensors; no other file spells them.
+const (
+	EmbedName = "model.embed_tokens.weight" // [V, D]
+	NormName  = "model.norm.weight"         // [D]
+	HeadName  = "lm_head.weight"            // [V, D], absent where tied
+)
+
+// Part names one tensor of a layer.
+type Part string
+
+const (
+	AttnNorm Part = "input_layernorm"          // [D]
+	WQ       Part = "self_attn.q_proj"         // [H*Dh, D]
+	WK       Part = "self_attn.k_proj"         // [K*Dh, D]
+	WV       Part = "self_attn.v_proj"         // [K*Dh, D]
+	WO       Part = "self_attn.o_proj"         // [D, H*Dh]
+	MLPNorm  Part = "post_attention_layernorm" // [D]
+	WGate    Part = "mlp.gate_proj"            // [I, D]
+	WUp      Part = "mlp.up_proj"              // [I, D]
+	WDown    Part = "mlp.down_proj"            // [D, I]
+)
+
+// LayerName is the stored name of a layer's part.
+func LayerName(layer int, p Part) string {
+	return fmt.Sprintf("model.layers.%d.%s.weight", layer, p)
+}
+
+// Info is a tensor's name and shape.
+type Info struct {
+	Name  string
+	Shape []int
+}
+
+// LayerInfo lists the tensors of one layer of width dim in stored order; a
+// skipped block has none.
+func LayerInfo(layer int, s config.LayerShape, dim int) []Info {
+	var out []Info
+	add := func(p Part, shape ...int) { out = append(out, Info{LayerName(layer, p), shape}) }
+	if s.Heads > 0 {
+		add(AttnNorm, dim)
+		add(WQ, s.Heads*s.HeadDim, dim)
+		add(WK, s.KVHeads*s.HeadDim, dim)
+		add(WV, s.KVHeads*s.HeadDim, dim)
+		add(WO, dim, s.Heads*s.HeadDim)
+	}
+	if s.MLP > 0 {
+		add(MLPNorm, dim)
+		add(WGate, s.MLP, dim)
+		add(WUp, s.MLP, dim)
+		add(WDown, dim, s.MLP)
+	}
+	return out
+}
+
+// Expected lists every tensor that a model of this config holds.
+func Expected(c *config.Config) []Info {
+	out := []Info{{EmbedName, []int{c.Vocab, c.Dim}}}
+	for l, s := range c.Layers {
+		out = append(out, LayerInfo(l, s, c.Dim)...)
+	}
+	out = append(out, Info{NormName, []int{c.Dim}})
+	if !c.Tied {
+		out = append(out, Info{HeadName, []int{c.Vocab, c.Dim}})
+	}
+	return out
+}

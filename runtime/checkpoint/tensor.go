@@ -1,0 +1,55 @@
+// Package checkpoint reads and writes Hugging Face model directories:
+// config.json, one or many safetensors shards, tokenizer files carried along.
+// Reading maps the files and copies nothing; writing streams tensor by tensor
+// into a temporary directory that is renamed into place when it is complete.
+package checkpoint
+
+import "mop/runtime/config"
+
+// DType is the element type of a stored tensor.
+type DType uint8
+
+const (
+	F32 DType = iota
+	F16
+	BF16
+)
+
+// Size is the element's size in bytes.
+func (d DType) Size() int {
+	if d == F32 {
+		return 4
+	}
+	return 2
+}
+
+// String is the safetensors name: "F32", "F16", "BF16".
+func (d DType) String() string { return [...]string{"F32", "F16", "BF16"}[d] }
+
+// Tensor is a stored array: row-major, little-endian, not to be written to.
+type Tensor struct {
+	Name  string
+	DType DType
+	Shape []int
+	Data  []byte // len = product(Shape) * DType.Size()
+}
+
+// Source is anything that a model's weights can be taken from: a mapped
+// directory, or a generator of random weights.
+type Source interface {
+	Config() *config.Config
+	Tensor(name string) (Tensor, error)
+	Close() error
+}
+
+// Spec describes a tensor that is to be written: Write produces exactly its
+// bytes, little-endian and row-major, when its turn comes.
+type Spec struct {
+	Name  string
+	DType DType
+	Shape []int
+	Write func(w Writer) error
+}
+
+// Writer receives a tensor's bytes in order.
+type Writer interface{ Write(p []byte) (int, error) }

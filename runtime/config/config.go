@@ -1,0 +1,91 @@
+// Package config turns a checkpoint's config.json into plain data: one
+// LayerShape per layer and the handful of scalars that the forward pass needs.
+// Nothing downstream reads a global head count or width.
+package config
+
+// LayerShape is the size of one decoder layer. Every field may differ from
+// layer to layer except HeadDim, which RoPE and the checkpoint fix for all.
+type LayerShape struct {
+	Heads   int `json:"heads"`    // H, query heads; 0 = the attention block is skipped
+	KVHeads int `json:"kv_heads"` // K, key/value heads; divides H, 0 exactly where H is 0
+	HeadDim int `json:"head_dim"` // Dh
+	MLP     int `json:"mlp"`      // I, neurons; 0 = the MLP block is skipped
+}
+
+// Config is a LLaMA-family model. Widths are in elements.
+type Config struct {
+	Vocab        int          // V
+	Dim          int          // D, model width
+	HeadDim      int          // Dh
+	Layers       []LayerShape // L entries
+	RopeTheta    float64
+	RopeScaling  *RopeScaling // nil = none
+	NormEps      float64      // RMSNorm's epsilon
+	MaxPositions int          // context length, in tokens
+	Tied         bool         // the output head is the embedding table
+	BOS          int          // begin-of-sequence id, -1 = none
+	EOS          []int        // end-of-sequence ids
+	DType        string       // "float32", "float16" or "bfloat16": the type that the weights are written in
+
+	// Extra holds the keys of config.json that mop neither reads nor writes
+	// itself; they are carried along unchanged.
+	Extra map[string]any
+}
+
+// RopeScaling stretches the rotary frequencies for longer contexts.
+type RopeScaling struct {
+	Type   string  // "linear" or "llama3"
+	Factor float64 // stretch, >= 1
+
+	// llama3 only: wavelengths below OriginalPositions/HighFreqFactor stay,
+	// above OriginalPositions/LowFreqFactor are stretched by Factor, and a
+	// ramp in the frequency joins the two.
+	LowFreqFactor     float64
+	HighFreqFactor    float64
+	OriginalPositions int
+}
+
+// AttentionParams counts q, k, v and o of a layer of model width dim.
+func (s LayerShape) AttentionParams(dim int) int64 {
+	return int64(2*s.Heads+2*s.KVHeads) * int64(s.HeadDim) * int64(dim)
+}
+
+// MLPParams counts gate, up and down of a layer of model width dim.
+func (s LayerShape) MLPParams(dim int) int64 { return 3 * int64(s.MLP) * int64(dim) }
+
+// Params counts a whole layer: attention, MLP and the norm before each block
+// that exists (a skipped block has no norm).
+func (s LayerShape) Params(dim int) int64 {
+	n := s.AttentionParams(dim) + s.MLPParams(dim)
+	if s.Heads > 0 {
+		n += int64(dim)
+	}
+	if s.MLP > 0 {
+		n += int64(dim)
+	}
+	return n
+}
+
+// Params counts all parameters, embeddings, final norm and head included; a
+// tied head counts once.
+func (c *Config) Params() int64 {
+	n := int64(c.Vocab)*int64(c.Dim) + int64(c.Dim)
+	if !c.Tied {
+		n += int64(c.Vocab) * int64(c.Dim)
+	}
+	for _, s := range c.Layers {
+		n += s.Params(c.Dim)
+	}
+	return n
+}
+
+// Uniform reports whether all layers have the same shape, and neither block is
+// skipped: the models that plain LlamaForCausalLM can describe.
+func (c *Config) Uniform() bool {
+	for _, s := range c.Layers {
+		if s != c.Layers[0] || s.Heads == 0 || s.MLP == 0 {
+			return false
+		}
+	}
+	return len(c.Layers) > 0
+}
