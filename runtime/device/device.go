@@ -1,0 +1,88 @@
+// Package device is the seam between the model and the hardware. A Device
+// places weights, owns activations, and performs the coarse operations of which
+// the forward pass is made. What flows in: stored tensors and token ids. What
+// flows out: float32 rows.
+//
+// Notation: N rows (tokens) of activations, D model width, H query heads, K
+// key/value heads, Dh head width, I MLP width, V vocabulary. Matrices are
+// row-major [out, in]; y = W x. All sums are float32 or better, in an order
+// that depends on the shape alone: never on N, nor on the number of threads.
+package device
+
+import "mop/runtime/checkpoint"
+
+// Weight is a stored tensor placed on the device, in its checkpoint's type:
+// a matrix [out, in] or a vector [n].
+type Weight interface {
+	Shape() []int
+	Bytes() int64
+}
+
+// Buffer is a float32 array [Rows, Cols] on the device.
+type Buffer interface {
+	Rows() int
+	Cols() int
+}
+
+// Span places consecutive tokens of one sequence: rows Row .. Row+Len-1 of the
+// activations are positions Start .. Start+Len-1 of cache sequence Seq.
+type Span struct{ Seq, Start, Row, Len int }
+
+// KV is one layer's cache for B sequences of up to Capacity positions. Position
+// p of sequence s is row s*Capacity+p of both buffers.
+type KV struct {
+	Keys, Values Buffer // [B*Capacity, K*Dh]
+	Capacity     int
+}
+
+// Heads is the attention shape of one layer.
+type Heads struct{ H, K, Dh int }
+
+// Rope holds the rotary frequencies, radians per position.
+type Rope struct {
+	InvFreq []float32 // [Dh/2]
+}
+
+// Device performs the operations. Buffers and weights of one device are of no
+// use to another. Operations return nothing: the first failure is kept and
+// reported by Sync.
+type Device interface {
+	// Name is what the user types: "cpu".
+	Name() string
+	// Threads is the number of host threads that compute.
+	Threads() int
+	// Place makes a weight; the tensor's bytes must outlive it.
+	Place(t checkpoint.Tensor) (Weight, error)
+	// Buffer makes a zeroed array of float32.
+	Buffer(rows, cols int) (Buffer, error)
+	// Read copies rows [row, row+n) of b to dst, n*Cols floats.
+	Read(dst []float32, b Buffer, row, n int)
+	// Sync waits for all operations and returns the first error, for good.
+	Sync() error
+	Close() error
+
+	// Embed: x[n] = table[ids[n]].        x [N, D], table [V, D]
+	Embed(x Buffer, table Weight, ids []int)
+	// Norm: y[n] = x[n] / rms(x[n]) * w, rms(x) = sqrt(mean(x^2) + eps), over
+	// the given rows of x; y [len(rows), D].
+	Norm(y, x Buffer, rows []int, w Weight, eps float64)
+	// Linear: y[n] = W x[n], for the first n rows.   y [n, out], x [n, in]
+	Linear(y, x Buffer, n int, w Weight)
+	// QKV: h = norm(x); q = rope(Wq h); rope(Wk h) and Wv h are appended to the
+	// cache at each row's position.       q [N, H*Dh]
+	QKV(q Buffer, kv KV, x Buffer, norm, wq, wk, wv Weight, eps float64, hs Heads, rope Rope, spans []Span)
+	// Attend: a[n,h] = softmax(q[n,h] . keys / sqrt(Dh)) values, causal, over the
+	// positions of the row's own sequence; query head h reads KV head h/(H/K).
+	Attend(a, q Buffer, kv KV, hs Heads, spans []Span)
+	// AddLinear: x[n] += W a[n], for the first n rows.   x [n, out], a [n, in]
+	AddLinear(x, a Buffer, n int, w Weight)
+	// GateUp: h = norm(x); m = silu(Wg h) * (Wu h), silu(z) = z/(1+exp(-z)),
+	// for the first n rows.                          m [n, I]
+	GateUp(m, x Buffer, n int, norm, wg, wu Weight, eps float64)
+
+	// HeadSums: sums[h] += sum_n || Wo[:, h] a[n, h] ||_1, Wo[:, h] being head h's
+	// [D, Dh] block of the output projection; a [n, H*Dh]. Sums are float64.
+	HeadSums(sums []float64, a Buffer, n int, wo Weight, hs Heads)
+	// ColumnSums: sums[j] += sum_n |m[n, j]|.        m [n, I]
+	ColumnSums(sums []float64, m Buffer, n int)
+}
