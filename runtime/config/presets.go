@@ -1,0 +1,52 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// preset is a published model of uniform layers.
+type preset struct {
+	name                                   string
+	vocab, dim, layers, heads, kv, dh, mlp int
+	theta                                  float64
+	positions                              int
+	bos, eos                               int
+	dtype                                  string
+}
+
+func presets() []preset {
+	return []preset{
+		{"llama-2-7b", 32000, 4096, 32, 32, 32, 128, 11008, 10000, 4096, 1, 2, "float16"},
+		{"llama-2-13b", 32000, 5120, 40, 40, 40, 128, 13824, 10000, 4096, 1, 2, "float16"},
+		{"llama-3-8b", 128256, 4096, 32, 32, 8, 128, 14336, 500000, 8192, 128000, 128001, "bfloat16"},
+		{"tinyllama-1.1b", 32000, 2048, 22, 32, 4, 64, 5632, 10000, 2048, 1, 2, "bfloat16"},
+		{"llava-1.5-7b", 32064, 4096, 32, 32, 32, 128, 11008, 10000, 4096, 1, 2, "float16"}, // its language model
+	}
+}
+
+// PresetNames lists what Preset knows.
+func PresetNames() []string {
+	var names []string
+	for _, p := range presets() {
+		names = append(names, p.name)
+	}
+	return names
+}
+
+// Preset is the config of a published model, by name.
+func Preset(name string) (*Config, error) {
+	for _, p := range presets() {
+		if p.name != name {
+			continue
+		}
+		return &Config{
+			Vocab: p.vocab, Dim: p.dim, HeadDim: p.dh,
+			Layers:    slices.Repeat([]LayerShape{{Heads: p.heads, KVHeads: p.kv, HeadDim: p.dh, MLP: p.mlp}}, p.layers),
+			RopeTheta: p.theta, NormEps: 1e-5, MaxPositions: p.positions,
+			BOS: p.bos, EOS: []int{p.eos}, DType: p.dtype,
+		}, nil
+	}
+	return nil, fmt.Errorf("preset %q: want one of %s", name, strings.Join(PresetNames(), ", "))
+}

@@ -1,0 +1,115 @@
+// Package generate turns logits into text: prompt ids in, continuation ids out,
+// one by one, for one sequence or a batch.
+package generate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"mop/runtime/kvcache"
+	"mop/runtime/model"
+)
+
+// Options of a run.
+type Options struct {
+	Sampling
+	MaxTokens int  // ids to generate per sequence
+	IgnoreEOS bool // always generate MaxTokens ids
+}
+
+// prefill is how many ids of a prompt go through the layers at a time: enough
+// to use each weight many times, few enough to bound the activations.
+const prefill = 512
+
+// Run continues each prompt (ids, at least one each). The cache is emptied
+// first and must hold prompt and continuation. After each step, emit is called
+// with the new id of every sequence that is still running; it returns the
+// sequences to end (nil = none). A sequence also ends at an EOS id, which is
+// not emitted, or at MaxTokens.
+func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]int, o Options, emit func(seqs, ids []int) (done []int)) error {
+	if err := o.Check(); err != nil {
+		return err
+	}
+	if len(prompts) != len(cache.Len) {
+		return fmt.Errorf("prompts: want %d, as many as cache sequences, got %d", len(cache.Len), len(prompts))
+	}
+	for i, p := range prompts {
+		if len(p) == 0 {
+			return fmt.Errorf("prompt %d: no ids", i)
+		}
+		if limit := min(cache.Capacity, m.Config.MaxPositions); len(p) > limit {
+			return fmt.Errorf("prompt of %d tokens: %w of %d", len(p), model.ErrContext, limit)
+		}
+	}
+	if o.MaxTokens <= 0 {
+		return nil
+	}
+	cache.Reset()
+	live := make([]int, len(prompts))
+	samplers := make([]*sampler, len(prompts))
+	next := make([]int, len(prompts))
+	for i, p := range prompts {
+		live[i], samplers[i] = i, newSampler(o.Sampling, i, p)
+		for at := 0; at < len(p); at += prefill {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			part := p[at:min(at+prefill, len(p))]
+			if err := m.Forward(cache, []model.Chunk{{Seq: i, IDs: part}}, nil); err != nil {
+				return err
+			}
+			if at+len(part) == len(p) {
+				if err := m.Logits([]int{len(part) - 1}, func(_ int, z []float32) error {
+					next[i] = samplers[i].next(z)
+					return nil
+				}); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for step := 1; ; step++ {
+		if !o.IgnoreEOS {
+			live = slices.DeleteFunc(live, func(s int) bool { return slices.Contains(m.Config.EOS, next[s]) })
+		}
+		if len(live) == 0 {
+			return nil
+		}
+		ids := make([]int, len(live))
+		for i, s := range live {
+			ids[i] = next[s]
+		}
+		done := emit(live, ids)
+		live = slices.DeleteFunc(slices.Clone(live), func(s int) bool { return slices.Contains(done, s) })
+		if step == o.MaxTokens || len(live) == 0 {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := decode(m, cache, live, next, samplers); err != nil {
+			if errors.Is(err, model.ErrContext) {
+				return fmt.Errorf("after %d tokens: %w", step, err)
+			}
+			return err
+		}
+	}
+}
+
+// decode runs one id of each live sequence and draws the next ones.
+func decode(m *model.Model, cache *kvcache.Cache, live, next []int, samplers []*sampler) error {
+	chunks := make([]model.Chunk, len(live))
+	rows := make([]int, len(live))
+	for i, s := range live {
+		chunks[i], rows[i] = model.Chunk{Seq: s, IDs: []int{next[s]}}, i
+	}
+	if err := m.Forward(cache, chunks, nil); err != nil {
+		return err
+	}
+	return m.Logits(rows, func(i int, z []float32) error {
+		next[live[i]] = samplers[live[i]].next(z)
+		return nil
+	})
+}

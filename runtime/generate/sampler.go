@@ -1,0 +1,132 @@
+package generate
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+)
+
+// Sampling says how the next id is drawn from the logits. The zero value is
+// greedy. The order of the steps is that of transformers: penalty, temperature,
+// top-k, top-p, min-p.
+type Sampling struct {
+	Temperature       float64 // 0 = greedy
+	TopK              int     // keep the k likeliest; 0 = all
+	TopP              float64 // keep the smallest set of at least this probability; 0 or 1 = all
+	MinP              float64 // keep ids of at least this share of the likeliest one's probability; 0 = all
+	RepetitionPenalty float64 // divides positive and multiplies negative logits of ids seen; 0 or 1 = none
+	Seed              uint64
+}
+
+// Check refuses values that mean nothing.
+func (s Sampling) Check() error {
+	switch {
+	case s.Temperature < 0 || math.IsNaN(s.Temperature) || math.IsInf(s.Temperature, 0):
+		return fmt.Errorf("temperature: want 0 or more, got %v", s.Temperature)
+	case s.TopK < 0:
+		return fmt.Errorf("top-k: want 0 or more, got %d", s.TopK)
+	case !(s.TopP >= 0 && s.TopP <= 1):
+		return fmt.Errorf("top-p: want a value in [0, 1], got %v", s.TopP)
+	case !(s.MinP >= 0 && s.MinP <= 1):
+		return fmt.Errorf("min-p: want a value in [0, 1], got %v", s.MinP)
+	case !(s.RepetitionPenalty >= 0) || math.IsInf(s.RepetitionPenalty, 0):
+		return fmt.Errorf("repetition-penalty: want 0 or more, got %v", s.RepetitionPenalty)
+	}
+	return nil
+}
+
+// sampler draws ids for one sequence.
+type sampler struct {
+	Sampling
+	rng  *rand.Rand
+	seen map[int]bool
+	cand []candidate
+}
+
+type candidate struct {
+	id int
+	z  float64 // logit, then probability
+}
+
+func newSampler(s Sampling, seq int, prompt []int) *sampler {
+	p := &sampler{Sampling: s, rng: rand.New(rand.NewPCG(s.Seed, uint64(seq))), seen: map[int]bool{}}
+	for _, id := range prompt {
+		p.seen[id] = true
+	}
+	return p
+}
+
+// next draws an id; logits [V] are left as they are.
+func (p *sampler) next(logits []float32) int {
+	id := p.draw(logits)
+	p.seen[id] = true
+	return id
+}
+
+func (p *sampler) draw(logits []float32) int {
+	penalised := func(id int) float64 {
+		z := float64(logits[id])
+		if p.RepetitionPenalty > 0 && p.RepetitionPenalty != 1 && p.seen[id] {
+			if z > 0 {
+				return z / p.RepetitionPenalty
+			}
+			return z * p.RepetitionPenalty
+		}
+		return z
+	}
+	if p.Temperature == 0 {
+		best := 0
+		for id := range logits {
+			if penalised(id) > penalised(best) {
+				best = id
+			}
+		}
+		return best
+	}
+	p.cand = p.cand[:0]
+	for id := range logits {
+		p.cand = append(p.cand, candidate{id, penalised(id) / p.Temperature})
+	}
+	// Likeliest first; a tie takes the lower id, so that the order is fixed.
+	slices.SortFunc(p.cand, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(b.z, a.z), cmp.Compare(a.id, b.id))
+	})
+	c := p.cand
+	if p.TopK > 0 && p.TopK < len(c) {
+		c = c[:p.TopK]
+	}
+	sum := 0.0
+	top := c[0].z
+	for i := range c {
+		c[i].z = math.Exp(c[i].z - top)
+		sum += c[i].z
+	}
+	if p.TopP > 0 && p.TopP < 1 {
+		acc := 0.0
+		for i := range c {
+			acc += c[i].z
+			if acc >= p.TopP*sum {
+				c, sum = c[:i+1], acc
+				break
+			}
+		}
+	}
+	if p.MinP > 0 {
+		keep := 1
+		sum = c[0].z
+		for keep < len(c) && c[keep].z >= p.MinP*c[0].z {
+			sum += c[keep].z
+			keep++
+		}
+		c = c[:keep]
+	}
+	u := p.rng.Float64() * sum
+	for _, x := range c {
+		if u -= x.z; u < 0 {
+			return x.id
+		}
+	}
+	return c[len(c)-1].id
+}

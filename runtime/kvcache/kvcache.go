@@ -1,0 +1,52 @@
+// Package kvcache keeps the keys and values of the positions that a model has
+// seen: per layer, since layers differ in width. What flows in: the shapes, the
+// number of sequences and their capacity. What flows out: a device.KV per layer
+// and each sequence's length.
+package kvcache
+
+import (
+	"fmt"
+
+	"mop/runtime/config"
+	"mop/runtime/device"
+)
+
+// Cache holds B sequences of up to Capacity positions each.
+type Cache struct {
+	Capacity int
+	Len      []int       // positions filled, per sequence
+	Layers   []device.KV // one per layer; nil buffers where the layer has no heads
+}
+
+// New makes an empty cache on the device.
+func New(dev device.Device, c *config.Config, sequences, capacity int) (*Cache, error) {
+	if sequences < 1 || capacity < 1 {
+		return nil, fmt.Errorf("cache: want at least 1 sequence of 1 position, got %d of %d", sequences, capacity)
+	}
+	k := &Cache{Capacity: capacity, Len: make([]int, sequences), Layers: make([]device.KV, len(c.Layers))}
+	for l, s := range c.Layers {
+		k.Layers[l].Capacity = capacity
+		if s.Heads == 0 {
+			continue
+		}
+		for _, b := range []*device.Buffer{&k.Layers[l].Keys, &k.Layers[l].Values} {
+			var err error
+			if *b, err = dev.Buffer(sequences*capacity, s.KVHeads*s.HeadDim); err != nil {
+				return nil, fmt.Errorf("cache: layer %d: %w", l, err)
+			}
+		}
+	}
+	return k, nil
+}
+
+// Reset forgets all positions; the memory stays.
+func (k *Cache) Reset() { clear(k.Len) }
+
+// Bytes is the memory that the cache of a model takes, float32.
+func Bytes(c *config.Config, sequences, capacity int) int64 {
+	var n int64
+	for _, s := range c.Layers {
+		n += 2 * 4 * int64(sequences) * int64(capacity) * int64(s.KVHeads) * int64(s.HeadDim)
+	}
+	return n
+}

@@ -1,0 +1,186 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+
+	"mop/runtime/device"
+	"mop/runtime/kvcache"
+)
+
+// Errors that callers branch on.
+var (
+	ErrVocabulary = errors.New("id outside the vocabulary")
+	ErrContext    = errors.New("longer than the context")
+)
+
+// Chunk is some consecutive ids of one cache sequence, following what the cache
+// holds of it already.
+type Chunk struct {
+	Seq int
+	IDs []int
+}
+
+// Observer sees each layer's inner activations during a forward pass: a is the
+// input of the output projection [n, H*Dh], mid that of the down projection
+// [n, I]. Either call is left out where the layer skips the block.
+type Observer interface {
+	Attention(layer int, a device.Buffer, n int, wo device.Weight, hs device.Heads)
+	MLP(layer int, mid device.Buffer, n int)
+}
+
+// workspace holds the activations, grown to the largest pass and kept.
+type workspace struct {
+	rows   int
+	x      device.Buffer         // [N, D] residual stream
+	q, a   map[int]device.Buffer // [N, H*Dh] by width
+	mid    map[int]device.Buffer // [N, I] by width
+	last   device.Buffer         // [logitRows, D]
+	logits device.Buffer         // [logitRows, V]
+}
+
+// logitRows is how many positions' logits are formed at a time: [T, V] never
+// exists for long texts.
+const logitRows = 16
+
+// Forward runs the chunks through all layers and appends their positions to the
+// cache. The hidden states of the chunks' ids, in order, are then at hand for
+// Logits until the next call. obs may be nil.
+func (m *Model) Forward(cache *kvcache.Cache, chunks []Chunk, obs Observer) error {
+	ids, spans, err := m.check(cache, chunks)
+	if err != nil {
+		return err
+	}
+	n := len(ids)
+	if err := m.reserve(n); err != nil {
+		return err
+	}
+	d, x, eps := m.dev, m.work.x, m.Config.NormEps
+	d.Embed(x, m.embed, ids)
+	for l := range m.layers {
+		y := &m.layers[l]
+		if s := y.shape; s.Heads > 0 {
+			hs := device.Heads{H: s.Heads, K: s.KVHeads, Dh: s.HeadDim}
+			q, a, kv := m.work.q[s.Heads*s.HeadDim], m.work.a[s.Heads*s.HeadDim], cache.Layers[l]
+			d.QKV(q, kv, x, y.attnNorm, y.wq, y.wk, y.wv, eps, hs, m.rope, spans)
+			d.Attend(a, q, kv, hs, spans)
+			if obs != nil {
+				obs.Attention(l, a, n, y.wo, hs)
+			}
+			d.AddLinear(x, a, n, y.wo)
+		}
+		if y.shape.MLP > 0 {
+			mid := m.work.mid[y.shape.MLP]
+			d.GateUp(mid, x, n, y.mlpNorm, y.wgate, y.wup, eps)
+			if obs != nil {
+				obs.MLP(l, mid, n)
+			}
+			d.AddLinear(x, mid, n, y.wdown)
+		}
+	}
+	if err := d.Sync(); err != nil {
+		return err
+	}
+	for _, c := range chunks {
+		cache.Len[c.Seq] += len(c.IDs)
+	}
+	return nil
+}
+
+// Hidden gives the final norm's output for the given rows of the last pass to
+// each, row by row; the slice [D] is valid during the call only.
+func (m *Model) Hidden(rows []int, each func(i int, h []float32) error) error {
+	return m.tail(rows, m.Config.Dim, func(int) device.Buffer { return m.work.last }, each)
+}
+
+// Logits gives the logits of the given rows of the last pass to each, row by
+// row; the slice [V] is valid during the call only.
+func (m *Model) Logits(rows []int, each func(i int, logits []float32) error) error {
+	return m.tail(rows, m.Config.Vocab, func(n int) device.Buffer {
+		m.dev.Linear(m.work.logits, m.work.last, n, m.head)
+		return m.work.logits
+	}, each)
+}
+
+// tail norms some rows at a time, lets finish make a buffer [n, width] of them,
+// and hands it out.
+func (m *Model) tail(rows []int, width int, finish func(n int) device.Buffer, each func(int, []float32) error) error {
+	host := make([]float32, min(logitRows, len(rows))*width)
+	for at := 0; at < len(rows); at += logitRows {
+		part := rows[at:min(at+logitRows, len(rows))]
+		m.dev.Norm(m.work.last, m.work.x, part, m.norm, m.Config.NormEps)
+		b := finish(len(part))
+		if err := m.dev.Sync(); err != nil {
+			return err
+		}
+		m.dev.Read(host, b, 0, len(part))
+		for i := range part {
+			if err := each(at+i, host[i*width:(i+1)*width]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// check validates the chunks and places their rows.
+func (m *Model) check(cache *kvcache.Cache, chunks []Chunk) (ids []int, spans []device.Span, err error) {
+	seen := map[int]bool{}
+	for _, c := range chunks {
+		if c.Seq < 0 || c.Seq >= len(cache.Len) || seen[c.Seq] {
+			return nil, nil, fmt.Errorf("sequence %d: want each of %d at most once", c.Seq, len(cache.Len))
+		}
+		seen[c.Seq] = true
+		for i, id := range c.IDs {
+			if id < 0 || id >= m.Config.Vocab {
+				return nil, nil, fmt.Errorf("id %d at position %d: %w of %d", id, cache.Len[c.Seq]+i, ErrVocabulary, m.Config.Vocab)
+			}
+		}
+		start := cache.Len[c.Seq]
+		if limit := min(cache.Capacity, m.Config.MaxPositions); start+len(c.IDs) > limit {
+			return nil, nil, fmt.Errorf("%d tokens: %w of %d", start+len(c.IDs), ErrContext, limit)
+		}
+		if len(c.IDs) > 0 {
+			spans = append(spans, device.Span{Seq: c.Seq, Start: start, Row: len(ids), Len: len(c.IDs)})
+			ids = append(ids, c.IDs...)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, nil, errors.New("no ids to run")
+	}
+	return ids, spans, nil
+}
+
+// reserve makes the activations large enough for n rows.
+func (m *Model) reserve(n int) error {
+	w := &m.work
+	if n <= w.rows {
+		return nil
+	}
+	var err error
+	buffer := func(rows, cols int) (b device.Buffer) {
+		if err == nil {
+			b, err = m.dev.Buffer(rows, cols)
+		}
+		return b
+	}
+	w.x = buffer(n, m.Config.Dim)
+	w.q, w.a, w.mid = map[int]device.Buffer{}, map[int]device.Buffer{}, map[int]device.Buffer{}
+	for _, s := range m.Config.Layers {
+		if c := s.Heads * s.HeadDim; c > 0 && w.q[c] == nil {
+			w.q[c], w.a[c] = buffer(n, c), buffer(n, c)
+		}
+		if s.MLP > 0 && w.mid[s.MLP] == nil {
+			w.mid[s.MLP] = buffer(n, s.MLP)
+		}
+	}
+	if w.last == nil {
+		w.last, w.logits = buffer(logitRows, m.Config.Dim), buffer(logitRows, m.Config.Vocab)
+	}
+	if err != nil {
+		w.rows = 0
+		return fmt.Errorf("activations of %d tokens: %w", n, err)
+	}
+	w.rows = n
+	return nil
+}

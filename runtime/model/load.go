@@ -1,0 +1,109 @@
+// Package model is the LLaMA forward pass over layers of any shape, written
+// once over the operations of a device. What flows in: a checkpoint, then token
+// ids. What flows out: logits.
+package model
+
+import (
+	"fmt"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/config"
+	"mop/runtime/device"
+)
+
+// Model is a checkpoint placed on a device.
+type Model struct {
+	Config *config.Config
+
+	dev    device.Device
+	rope   device.Rope
+	embed  device.Weight // [V, D]
+	layers []layer
+	norm   device.Weight // [D]
+	head   device.Weight // [V, D], embed where tied
+	bytes  int64         // of all weights
+
+	work workspace
+}
+
+// layer holds one decoder layer; the weights of a skipped block are nil.
+type layer struct {
+	shape                      config.LayerShape
+	attnNorm, wq, wk, wv, wo   device.Weight // [D] [H*Dh, D] [K*Dh, D] [K*Dh, D] [D, H*Dh]
+	mlpNorm, wgate, wup, wdown device.Weight // [D] [I, D] [I, D] [D, I]
+}
+
+// Load places all weights. The source must stay open while the model is used.
+func Load(dev device.Device, src checkpoint.Source) (*Model, error) {
+	c := src.Config()
+	m := &Model{Config: c, dev: dev, rope: device.Rope{InvFreq: c.InvFreq()}, layers: make([]layer, len(c.Layers))}
+	shapes := map[string][]int{}
+	for _, info := range checkpoint.Expected(c) {
+		shapes[info.Name] = info.Shape
+	}
+	place := func(dst *device.Weight, name string) error {
+		t, err := src.Tensor(name)
+		if err != nil {
+			return err
+		}
+		if want := shapes[name]; fmt.Sprint(want) != fmt.Sprint(t.Shape) {
+			return fmt.Errorf("%s: want shape %v, got %v", name, want, t.Shape)
+		}
+		if *dst, err = dev.Place(t); err != nil {
+			return err
+		}
+		m.bytes += (*dst).Bytes()
+		return nil
+	}
+	if err := place(&m.embed, checkpoint.EmbedName); err != nil {
+		return nil, err
+	}
+	for l := range m.layers {
+		y := &m.layers[l]
+		y.shape = c.Layers[l]
+		parts := map[checkpoint.Part]*device.Weight{
+			checkpoint.AttnNorm: &y.attnNorm, checkpoint.WQ: &y.wq, checkpoint.WK: &y.wk, checkpoint.WV: &y.wv, checkpoint.WO: &y.wo,
+			checkpoint.MLPNorm: &y.mlpNorm, checkpoint.WGate: &y.wgate, checkpoint.WUp: &y.wup, checkpoint.WDown: &y.wdown,
+		}
+		for p, w := range parts {
+			name := checkpoint.LayerName(l, p)
+			if shapes[name] == nil {
+				continue // the layer skips this block
+			}
+			if err := place(w, name); err != nil {
+				return nil, fmt.Errorf("layer %d: %w", l, err)
+			}
+		}
+	}
+	if err := place(&m.norm, checkpoint.NormName); err != nil {
+		return nil, err
+	}
+	m.head = m.embed
+	if !c.Tied {
+		if err := place(&m.head, checkpoint.HeadName); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// Device is where the model lives.
+func (m *Model) Device() device.Device { return m.dev }
+
+// WeightBytes is the size of all weights as stored, in bytes.
+func (m *Model) WeightBytes() int64 { return m.bytes }
+
+// BytesPerToken is what decoding one token of one sequence reads, with context
+// positions in the cache: every weight once (of an untied embedding table only
+// one row) and the cache's keys and values in float32.
+func (m *Model) BytesPerToken(context int) int64 {
+	n := m.bytes
+	if !m.Config.Tied {
+		n -= m.embed.Bytes()
+	}
+	n += m.embed.Bytes() / int64(m.Config.Vocab)
+	for _, s := range m.Config.Layers {
+		n += 2 * 4 * int64(context) * int64(s.KVHeads) * int64(s.HeadDim)
+	}
+	return n
+}
