@@ -1,0 +1,78 @@
+// Package random is a counter-based generator: every value is a pure function
+// of a seed, a name and an index, made with integer arithmetic and one float32
+// multiplication, so that any device makes the same bits in any order.
+//
+// The formula, all arithmetic on unsigned 64-bit integers modulo 2^64:
+//
+//	mix(z)         z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+//	               z = (z ^ z>>27) * 0x94d049bb133111eb
+//	               return z ^ z>>31
+//	key(seed,name) h = 0xcbf29ce484222325 ^ mix(seed + G)
+//	               for each byte b of name: h = (h ^ b) * 0x100000001b3
+//	               return mix(h)
+//	word(key,j)    mix(key + (j+1)*G)                       G = 0x9e3779b97f4a7c15
+//
+// Element i of a tensor is made of one half of a word, its low 32 bits where i
+// is even and its high 32 bits where i is odd:
+//
+//	u = word(key, i>>1) >> (32 * (i&1))      taken as a signed 32-bit integer
+//	m = 2*(u >> 8) + 1                       arithmetic shift; odd, |m| < 2^24
+//	x = float32(m) * scale                   the conversion is exact; one rounding
+//
+// and x is then rounded to the stored type, to nearest, ties to even, subnormal
+// numbers kept. m is uniform over the odd numbers of (-2^24, 2^24), symmetric and
+// never zero, so the deviation of m*scale is std for scale = std*sqrt(3)/2^24,
+// computed in float64 and rounded to float32 once, on the host.
+//
+// mix is the finaliser of SplitMix64 (Steele, Lea, Flood, "Fast splittable
+// pseudorandom number generators", OOPSLA 2014, with Stafford's constants), the
+// name is hashed with FNV-1a. Word j of a key is output j+1 of SplitMix64 started
+// at that key.
+package random
+
+import "math"
+
+const (
+	golden    = 0x9e3779b97f4a7c15 // 2^64 / golden ratio, odd
+	fnvOffset = 0xcbf29ce484222325
+	fnvPrime  = 0x100000001b3
+	sqrt3     = 1.7320508075688772
+)
+
+func mix(z uint64) uint64 {
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+// Key starts the stream of a name, e.g. a tensor's.
+func Key(seed uint64, name string) uint64 {
+	h := uint64(fnvOffset) ^ mix(seed+golden)
+	for i := range len(name) {
+		h = (h ^ uint64(name[i])) * fnvPrime
+	}
+	return mix(h)
+}
+
+// Word is the j-th 64 random bits of a stream.
+func Word(key, j uint64) uint64 { return mix(key + (j+1)*golden) }
+
+// Scale is the factor that gives uniform values of deviation std, bounded by
+// std*sqrt(3).
+func Scale(std float64) float32 { return float32(std * sqrt3 / (1 << 24)) }
+
+// Uniform is element i of a stream: uniform, symmetric about zero.
+func Uniform(key, i uint64, scale float32) float32 {
+	return value(uint32(Word(key, i>>1)>>(32*(i&1))), scale)
+}
+
+// value makes one element of 32 random bits.
+func value(u uint32, scale float32) float32 {
+	return float32(2*(int32(u)>>8)+1) * scale
+}
+
+// bf16 rounds a finite value to nearest, ties to even.
+func bf16(x float32) uint16 {
+	b := math.Float32bits(x)
+	return uint16((b + 0x7fff + b>>16&1) >> 16)
+}
