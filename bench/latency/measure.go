@@ -1,0 +1,120 @@
+package latency
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+)
+
+// Progress is what is known after each run.
+type Progress struct {
+	Done, Total int // runs, of all models together, discarded ones included
+	Sample      Sample
+}
+
+// Options are what a caller may hang onto a measurement; the zero value is
+// the normal one.
+type Options struct {
+	Progress func(Progress)   // called after each run, outside its time
+	Now      func() time.Time // the clock; nil = time.Now, which is monotonic
+}
+
+// Measure runs every subject once a round, in an order shuffled anew for each
+// round, and returns the samples in the order in which they were taken,
+// discarded ones flagged. On an error, or when ctx ends, the samples so far
+// come with it.
+//
+// A garbage collection goes before each run, outside its time, so that no
+// model pays for what another left behind.
+func Measure(ctx context.Context, p Protocol, subjects []Subject, o Options) ([]Sample, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	prompts, err := commonPrompts(p, subjects)
+	if err != nil {
+		return nil, err
+	}
+	now := o.Now
+	if now == nil {
+		now = time.Now
+	}
+	order := make([]int, len(subjects))
+	for i := range order {
+		order[i] = i
+	}
+	r := p.rand(streamOrder)
+	var samples []Sample
+	begin := now()
+	for round := range p.Runs {
+		r.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+		for position, i := range order {
+			if err := ctx.Err(); err != nil {
+				return samples, err
+			}
+			runtime.GC()
+			start, tokens, err := run(ctx, subjects[i], prompts, p.Out, now)
+			if err != nil {
+				return samples, fmt.Errorf("bench: %s: round %d: %w", subjects[i].Name, round, err)
+			}
+			samples = append(samples, Sample{
+				Model:     subjects[i].Name,
+				Round:     round,
+				Position:  position,
+				Discarded: round < p.Discard,
+				Start:     start.Sub(begin),
+				Total:     tokens[len(tokens)-1],
+				TTFT:      tokens[0],
+				Tokens:    tokens,
+			})
+			if o.Progress != nil {
+				o.Progress(Progress{Done: len(samples), Total: p.Runs * len(subjects), Sample: samples[len(samples)-1]})
+			}
+		}
+	}
+	return samples, nil
+}
+
+// run times one run: when it started, and how long after that each id came.
+func run(ctx context.Context, s Subject, prompts [][]int, out int, now func() time.Time) (time.Time, []time.Duration, error) {
+	at := make([]time.Time, 0, min(out, 1<<12))
+	start := now()
+	if err := s.Run(ctx, prompts, out, func() { at = append(at, now()) }); err != nil {
+		return start, nil, err
+	}
+	if len(at) != out {
+		return start, nil, fmt.Errorf("want %d ids, got %d", out, len(at))
+	}
+	tokens := make([]time.Duration, out)
+	for i, t := range at {
+		tokens[i] = t.Sub(start)
+	}
+	// Rates and ratios divide by these.
+	if tokens[0] <= 0 || (out > 1 && tokens[out-1] <= tokens[0]) {
+		return start, nil, errors.New("the clock did not move between ids")
+	}
+	return start, tokens, nil
+}
+
+// commonPrompts checks the subjects and draws the prompts that fit them all.
+func commonPrompts(p Protocol, subjects []Subject) ([][]int, error) {
+	if len(subjects) == 0 {
+		return nil, errors.New("bench: no model given")
+	}
+	var special []int
+	vocab := subjects[0].Vocab
+	seen := map[string]bool{}
+	for _, s := range subjects {
+		switch {
+		case seen[s.Name]:
+			return nil, fmt.Errorf("bench: %s: given twice", s.Name)
+		case s.Context > 0 && p.In > s.Context+1-p.Out: // the last id out is never fed back
+			return nil, fmt.Errorf("bench: %s: context is %d ids, got %d in and %d out", s.Name, s.Context, p.In, p.Out)
+		}
+		seen[s.Name] = true
+		special = append(special, s.Special...)
+		vocab = min(vocab, s.Vocab)
+	}
+	return p.Prompts(vocab, special)
+}

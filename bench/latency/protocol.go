@@ -1,0 +1,84 @@
+package latency
+
+import (
+	"fmt"
+	"math/rand/v2"
+)
+
+// Protocol says what one run is and how many there are.
+type Protocol struct {
+	In      int    `json:"in"`      // T, prompt ids a sequence
+	Out     int    `json:"out"`     // T, ids generated a sequence, end-of-sequence ignored
+	Batch   int    `json:"batch"`   // B, sequences a run
+	Runs    int    `json:"runs"`    // rounds; every model runs once in each
+	Discard int    `json:"discard"` // rounds at the start that no statistic sees
+	Seed    uint64 `json:"seed"`    // of the prompt, the order within rounds, and the bootstrap
+}
+
+// Default is the protocol of the MoP paper: 12 tokens in, 128 forced out,
+// batch 1, 20 runs of which the first 10 are thrown away.
+func Default() Protocol { return Protocol{In: 12, Out: 128, Batch: 1, Runs: 20, Discard: 10} }
+
+// Kept is the number of rounds that the statistics see.
+func (p Protocol) Kept() int { return p.Runs - p.Discard }
+
+// Validate reports the first field that no measurement can be made with.
+func (p Protocol) Validate() error {
+	for _, f := range []struct {
+		name  string
+		value int
+	}{{"in", p.In}, {"out", p.Out}, {"batch", p.Batch}, {"runs", p.Runs}} {
+		if f.value < 1 {
+			return fmt.Errorf("bench: %s: want at least 1, got %d", f.name, f.value)
+		}
+	}
+	if p.Discard < 0 || p.Discard >= p.Runs {
+		return fmt.Errorf("bench: discard: want 0 to %d, fewer than the %d runs, got %d", p.Runs-1, p.Runs, p.Discard)
+	}
+	// Far above any context; it only keeps a slip of the keyboard from taking
+	// all memory.
+	if p.In > maxIDs/p.Batch || p.Out > maxIDs/p.Batch {
+		return fmt.Errorf("bench: want at most %d ids in and out, got (%d in, %d out) x %d", maxIDs, p.In, p.Out, p.Batch)
+	}
+	return nil
+}
+
+const maxIDs = 1 << 24
+
+// The three uses of the seed draw from streams of their own, so that a longer
+// prompt does not change the order of the runs.
+const (
+	streamPrompt = iota + 1
+	streamOrder
+	streamBootstrap
+)
+
+func (p Protocol) rand(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(p.Seed, stream)) }
+
+// Prompts draws the prompt ids [B][In] that every model and every run gets:
+// uniform over 0..vocab-1 without the ids in special. For models of several
+// vocabularies give the smallest, and all their special ids.
+func (p Protocol) Prompts(vocab int, special []int) ([][]int, error) {
+	never := make(map[int]bool, len(special))
+	for _, id := range special {
+		if id >= 0 && id < vocab {
+			never[id] = true
+		}
+	}
+	if vocab <= len(never) {
+		return nil, fmt.Errorf("bench: prompt: vocabulary of %d ids has none that is not special", vocab)
+	}
+	r := p.rand(streamPrompt)
+	prompts := make([][]int, p.Batch)
+	for b := range prompts {
+		prompts[b] = make([]int, p.In)
+		for t := range prompts[b] {
+			id := r.IntN(vocab)
+			for never[id] {
+				id = r.IntN(vocab)
+			}
+			prompts[b][t] = id
+		}
+	}
+	return prompts, nil
+}

@@ -1,0 +1,193 @@
+package latency
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"time"
+)
+
+// Environment is what all rows of a measurement share.
+type Environment struct {
+	Device   string    // "cpu", or the accelerator's name
+	CPU      string    // the processor's name
+	Threads  int       // that the device uses
+	Commit   string    // of mop; see BuildCommit
+	ReadGBps float64   // the device's measured read bandwidth, 1e9 bytes/s; 0 = not measured
+	Date     time.Time // of the measurement
+}
+
+// Row is one model's result. A field is nil where the protocol gives nothing
+// to compute it from. Times are in milliseconds, rates per second, and all are
+// over kept rounds; GB are 1e9 bytes.
+type Row struct {
+	Model       string  `json:"model"`
+	Params      int64   `json:"params"`
+	Compression float64 `json:"compression"` // 1 - params/dense
+
+	E2E        Spread   `json:"e2e_ms"`      // ids in to last id out
+	TTFT       float64  `json:"ttft_ms"`     // ids in to first id out, median
+	ITL        *float64 `json:"itl_ms"`      // a run's mean gap between ids after the first; median over runs
+	PrefillTPS float64  `json:"prefill_tps"` // in*batch / ttft
+	DecodeTPS  *float64 `json:"decode_tps"`  // batch / itl = batch*(out-1) / (total-ttft)
+
+	Speedup            Ratio    `json:"speedup"`              // median(dense)/median(model), end to end
+	Gain               float64  `json:"gain"`                 // 1 - model/dense, of the end-to-end medians
+	GainPerCompression *float64 `json:"gain_per_compression"` // 1 = as much faster as smaller; nil for the dense model
+
+	BytesPerToken int64    `json:"bytes_per_token"` // read by a decode step, over batch
+	ReadGBps      *float64 `json:"read_gbps"`       // bytes_per_token * decode_tps
+	Share         *float64 `json:"share"`           // read_gbps / the measured read bandwidth
+	PeakBytes     int64    `json:"peak_bytes"`      // the model's weights, cache and scratch
+	LoadMS        float64  `json:"load_ms"`
+
+	Device  string `json:"device"`
+	CPU     string `json:"cpu"`
+	Threads int    `json:"threads"`
+	Commit  string `json:"commit"`
+
+	Percentiles   Percentiles `json:"percentiles"`
+	BandwidthGBps *float64    `json:"bandwidth_gbps"` // what share is a share of
+	Protocol      Protocol    `json:"protocol"`
+	Go            string      `json:"go"`
+	Date          string      `json:"date"` // RFC 3339, UTC
+}
+
+// Percentiles by name ("p90"), only those that the sample allows: of the kept
+// runs for E2E and TTFT, of all their single gaps between ids for ITL.
+type Percentiles struct {
+	E2E  map[string]float64 `json:"e2e_ms"`
+	TTFT map[string]float64 `json:"ttft_ms"`
+	ITL  map[string]float64 `json:"itl_ms"`
+}
+
+// series is one model's kept runs, in order of rounds, in milliseconds.
+type series struct {
+	total, ttft []float64 // [kept]
+	itl         []float64 // [kept], a run's mean gap; empty where out = 1
+	gaps        []float64 // [kept*(Out-1)]
+}
+
+// Rows computes a row for each subject, in their order, from the samples of a
+// whole measurement; the first subject is the dense one. Subjects' Run is not
+// called, so rows can be computed again from stored samples.
+func Rows(p Protocol, subjects []Subject, samples []Sample, env Environment) ([]Row, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	kept, err := keep(p, samples)
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]Row, 0, len(subjects))
+	for _, s := range subjects {
+		x := kept[s.Name]
+		if x == nil || len(x.total) != p.Kept() {
+			n := 0
+			if x != nil {
+				n = len(x.total)
+			}
+			return nil, fmt.Errorf("bench: %s: want %d kept samples, got %d", s.Name, p.Kept(), n)
+		}
+		rows = append(rows, row(p, s, kept[subjects[0].Name], x, env))
+	}
+	return rows, nil
+}
+
+// keep sorts the samples into models. Rounds must come in order, so that entry
+// i of every series is the same round.
+func keep(p Protocol, samples []Sample) (map[string]*series, error) {
+	kept := map[string]*series{}
+	for _, s := range samples {
+		if s.Discarded {
+			continue
+		}
+		x := kept[s.Model]
+		if x == nil {
+			x = &series{}
+			kept[s.Model] = x
+		}
+		if want := p.Discard + len(x.total); s.Round != want {
+			return nil, fmt.Errorf("bench: %s: want the sample of round %d, got round %d", s.Model, want, s.Round)
+		}
+		if len(s.Tokens) != p.Out {
+			return nil, fmt.Errorf("bench: %s: round %d: want %d ids, got %d", s.Model, s.Round, p.Out, len(s.Tokens))
+		}
+		if s.TTFT <= 0 || s.Total < s.TTFT || (p.Out > 1 && s.Total == s.TTFT) {
+			return nil, fmt.Errorf("bench: %s: round %d: want 0 < ttft < total, got %v and %v", s.Model, s.Round, s.TTFT, s.Total)
+		}
+		x.total = append(x.total, ms(s.Total))
+		x.ttft = append(x.ttft, ms(s.TTFT))
+		if p.Out > 1 {
+			x.itl = append(x.itl, ms(s.Total-s.TTFT)/float64(p.Out-1))
+		}
+		for i := 1; i < len(s.Tokens); i++ {
+			x.gaps = append(x.gaps, ms(s.Tokens[i]-s.Tokens[i-1]))
+		}
+	}
+	return kept, nil
+}
+
+func row(p Protocol, s Subject, dense, x *series, env Environment) Row {
+	r := Row{
+		Model:         s.Name,
+		Params:        s.Params,
+		Compression:   s.Compression,
+		E2E:           spread(x.total),
+		TTFT:          median(x.ttft),
+		Speedup:       speedup(p, dense.total, x.total),
+		BytesPerToken: s.BytesPerToken,
+		PeakBytes:     s.PeakBytes,
+		LoadMS:        ms(s.Load),
+		Device:        env.Device,
+		CPU:           env.CPU,
+		Threads:       env.Threads,
+		Commit:        env.Commit,
+		Percentiles:   Percentiles{percentiles(x.total), percentiles(x.ttft), percentiles(x.gaps)},
+		Protocol:      p,
+		Go:            runtime.Version(),
+		Date:          env.Date.UTC().Format(time.RFC3339),
+	}
+	r.PrefillTPS = 1e3 * float64(p.In) * float64(p.Batch) / r.TTFT
+	r.Gain = 1 - r.E2E.Median/median(dense.total)
+	if s.Compression > 0 {
+		r.GainPerCompression = finite(r.Gain / s.Compression)
+	}
+	if env.ReadGBps > 0 {
+		r.BandwidthGBps = &env.ReadGBps
+	}
+	if p.Out > 1 {
+		itl := median(x.itl)
+		tps := 1e3 * float64(p.Batch) / itl
+		read := float64(s.BytesPerToken) * tps / 1e9
+		r.ITL, r.DecodeTPS = &itl, &tps
+		if s.BytesPerToken > 0 { // 0 = the runtime does not know
+			r.ReadGBps = &read
+			if env.ReadGBps > 0 {
+				r.Share = finite(read / env.ReadGBps)
+			}
+		}
+	}
+	return r
+}
+
+func ms(d time.Duration) float64 { return float64(d) / 1e6 }
+
+// BuildCommit is the revision that this program was built from, with "-dirty"
+// where the tree had changes; "unknown" where the build recorded none.
+func BuildCommit() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	commit, dirty := "unknown", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision" && s.Value != "":
+			commit = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			dirty = "-dirty"
+		}
+	}
+	return commit + dirty
+}
