@@ -14,21 +14,29 @@ import (
 	"mop/runtime/random"
 )
 
-// deviation is that of transformers' initializer_range.
-const deviation = 0.02
+// defaultDeviation is transformers' initializer_range where a config has none.
+const defaultDeviation = 0.02
 
 // randomSource generates weights on demand.
 type randomSource struct {
 	config *config.Config
 	seed   uint64
 	dtype  DType
+	scale  float32
 	shapes map[string][]int
 }
 
-// Random is a source of seeded random weights of any shape; norms are 1. Each
-// call of Tensor makes the tensor anew, in anonymous memory.
+// Random is a source of seeded random weights for a config of any shape: norms
+// are exactly 1, every other element is random.Uniform of the tensor's name and
+// the element's index, its deviation the config's initializer_range (0.02 where
+// absent). Nothing is held: each call of Tensor makes the tensor anew, on all
+// cores, in memory of its own.
 func Random(c *config.Config, seed uint64, d DType) Source {
-	r := &randomSource{c, seed, d, map[string][]int{}}
+	std := defaultDeviation
+	if r, ok := c.Extra["initializer_range"].(float64); ok && r > 0 {
+		std = r
+	}
+	r := &randomSource{c, seed, d, random.Scale(std), map[string][]int{}}
 	for _, info := range Expected(c) {
 		r.shapes[info.Name] = info.Shape
 	}
@@ -43,30 +51,40 @@ func (r *randomSource) Tensor(name string) (Tensor, error) {
 	if !ok {
 		return Tensor{}, fmt.Errorf("random weights: no tensor %s", name)
 	}
-	n := 1
-	for _, s := range shape {
-		n *= s
-	}
+	n := elements(shape)
 	data := make([]byte, n*r.dtype.Size())
-	at := random.New(r.seed, name, deviation).At
+	r.fill(data, name, 0)
+	return Tensor{Name: name, DType: r.dtype, Shape: shape, Data: data}, nil
+}
+
+// fill writes the elements of a tensor from index first on, on all cores.
+func (r *randomSource) fill(data []byte, name string, first int) {
+	size := r.dtype.Size()
+	n := len(data) / size
 	if strings.HasSuffix(name, "norm.weight") {
-		at = func(uint64) float32 { return 1 }
+		for i := range n {
+			Encode(data[i*size:], r.dtype, 1)
+		}
+		return
 	}
+	key := random.Key(r.seed, name)
+	fill := [...]func([]byte, uint64, uint64, float32){F32: random.FillF32, F16: random.FillF16, BF16: random.FillBF16}[r.dtype]
 	var wg sync.WaitGroup
 	workers := runtime.GOMAXPROCS(0)
 	for w := range workers {
 		lo, hi := n*w/workers, n*(w+1)/workers
-		wg.Go(func() { fill(data[lo*r.dtype.Size():hi*r.dtype.Size()], r.dtype, lo, at) })
+		wg.Go(func() { fill(data[lo*size:hi*size], key, uint64(first+lo), r.scale) })
 	}
 	wg.Wait()
-	return Tensor{Name: name, DType: r.dtype, Shape: shape, Data: data}, nil
 }
 
-// fill encodes elements from index lo on.
-func fill(data []byte, d DType, lo int, at func(uint64) float32) {
-	for i := 0; i*d.Size() < len(data); i++ {
-		Encode(data[i*d.Size():], d, at(uint64(lo+i)))
+// elements is the product of a shape that is known to be sound.
+func elements(shape []int) int {
+	n := 1
+	for _, s := range shape {
+		n *= s
 	}
+	return n
 }
 
 // Encode stores x as one element, rounded to nearest, ties to even.

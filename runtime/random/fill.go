@@ -8,79 +8,91 @@ import (
 )
 
 // FillF32 writes elements first, first+1, ... of a stream to dst as
-// little-endian float32 until dst, a multiple of 4 bytes, is full.
+// little-endian float32; len(dst) is a multiple of 4.
 func FillF32(dst []byte, key, first uint64, scale float32) {
-	i := first
-	if i&1 == 1 && len(dst) >= 4 {
-		binary.LittleEndian.PutUint32(dst, math.Float32bits(Uniform(key, i, scale)))
-		dst, i = dst[4:], i+1
+	if first&1 == 1 && len(dst) >= 4 {
+		binary.LittleEndian.PutUint32(dst, math.Float32bits(Uniform(key, first, scale)))
+		dst, first = dst[4:], first+1
 	}
-	z := key + i>>1*golden
-	for len(dst) >= 8 {
+	z := key + (first>>1)*golden
+	for ; len(dst) >= 8; dst, first = dst[8:], first+2 {
 		z += golden
 		w := mix(z)
-		lo := math.Float32bits(value(uint32(w), scale))
-		hi := math.Float32bits(value(uint32(w>>32), scale))
-		binary.LittleEndian.PutUint64(dst, uint64(hi)<<32|uint64(lo))
-		dst = dst[8:]
+		a := math.Float32bits(value(uint32(w), scale))
+		b := math.Float32bits(value(uint32(w>>32), scale))
+		binary.LittleEndian.PutUint64(dst, uint64(a)|uint64(b)<<32)
 	}
 	if len(dst) >= 4 {
-		binary.LittleEndian.PutUint32(dst, math.Float32bits(value(uint32(mix(z+golden)), scale)))
+		binary.LittleEndian.PutUint32(dst, math.Float32bits(Uniform(key, first, scale)))
 	}
 }
 
-// FillBF16 is FillF32 rounded to bfloat16; dst is a multiple of 2 bytes.
+// FillBF16 is FillF32 rounded to bfloat16; len(dst) is a multiple of 2.
 func FillBF16(dst []byte, key, first uint64, scale float32) {
-	i := first
-	if i&1 == 1 && len(dst) >= 2 {
-		binary.LittleEndian.PutUint16(dst, bf16(Uniform(key, i, scale)))
-		dst, i = dst[2:], i+1
+	if first&1 == 1 && len(dst) >= 2 {
+		binary.LittleEndian.PutUint16(dst, bf16(Uniform(key, first, scale)))
+		dst, first = dst[2:], first+1
 	}
-	z := key + i>>1*golden
-	for len(dst) >= 8 {
-		v, w := mix(z+golden), mix(z+2*(golden&(1<<63-1)))
-		_, _ = v, w
+	z := key + (first>>1)*golden
+	for ; len(dst) >= 4; dst, first = dst[4:], first+2 {
 		z += golden
-		v = mix(z)
-		z += golden
-		w = mix(z)
-		a, b := bf16(value(uint32(v), scale)), bf16(value(uint32(v>>32), scale))
-		c, d := bf16(value(uint32(w), scale)), bf16(value(uint32(w>>32), scale))
-		binary.LittleEndian.PutUint64(dst, uint64(a)|uint64(b)<<16|uint64(c)<<32|uint64(d)<<48)
-		dst = dst[8:]
+		w := mix(z)
+		a := roundBF16(value(uint32(w), scale)) >> 16
+		b := roundBF16(value(uint32(w>>32), scale)) &^ 0xffff
+		binary.LittleEndian.PutUint32(dst, a|b)
 	}
-	tail16(dst, z, scale, bf16)
+	if len(dst) >= 2 {
+		binary.LittleEndian.PutUint16(dst, bf16(Uniform(key, first, scale)))
+	}
 }
 
-// FillF16 is FillF32 rounded to float16; dst is a multiple of 2 bytes.
+// FillF16 is FillF32 rounded to float16; len(dst) is a multiple of 2.
 func FillF16(dst []byte, key, first uint64, scale float32) {
-	i := first
-	if i&1 == 1 && len(dst) >= 2 {
-		binary.LittleEndian.PutUint16(dst, f16(Uniform(key, i, scale)))
-		dst, i = dst[2:], i+1
+	if first&1 == 1 && len(dst) >= 2 {
+		binary.LittleEndian.PutUint16(dst, f16(Uniform(key, first, scale)))
+		dst, first = dst[2:], first+1
 	}
-	z := key + i>>1*golden
-	for len(dst) >= 4 {
+	z := key + (first>>1)*golden
+	for ; len(dst) >= 4; dst, first = dst[4:], first+2 {
 		z += golden
 		w := mix(z)
-		a, b := f16(value(uint32(w), scale)), f16(value(uint32(w>>32), scale))
-		binary.LittleEndian.PutUint32(dst, uint32(a)|uint32(b)<<16)
-		dst = dst[4:]
-	}
-	tail16(dst, z, scale, f16)
-}
-
-// tail16 writes the last, at most three, elements after counter z.
-func tail16(dst []byte, z uint64, scale float32, round func(float32) uint16) {
-	for len(dst) >= 2 {
-		z += golden
-		w := mix(z)
-		for ; len(dst) >= 2; w >>= 32 {
-			binary.LittleEndian.PutUint16(dst, round(value(uint32(w), scale)))
-			dst = dst[2:]
-			if len(dst) >= 2 && w>>32 == 0 {
-				break
-			}
+		x, y := value(uint32(w), scale), value(uint32(w>>32), scale)
+		a, b := math.Float32bits(x), math.Float32bits(y)
+		if normal16(a)|normal16(b) < 16 {
+			binary.LittleEndian.PutUint32(dst, roundF16(a)|roundF16(b)<<16)
+		} else {
+			binary.LittleEndian.PutUint32(dst, uint32(f16(x))|uint32(f16(y))<<16)
 		}
 	}
+	if len(dst) >= 2 {
+		binary.LittleEndian.PutUint16(dst, f16(Uniform(key, first, scale)))
+	}
+}
+
+// roundBF16 rounds a finite value to nearest, ties to even; its upper 16 bits
+// are the bfloat16.
+func roundBF16(x float32) uint32 {
+	b := math.Float32bits(x)
+	return b + 0x7fff + b>>16&1
+}
+
+func bf16(x float32) uint16 { return uint16(roundBF16(x) >> 16) }
+
+// normal16 is below 16 where a float32's bits lie in [2^-14, 4): float16's normal
+// numbers, far from its infinity.
+func normal16(b uint32) uint32 { return b>>23&0xff - 113 }
+
+// roundF16 rounds the bits of such a value to float16 by the same carry as
+// roundBF16, after the exponent's bias is lowered from 127 to 15.
+func roundF16(b uint32) uint32 {
+	m := b&0x7fffffff - 112<<23
+	return b>>16&0x8000 | (m+0xfff+m>>13&1)>>13
+}
+
+// f16 rounds to nearest, ties to even.
+func f16(x float32) uint16 {
+	if b := math.Float32bits(x); normal16(b) < 16 {
+		return uint16(roundF16(b))
+	}
+	return float16.Fromfloat32(x).Bits()
 }

@@ -30,8 +30,6 @@
 // at that key.
 package random
 
-import "math"
-
 const (
 	golden    = 0x9e3779b97f4a7c15 // 2^64 / golden ratio, odd
 	fnvOffset = 0xcbf29ce484222325
@@ -69,10 +67,4 @@ func Uniform(key, i uint64, scale float32) float32 {
 // value makes one element of 32 random bits.
 func value(u uint32, scale float32) float32 {
 	return float32(2*(int32(u)>>8)+1) * scale
-}
-
-// bf16 rounds a finite value to nearest, ties to even.
-func bf16(x float32) uint16 {
-	b := math.Float32bits(x)
-	return uint16((b + 0x7fff + b>>16&1) >> 16)
 }
