@@ -7,48 +7,86 @@ import (
 	"sync"
 )
 
-// CheckFinite names the first tensor of a model that holds a NaN or an infinity.
+// CheckFinite reads every tensor of a model, on all cores, and names the first,
+// in the order of Expected, that holds a NaN or an infinity, with its place.
 func CheckFinite(src Source) error {
 	for _, info := range Expected(src.Config()) {
 		t, err := src.Tensor(info.Name)
 		if err != nil {
 			return err
 		}
-		workers := runtime.GOMAXPROCS(0)
-		n := len(t.Data) / t.DType.Size()
-		found := make([]int, workers)
-		var wg sync.WaitGroup
-		for w := range workers {
-			lo, hi := n*w/workers, n*(w+1)/workers
-			wg.Go(func() { found[w] = notFinite(t, lo, hi) })
+		i := firstNotFinite(t)
+		if i < 0 {
+			continue
 		}
-		wg.Wait()
-		for _, i := range found {
-			if i >= 0 {
-				return fmt.Errorf("%s: element %d is not finite", t.Name, i)
-			}
+		file := ""
+		if d, ok := src.(*Dir); ok {
+			file = d.File(t.Name) + ": "
 		}
+		return fmt.Errorf("%s%s: element %v is not finite", file, place(t.Name), coordinates(i, t.Shape))
 	}
 	return nil
 }
 
-// notFinite is the first index in [lo, hi) whose exponent is all ones, or -1.
-func notFinite(t Tensor, lo, hi int) int {
-	if t.DType == F32 {
-		for i := lo; i < hi; i++ {
-			if binary.LittleEndian.Uint32(t.Data[4*i:])&0x7f800000 == 0x7f800000 {
-				return i
+// coordinates turns a flat index into one index a dimension.
+func coordinates(i int, shape []int) []int {
+	at := make([]int, len(shape))
+	for k := len(shape) - 1; k >= 0; k-- {
+		at[k], i = i%shape[k], i/shape[k]
+	}
+	return at
+}
+
+// firstNotFinite is the flat index of the first element that is NaN or infinite,
+// or -1.
+func firstNotFinite(t Tensor) int {
+	size := t.DType.Size()
+	n := len(t.Data) / size
+	found := make([]int, runtime.GOMAXPROCS(0))
+	var wg sync.WaitGroup
+	for w := range found {
+		lo, hi := n*w/len(found), n*(w+1)/len(found)
+		wg.Go(func() {
+			found[w] = scan(t.Data[lo*size:hi*size], t.DType)
+			if found[w] >= 0 {
+				found[w] += lo
 			}
-		}
-		return -1
+		})
 	}
-	exponent := uint16(0x7c00)
-	if t.DType == BF16 {
-		exponent = 0x7f80
-	}
-	for i := lo; i < hi; i++ {
-		if binary.LittleEndian.Uint16(t.Data[2*i:])&exponent == exponent {
+	wg.Wait()
+	for _, i := range found {
+		if i >= 0 {
 			return i
+		}
+	}
+	return -1
+}
+
+// scan finds the first element whose exponent is all ones, eight bytes at a
+// time: adding one to the exponent's last bit carries into the sign's place
+// exactly there, and never beyond the element, since the sign is masked out.
+func scan(data []byte, d DType) int {
+	exponent := [...]uint64{F32: 0x7f800000_7f800000, F16: 0x7c007c00_7c007c00, BF16: 0x7f807f80_7f807f80}[d]
+	one := exponent &^ (exponent << 1) // the exponent's last bit
+	sign := exponent << 1 &^ exponent  // the bit above the exponent
+	const block = 64
+	at := 0
+	for ; at+block <= len(data); at += block {
+		var any uint64
+		for b := data[at : at+block]; len(b) >= 16; b = b[16:] {
+			any |= binary.LittleEndian.Uint64(b)&exponent + one
+			any |= binary.LittleEndian.Uint64(b[8:])&exponent + one
+		}
+		if any&sign != 0 {
+			break
+		}
+	}
+	size := d.Size()
+	for ; at < len(data); at += size {
+		var word [8]byte
+		copy(word[:], data[at:at+size])
+		if (binary.LittleEndian.Uint64(word[:])&exponent+one)&sign&(1<<(8*size)-1) != 0 {
+			return at / size
 		}
 	}
 	return -1

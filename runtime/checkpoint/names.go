@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"fmt"
+	"strings"
 
 	"mop/runtime/config"
 )
@@ -71,4 +72,52 @@ func Expected(c *config.Config) []Info {
 		out = append(out, Info{HeadName, []int{c.Vocab, c.Dim}})
 	}
 	return out
+}
+
+// Canonical is the name under which Expected lists a stored tensor, and whether
+// it can belong to the language model at all. In LLaVA's directories the
+// language model stands under language_model. (transformers up to 4.51) or
+// model.language_model. (later); the vision tower and the projector beside it,
+// also in LLaVA's own spelling, are not part of it.
+func Canonical(stored string) (name string, language bool) {
+	for _, p := range []string{"vision_tower.", "multi_modal_projector.", "mm_projector.", "image_newline"} {
+		if strings.HasPrefix(strings.TrimPrefix(stored, "model."), p) {
+			return "", false
+		}
+	}
+	if rest, ok := strings.CutPrefix(stored, "model.language_model."); ok {
+		return "model." + rest, true
+	}
+	return strings.TrimPrefix(stored, "language_model."), true
+}
+
+// spare reports whether a tensor may stand beside the expected ones; it is not
+// used. Old exports hold rotary frequencies, which follow from the config; some
+// store the head of a tied model again, which transformers ties over as well,
+// whatever its values; a skipped block may have kept its norm.
+func spare(c *config.Config, name string) bool {
+	if name == HeadName && c.Tied || strings.HasSuffix(name, "rotary_emb.inv_freq") {
+		return true
+	}
+	l, ok := layerOf(name)
+	if !ok || l >= len(c.Layers) {
+		return false
+	}
+	s := c.Layers[l]
+	return s.Heads == 0 && name == LayerName(l, AttnNorm) || s.MLP == 0 && name == LayerName(l, MLPNorm)
+}
+
+// layerOf is the layer that a name speaks of.
+func layerOf(name string) (int, bool) {
+	var l int
+	_, err := fmt.Sscanf(name, "model.layers.%d.", &l)
+	return l, err == nil && l >= 0
+}
+
+// place puts the layer before a tensor's name, for errors.
+func place(name string) string {
+	if l, ok := layerOf(name); ok {
+		return fmt.Sprintf("layer %d: %s", l, name)
+	}
+	return name
 }

@@ -1,16 +1,14 @@
 package checkpoint
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/edsrzf/mmap-go"
-	"github.com/nlpodyssey/safetensors"
 
 	"mop/runtime/config"
 )
@@ -21,179 +19,129 @@ const (
 	indexFile  = "model.safetensors.index.json"
 )
 
-// Dir is an open model directory. Its tensors are views of mapped files: a file
-// must not be shortened while it is open.
+// Dir is an open model directory. Its tensors are views of mapped, read-only
+// files and end with Close. A file that another program shortens while it is
+// mapped ends this process with SIGBUS at the next touch, as with every mapping;
+// sizes are checked when the file is opened, and Save never writes in place.
 type Dir struct {
 	Path    string
 	config  *config.Config
-	tensors map[string]Tensor
+	tensors map[string]Tensor // by the names of Expected
+	files   map[string]string // the same names to the paths they were found in
 	maps    []mmap.MMap
 }
 
-// Open maps a Hugging Face model directory and checks it: the tensors must be
-// exactly those that its config.json asks for.
+// Open maps a Hugging Face model directory: config.json, and model.safetensors
+// or, where that is absent, the shards that model.safetensors.index.json names.
+// The time it takes does not depend on the size of the tensors, of which nothing
+// is read. The tensors must be exactly those that Expected lists for the config,
+// each in F32, F16 or BF16; see Canonical for other spellings of their names and
+// for what is tolerated beside them.
 func Open(dir string) (*Dir, error) {
 	c, err := config.Load(filepath.Join(dir, configFile))
 	if err != nil {
 		return nil, err
 	}
-	d := &Dir{Path: dir, config: c, tensors: map[string]Tensor{}}
-	if err := d.open(); err != nil {
+	d := &Dir{Path: dir, config: c}
+	all, err := d.mapAll()
+	if err == nil {
+		err = d.match(all)
+	}
+	if err != nil {
 		d.Close()
 		return nil, err
 	}
 	return d, nil
 }
 
-func (d *Dir) open() error {
-	index, err := readIndex(filepath.Join(d.Path, indexFile))
-	switch {
-	case err == nil:
-		for _, file := range index.files() {
-			names, err := d.addFile(file)
-			if err != nil {
-				return err
+// mapAll maps all files and lists their tensors, held to the index if there is
+// one.
+func (d *Dir) mapAll() ([]stored, error) {
+	single := filepath.Join(d.Path, singleFile)
+	_, err := os.Stat(single)
+	if err == nil {
+		return d.mapFile(single)
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	indexPath := filepath.Join(d.Path, indexFile)
+	index, err := readIndex(indexPath)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s: want %s or %s, got neither", d.Path, singleFile, indexFile)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []stored
+	found := make(map[string]bool, len(index))
+	for _, file := range index.files() {
+		tensors, err := d.mapFile(filepath.Join(d.Path, file))
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range tensors {
+			switch listed, ok := index[t.name]; {
+			case !ok:
+				return nil, fmt.Errorf("%s: %s: not in %s", t.file, show(t.name), indexFile)
+			case listed != file:
+				return nil, fmt.Errorf("%s: %s: want it in %s by %s", t.file, show(t.name), listed, indexFile)
 			}
-			for _, name := range names {
-				if index[name] != file {
-					return fmt.Errorf("%s: holds %s, which %s puts in %q", filepath.Join(d.Path, file), name, indexFile, index[name])
-				}
-			}
+			found[t.name] = true
 		}
-		for name, file := range index {
-			if _, ok := d.tensors[name]; !ok {
-				return fmt.Errorf("%s: lacks %s, which %s promises", filepath.Join(d.Path, file), name, indexFile)
-			}
-		}
-	case errors.Is(err, os.ErrNotExist):
-		if _, err := d.addFile(singleFile); err != nil {
-			return err
-		}
-	default:
-		return err
+		all = append(all, tensors...)
 	}
-	return d.check()
+	for _, name := range slices.Sorted(maps.Keys(index)) {
+		if !found[name] {
+			return nil, fmt.Errorf("%s: %s: missing from %s", indexPath, show(name), index[name])
+		}
+	}
+	return all, nil
 }
 
-// shardIndex maps tensor names to files.
-type shardIndex map[string]string
-
-func (x shardIndex) files() []string {
-	var out []string
-	for _, f := range x {
-		out = append(out, f)
+func (d *Dir) mapFile(path string) ([]stored, error) {
+	m, tensors, err := mapFile(path)
+	if err == nil {
+		d.maps = append(d.maps, m)
 	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	return tensors, err
 }
 
-func readIndex(path string) (shardIndex, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	x, err := parseIndex(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return x, nil
-}
-
-// parseIndex reads an index; the files it names must be plain names beside it.
-func parseIndex(data []byte) (shardIndex, error) {
-	if err := config.CheckJSON(data); err != nil {
-		return nil, err
-	}
-	var f struct {
-		WeightMap map[string]string `json:"weight_map"`
-	}
-	if err := json.Unmarshal(data, &f); err != nil {
-		return nil, err
-	}
-	if len(f.WeightMap) == 0 {
-		return nil, errors.New("weight_map: absent or empty")
-	}
-	for name, file := range f.WeightMap {
-		if file == "" || file == "." || file == ".." || strings.ContainsAny(file, `/\`+"\x00") {
-			return nil, fmt.Errorf("weight_map: %s: want a file name in the same directory, got %q", name, file)
-		}
-	}
-	return f.WeightMap, nil
-}
-
-// addFile maps one safetensors file and returns the names in it.
-func (d *Dir) addFile(name string) ([]string, error) {
-	path := filepath.Join(d.Path, name)
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if st, err := f.Stat(); err != nil {
-		return nil, err
-	} else if !st.Mode().IsRegular() || st.Size() == 0 {
-		return nil, fmt.Errorf("%s: want a file with data in it", path)
-	}
-	m, err := mmap.Map(f, mmap.RDONLY, 0)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	d.maps = append(d.maps, m)
-	if err := checkHeader(m); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	st, err := safetensors.Deserialize(m)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	var names []string
-	for _, t := range st.Tensors() {
-		if _, ok := d.tensors[t.Name]; ok {
-			return nil, fmt.Errorf("%s: %s stands in another shard too", path, t.Name)
-		}
-		dt, ok := dtypeOf(t.TensorView.DType().String())
+// match finds the tensors that the config asks for among those stored.
+func (d *Dir) match(all []stored) error {
+	found := make(map[string]stored, len(all))
+	for _, t := range all {
+		name, ok := Canonical(t.name)
 		if !ok {
-			return nil, fmt.Errorf("%s: %s: unknown dtype %v", path, t.Name, t.TensorView.DType())
+			continue
 		}
-		shape := make([]int, len(t.TensorView.Shape()))
-		for i, s := range t.TensorView.Shape() {
-			shape[i] = int(s)
+		if first, ok := found[name]; ok {
+			return fmt.Errorf("%s: %s: the same tensor as %s", t.file, show(t.name), show(first.name))
 		}
-		d.tensors[t.Name] = Tensor{Name: t.Name, DType: dt, Shape: shape, Data: t.TensorView.Data()}
-		names = append(names, t.Name)
+		found[name] = t
 	}
-	return names, nil
-}
-
-// check holds the tensors to the config: none missing, none too many, every
-// shape right. Tolerated beside them: rotary buffers of old exports, a stored
-// head of a tied model, and the norm of a skipped block; none of them is used.
-func (d *Dir) check() error {
-	want := map[string]bool{}
-	for _, info := range Expected(d.config) {
-		want[info.Name] = true
-		t, ok := d.tensors[info.Name]
+	want := Expected(d.config)
+	d.tensors = make(map[string]Tensor, len(want))
+	d.files = make(map[string]string, len(want))
+	for _, info := range want {
+		t, ok := found[info.Name]
 		if !ok {
-			return fmt.Errorf("%s: lacks %s %v, which %s asks for", d.Path, info.Name, info.Shape, configFile)
+			return fmt.Errorf("%s: %s: missing, want %v", d.Path, place(info.Name), info.Shape)
 		}
-		if !slices.Equal(t.Shape, info.Shape) {
-			return fmt.Errorf("%s: %s: want %v by %s, got %v", d.Path, info.Name, info.Shape, configFile, t.Shape)
+		if !slices.Equal(t.shape, info.Shape) {
+			return fmt.Errorf("%s: %s: want %v, got %v", t.file, place(info.Name), info.Shape, t.shape)
 		}
+		dtype, ok := dtypeNamed(t.dtype)
+		if !ok {
+			return fmt.Errorf("%s: %s: want F32, F16 or BF16, got %s", t.file, place(info.Name), t.dtype)
+		}
+		d.tensors[info.Name] = Tensor{info.Name, dtype, info.Shape, t.data}
+		d.files[info.Name] = t.file
+		delete(found, info.Name)
 	}
-	spare := func(name string) bool {
-		if name == HeadName && d.config.Tied || strings.HasSuffix(name, "rotary_emb.inv_freq") {
-			return true
-		}
-		for l, s := range d.config.Layers {
-			if s.Heads == 0 && name == LayerName(l, AttnNorm) || s.MLP == 0 && name == LayerName(l, MLPNorm) {
-				return true
-			}
-		}
-		return false
-	}
-	for name := range d.tensors {
-		if !want[name] && !spare(name) {
-			return fmt.Errorf("%s: holds %s, which no part of the model uses", d.Path, name)
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		if !spare(d.config, name) {
+			return fmt.Errorf("%s: %s: unexpected, got %v", found[name].file, place(show(name)), found[name].shape)
 		}
 	}
 	return nil
@@ -202,21 +150,33 @@ func (d *Dir) check() error {
 // Config is the model's config.
 func (d *Dir) Config() *config.Config { return d.config }
 
-// Tensor finds a tensor by name.
+// Tensor finds a tensor by its name in Expected.
 func (d *Dir) Tensor(name string) (Tensor, error) {
 	t, ok := d.tensors[name]
 	if !ok {
-		return Tensor{}, fmt.Errorf("%s: no tensor %s", d.Path, name)
+		return Tensor{}, fmt.Errorf("%s: %s: no such tensor", d.Path, name)
 	}
 	return t, nil
 }
 
-// Close unmaps the files; no tensor may be used any more.
+// File is the path of the file that holds a tensor, empty where there is none.
+func (d *Dir) File(name string) string { return d.files[name] }
+
+// Bytes is the stored size of the model's tensors.
+func (d *Dir) Bytes() int64 {
+	n := int64(0)
+	for _, t := range d.tensors {
+		n += int64(len(t.Data))
+	}
+	return n
+}
+
+// Close unmaps the files; no tensor may be touched any more.
 func (d *Dir) Close() error {
 	var errs []error
 	for _, m := range d.maps {
 		errs = append(errs, m.Unmap())
 	}
-	d.maps = nil
+	d.maps, d.tensors = nil, nil
 	return errors.Join(errs...)
 }

@@ -4,7 +4,11 @@
 // into a temporary directory that is renamed into place when it is complete.
 package checkpoint
 
-import "mop/runtime/config"
+import (
+	"fmt"
+
+	"mop/runtime/config"
+)
 
 // DType is the element type of a stored tensor.
 type DType uint8
@@ -25,6 +29,29 @@ func (d DType) Size() int {
 
 // String is the safetensors name: "F32", "F16", "BF16".
 func (d DType) String() string { return [...]string{"F32", "F16", "BF16"}[d] }
+
+// ConfigName is the type's name in config.json: "float32", "float16", "bfloat16".
+func (d DType) ConfigName() string { return [...]string{"float32", "float16", "bfloat16"}[d] }
+
+// DTypeOf is the type that a config writes its weights in.
+func DTypeOf(c *config.Config) (DType, error) {
+	for _, d := range []DType{F32, F16, BF16} {
+		if d.ConfigName() == c.DType {
+			return d, nil
+		}
+	}
+	return 0, fmt.Errorf("dtype: want float32, float16 or bfloat16, got %q", c.DType)
+}
+
+// dtypeNamed finds a type by its safetensors name.
+func dtypeNamed(name string) (DType, bool) {
+	for _, d := range []DType{F32, F16, BF16} {
+		if d.String() == name {
+			return d, true
+		}
+	}
+	return 0, false
+}
 
 // Tensor is a stored array: row-major, little-endian, not to be written to.
 type Tensor struct {
