@@ -1,0 +1,168 @@
+package model_test
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"os"
+	"testing"
+
+	"mop/internal/sharedata"
+	"mop/runtime/checkpoint"
+	"mop/runtime/checkpoint/llama2c"
+	"mop/runtime/config"
+	"mop/runtime/device/cpu"
+	"mop/runtime/generate"
+	"mop/runtime/kvcache"
+	"mop/runtime/model"
+	"mop/runtime/tokenizer"
+)
+
+// The reference program's greedy text, 464 bytes.
+func TestStories260KGreedy(t *testing.T) {
+	src, err := llama2c.Open(sharedata.Path(t, "stories260K/stories260K.bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := tokenizer.OpenFile(sharedata.Path(t, "stories260K/tok512.bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile(sharedata.Path(t, "stories260K/expected_greedy_200steps.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := load(t, src, 2)
+	cache, err := kvcache.New(m.Device(), m.Config, 1, 256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream := tok.Stream(tok.BOS())
+	var got []byte
+	err = generate.Run(context.Background(), m, cache, [][]int{{tok.BOS()}}, generate.Options{MaxTokens: 200}, func(_, ids []int) []int {
+		b, err := stream.Push(ids[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, b...)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got = append(got, stream.Flush()...); string(got) != string(want) {
+		t.Errorf("want %q\ngot  %q", want, got)
+	}
+}
+
+func load(t testing.TB, src checkpoint.Source, threads int) *model.Model {
+	t.Helper()
+	dev, err := cpu.New(threads)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dev.Close() })
+	m, err := model.Load(dev, src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// odd is a model whose layers all differ, a skipped block of each kind among
+// them, in sizes that divide nothing.
+func odd() *config.Config {
+	c := &config.Config{Vocab: 101, Dim: 37, HeadDim: 6, RopeTheta: 1e4, NormEps: 1e-5, MaxPositions: 64, BOS: 1, DType: "bfloat16"}
+	for _, s := range [][3]int{{6, 2, 41}, {0, 0, 53}, {5, 5, 0}, {1, 1, 1}, {7, 1, 128}} {
+		c.Layers = append(c.Layers, config.LayerShape{Heads: s[0], KVHeads: s[1], HeadDim: 6, MLP: s[2]})
+	}
+	return c
+}
+
+// logits of all positions of each chunk, one Forward per entry of passes.
+func logits(t *testing.T, m *model.Model, sequences int, passes ...[]model.Chunk) [][]float32 {
+	t.Helper()
+	cache, err := kvcache.New(m.Device(), m.Config, sequences, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out [][]float32
+	for _, chunks := range passes {
+		if err := m.Forward(cache, chunks, nil); err != nil {
+			t.Fatal(err)
+		}
+		var rows []int
+		for _, c := range chunks {
+			for range c.IDs {
+				rows = append(rows, len(rows))
+			}
+		}
+		if err := m.Logits(rows, func(_ int, z []float32) error {
+			out = append(out, append([]float32(nil), z...))
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+func same(t *testing.T, what string, a, b [][]float32) {
+	t.Helper()
+	if len(a) != len(b) {
+		t.Fatalf("%s: %d rows against %d", what, len(a), len(b))
+	}
+	for i := range a {
+		for j := range a[i] {
+			if math.Float32bits(a[i][j]) != math.Float32bits(b[i][j]) {
+				t.Fatalf("%s: row %d, logit %d: %v against %v", what, i, j, a[i][j], b[i][j])
+			}
+		}
+	}
+}
+
+// However the ids come - at once, one by one, in a batch, on one thread or
+// three - the logits are the same bits.
+func TestSameBitsHoweverFed(t *testing.T) {
+	for _, dt := range []checkpoint.DType{checkpoint.F32, checkpoint.F16, checkpoint.BF16} {
+		src := checkpoint.Random(odd(), 3, dt)
+		m := load(t, src, 3)
+		rng := rand.New(rand.NewPCG(5, 6))
+		ids, other := make([]int, 23), make([]int, 9)
+		for i := range ids {
+			ids[i] = rng.IntN(101)
+		}
+		for i := range other {
+			other[i] = rng.IntN(101)
+		}
+		whole := logits(t, m, 1, []model.Chunk{{Seq: 0, IDs: ids}})
+		var steps [][]model.Chunk
+		for i := range ids {
+			steps = append(steps, []model.Chunk{{Seq: 0, IDs: ids[i : i+1]}})
+		}
+		same(t, "one by one", whole, logits(t, m, 1, steps...))
+		same(t, "in two", whole, logits(t, m, 1, []model.Chunk{{Seq: 0, IDs: ids[:10]}}, []model.Chunk{{Seq: 0, IDs: ids[10:]}}))
+		both := logits(t, m, 3, []model.Chunk{{Seq: 2, IDs: other}, {Seq: 0, IDs: ids}})
+		same(t, "in a batch", whole, both[len(other):])
+		same(t, "one thread", whole, logits(t, load(t, src, 1), 1, []model.Chunk{{Seq: 0, IDs: ids}}))
+		if whole[0][0] == whole[5][0] {
+			t.Fatal("the logits do not depend on the ids")
+		}
+	}
+}
+
+func TestBadIDs(t *testing.T) {
+	m := load(t, checkpoint.Random(odd(), 3, checkpoint.F32), 1)
+	cache, err := kvcache.New(m.Device(), m.Config, 1, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ids := range [][]int{{-1}, {101}, {}, make([]int, 9)} {
+		if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: ids}}, nil); err == nil {
+			t.Errorf("%v: want an error", ids)
+		}
+	}
+	if cache.Len[0] != 0 {
+		t.Errorf("refused ids left %d positions in the cache", cache.Len[0])
+	}
+}
