@@ -1,0 +1,62 @@
+package main
+
+import (
+	"bytes"
+
+	"github.com/spf13/cobra"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/checkpoint/llama2c"
+	"mop/runtime/tokenizer"
+)
+
+func importCommand(*options) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "import",
+		Short: "Turn another program's model into a Hugging Face directory",
+		Args:  exactly(0),
+		RunE:  func(c *cobra.Command, _ []string) error { return usage("import: want a kind: llama2c") },
+	}
+	var weights, tok, out string
+	l := &cobra.Command{
+		Use:     "llama2c --weights F.bin --tokenizer F --out DIR",
+		Short:   "Import a float32 checkpoint of llama2.c, version 0 or 1",
+		Example: "  mop import llama2c --weights stories260K.bin --tokenizer tok512.bin --out ./stories260K",
+		Args:    exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := need(c, "weights", "tokenizer", "out"); err != nil {
+				return err
+			}
+			src, err := llama2c.Open(weights)
+			if err != nil {
+				return err
+			}
+			t, err := tokenizer.OpenFile(tok)
+			if err != nil {
+				return err
+			}
+			if n := src.Config().Vocab; t.Vocab() > n {
+				return usage("%s has %d ids, the model in %s only %d", tok, t.Vocab(), weights, n)
+			}
+			var text bytes.Buffer
+			if err := tokenizer.WriteJSON(&text, t); err != nil {
+				return err
+			}
+			var specs []checkpoint.Spec
+			for _, info := range checkpoint.Expected(src.Config()) {
+				t, err := src.Tensor(info.Name)
+				if err != nil {
+					return err
+				}
+				specs = append(specs, checkpoint.Copy(t))
+			}
+			return checkpoint.Save(out, src.Config(), specs, checkpoint.SaveOptions{Data: map[string][]byte{"tokenizer.json": text.Bytes()}})
+		},
+	}
+	f := l.Flags()
+	f.StringVar(&weights, "weights", "", "llama2.c weight file")
+	f.StringVar(&tok, "tokenizer", "", "its tokenizer.bin or tokenizer.model")
+	f.StringVar(&out, "out", "", "directory to write")
+	c.AddCommand(l)
+	return c
+}

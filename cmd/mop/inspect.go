@@ -1,0 +1,84 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/config"
+)
+
+// description is what inspect --json prints.
+type description struct {
+	Params int64               `json:"params"`
+	Bytes  int64               `json:"bytes"`
+	DType  string              `json:"dtype"`
+	Vocab  int                 `json:"vocab"`
+	Dim    int                 `json:"d_model"`
+	Layers []config.LayerShape `json:"layers"`
+}
+
+func inspectCommand(o *options) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:     "inspect DIR|preset:NAME",
+		Short:   "Show a model's size and the shape of every layer",
+		Example: "  mop inspect ./llama-2-7b\n  mop inspect preset:llama-3-8b --json",
+		Args:    exactly(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			d, err := describe(o, args[0])
+			if err != nil {
+				return err
+			}
+			w := c.OutOrStdout()
+			if asJSON {
+				return json.NewEncoder(w).Encode(d)
+			}
+			fmt.Fprintf(w, "parameters  %d (%s)\nbytes       %d (%sB)\ndtype       %s\nvocabulary  %d\nwidth       %d\nlayers      %d\n",
+				d.Params, human(d.Params), d.Bytes, human(d.Bytes), d.DType, d.Vocab, d.Dim, len(d.Layers))
+			for i := 0; i < len(d.Layers); {
+				j := i
+				for j < len(d.Layers) && d.Layers[j] == d.Layers[i] {
+					j++
+				}
+				s, at := d.Layers[i], fmt.Sprint(i)
+				if j > i+1 {
+					at = fmt.Sprintf("%d-%d", i, j-1)
+				}
+				fmt.Fprintf(w, "  %-8s %3d heads, %3d kv heads, head width %d, %5d neurons\n", at, s.Heads, s.KVHeads, s.HeadDim, s.MLP)
+				i = j
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func describe(o *options, name string) (*description, error) {
+	if strings.HasPrefix(name, "preset:") {
+		cfg, err := o.configOf(name)
+		if err != nil {
+			return nil, err
+		}
+		return &description{cfg.Params(), cfg.Params() * int64(storedType(cfg).Size()), cfg.DType, cfg.Vocab, cfg.Dim, cfg.Layers}, nil
+	}
+	src, err := checkpoint.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close()
+	cfg := src.Config()
+	d := &description{Params: cfg.Params(), DType: cfg.DType, Vocab: cfg.Vocab, Dim: cfg.Dim, Layers: cfg.Layers}
+	for _, info := range checkpoint.Expected(cfg) {
+		t, err := src.Tensor(info.Name)
+		if err != nil {
+			return nil, err
+		}
+		d.Bytes += int64(len(t.Data))
+	}
+	return d, nil
+}

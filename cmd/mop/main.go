@@ -1,0 +1,68 @@
+// Command mop makes LLaMA models smaller and measures that they got faster.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:]))
+}
+
+// errUsage marks what the user typed wrong: exit 2 instead of 1.
+var errUsage = errors.New("usage")
+
+func usage(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", errUsage, fmt.Sprintf(format, args...))
+}
+
+// run gives the exit status: 0, 1 for failure, 2 for wrong usage.
+func run(ctx context.Context, args []string) int {
+	root := newRoot()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	text := err.Error()
+	fmt.Fprintln(os.Stderr, "mop:", text)
+	if errors.Is(err, errUsage) {
+		return 2
+	}
+	return 1
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "mop",
+		Short:         "Make LLaMA models smaller, and measure that they got faster",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          exactly(0),
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
+	o := &options{}
+	o.register(root)
+	root.AddCommand(inspectCommand(o), tokenizeCommand(o), logitsCommand(o), runCommand(o), importCommand(o))
+	return root
+}
+
+// exactly wants n arguments besides the flags.
+func exactly(n int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usage("%s: want %d arguments, got %q", c.CommandPath(), n, args)
+		}
+		return nil
+	}
+}

@@ -1,0 +1,268 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"mop/runtime/generate"
+	"mop/runtime/kvcache"
+	"mop/runtime/model"
+	"mop/runtime/tokenizer"
+)
+
+func tokenizeCommand(*options) *cobra.Command {
+	var dir string
+	var noBOS, special, decode bool
+	c := &cobra.Command{
+		Use:     "tokenize --model DIR < text",
+		Short:   "Turn text on stdin into ids, or back",
+		Example: "  printf 'Once upon a time' | mop tokenize --model ./model\n  echo '[1, 403]' | mop tokenize --model ./model --decode",
+		Args:    exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := need(c, "model"); err != nil {
+				return err
+			}
+			t, err := tokenizer.Open(dir)
+			if err != nil {
+				return err
+			}
+			in, err := io.ReadAll(c.InOrStdin())
+			if err != nil {
+				return err
+			}
+			w := c.OutOrStdout()
+			if decode {
+				var ids []int
+				if err := json.Unmarshal(in, &ids); err != nil {
+					return fmt.Errorf("stdin: want a JSON array of ids: %w", err)
+				}
+				text, err := t.Decode(ids)
+				if err != nil {
+					return err
+				}
+				_, err = w.Write(text)
+				return err
+			}
+			ids, err := t.Encode(in, tokenizer.EncodeOptions{BOS: !noBOS, Special: special})
+			if err != nil {
+				return err
+			}
+			if ids == nil {
+				ids = []int{}
+			}
+			return json.NewEncoder(w).Encode(ids)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&dir, "model", "", "directory with a tokenizer")
+	f.BoolVar(&noBOS, "no-bos", false, "do not begin with BOS")
+	f.BoolVar(&special, "special", false, "the text of special tokens gives their ids")
+	f.BoolVar(&decode, "decode", false, "ids to text: stdin is a JSON array")
+	return c
+}
+
+func logitsCommand(o *options) *cobra.Command {
+	var dir, idText string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:     "logits --model DIR --ids 1,2,3",
+		Short:   "Print the logits after each id",
+		Example: "  mop logits --model ./model --ids 1,403,9 --json",
+		Args:    exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := need(c, "model", "ids"); err != nil {
+				return err
+			}
+			ids, err := parseIDs(idText)
+			if err != nil {
+				return err
+			}
+			m, err := o.load(dir)
+			if err != nil {
+				return err
+			}
+			defer m.close()
+			cache, err := kvcache.New(m.Device(), m.Config, 1, min(len(ids), m.Config.MaxPositions))
+			if err != nil {
+				return err
+			}
+			if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: ids}}, nil); err != nil {
+				return err
+			}
+			rows := make([]int, len(ids))
+			for i := range rows {
+				rows[i] = i
+			}
+			w := bufio.NewWriter(c.OutOrStdout())
+			separator := "["
+			if err := m.Logits(rows, func(i int, z []float32) error {
+				if !asJSON {
+					best := 0
+					for id := range z {
+						if z[id] > z[best] {
+							best = id
+						}
+					}
+					_, err := fmt.Fprintf(w, "%d: likeliest next id %d, logit %g\n", i, best, z[best])
+					return err
+				}
+				for _, v := range z {
+					if v-v != 0 {
+						return fmt.Errorf("position %d: a logit is not finite", i)
+					}
+				}
+				text, err := json.Marshal(z)
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(w, "%s%s", separator, text)
+				separator = ","
+				return err
+			}); err != nil {
+				return err
+			}
+			if asJSON {
+				fmt.Fprintln(w, "]")
+			}
+			return w.Flush()
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&dir, "model", "", "model directory")
+	f.StringVar(&idText, "ids", "", "ids with commas between, taken as they are")
+	f.BoolVar(&asJSON, "json", false, "print all logits, [T][V]")
+	return c
+}
+
+func runCommand(o *options) *cobra.Command {
+	var dir, prompt string
+	var stops []string
+	var g generate.Options
+	c := &cobra.Command{
+		Use:     "run --model DIR --prompt TEXT",
+		Short:   "Continue a text",
+		Example: "  mop run --model ./model --prompt 'Once upon a time' --max-tokens 100\n  mop run --model ./model --prompt '' --temperature 0.8 --top-p 0.9 --seed 7",
+		Args:    exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := need(c, "model"); err != nil {
+				return err
+			}
+			g.Seed = o.seed
+			if err := g.Check(); err != nil {
+				return usage("%v", err)
+			}
+			if g.MaxTokens < 0 {
+				return usage("--max-tokens: want 0 or more, got %d", g.MaxTokens)
+			}
+			t, err := tokenizer.Open(dir)
+			if err != nil {
+				return err
+			}
+			ids, err := t.Encode([]byte(prompt), tokenizer.EncodeOptions{BOS: true})
+			if err != nil {
+				return err
+			}
+			if len(ids) == 0 {
+				return fmt.Errorf("%s: an empty prompt needs a BOS id, and the tokenizer has none", dir)
+			}
+			m, err := o.load(dir)
+			if err != nil {
+				return err
+			}
+			defer m.close()
+			if len(ids) > m.Config.MaxPositions {
+				return fmt.Errorf("prompt of %d tokens: %w of %d", len(ids), model.ErrContext, m.Config.MaxPositions)
+			}
+			cache, err := kvcache.New(m.Device(), m.Config, 1, min(len(ids)+g.MaxTokens, m.Config.MaxPositions))
+			if err != nil {
+				return err
+			}
+			out := c.OutOrStdout()
+			s := t.Stream(ids[len(ids)-1])
+			text := &stopper{stops: stops, w: out}
+			var failed error
+			err = generate.Run(c.Context(), m.Model, cache, [][]int{ids}, g, func(_, ids []int) []int {
+				b, err := s.Push(ids[0])
+				if err == nil {
+					err = text.write(b)
+				}
+				if failed = err; err != nil || text.stopped {
+					return []int{0}
+				}
+				return nil
+			})
+			if err == nil {
+				err = failed
+			}
+			if err == nil {
+				err = text.finish(s.Flush())
+			}
+			if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+				fmt.Fprintln(out)
+			}
+			return err
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&dir, "model", "", "model directory")
+	f.StringVar(&prompt, "prompt", "", "text to continue; empty = BOS alone")
+	f.IntVar(&g.MaxTokens, "max-tokens", 128, "ids to generate at most")
+	f.Float64Var(&g.Temperature, "temperature", 0, "0 = always the likeliest id")
+	f.IntVar(&g.TopK, "top-k", 0, "draw from the k likeliest ids, 0 = all")
+	f.Float64Var(&g.TopP, "top-p", 1, "draw from the smallest set of this probability")
+	f.Float64Var(&g.MinP, "min-p", 0, "draw from ids of at least this share of the likeliest one's probability")
+	f.Float64Var(&g.RepetitionPenalty, "repetition-penalty", 1, "above 1: ids seen already become less likely")
+	f.BoolVar(&g.IgnoreEOS, "ignore-eos", false, "always generate --max-tokens ids")
+	f.StringArrayVar(&stops, "stop", nil, "end before this text; may be given several times")
+	return c
+}
+
+// stopper writes text up to the first stop string; what may be the beginning of
+// one is held back.
+type stopper struct {
+	stops   []string
+	w       io.Writer
+	held    string
+	stopped bool
+}
+
+func (s *stopper) write(b []byte) error {
+	s.held += string(b)
+	end := -1
+	for _, stop := range s.stops {
+		if i := strings.Index(s.held, stop); stop != "" && i >= 0 && (end < 0 || i < end) {
+			end = i
+		}
+	}
+	if end >= 0 {
+		s.held, s.stopped = s.held[:end], true
+		return s.finish(nil)
+	}
+	keep := 0
+	for _, stop := range s.stops {
+		for n := min(len(stop)-1, len(s.held)); n > keep; n-- {
+			if strings.HasSuffix(s.held, stop[:n]) {
+				keep = n
+			}
+		}
+	}
+	_, err := io.WriteString(s.w, s.held[:len(s.held)-keep])
+	s.held = s.held[len(s.held)-keep:]
+	return err
+}
+
+func (s *stopper) finish(b []byte) error {
+	if !s.stopped {
+		s.held += string(b)
+	}
+	_, err := io.WriteString(s.w, s.held)
+	s.held = ""
+	return err
+}
