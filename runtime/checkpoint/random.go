@@ -104,3 +104,27 @@ func Encode(dst []byte, d DType, x float32) {
 		binary.LittleEndian.PutUint16(dst, uint16(b>>16))
 	}
 }
+
+// WriteRandom saves a model of the given type with the weights that Random
+// makes for the same seed, in memory that does not grow with the model.
+func WriteRandom(dir string, c *config.Config, seed uint64, d DType, o SaveOptions) error {
+	stored := *c
+	stored.DType = d.ConfigName()
+	r := Random(&stored, seed, d).(*randomSource)
+	buffer := make([]byte, 8<<20) // bytes, a multiple of every element's
+	var specs []Spec
+	for _, info := range Expected(&stored) {
+		specs = append(specs, Spec{info.Name, d, info.Shape, func(w Writer) error {
+			n := elements(info.Shape) * d.Size()
+			for at := 0; at < n; at += len(buffer) {
+				part := buffer[:min(len(buffer), n-at)]
+				r.fill(part, info.Name, at/d.Size())
+				if _, err := w.Write(part); err != nil {
+					return err
+				}
+			}
+			return nil
+		}})
+	}
+	return Save(dir, &stored, specs, o)
+}

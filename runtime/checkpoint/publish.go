@@ -1,0 +1,152 @@
+package checkpoint
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// writer fills the hidden directory.
+type writer struct {
+	fs  fileSystem
+	dir string
+}
+
+// file writes a new file through a buffer and on to the disk.
+func (w *writer) file(name string, write func(io.Writer) error) (err error) {
+	f, err := w.fs.Create(filepath.Join(w.dir, name))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	b := bufio.NewWriterSize(f, 1<<20)
+	if err := write(b); err != nil {
+		return err
+	}
+	if err := b.Flush(); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// publish makes a directory of need bytes under a hidden name beside its own,
+// lets fill write its files, and gives it its name once all of it is on disk.
+func publish(dir string, o SaveOptions, need int64, fill func(*writer) error) error {
+	fs := o.fs
+	if fs == nil {
+		fs = osFS{}
+	}
+	dir, old, err := target(dir, o.Replace)
+	if err != nil {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if err := os.MkdirAll(parent, 0o777); err != nil {
+		return err
+	}
+	tmp := filepath.Join(parent, "."+filepath.Base(dir)+".incomplete")
+	unlock, err := claim(fs, tmp)
+	if err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	defer unlock()
+	err = CheckFree(parent, need)
+	if err == nil {
+		err = fill(&writer{fs, tmp})
+	}
+	if err == nil {
+		err = fs.SyncDir(tmp)
+	}
+	if err == nil && old {
+		// The old model now goes by the hidden name: nobody else may take it
+		// for a leftover before it is gone.
+		var unlockOld func()
+		if unlockOld, err = lock(dir); err == nil {
+			defer unlockOld()
+			err = fs.Exchange(tmp, dir)
+		}
+	} else if err == nil {
+		err = fs.Rename(tmp, dir)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("%s: %w", dir, err), fs.RemoveAll(tmp))
+	}
+	if err := fs.SyncDir(parent); err != nil {
+		return err
+	}
+	if old {
+		return fs.RemoveAll(tmp)
+	}
+	return nil
+}
+
+// target resolves where a model is to stand, and reports whether one is there
+// that is to be replaced. A symbolic link to a directory is followed, so that
+// the link stays and the new model lies where the old one did.
+func target(dir string, replace bool) (path string, old bool, err error) {
+	dir = filepath.Clean(dir)
+	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
+		return dir, false, nil
+	} else if err != nil {
+		return "", false, err
+	}
+	if !replace {
+		return "", false, fmt.Errorf("%s: %w", dir, ErrExists)
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return "", false, err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return "", false, err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", false, err
+	}
+	model := len(entries) == 0
+	for _, e := range entries {
+		if e.IsDir() {
+			return "", false, fmt.Errorf("%s: holds the directory %s: not a model alone, will not be replaced", dir, e.Name())
+		}
+		model = model || e.Name() == configFile
+	}
+	if !model {
+		return "", false, fmt.Errorf("%s: holds no %s: not a model, will not be replaced", dir, configFile)
+	}
+	return dir, true, nil
+}
+
+// claim makes the hidden directory, empty and locked against other saves of the
+// same target; what a killed one left there is removed.
+func claim(fs fileSystem, tmp string) (unlock func(), err error) {
+	for range 100 {
+		if err := fs.Mkdir(tmp); err != nil && !errors.Is(err, os.ErrExist) {
+			return nil, err
+		}
+		unlock, err := lock(tmp)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // its owner has just finished
+		}
+		if err != nil {
+			return nil, err
+		}
+		left, err := os.ReadDir(tmp)
+		if err == nil && len(left) == 0 {
+			return unlock, nil
+		}
+		if err == nil {
+			err = fs.RemoveAll(tmp)
+		}
+		unlock()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return nil, errBusy
+}
+
+// errBusy says that the same target is being written.
+var errBusy = errors.New("another save of it is running")
