@@ -22,9 +22,6 @@ type Ratio struct {
 	Hi     *float64 `json:"hi"`
 }
 
-// percents are the percentiles that are reported where the sample allows.
-var percents = [...]float64{25, 75, 90, 95, 99}
-
 // Resamples is the number of draws behind a bootstrap interval.
 const Resamples = 10_000
 
@@ -52,7 +49,7 @@ func spread(x []float64) Spread {
 // for p99. Between values they interpolate linearly (Hyndman and Fan, type 7).
 func percentiles(x []float64) map[string]float64 {
 	out := map[string]float64{}
-	for _, p := range percents {
+	for _, p := range []float64{25, 75, 90, 95, 99} {
 		if float64(len(x))*min(p, 100-p) < 100 {
 			continue
 		}

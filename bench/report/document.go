@@ -1,0 +1,35 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+)
+
+// document is report.md.
+func document(r Report, images []image) string {
+	var b strings.Builder
+	title := r.Title
+	if title == "" {
+		title = "Latency"
+	}
+	fmt.Fprintf(&b, "# %s\n\n%s.\n\n", cell(title), conditions(r.Entries[0].Row))
+	if r.Command != "" {
+		fmt.Fprintf(&b, "    %s\n\n", strings.NewReplacer("\n", " ", "\r", " ").Replace(r.Command))
+	}
+	b.WriteString(latencyTable(r.Entries))
+	b.WriteString(`
+- e2e: from ids in to the last id out, sampling included, loading and tokenising excluded; median ± standard deviation over the kept runs. ttft ends at the first id; itl is the mean gap after it. Medians throughout.
+- speed-up: median(dense) / median(model), with a 95 % interval from 10,000 bootstrap resamples of rounds, dense and model as pairs. All models take turns in one process, in a new order every round.
+- gain: 1 - model / dense. gain/compression: 1.00 = as much faster as smaller.
+
+`)
+	b.WriteString(memoryTable(r.Entries))
+	b.WriteString(`
+- memory: the model's own weights, cache and scratch (the process is shared by all models). read a token: weights and cache that a decode step reads, over the batch; GB/s: that, times tokens a second; share: of the read bandwidth that this machine was measured to have.
+`)
+	for _, i := range images {
+		fmt.Fprintf(&b, "\n## %s\n\n![%s](%s.png)\n\n[SVG](%s.svg)\n", i.alt, i.alt, i.name, i.name)
+	}
+	b.WriteString("\nNumbers: [results.json](results.json), [results.csv](results.csv). Every single run, discarded ones flagged: [samples.jsonl](samples.jsonl).\n")
+	return b.String()
+}

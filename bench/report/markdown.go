@@ -1,0 +1,134 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"mop/bench/latency"
+)
+
+// Markdown writes the table of llama-bench's style, prompt processing (pp) and
+// text generation (tg) side by side, and a line that says what was measured.
+func Markdown(w io.Writer, entries []Entry) error {
+	if err := check(entries); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%s\n%s\n", latencyTable(entries), conditions(entries[0].Row))
+	return err
+}
+
+func latencyTable(entries []Entry) string {
+	p := entries[0].Protocol
+	header := []string{
+		"model", "params", "compression", "e2e ms", "ttft ms", "itl ms",
+		fmt.Sprintf("pp%d t/s", p.In), fmt.Sprintf("tg%d t/s", p.Out),
+		"speed-up", "gain", "gain/compression",
+	}
+	ppl := anyPPL(entries)
+	if ppl {
+		header = append(header, "ppl")
+	}
+	var rows [][]string
+	for _, e := range entries {
+		row := []string{
+			e.Model, count(e.Params), percent(e.Compression), plusMinus(e.E2E.Median, e.E2E.SD),
+			number(e.TTFT), optional(e.ITL, number), number(e.PrefillTPS), optional(e.DecodeTPS, number),
+			interval(e.Speedup), percent(e.Gain), optional(e.GainPerCompression, fixed2),
+		}
+		if ppl {
+			row = append(row, optional(e.PPL, number))
+		}
+		rows = append(rows, row)
+	}
+	return table(header, rows)
+}
+
+// memoryTable shows what decoding moves and holds.
+func memoryTable(entries []Entry) string {
+	var rows [][]string
+	for _, e := range entries {
+		rows = append(rows, []string{
+			e.Model, size(e.PeakBytes), number(e.LoadMS), size(e.BytesPerToken),
+			optional(e.ReadGBps, number), optional(e.Share, percent),
+		})
+	}
+	return table([]string{"model", "memory", "load ms", "read a token", "GB/s", "share of the bandwidth"}, rows)
+}
+
+func anyPPL(entries []Entry) bool {
+	for _, e := range entries {
+		if e.PPL != nil {
+			return true
+		}
+	}
+	return false
+}
+
+func interval(r latency.Ratio) string {
+	if r.Lo == nil || r.Hi == nil {
+		return fixed2(r.Median)
+	}
+	return fmt.Sprintf("%.2f [%.2f, %.2f]", r.Median, *r.Lo, *r.Hi)
+}
+
+// conditions is one line: protocol, machine, build.
+func conditions(r latency.Row) string {
+	p := r.Protocol
+	bandwidth := ""
+	if r.BandwidthGBps != nil {
+		bandwidth = fmt.Sprintf(", reads %s GB/s", number(*r.BandwidthGBps))
+	}
+	machine := r.CPU
+	if r.Device != "cpu" {
+		machine = r.Device + " on " + r.CPU
+	}
+	return fmt.Sprintf("%d tokens in, %d out, batch %d, %d runs of which %d discarded, seed %d; %s, %d threads%s; commit %s, %s, %s",
+		p.In, p.Out, p.Batch, p.Runs, p.Discard, p.Seed, machine, r.Threads, bandwidth, r.Commit, r.Go, r.Date)
+}
+
+// table pads its cells, so that it reads in a terminal too. The first column is
+// text, the others are numbers.
+func table(header []string, rows [][]string) string {
+	widths := make([]int, len(header))
+	for i, h := range header {
+		widths[i] = max(utf8.RuneCountInString(h), 3)
+	}
+	for _, row := range rows {
+		row[0] = cell(row[0])
+		for i, c := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(c))
+		}
+	}
+	var b strings.Builder
+	line := func(row []string) {
+		for i, c := range row {
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c))
+			if i == 0 {
+				b.WriteString("| " + c + pad + " |")
+			} else {
+				b.WriteString(" " + pad + c + " |")
+			}
+		}
+		b.WriteByte('\n')
+	}
+	line(header)
+	for i, n := range widths {
+		if i == 0 {
+			b.WriteString("| " + strings.Repeat("-", n) + " |")
+		} else {
+			b.WriteString(" " + strings.Repeat("-", n-1) + ": |")
+		}
+	}
+	b.WriteByte('\n')
+	for _, row := range rows {
+		line(row)
+	}
+	return b.String()
+}
+
+// cell keeps a name from breaking the table.
+func cell(s string) string {
+	return strings.NewReplacer("\\", "\\\\", "|", "\\|", "\r", " ", "\n", " ").Replace(s)
+}
