@@ -1,0 +1,78 @@
+package plan
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"mop/runtime/random"
+)
+
+// The released runs' sequences, 18 steps each.
+func Released() []string {
+	return []string{"LGGLLLGGLLGLGLLGGL", "GGLLGGGLGGGLLLGGLL", "LGLGGLLGLLGLGLGLGG"}
+}
+
+// ParseSequence reads a string of L (depth) and G (width).
+func ParseSequence(text string) ([]Kind, error) {
+	var out []Kind
+	for i, r := range text {
+		switch r {
+		case 'L':
+			out = append(out, Depth)
+		case 'G':
+			out = append(out, Width)
+		default:
+			return nil, fmt.Errorf("sequence: want L or G at position %d, got %q", i+1, r)
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("sequence: want at least one step")
+	}
+	return out, nil
+}
+
+// Coin is the fair coin of criterion random: step n (from 1) depends on the seed
+// and n alone.
+func Coin(seed uint64, n int) Kind {
+	if random.Word(random.Key(seed, "path"), uint64(n))>>63 == 0 {
+		return Depth
+	}
+	return Width
+}
+
+// ParseTargets reads "0.2,0.3,0.4", each in (0, 1).
+func ParseTargets(text string) ([]float64, error) {
+	var out []float64
+	for f := range strings.SplitSeq(text, ",") {
+		x, err := strconv.ParseFloat(strings.TrimSpace(f), 64)
+		if err != nil || !(x > 0 && x < 1) {
+			return nil, fmt.Errorf("targets: want numbers in (0, 1) with commas between, got %q", f)
+		}
+		out = append(out, x)
+	}
+	return out, nil
+}
+
+// Nearest is the step (from 1) whose compression is nearest to the target; a tie
+// takes the smaller model, the later step. compressions[0] is step 1's.
+func Nearest(compressions []float64, target float64) int {
+	best := 0
+	for i, c := range compressions {
+		if math.Abs(c-target) <= math.Abs(compressions[best]-target) {
+			best = i
+		}
+	}
+	return best + 1
+}
+
+// Sequence chooses the given kinds in turn and then ends.
+func Sequence(kinds []Kind) func(n int) (Kind, bool) {
+	return func(n int) (Kind, bool) {
+		if n > len(kinds) {
+			return "", false
+		}
+		return kinds[n-1], true
+	}
+}
