@@ -1,0 +1,130 @@
+package checkpoint
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mop/runtime/config"
+	"mop/runtime/random"
+)
+
+// Each element is the generator's, at its own index; norms are exactly 1.
+func TestRandomIsTheGenerator(t *testing.T) {
+	c := tiny()
+	for _, d := range []DType{F32, F16, BF16} {
+		src := Random(c, 11, d)
+		for _, info := range Expected(c) {
+			x, err := src.Tensor(info.Name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			key := random.Key(11, info.Name)
+			for i := range elements(info.Shape) {
+				v := random.Uniform(key, uint64(i), random.Scale(0.02))
+				if strings.HasSuffix(info.Name, "norm.weight") {
+					v = 1
+				}
+				var want [4]byte
+				Encode(want[:], d, v)
+				if got := x.Data[i*d.Size() : (i+1)*d.Size()]; !bytes.Equal(got, want[:d.Size()]) {
+					t.Fatalf("%v %s: element %d: want % x, got % x", d, info.Name, i, want[:d.Size()], got)
+				}
+			}
+		}
+	}
+}
+
+func TestRandomDeviation(t *testing.T) {
+	c := tiny()
+	c.Extra = map[string]any{"initializer_range": 0.5}
+	x, err := Random(c, 1, F32).Tensor(EmbedName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := random.Uniform(random.Key(1, EmbedName), 0, random.Scale(0.5))
+	if got := math.Float32frombits(binary.LittleEndian.Uint32(x.Data)); got != want {
+		t.Errorf("want %v, got %v", want, got)
+	}
+	if _, err := Random(c, 1, F32).Tensor("model.layers.1.self_attn.q_proj.weight"); err == nil {
+		t.Error("a skipped block has weights")
+	}
+}
+
+// A written model is the generated one, also where a tensor is longer than the
+// buffer it is written through; and its config says its type.
+func TestWriteRandom(t *testing.T) {
+	c := tiny()
+	c.Vocab, c.Dim = 3001, 1500 // 9 MB of BF16: more than one buffer
+	dir := filepath.Join(t.TempDir(), "m")
+	if err := WriteRandom(dir, c, 4, BF16, SaveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	d := open(t, dir)
+	if !same(t, d, Random(c, 4, BF16)) {
+		t.Error("differs from the source")
+	}
+	if got, err := DTypeOf(d.Config()); err != nil || got != BF16 {
+		t.Errorf("want BF16, got %v, %v", got, err)
+	}
+}
+
+// Every tensor that the index of LLaVA-1.5-7B lists is one of the language model
+// or of no concern, and the language model is whole.
+func TestLLaVANames(t *testing.T) {
+	x := llavaIndex(t)
+	c, err := config.Preset("llava-1.5-7b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for stored := range x {
+		if name, ok := Canonical(stored); ok {
+			found[name] = true
+		}
+	}
+	want := Expected(c)
+	for _, info := range want {
+		if !found[info.Name] {
+			t.Errorf("%s: not found", info.Name)
+		}
+	}
+	if len(found) != len(want) {
+		t.Errorf("want %d names, got %d", len(want), len(found))
+	}
+}
+
+// BenchmarkOpen opens a model that is there: set MODEL to its place.
+func BenchmarkOpen(b *testing.B) {
+	dir := os.Getenv("MODEL")
+	if dir == "" {
+		b.Skip("MODEL is not set")
+	}
+	for b.Loop() {
+		d, err := Open(dir)
+		if err != nil {
+			b.Fatal(err)
+		}
+		d.Close()
+	}
+}
+
+func BenchmarkRandomTensor(b *testing.B) {
+	c := tiny()
+	c.Vocab, c.Dim = 32000, 4096
+	for _, d := range []DType{F32, F16, BF16} {
+		b.Run(d.String(), func(b *testing.B) {
+			src := Random(c, 1, d)
+			for b.Loop() {
+				if _, err := src.Tensor(EmbedName); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(c.Vocab*c.Dim)*float64(b.N)/b.Elapsed().Seconds()/1e9, "Gelements/s")
+		})
+	}
+}
