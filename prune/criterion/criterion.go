@@ -1,0 +1,168 @@
+// Package criterion compares a model with the original over windows of text:
+// cosine similarity of the logits, KL divergence, perplexity. What flows in: two
+// models and ids. What flows out: numbers, positions weighing the same.
+package criterion
+
+import (
+	"context"
+	"math"
+
+	"mop/prune/calibrate"
+	"mop/runtime/kvcache"
+	"mop/runtime/model"
+)
+
+// NLL is the next-token negative log-likelihood of every target, in nats.
+func NLL(ctx context.Context, m *model.Model, windows []calibrate.Window, each func(window int, nll float64)) error {
+	return forward(ctx, m, windows, func(w, pos int, z []float32) {
+		ids := windows[w].IDs
+		if pos+1 >= windows[w].First && pos+1 < len(ids) {
+			each(w, logSum(z)-float64(z[ids[pos+1]]))
+		}
+	})
+}
+
+// Compare gives, for every position of every window, the KL divergence
+// KL(reference || model) in nats, the cosine of the logits, and whether both
+// would choose the same id.
+func Compare(ctx context.Context, reference, m *model.Model, windows []calibrate.Window, each func(kl, cosine float64, same bool)) error {
+	caches := [2]*kvcache.Cache{}
+	models := [2]*model.Model{reference, m}
+	for i, m := range models {
+		var err error
+		if caches[i], err = kvcache.New(m.Device(), m.Config, 1, longest(windows)); err != nil {
+			return err
+		}
+	}
+	const rows = 16
+	V := reference.Config.Vocab
+	z := make([]float32, rows*V)
+	for _, w := range windows {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		for i, m := range models {
+			caches[i].Reset()
+			if err := m.Forward(caches[i], []model.Chunk{{Seq: 0, IDs: w.IDs}}, nil); err != nil {
+				return err
+			}
+		}
+		for at := 0; at < len(w.IDs); at += rows {
+			part := upTo(at, min(at+rows, len(w.IDs)))
+			if err := reference.Logits(part, func(i int, p []float32) error { copy(z[i*V:], p); return nil }); err != nil {
+				return err
+			}
+			if err := m.Logits(part, func(i int, q []float32) error {
+				each(pair(z[i*V:(i+1)*V], q))
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// pair compares the logits of the reference, p, with those of the model, q.
+func pair(p, q []float32) (kl, cosine float64, same bool) {
+	lp, lq := logSum(p), logSum(q)
+	var pp, qq, pq float64
+	bp, bq := 0, 0
+	for i := range p {
+		a, b := float64(p[i]), float64(q[i])
+		pp, qq, pq = pp+a*a, qq+b*b, pq+a*b
+		kl += math.Exp(a-lp) * ((a - lp) - (b - lq))
+		if p[i] > p[bp] {
+			bp = i
+		}
+		if q[i] > q[bq] {
+			bq = i
+		}
+	}
+	return max(kl, 0), pq / math.Sqrt(pp*qq), bp == bq
+}
+
+// logSum is log sum exp z.
+func logSum(z []float32) float64 {
+	top := float64(z[0])
+	for _, v := range z {
+		top = max(top, float64(v))
+	}
+	sum := 0.0
+	for _, v := range z {
+		sum += math.Exp(float64(v) - top)
+	}
+	return top + math.Log(sum)
+}
+
+func forward(ctx context.Context, m *model.Model, windows []calibrate.Window, each func(w, pos int, z []float32)) error {
+	cache, err := kvcache.New(m.Device(), m.Config, 1, longest(windows))
+	if err != nil {
+		return err
+	}
+	for w, win := range windows {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		cache.Reset()
+		if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: win.IDs}}, nil); err != nil {
+			return err
+		}
+		if err := m.Logits(upTo(0, len(win.IDs)), func(i int, z []float32) error { each(w, i, z); return nil }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func longest(windows []calibrate.Window) int {
+	n := 1
+	for _, w := range windows {
+		n = max(n, len(w.IDs))
+	}
+	return n
+}
+
+func upTo(lo, hi int) []int {
+	out := make([]int, 0, hi-lo)
+	for i := lo; i < hi; i++ {
+		out = append(out, i)
+	}
+	return out
+}
+
+// Score is a candidate's score by the named criterion: the mean KL (lowest wins),
+// the mean cosine (highest wins), or the perplexity (lowest wins).
+func Score(ctx context.Context, name string, reference, m *model.Model, windows []calibrate.Window) (float64, error) {
+	var sum, n float64
+	if name == "ppl" {
+		err := NLL(ctx, m, windows, func(_ int, nll float64) { sum += nll; n++ })
+		return math.Exp(sum / n), err
+	}
+	err := Compare(ctx, reference, m, windows, func(kl, cosine float64, _ bool) {
+		n++
+		if name == "cosine" {
+			sum += cosine
+		} else {
+			sum += kl
+		}
+	})
+	return sum / n, err
+}
+
+// Better reports whether width wins over depth: a tie takes depth, a score that
+// is not finite loses.
+func Better(name string, depth, width float64) bool {
+	if !finite(width) {
+		return false
+	}
+	if !finite(depth) {
+		return true
+	}
+	if name == "cosine" {
+		return width > depth
+	}
+	return width < depth
+}
+
+func finite(x float64) bool { return x-x == 0 }
