@@ -1,0 +1,43 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+)
+
+// bars shows phases as progress bars, on a terminal only.
+type bars struct {
+	w     io.Writer
+	bar   *progressbar.ProgressBar
+	title string
+}
+
+func newBars(w io.Writer) *bars {
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return &bars{w: w}
+	}
+	return &bars{}
+}
+
+func (b *bars) tell(step int, phase string, done, total int) {
+	if b.w == nil {
+		return
+	}
+	if title := fmt.Sprintf("step %d: %s", step, phase); title != b.title {
+		b.end()
+		b.title = title
+		b.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(b.w), progressbar.OptionSetDescription(title), progressbar.OptionClearOnFinish())
+	}
+	b.bar.Set(done)
+}
+
+func (b *bars) end() {
+	if b.bar != nil {
+		b.bar.Finish()
+		b.bar = nil
+	}
+}

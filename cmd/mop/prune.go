@@ -1,0 +1,173 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"mop/prune"
+	"mop/prune/plan"
+)
+
+// widthFlags are those of the width branch.
+func widthFlags(c *cobra.Command, w *plan.Options) {
+	f := c.Flags()
+	f.StringVar(&w.Rule, "rule", "auto", "how much the width branch takes: auto, paper, exact, mlp-only or groups")
+	f.IntVar(&w.RoundTo, "round-to", 1, "MLP widths are multiples of this")
+	f.IntVar(&w.HeadsMultiple, "heads-multiple", 1, "head counts are multiples of this")
+	f.StringVar(&w.Allocation, "allocation", "uniform", "uniform: every layer loses the same; global: the lowest scores of the whole model go")
+}
+
+func checkWidth(w plan.Options) error {
+	if w.RoundTo < 1 || w.RoundTo > 1<<20 || w.HeadsMultiple < 1 || w.HeadsMultiple > 1<<20 {
+		return usage("--round-to and --heads-multiple: want at least 1, got %d and %d", w.RoundTo, w.HeadsMultiple)
+	}
+	return nil
+}
+
+func planCommand(o *options) *cobra.Command {
+	var name, sequence, criterion string
+	var steps int
+	var target float64
+	var w plan.Options
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "plan --model DIR|preset:NAME --sequence LGG...",
+		Short: "Show what a path leaves of a model, from its sizes alone",
+		Example: "  mop plan --model preset:llama-2-7b --sequence LGGLLLGGLLGLGLLGGL --rule paper\n" +
+			"  mop plan --model preset:llama-3-8b --criterion random --seed 3 --target 0.4 --json",
+		Args: exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := need(c, "model"); err != nil {
+				return err
+			}
+			if err := checkWidth(w); err != nil {
+				return err
+			}
+			base, err := o.configOf(name)
+			if err != nil {
+				return err
+			}
+			if c.Flags().Changed("target") && !(target > 0 && target < 1) {
+				return usage("--target: want a number in (0, 1), got %v", target)
+			}
+			if steps < 0 {
+				return usage("--steps: want 0 or more, got %d", steps)
+			}
+			var choose func(int) (plan.Kind, bool)
+			switch {
+			case sequence != "" && criterion == "":
+				kinds, err := plan.ParseSequence(sequence)
+				if err != nil {
+					return usage("%v", err)
+				}
+				choose = plan.Sequence(kinds)
+			case sequence == "" && criterion == "random":
+				if steps == 0 && target == 0 {
+					return usage("plan: --criterion random wants --steps or --target")
+				}
+				choose = func(n int) (plan.Kind, bool) { return plan.Coin(o.seed, n), true }
+			default:
+				return usage("plan: want --sequence LGG... or --criterion random, one of them")
+			}
+			limited := func(n int) (plan.Kind, bool) {
+				if steps > 0 && n > steps {
+					return "", false
+				}
+				return choose(n)
+			}
+			p, err := plan.Dry(base, w, limited, target)
+			if err != nil {
+				return usage("%v", err)
+			}
+			p.Sequence, p.Criterion, p.Seed = sequence, criterion, o.seed
+			if sequence != "" {
+				p.Criterion = "sequence"
+			}
+			if asJSON {
+				return p.Write(c.OutOrStdout())
+			}
+			return p.Table(c.OutOrStdout())
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&name, "model", "", "model directory or preset:NAME")
+	f.StringVar(&sequence, "sequence", "", "the path: L cuts a layer, G heads and neurons")
+	f.StringVar(&criterion, "criterion", "", "random: a seeded coin decides")
+	f.IntVar(&steps, "steps", 0, "end after this many steps")
+	f.Float64Var(&target, "target", 0, "end at the first step of at least this compression")
+	f.BoolVar(&asJSON, "json", false, "print the plan as JSON")
+	widthFlags(c, &w)
+	return c
+}
+
+func pruneCommand(o *options) *cobra.Command {
+	var p prune.Options
+	var targets, sample string
+	c := &cobra.Command{
+		Use:   "prune --model DIR --out DIR --targets 0.2,0.3,0.4",
+		Short: "Prune a model by MoP, one directory for each target",
+		Long: "Prune a model by MoP: at every step the third-to-last layer is cut, or heads and\nneurons everywhere, and the better branch goes on. " +
+			"A run may be stopped at any moment\nand gone on with by --resume.",
+		Example: "  mop prune --model ./llama-2-7b --out ./pruned --criterion kl --calibration alpaca.json --text wiki.txt\n" +
+			"  mop prune --model ./llama-2-7b --out ./paper --criterion sequence --sequence LGGLLLGGLLGLGLLGGL --rule paper --calibration alpaca.json",
+		Args: exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := need(c, "model", "out"); err != nil {
+				return err
+			}
+			if err := checkWidth(p.Width); err != nil {
+				return err
+			}
+			var err error
+			if p.Targets, err = plan.ParseTargets(targets); err != nil {
+				return usage("%v", err)
+			}
+			if sample != "first" && sample != "seeded" {
+				return usage("--calibration-sample: want first or seeded, got %q", sample)
+			}
+			if p.Prompts < 1 || p.Windows < 1 || p.Context < 2 {
+				return usage("--prompts and --windows: want at least 1, --context at least 2")
+			}
+			if p.Sequence != "" && !c.Flags().Changed("criterion") {
+				p.Criterion = "sequence"
+			}
+			p.Sample, p.Seed = sample == "seeded", o.seed
+			if p.Device, err = o.open(); err != nil {
+				return err
+			}
+			defer p.Device.Close()
+			bar := newBars(c.ErrOrStderr())
+			p.Progress = bar.tell
+			path, err := prune.Run(c.Context(), p)
+			bar.end()
+			if err != nil {
+				return err
+			}
+			w := c.OutOrStdout()
+			for _, t := range p.Targets {
+				s := path.Steps[plan.Nearest(path.Compressions(), t)-1]
+				fmt.Fprintf(w, "%s  step %d, %d parameters, %.2f %% smaller\n", prune.TargetDir(p.Out, t), s.Step, s.Params, 100*s.Compression)
+			}
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&p.Model, "model", "", "model directory")
+	f.StringVar(&p.Out, "out", "", "directory for the smaller models")
+	f.StringVar(&targets, "targets", "0.2,0.3,0.4", "compressions, shares of all parameters")
+	f.BoolVar(&p.ExactTarget, "exact-target", false, "end with a width step that meets the largest target exactly")
+	f.StringVar(&p.Criterion, "criterion", "kl", "what decides a step: "+strings.Join(prune.Criteria(), ", "))
+	f.StringVar(&p.Sequence, "sequence", "", "the path for criterion sequence: L cuts a layer, G heads and neurons")
+	f.StringVar(&p.Calibration, "calibration", "", "AMP's prompts: .json (instructions), .jsonl (texts) or a text file")
+	f.IntVar(&p.Prompts, "prompts", 128, "how many prompts")
+	f.StringVar(&sample, "calibration-sample", "first", "first: the first prompts; seeded: a random sample")
+	f.StringVar(&p.Text, "text", "", "text that the criterion is taken on")
+	f.StringVar(&p.Separator, "split", "", "text between that file's documents")
+	f.IntVar(&p.Windows, "windows", 32, "how many windows of it")
+	f.IntVar(&p.Context, "context", 512, "ids in a window, BOS included")
+	f.BoolVar(&p.Resume, "resume", false, "go on with a run that was stopped, or to other targets")
+	widthFlags(c, &p.Width)
+	return c
+}
