@@ -3,8 +3,8 @@ package checkpoint
 import (
 	"bytes"
 	"encoding/binary"
+	"flag"
 	"math"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -98,14 +98,17 @@ func TestLLaVANames(t *testing.T) {
 	}
 }
 
-// BenchmarkOpen opens a model that is there: set MODEL to its place.
+var modelDir = flag.String("model", "", "model directory for BenchmarkOpen")
+
+// BenchmarkOpen opens a model that is there:
+//
+//	go test ./runtime/checkpoint -run xxx -bench Open -model DIR
 func BenchmarkOpen(b *testing.B) {
-	dir := os.Getenv("MODEL")
-	if dir == "" {
-		b.Skip("MODEL is not set")
+	if *modelDir == "" {
+		b.Skip("no -model")
 	}
 	for b.Loop() {
-		d, err := Open(dir)
+		d, err := Open(*modelDir)
 		if err != nil {
 			b.Fatal(err)
 		}
