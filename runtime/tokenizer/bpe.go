@@ -10,117 +10,150 @@ type pair struct{ a, b int32 }
 // merge says that a pair becomes id; a lower rank goes first.
 type merge struct{ rank, id int32 }
 
-// candidate is a possible merge of the symbol at position left with its right
-// neighbour.
+// symbol is a stretch of a word, linked to its neighbours by index.
+type symbol struct {
+	start, end int32 // bytes of the word
+	prev, next int32 // none = -1
+	id         int32 // none = -1: no piece
+	frozen     bool  // never merges
+	unk        bool  // stands for characters that are unknown
+	dead       bool  // merged into the one before it
+}
+
+// candidate is a possible merge of the symbols left and right, which reach to
+// end. As a symbol only ever grows to its right, swallowing its neighbour, a
+// candidate is out of date exactly when its right one is dead or has grown, or
+// its left one is dead.
 type candidate struct {
-	rank        int32
-	left, right int32
-	a, b        int32 // the symbols it was found for
-	id          int32
+	rank, left, right, end int32
+	id                     int32
 }
 
 // mergeAll joins neighbouring symbols until no pair is left that merges: always
 // the pair of lowest rank, of equal ones the leftmost. A heap over a linked list
 // makes it n log n.
-func (t *Tokenizer) mergeAll(symbols []int) []int {
-	n := len(symbols)
-	if n < 2 {
-		return symbols
+func (e *encoder) mergeAll(text []byte) {
+	if len(e.symbols) < 2 {
+		return
 	}
-	id := make([]int32, n)
-	next, prev := make([]int32, n), make([]int32, n)
-	for i, s := range symbols {
-		id[i], next[i], prev[i] = int32(s), int32(i+1), int32(i-1)
-	}
-	next[n-1] = -1
-	var h heap
-	try := func(l, r int32) {
-		if l < 0 || r < 0 {
-			return
-		}
-		if m, ok := t.merges[pair{id[l], id[r]}]; ok {
-			h.push(candidate{m.rank, l, r, id[l], id[r], m.id})
+	e.queue = e.queue[:0]
+	for i := range len(e.symbols) - 1 {
+		if c, ok := e.candidate(text, int32(i), int32(i+1)); ok {
+			e.queue = append(e.queue, c)
 		}
 	}
-	for i := int32(0); i < int32(n-1); i++ {
-		try(i, i+1)
-	}
-	for len(h) > 0 {
-		c := h.pop()
-		if id[c.left] != c.a || id[c.right] != c.b || next[c.left] != c.right {
-			continue // one of the two has been merged meanwhile
+	e.queue.order()
+	for len(e.queue) > 0 {
+		c := e.queue.pop()
+		l, r := &e.symbols[c.left], &e.symbols[c.right]
+		if l.dead || r.dead || r.end != c.end || l.next != c.right {
+			continue
 		}
-		id[c.left], id[c.right] = c.id, -1
-		next[c.left] = next[c.right]
-		if next[c.left] >= 0 {
-			prev[next[c.left]] = c.left
+		l.id, l.end, l.next, l.unk = c.id, r.end, r.next, false
+		r.dead = true
+		if l.next >= 0 {
+			e.symbols[l.next].prev = c.left
+			if c, ok := e.candidate(text, c.left, l.next); ok {
+				e.queue.push(c)
+			}
 		}
-		try(prev[c.left], c.left)
-		try(c.left, next[c.left])
+		if l.prev >= 0 {
+			if c, ok := e.candidate(text, l.prev, c.left); ok {
+				e.queue.push(c)
+			}
+		}
 	}
-	out := symbols[:0]
-	for i := int32(0); i >= 0; i = next[i] {
-		out = append(out, int(id[i]))
-	}
-	return out
 }
 
-// heap is a binary heap, lowest (rank, left) on top.
-type heap []candidate
-
-func (h heap) less(i, j int) bool {
-	return h[i].rank < h[j].rank || h[i].rank == h[j].rank && h[i].left < h[j].left
+// candidate looks for the merge of two neighbours.
+func (e *encoder) candidate(text []byte, left, right int32) (candidate, bool) {
+	m := &e.t.model
+	l, r := &e.symbols[left], &e.symbols[right]
+	if !m.byText {
+		found, ok := m.pairs[pair{l.id, r.id}]
+		return candidate{found.rank, left, right, r.end, found.id}, ok
+	}
+	if l.frozen || r.frozen || int(r.end-l.start) > m.longest {
+		return candidate{}, false
+	}
+	id, ok := m.ids[string(text[l.start:r.end])]
+	if !ok || m.rank[id] < 0 {
+		return candidate{}, false
+	}
+	if m.unused != nil && m.unused[id] {
+		if e.split == nil {
+			e.split = map[string]int{}
+		}
+		e.split[string(text[l.start:r.end])] = int(l.end - l.start)
+	}
+	return candidate{m.rank[id], left, right, r.end, id}, true
 }
 
-func (h *heap) push(c candidate) {
-	*h = append(*h, c)
-	s := *h
+// queue is a binary heap, lowest (rank, left) on top.
+type queue []candidate
+
+func (q queue) less(i, j int) bool {
+	return q[i].rank < q[j].rank || q[i].rank == q[j].rank && q[i].left < q[j].left
+}
+
+func (q queue) order() {
+	for i := len(q)/2 - 1; i >= 0; i-- {
+		q.down(i)
+	}
+}
+
+func (q *queue) push(c candidate) {
+	*q = append(*q, c)
+	s := *q
 	for i := len(s) - 1; i > 0 && s.less(i, (i-1)/2); i = (i - 1) / 2 {
 		s[i], s[(i-1)/2] = s[(i-1)/2], s[i]
 	}
 }
 
-func (h *heap) pop() candidate {
-	s := *h
+func (q *queue) pop() candidate {
+	s := *q
 	top := s[0]
 	s[0] = s[len(s)-1]
-	s = s[:len(s)-1]
-	for i := 0; 2*i+1 < len(s); {
-		c := 2*i + 1
-		if c+1 < len(s) && s.less(c+1, c) {
-			c++
-		}
-		if !s.less(c, i) {
-			break
-		}
-		s[i], s[c] = s[c], s[i]
-		i = c
-	}
-	*h = s
+	*q = s[:len(s)-1]
+	q.down(0)
 	return top
 }
 
-// mergesFromScores makes the merge table of vocabularies that give each piece a
-// score instead of listing merges: any two pieces whose concatenation is a piece
-// merge, the highest score first; equal scores share a rank.
-func (t *Tokenizer) mergesFromScores(score func(id int) float64) {
-	order := make([]int, 0, len(t.ids))
-	for _, id := range t.ids {
-		order = append(order, id)
+func (q queue) down(i int) {
+	for 2*i+1 < len(q) {
+		c := 2*i + 1
+		if c+1 < len(q) && q.less(c+1, c) {
+			c++
+		}
+		if !q.less(c, i) {
+			return
+		}
+		q[i], q[c] = q[c], q[i]
+		i = c
 	}
-	slices.SortFunc(order, func(a, b int) int { return cmp.Or(cmp.Compare(score(b), score(a)), cmp.Compare(a, b)) })
+}
+
+// rankByScore makes the ranks of vocabularies that give each piece a score: the
+// highest score first, equal scores sharing a rank. Pieces for which never holds
+// do not come out of merges.
+func (m *bpe) rankByScore(score []float64, never func(id int) bool) {
+	m.byText, m.rank = true, make([]int32, len(score))
+	order := make([]int, 0, len(m.ids))
+	for i := range m.rank {
+		m.rank[i] = none
+	}
+	for text, id := range m.ids {
+		m.longest = max(m.longest, len(text))
+		if !never(int(id)) {
+			order = append(order, int(id))
+		}
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(score[b], score[a]) })
 	rank := int32(0)
 	for i, id := range order {
-		if i > 0 && score(id) != score(order[i-1]) {
+		if i > 0 && score[id] != score[order[i-1]] {
 			rank++
 		}
-		p := string(t.pieces[id])
-		for cut := 1; cut < len(p); cut++ {
-			a, okA := t.ids[p[:cut]]
-			b, okB := t.ids[p[cut:]]
-			if okA && okB {
-				t.merges[pair{int32(a), int32(b)}] = merge{rank, int32(id)}
-			}
-		}
+		m.rank[id] = rank
 	}
 }

@@ -9,54 +9,42 @@ import (
 	"mop/runtime/config"
 )
 
-// file is a Hugging Face tokenizer.json, as far as it decides ids.
+// file is a Hugging Face tokenizer.json, as far as it decides ids. Its truncation
+// and padding are settings of a call and do not count.
 type file struct {
-	AddedTokens []struct {
-		ID         int    `json:"id"`
-		Content    string `json:"content"`
-		Special    bool   `json:"special"`
-		LStrip     bool   `json:"lstrip"`
-		RStrip     bool   `json:"rstrip"`
-		SingleWord bool   `json:"single_word"`
-	} `json:"added_tokens"`
-	Normalizer    *part           `json:"normalizer"`
-	PreTokenizer  *part           `json:"pre_tokenizer"`
-	PostProcessor json.RawMessage `json:"post_processor"`
-	Model         struct {
-		Type         string            `json:"type"`
-		UnkToken     *string           `json:"unk_token"`
-		FuseUnk      bool              `json:"fuse_unk"`
-		ByteFallback bool              `json:"byte_fallback"`
-		IgnoreMerges bool              `json:"ignore_merges"`
-		Dropout      *float64          `json:"dropout"`
-		Prefix       *string           `json:"continuing_subword_prefix"`
-		Suffix       *string           `json:"end_of_word_suffix"`
-		Vocab        map[string]int    `json:"vocab"`
-		Merges       []json.RawMessage `json:"merges"`
-	} `json:"model"`
+	AddedTokens   []addedEntry `json:"added_tokens"`
+	Normalizer    *step        `json:"normalizer"`
+	PreTokenizer  *step        `json:"pre_tokenizer"`
+	PostProcessor *step        `json:"post_processor"`
+	Decoder       *step        `json:"decoder"`
+	Model         modelEntry   `json:"model"`
 }
 
-// part is a normalizer or a pre-tokenizer.
-type part struct {
-	Type           string `json:"type"`
-	Normalizers    []part `json:"normalizers"`
-	Pretokenizers  []part `json:"pretokenizers"`
-	Prepend        string `json:"prepend"`
-	Content        string `json:"content"`
-	Replacement    string `json:"replacement"`
-	PrependScheme  string `json:"prepend_scheme"`
-	AddPrefixSpace *bool  `json:"add_prefix_space"`
-	Split          *bool  `json:"split"`
-	UseRegex       *bool  `json:"use_regex"`
-	Behavior       string `json:"behavior"`
-	Invert         bool   `json:"invert"`
-	Pattern        struct {
-		String string
-		Regex  string
-	} `json:"pattern"`
+type addedEntry struct {
+	ID         int    `json:"id"`
+	Content    string `json:"content"`
+	Special    bool   `json:"special"`
+	Normalized bool   `json:"normalized"`
+	LStrip     bool   `json:"lstrip"`
+	RStrip     bool   `json:"rstrip"`
+	SingleWord bool   `json:"single_word"`
 }
 
-// parseJSON reads a tokenizer.json; its size bounds the ids.
+type modelEntry struct {
+	Type         string           `json:"type"`
+	UnkToken     *string          `json:"unk_token"`
+	FuseUnk      bool             `json:"fuse_unk"`
+	ByteFallback bool             `json:"byte_fallback"`
+	IgnoreMerges bool             `json:"ignore_merges"`
+	Dropout      *float64         `json:"dropout"`
+	Prefix       *string          `json:"continuing_subword_prefix"`
+	Suffix       *string          `json:"end_of_word_suffix"`
+	Vocab        map[string]int32 `json:"vocab"`
+	Merges       mergeList        `json:"merges"`
+}
+
+// parseJSON reads a tokenizer.json of model type BPE. What it does not understand
+// it refuses by name.
 func parseJSON(data []byte) (*Tokenizer, error) {
 	if err := config.CheckJSON(data); err != nil {
 		return nil, err
@@ -65,198 +53,231 @@ func parseJSON(data []byte) (*Tokenizer, error) {
 	if err := json.Unmarshal(data, &f); err != nil {
 		return nil, err
 	}
-	m := &f.Model
-	if m.Type != "BPE" && m.Type != "" {
-		return nil, fmt.Errorf("model: want type BPE, got %q", m.Type)
+	n := len(f.Model.Vocab)
+	for text, id := range f.Model.Vocab {
+		if id < 0 || int(id) >= len(data) {
+			return nil, fmt.Errorf("vocab: %q: id %d, in a file of %d bytes", clip(text), id, len(data))
+		}
+		n = max(n, int(id)+1)
 	}
-	if m.Dropout != nil && *m.Dropout != 0 || m.Prefix != nil && *m.Prefix != "" || m.Suffix != nil && *m.Suffix != "" {
-		return nil, errors.New("model: dropout, continuing_subword_prefix and end_of_word_suffix are not supported")
-	}
-	n := len(m.Vocab)
 	for _, a := range f.AddedTokens {
+		if a.ID < 0 || a.ID >= len(data) {
+			return nil, fmt.Errorf("added token %q: id %d, in a file of %d bytes", clip(a.Content), a.ID, len(data))
+		}
 		n = max(n, a.ID+1)
 	}
-	if n == 0 || n > len(data) {
-		return nil, fmt.Errorf("model: %d ids in a file of %d bytes", n, len(data))
-	}
 	t := newTokenizer(n)
-	t.fuseUnk, t.whole = m.FuseUnk, m.IgnoreMerges
 	if err := t.pipeline(&f); err != nil {
 		return nil, err
 	}
-	special := map[int]bool{}
+	if err := t.addVocab(&f); err != nil {
+		return nil, err
+	}
+	if err := t.addMerges(&f.Model); err != nil {
+		return nil, err
+	}
+	if err := t.addTokens(&f); err != nil {
+		return nil, err
+	}
+	if err := t.template(f.PostProcessor); err != nil {
+		return nil, err
+	}
+	t.model.cutAtSpaces(meta)
+	return t, nil
+}
+
+// addVocab fills in the model's pieces, as the file spells them.
+func (t *Tokenizer) addVocab(f *file) error {
+	v := &f.Model
+	switch {
+	case v.Type != "BPE" && !(v.Type == "" && v.Merges != nil):
+		return fmt.Errorf("model: want type BPE, got %q", clip(v.Type))
+	case v.Dropout != nil && *v.Dropout != 0:
+		return errors.New("model: dropout: not supported")
+	case v.Prefix != nil && *v.Prefix != "":
+		return errors.New("model: continuing_subword_prefix: not supported")
+	case v.Suffix != nil && *v.Suffix != "":
+		return errors.New("model: end_of_word_suffix: not supported")
+	case v.ByteFallback && t.model.bytes:
+		return errors.New("model: byte_fallback with a byte-level pre-tokenizer: not supported")
+	}
+	m := &t.model
+	m.fuseUnk, m.whole = v.FuseUnk, v.IgnoreMerges
+	spelling, err := newSpelling(f.Decoder, m.bytes)
+	if err != nil {
+		return err
+	}
+	t.strip = spelling.strip
+	for text, id := range v.Vocab {
+		if t.class[id] != hole {
+			for other, same := range v.Vocab {
+				if same == id && other != text {
+					return fmt.Errorf("vocab: %q and %q both have id %d", clip(min(text, other)), clip(max(text, other)), id)
+				}
+			}
+		}
+		t.pieces[id], t.class[id] = spelling.decode(text)
+		switch bytes, ok := bytesOf(text); {
+		case !m.bytes:
+			m.ids[text] = id
+		case ok:
+			m.ids[string(bytes)] = id
+		}
+	}
+	if v.ByteFallback {
+		for b := range m.raw {
+			if id, ok := v.Vocab[fmt.Sprintf("<0x%02X>", b)]; ok {
+				m.raw[b] = id
+			}
+		}
+	}
+	if v.UnkToken != nil {
+		id, ok := v.Vocab[*v.UnkToken]
+		if !ok {
+			return fmt.Errorf("model: unk_token %q is not in the vocabulary", clip(*v.UnkToken))
+		}
+		m.unk = int(id)
+	}
+	return nil
+}
+
+// addMerges fills in the model's merges; of a pair that is listed twice the last
+// one counts, as in tokenizers.
+func (t *Tokenizer) addMerges(v *modelEntry) error {
+	t.model.pairs = make(map[pair]merge, len(v.Merges))
+	for rank, two := range v.Merges {
+		var ids [3]int32
+		for i, text := range []string{two[0], two[1], two[0] + two[1]} {
+			id, ok := v.Vocab[text]
+			if !ok {
+				return fmt.Errorf("merge %d: %q + %q: %q is not in the vocabulary", rank, clip(two[0]), clip(two[1]), clip(text))
+			}
+			ids[i] = id
+		}
+		t.model.pairs[pair{ids[0], ids[1]}] = merge{int32(rank), ids[2]}
+	}
+	return nil
+}
+
+// addTokens fills in the added tokens. Those that are in the vocabulary keep
+// their id there.
+func (t *Tokenizer) addTokens(f *file) error {
+	spelling, err := newSpelling(f.Decoder, t.model.bytes)
+	if err != nil {
+		return err
+	}
+	taken := make(map[int]string, len(f.AddedTokens))
+	known := make(map[string]int, len(f.AddedTokens))
 	for _, a := range f.AddedTokens {
-		if a.ID < 0 || a.Content == "" {
-			return nil, fmt.Errorf("added token %q: id %d", a.Content, a.ID)
+		if a.Content == "" {
+			return fmt.Errorf("added token with id %d: no content", a.ID)
 		}
-		if a.LStrip || a.RStrip || a.SingleWord {
-			return nil, fmt.Errorf("added token %q: lstrip, rstrip and single_word are not supported", a.Content)
+		if other, ok := known[a.Content]; ok {
+			return fmt.Errorf("added token %q has id %d and id %d", clip(a.Content), other, a.ID)
 		}
-		special[a.ID] = true
-		t.added = append(t.added, addedToken{[]byte(a.Content), a.ID, a.Special})
-		t.pieces[a.ID], t.class[a.ID] = []byte(a.Content), literal
+		if other, ok := taken[a.ID]; ok {
+			return fmt.Errorf("added tokens %q and %q both have id %d", clip(other), clip(a.Content), a.ID)
+		}
+		if id, ok := f.Model.Vocab[a.Content]; ok && int(id) != a.ID {
+			return fmt.Errorf("added token %q: id %d, in the vocabulary %d", clip(a.Content), a.ID, id)
+		} else if !ok && t.class[a.ID] != hole {
+			return fmt.Errorf("added token %q: id %d is another's in the vocabulary", clip(a.Content), a.ID)
+		}
+		known[a.Content], taken[a.ID] = a.ID, a.Content
+		t.pieces[a.ID], _ = spelling.text(a.Content), literal
+		t.class[a.ID] = literal
 		if a.Special {
 			t.class[a.ID] = control
 		}
 		t.named(a.Content, a.ID)
 	}
-	taken := map[int]string{}
-	for text, id := range m.Vocab {
-		if id < 0 || id >= n {
-			return nil, fmt.Errorf("vocab: %q: id %d of %d", text, id, n)
-		}
-		if other, ok := taken[id]; ok {
-			return nil, fmt.Errorf("vocab: %q and %q have the same id %d", min(text, other), max(text, other), id)
-		}
-		taken[id] = text
-		if special[id] {
-			continue
-		}
-		if err := t.addVocab(id, text, m.ByteFallback); err != nil {
-			return nil, err
+	// Special tokens come first: of two that are normalised to the same text one
+	// is found.
+	for _, special := range []bool{true, false} {
+		for _, a := range f.AddedTokens {
+			if a.Special != special {
+				continue
+			}
+			into, text := &t.raw, a.Content
+			if a.Normalized {
+				into, text = &t.normalized, string(t.normalizer.apply([]byte(a.Content)))
+			}
+			into.add(addedToken{text, a.ID, a.Special, a.SingleWord, a.LStrip, a.RStrip})
 		}
 	}
-	if m.UnkToken != nil {
-		id, ok := m.Vocab[*m.UnkToken]
-		if !ok {
-			return nil, fmt.Errorf("unk_token %q is not in the vocabulary", *m.UnkToken)
-		}
-		t.unk = id
-	}
-	for rank, raw := range m.Merges {
-		a, b, err := mergeOf(raw)
-		if err != nil {
-			return nil, fmt.Errorf("merge %d: %w", rank, err)
-		}
-		ia, okA := m.Vocab[a]
-		ib, okB := m.Vocab[b]
-		id, ok := m.Vocab[a+b]
-		if !okA || !okB || !ok {
-			return nil, fmt.Errorf("merge %d: %q + %q: not in the vocabulary", rank, a, b)
-		}
-		p := pair{int32(ia), int32(ib)}
-		if _, twice := t.merges[p]; !twice {
-			t.merges[p] = merge{int32(rank), int32(id)}
-		}
-	}
-	return t, nil
+	return nil
 }
 
-// named notes the ids that begin and end texts, by their usual names.
-func (t *Tokenizer) named(text string, id int) {
-	switch text {
-	case "<s>", "<|begin_of_text|>":
+// nameEnds takes BOS and EOS from a tokenizer_config.json, which gives their text,
+// where the post-processor does not say more.
+func (t *Tokenizer) nameEnds(settings []byte) error {
+	type name struct {
+		Content string `json:"content"`
+	}
+	var f struct {
+		BOS json.RawMessage `json:"bos_token"`
+		EOS json.RawMessage `json:"eos_token"`
+	}
+	if err := json.Unmarshal(settings, &f); err != nil {
+		return err
+	}
+	find := func(raw json.RawMessage) int {
+		var n name
+		if json.Unmarshal(raw, &n.Content) != nil {
+			_ = json.Unmarshal(raw, &n) // null, or an object with the text
+		}
+		for _, set := range []*addedSet{&t.raw, &t.normalized} {
+			for _, a := range set.tokens {
+				if a.text == n.Content {
+					return a.id
+				}
+			}
+		}
+		return none
+	}
+	if id := find(f.BOS); id >= 0 && t.bos < 0 {
 		t.bos = id
-	case "</s>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>":
-		t.eos = append(t.eos, id)
 	}
-}
-
-// addVocab adds a piece as tokenizer.json spells it.
-func (t *Tokenizer) addVocab(id int, text string, fallback bool) error {
-	if !t.byteLevel {
-		asByte := -1
-		if !fallback {
-			asByte = -2 // <0xNN> is text
-		}
-		if asByte == -2 {
-			t.pieces[id] = []byte(strings.ReplaceAll(text, "▁", " "))
-			t.ids[string(t.pieces[id])] = id
+	id := find(f.EOS)
+	for _, known := range t.eos {
+		if known == id {
 			return nil
 		}
-		return t.characterPiece(id, strings.ReplaceAll(text, "▁", " "), false, -1)
 	}
-	var p []byte
-	for _, r := range text {
-		b, ok := byteOfRune(r)
-		if !ok {
-			return fmt.Errorf("vocab: %q: %q does not stand for a byte", text, r)
-		}
-		p = append(p, b)
-	}
-	t.pieces[id] = p
-	t.ids[string(p)] = id
-	if len(p) == 1 {
-		t.raw[p[0]] = id
+	if id >= 0 {
+		t.eos = append(t.eos, id)
 	}
 	return nil
 }
 
-// byteOfRune undoes byte-level BPE's spelling of bytes as printable characters:
-// printable Latin-1 stands for itself, the other 68 bytes, in order, for U+0100
-// and on.
-func byteOfRune(r rune) (byte, bool) {
-	printable := func(b int) bool { return b >= '!' && b <= '~' || b >= 0xa1 && b <= 0xac || b >= 0xae && b <= 0xff }
-	if r < 0x100 {
-		return byte(r), printable(int(r))
-	}
-	at := rune(0x100)
-	for b := range 256 {
-		if !printable(b) {
-			if at == r {
-				return byte(b), true
+// mergeList is the merges: "a b" or ["a", "b"].
+type mergeList [][2]string
+
+// UnmarshalJSON reads either form.
+func (l *mergeList) UnmarshalJSON(data []byte) error {
+	var lists [][]string
+	if json.Unmarshal(data, &lists) == nil {
+		for i, two := range lists {
+			if len(two) != 2 {
+				return fmt.Errorf("merge %d: want two pieces, got %d", i, len(two))
 			}
-			at++
+			*l = append(*l, [2]string{two[0], two[1]})
 		}
-	}
-	return 0, false
-}
-
-// mergeOf reads "a b" or ["a", "b"].
-func mergeOf(raw json.RawMessage) (a, b string, err error) {
-	var list []string
-	if json.Unmarshal(raw, &list) == nil {
-		if len(list) != 2 {
-			return "", "", fmt.Errorf("want two pieces, got %d", len(list))
-		}
-		return list[0], list[1], nil
-	}
-	var s string
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return "", "", err
-	}
-	a, b, ok := strings.Cut(s, " ")
-	if !ok || strings.Contains(b, " ") {
-		return "", "", fmt.Errorf("want two pieces, got %q", s)
-	}
-	return a, b, nil
-}
-
-// pipeline understands the normalizer and the pre-tokenizer, or refuses them.
-func (t *Tokenizer) pipeline(f *file) error {
-	escaped := false
-	for _, p := range flat(f.Normalizer) {
-		switch {
-		case p.Type == "Prepend" && p.Prepend == "▁" && !escaped:
-			t.prefix = true
-		case p.Type == "Replace" && p.Pattern.String == " " && p.Content == "▁":
-			escaped = true
-		default:
-			return fmt.Errorf("normalizer %s: not supported", p.Type)
-		}
-	}
-	for _, p := range flat(f.PreTokenizer) {
-		switch {
-		case p.Type == "Split" && p.Pattern.Regex == llama3Pattern && p.Behavior == "Isolated" && !p.Invert:
-			t.byteLevel = true
-		case p.Type == "ByteLevel" && t.byteLevel && p.UseRegex != nil && !*p.UseRegex && (p.AddPrefixSpace == nil || !*p.AddPrefixSpace):
-		default:
-			return fmt.Errorf("pre_tokenizer %s: not supported in this form", p.Type)
-		}
-	}
-	if t.byteLevel && (escaped || t.prefix) || !t.byteLevel && !escaped {
-		return errors.New("want a SentencePiece-style normalizer or LLaMA-3's pre-tokenizer")
-	}
-	return nil
-}
-
-// flat lists the steps of a sequence, or the one step.
-func flat(p *part) []part {
-	if p == nil {
 		return nil
 	}
-	if p.Type != "Sequence" {
-		return []part{*p}
+	var lines []string
+	if json.Unmarshal(data, &lines) != nil {
+		return errors.New(`merges: want a list of "a b", or of ["a", "b"]`)
 	}
-	return append(p.Normalizers, p.Pretokenizers...)
+	for i, line := range lines {
+		if strings.HasPrefix(line, "#version") {
+			continue
+		}
+		a, b, ok := strings.Cut(line, " ")
+		if !ok || strings.Contains(b, " ") {
+			return fmt.Errorf("merge %d: want two pieces, got %q", i, clip(line))
+		}
+		*l = append(*l, [2]string{a, b})
+	}
+	return nil
 }

@@ -1,28 +1,52 @@
 package tokenizer
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 )
 
-// parseSentencePiece reads a SentencePiece model: a protobuf message with the
-// pieces (field 1: piece 1, score 2, type 3), the trainer's settings (field 2:
-// model_type 3) and the normaliser's (field 3: name 1, add_dummy_prefix 3,
-// remove_extra_whitespaces 4).
-func parseSentencePiece(data []byte) (*Tokenizer, error) {
-	type piece struct {
-		text  string
-		score float64
-		kind  uint64
-	}
-	var pieces []piece
-	model, prefix, squeeze, normaliser := uint64(1), true, true, ""
-	err := fields(data, func(field int, v uint64, b []byte) error {
+// Types of a SentencePiece piece.
+const (
+	pieceNormal  = 1
+	pieceUnknown = 2
+	pieceControl = 3
+	pieceUser    = 4
+	pieceUnused  = 5
+	pieceByte    = 6
+)
+
+// piece of a SentencePiece model.
+type piece struct {
+	text  string
+	score float64
+	kind  uint64
+}
+
+// pieceModel is what decides ids in a SentencePiece model file.
+type pieceModel struct {
+	pieces       []piece
+	kind         uint64 // model_type
+	byteFallback bool
+	suffix       bool // treat_whitespace_as_suffix
+	surface      string
+	bos, eos     string
+	name         string // of the normaliser
+	chars        []byte // precompiled_charsmap
+	prefix       bool
+	squeeze      bool
+	escape       bool
+	denormalizes bool
+}
+
+// readPieceModel walks the protobuf message. Numbers are the fields' of
+// sentencepiece_model.proto; what a file leaves out has the defaults given there.
+func readPieceModel(data []byte) (*pieceModel, error) {
+	f := &pieceModel{kind: 1, surface: " \u2047 ", bos: "<s>", eos: "</s>", prefix: true, squeeze: true, escape: true}
+	err := fields(data, func(field int, _ uint64, b []byte) error {
 		switch field {
-		case 1:
-			p := piece{kind: 1}
+		case 1: // pieces
+			p := piece{kind: pieceNormal}
 			if err := fields(b, func(field int, v uint64, b []byte) error {
 				switch field {
 				case 1:
@@ -34,29 +58,49 @@ func parseSentencePiece(data []byte) (*Tokenizer, error) {
 				}
 				return nil
 			}); err != nil {
-				return fmt.Errorf("piece %d: %w", len(pieces), err)
+				return fmt.Errorf("piece %d: %w", len(f.pieces), err)
 			}
-			if p.text == "" || p.score != p.score {
-				return fmt.Errorf("piece %d: want a text and a score, got %q and %v", len(pieces), p.text, p.score)
+			if p.text == "" || math.IsNaN(p.score) || math.IsInf(p.score, 0) {
+				return fmt.Errorf("piece %d: want a text and a score, got %q and %v", len(f.pieces), clip(p.text), p.score)
 			}
-			pieces = append(pieces, p)
-		case 2:
+			f.pieces = append(f.pieces, p)
+		case 2: // trainer_spec
 			return fields(b, func(field int, v uint64, b []byte) error {
-				if field == 3 {
-					model = v
+				switch field {
+				case 3:
+					f.kind = v
+				case 24:
+					f.suffix = v != 0
+				case 35:
+					f.byteFallback = v != 0
+				case 44:
+					f.surface = string(b)
+				case 46:
+					f.bos = string(b)
+				case 47:
+					f.eos = string(b)
 				}
 				return nil
 			})
-		case 3:
+		case 3: // normalizer_spec
 			return fields(b, func(field int, v uint64, b []byte) error {
 				switch field {
 				case 1:
-					normaliser = string(b)
+					f.name = string(b)
+				case 2:
+					f.chars = b
 				case 3:
-					prefix = v != 0
+					f.prefix = v != 0
 				case 4:
-					squeeze = v != 0
+					f.squeeze = v != 0
+				case 5:
+					f.escape = v != 0
 				}
+				return nil
+			})
+		case 5: // denormalizer_spec
+			return fields(b, func(field int, _ uint64, b []byte) error {
+				f.denormalizes = f.denormalizes || field == 2 && len(b) > 0
 				return nil
 			})
 		}
@@ -65,90 +109,114 @@ func parseSentencePiece(data []byte) (*Tokenizer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("not a SentencePiece model: %w", err)
 	}
-	if model != 2 {
-		return nil, fmt.Errorf("model_type: want BPE (2), got %d", model)
+	return f, nil
+}
+
+// parseSentencePiece reads a SentencePiece model of type BPE.
+func parseSentencePiece(data []byte) (*Tokenizer, error) {
+	f, err := readPieceModel(data)
+	if err != nil {
+		return nil, err
 	}
-	if normaliser != "identity" || squeeze {
-		return nil, fmt.Errorf("normaliser: want identity that keeps white space, got %q", normaliser)
+	names := map[uint64]string{1: "unigram", 2: "bpe", 3: "word", 4: "char"}
+	switch {
+	case f.kind != 2:
+		return nil, fmt.Errorf("SentencePiece model_type: want bpe (2), got %s (%d)", names[f.kind], f.kind)
+	case f.suffix:
+		return nil, errors.New("SentencePiece treat_whitespace_as_suffix: not supported")
+	case f.denormalizes:
+		return nil, errors.New("SentencePiece denormalizer: not supported")
 	}
-	t := newTokenizer(len(pieces))
-	t.prefix, t.fuseUnk = prefix, true
-	for id, p := range pieces {
-		asByte := -1
-		switch p.kind {
-		case 1: // normal
-		case 2: // unknown
-			t.unk = id
-		case 3: // control
-			t.named(p.text, id)
-			t.added = append(t.added, addedToken{[]byte(p.text), id, true})
-		case 4: // user defined
-			t.added = append(t.added, addedToken{[]byte(unescape(p.text)), id, false})
-			t.pieces[id], t.class[id] = []byte(unescape(p.text)), literal
-			continue
-		case 6: // byte
-			if _, err := fmt.Sscanf(p.text, "<0x%02X>", &asByte); err != nil {
-				return nil, fmt.Errorf("piece %d: want a byte, got %q", id, p.text)
+	chars, err := parseCharsMap(f.chars)
+	if err != nil {
+		return nil, err
+	}
+	t := newTokenizer(len(f.pieces))
+	m := &t.model
+	m.fuseUnk, m.control = true, map[string]int32{}
+	t.normalizer.piece = &pieceNormalizer{chars: chars, prefix: f.prefix, squeeze: f.squeeze, escape: f.escape}
+	switch {
+	case f.squeeze:
+		t.strip = stripPieces
+	case f.prefix:
+		t.strip = stripPiece
+	}
+	for id, p := range f.pieces {
+		if err := t.addPiece(id, p, f); err != nil {
+			return nil, fmt.Errorf("piece %d: %w", id, err)
+		}
+	}
+	if m.unk < 0 {
+		return nil, errors.New("SentencePiece model: no unknown piece")
+	}
+	if f.byteFallback {
+		for b, id := range m.raw {
+			if id < 0 {
+				return nil, fmt.Errorf("byte_fallback: byte 0x%02x has no piece", b)
 			}
-		default:
-			return nil, fmt.Errorf("piece %d: unknown type %d", id, p.kind)
-		}
-		if p.kind == 1 {
-			asByte = -1
-			t.pieces[id] = []byte(unescape(p.text))
-			if _, ok := t.ids[unescape(p.text)]; ok {
-				return nil, fmt.Errorf("piece %d: %q stands twice", id, p.text)
-			}
-			t.ids[unescape(p.text)] = id
-			continue
-		}
-		if err := t.characterPiece(id, p.text, p.kind != 6, asByte); err != nil {
-			return nil, err
 		}
 	}
-	t.mergesFromScores(func(id int) float64 { return pieces[id].score })
+	delete(m.control, f.pieces[m.unk].text) // its text is as unknown as any other
+	scores := make([]float64, len(f.pieces))
+	for id, p := range f.pieces {
+		scores[id] = p.score
+	}
+	m.rankByScore(scores, func(int) bool { return false })
+	if f.escape {
+		m.cutAtSpaces(meta)
+	} else {
+		m.cutAtSpaces(" ")
+	}
 	return t, nil
 }
 
-// fields walks a protobuf message: v holds a number, b a string or a message.
-func fields(data []byte, each func(field int, v uint64, b []byte) error) error {
-	for len(data) > 0 {
-		tag, n := binary.Uvarint(data)
-		if n <= 0 || tag>>3 == 0 || tag>>3 > 1<<29 {
-			return errors.New("bad field tag")
+// addPiece adds one piece of a SentencePiece model.
+func (t *Tokenizer) addPiece(id int, p piece, f *pieceModel) error {
+	m := &t.model
+	into := m.control
+	t.pieces[id], t.class[id] = []byte(unescape(p.text)), normal
+	switch p.kind {
+	case pieceNormal:
+		into = m.ids
+	case pieceUser:
+		into = m.ids
+		a := addedToken{text: p.text, id: id}
+		m.user.add(a)
+		t.normalizer.piece.user.add(a)
+	case pieceUnused:
+		into = m.ids
+		if m.unused == nil {
+			m.unused = make([]bool, len(t.pieces))
 		}
-		data = data[n:]
-		var v uint64
-		var b []byte
-		switch tag & 7 {
-		case 0:
-			if v, n = binary.Uvarint(data); n <= 0 {
-				return errors.New("bad number")
-			}
-			data = data[n:]
-		case 1, 5:
-			size := 8
-			if tag&7 == 5 {
-				size = 4
-			}
-			if len(data) < size {
-				return errors.New("truncated")
-			}
-			var word [8]byte
-			copy(word[:], data[:size])
-			v, data = binary.LittleEndian.Uint64(word[:]), data[size:]
-		case 2:
-			size, n := binary.Uvarint(data)
-			if n <= 0 || size > uint64(len(data)-n) {
-				return errors.New("truncated")
-			}
-			b, data = data[n:n+int(size)], data[n+int(size):]
-		default:
-			return fmt.Errorf("wire type %d", tag&7)
+		m.unused[id] = true
+	case pieceUnknown:
+		if m.unk >= 0 {
+			return fmt.Errorf("%q is unknown, and so is piece %d", clip(p.text), m.unk)
 		}
-		if err := each(int(tag>>3), v, b); err != nil {
-			return err
+		m.unk = id
+		t.pieces[id], t.class[id] = []byte(f.surface), unknown
+		t.raw.add(addedToken{text: p.text, id: id, special: true})
+	case pieceControl:
+		t.class[id] = control
+		t.raw.add(addedToken{text: p.text, id: id, special: true})
+		if p.text == f.bos {
+			t.bos = id
 		}
+		if p.text == f.eos {
+			t.eos = append(t.eos, id)
+		}
+	case pieceByte:
+		b, ok := byteOf(p.text)
+		if !ok || !f.byteFallback {
+			return fmt.Errorf("want a byte of a model with byte_fallback, got %q and %v", clip(p.text), f.byteFallback)
+		}
+		t.pieces[id], t.class[id], m.raw[b] = []byte{b}, byteKind, int32(id)
+	default:
+		return fmt.Errorf("%q: unknown type %d", clip(p.text), p.kind)
 	}
+	if other, ok := into[p.text]; ok {
+		return fmt.Errorf("%q is piece %d already", clip(p.text), other)
+	}
+	into[p.text] = int32(id)
 	return nil
 }

@@ -3,7 +3,6 @@ package tokenizer
 import (
 	"bytes"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"strconv"
 )
@@ -13,7 +12,7 @@ import (
 func looksTiktoken(data []byte) bool {
 	line, _, _ := bytes.Cut(data[:min(len(data), 1024)], []byte("\n"))
 	text, rank, ok := bytes.Cut(line, []byte(" "))
-	if !ok {
+	if !ok || len(text) == 0 {
 		return false
 	}
 	_, errText := base64.StdEncoding.DecodeString(string(text))
@@ -22,11 +21,14 @@ func looksTiktoken(data []byte) bool {
 }
 
 // llama3Special lists LLaMA-3's special tokens in the order of their ids, which
-// follow the ranks; the rest of the 256 are reserved ones.
+// follow the ranks. The file does not hold them; LLaMA-3.1 gave other names to
+// some of the reserved ones, and a tokenizer.json with them.
 func llama3Special() []string {
-	names := []string{"<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>", "<|reserved_special_token_1|>",
+	names := []string{
+		"<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>", "<|reserved_special_token_1|>",
 		"<|reserved_special_token_2|>", "<|reserved_special_token_3|>", "<|start_header_id|>", "<|end_header_id|>",
-		"<|reserved_special_token_4|>", "<|eot_id|>"}
+		"<|reserved_special_token_4|>", "<|eot_id|>",
+	}
 	for i := 5; len(names) < 256; i++ {
 		names = append(names, fmt.Sprintf("<|reserved_special_token_%d|>", i))
 	}
@@ -37,7 +39,9 @@ func llama3Special() []string {
 // and rank. A piece's rank is its id, and merges go by the rank of their result.
 func parseTiktoken(data []byte) (*Tokenizer, error) {
 	var pieces [][]byte
+	number := 0
 	for line := range bytes.Lines(data) {
+		number++
 		line = bytes.TrimSpace(line)
 		if len(line) == 0 {
 			continue
@@ -45,37 +49,49 @@ func parseTiktoken(data []byte) (*Tokenizer, error) {
 		text, rank, _ := bytes.Cut(line, []byte(" "))
 		p, err := base64.StdEncoding.DecodeString(string(text))
 		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", len(pieces)+1, err)
+			return nil, fmt.Errorf("line %d: %w", number, err)
 		}
 		if r, err := strconv.Atoi(string(rank)); err != nil || r != len(pieces) || len(p) == 0 {
-			return nil, fmt.Errorf("line %d: want a piece of rank %d, got rank %q", len(pieces)+1, len(pieces), rank)
+			return nil, fmt.Errorf("line %d: want a piece and rank %d, got %q", number, len(pieces), clip(string(line)))
 		}
 		pieces = append(pieces, p)
 	}
 	special := llama3Special()
 	t := newTokenizer(len(pieces) + len(special))
-	t.byteLevel, t.whole = true, true
+	m := &t.model
+	m.bytes, m.whole = true, true
+	t.words.cut = cutLlama3
+	score := make([]float64, len(t.pieces))
 	for id, p := range pieces {
-		if _, ok := t.ids[string(p)]; ok {
-			return nil, fmt.Errorf("line %d: %q stands twice", id+1, p)
+		if other, ok := m.ids[string(p)]; ok {
+			return nil, fmt.Errorf("rank %d: %q has rank %d already", id, clip(string(p)), other)
 		}
-		t.pieces[id] = p
-		t.ids[string(p)] = id
+		t.pieces[id], t.class[id] = p, normal
+		m.ids[string(p)] = int32(id)
+		score[id] = -float64(id)
 		if len(p) == 1 {
-			t.raw[p[0]] = id
+			m.raw[p[0]] = int32(id)
 		}
 	}
-	for b, id := range t.raw {
+	for b, id := range m.raw {
 		if id < 0 {
-			return nil, errors.New("byte 0x" + strconv.FormatInt(int64(b), 16) + " has no rank")
+			return nil, fmt.Errorf("byte 0x%02x has no rank", b)
 		}
 	}
-	t.mergesFromScores(func(id int) float64 { return -float64(id) })
+	m.rankByScore(score, func(int) bool { return false })
 	for i, name := range special {
 		id := len(pieces) + i
 		t.pieces[id], t.class[id] = []byte(name), control
-		t.added = append(t.added, addedToken{[]byte(name), id, true})
+		t.raw.add(addedToken{text: name, id: id, special: true})
 		t.named(name, id)
 	}
 	return t, nil
+}
+
+// clip shortens text for an error.
+func clip(s string) string {
+	if len(s) > 60 {
+		return s[:60] + "..."
+	}
+	return s
 }

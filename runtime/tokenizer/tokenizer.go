@@ -3,50 +3,67 @@
 // characters with byte fallback (SentencePiece, LLaMA-2) or over bytes after a
 // pre-tokenisation (tiktoken, LLaMA-3). What flows in: a tokenizer file. What
 // flows out: ids and bytes.
+//
+// # From text to ids
+//
+// The text is cut at added tokens; the stretches between are normalised, cut at
+// those added tokens that are looked for after that, cut into words, and each
+// word's symbols (characters or bytes) are merged, the best pair first.
+//
+// # Where there is no peer to agree with
+//
+//   - A byte that is not part of valid UTF-8 gives the id of that byte on its own
+//     (the unknown id in a vocabulary without bytes), so that decoding returns it.
+//     SentencePiece puts U+FFFD in its place; the other peers take no such text.
+//   - Control tokens (BOS, EOS, unknown, "special" ones) decode to nothing, as
+//     with transformers' skip_special_tokens; only a SentencePiece model's unknown
+//     id decodes to the surface its file names. Byte ids decode to their bytes,
+//     also where these are no text; the peers write U+FFFD.
+//   - A file format in which special tokens are never parsed (SentencePiece,
+//     llama2.c) cuts the text at them on request, and each stretch is then encoded
+//     as a text of its own, as tokenizer.json does.
+//   - A character that is not in the vocabulary of a tokenizer without bytes and
+//     without an unknown token is an error; tokenizers drops it.
 package tokenizer
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
-	"unicode/utf8"
 )
 
-// class says how a piece behaves when it is decoded and matched.
+// class says how a piece behaves when it is decoded.
 type class uint8
 
 const (
-	normal   class = iota
-	control        // decodes to nothing; matched in text only on request
-	literal        // matched in text before anything else, always
-	byteKind       // one raw byte
+	hole     class = iota // no piece has this id
+	normal                // stands for its text
+	byteKind              // stands for one byte
+	control               // decodes to nothing
+	literal               // an added token that is text
+	unknown               // decodes to a fixed surface
 )
+
+// none stands for an id that is absent.
+const none = -1
 
 // Tokenizer is read-only after Open and may be used by many goroutines.
 type Tokenizer struct {
-	pieces [][]byte       // by id: the bytes a piece decodes to
-	class  []class        // by id
-	ids    map[string]int // of normal pieces, by their bytes
-	merges map[pair]merge
-	raw    [256]int // id of each byte on its own, -1 = none
-	unk    int      // -1 = none
-	bos    int      // -1 = none
-	eos    []int
+	pieces [][]byte // by id: the bytes that a piece decodes to
+	class  []class  // by id
 
-	byteLevel bool // pre-tokenised, symbols are bytes; else symbols are characters
-	whole     bool // byteLevel: a word that is itself a piece is not merged
-	prefix    bool // a space is put before each stretch of text, and taken away in decoding
-	fuseUnk   bool // unknown characters in a row make one id
-	added     []addedToken
-}
+	raw        addedSet // looked for in the text as it is
+	normalizer normalizer
+	normalized addedSet // looked for in normalised text
+	words      splitter
+	model      bpe
+	strip      strip
 
-// addedToken is text that stands for one id.
-type addedToken struct {
-	text    []byte
-	id      int
-	special bool
+	bos int // none = -1
+	eos []int
 }
 
 // EncodeOptions of one call.
@@ -56,7 +73,8 @@ type EncodeOptions struct {
 }
 
 // Open finds a directory's tokenizer: tokenizer.json, tokenizer.model,
-// tokenizer.bin, in this order.
+// tokenizer.bin, in this order. Nothing else need be in the directory; a
+// tokenizer_config.json beside a tokenizer.json may name BOS and EOS.
 func Open(dir string) (*Tokenizer, error) {
 	for _, name := range []string{"tokenizer.json", "tokenizer.model", "tokenizer.bin"} {
 		path := filepath.Join(dir, name)
@@ -69,7 +87,8 @@ func Open(dir string) (*Tokenizer, error) {
 	return nil, fmt.Errorf("%s: want a tokenizer.json, tokenizer.model or tokenizer.bin, found none", dir)
 }
 
-// OpenFile reads a tokenizer file; its content says which kind it is.
+// OpenFile reads a tokenizer file; its content says which kind it is. Errors name
+// the file.
 func OpenFile(path string) (*Tokenizer, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -79,30 +98,52 @@ func OpenFile(path string) (*Tokenizer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	if isJSON(data) {
+		beside := filepath.Join(filepath.Dir(path), "tokenizer_config.json")
+		if settings, err := os.ReadFile(beside); err == nil {
+			if err := t.nameEnds(settings); err != nil {
+				return nil, fmt.Errorf("%s: %w", beside, err)
+			}
+		} else if !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+	}
 	return t, nil
 }
 
 // Parse reads the bytes of a tokenizer file of any kind.
 func Parse(data []byte) (*Tokenizer, error) {
-	trimmed := bytes.TrimLeft(data, " \t\r\n")
 	switch {
 	case len(data) == 0:
 		return nil, errors.New("empty file")
-	case len(trimmed) > 0 && trimmed[0] == '{':
+	case isJSON(data):
 		return parseJSON(data)
 	case looksTiktoken(data):
 		return parseTiktoken(data)
 	case data[0] == 0x0a: // field 1 of a protobuf message: a piece
-		return parseSentencePiece(data)
+		sp, err := parseSentencePiece(data)
+		if err != nil && len(data) > 4 && data[1]|data[2]|data[3] == 0 {
+			// An int32 of 10 begins alike; no SentencePiece model does, whose
+			// first piece is not empty.
+			return parseLlama2c(data)
+		}
+		return sp, err
 	}
 	return parseLlama2c(data)
 }
 
+func isJSON(data []byte) bool {
+	text := bytes.TrimLeft(data, " \t\r\n")
+	return len(text) > 0 && text[0] == '{'
+}
+
 // newTokenizer makes an empty one for n ids.
 func newTokenizer(n int) *Tokenizer {
-	t := &Tokenizer{pieces: make([][]byte, n), class: make([]class, n), ids: make(map[string]int, n), merges: map[pair]merge{}, unk: -1, bos: -1}
-	for b := range t.raw {
-		t.raw[b] = -1
+	t := &Tokenizer{pieces: make([][]byte, n), class: make([]class, n), bos: none}
+	t.model.ids = make(map[string]int32, n)
+	t.model.unk = none
+	for b := range t.model.raw {
+		t.model.raw[b] = none
 	}
 	return t
 }
@@ -111,113 +152,43 @@ func newTokenizer(n int) *Tokenizer {
 func (t *Tokenizer) BOS() int { return t.bos }
 
 // EOS is the ids that end a text.
-func (t *Tokenizer) EOS() []int { return t.eos }
+func (t *Tokenizer) EOS() []int { return append([]int(nil), t.eos...) }
 
-// Vocab is the number of ids.
+// Vocab is one more than the highest id.
 func (t *Tokenizer) Vocab() int { return len(t.pieces) }
 
 // Encode gives the ids of a text. Bytes that are not valid UTF-8 give the ids
 // of the bytes themselves.
 func (t *Tokenizer) Encode(text []byte, o EncodeOptions) ([]int, error) {
-	var ids []int
+	if len(text) > math.MaxInt32/4 { // normalising makes three bytes of a space
+		return nil, fmt.Errorf("text of %d bytes: want at most %d", len(text), math.MaxInt32/4)
+	}
+	e := encoder{t: t, ids: make([]int, 0, len(text)/4+4)}
 	if o.BOS && t.bos >= 0 {
-		ids = append(ids, t.bos)
+		e.ids = append(e.ids, t.bos)
 	}
-	var err error
-	t.split(text, o.Special, func(part []byte, id int) {
-		if id >= 0 {
-			ids = append(ids, id)
-		} else if err == nil {
-			ids, err = t.encode(ids, part)
-		}
-	})
-	return ids, err
-}
-
-// split cuts a text at its added tokens: each gives its id, the stretches
-// between give -1. The earliest match counts, of several the longest.
-func (t *Tokenizer) split(text []byte, special bool, each func(part []byte, id int)) {
-	var first [256]bool
-	var active []addedToken
-	for _, a := range t.added {
-		if special || !a.special {
-			active = append(active, a)
-			first[a.text[0]] = true
-		}
-	}
-	start := 0
-	for i := 0; i < len(text) && len(active) > 0; {
-		best := -1
-		if first[text[i]] {
-			for j, a := range active {
-				if bytes.HasPrefix(text[i:], a.text) && (best < 0 || len(a.text) > len(active[best].text)) {
-					best = j
-				}
-			}
-		}
-		if best < 0 {
-			i++
+	for _, s := range t.raw.split(text, o.Special) {
+		if s.id >= 0 {
+			e.ids = append(e.ids, s.id)
 			continue
 		}
-		if start < i {
-			each(text[start:i], -1)
+		for _, n := range t.normalized.split(t.normalizer.apply(s.text), o.Special) {
+			if n.id >= 0 {
+				e.ids = append(e.ids, n.id)
+			} else if err := e.stretch(n.text, s.start == 0 && n.start == 0); err != nil {
+				return nil, err
+			}
 		}
-		each(nil, active[best].id)
-		i += len(active[best].text)
-		start = i
 	}
-	if start < len(text) {
-		each(text[start:], -1)
-	}
+	return e.ids, nil
 }
 
-// encode appends the ids of a stretch of plain text.
-func (t *Tokenizer) encode(ids []int, text []byte) ([]int, error) {
-	if t.byteLevel {
-		for len(text) > 0 {
-			n := wordLength(text)
-			word := text[:n]
-			text = text[n:]
-			if id, ok := t.ids[string(word)]; ok && t.whole {
-				ids = append(ids, id)
-				continue
-			}
-			symbols := make([]int, n)
-			for i, b := range word {
-				if symbols[i] = t.raw[b]; symbols[i] < 0 {
-					return nil, fmt.Errorf("byte 0x%02x is not in the vocabulary", b)
-				}
-			}
-			ids = append(ids, t.mergeAll(symbols)...)
-		}
-		return ids, nil
+// named notes the ids that begin and end texts, by their usual names.
+func (t *Tokenizer) named(text string, id int) {
+	switch text {
+	case "<s>", "<|begin_of_text|>":
+		t.bos = id
+	case "</s>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>":
+		t.eos = append(t.eos, id)
 	}
-	if t.prefix {
-		text = append([]byte{' '}, text...)
-	}
-	var symbols []int
-	for i := 0; i < len(text); {
-		r, n := utf8.DecodeRune(text[i:])
-		ch := text[i : i+n]
-		i += n
-		if id, ok := t.ids[string(ch)]; ok && !(r == utf8.RuneError && n == 1) {
-			symbols = append(symbols, id)
-			continue
-		}
-		var missing bool
-		for _, b := range ch {
-			missing = missing || t.raw[b] < 0
-		}
-		switch {
-		case !missing:
-			for _, b := range ch {
-				symbols = append(symbols, t.raw[b])
-			}
-		case t.unk < 0:
-			return nil, fmt.Errorf("character %q is not in the vocabulary", ch)
-		case !t.fuseUnk || len(symbols) == 0 || symbols[len(symbols)-1] != t.unk:
-			symbols = append(symbols, t.unk)
-		}
-	}
-	return append(ids, t.mergeAll(symbols)...), nil
 }

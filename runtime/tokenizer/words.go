@@ -1,33 +1,80 @@
 package tokenizer
 
 import (
+	"bytes"
 	"unicode"
 	"unicode/utf8"
 )
 
-// llama3Pattern is the pre-tokenisation of LLaMA-3; wordLength matches it.
-const llama3Pattern = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+// The pre-tokenisations of byte-level tokenizers, as their files spell them.
+// wordLength and gpt2Length match them, in linear time.
+const (
+	llama3Pattern = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	qwen2Pattern  = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	gpt2Pattern   = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
+)
 
-// wordLength is the length of the first word of text by llama3Pattern, whose
-// alternatives are tried in order; at least one byte of a text that is not empty.
-func wordLength(text []byte) int {
+// splitter cuts a stretch into words, across which nothing merges.
+type splitter struct {
+	cut         cutting
+	replacement string // Metaspace: what spaces become; "" = they stay
+	prefix      prefix // whether a stretch that does not begin with one gets a space
+}
+
+type cutting uint8
+
+const (
+	cutNowhere     cutting = iota
+	cutLlama3              // llama3Pattern
+	cutQwen2               // qwen2Pattern
+	cutGPT2                // gpt2Pattern
+	cutReplacement         // before each replacement
+)
+
+type prefix uint8
+
+const (
+	prefixNever  prefix = iota
+	prefixFirst         // only at the beginning of the whole text
+	prefixAlways        // at the beginning of each stretch
+)
+
+// length of the first word of text, which is not empty.
+func (s *splitter) length(text []byte) int {
+	switch s.cut {
+	case cutLlama3:
+		return wordLength(text, 3)
+	case cutQwen2:
+		return wordLength(text, 1)
+	case cutGPT2:
+		return gpt2Length(text)
+	case cutReplacement:
+		if i := bytes.Index(text[1:], []byte(s.replacement)); i >= 0 {
+			return 1 + i
+		}
+	}
+	return len(text)
+}
+
+// wordLength is the length of the first word by llama3Pattern (digits 3) or
+// qwen2Pattern (digits 1), whose alternatives are tried in order.
+func wordLength(text []byte, digits int) int {
 	r, n := utf8.DecodeRune(text)
-	if c := contraction(text); c > 0 {
+	if c := contraction(text, true); c > 0 {
 		return c
 	}
 	// [^\r\n\p{L}\p{N}]?\p{L}+
 	if unicode.IsLetter(r) {
 		return span(text, unicode.IsLetter)
 	}
-	newline := r == '\r' || r == '\n'
-	if !newline && !unicode.IsNumber(r) {
+	if !isNewline(r) && !unicode.IsNumber(r) {
 		if k := span(text[n:], unicode.IsLetter); k > 0 {
 			return n + k
 		}
 	}
 	// \p{N}{1,3}
 	if unicode.IsNumber(r) {
-		for range 2 {
+		for range digits - 1 {
 			r, k := utf8.DecodeRune(text[n:])
 			if k == 0 || !unicode.IsNumber(r) {
 				break
@@ -45,60 +92,80 @@ func wordLength(text []byte) int {
 		at += k
 		return at + span(text[at:], isNewline)
 	}
-	// White space. \s*[\r\n]+ takes all up to its last newline; else \s+(?!\S)
-	// leaves the last one to the word that follows, unless it is the only one.
-	space := span(text, isSpace)
-	last, end, size := 0, 0, 0
-	for end < space {
-		r, k := utf8.DecodeRune(text[end:])
-		end += k
-		size = k
-		if isNewline(r) {
-			last = end
+	// \s*[\r\n]+ takes all white space up to its last newline.
+	space := span(text, unicode.IsSpace)
+	if last := bytes.LastIndexAny(text[:space], "\r\n"); last >= 0 {
+		return last + 1
+	}
+	return spaceLength(text, space)
+}
+
+// gpt2Length is the length of the first word by gpt2Pattern.
+func gpt2Length(text []byte) int {
+	if c := contraction(text, false); c > 0 {
+		return c
+	}
+	at := 0
+	if text[0] == ' ' {
+		at = 1
+	}
+	for _, is := range []func(rune) bool{unicode.IsLetter, unicode.IsNumber, isOther} {
+		if k := span(text[at:], is); k > 0 {
+			return at + k
 		}
 	}
-	switch {
-	case last > 0:
-		return last
-	case space == len(text) || space == size:
+	return spaceLength(text, span(text, unicode.IsSpace))
+}
+
+// spaceLength matches \s+(?!\S)|\s+ at the beginning of text, whose first space
+// bytes are white space: the last one is left to the word that follows, unless
+// it is the only one.
+func spaceLength(text []byte, space int) int {
+	_, last := utf8.DecodeLastRune(text[:space])
+	if space == len(text) || space == last {
 		return space
 	}
-	return space - size
+	return space - last
 }
 
 // contraction is the length of an English contraction at the beginning, or 0.
-// The comparison folds case as Unicode does: U+017F is an s.
-func contraction(text []byte) int {
+// Folding case as Unicode does makes U+017F an s.
+func contraction(text []byte, fold bool) int {
 	if len(text) < 2 || text[0] != '\'' {
 		return 0
 	}
-	lower := func(i int) byte {
-		if i >= len(text) {
+	letter := func(i int) byte {
+		switch {
+		case i >= len(text):
 			return 0
+		case fold && text[i] >= 'A' && text[i] <= 'Z':
+			return text[i] + 'a' - 'A'
 		}
-		return text[i] | 0x20
+		return text[i]
 	}
-	switch lower(1) {
+	switch letter(1) {
 	case 's', 't', 'm', 'd':
 		return 2
 	case 'r', 'v':
-		if lower(2) == 'e' {
+		if letter(2) == 'e' {
 			return 3
 		}
 	case 'l':
-		if lower(2) == 'l' {
+		if letter(2) == 'l' {
 			return 3
 		}
 	}
-	if r, n := utf8.DecodeRune(text[1:]); r == 0x17f {
+	if r, n := utf8.DecodeRune(text[1:]); fold && r == 0x17f {
 		return 1 + n
 	}
 	return 0
 }
 
 func isNewline(r rune) bool { return r == '\r' || r == '\n' }
-func isSpace(r rune) bool   { return unicode.IsSpace(r) }
-func isOther(r rune) bool   { return !isSpace(r) && !unicode.IsLetter(r) && !unicode.IsNumber(r) }
+
+func isOther(r rune) bool {
+	return !unicode.IsSpace(r) && !unicode.IsLetter(r) && !unicode.IsNumber(r)
+}
 
 // span is the length of the run of runes that satisfy is.
 func span(text []byte, is func(rune) bool) int {

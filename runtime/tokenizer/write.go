@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -8,80 +9,235 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
-func escape(s string) string   { return strings.ReplaceAll(s, " ", "▁") }
-func unescape(s string) string { return strings.ReplaceAll(s, "▁", " ") }
+// Regular expressions of a written normalizer, for SentencePiece's removal of
+// extra spaces.
+const (
+	outerSpaces  = `\A +| +\z`
+	doubleSpaces = ` {2,}`
+)
 
-// WriteJSON writes a character tokenizer (llama2.c's or SentencePiece's) as a
-// tokenizer.json that Hugging Face's tokenizers reads.
+// WriteJSON writes a tokenizer read from llama2.c's tokenizer.bin or from a
+// SentencePiece model as a tokenizer.json that gives the same ids in Hugging
+// Face's tokenizers. What cannot be said there is an error. One thing differs
+// from llama2.c: U+2581 in a text is taken for a space, as in the SentencePiece
+// models that its files are made from.
 func WriteJSON(w io.Writer, t *Tokenizer) error {
-	if t.byteLevel {
-		return errors.New("a byte-level tokenizer has its tokenizer.json already")
+	if !t.model.byText || t.model.bytes {
+		return errors.New("tokenizer.json: want a tokenizer.bin or a SentencePiece model to write it from")
 	}
-	type object = map[string]any
-	vocab := object{}
-	var added []object
-	hasBytes := true
-	for _, id := range t.raw {
-		hasBytes = hasBytes && id >= 0
+	names, err := t.names()
+	if err != nil {
+		return fmt.Errorf("tokenizer.json: %w", err)
 	}
-	text := func(id int) string {
-		switch t.class[id] {
-		case byteKind:
-			return fmt.Sprintf("<0x%02X>", t.pieces[id][0])
-		case control:
-			return strings.TrimSpace(string(t.pieces[id]))
+	merges, ties, err := t.listMerges()
+	if err != nil {
+		return fmt.Errorf("tokenizer.json: %w", err)
+	}
+	data, err := t.document(names, merges)
+	if err != nil {
+		return fmt.Errorf("tokenizer.json: %w", err)
+	}
+	if err := t.sameRuns(data, ties); err != nil {
+		return fmt.Errorf("tokenizer.json: %w", err)
+	}
+	_, err = w.Write(data)
+	return err
+}
+
+// names spells each id as tokenizer.json does; "" = an id without a piece.
+func (t *Tokenizer) names() ([]string, error) {
+	m := &t.model
+	switch p := t.normalizer.piece; {
+	case m.unused != nil:
+		return nil, errors.New("unused pieces cannot be written")
+	case len(m.user.tokens) > 0:
+		return nil, fmt.Errorf("user-defined pieces such as %q cannot be written", m.user.tokens[0].text)
+	case p != nil && len(p.chars.units) > 0:
+		return nil, errors.New("a normaliser with a table of characters cannot be written")
+	}
+	names := make([]string, len(t.pieces))
+	for _, a := range t.raw.tokens {
+		names[a.id] = a.text
+	}
+	for text, id := range m.ids {
+		names[id] = escape(text)
+		for _, r := range text {
+			if _, ok := m.lookup([]byte(string(r))); !ok && !m.strict {
+				return nil, fmt.Errorf("piece %d: %q, whose character %q is not a piece, cannot be written", id, clip(text), r)
+			}
 		}
-		return escape(string(t.pieces[id]))
 	}
-	for id := range t.pieces {
-		s := text(id)
-		if _, twice := vocab[s]; twice {
-			s = fmt.Sprintf("%s#%d", s, id)
-		}
-		vocab[s] = id
-		if t.class[id] == control {
-			added = append(added, object{"id": id, "content": s, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true})
+	for id, c := range t.class {
+		if c == byteKind {
+			names[id] = fmt.Sprintf("<0x%02X>", t.pieces[id][0])
 		}
 	}
-	type ranked struct {
-		pair
-		merge
+	seen := make(map[string]int, len(names))
+	for id, name := range names {
+		if name == "" {
+			continue
+		}
+		if other, ok := seen[name]; ok {
+			return nil, fmt.Errorf("pieces %d and %d are both spelled %q", other, id, clip(name))
+		}
+		if !utf8.ValidString(name) {
+			return nil, fmt.Errorf("piece %d: %q is not UTF-8", id, clip(name))
+		}
+		seen[name] = id
 	}
-	var order []ranked
-	for p, m := range t.merges {
-		order = append(order, ranked{p, m})
+	return names, nil
+}
+
+// ranked is one merge of the list to be written.
+type ranked struct {
+	rank int32
+	a, b int32
+	id   int32
+}
+
+// listMerges lists all merges, the first to be done first. The pieces of equal
+// rank, which merge from the left, cannot be told apart in a list; ties holds
+// them. For runs of one character the order by doubling gives the same ids.
+func (t *Tokenizer) listMerges() (merges []ranked, ties []string, err error) {
+	m := &t.model
+	count := map[int32]int{}
+	for text, id := range m.ids {
+		if m.rank[id] < 0 {
+			continue
+		}
+		before := len(merges)
+		for cut := range text {
+			a, okA := m.ids[text[:cut]]
+			b, okB := m.ids[text[cut:]]
+			if okA && okB {
+				merges = append(merges, ranked{m.rank[id], a, b, id})
+			}
+		}
+		if len(merges) > before {
+			count[m.rank[id]]++
+		}
 	}
-	slices.SortFunc(order, func(x, y ranked) int {
-		return cmp.Or(cmp.Compare(x.rank, y.rank), cmp.Compare(x.id, y.id), cmp.Compare(x.a, y.a), cmp.Compare(x.b, y.b))
+	size := func(id int32) int { return len(t.pieces[id]) }
+	slices.SortFunc(merges, func(x, y ranked) int {
+		halves := func(r ranked) int {
+			if r.a == r.b {
+				return 0
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(x.rank, y.rank), cmp.Compare(halves(x), halves(y)), cmp.Compare(size(x.id), size(y.id)),
+			cmp.Compare(x.id, y.id), cmp.Compare(size(x.a), size(y.a)))
 	})
-	merges := make([][2]string, len(order))
-	for i, m := range order {
-		merges[i] = [2]string{text(int(m.a)), text(int(m.b))}
+	var last int32 = none
+	for _, r := range merges {
+		if count[r.rank] < 2 || r.id == last {
+			continue
+		}
+		text := string(t.pieces[r.id])
+		_, n := utf8.DecodeRuneInString(text)
+		if strings.Repeat(text[:n], len(text)/n) != text {
+			return nil, nil, fmt.Errorf("piece %d: %q has the score of other pieces, so the order of their merges cannot be written", r.id, clip(text))
+		}
+		ties, last = append(ties, text), r.id
 	}
-	norm := []object{{"type": "Replace", "pattern": object{"String": " "}, "content": "▁"}}
-	decode := []object{{"type": "Replace", "pattern": object{"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}}
-	if t.prefix {
-		norm = append([]object{{"type": "Prepend", "prepend": "▁"}}, norm...)
-		decode = append(decode, object{"type": "Strip", "content": " ", "start": 1, "stop": 0})
+	return merges, ties, nil
+}
+
+// sameRuns holds the written tokenizer to the ids of this one on runs of the
+// characters that tied pieces are made of.
+func (t *Tokenizer) sameRuns(data []byte, ties []string) error {
+	if len(ties) == 0 {
+		return nil
+	}
+	written, err := Parse(data)
+	if err != nil {
+		return err
+	}
+	longest := map[rune]int{}
+	for _, text := range ties {
+		r, _ := utf8.DecodeRuneInString(text)
+		longest[r] = max(longest[r], utf8.RuneCountInString(text))
+	}
+	for r, n := range longest {
+		for k := range 4*n + 1 {
+			text := []byte(strings.Repeat(string(r), k))
+			want, errWant := t.Encode(text, EncodeOptions{})
+			got, errGot := written.Encode(text, EncodeOptions{})
+			if err := cmp.Or(errWant, errGot); err != nil {
+				return err
+			}
+			if !slices.Equal(want, got) {
+				return fmt.Errorf("pieces of %q have the same score, and a run of %d cannot be written", r, k)
+			}
+		}
+	}
+	return nil
+}
+
+type object = map[string]any
+
+// document makes the tokenizer.json.
+func (t *Tokenizer) document(names []string, merges []ranked) ([]byte, error) {
+	vocab, added := object{}, []object{}
+	for id, name := range names {
+		if name == "" {
+			continue
+		}
+		vocab[name] = id
+		if t.class[id] == control || t.class[id] == unknown {
+			added = append(added, object{"id": id, "content": name, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true})
+		}
+	}
+	pairs := make([][2]string, len(merges))
+	for i, r := range merges {
+		pairs[i] = [2]string{names[r.a], names[r.b]}
+	}
+	prefixed, squeezed, escaped := true, false, true
+	if p := t.normalizer.piece; p != nil {
+		prefixed, squeezed, escaped = p.prefix, p.squeeze, p.escape
+	}
+	normalizers := []object{}
+	replace := func(kind, from, to string) object {
+		return object{"type": "Replace", "pattern": object{kind: from}, "content": to}
+	}
+	decoders := []object{replace("String", meta, " "), {"type": "ByteFallback"}, {"type": "Fuse"}}
+	if squeezed {
+		normalizers = append(normalizers, replace("Regex", outerSpaces, ""), replace("Regex", doubleSpaces, " "))
+	}
+	switch {
+	case prefixed && escaped:
+		normalizers = append(normalizers, object{"type": "Prepend", "prepend": meta})
+	case prefixed:
+		normalizers = append(normalizers, object{"type": "Prepend", "prepend": " "})
+	}
+	if escaped {
+		normalizers = append(normalizers, replace("String", " ", meta))
+	}
+	if t.strip != stripNone {
+		decoders = append(decoders, object{"type": "Strip", "content": " ", "start": 1, "stop": 0})
+	}
+	hasBytes := !slices.Contains(t.model.raw[:], none)
+	model := object{"type": "BPE", "dropout": nil, "unk_token": nil, "continuing_subword_prefix": nil, "end_of_word_suffix": nil,
+		"fuse_unk": t.model.fuseUnk, "byte_fallback": hasBytes, "ignore_merges": false, "vocab": vocab, "merges": pairs}
+	if t.model.unk >= 0 {
+		model["unk_token"] = names[t.model.unk]
 	}
 	var post any
 	if t.bos >= 0 {
-		bos := object{"SpecialToken": object{"id": text(t.bos), "type_id": 0}}
-		post = object{"type": "TemplateProcessing", "single": []object{bos, {"Sequence": object{"id": "A", "type_id": 0}}},
-			"pair":           []object{bos, {"Sequence": object{"id": "A", "type_id": 0}}, {"Sequence": object{"id": "B", "type_id": 1}}},
-			"special_tokens": object{text(t.bos): object{"id": text(t.bos), "ids": []int{t.bos}, "tokens": []string{text(t.bos)}}}}
+		bos := object{"SpecialToken": object{"id": names[t.bos], "type_id": 0}}
+		a, b := object{"Sequence": object{"id": "A", "type_id": 0}}, object{"Sequence": object{"id": "B", "type_id": 1}}
+		post = object{"type": "TemplateProcessing", "single": []object{bos, a}, "pair": []object{bos, a, b},
+			"special_tokens": object{names[t.bos]: object{"id": names[t.bos], "ids": []int{t.bos}, "tokens": []string{names[t.bos]}}}}
 	}
-	model := object{"type": "BPE", "dropout": nil, "unk_token": nil, "continuing_subword_prefix": nil, "end_of_word_suffix": nil,
-		"fuse_unk": t.fuseUnk, "byte_fallback": hasBytes, "ignore_merges": false, "vocab": vocab, "merges": merges}
-	if t.unk >= 0 {
-		model["unk_token"] = text(t.unk)
-	}
-	e := json.NewEncoder(w)
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", " ")
-	return e.Encode(object{"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": added,
-		"normalizer": object{"type": "Sequence", "normalizers": norm}, "pre_tokenizer": nil, "post_processor": post,
-		"decoder": object{"type": "Sequence", "decoders": decode}, "model": model})
+	err := e.Encode(object{"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": added,
+		"normalizer": object{"type": "Sequence", "normalizers": normalizers}, "pre_tokenizer": nil, "post_processor": post,
+		"decoder": object{"type": "Sequence", "decoders": decoders}, "model": model})
+	return out.Bytes(), err
 }

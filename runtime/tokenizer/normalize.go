@@ -1,0 +1,124 @@
+package tokenizer
+
+import (
+	"bytes"
+	"strings"
+	"unicode/utf8"
+)
+
+// meta is the character that stands for a space in SentencePiece's pieces.
+const meta = "▁"
+
+// normalizer rewrites a stretch of text before it is cut into symbols: the rules
+// of a tokenizer.json in order, or SentencePiece's own procedure.
+type normalizer struct {
+	rules []rule
+	piece *pieceNormalizer
+}
+
+// rule puts prepend before a stretch, or replaces from by to, or removes spaces:
+// those at both ends, or of several in a row all but one.
+type rule struct {
+	prepend, from, to string
+	trim, single      bool
+}
+
+func (n *normalizer) apply(text []byte) []byte {
+	if n.piece != nil {
+		return n.piece.apply(text)
+	}
+	for _, r := range n.rules {
+		switch {
+		case r.from != "":
+			text = bytes.ReplaceAll(text, []byte(r.from), []byte(r.to))
+		case r.trim:
+			text = bytes.Trim(text, " ")
+		case r.single:
+			text = singleSpaces(text)
+		case len(text) > 0:
+			text = append([]byte(r.prepend), text...)
+		}
+	}
+	return text
+}
+
+func singleSpaces(text []byte) []byte {
+	out := make([]byte, 0, len(text))
+	for i, b := range text {
+		if b != ' ' || i == 0 || text[i-1] != ' ' {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+// pieceNormalizer is SentencePiece's: characters are mapped, spaces at both ends
+// and doubled ones removed, a space put in front, and spaces written as meta.
+type pieceNormalizer struct {
+	chars   charsMap
+	user    addedSet // user-defined pieces, which are not mapped
+	prefix  bool     // add_dummy_prefix
+	squeeze bool     // remove_extra_whitespaces
+	escape  bool     // escape_whitespaces
+}
+
+func (n *pieceNormalizer) apply(text []byte) []byte {
+	space := " "
+	if n.escape {
+		space = meta
+	}
+	if n.squeeze {
+		for len(text) > 0 {
+			mapped, size := n.next(text)
+			if string(mapped) != " " {
+				break
+			}
+			text = text[size:]
+		}
+	}
+	if len(text) == 0 {
+		return nil
+	}
+	out := make([]byte, 0, len(text)+len(text)/2)
+	if n.prefix {
+		out = append(out, space...)
+	}
+	afterSpace := n.squeeze
+	for len(text) > 0 {
+		mapped, size := n.next(text)
+		text = text[size:]
+		for afterSpace && len(mapped) > 0 && mapped[0] == ' ' {
+			mapped = mapped[1:]
+		}
+		for _, b := range mapped {
+			if b == ' ' {
+				out = append(out, space...)
+			} else {
+				out = append(out, b)
+			}
+		}
+		if len(mapped) > 0 {
+			afterSpace = n.squeeze && mapped[len(mapped)-1] == ' '
+		}
+	}
+	for n.squeeze && bytes.HasSuffix(out, []byte(space)) {
+		out = out[:len(out)-len(space)]
+	}
+	return out
+}
+
+// next maps what text begins with and says how many of its bytes that was. A
+// byte that is not UTF-8 stays as it is.
+func (n *pieceNormalizer) next(text []byte) (mapped []byte, size int) {
+	if a := n.user.longest(text); a != nil {
+		return text[:len(a.text)], len(a.text)
+	}
+	if mapped, size := n.chars.longest(text); size > 0 {
+		return mapped, size
+	}
+	_, size = utf8.DecodeRune(text)
+	return text[:size], size
+}
+
+func escape(s string) string   { return strings.ReplaceAll(s, " ", meta) }
+func unescape(s string) string { return strings.ReplaceAll(s, meta, " ") }

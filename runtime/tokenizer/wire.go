@@ -1,0 +1,50 @@
+package tokenizer
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// fields walks a protobuf message: v holds a number, b a string or a message
+// within data.
+func fields(data []byte, each func(field int, v uint64, b []byte) error) error {
+	for len(data) > 0 {
+		tag, n := binary.Uvarint(data)
+		if n <= 0 || tag>>3 == 0 || tag>>3 >= 1<<29 {
+			return errors.New("bad field tag")
+		}
+		data = data[n:]
+		var v uint64
+		var b []byte
+		switch tag & 7 {
+		case 0:
+			if v, n = binary.Uvarint(data); n <= 0 {
+				return errors.New("bad number")
+			}
+			data = data[n:]
+		case 1:
+			if len(data) < 8 {
+				return errors.New("truncated")
+			}
+			v, data = binary.LittleEndian.Uint64(data), data[8:]
+		case 2:
+			size, n := binary.Uvarint(data)
+			if n <= 0 || size > uint64(len(data)-n) {
+				return errors.New("truncated")
+			}
+			b, data = data[n:n+int(size)], data[n+int(size):]
+		case 5:
+			if len(data) < 4 {
+				return errors.New("truncated")
+			}
+			v, data = uint64(binary.LittleEndian.Uint32(data)), data[4:]
+		default:
+			return fmt.Errorf("wire type %d", tag&7)
+		}
+		if err := each(int(tag>>3), v, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
