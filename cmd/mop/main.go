@@ -53,7 +53,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
 	o := &options{}
 	o.register(root)
-	root.AddCommand(inspectCommand(o), tokenizeCommand(o), logitsCommand(o), runCommand(o), planCommand(o), pruneCommand(o), evalCommand(o), benchCommand(o), importCommand(o))
+	root.AddCommand(inspectCommand(o), tokenizeCommand(o), logitsCommand(o), runCommand(o), planCommand(o), pruneCommand(o), evalCommand(o), benchCommand(o), importCommand(o), demoCommand(o))
 	return root
 }
 

@@ -1,8 +1,8 @@
 """Trains the demo model with PyTorch on the CPU and writes a Hugging Face directory.
 
-    python train.py --minutes 20 --out ../model
+    python train.py --minutes 28 --out ../model
 
-22 thin layers of the LLaMA architecture, about 2.7 million parameters. Whole
+22 thin layers of the LLaMA architecture, about 2.8 million parameters. Whole
 layers are dropped at random during training (stochastic depth), as deep
 networks often are; it also makes them degrade gently when layers are cut.
 """

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"mop/bench/latency"
+	"mop/bench/quality"
+	"mop/bench/report"
+	"mop/cmd/mop/demo"
+	"mop/prune"
+	"mop/prune/calibrate"
+	"mop/prune/plan"
+	"mop/runtime/checkpoint"
+	"mop/runtime/tokenizer"
+)
+
+func demoCommand(o *options) *cobra.Command {
+	var out string
+	p := latency.Default()
+	c := &cobra.Command{
+		Use:     "demo",
+		Short:   "Prune a small trained model to 80, 70 and 60 %, and measure what it brings",
+		Long:    "Prune the small model that mop carries by MoP to about 80, 70 and 60 % of its size, measure\nlatency and perplexity of each, and write a report with plots. Fails unless perplexity rises\nfrom dense to 40 % and the speed-up at 40 % is above 1.2 with its whole interval.",
+		Example: "  mop demo\n  mop demo --out ./demo",
+		Args:    exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			p.Seed = o.seed
+			if err := p.Validate(); err != nil {
+				return usage("%v", err)
+			}
+			if err := os.MkdirAll(out, 0o777); err != nil {
+				return err
+			}
+			// Everything is made anew; what an earlier demo left in OUT is replaced.
+			for _, name := range []string{"model", "text", "pruned", "report"} {
+				if err := os.RemoveAll(filepath.Join(out, name)); err != nil {
+					return err
+				}
+			}
+			entries, samples, err := o.demonstrate(c, p, out)
+			if err != nil {
+				return err
+			}
+			w := c.OutOrStdout()
+			if err := report.Write(w, "md", entries); err != nil {
+				return err
+			}
+			fmt.Fprintf(w, "\n| model | perplexity |\n|---|---:|\n")
+			for _, e := range entries {
+				fmt.Fprintf(w, "| %s | %.3f |\n", e.Model, *e.PPL)
+			}
+			dir := filepath.Join(out, "report")
+			if err := report.WriteDirectory(dir, report.Report{Title: "mop demo", Command: "mop demo", Entries: entries, Samples: samples}); err != nil {
+				return err
+			}
+			fmt.Fprintf(w, "\nreport with plots: %s\nsmaller models:    %s\n", dir, filepath.Join(out, "pruned"))
+			return judge(entries)
+		},
+	}
+	c.Flags().StringVar(&out, "out", "out/demo", "directory for models and report")
+	c.Flags().IntVar(&p.Runs, "runs", p.Runs, "rounds")
+	c.Flags().IntVar(&p.Discard, "discard", p.Discard, "rounds at the start that do not count")
+	return c
+}
+
+// demonstrate prunes, evaluates and measures.
+func (o *options) demonstrate(c *cobra.Command, p latency.Protocol, out string) ([]report.Entry, []latency.Sample, error) {
+	model, text, err := demo.Unpack(out)
+	if err != nil {
+		return nil, nil, err
+	}
+	dev, err := o.open()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer dev.Close()
+	bar := newBars(c.ErrOrStderr())
+	targets := []float64{0.2, 0.3, 0.4}
+	_, err = prune.Run(c.Context(), prune.Options{Model: model, Out: filepath.Join(out, "pruned"), Device: dev, Targets: targets,
+		Criterion: "kl", Width: plan.Options{}, Seed: o.seed, Calibration: filepath.Join(text, "calibration.jsonl"), Prompts: 24,
+		Text: filepath.Join(text, "windows.txt"), Separator: demo.Separator, Windows: 8, Context: 128, Progress: bar.tell})
+	bar.end()
+	if err != nil {
+		return nil, nil, err
+	}
+	list := []contender{{name: "dense", series: "MoP", open: func() (checkpoint.Source, error) { return checkpoint.Open(model) }}}
+	dirs := []string{model}
+	for _, t := range targets {
+		dir := prune.TargetDir(filepath.Join(out, "pruned"), t)
+		pl, err := plan.Load(filepath.Join(dir, "plan.json"))
+		if err != nil {
+			return nil, nil, err
+		}
+		x := contender{name: fmt.Sprintf("MoP %.0f %%", 100*t), series: "MoP", open: func() (checkpoint.Source, error) { return checkpoint.Open(dir) }}
+		for _, l := range pl.Layers {
+			x.from = append(x.from, l.From)
+		}
+		list, dirs = append(list, x), append(dirs, dir)
+	}
+	entries, samples, err := o.measure(c.Context(), p, list)
+	if err != nil {
+		return nil, nil, err
+	}
+	docs, err := calibrate.Documents(filepath.Join(text, "evaluation.txt"), demo.Separator)
+	if err != nil {
+		return nil, nil, err
+	}
+	docs = docs[:min(len(docs), demoStories)]
+	for i, dir := range dirs {
+		m, err := o.load(dir)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer m.close()
+		tok, err := tokenizer.Open(dir)
+		if err != nil {
+			return nil, nil, err
+		}
+		w, err := calibrate.Cut(tok, docs, m.Config.MaxPositions, 0, 0)
+		if err != nil {
+			return nil, nil, err
+		}
+		q, err := quality.PPL(c.Context(), m.Model, w)
+		if err != nil {
+			return nil, nil, err
+		}
+		entries[i].PPL = &q.PPL
+	}
+	return entries, samples, nil
+}
+
+// demoStories is how many held-out stories the demo's perplexity is taken on:
+// enough to tell the models apart, few enough for two minutes in all.
+const demoStories = 40
+
+// judge fails unless the demo shows what it is meant to show.
+func judge(entries []report.Entry) error {
+	dense, last := entries[0], entries[len(entries)-1]
+	if *last.PPL <= *dense.PPL {
+		return fmt.Errorf("perplexity does not rise from dense (%.3f) to 40 %% (%.3f)", *dense.PPL, *last.PPL)
+	}
+	if last.Speedup.Lo == nil || *last.Speedup.Lo <= 1.2 {
+		return fmt.Errorf("the speed-up at 40 %% is not above 1.2 with its whole interval: %.2f", last.Speedup.Median)
+	}
+	return nil
+}
