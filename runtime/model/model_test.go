@@ -82,7 +82,7 @@ func odd() *config.Config {
 // logits of all positions of each chunk, one Forward per entry of passes.
 func logits(t *testing.T, m *model.Model, sequences int, passes ...[]model.Chunk) [][]float32 {
 	t.Helper()
-	cache, err := kvcache.New(m.Device(), m.Config, sequences, 64)
+	cache, err := kvcache.New(m.Device(), m.Config, sequences, 128)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,82 @@
+package model_test
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+	"unsafe"
+
+	"github.com/nlpodyssey/safetensors"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/model"
+)
+
+// The logits of transformers in float32 over the same stored weights, for every
+// kind of shape, type and rope scaling; testdata/golden.py made them. Layers
+// that differ are there as the dense model with zeroed heads and neurons, which
+// makes this the test that cut equals zeroed too.
+func TestGolden(t *testing.T) {
+	cases, err := filepath.Glob("testdata/*/golden.json")
+	if err != nil || len(cases) < 8 {
+		t.Fatalf("want at least 8 golden models, got %d, %v", len(cases), err)
+	}
+	for _, file := range cases {
+		dir := filepath.Dir(file)
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var g struct{ IDs []int }
+			if err := json.Unmarshal(text, &g); err != nil {
+				t.Fatal(err)
+			}
+			want := goldenLogits(t, filepath.Join(dir, "golden.safetensors"))
+			src, err := checkpoint.Open(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer src.Close()
+			m := load(t, src, 2)
+			got := logits(t, m, 1, []model.Chunk{{Seq: 0, IDs: g.IDs}})
+			if len(g.IDs) == 0 || len(got)*m.Config.Vocab != len(want) {
+				t.Fatalf("want %d logits, got %d rows of %d", len(want), len(got), m.Config.Vocab)
+			}
+			top, worst, at := 0.0, 0.0, 0
+			for i, w := range want {
+				top = max(top, math.Abs(float64(w)))
+				if d := math.Abs(float64(w - got[i/m.Config.Vocab][i%m.Config.Vocab])); d > worst || d != d {
+					worst, at = d, i
+				}
+			}
+			tolerance := 1e-4 * max(1, top)
+			t.Logf("worst difference %.2g, %.1f %% of the tolerance", worst, 100*worst/tolerance)
+			if !(worst <= tolerance) {
+				t.Errorf("position %d, id %d: want %v, got %v, tolerance %v", at/m.Config.Vocab, at%m.Config.Vocab, want[at], got[at/m.Config.Vocab][at%m.Config.Vocab], tolerance)
+			}
+		})
+	}
+}
+
+func goldenLogits(t *testing.T, path string) []float32 {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := safetensors.Deserialize(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range st.Tensors() {
+		if v.Name == "logits" {
+			b := v.TensorView.Data()
+			return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
+		}
+	}
+	t.Fatalf("%s: no logits", path)
+	return nil
+}
