@@ -33,7 +33,7 @@ type randomSource struct {
 // cores, in memory of its own.
 func Random(c *config.Config, seed uint64, d DType) Source {
 	std := defaultDeviation
-	if r, ok := c.Extra["initializer_range"].(float64); ok && r > 0 {
+	if r, ok := c.ExtraNumber("initializer_range"); ok && r > 0 {
 		std = r
 	}
 	r := &randomSource{c, seed, d, random.Scale(std), map[string][]int{}}

@@ -3,6 +3,8 @@
 // Nothing downstream reads a global head count or width.
 package config
 
+import "slices"
+
 // LayerShape is the size of one decoder layer. Every field may differ from
 // layer to layer except HeadDim, which RoPE and the checkpoint fix for all.
 type LayerShape struct {
@@ -28,8 +30,16 @@ type Config struct {
 	DType        string       // "float32", "float16" or "bfloat16": the type that the weights are written in
 
 	// Extra holds the keys of config.json that mop neither reads nor writes
-	// itself; they are carried along unchanged.
+	// itself; they are carried along unchanged. Numbers that were read are
+	// json.Number: see ExtraNumber.
 	Extra map[string]any
+}
+
+// Clone copies the config; the layers are its own.
+func (c *Config) Clone() *Config {
+	d := *c
+	d.Layers = slices.Clone(c.Layers)
+	return &d
 }
 
 // RopeScaling stretches the rotary frequencies for longer contexts.

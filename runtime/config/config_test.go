@@ -1,8 +1,10 @@
 package config
 
 import (
-	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,122 +12,178 @@ import (
 )
 
 func TestPresetParams(t *testing.T) {
-	for name, want := range map[string]int64{
-		"llama-2-7b": 6_738_415_616, "llama-2-13b": 13_015_864_320,
-		"llama-3-8b": 8_030_261_248, "tinyllama-1.1b": 1_100_048_384,
-	} {
+	known := map[string]int64{
+		"llama-2-7b": 6_738_415_616, "llama-2-13b": 13_015_864_320, "llama-3-8b": 8_030_261_248, "tinyllama-1.1b": 1_100_048_384,
+		"llava-1.5-7b": 6_738_415_616 + 2*64*4096, // 64 more ids than LLaMA-2, in two tables
+	}
+	for _, name := range PresetNames() {
 		c, err := Preset(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := c.Params(); got != want {
-			t.Errorf("%s: want %d parameters, got %d", name, want, got)
+		if got := c.Params(); got != known[name] {
+			t.Errorf("%s: want %d parameters, got %d", name, known[name], got)
+		}
+		text, err := Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Parse(text); err != nil || !reflect.DeepEqual(got, c) {
+			t.Errorf("%s: want %+v, got %+v, %v", name, c, got, err)
 		}
 	}
-	if _, err := Preset("gpt-5"); err == nil || !strings.Contains(err.Error(), "llama-3-8b") {
-		t.Errorf("unknown preset: want an error that lists the known ones, got %v", err)
+	if len(known) != len(PresetNames()) {
+		t.Errorf("want %d presets, got %v", len(known), PresetNames())
+	}
+	_, err := Preset("gpt-5")
+	for name := range known {
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("unknown preset: want an error that lists %s, got %v", name, err)
+		}
 	}
 }
 
+// The published config.json of each preset gives the preset.
 func TestRealConfigs(t *testing.T) {
 	for file, preset := range map[string]string{
-		"hf-configs/Llama-2-7b-chat-hf/config.json": "llama-2-7b",
-		"hf-configs/Meta-Llama-3-8B/config.json":    "llama-3-8b",
-		"hf-tinyllama-1.1b-chat/config.json":        "tinyllama-1.1b",
+		"hf-configs/Llama-2-7b-chat-hf/config.json":             "llama-2-7b",
+		"hf-configs/Meta-Llama-3-8B/config.json":                "llama-3-8b",
+		"hf-tinyllama-1.1b-chat/config.json":                    "tinyllama-1.1b",
+		"hf-llava-1.5-7b-hf/config.json":                        "llava-1.5-7b",
+		"hf-configs/liuhaotian-llava-v1.5-7b/config.clean.json": "llava-1.5-7b",
 	} {
-		t.Run(preset, func(t *testing.T) {
-			c, err := Load(sharedata.Path(t, file))
+		t.Run(file, func(t *testing.T) {
+			got, err := Load(sharedata.Path(t, file))
 			if err != nil {
 				t.Fatal(err)
 			}
-			p, _ := Preset(preset)
-			if !reflect.DeepEqual(c.Layers, p.Layers) || c.Params() != p.Params() || c.RopeTheta != p.RopeTheta || c.MaxPositions != p.MaxPositions {
-				t.Errorf("want the preset's shapes, got %d parameters, theta %v, %d positions", c.Params(), c.RopeTheta, c.MaxPositions)
+			want := must(Preset(preset))
+			if strings.Contains(file, "liuhaotian") {
+				want.Vocab = 32000 // no added ids
+			}
+			if strings.Contains(file, "tinyllama") {
+				want.DType = "float32" // somebody's copy in float32
+			}
+			text := must(Marshal(got))
+			for _, key := range []string{"vision", "mm_", "text_config", "auto_map", "image"} {
+				if strings.Contains(string(text), key) {
+					t.Errorf("%q is written back:\n%s", key, text)
+				}
+			}
+			if again := must(Parse(text)); !reflect.DeepEqual(got, again) {
+				t.Errorf("want %+v\ngot  %+v", got, again)
+			}
+			got.Extra = nil
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("want %+v\ngot  %+v", want, got)
 			}
 		})
 	}
 }
 
-// A config of random shapes, written and read, is the same config.
-func TestWriteRead(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	for range 300 {
-		c := &Config{Vocab: 1 + rng.IntN(999), Dim: 1 + rng.IntN(99), HeadDim: 2 * (1 + rng.IntN(8)), RopeTheta: 1e4, NormEps: 1e-5,
-			MaxPositions: 1 + rng.IntN(99), Tied: rng.IntN(2) == 0, BOS: rng.IntN(3) - 1, DType: "bfloat16"}
-		for range 1 + rng.IntN(6) {
-			k := rng.IntN(3)
-			c.Layers = append(c.Layers, LayerShape{Heads: k * (1 + rng.IntN(2)), KVHeads: k, HeadDim: c.HeadDim, MLP: rng.IntN(4)})
-		}
-		if rng.IntN(2) == 0 {
-			c.RopeScaling = &RopeScaling{"llama3", 8, 1, 4, 64}
-			c.EOS = []int{3, 4}
-		}
-		data, err := Marshal(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := Parse(data)
-		if err != nil {
-			t.Fatalf("%v\n%s", err, data)
-		}
-		if !reflect.DeepEqual(got, c) {
-			t.Fatalf("want %+v\ngot  %+v\n%s", c, got, data)
-		}
+// A published file with notes after its JSON: the error names the file.
+func TestLoadNamesTheFile(t *testing.T) {
+	path := sharedata.Path(t, "hf-configs/liuhaotian-llava-v1.5-7b/config.json")
+	if _, err := Load(path); err == nil || !strings.HasPrefix(err.Error(), path+": ") || !strings.Contains(err.Error(), "data after") {
+		t.Errorf("want an error that names %s, got %v", path, err)
 	}
-}
-
-func TestRefused(t *testing.T) {
-	base := `"hidden_size":8,"vocab_size":9,"num_hidden_layers":2,"num_attention_heads":2,"intermediate_size":4`
-	if _, err := Parse([]byte("{" + base + "}")); err != nil {
+	missing := filepath.Join(t.TempDir(), "config.json")
+	if _, err := Load(missing); err == nil || !strings.Contains(err.Error(), missing) {
+		t.Errorf("want an error that names %s, got %v", missing, err)
+	}
+	if err := os.WriteFile(missing, []byte(strings.Repeat(" ", maxFile+1)), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	for add, want := range map[string]string{
-		`"hidden_act":"gelu"`:                              "hidden_act",
-		`"attention_bias":true`:                            "attention_bias",
-		`"rope_scaling":{"rope_type":"yarn","factor":2}`:   "yarn",
-		`"rope_scaling":{"type":"linear","factor":0.5}`:    "factor",
-		`"model_type":"mistral"`:                           "mistral",
-		`"quantization_config":{"bits":4}`:                 "quantization_config",
-		`"num_key_value_heads":3`:                          "divide",
-		`"vocab_size":10`:                                  "twice",
-		`"head_dim":3`:                                     "even",
-		`"head_dim":1e9`:                                   "head_dim",
-		`"per_layer_config":{"2":{}}`:                      `"2"`,
-		`"per_layer_config":{"01":{}}`:                     `"01"`,
-		`"per_layer_config":{"1":{"skip":["norm"]}}`:       "skip",
-		`"per_layer_config":{"1":{"hidden_size":4}}`:       "hidden_size",
-		`"per_layer_config":{"1":{"intermediate_size":0}}`: "intermediate_size",
-		`"torch_dtype":"int8"`:                             "int8",
-		`"block_configs":[]`:                               "block_configs",
-	} {
-		if _, err := Parse([]byte("{" + base + "," + add + "}")); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: want an error with %q, got %v", add, want, err)
-		}
-	}
-	for _, text := range []string{"", "null", "[]", "{", "{} {}", `{"num_hidden_layers":1000000000}`, strings.Repeat(`{"a":`, 1000)} {
-		if c, err := Parse([]byte(text)); err == nil {
-			t.Errorf("%.20q: want an error, got %+v", text, c)
-		}
+	if _, err := Load(missing); err == nil || !strings.Contains(err.Error(), "at most") {
+		t.Errorf("too large a file: got %v", err)
 	}
 }
 
-func FuzzConfig(f *testing.F) {
-	f.Add([]byte(`{"hidden_size":8,"vocab_size":9,"num_hidden_layers":2,"num_attention_heads":2,"intermediate_size":4,"per_layer_config":{"1":{"skip":["mlp"]}}}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := Parse(data)
-		if err != nil {
-			return
+const small = `"hidden_size":8,"vocab_size":9,"num_hidden_layers":3,"num_attention_heads":4,"intermediate_size":4`
+
+func parse(t *testing.T, add string) *Config {
+	t.Helper()
+	c, err := Parse([]byte("{" + small + add + "}"))
+	if err != nil {
+		t.Fatalf("%s: %v", add, err)
+	}
+	return c
+}
+
+// What may be left out, and both spellings of what has two.
+func TestStyles(t *testing.T) {
+	c := parse(t, "")
+	want := &Config{Vocab: 9, Dim: 8, HeadDim: 2, Layers: slices.Repeat([]LayerShape{{4, 4, 2, 4}}, 3),
+		RopeTheta: 10000, NormEps: 1e-6, MaxPositions: 2048, BOS: 1, EOS: []int{2}, DType: "float32"}
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("want LLaMA's defaults %+v\ngot %+v", want, c)
+	}
+	same := map[string]string{
+		`,"head_dim":null,"num_key_value_heads":null,"rope_scaling":null`: "",
+		`,"dtype":"bfloat16"`: `,"torch_dtype":"bfloat16"`,
+		`,"eos_token_id":[5]`: `,"eos_token_id":5`,
+		`,"rope_parameters":{"rope_theta":7,"rope_type":"default"}`:                                                                     `,"rope_theta":7.0`,
+		`,"rope_theta":5,"rope_scaling":{"type":"linear","factor":2}`:                                                                   `,"rope_parameters":{"rope_theta":5,"rope_type":"linear","factor":2.0}`,
+		`,"model_type":"llama","architectures":["LlamaForCausalLM"],"layer_types":["full_attention","full_attention","full_attention"]`: "",
+	}
+	for a, b := range same {
+		if x, y := parse(t, a), parse(t, b); !reflect.DeepEqual(x, y) {
+			t.Errorf("%s: want %+v\ngot  %+v", a, y, x)
 		}
-		again, err := Marshal(c)
-		if err != nil {
-			t.Fatal(err)
+	}
+	if c := parse(t, `,"bos_token_id":null,"eos_token_id":null`); c.BOS != -1 || c.EOS != nil {
+		t.Errorf("null ids: want none, got %d and %v", c.BOS, c.EOS)
+	}
+	if c := parse(t, `,"eos_token_id":[3,4],"num_key_value_heads":2,"head_dim":6`); !reflect.DeepEqual(c.EOS, []int{3, 4}) || c.Layers[1] != (LayerShape{4, 2, 6, 4}) {
+		t.Errorf("want two EOS ids and 4 heads over 2 of width 6, got %v and %v", c.EOS, c.Layers[1])
+	}
+	c = parse(t, `,"rope_scaling":{"rope_type":"llama3","factor":8,"low_freq_factor":1,"high_freq_factor":4,"original_max_position_embeddings":64}`)
+	if c.RopeScaling == nil || *c.RopeScaling != (RopeScaling{"llama3", 8, 1, 4, 64}) {
+		t.Errorf("got %+v", c.RopeScaling)
+	}
+}
+
+// Keys that change nothing come back as they were spelt.
+func TestExtra(t *testing.T) {
+	c := parse(t, `,"pad_token_id":null,"use_cache":true,"initializer_range":2e-2,"big":12345678901234567890,"s":"<&>","n":{"x":[0.10]},"pretraining_tp":1`)
+	if x, ok := c.ExtraNumber("initializer_range"); !ok || x != 0.02 {
+		t.Errorf("initializer_range: got %v, %v", x, ok)
+	}
+	if _, ok := c.ExtraNumber("s"); ok {
+		t.Error("a string is taken for a number")
+	}
+	text := string(must(Marshal(c)))
+	for _, want := range []string{`"pad_token_id": null`, `"use_cache": true`, `"initializer_range": 2e-2`, `"big": 12345678901234567890`, `"s": "<&>"`, "0.10", `"pretraining_tp": 1`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("want %s in\n%s", want, text)
 		}
-		d, err := Parse(again)
-		if err != nil {
-			t.Fatalf("%v\n%s", err, again)
+	}
+	if again := must(Parse([]byte(text))); !reflect.DeepEqual(c, again) {
+		t.Errorf("want %+v\ngot  %+v", c, again)
+	}
+}
+
+// LLaVA keeps its language model in text_config, without LLaMA's defaults.
+func TestLLaVA(t *testing.T) {
+	c, err := Parse([]byte(`{"model_type":"llava","architectures":["LlavaForConditionalGeneration"],"torch_dtype":"float16","vision_config":{"hidden_size":1},
+		"text_config":{"vocab_size":40,"num_hidden_layers":2,"num_key_value_heads":8,"pad_token_id":3}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Vocab != 40 || c.Dim != 4096 || c.DType != "float16" || len(c.Layers) != 2 || c.Layers[1] != (LayerShape{32, 8, 128, 11008}) || len(c.Extra) != 1 {
+		t.Errorf("got %+v", c)
+	}
+	for text, want := range map[string]string{
+		`{"model_type":"llava","text_config":{"model_type":"mistral"}}`:    "mistral",
+		`{"model_type":"llava","text_config":[]}`:                          "text_config",
+		`{"model_type":"llava"}`:                                           "language model: vocab_size: absent",
+		`{"model_type":"llava_next","text_config":{}}`:                     "llava_next",
+		`{"model_type":"llava","architectures":["X"],"text_config":{}}`:    "X",
+		`{"model_type":"llava","quantization_config":{},"text_config":{}}`: "quantization_config",
+		`{"model_type":"llava","text_config":{"hidden_act":"gelu"}}`:       "hidden_act",
+	} {
+		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: want an error with %q, got %v", text, want, err)
 		}
-		if !reflect.DeepEqual(c.Layers, d.Layers) || c.Params() != d.Params() {
-			t.Fatalf("want %+v, got %+v", c, d)
-		}
-	})
+	}
 }

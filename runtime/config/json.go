@@ -16,7 +16,7 @@ const maxDepth = 64
 func CheckJSON(data []byte) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
-	if err := checkValue(d, "", 0); err != nil {
+	if err := checkValue(d, 0); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return errors.New("ends inside a JSON value")
 		}
@@ -28,7 +28,7 @@ func CheckJSON(data []byte) error {
 	return nil
 }
 
-func checkValue(d *json.Decoder, path string, depth int) error {
+func checkValue(d *json.Decoder, depth int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("nested deeper than %d", maxDepth)
 	}
@@ -46,16 +46,16 @@ func checkValue(d *json.Decoder, path string, depth int) error {
 			}
 			key := k.(string) // the decoder allows nothing else here
 			if seen[key] {
-				return fmt.Errorf("%s%q stands twice", path, key)
+				return fmt.Errorf("key %s stands twice", show(key))
 			}
 			seen[key] = true
-			if err := checkValue(d, path+key+".", depth+1); err != nil {
+			if err := checkValue(d, depth+1); err != nil {
 				return err
 			}
 		}
 	case json.Delim('['):
 		for d.More() {
-			if err := checkValue(d, path, depth+1); err != nil {
+			if err := checkValue(d, depth+1); err != nil {
 				return err
 			}
 		}
@@ -64,4 +64,33 @@ func checkValue(d *json.Decoder, path string, depth int) error {
 	}
 	_, err = d.Token() // the closing bracket
 	return err
+}
+
+// object decodes a JSON object that CheckJSON has passed; numbers keep their
+// spelling.
+func object(data []byte) (map[string]any, error) {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return nil, err
+	}
+	m, ok := v.(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("want a JSON object, got %s", show(v))
+	}
+	return m, nil
+}
+
+// show is a value for an error message: as JSON, on one line, not too long.
+func show(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprintf("%T", v)
+	}
+	const most = 80
+	if r := []rune(string(text)); len(r) > most {
+		return string(r[:most]) + "..."
+	}
+	return string(text)
 }

@@ -2,17 +2,21 @@ package config
 
 import "math"
 
-// InvFreq is the rotary frequencies, radians per position [Dh/2]:
-// theta^(-2i/Dh), formed in float32 as transformers does, then scaled.
+// InvFreq is the rotary frequencies, radians per position [Dh/2],
+//
+//	f[i] = theta^(-2i/Dh)
+//
+// then scaled. Every step is rounded to float32, in transformers' order (there
+// a/b with a number a is a times the rounded 1/b), so that the two agree: exactly
+// or, where their power functions differ, to about the last bit.
 func (c *Config) InvFreq() []float32 {
 	f := make([]float32, c.HeadDim/2)
+	theta := float64(float32(c.RopeTheta))
 	for i := range f {
 		exponent := float32(2*i) / float32(c.HeadDim)
-		f[i] = 1 / float32(math.Pow(c.RopeTheta, float64(exponent)))
-	}
-	if r := c.RopeScaling; r != nil {
-		for i := range f {
-			f[i] = r.scale(f[i])
+		f[i] = 1 / float32(math.Pow(theta, float64(exponent)))
+		if c.RopeScaling != nil {
+			f[i] = c.RopeScaling.scale(f[i])
 		}
 	}
 	return f
@@ -22,17 +26,20 @@ func (c *Config) InvFreq() []float32 {
 // are stretched by Factor, and those between are joined by a ramp in
 // OriginalPositions/wavelength.
 func (r *RopeScaling) scale(f float32) float32 {
+	factor := float32(r.Factor)
 	if r.Type == "linear" {
-		return f / float32(r.Factor)
+		return f / factor
 	}
-	wavelength := 2 * math.Pi / float64(f)
 	original := float64(r.OriginalPositions)
+	wavelength := (1 / f) * float32(2*math.Pi)
 	switch {
-	case wavelength < original/r.HighFreqFactor:
+	case wavelength < float32(original/r.HighFreqFactor):
 		return f
-	case wavelength > original/r.LowFreqFactor:
-		return f / float32(r.Factor)
+	case wavelength > float32(original/r.LowFreqFactor):
+		return f / factor
 	}
-	ramp := (original/wavelength - r.LowFreqFactor) / (r.HighFreqFactor - r.LowFreqFactor)
-	return float32((1-ramp)*float64(f)/r.Factor + ramp*float64(f))
+	turns := (1 / wavelength) * float32(original)
+	ramp := (turns - float32(r.LowFreqFactor)) / float32(r.HighFreqFactor-r.LowFreqFactor)
+	// Explicit conversions keep the products from being fused into the sum.
+	return float32((1-ramp)*f/factor) + float32(ramp*f)
 }

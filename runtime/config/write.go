@@ -1,14 +1,15 @@
 package config
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"maps"
+	"strconv"
+	"strings"
 )
 
-// Write writes config.json. Uniform layers give a plain LlamaForCausalLM with an
-// explicit head_dim, which transformers loads unchanged; others give mop's own
-// architecture with per_layer_config.
+// Write writes config.json: see Marshal.
 func Write(w io.Writer, c *Config) error {
 	data, err := Marshal(c)
 	if err != nil {
@@ -18,11 +19,26 @@ func Write(w io.Writer, c *Config) error {
 	return err
 }
 
-// Marshal is the text of config.json, keys sorted.
+// Marshal is the text of config.json, keys sorted, that Parse reads back to an
+// equal config. Uniform layers give a plain LlamaForCausalLM with an explicit
+// head_dim, others mop's own architecture with per_layer_config. The older
+// spelling of the rotary keys and of the type is what transformers 4 and 5 both
+// read.
+//
+// transformers from 4.45 on loads a plain one unchanged; but version 5, up to
+// 5.23 at least, refuses a hidden_size that is no multiple of
+// num_attention_heads, although head_dim is explicit
+// (https://github.com/huggingface/transformers/issues/46082).
 func Marshal(c *Config) ([]byte, error) {
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
 	out := maps.Clone(c.Extra)
 	if out == nil {
 		out = map[string]any{}
+	}
+	for _, key := range []string{"auto_map", "block_configs", "dtype", "layer_types", "per_layer_config", "rope_parameters", "transformers_version"} {
+		delete(out, key) // in hand-made configs only
 	}
 	shape, over := c.perLayer()
 	out["architectures"], out["model_type"] = []string{"LlamaForCausalLM"}, "llama"
@@ -39,33 +55,46 @@ func Marshal(c *Config) ([]byte, error) {
 	out["intermediate_size"] = shape.MLP
 	out["hidden_act"] = "silu"
 	out["attention_bias"], out["mlp_bias"] = false, false
-	out["rms_norm_eps"] = c.NormEps
+	out["rms_norm_eps"] = float(c.NormEps)
 	out["max_position_embeddings"] = c.MaxPositions
 	out["tie_word_embeddings"] = c.Tied
 	out["torch_dtype"] = c.DType
-	out["rope_theta"] = c.RopeTheta
+	out["rope_theta"] = float(c.RopeTheta)
 	out["rope_scaling"] = nil
 	if r := c.RopeScaling; r != nil {
-		m := map[string]any{"rope_type": r.Type, "factor": r.Factor}
+		m := map[string]any{"rope_type": r.Type, "factor": float(r.Factor)}
 		if r.Type == "llama3" {
-			m["low_freq_factor"], m["high_freq_factor"] = r.LowFreqFactor, r.HighFreqFactor
+			m["low_freq_factor"], m["high_freq_factor"] = float(r.LowFreqFactor), float(r.HighFreqFactor)
 			m["original_max_position_embeddings"] = r.OriginalPositions
 		}
 		out["rope_scaling"] = m
 	}
+	// null, since an absent id stands for LLaMA's.
+	out["bos_token_id"], out["eos_token_id"] = nil, nil
 	if c.BOS >= 0 {
 		out["bos_token_id"] = c.BOS
 	}
-	switch len(c.EOS) {
-	case 0:
-	case 1:
+	if len(c.EOS) == 1 {
 		out["eos_token_id"] = c.EOS[0]
-	default:
+	} else if len(c.EOS) > 1 {
 		out["eos_token_id"] = c.EOS
 	}
-	data, err := json.MarshalIndent(out, "", "  ")
-	if err != nil {
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(out); err != nil {
 		return nil, err
 	}
-	return append(data, '\n'), nil
+	return text.Bytes(), nil
+}
+
+// float is a number that Python reads as a float: never without a point or an
+// exponent.
+func float(x float64) json.Number {
+	s := strconv.FormatFloat(x, 'g', -1, 64)
+	if !strings.ContainsAny(s, ".e") {
+		s += ".0"
+	}
+	return json.Number(s)
 }
