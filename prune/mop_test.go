@@ -1,0 +1,232 @@
+package prune
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"mop/prune/calibrate"
+	"mop/prune/criterion"
+	"mop/prune/plan"
+	"mop/prune/score"
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+	"mop/runtime/device/cpu"
+	"mop/runtime/model"
+	"mop/runtime/tokenizer"
+)
+
+const (
+	demoModel = "../cmd/mop/demo/model"
+	demoText  = "../cmd/mop/demo/text/"
+)
+
+func host(t *testing.T) device.Device {
+	t.Helper()
+	d, err := cpu.New(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+// small is a run of a few steps on the demo model.
+func small(t *testing.T, out string) Options {
+	return Options{Model: demoModel, Out: out, Device: host(t), Targets: []float64{0.08, 0.16}, Criterion: "kl",
+		Calibration: demoText + "calibration.jsonl", Prompts: 2, Text: demoText + "windows.txt", Separator: "<|endoftext|>", Windows: 1, Context: 48}
+}
+
+// tree is every file under a directory with its bytes.
+func tree(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	if err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		rel, _ := filepath.Rel(dir, path)
+		out[rel] = string(data)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// A run that was stopped in the middle of each of its steps in turn, its journal
+// torn each time, ends in the same bytes as one that was not.
+func TestResumeGivesTheSameBytes(t *testing.T) {
+	straight, stopped := t.TempDir(), t.TempDir()
+	path, err := Run(context.Background(), small(t, straight))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(path.Steps) < 3 {
+		t.Fatalf("want several steps, got %d", len(path.Steps))
+	}
+	for n := 1; n <= len(path.Steps); n++ {
+		ctx, cancel := context.WithCancel(context.Background())
+		o := small(t, stopped)
+		o.Resume = true
+		o.Progress = func(step int, phase string, done, total int) {
+			if step == n && phase != "AMP scores" {
+				cancel()
+			}
+		}
+		if _, err := Run(ctx, o); !errors.Is(err, context.Canceled) {
+			t.Fatalf("step %d: want a stop, got %v", n, err)
+		}
+		f, err := os.OpenFile(filepath.Join(stopped, journalFile), os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.WriteString(`{"step":`)
+		f.Close()
+	}
+	o := small(t, stopped)
+	if _, err := Run(context.Background(), o); err == nil {
+		t.Error("want a refusal to go on without Resume")
+	}
+	o.Resume = true
+	if _, err := Run(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	want, got := tree(t, straight), tree(t, stopped)
+	if len(want) != len(got) {
+		t.Errorf("want %d files, got %d", len(want), len(got))
+	}
+	for name := range want {
+		if want[name] != got[name] {
+			t.Errorf("%s differs", name)
+		}
+	}
+	o.Seed++
+	if _, err := Run(context.Background(), o); err == nil {
+		t.Error("want a refusal to go on with another run's journal")
+	}
+}
+
+// Cutting what scores lowest hurts less than cutting what scores highest, on
+// every story or nearly so: the difference's sum over held-out stories is far
+// above what chance gives.
+func TestAMPOrderMeansSomething(t *testing.T) {
+	src, err := checkpoint.Open(demoModel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	dev := host(t)
+	tok, err := tokenizer.Open(demoModel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prompts, _, err := calibrate.Prompts(tok, demoText+"calibration.jsonl", 8, 512, false, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := model.Load(dev, src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scores, err := score.AMP(context.Background(), m, prompts, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	docs, err := calibrate.Documents(demoText+"evaluation.txt", "<|endoftext|>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	windows, err := calibrate.Cut(tok, docs[:12], 512, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reversed := &plan.Scores{}
+	for l := range scores.Heads {
+		reversed.Heads, reversed.MLP = append(reversed.Heads, negative(scores.Heads[l])), append(reversed.MLP, negative(scores.MLP[l]))
+	}
+	budget := 4 * plan.New(src.Config()).LayerBudget(src.Config().Dim)
+	nll := func(s *plan.Scores) []float64 {
+		st, err := plan.New(src.Config()).Narrowed(src.Config().Dim, plan.Options{Rule: "exact"}, budget, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &run{Options: Options{Device: dev, Out: t.TempDir()}, base: src}
+		cut, done, err := r.place(st, "cut")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer done()
+		out := make([]float64, len(windows))
+		if err := criterion.NLL(context.Background(), cut, windows, func(w int, x float64) { out[w] += x }); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	low, high := nll(scores), nll(reversed)
+	worse := 0
+	for i := range low {
+		if high[i] > low[i] {
+			worse++
+		}
+	}
+	if worse < len(low)-1 {
+		t.Errorf("the reversed order hurts more on %d of %d stories only", worse, len(low))
+	}
+}
+
+func negative(x []float64) []float64 {
+	out := make([]float64, len(x))
+	for i, v := range x {
+		out[i] = -v
+	}
+	return out
+}
+
+// Pruning nothing changes nothing: the whole model through surgery is the model.
+func TestCutNothing(t *testing.T) {
+	src, err := checkpoint.Open(demoModel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	specs, _, err := checkpointOf(src, plan.New(src.Config()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range specs {
+		var b bytes.Buffer
+		if err := s.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+		if want, _ := src.Tensor(s.Name); !bytes.Equal(b.Bytes(), want.Data) {
+			t.Errorf("%s changed", s.Name)
+		}
+	}
+}
+
+func TestRefused(t *testing.T) {
+	for name, change := range map[string]func(*Options){
+		"beyond reach": func(o *Options) { o.Targets = []float64{0.99} },
+		"no text":      func(o *Options) { o.Text = "" },
+		"no such file": func(o *Options) { o.Calibration = "nowhere.json" },
+		"criterion":    func(o *Options) { o.Criterion = "vibes" },
+		"rule":         func(o *Options) { o.Width.Rule = "most" },
+		"sequence":     func(o *Options) { o.Criterion, o.Sequence = "sequence", "LGX" },
+	} {
+		out := filepath.Join(t.TempDir(), "out")
+		o := small(t, out)
+		change(&o)
+		if _, err := Run(context.Background(), o); err == nil {
+			t.Errorf("%s: want an error", name)
+		}
+		if _, err := os.Stat(out); err == nil {
+			t.Errorf("%s: a refused run wrote %s", name, out)
+		}
+	}
+}
