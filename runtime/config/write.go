@@ -25,10 +25,13 @@ func Write(w io.Writer, c *Config) error {
 // spelling of the rotary keys and of the type is what transformers 4 and 5 both
 // read.
 //
-// transformers from 4.45 on loads a plain one unchanged; but version 5, up to
-// 5.23 at least, refuses a hidden_size that is no multiple of
-// num_attention_heads, although head_dim is explicit
-// (https://github.com/huggingface/transformers/issues/46082).
+// transformers 4.57 loads a plain one unchanged, and so does 5.23 where
+// hidden_size is a multiple of num_attention_heads. Elsewhere 5.23 refuses every
+// LlamaConfig, although head_dim is explicit
+// (https://github.com/huggingface/transformers/issues/46082): there the same
+// directory loads once its config says MistralForCausalLM, model_type mistral and
+// sliding_window null, which is the same network. See
+// testdata/transformers_check.json.
 func Marshal(c *Config) ([]byte, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
