@@ -184,7 +184,11 @@ func (t *Tokenizer) addTokens(f *file) error {
 			return fmt.Errorf("added token %q: id %d is another's in the vocabulary", clip(a.Content), a.ID)
 		}
 		known[a.Content], taken[a.ID] = a.ID, a.Content
-		t.pieces[a.ID], _ = spelling.text(a.Content), literal
+		text := []byte(a.Content)
+		if a.Normalized {
+			text = t.normalizer.apply(text)
+		}
+		t.pieces[a.ID] = spelling.text(string(text))
 		t.class[a.ID] = literal
 		if a.Special {
 			t.class[a.ID] = control

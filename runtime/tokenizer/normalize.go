@@ -16,12 +16,21 @@ type normalizer struct {
 	piece *pieceNormalizer
 }
 
-// rule puts prepend before a stretch, or replaces from by to, or removes spaces:
-// those at both ends, or of several in a row all but one.
+// rule puts prepend before a stretch, or replaces from by to, or removes from
+// where it stands at the beginning, at the end, or after itself.
 type rule struct {
 	prepend, from, to string
-	trim, single      bool
+	where             where
 }
+
+type where uint8
+
+const (
+	everywhere where = iota
+	atBeginning
+	atEnd
+	afterItself
+)
 
 func (n *normalizer) apply(text []byte) []byte {
 	if n.piece != nil {
@@ -29,24 +38,38 @@ func (n *normalizer) apply(text []byte) []byte {
 	}
 	for _, r := range n.rules {
 		switch {
-		case r.from != "":
-			text = bytes.ReplaceAll(text, []byte(r.from), []byte(r.to))
-		case r.trim:
-			text = bytes.Trim(text, " ")
-		case r.single:
-			text = singleSpaces(text)
-		case len(text) > 0:
+		case r.from == "" && len(text) > 0:
 			text = append([]byte(r.prepend), text...)
+		case r.from == "":
+		case r.where == atBeginning:
+			for bytes.HasPrefix(text, []byte(r.from)) {
+				text = text[len(r.from):]
+			}
+		case r.where == atEnd:
+			for bytes.HasSuffix(text, []byte(r.from)) {
+				text = text[:len(text)-len(r.from)]
+			}
+		case r.where == afterItself:
+			text = single(text, []byte(r.from))
+		default:
+			text = bytes.ReplaceAll(text, []byte(r.from), []byte(r.to))
 		}
 	}
 	return text
 }
 
-func singleSpaces(text []byte) []byte {
+// single leaves of several from in a row one.
+func single(text, from []byte) []byte {
 	out := make([]byte, 0, len(text))
-	for i, b := range text {
-		if b != ' ' || i == 0 || text[i-1] != ' ' {
-			out = append(out, b)
+	for i := 0; i < len(text); {
+		if !bytes.HasPrefix(text[i:], from) {
+			out = append(out, text[i])
+			i++
+			continue
+		}
+		out = append(out, from...)
+		for bytes.HasPrefix(text[i:], from) {
+			i += len(from)
 		}
 	}
 	return out

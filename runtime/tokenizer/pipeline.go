@@ -75,12 +75,14 @@ func (t *Tokenizer) pipeline(f *file) error {
 			t.normalizer.rules = append(t.normalizer.rules, rule{prepend: s.Prepend})
 		case s.Type == "Replace" && s.Pattern.String != nil && *s.Pattern.String != "":
 			t.normalizer.rules = append(t.normalizer.rules, rule{from: *s.Pattern.String, to: s.Content})
-		case s.Type == "Replace" && s.Pattern.Regex != nil && *s.Pattern.Regex == outerSpaces && s.Content == "":
-			t.normalizer.rules = append(t.normalizer.rules, rule{trim: true})
-		case s.Type == "Replace" && s.Pattern.Regex != nil && *s.Pattern.Regex == doubleSpaces && s.Content == " ":
-			t.normalizer.rules = append(t.normalizer.rules, rule{single: true})
+		case s.Type == "Replace" && s.Pattern.Regex != nil:
+			r, err := regexRule(*s.Pattern.Regex, s.Content)
+			if err != nil {
+				return err
+			}
+			t.normalizer.rules = append(t.normalizer.rules, r)
 		case s.Type == "Replace":
-			return errors.New("normalizer Replace: want a pattern that is a string")
+			return errors.New("normalizer Replace: no pattern")
 		default:
 			return fmt.Errorf("normalizer %s: not supported", clip(s.Type))
 		}
@@ -126,6 +128,19 @@ func (t *Tokenizer) pipeline(f *file) error {
 		}
 	}
 	return nil
+}
+
+// regexRule understands the regular expressions that WriteJSON writes.
+func regexRule(regex, content string) (rule, error) {
+	switch {
+	case regex == leadingSpaces && content == "":
+		return rule{from: " ", where: atBeginning}, nil
+	case regex == doubleSpaces && content == " ":
+		return rule{from: " ", where: afterItself}, nil
+	case regex == trailingMeta && content == "":
+		return rule{from: meta, where: atEnd}, nil
+	}
+	return rule{}, fmt.Errorf("normalizer Replace: regex %q: not supported", clip(regex))
 }
 
 func (t *Tokenizer) metaspace(s *step) error {

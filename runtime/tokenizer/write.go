@@ -15,8 +15,9 @@ import (
 // Regular expressions of a written normalizer, for SentencePiece's removal of
 // extra spaces.
 const (
-	outerSpaces  = `\A +| +\z`
-	doubleSpaces = ` {2,}`
+	leadingSpaces = `\A +`
+	doubleSpaces  = ` {2,}`
+	trailingMeta  = meta + `+\z`
 )
 
 // WriteJSON writes a tokenizer read from llama2.c's tokenizer.bin or from a
@@ -55,6 +56,8 @@ func (t *Tokenizer) names() ([]string, error) {
 		return nil, errors.New("unused pieces cannot be written")
 	case len(m.user.tokens) > 0:
 		return nil, fmt.Errorf("user-defined pieces such as %q cannot be written", m.user.tokens[0].text)
+	case p != nil && !p.escape:
+		return nil, errors.New("a normaliser that does not escape white space cannot be written")
 	case p != nil && len(p.chars.units) > 0:
 		return nil, errors.New("a normaliser with a table of characters cannot be written")
 	}
@@ -195,9 +198,9 @@ func (t *Tokenizer) document(names []string, merges []ranked) ([]byte, error) {
 	for i, r := range merges {
 		pairs[i] = [2]string{names[r.a], names[r.b]}
 	}
-	prefixed, squeezed, escaped := true, false, true
+	prefixed, squeezed := true, false
 	if p := t.normalizer.piece; p != nil {
-		prefixed, squeezed, escaped = p.prefix, p.squeeze, p.escape
+		prefixed, squeezed = p.prefix, p.squeeze
 	}
 	normalizers := []object{}
 	replace := func(kind, from, to string) object {
@@ -205,16 +208,14 @@ func (t *Tokenizer) document(names []string, merges []ranked) ([]byte, error) {
 	}
 	decoders := []object{replace("String", meta, " "), {"type": "ByteFallback"}, {"type": "Fuse"}}
 	if squeezed {
-		normalizers = append(normalizers, replace("Regex", outerSpaces, ""), replace("Regex", doubleSpaces, " "))
+		normalizers = append(normalizers, replace("Regex", leadingSpaces, ""), replace("Regex", doubleSpaces, " "))
 	}
-	switch {
-	case prefixed && escaped:
+	if prefixed {
 		normalizers = append(normalizers, object{"type": "Prepend", "prepend": meta})
-	case prefixed:
-		normalizers = append(normalizers, object{"type": "Prepend", "prepend": " "})
 	}
-	if escaped {
-		normalizers = append(normalizers, replace("String", " ", meta))
+	normalizers = append(normalizers, replace("String", " ", meta))
+	if squeezed {
+		normalizers = append(normalizers, replace("Regex", trailingMeta, ""))
 	}
 	if t.strip != stripNone {
 		decoders = append(decoders, object{"type": "Strip", "content": " ", "start": 1, "stop": 0})

@@ -1,0 +1,161 @@
+package tokenizer
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"mop/internal/sharedata"
+)
+
+// golden is testdata/golden.json, which golden.py writes.
+type golden struct {
+	Texts  []string
+	Slices []struct {
+		File      string
+		At, Bytes int
+	}
+	Tokenizers []struct {
+		File    string
+		Shared  bool
+		Peer    string
+		Encoded []struct {
+			Special bool
+			IDs     [][]int // null = as without special tokens
+		}
+		Decoded []struct {
+			IDs   []int
+			Bytes []byte
+		}
+		Slices []struct {
+			IDs    int
+			SHA256 string
+		}
+	}
+}
+
+func readGolden(t testing.TB) *golden {
+	t.Helper()
+	data, err := os.ReadFile("testdata/golden.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var g golden
+	if err := json.Unmarshal(data, &g); err != nil {
+		t.Fatal(err)
+	}
+	return &g
+}
+
+// The ids of sentencepiece, tokenizers, transformers and tiktoken, and what they
+// decode ids to.
+func TestPeers(t *testing.T) {
+	g := readGolden(t)
+	for _, c := range g.Tokenizers {
+		t.Run(c.Peer+"/"+c.File, func(t *testing.T) {
+			path := filepath.Join("testdata", c.File)
+			if c.Shared {
+				path = sharedata.Path(t, c.File)
+			}
+			tok, err := OpenFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range c.Encoded {
+				for i, want := range e.IDs {
+					if e.Special && want == nil {
+						want = c.Encoded[0].IDs[i]
+					}
+					if strings.Contains(g.Texts[i], meta) && filepath.Ext(c.File) == ".bin" {
+						continue // to llama2.c, unlike SentencePiece, it is no space
+					}
+					checkIDs(t, tok, g.Texts[i], e.Special, want)
+				}
+			}
+			for i, want := range c.Slices {
+				s := g.Slices[i]
+				data, err := os.ReadFile(sharedata.Path(t, s.File))
+				if err != nil {
+					t.Fatal(err)
+				}
+				ids, err := tok.Encode(data[s.At:s.At+s.Bytes], EncodeOptions{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				sum := sha256.Sum256([]byte(strings.Trim(strings.ReplaceAll(fmt.Sprint(ids), " ", ","), "[]")))
+				if len(ids) != want.IDs || hex.EncodeToString(sum[:]) != want.SHA256 {
+					t.Errorf("%s, %d bytes at %d: other ids (want %d of them, got %d)", s.File, s.Bytes, s.At, want.IDs, len(ids))
+				}
+			}
+			for _, d := range c.Decoded {
+				got, err := tok.Decode(d.IDs)
+				if err != nil {
+					t.Fatal(err)
+				}
+				// Where bytes are no text the peers write U+FFFD.
+				if want := string(d.Bytes); !strings.Contains(want, "\ufffd") && string(got) != want {
+					t.Errorf("%v:\nwant %q\ngot  %q", d.IDs, want, got)
+				}
+			}
+		})
+	}
+}
+
+func checkIDs(t *testing.T, tok *Tokenizer, text string, special bool, want []int) {
+	t.Helper()
+	got, err := tok.Encode([]byte(text), EncodeOptions{Special: special})
+	if err != nil {
+		t.Errorf("%q: %v", text, err)
+	} else if !slices.Equal(got, want) {
+		t.Errorf("%q (special %v):\nwant %v\ngot  %v", text, special, want, got)
+	}
+	if tok.BOS() < 0 {
+		return
+	}
+	with, err := tok.Encode([]byte(text), EncodeOptions{Special: special, BOS: true})
+	if err != nil || with[0] != tok.BOS() || !slices.Equal(with[1:], got) {
+		t.Errorf("%q: with BOS %v, %v", text, with, err)
+	}
+}
+
+// A tokenizer.json that mop writes gives the ids of the tokenizer that it was
+// written from. testdata/written.py holds it to the tokenizers library as well.
+func TestWriteJSON(t *testing.T) {
+	g := readGolden(t)
+	for _, c := range g.Tokenizers {
+		if filepath.Ext(c.File) == ".json" || c.Peer == "tiktoken" || c.File == "mapped.model" {
+			continue
+		}
+		t.Run(c.File, func(t *testing.T) {
+			path := filepath.Join("testdata", c.File)
+			if c.Shared {
+				path = sharedata.Path(t, c.File)
+			}
+			tok, err := OpenFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out bytes.Buffer
+			if err := WriteJSON(&out, tok); err != nil {
+				t.Fatal(err)
+			}
+			back, err := Parse(out.Bytes())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if back.BOS() != tok.BOS() || !slices.Equal(back.EOS(), tok.EOS()) || back.Vocab() != tok.Vocab() {
+				t.Errorf("want BOS %d, EOS %v, %d ids, got %d, %v, %d", tok.BOS(), tok.EOS(), tok.Vocab(), back.BOS(), back.EOS(), back.Vocab())
+			}
+			for i, text := range g.Texts {
+				checkIDs(t, back, text, false, c.Encoded[0].IDs[i])
+			}
+		})
+	}
+}
