@@ -47,8 +47,13 @@ func newRoot() *cobra.Command {
 		Short:         "Make LLaMA models smaller, and measure that they got faster",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          exactly(0),
-		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage("unknown command %q: see mop --help", args[0])
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
 	o := &options{}

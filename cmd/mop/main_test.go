@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const demoDir = "demo/model"
+
+// mop runs a command line and returns its stdout and its error.
+func mop(t *testing.T, stdin string, args ...string) (string, error) {
+	t.Helper()
+	root := newRoot()
+	var out bytes.Buffer
+	root.SetOut(&out)
+	root.SetErr(&bytes.Buffer{})
+	root.SetIn(strings.NewReader(stdin))
+	root.SetArgs(args)
+	err := root.ExecuteContext(context.Background())
+	return out.String(), err
+}
+
+// What a person gets wrong is told from what fails: 2 and 1, one line each, and
+// nothing is written.
+func TestErrors(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	for _, c := range []struct {
+		usage bool
+		args  string
+	}{
+		{true, "fly"},
+		{true, "inspect"},
+		{true, "inspect a b"},
+		{true, "run"},
+		{true, "run --model " + demoDir + " --temperature -1"},
+		{true, "run --model " + demoDir + " --device tpu"},
+		{true, "logits --model " + demoDir + " --ids 1,x"},
+		{true, "plan --model preset:llama-2-7b --sequence LGX"},
+		{true, "plan --model preset:llama-3-8b --sequence LG --rule paper"},
+		{true, "prune --model " + demoDir + " --out " + out + " --targets 1.5"},
+		{true, "bench " + demoDir + " --runs 3 --discard 3"},
+		{true, "bench " + demoDir + " --format xml"},
+		{false, "inspect nowhere"},
+		{false, "inspect preset:gpt-5"},
+		{false, "logits --model " + demoDir + " --ids 1,9999"},
+		{false, "logits --model " + demoDir + " --ids -1"},
+		{false, "eval ppl --model " + demoDir + " --text nowhere.txt"},
+		{false, "eval ppl --model " + demoDir + " --text main.go --context 4096"},
+		{false, "bench " + demoDir + " --in 500 --out 100"},
+		{false, "prune --model " + demoDir + " --out " + out + " --criterion kl --calibration nowhere.json --text main.go"},
+		{false, "import llama2c --weights main.go --tokenizer demo/model/tokenizer.json --out " + out},
+	} {
+		text, err := mop(t, "", strings.Fields(c.args)...)
+		if err == nil {
+			t.Errorf("mop %s: want an error", c.args)
+			continue
+		}
+		if errors.Is(err, errUsage) != c.usage {
+			t.Errorf("mop %s: usage error: want %v, got %v", c.args, c.usage, err)
+		}
+		if strings.Contains(err.Error(), "\n") {
+			t.Errorf("mop %s: want one line, got %q", c.args, err)
+		}
+		if text != "" {
+			t.Errorf("mop %s: stdout holds %q", c.args, text)
+		}
+	}
+	if _, err := os.Stat(out); err == nil {
+		t.Error("a refused command wrote its output directory")
+	}
+}
+
+func TestInspectAndTokenize(t *testing.T) {
+	text, err := mop(t, "", "inspect", demoDir, "--json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d description
+	if err := json.Unmarshal([]byte(text), &d); err != nil {
+		t.Fatal(err)
+	}
+	if len(d.Layers) != 22 || d.Layers[0].Heads != 16 || d.Bytes != 2*d.Params || d.DType != "bfloat16" {
+		t.Errorf("got %s", text)
+	}
+	for _, in := range []string{"", "Once upon a time", " two  spaces ", "naïve 😀\n\x00"} {
+		ids, err := mop(t, in, "tokenize", "--model", demoDir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(ids, "[1") {
+			t.Errorf("%q: want BOS first, got %s", in, ids)
+		}
+		back, err := mop(t, ids, "tokenize", "--model", demoDir, "--decode")
+		if err != nil || back != in {
+			t.Errorf("%q: decodes to %q, %v", in, back, err)
+		}
+	}
+}
+
+// A continuation is the same whether or not a stop string cuts it short, and
+// sampling repeats itself for a seed.
+func TestRun(t *testing.T) {
+	args := []string{"run", "--model", demoDir, "--prompt", "One day, Tom", "--max-tokens", "40", "--ignore-eos"}
+	full, err := mop(t, "", args...)
+	if err != nil || len(full) < 40 {
+		t.Fatalf("got %q, %v", full, err)
+	}
+	stop := full[20:25]
+	cut, err := mop(t, "", append(args, "--stop", stop)...)
+	if want := full[:strings.Index(full, stop)]; err != nil || cut != want {
+		t.Errorf("want %q, got %q, %v", want, cut, err)
+	}
+	drawn := append(args, "--temperature", "1", "--seed", "3")
+	a, _ := mop(t, "", drawn...)
+	b, _ := mop(t, "", drawn...)
+	if a != b || a == full {
+		t.Errorf("want one text for one seed, other than the greedy one: %q, %q", a, b)
+	}
+}
