@@ -1,485 +1,221 @@
-"""A grammar of small stories, with questions whose answers are known.
+"""A grammar of little stories, for the demo model's training and tests.
 
-    python stories.py --kind story --seed 7 --count 3
-    python stories.py --kind question --seed 7 --count 3
+Each story depends on its seed alone. It holds things a language model must
+learn to predict well: agreement (she/he/they with its verb forms and names),
+memory (a thing is put in a place early and found there later), and small
+arithmetic (had three, ate one, two were left). Splits use disjoint seeds, and
+write() refuses a story that occurs in two splits.
 
-Standard library only. A story is decided by (stream, seed, index) alone: the
-same three give the same bytes. Three things in it can be checked:
-
-agreement   verb, pronoun and determiner follow their noun or person, past
-            nouns of the other number that stand between
-memory      where a thing was put (the last time), whose is the blue one, what
-            the pet is called, what was bought: said early, needed late
-arithmetic  sums and differences up to twenty, in words
-
-A decided word is written into the text as a probe, `{kind|gold|other|...}`.
-Rendering drops the markers; a question cuts the story just before a probe.
+    python stories.py OUT      writes calibration.jsonl windows.txt evaluation.txt questions.jsonl
 """
-
-import argparse
-import hashlib
 import json
 import random
-import re
+import sys
 
-import words as w
+GIRLS = "Anna Lily Mia Rose Emma Sara Nora Ella Ruth Clara Ivy June".split()
+BOYS = "Tom Ben Max Sam Leo Jack Finn Hugo Paul Adam Noah Carl".split()
+ANIMALS = "dog cat fox bear hen duck goat mouse owl frog pony rabbit".split()
+TRAITS = "kind brave shy clever small old happy quiet funny gentle proud curious".split()
+PLACES = ["the barn", "the kitchen", "the garden", "the shed", "the attic", "the school", "the boat", "the tower", "the cellar", "the meadow"]
+SPOTS = ["under the bed", "behind the door", "in the blue box", "on the shelf", "in the basket", "under the old tree", "beside the well", "inside the drawer", "on top of the wall", "in the hollow log"]
+THINGS = "key ball hat lamp drum kite ring book spoon bell coin scarf".split()
+COLOURS = "red green yellow white black brown silver golden pink grey".split()
+FOODS = [("apple", "apples"), ("cake", "cakes"), ("plum", "plums"), ("cherry", "cherries"), ("nut", "nuts"), ("egg", "eggs"), ("pear", "pears"), ("cookie", "cookies"), ("berry", "berries"), ("carrot", "carrots")]
+TIMES = ["One day", "One morning", "Early in the spring", "On a cold evening", "After lunch", "Last summer", "On a windy day", "When the sun was high"]
+NUMBERS = "no one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty".split()
+FEELINGS = [("sad", "cried"), ("happy", "laughed"), ("angry", "stamped"), ("tired", "yawned"), ("afraid", "hid"), ("proud", "sang")]
+WEATHER = ["the rain fell", "the wind blew", "the sun was warm", "snow lay on the ground", "the sky was dark", "the birds sang"]
 
-PROBE = re.compile(r"\{([a-z]+)\|([^}]*)\}")
-KINDS = ("agreement", "memory", "arithmetic")
+
+def count(n, food):
+    return f"{NUMBERS[n]} {food[0] if n == 1 else food[1]}"
 
 
-class Person:
-    def __init__(self, name, girl):
-        self.name = name
-        self.girl = girl
-        self.he, self.him, self.his = ("she", "her", "her") if girl else ("he", "him", "his")
-        self.self = "herself" if girl else "himself"
-        self.kind = "girl" if girl else "boy"
+def article(word):
+    return ("an " if word[0] in "aeiou" else "a ") + word
+
+
+class Cast:
+    """Who is in a story: a child and a friend, each with a name and pronouns."""
+
+    def __init__(self, r):
+        self.child = self.person(r)
+        self.friend = self.person(r)
+        while self.friend["name"] == self.child["name"]:
+            self.friend = self.person(r)
+
+    @staticmethod
+    def person(r):
+        if r.random() < 0.25:
+            a = r.choice(ANIMALS)
+            return {"name": f"the {a}", "he": "it", "his": "its", "him": "it", "kind": "animal"}
+        if r.random() < 0.5:
+            return {"name": r.choice(GIRLS), "he": "she", "his": "her", "him": "her", "kind": "girl"}
+        return {"name": r.choice(BOYS), "he": "he", "his": "his", "him": "him", "kind": "boy"}
 
 
 def cap(s):
-    """Capitalise the first letter, past a quotation mark or a probe's marker."""
-    if s.startswith("{"):
-        head, rest = s.split("|", 1)
-        return head + "|" + "|".join(cap(p) for p in rest[: rest.index("}")].split("|")) + rest[rest.index("}"):]
-    i = 1 if s.startswith('"') else 0
-    return s[:i] + s[i:i + 1].upper() + s[i + 1:]
+    return s[0].upper() + s[1:]
 
 
-def a(noun):
-    return ("an " if noun[0] in "aeiou" else "a ") + noun
+def opening(r, c):
+    a, t = c.child, r.choice(TRAITS)
+    who = a["name"] if a["kind"] == "animal" else f"{article(t)} {a['kind']} named {a['name']}"
+    s = r.choice([
+        f"{r.choice(TIMES)}, {who} went to {r.choice(PLACES)}.",
+        f"Once upon a time there was {who if a['kind'] != 'animal' else 'an animal, ' + who}. {cap(a['he'])} lived near {r.choice(PLACES)}.",
+        f"{r.choice(TIMES)}, {r.choice(WEATHER)} and {who} sat in {r.choice(PLACES)}.",
+    ])
+    if r.random() < 0.6:
+        s += r.choice([
+            f" {cap(a['his'])} best friend was {c.friend['name']}.",
+            f" {cap(c.friend['name'])} was there too, and {a['name']} was glad to see {c.friend['him']}.",
+            f" {cap(a['he'])} was waiting for {c.friend['name']}.",
+        ])
+    return s
 
 
-def listing(items):
-    return ", ".join(items[:-1]) + " and " + items[-1]
+def hide(r, c):
+    """Memory: the thing, its colour and its spot come back at the end."""
+    a, b = c.child, c.friend
+    thing, colour, spot = f"{r.choice(THINGS)}", r.choice(COLOURS), r.choice(SPOTS)
+    first = r.choice([
+        f" {cap(a['name'])} had a {colour} {thing}. {cap(a['he'])} put the {thing} {spot}.",
+        f" {cap(b['name'])} gave {a['name']} a {colour} {thing}, and {a['he']} hid it {spot}.",
+        f" {cap(a['he'])} left {a['his']} {colour} {thing} {spot} and went away.",
+    ])
+    last = r.choice([
+        f" \"Where is my {thing}?\" asked {a['name']}. Then {a['he']} remembered. {cap(a['he'])} looked {spot}, and there was the {colour} {thing}.",
+        f" {cap(b['name'])} wanted to see the {colour} {thing}. So {a['name']} went to look {spot} and brought the {thing} to {b['him']}.",
+        f" In the evening {a['name']} found the {colour} {thing} {spot}.",
+    ])
+    return first, last
 
 
-def count(n, noun):
-    return f"{w.NUMBERS[n]} {noun[0] if n == 1 else noun[1]}"
+def sums(r, c):
+    a, b = c.child, c.friend
+    food = r.choice(FOODS)
+    n = r.randint(2, 12)
+    if r.random() < 0.5:
+        k = r.randint(1, min(n - 1, 6))
+        verb = r.choice(["ate", "lost", f"gave {b['name']}"])
+        return (f" {cap(a['name'])} had {count(n, food)}. {cap(a['he'])} {verb} {NUMBERS[k]} of them."
+                f" Now {a['he']} had {count(n - k, food)}.")
+    k = r.randint(1, 8)
+    verb = r.choice(["found", "bought", "picked"])
+    return (f" {cap(a['name'])} had {count(n, food)}. Then {a['he']} {verb} {NUMBERS[k]} more."
+            f" Now {a['he']} had {count(n + k, food)}.")
 
 
-class Story:
-    """One story under construction; its people, its sentences, what is owed later."""
-
-    def __init__(self, rng):
-        self.r = rng
-        self.text = []
-        self.later = []      # closures that must run after something else was told
-        self.used = set()    # nouns and places already taken, so that none is ambiguous
-        names = [Person(n, True) for n in rng.sample(w.GIRLS, 2)] + [Person(n, False) for n in rng.sample(w.BOYS, 2)]
-        rng.shuffle(names)
-        self.p, self.q, self.stranger = names[:3]
-        self.pet = None
-
-    # --- choosing -------------------------------------------------------
-    def pick(self, *options):
-        return self.r.choice(options)
-
-    def fresh(self, table):
-        """An entry of the table that this story has not used."""
-        for _ in range(50):
-            e = self.r.choice(table)
-            key = e[0] if isinstance(e, tuple) else e
-            if key not in self.used:
-                self.used.add(key)
-                return e
-        return e
-
-    def say(self, *options):
-        self.text.append(cap(self.r.choice(options)))
-
-    def chance(self, p):
-        return self.r.random() < p
-
-    # --- probes ---------------------------------------------------------
-    def agree(self, plural, singular_word, plural_word):
-        gold, other = (plural_word, singular_word) if plural else (singular_word, plural_word)
-        return "{agreement|%s|%s}" % (gold, other)
-
-    def was(self, plural):
-        return self.agree(plural, "was", "were")
-
-    def pron(self, p, form):
-        """he/him/his/himself of a person, as a probe."""
-        pair = {"he": ("she", "he"), "him": ("her", "him"), "his": ("her", "his"), "self": ("herself", "himself")}[form]
-        return "{agreement|%s|%s}" % (pair if p.girl else pair[::-1])
-
-    def recall(self, gold, others):
-        others = [o for o in dict.fromkeys(others) if o != gold][:3]
-        return "{memory|%s}" % "|".join([gold] + others)
-
-    def number(self, n):
-        near = [m for m in (n - 1, n + 1, n - 2, n + 2, n + 3) if 1 <= m <= 20]
-        return "{arithmetic|%s}" % "|".join(w.NUMBERS[m] for m in [n] + near[:3])
-
-    def total(self, n, noun):
-        return f"{self.number(n)} {noun[0] if n == 1 else noun[1]}"
-
-    # --- the parts of a story -------------------------------------------
-    def opening(self):
-        p, q, r = self.p, self.q, self.r
-        home = r.choice(w.HOMES)
-        self.say(
-            f"Once upon a time there was a {p.kind} called {p.name}.",
-            f"There once was a {p.kind} whose name was {p.name}.",
-            f"{p.name} was a {self.pick('little', 'clever', 'brave', 'young', 'kind')} {p.kind}.",
-            f"Long ago a {p.kind} called {p.name} lived in {home}.",
-            f"In {home} there lived a {p.kind} called {p.name}.",
-        )
-        rel = "sister" if q.girl else "brother"
-        friend = self.pick(rel, "friend", "cousin")
-        self.say(
-            f"{self.pron(p, 'his')} {friend} was called {q.name}.",
-            f"{self.pron(p, 'he')} had a {friend} called {q.name}.",
-            f"{self.pron(p, 'he')} and {self.pron(p, 'his')} {friend} {q.name} {self.was(True)} always together.",
-            f"{q.name} was {self.pron(p, 'his')} {friend}.",
-        )
-        if self.chance(0.4):
-            kind, name = r.choice(w.PETS), r.choice(w.PET_NAMES)
-            self.pet = name
-            self.used.add(kind)
-            self.say(f"They had {a(kind)} called {name}.", f"{p.name} owned {a(r.choice(w.COLOURS) + ' ' + kind)}, and its name was {name}.")
-            others = r.sample([n for n in w.PET_NAMES if n != name], 2) + [self.stranger.name]
-            self.later.append(lambda: self.say(
-                f"Then the {kind} ran away. \"Come back, {self.recall(name, others)}!\" called {p.name}.",
-                f"\"What is the name of your {kind}?\" asked an old man. \"It is {self.recall(name, others)},\" said {q.name}.",
-                f"{q.name} patted the {kind} and said, \"Good {kind}, {self.recall(name, others)}!\"",
-            ))
-
-    def weather(self):
-        how, wear, after = self.r.choice(w.WEATHER)
-        x = self.pick(self.p, self.q)
-        thing, then = self.r.choice(wear), self.r.choice(after)
-        when = self.pick(f"On {self.r.choice(w.DAYS)}", "One morning", "That day", "In the afternoon")
-        how = how[0].lower() + how[1:]
-        self.say(
-            f"{when} {how}, so {x.name} put on {thing}.",
-            f"{when} {how}, and {then}.",
-            f"{when} {how}. {x.name} took {thing}, because {then}.",
-        )
-
-    def hide(self):
-        """A thing is put somewhere, may be moved, and is looked for at the end."""
-        r = self.r
-        x, y = r.sample([self.p, self.q], 2)
-        toy = self.fresh(w.TOYS)
-        many = self.chance(0.3)
-        thing = toy[1] if many else toy[0]
-        it = "them" if many else "it"
-        full = f"{r.choice(w.COLOURS + w.ADJECTIVES)} {thing}"
-        spot, other, third = self.fresh(w.SPOTS), self.fresh(w.SPOTS), self.fresh(w.SPOTS)
-        self.say(
-            f"{x.name} put {x.his} {full} {spot}.",
-            f"{self.pick('First', 'Before breakfast', 'After lunch', 'Early in the day')} {x.name} hid {x.his} {full} {spot}.",
-            f"{x.name} had {'some ' + full if many else a(full)} and left {it} {spot}.",
-        )
-        mentioned = [spot]
-        if self.chance(0.5):
-            toy2 = self.fresh(w.TOYS)
-            self.say(f"{y.name} put {y.his} {toy2[0]} {other}.", f"But {y.name} kept {a(toy2[0])} {other}.", f"{y.name} laid {a(toy2[0])} {other}, too.")
-            mentioned.append(other)
-            if self.chance(0.4):
-                where2 = self.recall(other, [spot, third] + r.sample(w.SPOTS, 1))
-                self.later.append(lambda: self.say(
-                    f"The {toy2[0]} was still {where2}.",
-                    f"{y.name} went to get the {toy2[0]}, which was {where2}.",
-                ))
-        if self.chance(0.35):
-            self.say(
-                f"Then {y.name} took the {thing} and put {it} {third}.",
-                f"Later {y.name} moved the {thing} and hid {it} {third}.",
-            )
-            mentioned.append(third)
-        gold = mentioned[-1] if mentioned[-1] == third else spot
-        where = self.recall(gold, [m for m in mentioned if m != gold] + r.sample(w.SPOTS, 3))
-        they = "they" if many else "it"
-        self.later.append(lambda: self.say(
-            f"In the evening {x.name} looked for {self.pron(x, 'his')} {thing}. {cap(they)} {self.was(many)} {where}.",
-            f"\"Where {self.agree(many, 'is', 'are')} my {thing}?\" asked {x.name}. \"Look {where},\" said {y.name}.",
-            f"{x.name} wanted {x.his} {thing}, so {self.pron(x, 'he')} looked {where} and found {it}.",
-            f"When {x.name} needed the {thing}, {they} {self.was(many)} {where}.",
-            f"At last {y.name} asked about the {full}. {x.name} said that {they} {self.was(many)} {where}.",
-        ))
-
-    def counting(self):
-        r = self.r
-        x, y = r.sample([self.p, self.q], 2)
-        one, many, eat = self.fresh(w.COUNTED)
-        noun = (one, many)
-        form = r.randrange(6)
-        if form == 0:    # take away
-            n = r.randint(2, 20)
-            m = r.randint(1, min(n - 1, 9))
-            verb = self.pick("ate", "ate") if eat and self.chance(0.6) else self.pick("lost", "sold", "dropped")
-            self.say(f"{x.name} had {count(n, noun)}.", f"In {x.his} bag {x.name} had {count(n, noun)}.", f"{x.name} picked up {count(n, noun)}.")
-            if self.chance(0.5):
-                self.say(f"{x.he} {verb} {count(m, noun)}, so {x.he} had {self.total(n - m, noun)} left.",
-                         f"{x.he} {verb} {w.NUMBERS[m]} of them, and then {self.number(n - m)} {self.was(n - m > 1)} left.")
-            else:
-                self.say(f"{x.he} gave {count(m, noun)} to {y.name} and kept {self.total(n - m, noun)}.",
-                         f"{x.he} gave {y.name} {w.NUMBERS[m]} of them. Now {x.name} had {self.total(n - m, noun)}.")
-        elif form == 1:  # add
-            n = r.randint(1, 12)
-            m = r.randint(1, min(9, 20 - n))
-            self.say(f"{x.name} had {count(n, noun)} and found {w.NUMBERS[m]} more. Now {x.he} had {self.total(n + m, noun)}.",
-                     f"First {x.name} found {count(n, noun)}. Then {x.he} found {count(m, noun)}, so {x.he} had {self.number(n + m)}.",
-                     f"{x.name} owned {count(n, noun)}. {y.name} gave {x.him} {w.NUMBERS[m]} more, and that made {self.number(n + m)}.")
-        elif form == 2:  # together
-            n, m = r.randint(2, 10), r.randint(1, 10)
-            self.say(f"{x.name} had {count(n, noun)} and {y.name} had {count(m, noun)}. Together they had {self.total(n + m, noun)}.",
-                     f"{x.name} brought {count(n, noun)}, and {y.name} brought {w.NUMBERS[m]}. They counted {self.total(n + m, noun)}.",
-                     f"There were {count(n, noun)} on the table and {count(m, noun)} on the floor. That made {self.number(n + m)} in all.")
-        elif form == 3:  # more and fewer
-            n = r.randint(2, 14)
-            m = r.randint(1, min(5, n - 1))
-            if self.chance(0.5):
-                self.say(f"{x.name} had {count(n, noun)}. {y.name} had {w.NUMBERS[m]} more, which was {self.total(n + m, noun)}.")
-            else:
-                self.say(f"{x.name} had {count(n, noun)}. {y.name} had {w.NUMBERS[m]} fewer, which was {self.total(n - m, noun)}.")
-        elif form == 4:  # two steps
-            n = r.randint(4, 14)
-            m = r.randint(1, min(4, n - 2))
-            k = r.randint(1, 5)
-            verb = "ate" if eat else "lost"
-            self.say(f"{x.name} had {count(n, noun)}. {x.he.capitalize()} {verb} {w.NUMBERS[m]}, so {self.number(n - m)} {self.was(n - m > 1)} left. "
-                     f"Then {x.he} found {w.NUMBERS[k]} more and had {self.number(n - m + k)}.")
-        else:            # remembered number
-            n = r.randint(2, 12)
-            gold = self.recall(w.NUMBERS[n], [w.NUMBERS[m] for m in r.sample(range(1, 13), 4) if m != n])
-            self.say(f"{x.name} counted {count(n, noun)} on the way.", f"On the road {x.name} saw {count(n, noun)}.")
-            self.later.append(lambda: self.say(
-                f"\"How many {many} did you see?\" asked {y.name}. \"I saw {gold},\" said {x.name}.",
-                f"{x.name} told {y.name} about the {gold} {many}."))
-
-    def scene(self):
-        """Agreement over nouns that stand between subject and verb."""
-        r = self.r
-        n1, n2 = self.fresh(w.SCENERY), self.fresh(w.SCENERY)
-        many, other = self.chance(0.5), self.chance(0.5)
-        s, o = n1[many], n2[other]
-        st, st2 = r.sample(w.STATES, 2)
-        x = self.pick(self.p, self.q)
-        self.say(
-            f"The {s} {self.pick('near', 'behind', 'beside')} the {o} {self.was(many)} {st}.",
-            f"The {s} that {x.name} saw from the {o} {self.was(many)} {st} and {st2}.",
-            f"There {self.was(many)} {'some ' + st + ' ' + s if many else a(st + ' ' + s)} near the {o}.",
-            f"One of the {n1[1]} {self.was(False)} {st}, but the others {self.was(True)} {st2}.",
-            f"\"{self.pick('Look', 'Oh')}, {self.agree(many, 'this', 'these')} {s} {self.agree(many, 'is', 'are')} very {st},\" said {x.name}.",
-            f"Both {n1[1]} {self.was(True)} {st}, and the {n2[0]} {self.was(False)} {st2}.",
-            f"Every {n1[0]} beside the {n2[1]} {self.was(False)} {st}.",
-        )
-
-    def feeling(self):
-        r = self.r
-        x, y = r.sample([self.p, self.q], 2)
-        m, m2 = r.sample(w.MOODS, 2)
-        self.say(
-            f"{x.name} was {m}, but {y.name} was {m2}.",
-            f"{x.name} said that {self.pron(x, 'he')} was {m}.",
-            f"{x.name} and {y.name} {self.was(True)} {m}.",
-            f"{x.name} looked at {self.pron(x, 'self')} in the water and felt {m}.",
-            f"{y.name} asked {x.name} why {x.he} was {m}. \"I want to {r.choice(w.WISHES)},\" {self.pron(x, 'he')} said.",
-            f"{x.name} told {y.name} that {x.he} wanted to {r.choice(w.WISHES)}.",
-            f"{x.name} washed {self.pron(x, 'his')} hands and dried {self.pron(x, 'self')}.",
-        )
-
-    def animals(self):
-        r = self.r
-        one, many, sound, home, food = self.fresh(w.ANIMALS)
-        plural = self.chance(0.5)
-        x = self.pick(self.p, self.q)
-        s = many if plural else one
-        the = f"the {r.choice(w.COLOURS)} {s}"
-        self.say(
-            f"{the} {sound} {self.pick('loudly', 'softly', 'all night', 'at the moon', 'with joy')}.",
-            f"{x.name} fed {the} with {food}.",
-            f"\"{cap(the)} {self.agree(plural, 'lives', 'live')} {home},\" said {x.name}. \"{self.agree(plural, 'It', 'They')} {self.agree(plural, 'likes', 'like')} {food}.\"",
-            f"{the} that lived {home} {self.was(plural)} {r.choice(w.MOODS)} and {sound}.",
-            f"{x.name} heard {the}. {self.agree(plural, 'It', 'They')} {sound}, and {x.name} gave {'them' if plural else 'it'} {food}.",
-        )
-
-    def clothes(self):
-        """Whose is which colour; asked at the end."""
-        r = self.r
-        x, y = r.sample([self.p, self.q], 2)
-        one, _ = self.fresh(w.CLOTHES)
-        c1, c2 = r.sample(w.COLOURS, 2)
-        self.say(f"{x.name} wore {a(c1)} {one} and {y.name} wore {a(c2)} {one}.",
-                 f"{x.name}'s {one} was {c1}, but {y.name}'s {one} was {c2}.",
-                 f"{self.pick('Grandmother', 'The tailor', 'Father')} made {a(c1)} {one} for {x.name} and {a(c2)} one for {y.name}.")
-        z, c = r.choice([(x, c1), (y, c2)])
-        o = y if z is x else x
-        who = self.recall(z.name, [o.name, self.stranger.name])
-        col = self.recall(c, [c2 if c == c1 else c1] + r.sample(w.COLOURS, 3))
-        self.later.append(lambda: self.say(
-            f"\"Whose {one} is {c}?\" asked the teacher. \"It belongs to {who},\" said {o.name}.",
-            f"The wind carried a {one} away. It was {c}, so it belonged to {who}.",
-            f"{z.name} took off {self.pron(z, 'his')} {col} {one}.",
-            f"\"I like your {col} {one}, {z.name},\" said {o.name}."))
-
-    def shop(self):
-        r = self.r
-        who, goods = r.choice(w.SHOPS)
-        who2, goods2 = r.choice([s for s in w.SHOPS if s[0] != who])
-        if who in self.used:
-            return self.scene()
-        self.used.add(who)
-        x, y = r.sample([self.p, self.q], 2)
-        g = r.sample(goods, 2)
-        h = r.choice(goods2)
-        day = r.choice(w.DAYS)
-        items = g if self.chance(0.5) else g[:1] + [h] + g[1:]
-        self.say(f"On {day} {x.name} went to the {who} and bought {listing(g)}.",
-                 f"The {who} sold {x.name} some {listing(g)}.",
-                 f"{x.name} needed {listing(g)}, so {x.he} visited the {who} on {day}.")
-        if len(items) == 3:
-            self.say(f"{x.he} also got some {h} from the {who2}.", f"From the {who2} {x.he} brought {h}.")
-        wrong = r.sample([i for s in w.SHOPS for i in s[1] if i not in items], 3)
-        k = r.randrange(len(g))
-        self.later.append(lambda: self.say(
-            f"At home {x.name} unpacked the {self.recall(g[0], wrong)} and the {self.recall(g[1], wrong[::-1])}.",
-            f"\"What did the {who} sell you?\" asked {y.name}. \"Some {self.recall(g[k], [h] + wrong)},\" said {x.name}.",
-            f"{y.name} put the {self.recall(g[k], [h] + wrong)} from the {who} on the table."))
-
-    def journey(self):
-        r = self.r
-        x, y = r.sample([self.p, self.q], 2)
-        place, place2 = self.fresh(w.PLACES), self.fresh(w.PLACES)
-        adult, woman = r.choice([(n, True) for n in w.GROWN_WOMEN] + [(n, False) for n in w.GROWN_MEN])
-        g = Person(adult, woman)
-        self.say(
-            f"{x.name} and {y.name} walked to {place}, where they {r.choice(w.GAMES)}.",
-            f"{x.his} {adult} took {x.name} to {place}. {cap(self.pron(g, 'he'))} {self.pick('carried a lamp', 'told a story', 'sang a song', 'walked slowly')}.",
-            f"After that they left {place2} and went to {place}.",
-            f"On the way to {place}, {x.name} met {x.his} {adult}. \"{self.pick('Good morning', 'Hello', 'Be careful')},\" {self.pron(g, 'he')} said.",
-            f"They {r.choice(w.GAMES)} near {place} until {self.pick('noon', 'night', 'the bell rang', 'the sun went down')}.",
-        )
-        if self.chance(0.3):
-            self.later.append(lambda: self.say(
-                f"{x.name} {self.agree(False, 'was', 'were')} glad that {self.pron(x, 'he')} had gone there with {self.recall(y.name, [self.stranger.name, r.choice(w.GIRLS + w.BOYS)])}."))
-
-    def closing(self):
-        p, q = self.p, self.q
-        day = self.pick("day", "week", "summer", "adventure", "evening")
-        self.say(
-            f"That night {p.name} and {q.name} slept well.",
-            f"\"What a {self.pick('good', 'fine', 'long', 'strange', 'lovely')} {day},\" said {self.recall(q.name, [self.stranger.name])}, and {self.pron(q, 'he')} smiled.",
-            f"Then {p.name} went home, and {self.pron(p, 'his')} {self.pick('mother', 'father')} kissed {self.pron(p, 'him')} good night.",
-            f"So {p.name} and {self.recall(q.name, [self.stranger.name])} {self.was(True)} {self.pick('friends', 'happy', 'together')} again.",
-            f"And {p.name} never forgot that {day}.",
-        )
-
-    def build(self):
-        r = self.r
-        self.opening()
-        parts = [self.weather, self.hide, self.counting, self.scene, self.feeling, self.animals, self.clothes, self.shop, self.journey]
-        weights = [2, 5, 5, 3, 3, 2, 2, 3, 3]
-        for _ in range(r.randint(3, 6)):
-            r.choices(parts, weights)[0]()
-            if self.later and self.chance(0.25) and len(self.text) > 4:
-                self.later.pop(0)()
-        r.shuffle(self.later)
-        while self.later:
-            self.later.pop()()
-        self.closing()
-        return " ".join(self.text)
+def mood(r, c):
+    a, b = c.child, c.friend
+    f, did = r.choice(FEELINGS)
+    return r.choice([
+        f" {cap(b['name'])} was {f} and {did}. {cap(a['name'])} asked {b['him']} why {b['he']} was {f}.",
+        f" Because {r.choice(WEATHER)}, {a['name']} was {f}. {cap(a['he'])} {did} until {b['name']} came.",
+        f" {cap(a['name'])} and {b['name']} were {f}. They {did} together, and {r.choice(WEATHER)}.",
+        f" \"I am {f},\" said {a['name']}. \"Do not be {f},\" said {b['name']}, and {b['he']} held {a['his']} hand." if a["kind"] != "animal" and b["kind"] != "animal"
+        else f" {cap(a['name'])} saw that {b['name']} was {f}, so {a['he']} sat down beside {b['him']}.",
+    ])
 
 
-def marked(stream, seed, index):
-    """The story with its probes still marked. Stream names keep uses apart."""
-    key = hashlib.sha256(f"{stream}/{seed}/{index}".encode()).digest()
-    return Story(random.Random(int.from_bytes(key[:16], "big"))).build()
+def walk(r, c):
+    a, b = c.child, c.friend
+    p, q = r.sample(PLACES, 2)
+    animal = r.choice(ANIMALS)
+    return r.choice([
+        f" They walked from {p} to {q}, where {r.choice(TRAITS)} {animal}s were playing. The {animal}s were not afraid of them.",
+        f" On the way to {p}, {a['name']} met a {r.choice(COLOURS)} {animal}. The {animal} was {r.choice(TRAITS)} and followed {a['him']} to {q}.",
+        f" {cap(b['name'])} ran to {p}. {cap(a['name'])} ran after {b['him']}, but {a['he']} was slower than {b['name']}.",
+    ])
 
 
-def plain(text):
-    return PROBE.sub(lambda m: m.group(2).split("|")[0], text)
+def ending(r, c):
+    a, b = c.child, c.friend
+    return r.choice([
+        f" At last {a['name']} went home and told {a['his']} mother about {b['name']}.",
+        f" {cap(a['name'])} thanked {b['name']}, and {b['he']} smiled.",
+        " They were friends from that day on.",
+        f" That night {a['name']} slept well, for {a['he']} was {r.choice(TRAITS)} and {r.choice(['tired', 'happy'])}.",
+        " The end.",
+    ])
 
 
-def story(stream, seed, index):
-    return plain(marked(stream, seed, index))
+def story(seed):
+    r = random.Random(f"mop story {seed}")
+    c = Cast(r)
+    first, last = hide(r, c)
+    middle = [first]
+    for _ in range(r.randint(1, 4)):
+        middle.append(r.choice([sums, mood, walk])(r, c))
+    return opening(r, c) + "".join(middle) + last + (ending(r, c) if r.random() < 0.8 else "")
 
 
-NAME = re.compile(r"\b(" + "|".join(w.GIRLS + w.BOYS + w.PET_NAMES) + r")\b")
+def question(seed):
+    """A query with choices, exactly one right: agreement, memory, arithmetic."""
+    r = random.Random(f"mop question {seed}")
+    c = Cast(r)
+    a = c.child
+    kind = ("agreement", "memory", "arithmetic")[seed % 3]
+    text = opening(r, c)
+    if kind == "agreement":
+        thing, colour = r.choice(THINGS), r.choice(COLOURS)
+        query = f"{text} {cap(a['name'])} had a {colour} {thing}."
+        right, rest = cap(a["he"]), [cap(x) for x in ("he", "she", "it") if x != a["he"]]
+        choices = [f" {p} put the {thing} {SPOTS[0]}." for p in [right] + rest]
+    elif kind == "memory":
+        thing, colour = r.choice(THINGS), r.choice(COLOURS)
+        spots = r.sample(SPOTS, 4)
+        query = (f"{text} {cap(a['name'])} had a {colour} {thing}. {cap(a['he'])} put the {thing} {spots[0]}."
+                 f"{walk(r, c)} In the evening {a['name']} found the {colour} {thing}")
+        choices = [f" {s}." for s in spots]
+    else:
+        food, n = r.choice(FOODS), r.randint(3, 10)
+        k = r.randint(1, min(n - 2, 5))
+        query = f"{text} {cap(a['name'])} had {count(n, food)}. {cap(a['he'])} ate {NUMBERS[k]} of them. Now {a['he']} had"
+        wrong = r.sample([x for x in range(1, 13) if x != n - k], 3)
+        choices = [f" {count(x, food)}." for x in [n - k] + wrong]
+    order = list(range(len(choices)))
+    r.shuffle(order)
+    return {"kind": kind, "query": query, "choices": [choices[i] for i in order], "gold": order.index(0)}
 
 
-def exact_key(text):
-    return hashlib.blake2b(text.encode(), digest_size=12).digest()
+# Disjoint seeds.
+TRAIN, CALIBRATION, WINDOWS, EVALUATION, QUESTIONS = 0, 10_000_000, 20_000_000, 30_000_000, 40_000_000
 
 
-def body_key(text):
-    """Key of the story with names numbered by appearance, case and punctuation dropped."""
-    seen = {}
-    t = NAME.sub(lambda m: "n%d" % seen.setdefault(m.group(1), len(seen)), text)
-    return hashlib.blake2b(" ".join(re.findall(r"[a-z0-9]+", t.lower())).encode(), digest_size=12).digest()
+def take(first, n, seen):
+    """n stories from seed first on, none of which is in seen; adds them to it."""
+    out = []
+    seed = first
+    while len(out) < n:
+        s = story(seed)
+        seed += 1
+        if s not in seen:
+            seen.add(s)
+            out.append(s)
+    return out
 
 
-class Register:
-    """Admits each story once, by its bytes and by its body, over all uses."""
-
-    def __init__(self):
-        self.keys = set()
-
-    def admit(self, text):
-        e, b = exact_key(text), body_key(text)
-        if e in self.keys or b in self.keys:
-            return False
-        self.keys.update((e, b))
-        return True
-
-    def holds(self, text):
-        return exact_key(text) in self.keys or body_key(text) in self.keys
+def splits():
+    """The held-out splits, and the set of their stories, which training avoids."""
+    seen = set()
+    return {"evaluation": take(EVALUATION, 220, seen), "windows": take(WINDOWS, 130, seen), "calibration": take(CALIBRATION, 160, seen)}, seen
 
 
-def stories(stream, seed, register):
-    """Endless distinct stories."""
-    index = 0
-    while True:
-        text = story(stream, seed, index)
-        index += 1
-        if register.admit(text):
-            yield text
-
-
-def questions(seed, per_kind, register):
-    """Stories cut before one probe: (row, whole story). A choice follows its query after one space."""
-    need = {k: per_kind for k in KINDS}
-    index = 0
-    while any(need.values()):
-        text = marked("question", seed, index)
-        r = random.Random(int.from_bytes(hashlib.sha256(f"pick/{seed}/{index}".encode()).digest()[:16], "big"))
-        index += 1
-        kind = max(KINDS, key=lambda k: need[k])
-        probes = [m for m in PROBE.finditer(text) if m.group(1) == kind and text[m.start() - 1] == " " and m.start() > 80]
-        if kind == "memory":  # a choice of two is a guess
-            probes = [m for m in probes if m.group(2).count("|") >= 2]
-        if not probes:
-            continue
-        m = r.choice(probes)
-        whole = plain(text)
-        if not register.admit(whole):
-            continue
-        options = m.group(2).split("|")
-        gold = options[0]
-        assert len(set(options)) == len(options), options
-        r.shuffle(options)
-        need[kind] -= 1
-        yield {"kind": kind, "query": plain(text[:m.start()]).rstrip(), "choices": options, "gold": options.index(gold)}, whole
-
-
-def main():
-    ap = argparse.ArgumentParser(description="print stories or questions")
-    ap.add_argument("--kind", choices=["story", "question"], default="story")
-    ap.add_argument("--seed", type=int, default=1)
-    ap.add_argument("--count", type=int, default=3, help="stories, or questions of each kind")
-    args = ap.parse_args()
-    if args.kind == "question":
-        for row, _ in questions(args.seed, args.count, Register()):
-            print(json.dumps(row))
-        return
-    source = stories("print", args.seed, Register())
-    for _ in range(args.count):
-        print(next(source))
+def write(out):
+    held, _ = splits()
+    sep = "\n<|endoftext|>\n"
+    for name in ("evaluation", "windows"):
+        with open(f"{out}/{name}.txt", "w") as f:
+            f.write(sep.join(held[name]) + "\n")
+    with open(f"{out}/calibration.jsonl", "w") as f:
+        for s in held["calibration"]:
+            f.write(json.dumps({"text": s}) + "\n")
+    with open(f"{out}/questions.jsonl", "w") as f:
+        for i in range(300):
+            f.write(json.dumps(question(QUESTIONS + i)) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    write(sys.argv[1])
