@@ -1,7 +1,6 @@
 package tokenizer
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -122,40 +121,5 @@ func checkIDs(t *testing.T, tok *Tokenizer, text string, special bool, want []in
 	with, err := tok.Encode([]byte(text), EncodeOptions{Special: special, BOS: true})
 	if err != nil || with[0] != tok.BOS() || !slices.Equal(with[1:], got) {
 		t.Errorf("%q: with BOS %v, %v", text, with, err)
-	}
-}
-
-// A tokenizer.json that mop writes gives the ids of the tokenizer that it was
-// written from. testdata/written.py holds it to the tokenizers library as well.
-func TestWriteJSON(t *testing.T) {
-	g := readGolden(t)
-	for _, c := range g.Tokenizers {
-		if filepath.Ext(c.File) == ".json" || c.Peer == "tiktoken" || c.File == "mapped.model" {
-			continue
-		}
-		t.Run(c.File, func(t *testing.T) {
-			path := filepath.Join("testdata", c.File)
-			if c.Shared {
-				path = sharedata.Path(t, c.File)
-			}
-			tok, err := OpenFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var out bytes.Buffer
-			if err := WriteJSON(&out, tok); err != nil {
-				t.Fatal(err)
-			}
-			back, err := Parse(out.Bytes())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if back.BOS() != tok.BOS() || !slices.Equal(back.EOS(), tok.EOS()) || back.Vocab() != tok.Vocab() {
-				t.Errorf("want BOS %d, EOS %v, %d ids, got %d, %v, %d", tok.BOS(), tok.EOS(), tok.Vocab(), back.BOS(), back.EOS(), back.Vocab())
-			}
-			for i, text := range g.Texts {
-				checkIDs(t, back, text, false, c.Encoded[0].IDs[i])
-			}
-		})
 	}
 }

@@ -1,0 +1,84 @@
+package tokenizer
+
+import (
+	"bytes"
+	"os"
+	"testing"
+	"time"
+
+	"mop/internal/sharedata"
+)
+
+// long texts that a merge without a queue, or a search for added tokens without a
+// trie, takes quadratic time for.
+func longTexts(n int) map[string][]byte {
+	return map[string][]byte{
+		"one letter":        bytes.Repeat([]byte("a"), n),
+		"spaces":            bytes.Repeat([]byte(" "), n),
+		"letters by turns":  bytes.Repeat([]byte("the"), n/3),
+		"beginnings":        bytes.Repeat([]byte("<|"), n/2),
+		"special tokens":    bytes.Repeat([]byte("<s>"), n/3),
+		"unknown":           bytes.Repeat([]byte("\u2603"), n/3),
+		"bytes of no text":  bytes.Repeat([]byte{0xff}, n),
+		"newlines":          bytes.Repeat([]byte("\n "), n/2),
+		"letter then space": bytes.Repeat([]byte("a "), n/2),
+	}
+}
+
+// Sixteen times the text takes about sixteen times as long, and not 256 times.
+// The bound leaves room for caches and for a busy machine.
+func TestNearLinear(t *testing.T) {
+	const small, bound = 1 << 14, 64
+	for _, name := range []string{"fallback.model", "mapped.model", "fallback.bin", "legacy.json", "always.json", "bytelevel.json", "tiktoken.model"} {
+		tok := parseFile(t, name)
+		large := longTexts(16 * small)
+		for kind, text := range longTexts(small) {
+			short := max(best(t, tok, text, 3), time.Millisecond/2)
+			long := best(t, tok, large[kind], 1)
+			if long > bound*short {
+				long = best(t, tok, large[kind], 3)
+			}
+			if long > bound*short {
+				t.Errorf("%s, %s: %d bytes take %v, %d take %v", name, kind, len(text), short, len(large[kind]), long)
+			}
+		}
+	}
+}
+
+func best(t testing.TB, tok *Tokenizer, text []byte, times int) time.Duration {
+	took := time.Hour
+	for range times {
+		start := time.Now()
+		if _, err := tok.Encode(text, EncodeOptions{Special: true}); err != nil {
+			t.Fatal(err)
+		}
+		took = min(took, time.Since(start))
+	}
+	return took
+}
+
+// A megabyte of the real tokenizers' hardest texts and of plain ones.
+func BenchmarkMegabyte(b *testing.B) {
+	texts := longTexts(1 << 20)
+	wiki, err := os.ReadFile(sharedata.Path(b, "wikitext-2/wiki.test.raw"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	texts["wikitext"] = wiki[:1<<20]
+	for _, file := range []string{"tokenizer-llama2/tokenizer.model", "tokenizer-llama2/tokenizer.bin", "hf-tinyllama-1.1b-chat/tokenizer.json", "tokenizer-llama3/tokenizer.model"} {
+		tok, err := OpenFile(sharedata.Path(b, file))
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, kind := range []string{"wikitext", "one letter", "spaces", "beginnings"} {
+			b.Run(file+"/"+kind, func(b *testing.B) {
+				b.SetBytes(int64(len(texts[kind])))
+				for b.Loop() {
+					if _, err := tok.Encode(texts[kind], EncodeOptions{Special: true}); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}

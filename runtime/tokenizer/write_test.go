@@ -1,0 +1,107 @@
+package tokenizer
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"mop/internal/sharedata"
+)
+
+var written = flag.String("written", "", "a folder where TestWriteJSON leaves what it writes, for testdata/written.py")
+
+// A tokenizer.json that mop writes gives the ids of the tokenizer that it was
+// written from. testdata/written.py holds it to the tokenizers library as well.
+func TestWriteJSON(t *testing.T) {
+	g := readGolden(t)
+	for _, c := range g.Tokenizers {
+		if filepath.Ext(c.File) == ".json" || c.Peer == "tiktoken" || c.File == "mapped.model" {
+			continue
+		}
+		t.Run(c.File, func(t *testing.T) {
+			path := filepath.Join("testdata", c.File)
+			if c.Shared {
+				path = sharedata.Path(t, c.File)
+			}
+			tok, out := write(t, path)
+			back, err := Parse(out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if back.BOS() != tok.BOS() || !slices.Equal(back.EOS(), tok.EOS()) || back.Vocab() != tok.Vocab() {
+				t.Errorf("want BOS %d, EOS %v, %d ids, got %d, %v, %d", tok.BOS(), tok.EOS(), tok.Vocab(), back.BOS(), back.EOS(), back.Vocab())
+			}
+			for i, text := range g.Texts {
+				checkIDs(t, back, text, false, c.Encoded[0].IDs[i])
+			}
+			if *written != "" {
+				name := filepath.Join(*written, strings.ReplaceAll(c.File, "/", "_")+".json")
+				if err := os.WriteFile(name, out, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func write(t *testing.T, path string) (*Tokenizer, []byte) {
+	t.Helper()
+	tok, err := OpenFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := WriteJSON(&out, tok); err != nil {
+		t.Fatal(err)
+	}
+	return tok, out.Bytes()
+}
+
+// What the tokenizers library reads in written.json is what mop writes now.
+func TestWrittenIsCommitted(t *testing.T) {
+	want, err := os.ReadFile("testdata/written.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, got := write(t, "testdata/fallback.bin"); !bytes.Equal(got, want) {
+		t.Error("WriteJSON of fallback.bin differs from testdata/written.json")
+	}
+}
+
+// What a tokenizer.json cannot say is refused.
+func TestWriteJSONRefuses(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		data []byte
+		want string
+	}{
+		{"user-defined pieces", testFile(t, "mapped.model"), "user-defined"},
+		{"byte-level", testFile(t, "tiktoken.model"), "want a tokenizer.bin"},
+		{"scores tie", binFile("a", "b", "c", "ab", "bc"), "has the score of other pieces"},
+		{"runs that doubling does not cover", binFile("a", "aa", "aaa"), "a run of"},
+		{"one spelling", binFile("a", " ", meta), "both spelled"},
+		{"not UTF-8", binFile("a", "\xff"), "not UTF-8"},
+	} {
+		tok, err := Parse(c.data)
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		var out bytes.Buffer
+		if err := WriteJSON(&out, tok); err == nil || !strings.Contains(err.Error(), c.want) || out.Len() > 0 {
+			t.Errorf("%s: want an error with %q and nothing written, got %v and %d bytes", c.name, c.want, err, out.Len())
+		}
+	}
+}
+
+func testFile(t testing.TB, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
