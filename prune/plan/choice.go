@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -10,9 +11,14 @@ import (
 )
 
 // The released runs' sequences, 18 steps each.
-func Released() []string {
-	return []string{"LGGLLLGGLLGLGLLGGL", "GGLLGGGLGGGLLLGGLL", "LGLGGLLGLLGLGLGLGG"}
-}
+const (
+	Released1 = "LGGLLLGGLLGLGLLGGL"
+	Released2 = "GGLLGGGLGGGLLLGGLL"
+	Released3 = "LGLGGLLGLLGLGLGLGG"
+)
+
+// Released lists them.
+func Released() []string { return []string{Released1, Released2, Released3} }
 
 // ParseSequence reads a string of L (depth) and G (width).
 func ParseSequence(text string) ([]Kind, error) {
@@ -29,6 +35,9 @@ func ParseSequence(text string) ([]Kind, error) {
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("sequence: want at least one step")
+	}
+	if len(out) > maxSteps {
+		return nil, fmt.Errorf("sequence: want at most %d steps, got %d", maxSteps, len(out))
 	}
 	return out, nil
 }
@@ -49,6 +58,9 @@ func ParseTargets(text string) ([]float64, error) {
 		x, err := strconv.ParseFloat(strings.TrimSpace(f), 64)
 		if err != nil || !(x > 0 && x < 1) {
 			return nil, fmt.Errorf("targets: want numbers in (0, 1) with commas between, got %q", f)
+		}
+		if slices.Contains(out, x) {
+			return nil, fmt.Errorf("targets: %v stands twice", x)
 		}
 		out = append(out, x)
 	}

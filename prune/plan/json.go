@@ -1,0 +1,246 @@
+package plan
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+
+	"mop/runtime/config"
+)
+
+// Bounds on what is read, so that no count of parameters overflows: a layer has
+// at most 7*2^48 and a model 2^12 of them.
+const (
+	maxWidth  = 1 << 24 // V, D, H*Dh, I
+	maxLayers = 1 << 12
+)
+
+// Write writes the plan as JSON: a line a field, a line a step and a line a
+// layer, so that two plans can be compared line by line.
+func (p *Plan) Write(w io.Writer) error {
+	var out bytes.Buffer
+	if err := writeFields(&out, reflect.ValueOf(*p)); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "{\n%s\n}\n", bytes.TrimPrefix(out.Bytes(), []byte(",\n")))
+	return err
+}
+
+// writeFields writes a struct's fields by their tags, those of embedded structs
+// among them.
+func writeFields(out *bytes.Buffer, v reflect.Value) error {
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		if f.Anonymous {
+			if err := writeFields(out, v.Field(i)); err != nil {
+				return err
+			}
+			continue
+		}
+		name, option, _ := strings.Cut(f.Tag.Get("json"), ",")
+		x := v.Field(i)
+		if option == "omitempty" && (x.IsZero() || x.Kind() == reflect.Slice && x.Len() == 0 || x.Kind() == reflect.Map && x.Len() == 0) {
+			continue
+		}
+		fmt.Fprintf(out, ",\n %q: ", name)
+		if err := writeValue(out, x); err != nil {
+			return fmt.Errorf("plan: %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func writeValue(out *bytes.Buffer, x reflect.Value) error {
+	if x.Kind() != reflect.Slice || x.Type().Elem().Kind() != reflect.Struct {
+		data, err := json.Marshal(x.Interface())
+		out.Write(data)
+		return err
+	}
+	out.WriteByte('[')
+	for i := range x.Len() {
+		if i > 0 {
+			out.WriteByte(',')
+		}
+		data, err := json.Marshal(x.Index(i).Interface())
+		if err != nil {
+			return err
+		}
+		out.WriteString("\n  ")
+		out.Write(data)
+	}
+	out.WriteByte(']')
+	return nil
+}
+
+// Load reads a plan.json.
+func Load(path string) (*Plan, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	p, err := Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return p, nil
+}
+
+// Parse reads a plan and checks that it is one.
+func Parse(data []byte) (*Plan, error) {
+	if err := config.CheckJSON(data); err != nil {
+		return nil, err
+	}
+	p := &Plan{}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(p); err != nil {
+		return nil, err
+	}
+	if err := p.Check(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Check says whether the plan agrees with itself: every step follows from the
+// one before it and counts its own parameters, and the layers are those that
+// its step leaves. What a rule would have cut is not asked: a plan is data.
+func (p *Plan) Check() error {
+	if err := p.Base.check(); err != nil {
+		return err
+	}
+	if err := p.Options.check(); err != nil {
+		return err
+	}
+	if p.Sequence != "" {
+		if _, err := ParseSequence(p.Sequence); err != nil {
+			return err
+		}
+	}
+	for _, t := range p.Targets {
+		if !(t > 0 && t < 1) {
+			return fmt.Errorf("targets: want numbers in (0, 1), got %v", t)
+		}
+	}
+	if p.Target != 0 && !(p.Target > 0 && p.Target < 1) {
+		return fmt.Errorf("target: want a number in (0, 1), got %v", p.Target)
+	}
+	if len(p.Steps) > maxSteps {
+		return fmt.Errorf("steps: want at most %d, got %d", maxSteps, len(p.Steps))
+	}
+	for n := 1; n <= len(p.Steps); n++ {
+		if err := p.checkStep(n); err != nil {
+			return fmt.Errorf("step %d: %w", n, err)
+		}
+	}
+	return p.checkLayers()
+}
+
+func (b Base) check() error {
+	switch {
+	case b.Vocab < 1 || b.Vocab > maxWidth:
+		return fmt.Errorf("base: vocab: want 1 to %d, got %d", maxWidth, b.Vocab)
+	case b.Dim < 1 || b.Dim > maxWidth:
+		return fmt.Errorf("base: d_model: want 1 to %d, got %d", maxWidth, b.Dim)
+	case len(b.Shapes) < 1 || len(b.Shapes) > maxLayers:
+		return fmt.Errorf("base: shapes: want 1 to %d layers, got %d", maxLayers, len(b.Shapes))
+	}
+	for l, s := range b.Shapes {
+		switch {
+		case s.HeadDim < 1 || s.HeadDim > maxWidth || s.HeadDim != b.Shapes[0].HeadDim:
+			return fmt.Errorf("base: layer %d: head_dim: want 1 to %d and one for all layers, got %d", l, maxWidth, s.HeadDim)
+		case s.Heads < 0 || s.Heads > maxWidth/s.HeadDim:
+			return fmt.Errorf("base: layer %d: heads: want 0 to %d, got %d", l, maxWidth/s.HeadDim, s.Heads)
+		case s.KVHeads < 0 || (s.Heads == 0) != (s.KVHeads == 0) || s.KVHeads > 0 && s.Heads%s.KVHeads != 0:
+			return fmt.Errorf("base: layer %d: kv_heads: want a divisor of %d heads, got %d", l, s.Heads, s.KVHeads)
+		case s.MLP < 0 || s.MLP > maxWidth:
+			return fmt.Errorf("base: layer %d: mlp: want 0 to %d, got %d", l, maxWidth, s.MLP)
+		}
+	}
+	if n := b.count(b.Shapes); n != b.Params {
+		return fmt.Errorf("base: params: its shapes make %d, got %d", n, b.Params)
+	}
+	return nil
+}
+
+func (p *Plan) checkStep(n int) error {
+	s, before := p.Steps[n-1], p.shapes(n-1)
+	if s.Step != n {
+		return fmt.Errorf("want steps in order from 1, got %d", s.Step)
+	}
+	switch s.Kind {
+	case Depth:
+		if len(before) <= 3 {
+			return ErrDepth
+		}
+		at := len(before) - 3
+		if !slices.Equal(s.Shapes, slices.Delete(slices.Clone(before), at, at+1)) {
+			return fmt.Errorf("shapes: depth deletes layer %d and nothing else", at)
+		}
+	case Width:
+		if len(s.Shapes) != len(before) {
+			return fmt.Errorf("shapes: want %d layers, got %d", len(before), len(s.Shapes))
+		}
+		for l := range before {
+			if err := within(s.Shapes[l], before[l]); err != nil {
+				return fmt.Errorf("layer %d: %w", l, err)
+			}
+		}
+	default:
+		return fmt.Errorf("kind: want depth or width, got %q", s.Kind)
+	}
+	params := p.Base.count(s.Shapes)
+	if s.Params != params {
+		return fmt.Errorf("params: its shapes make %d, got %d", params, s.Params)
+	}
+	if c := compression(params, p.Base.Params); math.Abs(s.Compression-c) > 1e-9 {
+		return fmt.Errorf("compression: want %v, got %v", c, s.Compression)
+	}
+	for k := range s.Scores {
+		if k != Depth && k != Width {
+			return fmt.Errorf("scores: want depth and width, got %q", k)
+		}
+	}
+	return nil
+}
+
+func (p *Plan) checkLayers() error {
+	if p.Step < 0 || p.Step > len(p.Steps) {
+		return fmt.Errorf("step: want 0 to %d, got %d", len(p.Steps), p.Step)
+	}
+	if len(p.Layers) == 0 {
+		return nil
+	}
+	shapes, from := p.shapes(p.Step), upTo(len(p.Base.Shapes))
+	for _, s := range p.Steps[:p.Step] {
+		if s.Kind == Depth {
+			at := len(from) - 3
+			from = slices.Delete(from, at, at+1)
+		}
+	}
+	if len(p.Layers) != len(shapes) {
+		return fmt.Errorf("layers: step %d has %d, got %d", p.Step, len(shapes), len(p.Layers))
+	}
+	for i, l := range p.Layers {
+		if l.Shape != shapes[i] {
+			return fmt.Errorf("layer %d: shape: step %d has %+v, got %+v", i, p.Step, shapes[i], l.Shape)
+		}
+		if l.From != from[i] {
+			return fmt.Errorf("layer %d: from: the steps leave base layer %d, got %d", i, from[i], l.From)
+		}
+		if l.unnamed() && (l.Shape.Heads > 0 || l.Shape.MLP > 0) {
+			return fmt.Errorf("layer %d: which heads and neurons stay is not said", i)
+		}
+	}
+	return State{Layers: p.Layers, Groups: p.Groups}.Check(p.Base.Shapes)
+}
+
+// errNoScores is what a dry run answers to allocation global.
+var errNoScores = errors.New("allocation global: wants scores, and a plan from sizes alone has none")

@@ -1,0 +1,56 @@
+package plan
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"text/tabwriter"
+)
+
+// Table prints the steps for a person, the base as step 0.
+func (p *Plan) Table(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "step\tkind\tlayers\theads\tkv heads\tneurons\tparameters\tcompression\t")
+	row := func(step int, kind string, shapes []Shape, params int64, c float64) {
+		span := func(f func(Shape) int) string {
+			lo, hi := f(shapes[0]), f(shapes[0])
+			for _, s := range shapes {
+				lo, hi = min(lo, f(s)), max(hi, f(s))
+			}
+			if lo == hi {
+				return fmt.Sprint(lo)
+			}
+			return fmt.Sprintf("%d-%d", lo, hi)
+		}
+		fmt.Fprintf(t, "%d\t%s\t%d\t%s\t%s\t%s\t%s\t%.2f %%\t\n", step, kind, len(shapes), span(func(s Shape) int { return s.Heads }),
+			span(func(s Shape) int { return s.KVHeads }), span(func(s Shape) int { return s.MLP }), thousands(params), 100*c)
+	}
+	row(0, "base", p.Base.Shapes, p.Base.Params, 0)
+	for _, s := range p.Steps {
+		kind := string(s.Kind)
+		if s.Forced != "" {
+			kind += " (forced)"
+		}
+		row(s.Step, kind, s.Shapes, s.Params, s.Compression)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, s := range p.Steps {
+		if s.Forced != "" {
+			if _, err := fmt.Fprintf(w, "step %d: %s\n", s.Step, s.Forced); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// thousands writes n >= 0 with commas.
+func thousands(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}

@@ -1,0 +1,437 @@
+package plan
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"mop/runtime/config"
+)
+
+// mixed makes a model whose layers differ, some blocks missing.
+func mixed(r *rand.Rand, mha bool) *config.Config {
+	c := &config.Config{Vocab: 50 + r.IntN(200), Dim: 8 * (1 + r.IntN(8)), HeadDim: 4, Tied: r.IntN(2) == 0}
+	for range 1 + r.IntN(9) {
+		k := []int{0, 1, 2, 3, 5, 8}[r.IntN(6)]
+		per := 1
+		if !mha {
+			per = []int{1, 2, 4}[r.IntN(3)]
+		}
+		c.Layers = append(c.Layers, Shape{Heads: k * per, KVHeads: k, HeadDim: 4, MLP: []int{0, 1, 9, 64, 129, 300}[r.IntN(6)]})
+	}
+	return c
+}
+
+// scoresOf draws scores, ties among them.
+func scoresOf(r *rand.Rand, s State) *Scores {
+	out := &Scores{}
+	draw := func(n int) []float64 {
+		x := make([]float64, n)
+		for i := range x {
+			x[i] = float64(r.IntN(40)) * math.Pow(2, float64(r.IntN(5)))
+		}
+		return x
+	}
+	for _, l := range s.Layers {
+		out.Heads = append(out.Heads, draw(l.Shape.Heads))
+		out.MLP = append(out.MLP, draw(l.Shape.MLP))
+	}
+	return out
+}
+
+func everyOption() []Options {
+	var out []Options
+	for _, rule := range Rules() {
+		for _, n := range []int{1, 8, 32} {
+			for _, h := range []int{1, 2, 4} {
+				for _, a := range Allocations() {
+					out = append(out, Options{Rule: rule, RoundTo: n, HeadsMultiple: h, Allocation: a})
+				}
+			}
+		}
+	}
+	return out
+}
+
+// Any model by any options, both kinds of step mixed: every state can have been
+// cut from its base and its predecessor, nothing falls below a minimum, a dry
+// run knows the same sizes, and the states before are not touched.
+func TestAnyModel(t *testing.T) {
+	for seed := range uint64(12) {
+		for i, o := range everyOption() {
+			r := rand.New(rand.NewPCG(seed, uint64(i)))
+			mha := o.Rule == "paper" || o.Rule == "exact"
+			c := mixed(r, mha)
+			s, sizes := New(c), sizesOf(c)
+			o, err := o.Resolve(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 12 {
+				var next State
+				before, _ := json.Marshal(s)
+				if r.IntN(4) == 0 {
+					next, err = s.WithoutLayer()
+					sizes, _ = sizes.WithoutLayer()
+				} else {
+					next, err = s.Narrowed(c.Dim, o, 0, scoresOf(r, s))
+					if dryRun, dryErr := sizes.Narrowed(c.Dim, o, 0, nil); o.Allocation == "uniform" {
+						if !errors.Is(dryErr, err) {
+							t.Fatalf("%+v: %v with scores, %v without", o, err, dryErr)
+						}
+						sizes = dryRun
+					}
+				}
+				if after, _ := json.Marshal(s); string(after) != string(before) {
+					t.Fatalf("%+v: a step changed the state before it", o)
+				}
+				if errors.Is(err, ErrDepth) || errors.Is(err, ErrWidth) {
+					continue
+				}
+				if err != nil {
+					t.Fatalf("%+v: %v", o, err)
+				}
+				if err := next.Check(c.Layers); err != nil {
+					t.Fatalf("%+v: %v", o, err)
+				}
+				for l, y := range next.Layers {
+					at := slices.IndexFunc(s.Layers, func(x Layer) bool { return x.From == y.From })
+					was := s.Layers[at].Shape
+					if err := within(y.Shape, was); err != nil {
+						t.Fatalf("%+v: layer %d: %v", o, l, err)
+					}
+					checkWidth(t, o, y.Shape, was)
+				}
+				s = next
+				if o.Allocation == "uniform" && !slices.Equal(s.Shapes(), sizes.Shapes()) {
+					t.Fatalf("%+v: sizes %v, a dry run %v", o, s.Shapes(), sizes.Shapes())
+				}
+			}
+		}
+	}
+}
+
+// checkWidth holds a layer to the minimums and multiples.
+func checkWidth(t *testing.T, o Options, now, was Shape) {
+	t.Helper()
+	if now.MLP < was.MLP && (now.MLP < o.RoundTo || now.MLP%o.RoundTo != 0) {
+		t.Fatalf("%+v: %d neurons became %d", o, was.MLP, now.MLP)
+	}
+	if now.Heads == was.Heads {
+		return
+	}
+	least := 1
+	if o.Rule == "groups" {
+		least = minGroups
+	}
+	if o.Rule == "mlp-only" || now.KVHeads < least || now.Heads%o.HeadsMultiple != 0 {
+		t.Fatalf("%+v: %+v became %+v", o, was, now)
+	}
+}
+
+// Whatever the rounding, what has gone stays within one multiple a layer of what
+// should have, while there is something to take.
+func TestCarry(t *testing.T) {
+	c := preset(t, "llama-2-7b")
+	for _, o := range []Options{
+		{Rule: "exact", RoundTo: 256}, {Rule: "exact", RoundTo: 8, HeadsMultiple: 4}, {Rule: "mlp-only", RoundTo: 128},
+		{Rule: "groups", RoundTo: 64, HeadsMultiple: 2}, {Rule: "paper", RoundTo: 32},
+	} {
+		s := sizesOf(c)
+		should := make([]float64, len(s.Layers))
+		for n := range 24 {
+			if n%4 == 3 {
+				s, _ = s.WithoutLayer()
+				continue
+			}
+			share := s.LayerBudget(c.Dim) / float64(len(s.Layers))
+			next, err := s.Narrowed(c.Dim, o, 0, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s = next
+			for i, l := range s.Layers {
+				should[l.From] += share
+				off := should[l.From] - float64(c.Layers[l.From].Params(c.Dim)-l.Shape.Params(c.Dim))
+				if math.Abs(off-l.Carry) > 1e-3 {
+					t.Fatalf("%+v: step %d: layer %d: %v parameters are owed, the carry is %v", o, n, i, off, l.Carry)
+				}
+				limit := float64(3 * c.Dim * o.RoundTo)
+				if o.Rule == "paper" { // counts half a head as half a neuron, until the next step
+					limit += float64(groupParams(l.Shape, c.Dim))
+				}
+				if math.Abs(off) > limit {
+					t.Fatalf("%+v: step %d: layer %d: %v parameters off, want at most %v", o, n, i, off, limit)
+				}
+			}
+		}
+	}
+}
+
+// A multiple larger than a step's loss takes nothing at first and its due later;
+// it is not taken for the end of the width branch.
+func TestCarryAccrues(t *testing.T) {
+	c := &config.Config{Vocab: 10, Dim: 8, HeadDim: 4}
+	for range 30 {
+		c.Layers = append(c.Layers, Shape{Heads: 2, KVHeads: 2, HeadDim: 4, MLP: 512})
+	}
+	s, o := sizesOf(c), Options{Rule: "mlp-only", RoundTo: 64}
+	var widths []int
+	for range 4 {
+		next, err := s.Narrowed(c.Dim, o, 0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s = next
+		widths = append(widths, s.Layers[0].Shape.MLP)
+	}
+	// A step is 12560/30/24 = 17.4 neurons at first: 512-17 stays 512, 512-35 is
+	// nearest to 448, and the next two only make up for the 29 too many.
+	if want := []int{512, 448, 448, 448}; !slices.Equal(widths, want) {
+		t.Errorf("want %v, got %v", want, widths)
+	}
+}
+
+func TestNearestMultiple(t *testing.T) {
+	for _, c := range []struct {
+		x          float64
+		n, p, want int
+	}{
+		{100, 8, 200, 96}, {100.01, 8, 200, 104}, {99, 8, 200, 96}, {-7, 8, 200, 8}, {300, 8, 203, 200},
+		{5, 8, 7, 7}, {5, 8, 0, 0}, {9941.5, 1, 11008, 9941}, {math.Inf(1), 8, 16, 16}, {math.Inf(-1), 8, 16, 8},
+	} {
+		if got := nearestMultiple(c.x, c.n, c.p); got != c.want {
+			t.Errorf("%v to a multiple of %d in %d: want %d, got %d", c.x, c.n, c.p, c.want, got)
+		}
+	}
+}
+
+// A case by hand: the lowest go, equal ones from the front, groups whole.
+func TestWhichGo(t *testing.T) {
+	l := Layer{Shape: Shape{Heads: 6, KVHeads: 3, HeadDim: 4, MLP: 5},
+		Heads: []int{2, 3, 4, 5, 8, 9}, KVHeads: []int{1, 2, 4}, MLP: []int{0, 3, 4, 7, 9}}
+	l.keep(loss{groups: 1, neurons: 3}, []float64{0, 9, 4, 4, 1, 9}, []float64{2, 1, 2, 2, 5}) // groups' means 4.5, 4, 5
+	if want := []int{2, 3, 8, 9}; !slices.Equal(l.Heads, want) {
+		t.Errorf("heads: want %v, got %v", want, l.Heads)
+	}
+	if want := []int{1, 4}; !slices.Equal(l.KVHeads, want) {
+		t.Errorf("kv heads: want %v, got %v", want, l.KVHeads)
+	}
+	if want := []int{7, 9}; !slices.Equal(l.MLP, want) {
+		t.Errorf("neurons: want %v, got %v", want, l.MLP)
+	}
+}
+
+func TestScoresRefused(t *testing.T) {
+	c := mixedPlain()
+	s := New(c)
+	for want, spoil := range map[string]func(*Scores){
+		"want 4 layers":                    func(x *Scores) { x.MLP = x.MLP[1:] },
+		"layer 2: want 4 heads":            func(x *Scores) { x.Heads[2] = x.Heads[2][1:] },
+		"layer 1: neuron 5: want a finite": func(x *Scores) { x.MLP[1][5] = math.NaN() },
+		"layer 3: head 0: want a finite":   func(x *Scores) { x.Heads[3][0] = math.Inf(1) },
+	} {
+		x := scoresOf(rand.New(rand.NewPCG(1, 1)), s)
+		spoil(x)
+		if _, err := s.Narrowed(c.Dim, Options{}, 0, x); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+	x := scoresOf(rand.New(rand.NewPCG(1, 1)), s)
+	x.MLP[2][7] = -1
+	if _, err := s.Narrowed(c.Dim, Options{Allocation: "global"}, 0, x); err == nil || !strings.Contains(err.Error(), "layer 2: neuron 7") {
+		t.Errorf("a negative score under global: got %v", err)
+	}
+	if _, err := sizesOf(c).Narrowed(c.Dim, Options{}, 0, scoresOf(rand.New(rand.NewPCG(1, 1)), s)); err == nil {
+		t.Error("scores for a state of sizes alone were taken")
+	}
+}
+
+func mixedPlain() *config.Config {
+	c := &config.Config{Vocab: 32, Dim: 16, HeadDim: 4}
+	for range 4 {
+		c.Layers = append(c.Layers, Shape{Heads: 4, KVHeads: 4, HeadDim: 4, MLP: 48})
+	}
+	return c
+}
+
+// Global takes uniform's totals, and from the layer whose scores are low beside
+// its own mean, however large they are.
+func TestGlobal(t *testing.T) {
+	c := &config.Config{Vocab: 32, Dim: 16, HeadDim: 4}
+	for range 6 {
+		c.Layers = append(c.Layers, Shape{Heads: 8, KVHeads: 8, HeadDim: 4, MLP: 64})
+	}
+	for _, o := range []Options{{Rule: "exact"}, {Rule: "exact", RoundTo: 8}, {Rule: "exact", RoundTo: 8, HeadsMultiple: 2}, {Rule: "groups"}, {Rule: "mlp-only", RoundTo: 16}} {
+		r := rand.New(rand.NewPCG(3, 3))
+		s := New(c)
+		for n := range 12 {
+			x := scoresOf(r, s)
+			for i := range x.MLP[0] { // half of layer 0 is far below its mean, which is huge
+				x.MLP[0][i] = 1e9 * float64(1+i%2*1000)
+			}
+			uniform, err := s.Narrowed(c.Dim, o, 0, x)
+			if errors.Is(err, ErrWidth) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.Allocation = "global"
+			global, err := s.Narrowed(c.Dim, o, 0, x)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.Allocation = "uniform"
+			totals := func(s State) (sum [3]int, carry float64) {
+				for _, l := range s.Layers {
+					sum[0] += l.Shape.Heads
+					sum[1] += l.Shape.KVHeads
+					sum[2] += l.Shape.MLP
+					carry += l.Carry
+				}
+				return sum, carry
+			}
+			u, uc := totals(uniform)
+			g, gc := totals(global)
+			if u != g || math.Abs(uc-gc) > 1e-6 {
+				t.Fatalf("%+v: step %d: uniform leaves %v and owes %v, global %v and %v", o, n, u, uc, g, gc)
+			}
+			if n == 0 && global.Layers[0].Shape.MLP >= uniform.Layers[0].Shape.MLP {
+				t.Errorf("%+v: layer 0 has many low scores and keeps %d neurons, by uniform %d", o, global.Layers[0].Shape.MLP, uniform.Layers[0].Shape.MLP)
+			}
+			s = global
+		}
+	}
+	if _, err := sizesOf(c).Narrowed(c.Dim, Options{Allocation: "global"}, 0, nil); err == nil {
+		t.Error("global without scores was taken")
+	}
+	if _, err := Dry(c, Options{Allocation: "global"}, Sequence([]Kind{Depth}), 0); err == nil {
+		t.Error("a dry run by global was made")
+	}
+}
+
+// A width step with a budget of its own: at least it, and over it by less than
+// one neuron a layer; equal layers stay equal.
+func TestExactBudget(t *testing.T) {
+	for _, o := range []Options{{}, {Rule: "paper"}, {Rule: "mlp-only"}, {Rule: "groups"}, {RoundTo: 64}, {RoundTo: 64, HeadsMultiple: 4}} {
+		for _, part := range []float64{1e-7, 0.01, 0.3, 0.999, 1, 1.7} {
+			c := preset(t, "llama-2-7b")
+			p := dry(t, c, o, "GLGGL")
+			s := sizesOf(c)
+			s.Layers = s.Layers[:len(p.Steps[4].Shapes)]
+			for l := range s.Layers {
+				s.Layers[l].Shape = p.Steps[4].Shapes[l]
+				s.Layers[l].Carry = 1e6 // what is left to the target holds all debts
+			}
+			want := part * s.LayerBudget(c.Dim)
+			next, err := s.Narrowed(c.Dim, o, want, nil)
+			if err != nil {
+				t.Fatalf("%+v: %v", o, err)
+			}
+			uniform(t, next.Shapes())
+			gone := float64(s.Config(c).Params() - next.Config(c).Params())
+			if over := gone - want; over < 0 || over >= float64(len(s.Layers)*3*c.Dim*max(o.RoundTo, 1)) {
+				t.Errorf("%+v: %.0f parameters were to go, %.0f went", o, want, gone)
+			}
+		}
+	}
+	s, c := sizesOf(mixedPlain()), mixedPlain()
+	if _, err := s.Narrowed(c.Dim, Options{}, 1e9, nil); !errors.Is(err, ErrWidth) {
+		t.Errorf("more than there is: got %v", err)
+	}
+	for _, p := range []float64{-1, math.NaN(), math.Inf(1)} {
+		if _, err := s.Narrowed(c.Dim, Options{}, p, nil); err == nil || errors.Is(err, ErrWidth) {
+			t.Errorf("a budget of %v: got %v", p, err)
+		}
+	}
+}
+
+// The same over layers that differ: what one cannot give, the others do.
+func TestExactBudgetMixed(t *testing.T) {
+	done := 0
+	for seed := range uint64(400) {
+		r := rand.New(rand.NewPCG(seed, 9))
+		c := mixed(r, seed%2 == 0)
+		s := New(c)
+		var unit float64 // the coarsest thing that each layer has
+		for _, l := range c.Layers {
+			if l.MLP > 1 {
+				unit += float64(3 * c.Dim)
+			} else {
+				unit += float64(groupParams(l, c.Dim))
+			}
+		}
+		want := r.Float64() * 0.8 * float64(c.Params())
+		next, err := s.Narrowed(c.Dim, Options{}, want, scoresOf(r, s))
+		if errors.Is(err, ErrWidth) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		done++
+		if over := float64(c.Params()-next.Config(c).Params()) - want; over < 0 || over > unit {
+			t.Errorf("seed %d: %v over the budget, want 0 to %v: %v to %v", seed, over, unit, c.Layers, next.Shapes())
+		}
+	}
+	if done < 50 {
+		t.Fatalf("only %d budgets could be met", done)
+	}
+}
+
+// Read back from JSON, a state goes on to the same bytes.
+func TestResume(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 4))
+	c := mixedPlain()
+	for l := range c.Layers {
+		c.Layers[l].MLP = 400
+	}
+	o := Options{Rule: "groups", RoundTo: 8}
+	s := New(c)
+	for range 5 {
+		x := scoresOf(r, s)
+		data, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back State
+		if err := json.Unmarshal(data, &back); err != nil {
+			t.Fatal(err)
+		}
+		a, errA := s.Narrowed(c.Dim, o, 0, x)
+		b, errB := back.Narrowed(c.Dim, o, 0, x)
+		if errA != nil || errB != nil || !reflect.DeepEqual(a, b) {
+			t.Fatalf("want %+v (%v)\ngot  %+v (%v)", a, errA, b, errB)
+		}
+		s = a
+	}
+}
+
+func TestOptionsRefused(t *testing.T) {
+	gqa := sizesOf(preset(t, "llama-3-8b"))
+	for want, o := range map[string]Options{
+		"rule paper: wants as many":      {Rule: "paper"},
+		"rule exact: wants as many":      {Rule: "exact"},
+		"rule: want one of":              {Rule: "best"},
+		"allocation: want":               {Allocation: "local"},
+		"round_to: want 1":               {RoundTo: -8},
+		"heads_multiple: want 1":         {HeadsMultiple: -1},
+		"round_to: want 1 to 16777216, ": {RoundTo: math.MaxInt},
+	} {
+		if _, err := o.Resolve(gqa); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: want %q, got %v", o, want, err)
+		}
+	}
+	for name, want := range map[string]string{"llama-2-7b": "exact", "llama-3-8b": "mlp-only"} {
+		o, err := Options{}.Resolve(sizesOf(preset(t, name)))
+		if err != nil || o != (Options{want, 1, 1, "uniform"}) {
+			t.Errorf("%s: want rule %s, got %+v %v", name, want, o, err)
+		}
+	}
+}
