@@ -80,11 +80,19 @@ func (t *Tokenizer) names() ([]string, error) {
 	}
 	seen := make(map[string]int, len(names))
 	for id, name := range names {
-		if name == "" {
+		if name == "" && t.class[id] != control {
 			continue
+		}
+		if name == "" {
+			return nil, fmt.Errorf("piece %d: a control piece without a name of its own cannot be written", id)
 		}
 		if other, ok := seen[name]; ok {
 			return nil, fmt.Errorf("pieces %d and %d are both spelled %q", other, id, clip(name))
+		}
+		if c := t.class[id]; utf8.RuneCountInString(name) == 1 && (c == control || c == unknown) {
+			if _, ok := m.lookup([]byte(name)); !ok {
+				return nil, fmt.Errorf("piece %d: %q, which is not text but one character, cannot be written", id, name)
+			}
 		}
 		if !utf8.ValidString(name) {
 			return nil, fmt.Errorf("piece %d: %q is not UTF-8", id, clip(name))
