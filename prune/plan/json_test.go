@@ -3,7 +3,6 @@ package plan
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"strings"
@@ -229,7 +228,7 @@ func FuzzPlan(f *testing.F) {
 	f.Add(written(f, p))
 	p.Layers = nil
 	f.Add(written(f, p))
-	f.Add([]byte(fmt.Sprintf(`{"base":{"params":11,"vocab":1,"d_model":1,"shapes":[{"heads":0,"kv_heads":0,"head_dim":1,"mlp":3}]},"rule":"auto","round_to":1,"heads_multiple":1,"allocation":"global","steps":[]}`)))
+	f.Add([]byte(`{"base":{"params":11,"vocab":1,"d_model":1,"shapes":[{"heads":0,"kv_heads":0,"head_dim":1,"mlp":3}]},"rule":"auto","round_to":1,"heads_multiple":1,"allocation":"global","steps":[]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := Parse(data)
 		if err != nil {

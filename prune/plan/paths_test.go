@@ -97,7 +97,8 @@ type golden struct {
 		Options
 		Model    string     `json:"model"`
 		Sequence string     `json:"sequence"`
-		Rows     [][5]int64 `json:"rows"` // L, H, K, I, params
+		Groups   float64    `json:"groups"` // the accumulator at the end
+		Rows     [][5]int64 `json:"rows"`   // L, H, K, I, params
 	} `json:"paths"`
 	Mixed []struct {
 		Options
@@ -136,6 +137,21 @@ func TestPathsGolden(t *testing.T) {
 				if got := [5]int64{int64(len(s.Shapes)), int64(y.Heads), int64(y.KVHeads), int64(y.MLP), s.Params}; got != c.Rows[i] {
 					t.Fatalf("step %d: want %v, got %v", i+1, c.Rows[i], got)
 				}
+			}
+			s := sizesOf(preset(t, c.Model))
+			for _, step := range p.Steps {
+				var err error
+				if step.Kind == Depth {
+					s, err = s.WithoutLayer()
+				} else {
+					s, err = s.Narrowed(p.Base.Dim, c.Options, 0, nil)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if s.Groups != c.Groups {
+				t.Errorf("groups: want %v, got %v", c.Groups, s.Groups)
 			}
 		})
 	}

@@ -99,13 +99,18 @@ func TestAnyModel(t *testing.T) {
 				if err := next.Check(c.Layers); err != nil {
 					t.Fatalf("%+v: %v", o, err)
 				}
+				if len(next.Layers) == len(s.Layers) {
+					checkDebt(t, c, o, s, next)
+				}
 				for l, y := range next.Layers {
 					at := slices.IndexFunc(s.Layers, func(x Layer) bool { return x.From == y.From })
 					was := s.Layers[at].Shape
 					if err := within(y.Shape, was); err != nil {
 						t.Fatalf("%+v: layer %d: %v", o, l, err)
 					}
-					checkWidth(t, o, y.Shape, was)
+					if len(next.Layers) == len(s.Layers) {
+						checkWidth(t, o, y.Shape, was)
+					}
 				}
 				s = next
 				if o.Allocation == "uniform" && !slices.Equal(s.Shapes(), sizes.Shapes()) {
@@ -116,21 +121,37 @@ func TestAnyModel(t *testing.T) {
 	}
 }
 
-// checkWidth holds a layer to the minimums and multiples.
+// checkWidth holds a layer to the minimums and multiples after a width step.
 func checkWidth(t *testing.T, o Options, now, was Shape) {
 	t.Helper()
-	if now.MLP < was.MLP && (now.MLP < o.RoundTo || now.MLP%o.RoundTo != 0) {
+	if now.MLP%o.RoundTo != 0 && (now.MLP > o.RoundTo || now.MLP != was.MLP) || now.MLP == 0 && was.MLP > 0 {
 		t.Fatalf("%+v: %d neurons became %d", o, was.MLP, now.MLP)
 	}
-	if now.Heads == was.Heads {
+	if now.Heads == was.Heads && (o.Rule == "mlp-only" || o.Rule == "groups" || now.Heads < o.HeadsMultiple) {
 		return
 	}
 	least := 1
 	if o.Rule == "groups" {
-		least = minGroups
+		least = 2
 	}
-	if o.Rule == "mlp-only" || now.KVHeads < least || now.Heads%o.HeadsMultiple != 0 {
+	if o.Rule == "mlp-only" || was.KVHeads > 0 && now.KVHeads < least || now.Heads%o.HeadsMultiple != 0 {
 		t.Fatalf("%+v: %+v became %+v", o, was, now)
+	}
+}
+
+// checkDebt holds the carries of a width step to what it removed: none is made
+// and none lost, however it was allocated.
+func checkDebt(t *testing.T, c *config.Config, o Options, before, after State) {
+	t.Helper()
+	owed, gone := 0.0, float64(before.Config(c).Params()-after.Config(c).Params())
+	if o.rounds() {
+		owed = before.LayerBudget(c.Dim) - gone
+	}
+	for i := range before.Layers {
+		owed += before.Layers[i].Carry - after.Layers[i].Carry
+	}
+	if math.Abs(owed) > 1e-6 {
+		t.Fatalf("%+v: %v parameters are owed and in no carry", o, owed)
 	}
 }
 
@@ -329,6 +350,7 @@ func TestExactBudget(t *testing.T) {
 				s.Layers[l].Shape = p.Steps[4].Shapes[l]
 				s.Layers[l].Carry = 1e6 // what is left to the target holds all debts
 			}
+			s.Groups = 1.5 // a group is due, which a small budget cannot pay for
 			want := part * s.LayerBudget(c.Dim)
 			next, err := s.Narrowed(c.Dim, o, want, nil)
 			if err != nil {
@@ -410,6 +432,23 @@ func TestResume(t *testing.T) {
 			t.Fatalf("want %+v (%v)\ngot  %+v (%v)", a, errA, b, errB)
 		}
 		s = a
+	}
+}
+
+// Rule groups leaves two groups, however long it goes on and whatever is due.
+func TestTwoGroupsStay(t *testing.T) {
+	c := preset(t, "llama-3-8b")
+	s, most := sizesOf(c), 0
+	for range 60 {
+		next, err := s.Narrowed(c.Dim, Options{Rule: "groups"}, 0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		most = max(most, s.Layers[0].Shape.KVHeads-next.Layers[0].Shape.KVHeads)
+		s = next
+	}
+	if y := uniform(t, s.Shapes()); y.KVHeads != 2 || y.Heads != 8 || most != 1 {
+		t.Errorf("want 2 groups, one gone a step, got %+v and %d", y, most)
 	}
 }
 

@@ -6,7 +6,7 @@ Python's round is half to even, and int/int is correctly rounded.
     python3 paths.py > paths.json        (CPython 3.8 or newer, standard library only)
 
 paths: uniform models along the three released sequences. A row is one step:
-       [L, H, K, I, params].
+       [L, H, K, I, params]; groups is rule groups' accumulator at the end.
 mixed: random models whose layers differ, one width step after another by the
        same rules layer by layer. A row is one step: [[H, K, I], ...].
 coins: 64 choices of criterion random, by seed: the top bit of word n of the
@@ -120,7 +120,8 @@ def paths():
                 else:
                     u.width()
                 rows.append(u.row())
-            out.append({"model": name, "rule": rule, "round_to": n, "heads_multiple": hm, "sequence": seq, "rows": rows})
+            out.append({"model": name, "rule": rule, "round_to": n, "heads_multiple": hm, "sequence": seq,
+                        "groups": u.acc, "rows": rows})
     return out
 
 
