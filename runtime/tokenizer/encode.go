@@ -236,6 +236,15 @@ func (m *bpe) hasBytes(text []byte) bool {
 	return true
 }
 
+// someBytes says that some bytes have ids of their own and others do not.
+func (m *bpe) someBytes() bool {
+	none, all := true, true
+	for _, id := range m.raw {
+		none, all = none && id < 0, all && id >= 0
+	}
+	return !none && !all
+}
+
 func (m *bpe) missing(text []byte) error {
 	return fmt.Errorf("%q is not in the vocabulary, which has no unknown token", text)
 }

@@ -101,6 +101,7 @@ func TestHostile(t *testing.T) {
 		{"added token twice", jsonFile(`"special":true}`, `"special":true},{"id":9,"content":"<unk>"}`), "has id 0 and id 9"},
 		{"added tokens of one id", jsonFile(`"special":true}`, `"special":true},{"id":9,"content":"x"},{"id":9,"content":"y"}`), "both have id 9"},
 		{"added token without text", jsonFile(`"special":true}`, `"special":true},{"id":9,"content":""}`), "no content"},
+		{"some bytes", jsonFile(`"BPE"`, `"BPE","byte_fallback":true`, `"ab":3`, `"ab":3,"<0x00>":4`), "byte_fallback with some bytes"},
 		{"unknown token absent", jsonFile(`"unk_token":"<unk>"`, `"unk_token":"?"`), `unk_token "?"`},
 		{"normalizer", jsonFile(`"normalizer":null`, `"normalizer":{"type":"NFKC"}`), "normalizer NFKC"},
 		{"normalizer in a sequence", jsonFile(`"normalizer":null`, `"normalizer":{"type":"Sequence","normalizers":[{"type":"Lowercase"}]}`), "normalizer Lowercase"},
@@ -187,6 +188,13 @@ func TestOpen(t *testing.T) {
 		if want := []int{4, 512, 4}[i]; tok.Vocab() != want {
 			t.Errorf("%s: want %d ids, got %d", c.name, want, tok.Vocab())
 		}
+	}
+	broken := filepath.Join(t.TempDir(), "tokenizer.json")
+	if err := os.WriteFile(broken, tikFile(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenFile(broken); err == nil || !strings.HasPrefix(err.Error(), broken) {
+		t.Errorf("a tokenizer.json that is no JSON: %v", err)
 	}
 	settings := `{"bos_token":{"content":"<unk>"},"eos_token":"<unk>"}`
 	if err := os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), []byte(settings), 0o644); err != nil {

@@ -130,6 +130,9 @@ func (t *Tokenizer) addVocab(f *file) error {
 				m.raw[b] = id
 			}
 		}
+		if m.someBytes() { // tokenizers puts unknown ids after the bytes that follow them
+			return errors.New("model: byte_fallback with some bytes and not others: not supported")
+		}
 	}
 	if v.UnkToken != nil {
 		id, ok := v.Vocab[*v.UnkToken]
@@ -239,7 +242,7 @@ func (t *Tokenizer) nameEnds(settings []byte) error {
 		}
 		return none
 	}
-	if id := find(f.BOS); id >= 0 && t.bos < 0 {
+	if id := find(f.BOS); id >= 0 && !t.bosSaid {
 		t.bos = id
 	}
 	id := find(f.EOS)

@@ -188,7 +188,7 @@ func (t *Tokenizer) template(p *step) error {
 					if len(ids) != 1 || ids[0] < 0 || ids[0] >= len(t.pieces) || t.class[ids[0]] == hole {
 						return fmt.Errorf("post_processor TemplateProcessing: %q: want one id of the vocabulary, got %v", clip(e.SpecialToken.ID), ids)
 					}
-					t.bos = ids[0]
+					t.bos, t.bosSaid = ids[0], true
 				default:
 					return errors.New("post_processor TemplateProcessing: want the text, with at most one special token before it")
 				}

@@ -62,8 +62,9 @@ type Tokenizer struct {
 	model      bpe
 	strip      strip
 
-	bos int // none = -1
-	eos []int
+	bos     int // none = -1
+	eos     []int
+	bosSaid bool // by the file itself, not guessed from a name
 }
 
 // EncodeOptions of one call.
@@ -94,7 +95,11 @@ func OpenFile(path string) (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := Parse(data)
+	parse := Parse
+	if filepath.Ext(path) == ".json" {
+		parse = parseJSON
+	}
+	t, err := parse(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

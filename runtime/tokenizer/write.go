@@ -56,6 +56,8 @@ func (t *Tokenizer) names() ([]string, error) {
 		return nil, errors.New("unused pieces cannot be written")
 	case len(m.user.tokens) > 0:
 		return nil, fmt.Errorf("user-defined pieces such as %q cannot be written", m.user.tokens[0].text)
+	case m.someBytes():
+		return nil, errors.New("a vocabulary with some bytes and not others cannot be written")
 	case p != nil && !p.escape:
 		return nil, errors.New("a normaliser that does not escape white space cannot be written")
 	case p != nil && len(p.chars.units) > 0:

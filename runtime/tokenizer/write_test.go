@@ -83,6 +83,7 @@ func TestWriteJSONRefuses(t *testing.T) {
 		{"byte-level", testFile(t, "tiktoken.model"), "want a tokenizer.bin"},
 		{"scores tie", binFile("a", "b", "c", "ab", "bc"), "has the score of other pieces"},
 		{"runs that doubling does not cover", binFile("a", "aa", "aaa"), "a run of"},
+		{"some bytes", binFile("a", "<0x41>"), "some bytes"},
 		{"one spelling", binFile("a", " ", meta), "both spelled"},
 		{"not UTF-8", binFile("a", "\xff"), "not UTF-8"},
 	} {
