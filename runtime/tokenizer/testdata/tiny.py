@@ -97,7 +97,8 @@ def main():
     fallback = piece_model("fallback.model", vocab_size=420, byte_fallback=True, normalization_rule_name="identity",
                            remove_extra_whitespaces=False, split_digits=True, allow_whitespace_only_pieces=True)
     put("fallback.bin", spelled(fallback))
-    rules = os.path.join(HERE, "rules.tsv")
+    os.chdir(HERE)  # the model keeps the name that it is given
+    rules = "rules.tsv"
     put("rules.tsv", b"C0\t41\nE9\t65\n41 301\t41\n9\t20\nA\t20\n3000\t20\n2460\t31 20 31\nAD\t\nFB01\t66 69\n")
     piece_model("mapped.model", vocab_size=160, byte_fallback=False, normalization_rule_tsv=rules, user_defined_symbols=["<tag>", "é!", "▁▁"], control_symbols=["<ctl>"])
     os.remove(rules)
