@@ -474,3 +474,37 @@ func TestOptionsRefused(t *testing.T) {
 		}
 	}
 }
+
+// Global too makes every width a multiple, of a layer as well from which the
+// scores alone would take nothing.
+func TestGlobalRagged(t *testing.T) {
+	c := &config.Config{Vocab: 32, Dim: 16, HeadDim: 4}
+	for range 4 {
+		c.Layers = append(c.Layers, Shape{Heads: 1, KVHeads: 1, HeadDim: 4, MLP: 133})
+	}
+	s, x := New(c), &Scores{}
+	for l := range c.Layers {
+		mlp := make([]float64, 133)
+		for i := range mlp {
+			mlp[i] = 1
+			if l == 0 && i > 0 {
+				mlp[i] = 1e-3
+			}
+		}
+		x.Heads, x.MLP = append(x.Heads, []float64{1}), append(x.MLP, mlp)
+	}
+	next, err := s.Narrowed(c.Dim, Options{Rule: "mlp-only", RoundTo: 8, Allocation: "global"}, 0, x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A step is 34.75 neurons a layer: uniform leaves 96 in each, 148 go. Global
+	// takes 5 from each for the multiple, 15 eights from layer 0 and one more from
+	// the first of its equals.
+	var got []int
+	for _, y := range next.Shapes() {
+		got = append(got, y.MLP)
+	}
+	if want := []int{8, 120, 128, 128}; !slices.Equal(got, want) {
+		t.Errorf("want %v, got %v", want, got)
+	}
+}
