@@ -109,6 +109,9 @@ func (r *run) loop(ctx context.Context) (*plan.Plan, []plan.State, error) {
 				return nil, nil, err
 			}
 		}
+		if err := rec.State.Check(c.Layers); err != nil {
+			return nil, nil, fmt.Errorf("step %d: %w", n, err)
+		}
 		state = rec.State
 		states = append(states, state)
 		s := path.Add(c, state, rec.Kind, rec.Forced, rec.Scores)
@@ -161,8 +164,7 @@ func (r *run) left(s plan.State, goal float64) (float64, bool) {
 	return left, left <= s.LayerBudget(c.Dim)
 }
 
-// narrow makes the width branch: the model is scored as it stands, unless its
-// scores are known from before.
+// narrow makes the width branch: the model is scored as it stands.
 func (r *run) narrow(ctx context.Context, n int, s plan.State, budget float64) (plan.State, error) {
 	dim := r.base.Config().Dim
 	if _, err := s.Narrowed(dim, plan.Options{Rule: r.width.Rule, RoundTo: r.width.RoundTo, HeadsMultiple: r.width.HeadsMultiple}, budget, nil); err != nil {

@@ -56,12 +56,13 @@ func (r *run) check() error {
 			return err
 		}
 	}
-	// The embeddings, the head, three layers and their last head and neuron stay.
 	c := r.base.Config()
-	rest := c.Clone()
-	rest.Layers = nil
-	if reach := 1 - float64(rest.Params())/float64(c.Params()); slices.Max(r.Targets) >= reach {
-		return fmt.Errorf("target %v: beyond reach: all layers are %.4f of the model", slices.Max(r.Targets), reach)
+	reach, err := plan.New(c).Reach(c, r.width)
+	if err != nil {
+		return err
+	}
+	if slices.Max(r.Targets) > reach {
+		return fmt.Errorf("target %v: beyond reach: no path goes further than %.4f", slices.Max(r.Targets), reach)
 	}
 	return nil
 }

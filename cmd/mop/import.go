@@ -42,15 +42,7 @@ func importCommand(*options) *cobra.Command {
 			if err := tokenizer.WriteJSON(&text, t); err != nil {
 				return err
 			}
-			var specs []checkpoint.Spec
-			for _, info := range checkpoint.Expected(src.Config()) {
-				t, err := src.Tensor(info.Name)
-				if err != nil {
-					return err
-				}
-				specs = append(specs, checkpoint.Copy(t))
-			}
-			return checkpoint.Save(out, src.Config(), specs, checkpoint.SaveOptions{Data: map[string][]byte{"tokenizer.json": text.Bytes()}})
+			return llama2c.Import(weights, out, checkpoint.SaveOptions{Data: map[string][]byte{"tokenizer.json": text.Bytes()}})
 		},
 	}
 	f := l.Flags()
