@@ -16,6 +16,7 @@ type Cache struct {
 	Capacity int
 	Len      []int       // positions filled, per sequence
 	Layers   []device.KV // one per layer; nil buffers where the layer has no heads
+	Whole    bool        // see NewWhole
 }
 
 // New makes an empty cache on the device.
@@ -35,6 +36,30 @@ func New(dev device.Device, c *config.Config, sequences, capacity int) (*Cache, 
 				return nil, fmt.Errorf("cache: layer %d: %w", l, err)
 			}
 		}
+	}
+	return k, nil
+}
+
+// NewWhole makes a cache of one sequence for passes that begin at position 0 and
+// are never gone on with, as scoring wants them: Reset goes before each. A layer
+// is done with its keys and values before the next begins, so that layers of one
+// width share them: the memory is one layer's.
+func NewWhole(dev device.Device, c *config.Config, capacity int) (*Cache, error) {
+	all := c.Clone()
+	shared := map[int]device.KV{}
+	k := &Cache{Capacity: capacity, Len: make([]int, 1), Layers: make([]device.KV, len(c.Layers)), Whole: true}
+	for l, s := range c.Layers {
+		width := s.KVHeads * s.HeadDim
+		if _, ok := shared[width]; !ok {
+			all.Layers = all.Layers[:1]
+			all.Layers[0] = s
+			one, err := New(dev, all, 1, capacity)
+			if err != nil {
+				return nil, err
+			}
+			shared[width] = one.Layers[0]
+		}
+		k.Layers[l] = shared[width]
 	}
 	return k, nil
 }

@@ -90,30 +90,33 @@ func (m *Model) Forward(cache *kvcache.Cache, chunks []Chunk, obs Observer) erro
 // Hidden gives the final norm's output for the given rows of the last pass to
 // each, row by row; the slice [D] is valid during the call only.
 func (m *Model) Hidden(rows []int, each func(i int, h []float32) error) error {
-	return m.tail(rows, m.Config.Dim, func(int) device.Buffer { return m.work.last }, each)
+	return inParts(m.dev, rows, m.Config.Dim, func(part []int) device.Buffer {
+		m.dev.Norm(m.work.last, m.work.x, part, m.norm, m.Config.NormEps)
+		return m.work.last
+	}, each)
 }
 
 // Logits gives the logits of the given rows of the last pass to each, row by
 // row; the slice [V] is valid during the call only.
 func (m *Model) Logits(rows []int, each func(i int, logits []float32) error) error {
-	return m.tail(rows, m.Config.Vocab, func(n int) device.Buffer {
-		m.dev.Linear(m.work.logits, m.work.last, n, m.head)
+	return inParts(m.dev, rows, m.Config.Vocab, func(part []int) device.Buffer {
+		m.dev.Norm(m.work.last, m.work.x, part, m.norm, m.Config.NormEps)
+		m.dev.Linear(m.work.logits, m.work.last, len(part), m.head)
 		return m.work.logits
 	}, each)
 }
 
-// tail norms some rows at a time, lets finish make a buffer [n, width] of them,
-// and hands it out.
-func (m *Model) tail(rows []int, width int, finish func(n int) device.Buffer, each func(int, []float32) error) error {
+// inParts lets form make a buffer [len(part), width] of some rows at a time, and
+// hands it out row by row.
+func inParts(d device.Device, rows []int, width int, form func(part []int) device.Buffer, each func(int, []float32) error) error {
 	host := make([]float32, min(logitRows, len(rows))*width)
 	for at := 0; at < len(rows); at += logitRows {
 		part := rows[at:min(at+logitRows, len(rows))]
-		m.dev.Norm(m.work.last, m.work.x, part, m.norm, m.Config.NormEps)
-		b := finish(len(part))
-		if err := m.dev.Sync(); err != nil {
+		b := form(part)
+		if err := d.Sync(); err != nil {
 			return err
 		}
-		m.dev.Read(host, b, 0, len(part))
+		d.Read(host, b, 0, len(part))
 		for i := range part {
 			if err := each(at+i, host[i*width:(i+1)*width]); err != nil {
 				return err
@@ -137,6 +140,9 @@ func (m *Model) check(cache *kvcache.Cache, chunks []Chunk) (ids []int, spans []
 			}
 		}
 		start := cache.Len[c.Seq]
+		if cache.Whole && start > 0 {
+			return nil, nil, errors.New("a cache for whole passes holds no earlier positions: reset it first")
+		}
 		if limit := min(cache.Capacity, m.Config.MaxPositions); start+len(c.IDs) > limit {
 			return nil, nil, fmt.Errorf("%d tokens: %w of %d", start+len(c.IDs), ErrContext, limit)
 		}
