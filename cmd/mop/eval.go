@@ -103,11 +103,11 @@ func evalCommand(o *options) *cobra.Command {
 				return err
 			}
 			defer m.close()
-			ref, err := o.load(reference)
+			ref, err := o.loadOn(m.Device(), reference)
 			if err != nil {
 				return err
 			}
-			defer ref.close()
+			defer ref.source.Close()
 			w, err := k.windows(m.Config)
 			if err != nil {
 				return err

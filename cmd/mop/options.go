@@ -77,18 +77,25 @@ type loaded struct {
 }
 
 func (o *options) load(name string) (*loaded, error) {
+	dev, err := o.open()
+	if err != nil {
+		return nil, err
+	}
+	l, err := o.loadOn(dev, name)
+	if err != nil {
+		dev.Close()
+	}
+	return l, err
+}
+
+// loadOn loads onto a device that others share.
+func (o *options) loadOn(dev device.Device, name string) (*loaded, error) {
 	src, err := o.source(name)
 	if err != nil {
 		return nil, err
 	}
-	dev, err := o.open()
-	if err != nil {
-		src.Close()
-		return nil, err
-	}
 	m, err := model.Load(dev, src)
 	if err != nil {
-		dev.Close()
 		src.Close()
 		return nil, err
 	}

@@ -14,12 +14,31 @@ import (
 
 // NLL is the next-token negative log-likelihood of every target, in nats.
 func NLL(ctx context.Context, m *model.Model, windows []calibrate.Window, each func(window int, nll float64)) error {
-	return forward(ctx, m, windows, func(w, pos int, z []float32) {
-		ids := windows[w].IDs
-		if pos+1 >= windows[w].First && pos+1 < len(ids) {
-			each(w, logSum(z)-float64(z[ids[pos+1]]))
+	cache, err := kvcache.New(m.Device(), m.Config, 1, longest(windows))
+	if err != nil {
+		return err
+	}
+	for w, win := range windows {
+		if err := ctx.Err(); err != nil {
+			return err
 		}
-	})
+		first := max(win.First, 1)
+		if first >= len(win.IDs) {
+			continue
+		}
+		cache.Reset()
+		if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: win.IDs}}, nil); err != nil {
+			return err
+		}
+		nll, err := m.NLL(upTo(first-1, len(win.IDs)-1), win.IDs[first:])
+		if err != nil {
+			return err
+		}
+		for _, x := range nll {
+			each(w, x)
+		}
+	}
+	return nil
 }
 
 // Compare gives, for every position of every window, the KL divergence
@@ -34,9 +53,6 @@ func Compare(ctx context.Context, reference, m *model.Model, windows []calibrate
 			return err
 		}
 	}
-	const rows = 16
-	V := reference.Config.Vocab
-	z := make([]float32, rows*V)
 	for _, w := range windows {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -47,69 +63,12 @@ func Compare(ctx context.Context, reference, m *model.Model, windows []calibrate
 				return err
 			}
 		}
-		for at := 0; at < len(w.IDs); at += rows {
-			part := upTo(at, min(at+rows, len(w.IDs)))
-			if err := reference.Logits(part, func(i int, p []float32) error { copy(z[i*V:], p); return nil }); err != nil {
-				return err
-			}
-			if err := m.Logits(part, func(i int, q []float32) error {
-				each(pair(z[i*V:(i+1)*V], q))
-				return nil
-			}); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// pair compares the logits of the reference, p, with those of the model, q.
-func pair(p, q []float32) (kl, cosine float64, same bool) {
-	lp, lq := logSum(p), logSum(q)
-	var pp, qq, pq float64
-	bp, bq := 0, 0
-	for i := range p {
-		a, b := float64(p[i]), float64(q[i])
-		pp, qq, pq = pp+a*a, qq+b*b, pq+a*b
-		kl += math.Exp(a-lp) * ((a - lp) - (b - lq))
-		if p[i] > p[bp] {
-			bp = i
-		}
-		if q[i] > q[bq] {
-			bq = i
-		}
-	}
-	return max(kl, 0), pq / math.Sqrt(pp*qq), bp == bq
-}
-
-// logSum is log sum exp z.
-func logSum(z []float32) float64 {
-	top := float64(z[0])
-	for _, v := range z {
-		top = max(top, float64(v))
-	}
-	sum := 0.0
-	for _, v := range z {
-		sum += math.Exp(float64(v) - top)
-	}
-	return top + math.Log(sum)
-}
-
-func forward(ctx context.Context, m *model.Model, windows []calibrate.Window, each func(w, pos int, z []float32)) error {
-	cache, err := kvcache.New(m.Device(), m.Config, 1, longest(windows))
-	if err != nil {
-		return err
-	}
-	for w, win := range windows {
-		if err := ctx.Err(); err != nil {
+		d, err := model.Compare(reference, m, upTo(0, len(w.IDs)))
+		if err != nil {
 			return err
 		}
-		cache.Reset()
-		if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: win.IDs}}, nil); err != nil {
-			return err
-		}
-		if err := m.Logits(upTo(0, len(win.IDs)), func(i int, z []float32) error { each(w, i, z); return nil }); err != nil {
-			return err
+		for _, x := range d {
+			each(x.KL, x.Cosine, x.Same)
 		}
 	}
 	return nil

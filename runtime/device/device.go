@@ -43,6 +43,22 @@ type Rope struct {
 	InvFreq []float32 // [Dh/2]
 }
 
+// Head is the end of a model over its residual stream: the logits of row n are
+// W norm(x[n]). Operations on a Head reduce logits where they are made; [N, V]
+// is never in memory as a whole.
+type Head struct {
+	X       Buffer // [N, D]
+	Norm, W Weight // [D], [V, D]
+	Eps     float64
+}
+
+// Divergence compares two rows of logits, p the reference's.
+type Divergence struct {
+	KL     float64 // sum p (log p - log q), p and q being the softmaxes, in nats
+	Cosine float64 // of the logits
+	Same   bool    // both have their largest logit at the same index
+}
+
 // Device performs the operations. Buffers and weights of one device are of no
 // use to another. Operations return nothing: the first failure is kept and
 // reported by Sync.
@@ -55,6 +71,14 @@ type Device interface {
 	Place(t checkpoint.Tensor) (Weight, error)
 	// Buffer makes a zeroed array of float32.
 	Buffer(rows, cols int) (Buffer, error)
+	// Inner makes a zeroed array for activations on their way from one operation
+	// to the next: what QKV, Attend and GateUp write and Attend, AddLinear,
+	// HeadSums and ColumnSums read. Its element type is the device's choice.
+	Inner(rows, cols int) (Buffer, error)
+	// Cache makes one layer's empty cache.
+	Cache(sequences, capacity int, hs Heads) (KV, error)
+	// CacheBytes is the size of a cached element, in bytes.
+	CacheBytes() int
 	// Read copies rows [row, row+n) of b to dst, n*Cols floats.
 	Read(dst []float32, b Buffer, row, n int)
 	// Sync waits for all operations and returns the first error, for good.
@@ -79,6 +103,15 @@ type Device interface {
 	// GateUp: h = norm(x); m = silu(Wg h) * (Wu h), silu(z) = z/(1+exp(-z)),
 	// for the first n rows.                          m [n, I]
 	GateUp(m, x Buffer, n int, norm, wg, wu Weight, eps float64)
+
+	// Argmax: ids[i] = the index of the largest of h's logits of row rows[i], the
+	// lowest of equals.
+	Argmax(ids []int, h Head, rows []int)
+	// NLL: nll[i] = log sum exp z - z[targets[i]], z being h's logits of row
+	// rows[i]; nats.
+	NLL(nll []float64, h Head, rows, targets []int)
+	// Compare holds the logits of q against those of p, row by row.
+	Compare(d []Divergence, p, q Head, rows []int)
 
 	// HeadSums: sums[h] += sum_n || Wo[:, h] a[n, h] ||_1, Wo[:, h] being head h's
 	// [D, Dh] block of the output projection; a [n, H*Dh]. Sums are float64.

@@ -30,11 +30,9 @@ func New(dev device.Device, c *config.Config, sequences, capacity int) (*Cache, 
 		if s.Heads == 0 {
 			continue
 		}
-		for _, b := range []*device.Buffer{&k.Layers[l].Keys, &k.Layers[l].Values} {
-			var err error
-			if *b, err = dev.Buffer(sequences*capacity, s.KVHeads*s.HeadDim); err != nil {
-				return nil, fmt.Errorf("cache: layer %d: %w", l, err)
-			}
+		var err error
+		if k.Layers[l], err = dev.Cache(sequences, capacity, device.Heads{H: s.Heads, K: s.KVHeads, Dh: s.HeadDim}); err != nil {
+			return nil, fmt.Errorf("cache: layer %d: %w", l, err)
 		}
 	}
 	return k, nil

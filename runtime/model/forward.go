@@ -164,20 +164,22 @@ func (m *Model) reserve(n int) error {
 		return nil
 	}
 	var err error
-	buffer := func(rows, cols int) (b device.Buffer) {
+	alloc := func(of func(rows, cols int) (device.Buffer, error), rows, cols int) (b device.Buffer) {
 		if err == nil {
-			b, err = m.dev.Buffer(rows, cols)
+			b, err = of(rows, cols)
 		}
 		return b
 	}
+	buffer := func(rows, cols int) device.Buffer { return alloc(m.dev.Buffer, rows, cols) }
+	inner := func(rows, cols int) device.Buffer { return alloc(m.dev.Inner, rows, cols) }
 	w.x = buffer(n, m.Config.Dim)
 	w.q, w.a, w.mid = map[int]device.Buffer{}, map[int]device.Buffer{}, map[int]device.Buffer{}
 	for _, s := range m.Config.Layers {
 		if c := s.Heads * s.HeadDim; c > 0 && w.q[c] == nil {
-			w.q[c], w.a[c] = buffer(n, c), buffer(n, c)
+			w.q[c], w.a[c] = inner(n, c), inner(n, c)
 		}
 		if s.MLP > 0 && w.mid[s.MLP] == nil {
-			w.mid[s.MLP] = buffer(n, s.MLP)
+			w.mid[s.MLP] = inner(n, s.MLP)
 		}
 	}
 	if w.last == nil {

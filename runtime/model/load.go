@@ -95,7 +95,7 @@ func (m *Model) WeightBytes() int64 { return m.bytes }
 
 // BytesPerToken is what decoding one token of one sequence reads, with context
 // positions in the cache: every weight once (of an untied embedding table only
-// one row) and the cache's keys and values in float32.
+// one row) and the cache's keys and values.
 func (m *Model) BytesPerToken(context int) int64 {
 	n := m.bytes
 	if !m.Config.Tied {
@@ -103,7 +103,7 @@ func (m *Model) BytesPerToken(context int) int64 {
 	}
 	n += m.embed.Bytes() / int64(m.Config.Vocab)
 	for _, s := range m.Config.Layers {
-		n += 2 * 4 * int64(context) * int64(s.KVHeads) * int64(s.HeadDim)
+		n += 2 * int64(m.dev.CacheBytes()) * int64(context) * int64(s.KVHeads) * int64(s.HeadDim)
 	}
 	return n
 }

@@ -102,6 +102,22 @@ func (d *Device) Buffer(rows, cols int) (device.Buffer, error) {
 	return &buffer{make([]float32, rows*cols), rows, cols}, nil
 }
 
+// Inner is Buffer: activations are float32 throughout.
+func (d *Device) Inner(rows, cols int) (device.Buffer, error) { return d.Buffer(rows, cols) }
+
+// Cache makes a layer's keys and values, float32.
+func (d *Device) Cache(sequences, capacity int, hs device.Heads) (device.KV, error) {
+	keys, err := d.Buffer(sequences*capacity, hs.K*hs.Dh)
+	if err != nil {
+		return device.KV{}, err
+	}
+	values, err := d.Buffer(sequences*capacity, hs.K*hs.Dh)
+	return device.KV{Keys: keys, Values: values, Capacity: capacity}, err
+}
+
+// CacheBytes is that of a float32.
+func (d *Device) CacheBytes() int { return 4 }
+
 // Read copies n rows from row on.
 func (d *Device) Read(dst []float32, b device.Buffer, row, n int) {
 	copy(dst, data(b).data[row*b.Cols():(row+n)*b.Cols()])

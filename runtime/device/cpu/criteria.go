@@ -1,0 +1,97 @@
+package cpu
+
+import (
+	"math"
+
+	"mop/runtime/device"
+)
+
+// headRows is how many rows' logits are formed at a time.
+const headRows = 16
+
+// logits hands the logits of the given rows to each, up to headRows at a time:
+// z [n, V], for the rows from index at on.
+func (d *Device) logits(h device.Head, rows []int, each func(at, n int, z *buffer)) {
+	V, D := h.W.Shape()[0], h.X.Cols()
+	k := min(headRows, len(rows))
+	last := &buffer{make([]float32, k*D), k, D}
+	z := &buffer{make([]float32, k*V), k, V}
+	for at := 0; at < len(rows); at += headRows {
+		n := min(headRows, len(rows)-at)
+		d.Norm(last, h.X, rows[at:at+n], h.Norm, h.Eps)
+		d.Linear(z, last, n, h.W)
+		each(at, n, z)
+	}
+}
+
+// Argmax: see device.Device.
+func (d *Device) Argmax(ids []int, h device.Head, rows []int) {
+	d.logits(h, rows, func(at, n int, z *buffer) {
+		for i := range n {
+			ids[at+i] = largest(z.row(i))
+		}
+	})
+}
+
+// NLL: see device.Device.
+func (d *Device) NLL(nll []float64, h device.Head, rows, targets []int) {
+	d.logits(h, rows, func(at, n int, z *buffer) {
+		d.pool.run(n, 1, func(_, lo, hi int) {
+			for i := lo; i < hi; i++ {
+				nll[at+i] = logSum(z.row(i)) - float64(z.row(i)[targets[at+i]])
+			}
+		})
+	})
+}
+
+// Compare: see device.Device.
+func (d *Device) Compare(out []device.Divergence, p, q device.Head, rows []int) {
+	for at := 0; at < len(rows); at += headRows {
+		part := rows[at:min(at+headRows, len(rows))]
+		d.logits(p, part, func(_, n int, zp *buffer) {
+			d.logits(q, part, func(_, _ int, zq *buffer) {
+				d.pool.run(n, 1, func(_, lo, hi int) {
+					for i := lo; i < hi; i++ {
+						out[at+i] = divergence(zp.row(i), zq.row(i))
+					}
+				})
+			})
+		})
+	}
+}
+
+// divergence compares the logits of the reference, p, with q.   p, q [V]
+func divergence(p, q []float32) device.Divergence {
+	lp, lq := logSum(p), logSum(q)
+	var kl, pp, qq, pq float64
+	for i := range p {
+		a, b := float64(p[i]), float64(q[i])
+		pp, qq, pq = pp+a*a, qq+b*b, pq+a*b
+		kl += math.Exp(a-lp) * ((a - lp) - (b - lq))
+	}
+	return device.Divergence{KL: max(kl, 0), Cosine: pq / math.Sqrt(pp*qq), Same: largest(p) == largest(q)}
+}
+
+// largest is the index of the largest of z, the lowest of equals.
+func largest(z []float32) int {
+	best := 0
+	for i, v := range z {
+		if v > z[best] {
+			best = i
+		}
+	}
+	return best
+}
+
+// logSum is log sum exp z.
+func logSum(z []float32) float64 {
+	top := float64(z[0])
+	for _, v := range z {
+		top = max(top, float64(v))
+	}
+	sum := 0.0
+	for _, v := range z {
+		sum += math.Exp(float64(v) - top)
+	}
+	return top + math.Log(sum)
+}

@@ -1,0 +1,47 @@
+package model
+
+import (
+	"fmt"
+
+	"mop/runtime/device"
+)
+
+// reducedRows is how many positions' logits a device reduces in one operation.
+const reducedRows = 512
+
+func (m *Model) end() device.Head {
+	return device.Head{X: m.work.x, Norm: m.norm, W: m.head, Eps: m.Config.NormEps}
+}
+
+// NLL is the negative log-likelihood, in nats, of the id targets[i] after row
+// rows[i] of the last pass.
+func (m *Model) NLL(rows, targets []int) ([]float64, error) {
+	for i, id := range targets {
+		if id < 0 || id >= m.Config.Vocab {
+			return nil, fmt.Errorf("target %d, id %d: %w of %d", i, id, ErrVocabulary, m.Config.Vocab)
+		}
+	}
+	out := make([]float64, len(rows))
+	for at := 0; at < len(rows); at += reducedRows {
+		end := min(at+reducedRows, len(rows))
+		m.dev.NLL(out[at:end], m.end(), rows[at:end], targets[at:end])
+	}
+	return out, m.dev.Sync()
+}
+
+// Compare holds the logits of q's last pass against those of p's, row by row.
+// Both models live on the same device and have one vocabulary.
+func Compare(p, q *Model, rows []int) ([]device.Divergence, error) {
+	if p.dev != q.dev {
+		return nil, fmt.Errorf("want both models on one device, got two")
+	}
+	if p.Config.Vocab != q.Config.Vocab {
+		return nil, fmt.Errorf("want one vocabulary, got %d and %d ids", p.Config.Vocab, q.Config.Vocab)
+	}
+	out := make([]device.Divergence, len(rows))
+	for at := 0; at < len(rows); at += reducedRows {
+		end := min(at+reducedRows, len(rows))
+		p.dev.Compare(out[at:end], p.end(), q.end(), rows[at:end])
+	}
+	return out, p.dev.Sync()
+}
