@@ -50,6 +50,7 @@ type Head struct {
 	X       Buffer // [N, D]
 	Norm, W Weight // [D], [V, D]
 	Eps     float64
+	Kind    Kind // of the pass that made X
 }
 
 // Divergence compares two rows of logits, p the reference's.
@@ -58,6 +59,19 @@ type Divergence struct {
 	Cosine float64 // of the logits
 	Same   bool    // both have their largest logit at the same index
 }
+
+// Kind says what a pass is for. A device chooses its kernels by the kind and the
+// shape of the weights, never by the number of rows: a row's bits are then the
+// same in a batch and alone. Between the kinds, results agree to rounding.
+type Kind uint8
+
+const (
+	Prefill Kind = iota // many rows share each weight: bound by arithmetic
+	Decode              // a row for each sequence: bound by reading the weights
+)
+
+// String is "prefill" or "decode".
+func (k Kind) String() string { return [...]string{"prefill", "decode"}[k] }
 
 // Device performs the operations. Buffers and weights of one device are of no
 // use to another. Operations return nothing: the first failure is kept and
@@ -91,18 +105,18 @@ type Device interface {
 	// the given rows of x; y [len(rows), D].
 	Norm(y, x Buffer, rows []int, w Weight, eps float64)
 	// Linear: y[n] = W x[n], for the first n rows.   y [n, out], x [n, in]
-	Linear(y, x Buffer, n int, w Weight)
+	Linear(kind Kind, y, x Buffer, n int, w Weight)
 	// QKV: h = norm(x); q = rope(Wq h); rope(Wk h) and Wv h are appended to the
 	// cache at each row's position.       q [N, H*Dh]
-	QKV(q Buffer, kv KV, x Buffer, norm, wq, wk, wv Weight, eps float64, hs Heads, rope Rope, spans []Span)
+	QKV(kind Kind, q Buffer, kv KV, x Buffer, norm, wq, wk, wv Weight, eps float64, hs Heads, rope Rope, spans []Span)
 	// Attend: a[n,h] = softmax(q[n,h] . keys / sqrt(Dh)) values, causal, over the
 	// positions of the row's own sequence; query head h reads KV head h/(H/K).
-	Attend(a, q Buffer, kv KV, hs Heads, spans []Span)
+	Attend(kind Kind, a, q Buffer, kv KV, hs Heads, spans []Span)
 	// AddLinear: x[n] += W a[n], for the first n rows.   x [n, out], a [n, in]
-	AddLinear(x, a Buffer, n int, w Weight)
+	AddLinear(kind Kind, x, a Buffer, n int, w Weight)
 	// GateUp: h = norm(x); m = silu(Wg h) * (Wu h), silu(z) = z/(1+exp(-z)),
 	// for the first n rows.                          m [n, I]
-	GateUp(m, x Buffer, n int, norm, wg, wu Weight, eps float64)
+	GateUp(kind Kind, m, x Buffer, n int, norm, wg, wu Weight, eps float64)
 
 	// Argmax: ids[i] = the index of the largest of h's logits of row rows[i], the
 	// lowest of equals.

@@ -105,7 +105,7 @@ func decode(m *model.Model, cache *kvcache.Cache, live, next []int, samplers []*
 	for i, s := range live {
 		chunks[i], rows[i] = model.Chunk{Seq: s, IDs: []int{next[s]}}, i
 	}
-	if err := m.Forward(cache, chunks, nil); err != nil {
+	if err := m.Decode(cache, chunks); err != nil {
 		return err
 	}
 	return m.Logits(rows, func(i int, z []float32) error {

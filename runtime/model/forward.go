@@ -43,10 +43,19 @@ type workspace struct {
 // exists for long texts.
 const logitRows = 16
 
-// Forward runs the chunks through all layers and appends their positions to the
-// cache. The hidden states of the chunks' ids, in order, are then at hand for
-// Logits until the next call. obs may be nil.
+// Forward runs the chunks through all layers, as prefill, and appends their
+// positions to the cache. The hidden states of the chunks' ids, in order, are
+// then at hand for Logits until the next call. obs may be nil.
 func (m *Model) Forward(cache *kvcache.Cache, chunks []Chunk, obs Observer) error {
+	return m.pass(device.Prefill, cache, chunks, obs)
+}
+
+// Decode is Forward with the kernels for generation, of few ids at a time.
+func (m *Model) Decode(cache *kvcache.Cache, chunks []Chunk) error {
+	return m.pass(device.Decode, cache, chunks, nil)
+}
+
+func (m *Model) pass(kind device.Kind, cache *kvcache.Cache, chunks []Chunk, obs Observer) error {
 	ids, spans, err := m.check(cache, chunks)
 	if err != nil {
 		return err
@@ -55,6 +64,7 @@ func (m *Model) Forward(cache *kvcache.Cache, chunks []Chunk, obs Observer) erro
 	if err := m.reserve(n); err != nil {
 		return err
 	}
+	m.kind = kind
 	d, x, eps := m.dev, m.work.x, m.Config.NormEps
 	d.Embed(x, m.embed, ids)
 	for l := range m.layers {
@@ -62,20 +72,20 @@ func (m *Model) Forward(cache *kvcache.Cache, chunks []Chunk, obs Observer) erro
 		if s := y.shape; s.Heads > 0 {
 			hs := device.Heads{H: s.Heads, K: s.KVHeads, Dh: s.HeadDim}
 			q, a, kv := m.work.q[s.Heads*s.HeadDim], m.work.a[s.Heads*s.HeadDim], cache.Layers[l]
-			d.QKV(q, kv, x, y.attnNorm, y.wq, y.wk, y.wv, eps, hs, m.rope, spans)
-			d.Attend(a, q, kv, hs, spans)
+			d.QKV(kind, q, kv, x, y.attnNorm, y.wq, y.wk, y.wv, eps, hs, m.rope, spans)
+			d.Attend(kind, a, q, kv, hs, spans)
 			if obs != nil {
 				obs.Attention(l, a, n, y.wo, hs)
 			}
-			d.AddLinear(x, a, n, y.wo)
+			d.AddLinear(kind, x, a, n, y.wo)
 		}
 		if y.shape.MLP > 0 {
 			mid := m.work.mid[y.shape.MLP]
-			d.GateUp(mid, x, n, y.mlpNorm, y.wgate, y.wup, eps)
+			d.GateUp(kind, mid, x, n, y.mlpNorm, y.wgate, y.wup, eps)
 			if obs != nil {
 				obs.MLP(l, mid, n)
 			}
-			d.AddLinear(x, mid, n, y.wdown)
+			d.AddLinear(kind, x, mid, n, y.wdown)
 		}
 	}
 	if err := d.Sync(); err != nil {
@@ -97,11 +107,11 @@ func (m *Model) Hidden(rows []int, each func(i int, h []float32) error) error {
 }
 
 // Logits gives the logits of the given rows of the last pass to each, row by
-// row; the slice [V] is valid during the call only.
+// row, with kernels of that pass's kind; the slice [V] is valid during the call only.
 func (m *Model) Logits(rows []int, each func(i int, logits []float32) error) error {
 	return inParts(m.dev, rows, m.Config.Vocab, func(part []int) device.Buffer {
 		m.dev.Norm(m.work.last, m.work.x, part, m.norm, m.Config.NormEps)
-		m.dev.Linear(m.work.logits, m.work.last, len(part), m.head)
+		m.dev.Linear(m.kind, m.work.logits, m.work.last, len(part), m.head)
 		return m.work.logits
 	}, each)
 }

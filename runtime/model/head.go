@@ -8,7 +8,7 @@ import (
 )
 
 // Head is the output projection alone, over hidden states that were kept: it
-// gives the bits that Logits gave when Hidden gave those states.
+// gives the bits that Logits gave when Hidden gave those states of a Forward.
 type Head struct {
 	dev    device.Device
 	states device.Weight // [N, D]
@@ -53,7 +53,7 @@ func LoadHead(dev device.Device, src checkpoint.Source, states checkpoint.Tensor
 func (h *Head) Logits(states []int, each func(i int, logits []float32) error) error {
 	return inParts(h.dev, states, h.logits.Cols(), func(part []int) device.Buffer {
 		h.dev.Embed(h.rows, h.states, part)
-		h.dev.Linear(h.logits, h.rows, len(part), h.head)
+		h.dev.Linear(device.Prefill, h.logits, h.rows, len(part), h.head)
 		return h.logits
 	}, each)
 }

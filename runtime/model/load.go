@@ -24,6 +24,7 @@ type Model struct {
 	bytes  int64         // of all weights
 
 	work workspace
+	kind device.Kind // of the last pass
 }
 
 // layer holds one decoder layer; the weights of a skipped block are nil.

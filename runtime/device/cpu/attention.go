@@ -29,7 +29,7 @@ func angles(cos, sin []float32, pos int, rope device.Rope) {
 }
 
 // QKV: see device.Device.
-func (d *Device) QKV(q device.Buffer, kv device.KV, x device.Buffer, norm, wq, wk, wv device.Weight, eps float64, hs device.Heads, rope device.Rope, spans []device.Span) {
+func (d *Device) QKV(_ device.Kind, q device.Buffer, kv device.KV, x device.Buffer, norm, wq, wk, wv device.Weight, eps float64, hs device.Heads, rope device.Rope, spans []device.Span) {
 	n := 0
 	for _, s := range spans {
 		n = max(n, s.Row+s.Len)
@@ -66,7 +66,7 @@ func (d *Device) QKV(q device.Buffer, kv device.KV, x device.Buffer, norm, wq, w
 }
 
 // Attend: see device.Device.
-func (d *Device) Attend(a, q device.Buffer, kv device.KV, hs device.Heads, spans []device.Span) {
+func (d *Device) Attend(_ device.Kind, a, q device.Buffer, kv device.KV, hs device.Heads, spans []device.Span) {
 	ab, qb, kb, vb := data(a), data(q), data(kv.Keys), data(kv.Values)
 	group := hs.H / hs.K
 	scale := float32(1 / math.Sqrt(float64(hs.Dh)))

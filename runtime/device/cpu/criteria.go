@@ -19,7 +19,7 @@ func (d *Device) logits(h device.Head, rows []int, each func(at, n int, z *buffe
 	for at := 0; at < len(rows); at += headRows {
 		n := min(headRows, len(rows)-at)
 		d.Norm(last, h.X, rows[at:at+n], h.Norm, h.Eps)
-		d.Linear(z, last, n, h.W)
+		d.Linear(h.Kind, z, last, n, h.W)
 		each(at, n, z)
 	}
 }

@@ -102,12 +102,12 @@ func (d *Device) normed(x *buffer, n int, w device.Weight, eps float64) []float3
 }
 
 // Linear: see device.Device.
-func (d *Device) Linear(y, x device.Buffer, n int, w device.Weight) {
+func (d *Device) Linear(_ device.Kind, y, x device.Buffer, n int, w device.Weight) {
 	d.linear(data(y), data(x).data, n, w, false)
 }
 
 // AddLinear: see device.Device.
-func (d *Device) AddLinear(x, a device.Buffer, n int, w device.Weight) {
+func (d *Device) AddLinear(_ device.Kind, x, a device.Buffer, n int, w device.Weight) {
 	d.linear(data(x), data(a).data, n, w, true)
 }
 
@@ -125,7 +125,7 @@ func (d *Device) linear(y *buffer, x []float32, n int, w device.Weight, add bool
 }
 
 // GateUp: see device.Device.
-func (d *Device) GateUp(m, x device.Buffer, n int, norm, wg, wu device.Weight, eps float64) {
+func (d *Device) GateUp(_ device.Kind, m, x device.Buffer, n int, norm, wg, wu device.Weight, eps float64) {
 	h, out := d.normed(data(x), n, norm, eps), data(m)
 	gate, up := stored(wg), stored(wu)
 	r, c := gate.rowsCols()
