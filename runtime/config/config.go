@@ -28,6 +28,7 @@ type Config struct {
 	BOS          int          // begin-of-sequence id, -1 = none
 	EOS          []int        // end-of-sequence ids
 	DType        string       // "float32", "float16" or "bfloat16": the type that the weights are written in
+	Mistral      bool         // where layers agree, call the model a Mistral without a sliding window: the same network
 
 	// Extra holds the keys of config.json that mop neither reads nor writes
 	// itself; they are carried along unchanged. Numbers that were read are

@@ -17,7 +17,9 @@ func goldenConfigs() map[string]*Config {
 	plain.DType, plain.Tied, plain.EOS = "bfloat16", true, []int{2, 3}
 	heads.Layers = slices.Repeat([]LayerShape{{5, 5, 16, 37}}, 2)
 	heads.RopeScaling = &RopeScaling{Type: "linear", Factor: 2.5}
-	return map[string]*Config{"plain": &plain, "heads": &heads}
+	plainMistral, headsMistral := plain, heads
+	plainMistral.Mistral, headsMistral.Mistral = true, true
+	return map[string]*Config{"plain": &plain, "heads": &heads, "plain_mistral": &plainMistral, "heads_mistral": &headsMistral}
 }
 
 // Uniform models give the very text that transformers was seen to load: see

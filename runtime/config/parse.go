@@ -44,7 +44,7 @@ func Parse(data []byte) (*Config, error) {
 	f := &fields{raw: raw}
 	llava := f.languageModel()
 	c := &Config{}
-	f.family()
+	c.Mistral = f.family()
 	f.refuse()
 	f.shapes(c)
 	f.rope(c)
@@ -61,6 +61,7 @@ func Parse(data []byte) (*Config, error) {
 	c.EOS = f.ids("eos_token_id", 2)
 	c.DType = f.str("torch_dtype", "float32")
 	c.DType = f.str("dtype", c.DType)
+	c.Mistral = c.Mistral && c.Uniform()
 	err = f.err
 	if err == nil {
 		err = c.Check()
@@ -79,24 +80,32 @@ func Parse(data []byte) (*Config, error) {
 
 // family refuses models that are not LLaMAs. auto_map goes: it names code that
 // lies beside the original.
-func (f *fields) family() {
+func (f *fields) family() (mistral bool) {
 	modelType := f.str("model_type", "llama")
-	if !slices.Contains([]string{"llama", hetType, "nemotron-nas"}, modelType) {
-		f.fail("model_type: want llama, llava, %s or nemotron-nas, got %s", hetType, show(modelType))
+	if !slices.Contains([]string{"llama", mistralType, hetType, "nemotron-nas"}, modelType) {
+		f.fail("model_type: want llama, llava, %s, %s or nemotron-nas, got %s", mistralType, hetType, show(modelType))
+	}
+	mistral = modelType == mistralType
+	if mistral {
+		f.mistral()
 	}
 	if v, ok := f.take("architectures"); ok {
 		list, isList := v.([]any)
 		for _, a := range list {
-			if a != "LlamaForCausalLM" && a != hetArchitecture && a != "DeciLMForCausalLM" {
+			if mistral && a != mistralArchitecture {
+				isList = false
+			}
+			if !mistral && a != "LlamaForCausalLM" && a != hetArchitecture && a != "DeciLMForCausalLM" {
 				isList = false
 			}
 		}
 		if !isList {
-			f.fail("architectures: want LlamaForCausalLM, %s or DeciLMForCausalLM, got %s", hetArchitecture, show(v))
+			f.fail("architectures: want LlamaForCausalLM, %s for model_type %s, %s or DeciLMForCausalLM, got %s", mistralArchitecture, mistralType, hetArchitecture, show(v))
 		}
 	}
 	delete(f.raw, "auto_map")
 	delete(f.raw, "transformers_version")
+	return mistral
 }
 
 // shapes reads all sizes. Nothing is made of the number of layers before it is

@@ -28,9 +28,9 @@ func Write(w io.Writer, c *Config) error {
 // transformers 4.57 loads a plain one unchanged, and so does 5.23 where
 // hidden_size is a multiple of num_attention_heads. Elsewhere 5.23 refuses every
 // LlamaConfig, although head_dim is explicit
-// (https://github.com/huggingface/transformers/issues/46082): there the same
-// directory loads once its config says MistralForCausalLM, model_type mistral and
-// sliding_window null, which is the same network. See
+// (https://github.com/huggingface/transformers/issues/46082): see Refused5. A
+// config that is marked Mistral says MistralForCausalLM, model_type mistral and
+// sliding_window null, which is the same network, and loads in both. See
 // testdata/transformers_check.json.
 func Marshal(c *Config) ([]byte, error) {
 	if err := c.Check(); err != nil {
@@ -45,6 +45,10 @@ func Marshal(c *Config) ([]byte, error) {
 	}
 	shape, over := c.perLayer()
 	out["architectures"], out["model_type"] = []string{"LlamaForCausalLM"}, "llama"
+	if c.Mistral && c.Uniform() {
+		out["architectures"], out["model_type"] = []string{mistralArchitecture}, mistralType
+		out["sliding_window"] = nil // an absent one stands for Mistral's 4096
+	}
 	if !c.Uniform() {
 		out["architectures"], out["model_type"] = []string{hetArchitecture}, hetType
 		out["per_layer_config"] = over

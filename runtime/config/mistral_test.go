@@ -1,0 +1,55 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// A Mistral that is a LLaMA reads as one and is written as it was; any other is
+// refused by the key that makes it one.
+func TestMistral(t *testing.T) {
+	const head = `{"model_type":"mistral","vocab_size":20,"hidden_size":12,"num_hidden_layers":2,"num_attention_heads":5,"head_dim":4,"intermediate_size":7`
+	const whole = head + `,"num_key_value_heads":5,"max_position_embeddings":4096`
+	for _, text := range []string{whole + `}`, whole + `,"sliding_window":null,"architectures":["MistralForCausalLM"]}`} {
+		c, err := Parse([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !c.Mistral || c.Refused5() {
+			t.Errorf("%s: want a Mistral that transformers 5 loads, got %+v", text, c)
+		}
+		out := must(Marshal(c))
+		for _, want := range []string{`"model_type": "mistral"`, `"MistralForCausalLM"`, `"sliding_window": null`} {
+			if !strings.Contains(string(out), want) {
+				t.Errorf("want %s in %s", want, out)
+			}
+		}
+		if again, err := Parse(out); err != nil || !reflect.DeepEqual(again, c) {
+			t.Errorf("want %+v, got %+v, %v", c, again, err)
+		}
+		c.Mistral = false
+		if !c.Refused5() {
+			t.Error("5 heads in a width of 12: want it known that transformers 5 refuses the LLaMA")
+		}
+		c.Layers[0].MLP = 3 // a family of mop's own, whatever it is marked
+		c.Mistral = true
+		if out := string(must(Marshal(c))); strings.Contains(out, "mistral") || !strings.Contains(out, hetType) {
+			t.Errorf("layers that differ: got %s", out)
+		}
+	}
+	for text, want := range map[string]string{
+		head + `,"max_position_embeddings":4096}`:                                                             "num_key_value_heads",
+		head + `,"num_key_value_heads":5}`:                                                                    "max_position_embeddings",
+		head + `,"num_key_value_heads":5,"max_position_embeddings":4097}`:                                     "sliding_window",
+		whole + `,"sliding_window":4096}`:                                                                     "sliding_window",
+		whole + `,"architectures":["LlamaForCausalLM"]}`:                                                      "architectures",
+		strings.Replace(whole, `"mistral"`, `"llama","architectures":["MistralForCausalLM"]`, 1) + `}`:        "architectures",
+		strings.Replace(whole, `"mistral"`, `"llama","sliding_window":64`, 1) + `}`:                           "sliding_window",
+		strings.Replace(whole, `"mistral"`, `"mistral","attention_bias":true`, 1) + `,"sliding_window":null}`: "attention_bias",
+	} {
+		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: want an error about %s, got %v", text, want, err)
+		}
+	}
+}
