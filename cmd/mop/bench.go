@@ -179,6 +179,9 @@ func (o *options) measure(ctx context.Context, p latency.Protocol, list []conten
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", x.name, err)
 		}
+		if err := checkFinite(src); err != nil { // after the load, whose time counts
+			return nil, nil, err
+		}
 		if i > 0 {
 			s.Compression = 1 - float64(s.Params)/float64(subjects[0].Params)
 		}

@@ -44,9 +44,13 @@ func (t *textFlags) windows(c *config.Config) ([]calibrate.Window, error) {
 		context = min(2048, c.MaxPositions)
 	}
 	if context > c.MaxPositions {
-		return nil, fmt.Errorf("context: %d ids, the model's maximum is %d", context, c.MaxPositions)
+		return nil, fmt.Errorf("%s: context: %d ids, the model's maximum is %d", t.model, context, c.MaxPositions)
 	}
-	return calibrate.Cut(tok, docs, context, t.stride, t.limit)
+	w, err := calibrate.Cut(tok, docs, context, t.stride, t.limit)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", t.text, err)
+	}
+	return w, nil
 }
 
 func evalCommand(o *options) *cobra.Command {
@@ -77,7 +81,7 @@ func evalCommand(o *options) *cobra.Command {
 			}
 			r, err := quality.PPL(c.Context(), m.Model, w)
 			if err != nil {
-				return err
+				return m.fail(err)
 			}
 			if p.json {
 				return json.NewEncoder(c.OutOrStdout()).Encode(r)
@@ -114,7 +118,7 @@ func evalCommand(o *options) *cobra.Command {
 			}
 			r, err := quality.KL(c.Context(), ref.Model, m.Model, w)
 			if err != nil {
-				return err
+				return m.fail(err)
 			}
 			if k.json {
 				return json.NewEncoder(c.OutOrStdout()).Encode(r)

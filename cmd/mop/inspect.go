@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -58,27 +60,46 @@ func inspectCommand(o *options) *cobra.Command {
 	return c
 }
 
+// describe opens a model; of a preset, and of a directory with a config alone, it
+// says what the config asks for.
 func describe(o *options, name string) (*description, error) {
-	if strings.HasPrefix(name, "preset:") {
-		cfg, err := o.configOf(name)
-		if err != nil {
+	if !strings.HasPrefix(name, "preset:") {
+		src, err := checkpoint.Open(name)
+		if err == nil {
+			defer src.Close()
+			return describeStored(src)
+		}
+		if !errors.Is(err, checkpoint.ErrNoWeights) {
 			return nil, err
 		}
-		return &description{cfg.Params(), cfg.Params() * int64(storedType(cfg).Size()), cfg.DType, cfg.Vocab, cfg.Dim, cfg.Layers}, nil
+		slog.Warn("no weights: sizes are those that the config asks for", "model", name)
 	}
-	src, err := checkpoint.Open(name)
+	cfg, err := o.configOf(name)
 	if err != nil {
 		return nil, err
 	}
-	defer src.Close()
+	return &description{cfg.Params(), cfg.Params() * int64(storedType(cfg).Size()), cfg.DType, cfg.Vocab, cfg.Dim, cfg.Layers}, nil
+}
+
+// describeStored takes size and type from the tensors: of several types the one
+// that most bytes are in.
+func describeStored(src checkpoint.Source) (*description, error) {
 	cfg := src.Config()
-	d := &description{Params: cfg.Params(), DType: cfg.DType, Vocab: cfg.Vocab, Dim: cfg.Dim, Layers: cfg.Layers}
+	d := &description{Params: cfg.Params(), Vocab: cfg.Vocab, Dim: cfg.Dim, Layers: cfg.Layers}
+	bytes := map[checkpoint.DType]int64{}
 	for _, info := range checkpoint.Expected(cfg) {
 		t, err := src.Tensor(info.Name)
 		if err != nil {
 			return nil, err
 		}
+		bytes[t.DType] += int64(len(t.Data))
 		d.Bytes += int64(len(t.Data))
+	}
+	most := int64(0)
+	for _, dt := range []checkpoint.DType{checkpoint.F32, checkpoint.F16, checkpoint.BF16} {
+		if bytes[dt] > most {
+			most, d.DType = bytes[dt], dt.ConfigName()
+		}
 	}
 	return d, nil
 }

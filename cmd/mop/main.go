@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -28,13 +29,21 @@ func usage(format string, args ...any) error {
 // run gives the exit status: 0, 1 for failure, 2 for wrong usage.
 func run(ctx context.Context, args []string) int {
 	root := newRoot()
+	out := &output{file: os.Stdout}
+	root.SetOut(out)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
+		err = out.err
+	}
+	if err == nil {
 		return 0
 	}
-	text := err.Error()
-	fmt.Fprintln(os.Stderr, "mop:", text)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
+	}
+	// Joined errors stand on a line each.
+	fmt.Fprintln(os.Stderr, "mop:", strings.ReplaceAll(err.Error(), "\n", "; "))
 	if errors.Is(err, errUsage) {
 		return 2
 	}
@@ -58,6 +67,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
 	o := &options{}
 	o.register(root)
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return o.check() }
 	root.AddCommand(inspectCommand(o), tokenizeCommand(o), logitsCommand(o), runCommand(o), planCommand(o), pruneCommand(o), evalCommand(o), benchCommand(o), importCommand(o), demoCommand(o))
 	return root
 }

@@ -28,13 +28,21 @@ func (o *options) register(root *cobra.Command) {
 	f.Uint64Var(&o.seed, "seed", 0, "seed of whatever is drawn at random")
 }
 
-// open starts the device.
-func (o *options) open() (device.Device, error) {
+// check refuses values that no command can use, also where it needs none.
+func (o *options) check() error {
 	if o.device != "cpu" && o.device != "auto" {
-		return nil, usage("--device: want one of cpu, auto, got %q", o.device)
+		return usage("--device: want one of cpu, auto, got %q", o.device)
 	}
 	if o.threads < 0 || o.threads > 1024 {
-		return nil, usage("--threads: want 0 to 1024, got %d", o.threads)
+		return usage("--threads: want 0 to 1024, got %d", o.threads)
+	}
+	return nil
+}
+
+// open starts the device.
+func (o *options) open() (device.Device, error) {
+	if err := o.check(); err != nil {
+		return nil, err
 	}
 	return cpu.New(o.threads)
 }
@@ -73,6 +81,7 @@ func storedType(c *config.Config) checkpoint.DType {
 // loaded is a model on its device, with what must be closed after it.
 type loaded struct {
 	*model.Model
+	name   string // as the user gave it
 	source checkpoint.Source
 }
 
@@ -95,11 +104,32 @@ func (o *options) loadOn(dev device.Device, name string) (*loaded, error) {
 		return nil, err
 	}
 	m, err := model.Load(dev, src)
+	if err == nil {
+		err = checkFinite(src)
+	}
 	if err != nil {
 		src.Close()
 		return nil, err
 	}
-	return &loaded{m, src}, nil
+	return &loaded{m, name, src}, nil
+}
+
+// checkFinite reads all stored weights once, as the first pass would, and
+// refuses those that are not numbers: what comes out of them means nothing, and
+// does not always look like it.
+func checkFinite(src checkpoint.Source) error {
+	if _, stored := src.(*checkpoint.Dir); !stored {
+		return nil // generated ones are finite
+	}
+	return checkpoint.CheckFinite(src)
+}
+
+// fail says of which model an error of its running speaks.
+func (l *loaded) fail(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", l.name, err)
 }
 
 func (l *loaded) close() {
@@ -123,7 +153,7 @@ func parseIDs(text string) ([]int, error) {
 // need refuses a flag that must be given and was not.
 func need(c *cobra.Command, flags ...string) error {
 	for _, f := range flags {
-		if c.Flag(f).Value.String() == "" && !c.Flag(f).Changed {
+		if c.Flag(f).Value.String() == "" {
 			return usage("%s: --%s is needed", c.CommandPath(), f)
 		}
 	}

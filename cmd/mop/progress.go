@@ -3,10 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
 )
 
 // bars shows phases as progress bars, on a terminal only.
@@ -17,7 +15,7 @@ type bars struct {
 }
 
 func newBars(w io.Writer) *bars {
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if onTerminal(w) {
 		return &bars{w: w}
 	}
 	return &bars{}

@@ -2,14 +2,14 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
+	"log/slog"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"mop/runtime/generate"
 	"mop/runtime/kvcache"
@@ -43,16 +43,19 @@ func tokenizeCommand(*options) *cobra.Command {
 				if err := json.Unmarshal(in, &ids); err != nil {
 					return fmt.Errorf("stdin: want a JSON array of ids: %w", err)
 				}
+				if ids == nil {
+					return fmt.Errorf("stdin: want a JSON array of ids, got %s", bytes.TrimSpace(in))
+				}
 				text, err := t.Decode(ids)
 				if err != nil {
-					return err
+					return fmt.Errorf("%s: %w", dir, err)
 				}
 				_, err = w.Write(text)
 				return err
 			}
 			ids, err := t.Encode(in, tokenizer.EncodeOptions{BOS: !noBOS, Special: special})
 			if err != nil {
-				return err
+				return fmt.Errorf("%s: %w", dir, err)
 			}
 			if ids == nil {
 				ids = []int{}
@@ -94,7 +97,7 @@ func logitsCommand(o *options) *cobra.Command {
 				return err
 			}
 			if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: ids}}, nil); err != nil {
-				return err
+				return m.fail(err)
 			}
 			rows := make([]int, len(ids))
 			for i := range rows {
@@ -103,6 +106,11 @@ func logitsCommand(o *options) *cobra.Command {
 			w := bufio.NewWriter(c.OutOrStdout())
 			separator := "["
 			if err := m.Logits(rows, func(i int, z []float32) error {
+				for id, v := range z {
+					if v-v != 0 {
+						return m.fail(fmt.Errorf("position %d: id %d: %w", i, id, generate.ErrNotFinite))
+					}
+				}
 				if !asJSON {
 					best := 0
 					for id := range z {
@@ -112,11 +120,6 @@ func logitsCommand(o *options) *cobra.Command {
 					}
 					_, err := fmt.Fprintf(w, "%d: likeliest next id %d, logit %g\n", i, best, z[best])
 					return err
-				}
-				for _, v := range z {
-					if v-v != 0 {
-						return fmt.Errorf("position %d: a logit is not finite", i)
-					}
 				}
 				text, err := json.Marshal(z)
 				if err != nil {
@@ -158,8 +161,13 @@ func runCommand(o *options) *cobra.Command {
 			if err := g.Check(); err != nil {
 				return usage("%v", err)
 			}
-			if g.MaxTokens < 0 {
+			switch {
+			case g.MaxTokens < 0:
 				return usage("--max-tokens: want 0 or more, got %d", g.MaxTokens)
+			case g.TopP == 0:
+				return usage("--top-p: want a value in (0, 1], got 0")
+			case g.RepetitionPenalty == 0:
+				return usage("--repetition-penalty: want a value above 0, got 0")
 			}
 			t, err := tokenizer.Open(dir)
 			if err != nil {
@@ -167,7 +175,7 @@ func runCommand(o *options) *cobra.Command {
 			}
 			ids, err := t.Encode([]byte(prompt), tokenizer.EncodeOptions{BOS: true})
 			if err != nil {
-				return err
+				return fmt.Errorf("%s: %w", dir, err)
 			}
 			if len(ids) == 0 {
 				return fmt.Errorf("%s: an empty prompt needs a BOS id, and the tokenizer has none", dir)
@@ -178,18 +186,31 @@ func runCommand(o *options) *cobra.Command {
 			}
 			defer m.close()
 			if len(ids) > m.Config.MaxPositions {
-				return fmt.Errorf("prompt of %d tokens: %w of %d", len(ids), model.ErrContext, m.Config.MaxPositions)
+				return m.fail(fmt.Errorf("prompt of %d tokens: %w of %d", len(ids), model.ErrContext, m.Config.MaxPositions))
 			}
+			// The last id that is drawn needs no position of its own.
+			room := m.Config.MaxPositions - len(ids) + 1
+			short := g.MaxTokens > room
+			if short && g.IgnoreEOS {
+				return m.fail(fmt.Errorf("prompt of %d tokens and %d more: %w of %d", len(ids), g.MaxTokens, model.ErrContext, m.Config.MaxPositions))
+			}
+			g.MaxTokens = min(g.MaxTokens, room)
 			cache, err := kvcache.New(m.Device(), m.Config, 1, min(len(ids)+g.MaxTokens, m.Config.MaxPositions))
 			if err != nil {
-				return err
+				return m.fail(err)
 			}
 			out := c.OutOrStdout()
 			s := t.Stream(ids[len(ids)-1])
 			text := &stopper{stops: stops, w: out}
 			var failed error
+			emitted := 0
 			err = generate.Run(c.Context(), m.Model, cache, [][]int{ids}, g, func(_, ids []int) []int {
-				b, err := s.Push(ids[0])
+				emitted++
+				var b []byte
+				var err error
+				if t.Has(ids[0]) { // a vocabulary may be padded with rows that no piece has
+					b, err = s.Push(ids[0])
+				}
 				if err == nil {
 					err = text.write(b)
 				}
@@ -198,13 +219,16 @@ func runCommand(o *options) *cobra.Command {
 				}
 				return nil
 			})
-			if err == nil {
-				err = failed
+			if err != nil {
+				return m.fail(err)
 			}
-			if err == nil {
+			if err = failed; err == nil {
 				err = text.finish(s.Flush())
 			}
-			if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+			if short && emitted == room && !text.stopped {
+				slog.Warn("the context is full", "tokens", m.Config.MaxPositions)
+			}
+			if onTerminal(out) {
 				fmt.Fprintln(out)
 			}
 			return err

@@ -10,6 +10,8 @@ import (
 
 	"github.com/edsrzf/mmap-go"
 	"github.com/nlpodyssey/safetensors"
+
+	"mop/internal/plainfile"
 )
 
 // shardIndex maps stored tensor names to files of the same directory.
@@ -22,14 +24,7 @@ func (x shardIndex) files() []string {
 // readIndex reads a model.safetensors.index.json; os.ErrNotExist where there
 // is none.
 func readIndex(path string) (shardIndex, error) {
-	st, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !st.Mode().IsRegular() || st.Size() > headerLimit {
-		return nil, fmt.Errorf("%s: want a file of at most %d bytes", path, headerLimit)
-	}
-	data, err := os.ReadFile(path)
+	data, err := plainfile.Read(path, headerLimit)
 	if err != nil {
 		return nil, err
 	}
@@ -92,30 +87,34 @@ type stored struct {
 	data  []byte
 }
 
-// mapFile maps a safetensors file read-only and lists its tensors in the order
-// of their names. The mapping is the caller's to undo.
-func mapFile(path string) (mmap.MMap, []stored, error) {
-	// Before opening: to open a pipe would wait for its writer.
-	if st, err := os.Stat(path); err != nil {
-		return nil, nil, err
-	} else if !st.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("%s: want a regular file", path)
+// Map maps a regular file of at least so many bytes, read-only. The mapping is
+// the caller's to undo.
+func Map(path string, least int64) (mmap.MMap, error) {
+	n, err := plainfile.Check(path)
+	if err != nil {
+		return nil, err
+	}
+	if n < least || int64(int(n)) != n {
+		return nil, fmt.Errorf("%s: want at least %d bytes, got %d: truncated", path, least, n)
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer f.Close() // a mapping outlives its file
-	st, err := f.Stat()
+	m, err := mmap.MapRegion(f, int(n), mmap.RDONLY, 0, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%s: map %d bytes: %w", path, n, err)
+	}
+	return m, nil
+}
+
+// mapFile maps a safetensors file and lists its tensors in the order of their
+// names. The mapping is the caller's to undo.
+func mapFile(path string) (mmap.MMap, []stored, error) {
+	m, err := Map(path, 8)
 	if err != nil {
 		return nil, nil, err
-	}
-	if !st.Mode().IsRegular() || st.Size() < 8 || int64(int(st.Size())) != st.Size() {
-		return nil, nil, fmt.Errorf("%s: want a safetensors file, got %d bytes: truncated", path, st.Size())
-	}
-	m, err := mmap.MapRegion(f, int(st.Size()), mmap.RDONLY, 0, 0)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: map %d bytes: %w", path, st.Size(), err)
 	}
 	tensors, err := parseFile(m)
 	if err != nil {

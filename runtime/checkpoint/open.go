@@ -19,6 +19,9 @@ const (
 	indexFile  = "model.safetensors.index.json"
 )
 
+// ErrNoWeights says that a directory with a config holds no weights at all.
+var ErrNoWeights = errors.New("no weights")
+
 // Dir is an open model directory. Its tensors are views of mapped, read-only
 // files and end with Close. A file that another program shortens while it is
 // mapped ends this process with SIGBUS at the next touch, as with every mapping;
@@ -58,7 +61,7 @@ func Open(dir string) (*Dir, error) {
 // one.
 func (d *Dir) mapAll() ([]stored, error) {
 	single := filepath.Join(d.Path, singleFile)
-	_, err := os.Stat(single)
+	_, err := os.Lstat(single) // a link that leads nowhere is not an absent file
 	if err == nil {
 		return d.mapFile(single)
 	}
@@ -68,7 +71,7 @@ func (d *Dir) mapAll() ([]stored, error) {
 	indexPath := filepath.Join(d.Path, indexFile)
 	index, err := readIndex(indexPath)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s: want %s or %s, got neither", d.Path, singleFile, indexFile)
+		return nil, fmt.Errorf("%s: %w: want %s or %s, got neither", d.Path, ErrNoWeights, singleFile, indexFile)
 	}
 	if err != nil {
 		return nil, err

@@ -2,19 +2,14 @@ package config
 
 import (
 	"fmt"
-	"io"
-	"os"
 	"slices"
+
+	"mop/internal/plainfile"
 )
 
 // Load reads a config.json. Errors name the file.
 func Load(path string) (*Config, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	data, err := plainfile.Read(path, maxFile)
 	if err != nil {
 		return nil, err
 	}

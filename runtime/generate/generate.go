@@ -61,9 +61,9 @@ func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]
 				return err
 			}
 			if at+len(part) == len(p) {
-				if err := m.Logits([]int{len(part) - 1}, func(_ int, z []float32) error {
-					next[i] = samplers[i].next(z)
-					return nil
+				if err := m.Logits([]int{len(part) - 1}, func(_ int, z []float32) (err error) {
+					next[i], err = samplers[i].next(z)
+					return err
 				}); err != nil {
 					return err
 				}
@@ -108,8 +108,8 @@ func decode(m *model.Model, cache *kvcache.Cache, live, next []int, samplers []*
 	if err := m.Decode(cache, chunks); err != nil {
 		return err
 	}
-	return m.Logits(rows, func(i int, z []float32) error {
-		next[live[i]] = samplers[live[i]].next(z)
-		return nil
+	return m.Logits(rows, func(i int, z []float32) (err error) {
+		next[live[i]], err = samplers[live[i]].next(z)
+		return err
 	})
 }

@@ -2,6 +2,7 @@ package generate
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -58,11 +59,20 @@ func newSampler(s Sampling, seq int, prompt []int) *sampler {
 	return p
 }
 
+// ErrNotFinite says that a model's logits are no numbers: of its weights some are
+// not, or are too large for its type.
+var ErrNotFinite = errors.New("the logit is not finite")
+
 // next draws an id; logits [V] are left as they are.
-func (p *sampler) next(logits []float32) int {
+func (p *sampler) next(logits []float32) (int, error) {
+	for id, z := range logits {
+		if z-z != 0 {
+			return 0, fmt.Errorf("id %d: %w", id, ErrNotFinite)
+		}
+	}
 	id := p.draw(logits)
 	p.seen[id] = true
-	return id
+	return id, nil
 }
 
 func (p *sampler) draw(logits []float32) int {

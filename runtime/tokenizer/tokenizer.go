@@ -33,7 +33,12 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+
+	"mop/internal/plainfile"
 )
+
+// maxFile bounds a tokenizer file, in bytes; LLaMA-3's has 9 MB.
+const maxFile = 256 << 20
 
 // class says how a piece behaves when it is decoded.
 type class uint8
@@ -91,7 +96,7 @@ func Open(dir string) (*Tokenizer, error) {
 // OpenFile reads a tokenizer file; its content says which kind it is. Errors name
 // the file.
 func OpenFile(path string) (*Tokenizer, error) {
-	data, err := os.ReadFile(path)
+	data, err := plainfile.Read(path, maxFile)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +110,7 @@ func OpenFile(path string) (*Tokenizer, error) {
 	}
 	if isJSON(data) {
 		beside := filepath.Join(filepath.Dir(path), "tokenizer_config.json")
-		if settings, err := os.ReadFile(beside); err == nil {
+		if settings, err := plainfile.Read(beside, maxFile); err == nil {
 			if err := t.nameEnds(settings); err != nil {
 				return nil, fmt.Errorf("%s: %w", beside, err)
 			}
@@ -161,6 +166,10 @@ func (t *Tokenizer) EOS() []int { return append([]int(nil), t.eos...) }
 
 // Vocab is one more than the highest id.
 func (t *Tokenizer) Vocab() int { return len(t.pieces) }
+
+// Has reports whether a piece has this id: models' vocabularies are often padded
+// beyond their tokenizer's.
+func (t *Tokenizer) Has(id int) bool { return id >= 0 && id < len(t.class) && t.class[id] != hole }
 
 // Encode gives the ids of a text. Bytes that are not valid UTF-8 give the ids
 // of the bytes themselves.

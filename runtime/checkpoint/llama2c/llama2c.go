@@ -5,7 +5,6 @@ package llama2c
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/edsrzf/mmap-go"
@@ -25,20 +24,9 @@ type Source struct {
 // Open maps a file of either version. Its size must be exactly what its header
 // asks for.
 func Open(path string) (*Source, error) {
-	// Before opening: to open a pipe would wait for its writer.
-	if st, err := os.Stat(path); err != nil {
-		return nil, err
-	} else if !st.Mode().IsRegular() || st.Size() < v0Header {
-		return nil, fmt.Errorf("%s: want a weight file, got %d bytes", path, st.Size())
-	}
-	f, err := os.Open(path)
+	m, err := checkpoint.Map(path, v0Header)
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	m, err := mmap.Map(f, mmap.RDONLY, 0)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	s, err := Parse(m)
 	if err != nil {

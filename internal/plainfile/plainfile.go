@@ -1,0 +1,47 @@
+// Package plainfile reads the small files of a model directory, whoever made
+// it: a pipe in place of a file would be waited for without end, a device or an
+// enormous file would fill the memory. What flows in: a path and a bound. What
+// flows out: bytes.
+package plainfile
+
+import (
+	"fmt"
+	"os"
+)
+
+// Check refuses what is not a regular file, before anything opens it: to open a
+// pipe waits for its writer. A symbolic link counts as what it leads to.
+func Check(path string) (bytes int64, err error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	if !st.Mode().IsRegular() {
+		return 0, fmt.Errorf("%s: want a regular file, got %s", path, kind(st.Mode()))
+	}
+	return st.Size(), nil
+}
+
+// Read gives the contents of a regular file of at most limit bytes.
+func Read(path string, limit int64) ([]byte, error) {
+	n, err := Check(path)
+	if err != nil {
+		return nil, err
+	}
+	if n > limit {
+		return nil, fmt.Errorf("%s: want at most %d bytes, got %d", path, limit, n)
+	}
+	return os.ReadFile(path)
+}
+
+func kind(m os.FileMode) string {
+	switch {
+	case m.IsDir():
+		return "a directory"
+	case m&os.ModeNamedPipe != 0:
+		return "a pipe"
+	case m&os.ModeSocket != 0:
+		return "a socket"
+	}
+	return "a device"
+}
