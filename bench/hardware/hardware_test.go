@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -44,10 +45,10 @@ func TestBufferBytes(t *testing.T) {
 		m    Machine
 		want int64
 	}{
-		{Machine{}, 256 << 20},
-		{Machine{L3Bytes: 8 << 20, MemoryBytes: 64 << 30}, 256 << 20},
-		{Machine{L3Bytes: 100 << 20, MemoryBytes: 64 << 30}, 800 << 20},
-		{Machine{L3Bytes: 512 << 20, MemoryBytes: 64 << 30}, 1 << 30},
+		{Machine{}, 1 << 30},
+		{Machine{L3Bytes: 8 << 20, MemoryBytes: 64 << 30}, 1 << 30},
+		{Machine{L3Bytes: 200 << 20, MemoryBytes: 64 << 30}, 1600 << 20},
+		{Machine{L3Bytes: 1152 << 20, MemoryBytes: 64 << 30}, 4 << 30},
 		{Machine{L3Bytes: 32 << 20, MemoryBytes: 1<<30 + 5}, 128 << 20},
 		{Machine{MemoryBytes: 100}, 1 << 20},
 	} {
@@ -57,41 +58,85 @@ func TestBufferBytes(t *testing.T) {
 	}
 }
 
-func TestSumAndSplitLoseNothing(t *testing.T) {
-	for _, n := range []int{1, 7, 8, 9, 16, 1000, 1003} {
-		words := make([]uint64, n)
-		var want uint64
-		for i := range words {
-			words[i] = uint64(i)*0x9e3779b97f4a7c15 + 1
-			want += words[i]
+func TestSplitLosesNothing(t *testing.T) {
+	words := make([]uint64, 1003)
+	for i := range words {
+		words[i] = uint64(i)
+	}
+	for _, parts := range []int{1, 2, 3, 64} {
+		if pieces := split(words, parts); !slices.Equal(slices.Concat(pieces...), words) || len(pieces) != parts {
+			t.Errorf("%d parts: got %d, of other words", parts, len(pieces))
 		}
-		for _, parts := range []int{1, 2, 3, 64} {
-			pieces := split(words, parts)
-			if got := slices.Concat(pieces...); !slices.Equal(got, words) || len(pieces) != parts {
-				t.Errorf("%d words in %d parts: got %d words in %d parts", n, parts, len(got), len(pieces))
+	}
+}
+
+// Every instruction set's loops against the plain formula, around the length
+// of a block, between guard words that would show a read too many.
+func TestSumTwins(t *testing.T) {
+	for _, p := range probes() {
+		for _, n := range []int{1, 7, 8, 9, 63, 64, 65, 127, 128, 1000, 1003, 4096} {
+			guarded := make([]uint64, n+2*blockOfTests)
+			for i := range guarded {
+				guarded[i] = 1 << 63
 			}
-			if got := each(pieces, sum); got != want {
-				t.Errorf("%d words in %d parts: want sum %d, got %d", n, parts, want, got)
+			words := guarded[blockOfTests : blockOfTests+n]
+			var want uint64
+			for i := range words {
+				words[i] = uint64(i)*0x9e3779b97f4a7c15 + 1
+				want += words[i]
+			}
+			if got := p.sum(words); got != want {
+				t.Errorf("%s: %d words: want sum %#x, got %#x", p.isa, n, want, got)
 			}
 		}
 	}
 }
 
-func TestReadBandwidth(t *testing.T) {
-	b, err := ReadBandwidth(Machine{CPU: "here", MemoryBytes: 512 << 20}, 2) // a buffer of 64 MiB: short
+const blockOfTests = 64
+
+func TestFMATwins(t *testing.T) {
+	for _, p := range probes() {
+		for _, n := range []int{0, 1, 2, 1000} {
+			if got, sums := p.fma(n, 3, 0.5); got != 1.5*float64(n*sums) || sums < 8 {
+				t.Errorf("%s: %d steps of %d sums: want %v, got %v", p.isa, n, sums, 1.5*float64(n*sums), got)
+			}
+		}
+	}
+	if p, err := probeFor(""); err != nil || p.isa != ISAs()[0] {
+		t.Errorf("want the widest, %s, got %s, %v", ISAs()[0], p.isa, err)
+	}
+	if _, err := probeFor("avx9"); err == nil || !strings.Contains(err.Error(), "generic") {
+		t.Errorf("want an error that says what there is, got %v", err)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	here := Machine{CPU: "here", MemoryBytes: 512 << 20} // a buffer of 64 MiB: short
+	l, err := MeasureLimits(here, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.CPU != "here" || b.Threads != 2 || b.BufferBytes != 64<<20 || b.Passes < 3 {
-		t.Errorf("got %+v", b)
+	r, f := l.Read, l.FMA
+	if l.Machine != here || r.Threads != 2 || r.BufferBytes != 64<<20 || r.Passes < minPasses || f.Threads != 2 || f.Passes < minPasses || r.ISA != f.ISA {
+		t.Errorf("got %+v", l)
 	}
-	// From a slow board to more than any processor's memory.
-	if b.GBps < 0.1 || b.GBps > 5000 {
-		t.Errorf("want a plausible bandwidth, got %v GB/s", b.GBps)
+	// From a slow board to more than any processor.
+	if r.GBps < 0.1 || r.GBps > 5000 || f.GFLOPs < 0.1 || f.GFLOPs > 1e5 {
+		t.Errorf("want plausible limits, got %v GB/s and %v GFLOP/s", r.GBps, f.GFLOPs)
 	}
-	t.Logf("%.1f GB/s, %d passes", b.GBps, b.Passes)
+	for _, isa := range ISAs() {
+		k, err := FMAPeak(1, isa)
+		if err != nil || k.ISA != isa || k.GFLOPs <= 0 {
+			t.Errorf("%s: got %+v, %v", isa, k, err)
+		}
+		t.Logf("%s: %.1f GFLOP/s, one thread", isa, k.GFLOPs)
+	}
+	t.Logf("2 threads: %.1f GB/s, %.1f GFLOP/s", r.GBps, f.GFLOPs)
 	for _, threads := range []int{0, -1, 1025} {
-		if _, err := ReadBandwidth(Machine{}, threads); err == nil {
+		if _, err := ReadBandwidth(Machine{}, threads, ""); err == nil {
+			t.Errorf("%d threads: want an error", threads)
+		}
+		if _, err := FMAPeak(threads, ""); err == nil {
 			t.Errorf("%d threads: want an error", threads)
 		}
 	}
@@ -104,25 +149,27 @@ func TestMeterRemembers(t *testing.T) {
 	m := Meter{
 		Dir: dir,
 		Now: func() time.Time { return now },
-		Read: func(m Machine, threads int) (Bandwidth, error) {
+		Limits: func(m Machine, threads int) (Limits, error) {
 			calls++
-			return Bandwidth{CPU: m.CPU, Threads: threads, GBps: float64(calls)}, nil
+			return Limits{Machine: m, Read: Bandwidth{Threads: threads, GBps: float64(calls)}, FMA: Peak{Threads: threads, GFLOPs: 1}}, nil
 		},
 	}
-	here := Machine{CPU: "A/B ../C", Cores: 4}
+	here := Machine{CPU: "A/B ../C", Kind: "1/2/3", Cores: 4}
 	ask := func(m Meter, machine Machine, threads int, force bool, want float64) {
 		t.Helper()
-		b, err := m.Measure(machine, threads, force)
-		if err != nil || b.GBps != want || b.Threads != threads {
-			t.Errorf("want measurement %v, got %+v, %v", want, b, err)
+		l, err := m.Measure(machine, threads, force)
+		if err != nil || l.Read.GBps != want || l.Read.Threads != threads || l.Machine != machine {
+			t.Errorf("want measurement %v, got %+v, %v", want, l, err)
 		}
 	}
 	ask(m, here, 2, false, 1)
 	ask(m, here, 2, false, 1)
-	ask(m, here, 4, false, 2)                            // other threads
-	ask(m, here, 2, true, 3)                             // forced
-	ask(m, here, 2, false, 3)                            // and remembered
-	ask(m, Machine{CPU: "other", Cores: 4}, 2, false, 4) // other processor
+	ask(m, here, 4, false, 2) // other threads
+	ask(m, here, 2, true, 3)  // forced
+	ask(m, here, 2, false, 3) // and remembered
+	other := here
+	other.Kind = "1/2/4"
+	ask(m, other, 2, false, 4) // another processor of the same name
 	now = now.Add(7*24*time.Hour + 1)
 	ask(m, here, 2, false, 5) // too old
 	now = now.Add(-time.Hour)
@@ -134,7 +181,14 @@ func TestMeterRemembers(t *testing.T) {
 	if files, err := filepath.Glob(dir + "/*"); err != nil || len(files) != 3 {
 		t.Fatalf("want one file each for three keys, got %v, %v", files, err)
 	}
-	for _, broken := range []string{"", "{", `{"cpu":"A/B ../C","threads":2,"gbps":-3,"measured":"2026-01-08T01:00:00Z"}`, `{"cpu":"x","threads":2,"gbps":3,"measured":"2026-01-08T01:00:00Z"}`} {
+	good, err := os.ReadFile(m.file(here, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, broken := range []string{"", "{", strings.Replace(string(good), `"gbps": 7`, `"gbps": -7`, 1), strings.Replace(string(good), "1/2/3", "1/2/5", 1)} {
+		if broken == string(good) {
+			t.Fatalf("nothing broken in %s", good)
+		}
 		if err := os.WriteFile(m.file(here, 2), []byte(broken), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +206,7 @@ func TestMeterRemembers(t *testing.T) {
 	m.Dir = blocked // not a directory: measured all the same
 	ask(m, here, 2, false, float64(calls+1))
 
-	m.Read = func(Machine, int) (Bandwidth, error) { return Bandwidth{}, errors.New("boom") }
+	m.Limits = func(Machine, int) (Limits, error) { return Limits{}, errors.New("boom") }
 	if _, err := m.Measure(here, 2, true); err == nil || err.Error() != "boom" {
 		t.Errorf("want boom, got %v", err)
 	}

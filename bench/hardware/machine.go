@@ -1,6 +1,7 @@
-// Package hardware says what machine this is and how fast it can read memory,
-// the limit that decoding is measured against. Nothing flows in; out flow the
-// processor's name, the physical memory and a read bandwidth.
+// Package hardware says what machine this is, how fast it can read memory, the
+// limit that decoding is measured against, and how fast it can multiply and
+// add, the limit of prefill. Nothing flows in; out flow the processor's name,
+// the physical memory, a read bandwidth and an arithmetic peak.
 package hardware
 
 import (
@@ -14,10 +15,11 @@ import (
 
 // Machine is what the operating system tells.
 type Machine struct {
-	CPU         string // the processor's name; its architecture where none is told
-	Cores       int    // logical processors
-	MemoryBytes int64  // physical; 0 = not told
-	L3Bytes     int64  // of the first processor; 0 = not told
+	CPU         string `json:"cpu"`          // the processor's name; its architecture where none is told
+	Kind        string `json:"kind"`         // "family/model/stepping": virtual machines give unlike processors one name
+	Cores       int    `json:"cores"`        // logical processors
+	MemoryBytes int64  `json:"memory_bytes"` // physical; 0 = not told
+	L3Bytes     int64  `json:"l3_bytes"`     // of the first processor; 0 = not told
 }
 
 // Describe asks the system. What it does not tell stays at its zero value.
@@ -30,6 +32,9 @@ func Describe() Machine {
 			m.CPU = strings.Join(strings.Fields(name), " ")
 			break
 		}
+	}
+	if family := procField(cpuinfo, "cpu family"); family != "" {
+		m.Kind = family + "/" + procField(cpuinfo, "model") + "/" + procField(cpuinfo, "stepping")
 	}
 	meminfo, _ := os.ReadFile("/proc/meminfo")
 	m.MemoryBytes = kibibytes(procField(meminfo, "MemTotal"))

@@ -12,12 +12,33 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// Meter measures the read bandwidth, and remembers it for a while.
+// Limits are what a machine can do at most, as measured with a number of
+// threads.
+type Limits struct {
+	Machine  Machine   `json:"machine"`
+	Read     Bandwidth `json:"read"`
+	FMA      Peak      `json:"fma"`
+	Measured time.Time `json:"measured"`
+}
+
+// MeasureLimits measures both limits with the widest instruction set, in about
+// a second.
+func MeasureLimits(m Machine, threads int) (Limits, error) {
+	l := Limits{Machine: m, Measured: time.Now().UTC()}
+	var err error
+	if l.Read, err = ReadBandwidth(m, threads, ""); err != nil {
+		return Limits{}, err
+	}
+	l.FMA, err = FMAPeak(threads, "")
+	return l, err
+}
+
+// Meter measures the limits, and remembers them for a while.
 type Meter struct {
 	Dir    string        // where measurements are kept; "" = nowhere
 	MaxAge time.Duration // older ones are measured again; 0 = a week
 	Now    func() time.Time
-	Read   func(Machine, int) (Bandwidth, error) // the measurement; nil = ReadBandwidth
+	Limits func(Machine, int) (Limits, error) // the measurement; nil = MeasureLimits
 }
 
 // DefaultMeter keeps measurements in the user's cache directory for a week, or
@@ -30,32 +51,32 @@ func DefaultMeter() Meter {
 	return Meter{Dir: filepath.Join(dir, "mop")}
 }
 
-// Measure returns the bandwidth of this machine with that many threads: a
-// remembered one if it is young enough and force is false. A memory that cannot
-// be read or written costs a measurement, and is no error.
-func (m Meter) Measure(machine Machine, threads int, force bool) (Bandwidth, error) {
-	now, read := m.Now, m.Read
+// Measure returns the limits of this machine with that many threads: remembered
+// ones if they are young enough and force is false. A memory that cannot be
+// read or written costs a measurement, and is no error.
+func (m Meter) Measure(machine Machine, threads int, force bool) (Limits, error) {
+	now, measure := m.Now, m.Limits
 	if now == nil {
 		now = time.Now
 	}
-	if read == nil {
-		read = ReadBandwidth
+	if measure == nil {
+		measure = MeasureLimits
 	}
 	file := m.file(machine, threads)
 	if !force {
-		if b, ok := m.remembered(file, machine, threads, now()); ok {
-			return b, nil
+		if l, ok := m.remembered(file, machine, threads, now()); ok {
+			return l, nil
 		}
 	}
-	b, err := read(machine, threads)
+	l, err := measure(machine, threads)
 	if err != nil || file == "" {
-		return b, err
+		return l, err
 	}
-	b.Measured = now().UTC()
-	if text, err := json.MarshalIndent(b, "", "  "); err == nil && os.MkdirAll(m.Dir, 0o755) == nil {
+	l.Measured = now().UTC()
+	if text, err := json.MarshalIndent(l, "", "  "); err == nil && os.MkdirAll(m.Dir, 0o755) == nil {
 		_ = renameio.WriteFile(file, append(text, '\n'), 0o644)
 	}
-	return b, nil
+	return l, nil
 }
 
 // file is named by what the measurement depends on; the name of a processor may
@@ -64,19 +85,20 @@ func (m Meter) file(machine Machine, threads int) string {
 	if m.Dir == "" {
 		return ""
 	}
-	key := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d\x00%d", machine.CPU, machine.Cores, threads))
-	return filepath.Join(m.Dir, "read-bandwidth-"+hex.EncodeToString(key[:8])+".json")
+	key := sha256.Sum256(fmt.Appendf(nil, "%+v\x00%d", machine, threads))
+	return filepath.Join(m.Dir, "limits-"+hex.EncodeToString(key[:8])+".json")
 }
 
-func (m Meter) remembered(file string, machine Machine, threads int, now time.Time) (b Bandwidth, ok bool) {
+func (m Meter) remembered(file string, machine Machine, threads int, now time.Time) (l Limits, ok bool) {
 	text, err := os.ReadFile(file)
-	if err != nil || json.Unmarshal(text, &b) != nil {
-		return Bandwidth{}, false
+	if err != nil || json.Unmarshal(text, &l) != nil {
+		return Limits{}, false
 	}
 	maxAge := m.MaxAge
 	if maxAge == 0 {
 		maxAge = 7 * 24 * time.Hour
 	}
-	age := now.Sub(b.Measured)
-	return b, b.CPU == machine.CPU && b.Threads == threads && b.GBps > 0 && age >= 0 && age <= maxAge
+	age := now.Sub(l.Measured)
+	return l, l.Machine == machine && l.Read.Threads == threads && l.Read.GBps > 0 && l.FMA.Threads == threads && l.FMA.GFLOPs > 0 &&
+		age >= 0 && age <= maxAge
 }
