@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +28,35 @@ func TestKibibytes(t *testing.T) {
 		if got := kibibytes(text); got != want {
 			t.Errorf("%q: want %d, got %d", text, want, got)
 		}
+	}
+}
+
+func TestCPUTimes(t *testing.T) {
+	stat := "cpu  100 20 30 4000 50 6 7 8 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n"
+	if busy, steal, ok := cpuTimes([]byte(stat)); !ok || busy != 1630*time.Millisecond || steal != 80*time.Millisecond {
+		t.Errorf("want 1.63s busy and 80ms stolen, got %v, %v, %v", busy, steal, ok)
+	}
+	for _, broken := range []string{"", "cpu", "cpu0 1 2 3 4 5 6 7 8", "cpu 1 2 3 4 5 6 7", "cpu 1 2 3 4 5 6 7 x", "cpu 1 2 3 -4 5 6 7 8", "cpu 1 2 3 99999999999999 5 6 7 8"} {
+		if _, _, ok := cpuTimes([]byte(broken)); ok {
+			t.Errorf("%q: want not ok", broken)
+		}
+	}
+}
+
+// What this process burns is not others' load.
+func TestOtherLoadLeavesOutOwn(t *testing.T) {
+	before, _, ok := OtherLoad()
+	if !ok {
+		t.Skip("the system does not tell")
+	}
+	start := time.Now()
+	for time.Since(start) < 300*time.Millisecond {
+	}
+	after, _, _ := OtherLoad()
+	// On a busy machine others add up to a core each; here only that the spin
+	// of one core is taken off, some ticks aside.
+	if others, most := after-before, 300*time.Millisecond*time.Duration(runtime.NumCPU()); others < -100*time.Millisecond || others > most {
+		t.Errorf("want 0 to %v of others, got %v", most, others)
 	}
 }
 

@@ -19,6 +19,12 @@ type Progress struct {
 type Options struct {
 	Progress func(Progress)   // called after each run, outside its time
 	Now      func() time.Time // the clock; nil = time.Now, which is monotonic
+	// OtherLoad is cumulative processor time of others; nil = not known.
+	OtherLoad func() (others, steal time.Duration, ok bool)
+	// More is asked after the protocol's last round, and after every round that
+	// follows, whether to do one more; nil = never. Who computes rows must set
+	// the protocol's Runs to the number of rounds that were done.
+	More func(rounds int, samples []Sample) bool
 }
 
 // Measure runs every subject once a round, in an order shuffled anew for each
@@ -47,17 +53,19 @@ func Measure(ctx context.Context, p Protocol, subjects []Subject, o Options) ([]
 	r := p.rand(streamOrder)
 	var samples []Sample
 	begin := now()
-	for round := range p.Runs {
+	for round := 0; round < p.Runs || o.More != nil && o.More(round, samples); round++ {
 		r.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 		for position, i := range order {
 			if err := ctx.Err(); err != nil {
 				return samples, err
 			}
 			runtime.GC()
+			others, steal := o.load()
 			start, tokens, err := run(ctx, subjects[i], prompts, p.Out, now)
 			if err != nil {
 				return samples, fmt.Errorf("bench: %s: round %d: %w", subjects[i].Name, round, err)
 			}
+			othersAfter, stealAfter := o.load()
 			samples = append(samples, Sample{
 				Model:     subjects[i].Name,
 				Round:     round,
@@ -66,14 +74,23 @@ func Measure(ctx context.Context, p Protocol, subjects []Subject, o Options) ([]
 				Start:     start.Sub(begin),
 				Total:     tokens[len(tokens)-1],
 				TTFT:      tokens[0],
+				Others:    othersAfter - others,
+				Steal:     stealAfter - steal,
 				Tokens:    tokens,
 			})
 			if o.Progress != nil {
-				o.Progress(Progress{Done: len(samples), Total: p.Runs * len(subjects), Sample: samples[len(samples)-1]})
+				o.Progress(Progress{Done: len(samples), Total: max(p.Runs, round+1) * len(subjects), Sample: samples[len(samples)-1]})
 			}
 		}
 	}
 	return samples, nil
+}
+
+func (o Options) load() (others, steal time.Duration) {
+	if o.OtherLoad != nil {
+		others, steal, _ = o.OtherLoad()
+	}
+	return others, steal
 }
 
 // run times one run: when it started, and how long after that each id came.

@@ -228,15 +228,15 @@ func TestMeasureStopsWhenAsked(t *testing.T) {
 
 func TestSamplesAsLines(t *testing.T) {
 	samples := []Sample{
-		{Model: "a<b", Round: 0, Position: 1, Discarded: true, Start: 5, Total: 30, TTFT: 10, Tokens: []time.Duration{10, 30}},
+		{Model: "a<b", Round: 0, Position: 1, Discarded: true, Start: 5, Total: 30, TTFT: 10, Others: 2, Steal: 1, Tokens: []time.Duration{10, 30}},
 		{Model: "ü", Round: 1, Start: 40, Total: 7, TTFT: 7, Tokens: []time.Duration{7}},
 	}
 	var b bytes.Buffer
 	if err := WriteSamples(&b, samples); err != nil {
 		t.Fatal(err)
 	}
-	want := `{"model":"a<b","round":0,"position":1,"discarded":true,"start_ns":5,"total_ns":30,"ttft_ns":10,"token_ns":[10,30]}
-{"model":"ü","round":1,"position":0,"discarded":false,"start_ns":40,"total_ns":7,"ttft_ns":7,"token_ns":[7]}
+	want := `{"model":"a<b","round":0,"position":1,"discarded":true,"start_ns":5,"total_ns":30,"ttft_ns":10,"others_ns":2,"steal_ns":1,"token_ns":[10,30]}
+{"model":"ü","round":1,"position":0,"discarded":false,"start_ns":40,"total_ns":7,"ttft_ns":7,"others_ns":0,"steal_ns":0,"token_ns":[7]}
 `
 	if b.String() != want {
 		t.Errorf("want\n%sgot\n%s", want, b.String())

@@ -9,12 +9,15 @@ import (
 
 // Environment is what all rows of a measurement share.
 type Environment struct {
-	Device   string    // "cpu", or the accelerator's name
-	CPU      string    // the processor's name
-	Threads  int       // that the device uses
-	Commit   string    // of mop; see BuildCommit
-	ReadGBps float64   // the device's measured read bandwidth, 1e9 bytes/s; 0 = not measured
-	Date     time.Time // of the measurement
+	Device    string    // "cpu", or the accelerator's name
+	CPU       string    // the processor's name
+	Threads   int       // that the device uses
+	Commit    string    // of mop; see BuildCommit
+	ReadGBps  float64   // the device's measured read bandwidth, 1e9 bytes/s; 0 = not measured
+	FMAGflops float64   // its measured peak of float32 multiply-adds, 1e9 operations/s; 0 = not measured
+	FMAISA    string    // the instruction set of that peak
+	Cores     int       // of the machine, where samples know the load of others; 0 = they do not
+	Date      time.Time // of the measurement
 }
 
 // Row is one model's result. A field is nil where the protocol gives nothing
@@ -46,11 +49,24 @@ type Row struct {
 	Threads int    `json:"threads"`
 	Commit  string `json:"commit"`
 
+	// What disturbed: shares of all cores' time during the kept runs; nil where
+	// the system does not tell.
+	OtherLoad *float64 `json:"other_load"` // that other processes took
+	StealLoad *float64 `json:"steal_load"` // that the hypervisor gave to other machines
+
 	Percentiles   Percentiles `json:"percentiles"`
 	BandwidthGBps *float64    `json:"bandwidth_gbps"` // what share is a share of
-	Protocol      Protocol    `json:"protocol"`
-	Go            string      `json:"go"`
-	Date          string      `json:"date"` // RFC 3339, UTC
+
+	PrefillGflops   *float64 `json:"prefill_gflops"`    // operations of the prompt's pass / ttft
+	PrefillShare    *float64 `json:"prefill_share"`     // prefill_gflops / fma_gflops
+	PrefillReadGBps *float64 `json:"prefill_read_gbps"` // weights, each read once / ttft
+	DecodeGflops    *float64 `json:"decode_gflops"`     // operations of a decode step / itl
+	FMAGflops       *float64 `json:"fma_gflops"`        // the peak of float32 multiply-adds that prefill_share is a share of
+	FMAISA          string   `json:"fma_isa"`           // its instruction set
+
+	Protocol Protocol `json:"protocol"`
+	Go       string   `json:"go"`
+	Date     string   `json:"date"` // RFC 3339, UTC
 }
 
 // Percentiles by name ("p90"), only those that the sample allows: of the kept
@@ -66,6 +82,8 @@ type series struct {
 	total, ttft []float64 // [kept]
 	itl         []float64 // [kept], a run's mean gap; empty where out = 1
 	gaps        []float64 // [kept*(Out-1)]
+
+	others, steal float64 // processor time
 }
 
 // Rows computes a row for each subject, in their order, from the samples of a
@@ -118,6 +136,8 @@ func keep(p Protocol, samples []Sample) (map[string]*series, error) {
 		}
 		x.total = append(x.total, ms(s.Total))
 		x.ttft = append(x.ttft, ms(s.TTFT))
+		x.others += ms(s.Others)
+		x.steal += ms(s.Steal)
 		if p.Out > 1 {
 			x.itl = append(x.itl, ms(s.Total-s.TTFT)/float64(p.Out-1))
 		}
@@ -156,6 +176,27 @@ func row(p Protocol, s Subject, dense, x *series, env Environment) Row {
 	if env.ReadGBps > 0 {
 		r.BandwidthGBps = &env.ReadGBps
 	}
+	if env.FMAGflops > 0 {
+		r.FMAGflops, r.FMAISA = &env.FMAGflops, env.FMAISA
+	}
+	if s.PrefillFlops > 0 {
+		r.PrefillGflops = finite(float64(s.PrefillFlops) / r.TTFT / 1e6) // 1e9 operations and 1e3 ms
+		if env.FMAGflops > 0 {
+			r.PrefillShare = finite(*r.PrefillGflops / env.FMAGflops)
+		}
+	}
+	if s.PrefillBytes > 0 {
+		r.PrefillReadGBps = finite(float64(s.PrefillBytes) / r.TTFT / 1e6)
+	}
+	if env.Cores > 0 {
+		elapsed := 0.0
+		for _, t := range x.total {
+			elapsed += t
+		}
+		// The system counts this process and the whole in unlike steps.
+		share := func(t float64) *float64 { return finite(max(0, t/elapsed/float64(env.Cores))) }
+		r.OtherLoad, r.StealLoad = share(x.others), share(x.steal)
+	}
 	if p.Out > 1 {
 		itl := median(x.itl)
 		tps := 1e3 * float64(p.Batch) / itl
@@ -166,6 +207,9 @@ func row(p Protocol, s Subject, dense, x *series, env Environment) Row {
 			if env.ReadGBps > 0 {
 				r.Share = finite(read / env.ReadGBps)
 			}
+		}
+		if s.DecodeFlops > 0 {
+			r.DecodeGflops = finite(float64(s.DecodeFlops) * tps / 1e9)
 		}
 	}
 	return r

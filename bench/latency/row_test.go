@@ -31,11 +31,13 @@ func TestRowsByHand(t *testing.T) {
 		sample("dense", 3, false, 70, 10, 5), // 110
 		sample("half", 3, false, 20, 5, 5),   // 40
 	}
+	samples[0].Others, samples[3].Others, samples[4].Others = time.Hour, 90*time.Millisecond, -16*time.Millisecond
+	samples[4].Steal, samples[5].Others = 37*time.Millisecond, -10*time.Millisecond
 	subjects := []Subject{
-		{Name: "dense", Params: 1000, BytesPerToken: 3e6, PeakBytes: 77, Load: 1500 * time.Microsecond},
+		{Name: "dense", Params: 1000, BytesPerToken: 3e6, PrefillBytes: 14e6, PrefillFlops: 21e9, DecodeFlops: 5e6, PeakBytes: 77, Load: 1500 * time.Microsecond},
 		{Name: "half", Params: 600, Compression: 0.4, BytesPerToken: 2e6},
 	}
-	env := Environment{Device: "cpu", CPU: "Z80", Threads: 3, Commit: "c0ffee", ReadGBps: 1.6, Date: time.Date(2026, 2, 6, 13, 0, 0, 0, time.FixedZone("", 3600))}
+	env := Environment{Device: "cpu", CPU: "Z80", Threads: 3, Commit: "c0ffee", ReadGBps: 1.6, FMAGflops: 600, FMAISA: "avx2", Cores: 4, Date: time.Date(2026, 2, 6, 13, 0, 0, 0, time.FixedZone("", 3600))}
 	rows, err := Rows(p, subjects, samples, env)
 	if err != nil {
 		t.Fatal(err)
@@ -57,6 +59,16 @@ func TestRowsByHand(t *testing.T) {
 	check("decode", *d.DecodeTPS, 2/0.010)
 	check("read", *d.ReadGBps, 3e6*200/1e9)
 	check("share", *d.Share, 0.6/1.6)
+	check("prefill GFLOP/s", *d.PrefillGflops, 21/0.070)
+	check("prefill share", *d.PrefillShare, 21/0.070/600)
+	check("prefill GB/s", *d.PrefillReadGBps, 0.014/0.070)
+	check("decode GFLOP/s", *d.DecodeGflops, 5e6*200/1e9)
+	check("others", *d.OtherLoad, (90.0-16)/370/4) // of 370 ms on four cores
+	check("steal", *d.StealLoad, 37.0/370/4)
+	check("others, counted in unlike steps", *h.OtherLoad, 0)
+	if *d.FMAGflops != 600 || d.FMAISA != "avx2" || h.PrefillGflops != nil || h.PrefillShare != nil || h.PrefillReadGBps != nil || h.DecodeGflops != nil {
+		t.Errorf("peak of the environment and nothing of the unknown: got %+v, %+v", d, h)
+	}
 	check("load", d.LoadMS, 1.5)
 	check("speed-up", d.Speedup.Median, 1)
 	check("speed-up lo", *d.Speedup.Lo, 1)
@@ -124,7 +136,8 @@ func TestRowFieldNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name := range strings.FieldsSeq(`model params compression e2e_ms ttft_ms itl_ms prefill_tps decode_tps speedup gain
-		gain_per_compression bytes_per_token read_gbps share peak_bytes load_ms device cpu threads commit`) {
+		gain_per_compression bytes_per_token read_gbps share peak_bytes load_ms device cpu threads commit
+		prefill_gflops prefill_share prefill_read_gbps decode_gflops fma_gflops fma_isa other_load steal_load`) {
 		if _, there := got[name]; !there {
 			t.Errorf("no field %s", name)
 		}

@@ -28,6 +28,15 @@ type Subject struct {
 	// over the run's steps and divided by the batch.
 	BytesPerToken int64
 
+	// PrefillFlops is what forming the first ids takes, for all sequences, and
+	// DecodeFlops what one more id takes, averaged over the run's steps; a
+	// multiply-add counts as two. 0 = not known.
+	PrefillFlops, DecodeFlops int64
+
+	// PrefillBytes is what the prompt's pass must read at least: every weight
+	// once. 0 = not known.
+	PrefillBytes int64
+
 	// PeakBytes is the most memory that this model holds while it runs:
 	// weights, cache and scratch, as the runtime counts them. The process's
 	// resident size cannot be used, since all models share the process.
@@ -53,5 +62,7 @@ type Sample struct {
 	Start     time.Duration   `json:"start_ns"`  // since the start of the measurement: shows drift
 	Total     time.Duration   `json:"total_ns"`  // ids in to last id out
 	TTFT      time.Duration   `json:"ttft_ns"`   // ids in to first id out
+	Others    time.Duration   `json:"others_ns"` // processor time of other processes meanwhile, all cores, to about 10 ms a core
+	Steal     time.Duration   `json:"steal_ns"`  // processor time that the hypervisor gave away meanwhile
 	Tokens    []time.Duration `json:"token_ns"`  // [Out] ids in to each id out: Tokens[0] = TTFT, the last = Total
 }

@@ -25,7 +25,12 @@ func document(r Report, images []image) string {
 `)
 	b.WriteString(memoryTable(r.Entries))
 	b.WriteString(`
-- memory: the model's own weights, cache and scratch (the process is shared by all models). read a token: weights and cache that a decode step reads, over the batch; GB/s: that, times tokens a second; share: of the read bandwidth that this machine was measured to have.
+- memory: the model's own weights, cache and scratch (the process is shared by all models). read a token: weights and cache that a decode step reads, over the batch.
+
+`)
+	b.WriteString(limitsTable(r.Entries))
+	b.WriteString(`
+- tg GB/s: what a decode step reads, times steps a second, and its share of the read bandwidth that this machine was measured to have. pp GFLOP/s: operations of the prompt's pass (two a multiply-add; matrices, causal attention and the last position's logits) over the time to the first token, and its share of the measured peak of float32 multiply-adds. pp GB/s: every weight once, over the same time: a short prompt is bound by reading, a long one by arithmetic.
 `)
 	for _, i := range images {
 		fmt.Fprintf(&b, "\n## %s\n\n![%s](%s.png)\n\n[SVG](%s.svg)\n", i.alt, i.alt, i.name, i.name)

@@ -10,12 +10,13 @@ import (
 )
 
 // Markdown writes the table of llama-bench's style, prompt processing (pp) and
-// text generation (tg) side by side, and a line that says what was measured.
+// text generation (tg) side by side, then how near that comes to the machine's
+// limits, and a line that says what was measured.
 func Markdown(w io.Writer, entries []Entry) error {
 	if err := check(entries); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%s\n%s\n", latencyTable(entries), conditions(entries[0].Row))
+	_, err := fmt.Fprintf(w, "%s\n%s\n%s\n", latencyTable(entries), limitsTable(entries), conditions(entries[0].Row))
 	return err
 }
 
@@ -45,16 +46,35 @@ func latencyTable(entries []Entry) string {
 	return table(header, rows)
 }
 
-// memoryTable shows what decoding moves and holds.
+// memoryTable shows what a model holds and what decoding moves.
 func memoryTable(entries []Entry) string {
 	var rows [][]string
 	for _, e := range entries {
+		rows = append(rows, []string{e.Model, size(e.PeakBytes), number(e.LoadMS), size(e.BytesPerToken)})
+	}
+	return table([]string{"model", "memory", "load ms", "read a token"}, rows)
+}
+
+// limitsTable shows what was achieved of what the machine can do; the limits
+// stand in the header.
+func limitsTable(entries []Entry) string {
+	r := entries[0].Row
+	bandwidth, peak := "bandwidth", "FMA peak"
+	if r.BandwidthGBps != nil {
+		bandwidth = fmt.Sprintf("of %s GB/s", number(*r.BandwidthGBps))
+	}
+	if r.FMAGflops != nil {
+		peak = fmt.Sprintf("of %s GFLOP/s (%s)", number(*r.FMAGflops), r.FMAISA)
+	}
+	tg, pp := fmt.Sprintf("tg%d ", r.Protocol.Out), fmt.Sprintf("pp%d ", r.Protocol.In)
+	var rows [][]string
+	for _, e := range entries {
 		rows = append(rows, []string{
-			e.Model, size(e.PeakBytes), number(e.LoadMS), size(e.BytesPerToken),
-			optional(e.ReadGBps, number), optional(e.Share, percent),
+			e.Model, optional(e.ReadGBps, number), optional(e.Share, percent), optional(e.DecodeGflops, number),
+			optional(e.PrefillGflops, number), optional(e.PrefillShare, percent), optional(e.PrefillReadGBps, number),
 		})
 	}
-	return table([]string{"model", "memory", "load ms", "read a token", "GB/s", "share of the bandwidth"}, rows)
+	return table([]string{"model", tg + "GB/s", bandwidth, tg + "GFLOP/s", pp + "GFLOP/s", peak, pp + "GB/s"}, rows)
 }
 
 func anyPPL(entries []Entry) bool {
@@ -80,12 +100,19 @@ func conditions(r latency.Row) string {
 	if r.BandwidthGBps != nil {
 		bandwidth = fmt.Sprintf(", reads %s GB/s", number(*r.BandwidthGBps))
 	}
+	if r.FMAGflops != nil {
+		bandwidth += fmt.Sprintf(", float32 FMA peak %s GFLOP/s (%s)", number(*r.FMAGflops), r.FMAISA)
+	}
+	busy := ""
+	if r.OtherLoad != nil && r.StealLoad != nil {
+		busy = fmt.Sprintf("; meanwhile other processes took %.0f %% of the cores, the hypervisor %.0f %%", 100**r.OtherLoad, 100**r.StealLoad)
+	}
 	machine := r.CPU
 	if r.Device != "cpu" {
 		machine = r.Device + " on " + r.CPU
 	}
-	return fmt.Sprintf("%d tokens in, %d out, batch %d, %d runs of which %d discarded, seed %d; %s, %d threads%s; commit %s, %s, %s",
-		p.In, p.Out, p.Batch, p.Runs, p.Discard, p.Seed, machine, r.Threads, bandwidth, r.Commit, r.Go, r.Date)
+	return fmt.Sprintf("%d tokens in, %d out, batch %d, %d runs of which %d discarded, seed %d; %s, %d threads%s%s; commit %s, %s, %s",
+		p.In, p.Out, p.Batch, p.Runs, p.Discard, p.Seed, machine, r.Threads, bandwidth, busy, r.Commit, r.Go, r.Date)
 }
 
 // table pads its cells, so that it reads in a terminal too. The first column is

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,7 +35,8 @@ type contender struct {
 }
 
 func benchCommand(o *options) *cobra.Command {
-	var planFile, at, format, dir string
+	var planFiles []string
+	var at, format, dir string
 	p := latency.Default()
 	c := &cobra.Command{
 		Use:   "bench DIR|preset:NAME[,...]",
@@ -47,16 +50,19 @@ func benchCommand(o *options) *cobra.Command {
 			if err := report.CheckFormat(format); err != nil {
 				return usage("%v", err)
 			}
+			if _, ok := dtypes()[o.dtype]; !ok && o.dtype != "" {
+				return usage("--dtype: want one of bf16, f16, f32, got %q", o.dtype)
+			}
 			p.Seed = o.seed
 			if err := p.Validate(); err != nil {
 				return usage("%v", err)
 			}
 			names := strings.Split(args[0], ",")
-			list, err := o.contenders(names, planFile, at)
+			list, err := o.contenders(names, planFiles, at)
 			if err != nil {
 				return err
 			}
-			entries, samples, err := o.measure(c.Context(), p, list)
+			entries, samples, err := o.measure(c.Context(), p, list, nil)
 			if err != nil {
 				return err
 			}
@@ -69,7 +75,8 @@ func benchCommand(o *options) *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&planFile, "plan", "", "measure the base and a plan's shapes, with random weights")
+	f.StringArrayVar(&planFiles, "plan", nil, "measure the base and a plan's shapes, with random weights; may be repeated")
+	f.StringVar(&o.dtype, "dtype", "", "type of random weights: bf16, f16 or f32; default: the preset's own")
 	f.StringVar(&at, "at", "", "steps of the plan, with commas between; default: those that its targets took")
 	f.IntVar(&p.In, "in", p.In, "prompt ids")
 	f.IntVar(&p.Out, "out", p.Out, "ids to generate")
@@ -81,8 +88,8 @@ func benchCommand(o *options) *cobra.Command {
 	return c
 }
 
-// contenders lists the models by name, and a plan's shapes after them.
-func (o *options) contenders(names []string, planFile, at string) ([]contender, error) {
+// contenders lists the models by name, and the plans' shapes after them.
+func (o *options) contenders(names, planFiles []string, at string) ([]contender, error) {
 	var list []contender
 	for _, n := range names {
 		list = append(list, contender{name: n, series: "MoP", open: func() (checkpoint.Source, error) { return o.source(n) }})
@@ -92,41 +99,47 @@ func (o *options) contenders(names []string, planFile, at string) ([]contender, 
 			}
 		}
 	}
-	if planFile == "" {
+	if len(planFiles) == 0 {
 		return list, nil
 	}
 	if len(names) != 1 {
 		return nil, usage("bench: --plan wants one base model, got %d", len(names))
 	}
-	p, err := plan.Load(planFile)
-	if err != nil {
-		return nil, err
-	}
 	base, err := o.configOf(names[0])
 	if err != nil {
 		return nil, err
 	}
-	shapes, _ := p.LayerShapes(0)
-	if !slices.Equal(shapes, base.Layers) {
-		return nil, fmt.Errorf("%s: made for other layers than those of %s", planFile, names[0])
-	}
-	dt := storedType(base)
+	dt := o.randomType(base)
 	random := func(c *config.Config) func() (checkpoint.Source, error) {
 		return func() (checkpoint.Source, error) { return checkpoint.Random(c, o.seed, dt), nil }
 	}
 	list[0].open = random(base)
-	steps, err := planSteps(p, at)
-	if err != nil {
-		return nil, err
-	}
-	for _, n := range steps {
-		shapes, err := p.LayerShapes(n)
+	for _, file := range planFiles {
+		p, err := plan.Load(file)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", planFile, err)
+			return nil, err
 		}
-		c := base.Clone()
-		c.Layers = shapes
-		list = append(list, contender{name: fmt.Sprintf("%s step %d", names[0], n), series: "MoP", open: random(c)})
+		shapes, _ := p.LayerShapes(0)
+		if !slices.Equal(shapes, base.Layers) {
+			return nil, fmt.Errorf("%s: made for other layers than those of %s", file, names[0])
+		}
+		name := names[0]
+		if len(planFiles) > 1 {
+			name = strings.TrimSuffix(filepath.Base(file), ".json")
+		}
+		steps, err := planSteps(p, at)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range steps {
+			shapes, err := p.LayerShapes(n)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", file, err)
+			}
+			c := base.Clone()
+			c.Layers = shapes
+			list = append(list, contender{name: fmt.Sprintf("%s step %d", name, n), series: "MoP", open: random(c)})
+		}
 	}
 	return list, nil
 }
@@ -155,8 +168,16 @@ func planSteps(p *plan.Plan, at string) ([]int, error) {
 	return slices.Compact(steps), nil
 }
 
-// measure loads all contenders on one device and runs the protocol.
-func (o *options) measure(ctx context.Context, p latency.Protocol, list []contender) ([]report.Entry, []latency.Sample, error) {
+// precision asks for more rounds than the protocol's while a speed-up's interval
+// is wide.
+type precision struct {
+	width float64       // of the interval over the speed-up, enough
+	limit time.Duration // measuring ends after it in any case
+}
+
+// measure loads all contenders on one device and runs the protocol; want may be
+// nil.
+func (o *options) measure(ctx context.Context, p latency.Protocol, list []contender, want *precision) ([]report.Entry, []latency.Sample, error) {
 	dev, err := o.open()
 	if err != nil {
 		return nil, nil, err
@@ -192,8 +213,7 @@ func (o *options) measure(ctx context.Context, p latency.Protocol, list []conten
 		}
 		layers = append(layers, shapes)
 	}
-	machine := hardware.Describe()
-	band, err := hardware.DefaultMeter().Measure(machine, dev.Threads(), false)
+	env, err := environment(dev)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -201,7 +221,20 @@ func (o *options) measure(ctx context.Context, p latency.Protocol, list []conten
 	if b := newBars(os.Stderr); b.w != nil {
 		bar = progressbar.NewOptions(p.Runs*len(subjects), progressbar.OptionSetWriter(b.w), progressbar.OptionSetDescription("measuring"), progressbar.OptionClearOnFinish())
 	}
-	samples, err := latency.Measure(ctx, p, subjects, latency.Options{Progress: func(latency.Progress) {
+	start := time.Now()
+	more := func(rounds int, samples []latency.Sample) bool {
+		if want == nil || time.Since(start) > want.limit {
+			return false
+		}
+		if width, err := latency.Widest(p, subjects, samples, rounds); err != nil || width <= want.width {
+			return false
+		}
+		if bar != nil {
+			bar.ChangeMax((rounds + 1) * len(subjects))
+		}
+		return true
+	}
+	samples, err := latency.Measure(ctx, p, subjects, latency.Options{OtherLoad: hardware.OtherLoad, More: more, Progress: func(latency.Progress) {
 		if bar != nil {
 			bar.Add(1)
 		}
@@ -209,16 +242,54 @@ func (o *options) measure(ctx context.Context, p latency.Protocol, list []conten
 	if err != nil {
 		return nil, samples, err
 	}
-	rows, err := latency.Rows(p, subjects, samples, latency.Environment{Device: dev.Name(), CPU: machine.CPU, Threads: dev.Threads(),
-		Commit: latency.BuildCommit(), ReadGBps: band.GBps, Date: time.Now()})
+	p.Runs = samples[len(samples)-1].Round + 1
+	rows, err := latency.Rows(p, subjects, samples, env)
 	if err != nil {
 		return nil, samples, err
 	}
+	warnOfLoad(rows)
 	entries := report.Entries(rows)
 	for i := range entries {
 		entries[i].Series, entries[i].Layers = list[i].series, layers[i]
 	}
 	return entries, samples, nil
+}
+
+// loadWorthAWarning is the share of the cores from which on others' load shows in
+// the times.
+const loadWorthAWarning = 0.05
+
+// warnOfLoad says when the machine was not the measurement's own.
+func warnOfLoad(rows []latency.Row) {
+	others, steal := 0.0, 0.0
+	for _, r := range rows {
+		if r.OtherLoad != nil && r.StealLoad != nil {
+			others, steal = max(others, *r.OtherLoad), max(steal, *r.StealLoad)
+		}
+	}
+	if others+steal > loadWorthAWarning {
+		slog.Warn("the machine was busy with other things: times are too long, and intervals wide",
+			"other processes", fmt.Sprintf("%.0f %% of the cores", 100*others), "stolen by the hypervisor", fmt.Sprintf("%.0f %%", 100*steal))
+	}
+}
+
+// environment is what all rows share, the host's limits among them where the
+// host computes.
+func environment(dev device.Device) (latency.Environment, error) {
+	machine := hardware.Describe()
+	env := latency.Environment{Device: dev.Name(), CPU: machine.CPU, Threads: dev.Threads(), Commit: latency.BuildCommit(), Date: time.Now()}
+	if _, _, ok := hardware.OtherLoad(); ok {
+		env.Cores = machine.Cores
+	}
+	if dev.Name() != "cpu" {
+		return env, nil
+	}
+	limits, err := hardware.DefaultMeter().Measure(machine, dev.Threads(), false)
+	if err != nil {
+		return env, err
+	}
+	env.ReadGBps, env.FMAGflops, env.FMAISA = limits.Read.GBps, limits.FMA.GFLOPs, limits.FMA.ISA
+	return env, nil
 }
 
 // subject wraps a loaded model for the harness.
@@ -239,7 +310,9 @@ func subject(dev device.Device, m *model.Model, name string, p latency.Protocol,
 	}
 	return latency.Subject{
 		Name: name, Params: m.Config.Params(), Vocab: m.Config.Vocab, Special: special, Context: m.Config.MaxPositions,
-		BytesPerToken: perToken, PeakBytes: m.WeightBytes() + kvcache.Bytes(m.Config, p.Batch, p.In+p.Out), Load: load,
+		BytesPerToken: perToken, PrefillBytes: weights,
+		PrefillFlops: int64(p.Batch) * model.Flops(m.Config, 0, p.In, 1), DecodeFlops: model.Flops(m.Config, p.In+p.Out/2, 1, 1),
+		PeakBytes: m.WeightBytes() + kvcache.Bytes(m.Config, p.Batch, p.In+p.Out), Load: load,
 		Run: func(ctx context.Context, prompts [][]int, out int, step func()) error {
 			return generate.Run(ctx, m, cache, prompts, generate.Options{MaxTokens: out, IgnoreEOS: true}, func(_, _ []int) []int {
 				step()

@@ -19,6 +19,7 @@ type options struct {
 	device  string
 	threads int
 	seed    uint64
+	dtype   string // of random weights, "" = the config's own; only bench sets it
 }
 
 func (o *options) register(root *cobra.Command) {
@@ -54,7 +55,7 @@ func (o *options) source(name string) (checkpoint.Source, error) {
 		if err != nil {
 			return nil, err
 		}
-		return checkpoint.Random(c, o.seed, storedType(c)), nil
+		return checkpoint.Random(c, o.seed, o.randomType(c)), nil
 	}
 	return checkpoint.Open(name)
 }
@@ -76,6 +77,19 @@ func storedType(c *config.Config) checkpoint.DType {
 		return checkpoint.F32
 	}
 	return checkpoint.BF16
+}
+
+// dtypes are what --dtype may say.
+func dtypes() map[string]checkpoint.DType {
+	return map[string]checkpoint.DType{"bf16": checkpoint.BF16, "f16": checkpoint.F16, "f32": checkpoint.F32}
+}
+
+// randomType is the type that random weights of a config are made in.
+func (o *options) randomType(c *config.Config) checkpoint.DType {
+	if d, ok := dtypes()[o.dtype]; ok {
+		return d
+	}
+	return storedType(c)
 }
 
 // loaded is a model on its device, with what must be closed after it.

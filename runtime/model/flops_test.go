@@ -1,0 +1,30 @@
+package model
+
+import (
+	"testing"
+
+	"mop/runtime/config"
+)
+
+// By hand: D 3, V 5; one layer of H 4, K 2, Dh 2, I 7 and one without heads, I 1.
+func TestFlops(t *testing.T) {
+	c := &config.Config{Vocab: 5, Dim: 3, Layers: []config.LayerShape{{Heads: 4, KVHeads: 2, HeadDim: 2, MLP: 7}, {HeadDim: 2, MLP: 1}}}
+	// One position costs, in multiply-adds: q and o 3*8 each, k and v 3*4 each,
+	// gate, up and down 3*7 each; the other layer 3*1 three times.
+	const position = 2*24 + 2*12 + 3*21 + 3*3
+	for _, x := range []struct{ past, n, rows, want int }{
+		{0, 1, 0, 2 * (position + 2*8*1)}, // sees itself
+		{0, 1, 1, 2 * (position + 2*8*1 + 5*3)},
+		{10, 1, 1, 2 * (position + 2*8*11 + 5*3)},
+		{0, 3, 1, 2 * (3*position + 2*8*(1+2+3) + 5*3)},
+		{10, 3, 2, 2 * (3*position + 2*8*(11+12+13) + 2*5*3)},
+	} {
+		if got := Flops(c, x.past, x.n, x.rows); got != int64(x.want) {
+			t.Errorf("%+v: got %d", x, got)
+		}
+	}
+	// As the passes add up, so do their operations.
+	if a, b := Flops(c, 0, 9, 0), Flops(c, 0, 4, 0)+Flops(c, 4, 5, 0); a != b {
+		t.Errorf("9 positions: %d, 4 and then 5: %d", a, b)
+	}
+}
