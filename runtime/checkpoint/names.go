@@ -34,6 +34,18 @@ func LayerName(layer int, p Part) string {
 	return fmt.Sprintf("model.layers.%d.%s.weight", layer, p)
 }
 
+// Projections lists the layer's matrices, in stored order: what adapters go on.
+func Projections() []Part { return []Part{WQ, WK, WV, WO, WGate, WUp, WDown} }
+
+// Short is the part's name without its block: q_proj.
+func (p Part) Short() string { return string(p[strings.LastIndexByte(string(p), '.')+1:]) }
+
+// AdapterName is the name that PEFT stores a low-rank adapter's half under, "A"
+// [rank, in] or "B" [out, rank].
+func AdapterName(layer int, p Part, half string) string {
+	return fmt.Sprintf("base_model.model.model.layers.%d.%s.lora_%s.weight", layer, p, half)
+}
+
 // Info is a tensor's name and shape.
 type Info struct {
 	Name  string

@@ -16,6 +16,7 @@ type Device struct {
 	pool    *pool
 	scratch [][]float32 // one per worker, reused between operations
 	hidden  []float32   // the normed input of QKV and GateUp
+	train   training    // what only training needs
 	err     error
 }
 
@@ -27,7 +28,7 @@ func New(threads int) (*Device, error) {
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	return &Device{pool: newPool(threads), scratch: make([][]float32, threads)}, nil
+	return &Device{pool: newPool(threads), scratch: make([][]float32, threads), train: training{panels: make([]*panels, threads)}}, nil
 }
 
 var _ device.Device = (*Device)(nil)

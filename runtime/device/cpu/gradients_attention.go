@@ -1,0 +1,103 @@
+package cpu
+
+import (
+	"math"
+
+	"mop/runtime/device"
+)
+
+// queryRows is how many queries of a head are taken at a time: their scores
+// [queryRows, T] are all that exists.
+const queryRows = blockM
+
+// AttendKeep: see device.Trainer. Each worker owns heads of a span.
+func (d *Device) AttendKeep(a, stats, q, k, v device.Buffer, hs device.Heads, spans []device.Span) {
+	ab, sb, qb, kb, vb := data(a), data(stats), data(q), data(k), data(v)
+	scale := float32(1 / math.Sqrt(float64(hs.Dh)))
+	d.pool.run(hs.H*len(spans), 1, func(worker, lo, hi int) {
+		p := d.panels(worker)
+		for j := lo; j < hi; j++ {
+			s, h := spans[j/hs.H], j%hs.H
+			kv := h / (hs.H / hs.K) * hs.Dh
+			keys, values := rows(kb.data, kb.cols).from(s.Row, kv), rows(vb.data, vb.cols).from(s.Row, kv)
+			for i0 := 0; i0 < s.Len; i0 += queryRows {
+				n := min(queryRows, s.Len-i0)
+				T := i0 + n
+				z := d.temp(worker, n*T)
+				p.product(z, T, n, T, hs.Dh, rows(qb.data, qb.cols).from(s.Row+i0, h*hs.Dh).times(scale), keys.t(), false)
+				for i := range n {
+					row := z[i*T : (i+1)*T]
+					sb.row(s.Row + i0 + i)[h] = softmax(row[:i0+i+1])
+					clear(row[i0+i+1:])
+				}
+				p.product(ab.data[(s.Row+i0)*ab.cols+h*hs.Dh:], ab.cols, n, hs.Dh, T, rows(z, T), values, false)
+			}
+		}
+	})
+}
+
+// softmax replaces scores by probabilities and returns log sum exp.
+func softmax(z []float32) float32 {
+	top := z[0]
+	for _, v := range z {
+		top = max(top, v)
+	}
+	var sum float32
+	for i, v := range z {
+		z[i] = exp32(v - top)
+		sum += z[i]
+	}
+	inv := 1 / sum
+	for i := range z {
+		z[i] *= inv
+	}
+	return top + float32(math.Log(float64(sum)))
+}
+
+// AttendBack: see device.Trainer. Each worker owns KV heads of a span, whose
+// query heads it takes in order.
+func (d *Device) AttendBack(dq, dk, dv, da, a, stats, q, k, v device.Buffer, hs device.Heads, spans []device.Span) {
+	dqb, dkb, dvb, dab, ab, sb, qb, kb, vb := data(dq), data(dk), data(dv), data(da), data(a), data(stats), data(q), data(k), data(v)
+	scale := float32(1 / math.Sqrt(float64(hs.Dh)))
+	group := hs.H / hs.K
+	d.pool.run(hs.K*len(spans), 1, func(worker, lo, hi int) {
+		w := d.panels(worker)
+		for j := lo; j < hi; j++ {
+			s, kv := spans[j/hs.K], j%hs.K*hs.Dh
+			keys, values := rows(kb.data, kb.cols).from(s.Row, kv), rows(vb.data, vb.cols).from(s.Row, kv)
+			dkeys, dvalues := dkb.data[s.Row*dkb.cols+kv:], dvb.data[s.Row*dvb.cols+kv:]
+			for g := range group {
+				h := j%hs.K*group + g
+				at := h * hs.Dh
+				for i0 := 0; i0 < s.Len; i0 += queryRows {
+					n := min(queryRows, s.Len-i0)
+					T, r0 := i0+n, s.Row+i0
+					z := d.temp(worker, 2*n*T)
+					p, ds := z[:n*T], z[n*T:]
+					queries, grad := rows(qb.data, qb.cols).from(r0, at), rows(dab.data, dab.cols).from(r0, at)
+					w.product(p, T, n, T, hs.Dh, queries.times(scale), keys.t(), false)
+					w.product(ds, T, n, T, hs.Dh, grad, values.t(), false)
+					for i := range n {
+						lse := sb.row(r0 + i)[h]
+						var delta float32
+						out, og := ab.row(r0 + i)[at:at+hs.Dh], dab.row(r0 + i)[at:at+hs.Dh]
+						for c := range out {
+							delta += out[c] * og[c]
+						}
+						pr, dr := p[i*T:(i+1)*T], ds[i*T:(i+1)*T]
+						T := i0 + i + 1
+						for t := range T {
+							e := exp32(pr[t] - lse)
+							pr[t], dr[t] = e, e*(dr[t]-delta)*scale
+						}
+						clear(pr[T:])
+						clear(dr[T:])
+					}
+					w.product(dvalues, dvb.cols, T, hs.Dh, n, rows(p, T).t(), grad, true)
+					w.product(dkeys, dkb.cols, T, hs.Dh, n, rows(ds, T).t(), queries, true)
+					w.product(dqb.data[r0*dqb.cols+at:], dqb.cols, n, hs.Dh, T, rows(ds, T), keys, true)
+				}
+			}
+		}
+	})
+}

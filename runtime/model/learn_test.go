@@ -1,0 +1,212 @@
+package model_test
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+	"mop/runtime/device/cpu"
+	"mop/runtime/model"
+)
+
+// gradients is a golden case of testdata/gradients.py.
+type gradients struct {
+	Sequences     []model.Sequence
+	Losses        []float64
+	AdaptedLosses []float64 `json:"adapted_losses"`
+	Rank          int
+	Alpha         float64
+	dir           string
+	tensors       *checkpoint.Bundle
+}
+
+func goldenGradients(t *testing.T) []*gradients {
+	t.Helper()
+	files, err := filepath.Glob("testdata/gradients/*/gradients.json")
+	if err != nil || len(files) < 4 {
+		t.Fatalf("want at least 4 golden models, got %d, %v", len(files), err)
+	}
+	var out []*gradients
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := &gradients{dir: filepath.Dir(file)}
+		if err := json.Unmarshal(text, g); err != nil {
+			t.Fatal(err)
+		}
+		if g.tensors, err = checkpoint.OpenBundle(filepath.Join(g.dir, "gradients.safetensors")); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { g.tensors.Close() })
+		out = append(out, g)
+	}
+	return out
+}
+
+func (g *gradients) learner(t *testing.T, threads int, o model.LearnOptions) *model.Learner {
+	t.Helper()
+	src, err := checkpoint.Open(g.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { src.Close() })
+	m := load(t, src, threads)
+	l, err := model.NewLearner(m, src, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func read(b device.Buffer, d device.Device) []float32 {
+	out := make([]float32, b.Rows()*b.Cols())
+	d.Read(out, b, 0, b.Rows())
+	return out
+}
+
+// host reads buffers of the host's devices.
+func host(t *testing.T) device.Device {
+	d, err := cpu.New(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+// hold compares a learner's gradients with the golden ones of the same names.
+func (g *gradients) hold(t *testing.T, l *model.Learner, prefix string) {
+	t.Helper()
+	worst := 0.0
+	for _, p := range l.Params {
+		shape := []int{p.Grad.Rows(), p.Grad.Cols()}
+		if shape[0] == 1 && strings.HasSuffix(p.Name, "norm.weight") {
+			shape = shape[1:]
+		}
+		want, err := g.tensors.Tensor(prefix+p.Name, shape...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, got := checkpoint.Floats(want), read(p.Grad, host(t))
+		top := 0.0
+		for _, x := range w {
+			top = max(top, math.Abs(float64(x)))
+		}
+		for i := range w {
+			d := math.Abs(float64(w[i]-got[i])) / (2e-5 * max(top, 1e-3))
+			worst = max(worst, d)
+			if !(d <= 1) {
+				t.Errorf("%s: element %d: want %v, got %v, largest %v", p.Name, i, w[i], got[i], top)
+				break
+			}
+		}
+	}
+	t.Logf("%d tensors, at most %.1f %% of the tolerance", len(l.Params), 100*worst)
+}
+
+func (g *gradients) learn(t *testing.T, l *model.Learner, want []float64) {
+	t.Helper()
+	nll, err := l.Learn(g.Sequences)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range want {
+		if math.Abs(nll[i]-want[i]) > 2e-6*want[i]*10 {
+			t.Errorf("loss of sequence %d: want %v, got %v", i, want[i], nll[i])
+		}
+	}
+}
+
+// The gradients of every parameter are PyTorch's.
+func TestGradientsOfAllParameters(t *testing.T) {
+	for i, g := range goldenGradients(t) {
+		for _, recompute := range []bool{false, true} {
+			t.Run(filepath.Base(g.dir), func(t *testing.T) {
+				l := g.learner(t, 1+i%3, model.LearnOptions{Full: true, Recompute: recompute})
+				g.learn(t, l, g.Losses)
+				g.hold(t, l, "")
+			})
+		}
+	}
+}
+
+// adapt gives a learner the golden adapters.
+func (g *gradients) adapt(t *testing.T, l *model.Learner, dev device.Trainer) {
+	for _, p := range l.Params {
+		v, err := g.tensors.Tensor(p.Name, p.Value.Rows(), p.Value.Cols())
+		if err != nil {
+			t.Fatal(err)
+		}
+		dev.Write(p.Value, 0, checkpoint.Floats(v))
+	}
+}
+
+// The gradients of adapters on all seven projections are peft's.
+func TestGradientsOfAdapters(t *testing.T) {
+	for i, g := range goldenGradients(t) {
+		if g.Rank == 0 {
+			continue
+		}
+		for _, recompute := range []bool{false, true} {
+			t.Run(filepath.Base(g.dir), func(t *testing.T) {
+				l := g.learner(t, 1+i%3, model.LearnOptions{Rank: g.Rank, Alpha: g.Alpha, Targets: checkpoint.Projections(), Recompute: recompute})
+				g.adapt(t, l, host(t).(device.Trainer))
+				g.learn(t, l, g.AdaptedLosses)
+				g.hold(t, l, "grad.")
+			})
+		}
+	}
+}
+
+// One pass over several sequences gives what passes over each give together,
+// with dropout too; recomputation changes no bit.
+func TestPassesAddUp(t *testing.T) {
+	g := goldenGradients(t)[2]
+	gradients := func(recompute bool, batches ...[]model.Sequence) [][]float32 {
+		l := g.learner(t, 2, model.LearnOptions{Rank: 3, Alpha: 5, Dropout: 0.2, Targets: checkpoint.Projections(), Recompute: recompute})
+		if len(g.Sequences) > 1 && g.Rank > 0 {
+			g.adapt(t, l, host(t).(device.Trainer))
+		}
+		for _, b := range batches {
+			if _, err := l.Learn(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var out [][]float32
+		for _, p := range l.Params {
+			out = append(out, read(p.Grad, host(t)))
+		}
+		return out
+	}
+	for i := range g.Sequences {
+		g.Sequences[i].Stream = uint64(i)
+	}
+	together := gradients(false, g.Sequences)
+	again := gradients(true, g.Sequences)
+	var singles [][]model.Sequence
+	for i := range g.Sequences {
+		singles = append(singles, g.Sequences[i:i+1])
+	}
+	if len(singles) < 2 {
+		t.Fatal("want a case of several sequences")
+	}
+	apart := gradients(false, singles...)
+	for p := range together {
+		if !slices.Equal(together[p], again[p]) {
+			t.Fatalf("parameter %d: recomputation changes bits", p)
+		}
+		for i, x := range together[p] {
+			if d := math.Abs(float64(x - apart[p][i])); d > 1e-4*max(1, math.Abs(float64(x))) {
+				t.Fatalf("parameter %d, element %d: together %v, apart %v", p, i, x, apart[p][i])
+			}
+		}
+	}
+}
