@@ -6,18 +6,18 @@ package prune
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"mop/prune/criterion"
 	"mop/prune/plan"
-	"mop/prune/score"
 	"mop/runtime/checkpoint"
-	"mop/runtime/model"
 )
 
 // Progress is told what a run is doing: done of total units of a named phase.
@@ -27,74 +27,127 @@ type Progress func(step int, phase string, done, total int)
 type run struct {
 	Options
 	base    checkpoint.Source
-	ref     *model.Model // the base on the device, where a criterion compares with it
+	weights string          // checkpoint.Sum of the base
+	kept    *criterion.Kept // the base's states, once a criterion has asked for them
 	texts   *texts
 	journal *journal
-	width   plan.Options
+	width   plan.Options // resolved
+	key     string       // names the run, its identity's sum
 }
 
-// Run prunes and returns the plan of the whole path. It may be stopped at any
-// moment; with Resume it goes on from the last finished step and ends in the
-// same bytes.
-func Run(ctx context.Context, o Options) (*plan.Plan, error) {
+// Run prunes and returns the plan of each target's model, in their order. It may
+// be stopped at any moment, killed too; with Resume it goes on from the last
+// finished step and ends in the same bytes.
+func Run(ctx context.Context, o Options) ([]*plan.Plan, error) {
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
 	base, err := checkpoint.Open(o.Model)
 	if err != nil {
 		return nil, err
 	}
 	defer base.Close()
-	if err := checkpoint.CheckFinite(base); err != nil {
-		return nil, fmt.Errorf("%s: %w", o.Model, err)
+	if err := o.checkPlaces(); err != nil {
+		return nil, err
 	}
 	r := &run{Options: o, base: base}
 	if r.width, err = o.Width.Resolve(plan.New(base.Config())); err != nil {
 		return nil, err
 	}
-	if err := r.check(); err != nil {
+	if err := r.checkReach(); err != nil {
 		return nil, err
 	}
 	if r.texts, err = readTexts(o, base.Config()); err != nil {
 		return nil, err
 	}
-	if r.journal, err = openJournal(o.Out, r.fingerprint(), o.Resume); err != nil {
+	if err := checkpoint.CheckFinite(base); err != nil {
+		return nil, fmt.Errorf("%s: %w", o.Model, err)
+	}
+	if r.weights, err = checkpoint.Sum(base); err != nil {
+		return nil, err
+	}
+	identity, err := json.Marshal(r.identity())
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(identity)
+	r.key = hex.EncodeToString(sum[:])
+	return r.all(ctx)
+}
+
+// all begins the run's directory, or goes on in it, and takes every step.
+func (r *run) all(ctx context.Context) ([]*plan.Plan, error) {
+	if err := os.MkdirAll(r.Out, 0o777); err != nil {
+		return nil, err
+	}
+	unlock, err := checkpoint.Lock(r.Out)
+	if errors.Is(err, checkpoint.ErrBusy) {
+		return nil, fmt.Errorf("%s: another run is at work here", r.Out)
+	} else if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	var states int64
+	if r.scored() && criterion.Compares(r.Criterion) {
+		states = criterion.KeptBytes(r.base.Config().Dim, r.texts.windows)
+	}
+	if err := r.checkRoom(states); err != nil {
+		return nil, err
+	}
+	if r.journal, err = openJournal(r.Out, r.identity()); err != nil {
 		return nil, err
 	}
 	defer r.journal.close()
 	if err := os.MkdirAll(r.work(), 0o777); err != nil {
 		return nil, err
 	}
-	if r.scored() && o.Criterion != "ppl" {
-		if r.ref, err = model.Load(o.Device, base); err != nil {
-			return nil, err
+	defer func() {
+		if r.kept != nil {
+			r.kept.Close()
 		}
-	}
-	path, states, err := r.loop(ctx)
+	}()
+	slog.Info("prune", "criterion", r.Criterion, "rule", r.width.Rule, "allocation", r.width.Allocation, "seed", r.Seed,
+		"prompts", len(r.texts.prompts), "windows", len(r.texts.windows), "context", min(r.Context, r.base.Config().MaxPositions))
+	path, along, err := r.loop(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if len(states) == 0 {
-		return nil, errors.New("no step is possible: the model is as small as it can be cut")
-	}
-	if err := r.write(ctx, path, states); err != nil {
+	models, err := r.choose(ctx, path, along)
+	if err != nil {
 		return nil, err
 	}
-	return path, os.RemoveAll(r.work())
+	if err := os.RemoveAll(r.work()); err != nil {
+		return nil, err
+	}
+	plans := make([]*plan.Plan, len(models))
+	for i, m := range models {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := r.write(TargetDir(r.Out, m.plan.Target), m.plan, m.state); err != nil {
+			return nil, err
+		}
+		plans[i] = m.plan
+	}
+	return plans, nil
 }
 
-func (r *run) scored() bool { return slices.Contains([]string{"cosine", "kl", "ppl"}, r.Criterion) }
-
-func (r *run) work() string { return filepath.Join(r.Out, ".work") }
-
-// loop takes steps until the largest target is reached or none is possible. Steps
-// that the journal holds are not taken again.
+// loop takes steps until the largest target is reached or none is possible, and
+// returns the path and the states along it, the base first. Steps that the
+// journal holds are not taken again.
 func (r *run) loop(ctx context.Context) (*plan.Plan, []plan.State, error) {
 	c := r.base.Config()
 	state := plan.New(c)
 	path := plan.Begin(c, r.width)
+	path.Base.Weights = r.weights
 	path.Criterion, path.Seed, path.Targets = r.Criterion, r.Seed, r.Targets
 	path.Sequence, path.Texts, path.Settings = r.Sequence, r.texts.sums, r.settings()
-	var states []plan.State
+	states := []plan.State{state}
 	goal := slices.Max(r.Targets)
 	for n := 1; ; n++ {
+		if r.ExactTarget && r.left(state, goal) <= state.LayerBudget(c.Dim) {
+			return path, states, nil // another whole step would pass the goal
+		}
 		rec, known := r.journal.step(n)
 		if !known {
 			var err error
@@ -109,12 +162,14 @@ func (r *run) loop(ctx context.Context) (*plan.Plan, []plan.State, error) {
 				return nil, nil, err
 			}
 		}
-		if err := rec.State.Check(c.Layers); err != nil {
-			return nil, nil, fmt.Errorf("step %d: %w", n, err)
-		}
 		state = rec.State
-		states = append(states, state)
 		s := path.Add(c, state, rec.Kind, rec.Forced, rec.Scores)
+		at := *path
+		at.Step, at.Layers, at.Groups = n, state.Layers, state.Groups
+		if err := at.Check(); err != nil {
+			return nil, nil, fmt.Errorf("%s: step %d: %w", r.journal.path, n, err)
+		}
+		states = append(states, state)
 		slog.Info("step", "n", n, "kind", s.Kind, "compression", fmt.Sprintf("%.2f %%", 100*s.Compression), "known", known)
 		if s.Compression >= goal {
 			return path, states, nil
@@ -127,14 +182,7 @@ var errSequenceEnds = errors.New("the sequence ends")
 // step takes one step from a state.
 func (r *run) step(ctx context.Context, n int, s plan.State) (record, error) {
 	rec := record{Step: n}
-	goal := slices.Max(r.Targets)
-	depth := func() (plan.State, error) { return s.WithoutLayer() }
 	width := func() (plan.State, error) { return r.narrow(ctx, n, s, 0) }
-	if left, last := r.left(s, goal); r.ExactTarget && last {
-		next, err := r.narrow(ctx, n, s, left)
-		rec.State, rec.Kind, rec.Forced = next, plan.Width, "the exact target needs a width step"
-		return rec, err
-	}
 	var want plan.Kind
 	switch {
 	case r.Criterion == "random":
@@ -149,37 +197,25 @@ func (r *run) step(ctx context.Context, n int, s plan.State) (record, error) {
 		}
 		want = kinds[n-1]
 	default:
-		return r.duel(ctx, n, depth, width)
+		return r.duel(ctx, n, s.WithoutLayer, width)
 	}
 	var err error
-	rec.State, rec.Kind, rec.Forced, err = plan.Take(want, depth, width)
-	return rec, err
+	if rec.State, rec.Kind, rec.Forced, err = plan.Take(want, s.WithoutLayer, width); err != nil {
+		return rec, err
+	}
+	return rec, r.sweep()
 }
 
-// left is the parameters that still have to go, and whether a whole step would
-// pass the goal.
-func (r *run) left(s plan.State, goal float64) (float64, bool) {
-	c := r.base.Config()
-	left := float64(s.Config(c).Params()) - (1-goal)*float64(c.Params())
-	return left, left <= s.LayerBudget(c.Dim)
-}
-
-// narrow makes the width branch: the model is scored as it stands.
+// narrow makes the width branch of a budget, 0 = a step's: the model is scored as
+// it stands.
 func (r *run) narrow(ctx context.Context, n int, s plan.State, budget float64) (plan.State, error) {
 	dim := r.base.Config().Dim
-	if _, err := s.Narrowed(dim, plan.Options{Rule: r.width.Rule, RoundTo: r.width.RoundTo, HeadsMultiple: r.width.HeadsMultiple}, budget, nil); err != nil {
+	sizes := r.width
+	sizes.Allocation = "uniform" // which is what a budget can be held to without scores
+	if _, err := s.Narrowed(dim, sizes, budget, nil); err != nil {
 		return s, err // nothing to take, known before anything is computed
 	}
-	m, done, err := r.place(s, fmt.Sprintf("step-%d", n))
-	if err != nil {
-		return s, err
-	}
-	defer done()
-	at := 0
-	scores, err := score.AMP(ctx, m, r.texts.prompts, func() {
-		at++
-		r.tell(n, "AMP scores", at, len(r.texts.prompts))
-	})
+	scores, err := r.amp(ctx, n, s)
 	if err != nil {
 		return s, err
 	}
@@ -196,6 +232,9 @@ func (r *run) duel(ctx context.Context, n int, depth, width func() (plan.State, 
 			return rec, err
 		}
 	}
+	if err := r.sweep(d, w); err != nil { // the model that was scored has done its part
+		return rec, err
+	}
 	switch {
 	case errD != nil && errW != nil:
 		return rec, errors.Join(errD, errW)
@@ -209,13 +248,7 @@ func (r *run) duel(ctx context.Context, n int, depth, width func() (plan.State, 
 		kind  plan.Kind
 		state plan.State
 	}{{plan.Depth, d}, {plan.Width, w}} {
-		r.tell(n, "scoring "+string(c.kind), 0, 1)
-		m, done, err := r.place(c.state, fmt.Sprintf("step-%d-%s", n, c.kind))
-		if err != nil {
-			return rec, err
-		}
-		x, err := criterion.Score(ctx, r.Criterion, r.ref, m, r.texts.windows)
-		done()
+		x, err := r.score(ctx, n, c.kind, c.state)
 		if err != nil {
 			return rec, err
 		}
@@ -232,41 +265,22 @@ func (r *run) duel(ctx context.Context, n int, depth, width func() (plan.State, 
 	if criterion.Better(r.Criterion, result[plan.Depth], result[plan.Width]) {
 		rec.Kind, rec.State = plan.Width, w
 	}
-	return rec, nil
+	return rec, r.sweep(rec.State)
 }
 
-// place writes a state's checkpoint under .work, maps it and loads it; done
-// removes it again. The base itself is used where nothing is cut.
-func (r *run) place(s plan.State, name string) (*model.Model, func(), error) {
-	specs, c, err := checkpointOf(r.base, s)
+// score takes a candidate's score by the criterion.
+func (r *run) score(ctx context.Context, n int, kind plan.Kind, s plan.State) (float64, error) {
+	ref, err := r.reference(ctx)
 	if err != nil {
-		return nil, nil, err
+		return 0, err
 	}
-	if c.Params() == r.base.Config().Params() {
-		m, err := model.Load(r.Device, r.base)
-		return m, func() {}, err
-	}
-	dir := filepath.Join(r.work(), name)
-	if err := os.RemoveAll(dir); err != nil {
-		return nil, nil, err
-	}
-	if err := checkpoint.Save(dir, c, specs, checkpoint.SaveOptions{}); err != nil {
-		return nil, nil, err
-	}
-	src, err := checkpoint.Open(dir)
+	r.tell(n, "scoring "+string(kind), 0, 1)
+	m, err := r.place(s)
 	if err != nil {
-		return nil, nil, err
+		return 0, err
 	}
-	done := func() {
-		src.Close()
-		os.RemoveAll(dir)
-	}
-	m, err := model.Load(r.Device, src)
-	if err != nil {
-		done()
-		return nil, nil, err
-	}
-	return m, done, nil
+	defer m.close()
+	return criterion.Score(ctx, r.Criterion, ref, m.Model, r.texts.windows)
 }
 
 func (r *run) tell(step int, phase string, done, total int) {

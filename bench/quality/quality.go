@@ -55,9 +55,13 @@ func KL(ctx context.Context, reference, m *model.Model, windows []calibrate.Wind
 	if a, b := reference.Config.Vocab, m.Config.Vocab; a != b {
 		return Divergence{}, fmt.Errorf("want one vocabulary, the reference has %d ids and the model %d", a, b)
 	}
+	ref, err := criterion.Live(reference, windows)
+	if err != nil {
+		return Divergence{}, err
+	}
 	var all []float64
 	same := 0
-	if err := criterion.Compare(ctx, reference, m, windows, func(kl, _ float64, s bool) {
+	if err := criterion.Compare(ctx, ref, m, windows, func(kl, _ float64, s bool) {
 		all = append(all, kl)
 		if s {
 			same++
@@ -66,7 +70,6 @@ func KL(ctx context.Context, reference, m *model.Model, windows []calibrate.Wind
 		return Divergence{}, err
 	}
 	d := Divergence{Tokens: len(all), Same: float64(same) / float64(max(len(all), 1))}
-	var err error
 	if d.Mean, err = stats.Mean(all); err != nil {
 		return d, err
 	}

@@ -2,9 +2,12 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"mop/prune"
 	"mop/prune/plan"
@@ -22,6 +25,12 @@ func widthFlags(c *cobra.Command, w *plan.Options) {
 func checkWidth(w plan.Options) error {
 	if w.RoundTo < 1 || w.RoundTo > 1<<20 || w.HeadsMultiple < 1 || w.HeadsMultiple > 1<<20 {
 		return usage("--round-to and --heads-multiple: want at least 1, got %d and %d", w.RoundTo, w.HeadsMultiple)
+	}
+	if w.Rule != "" && !slices.Contains(plan.Rules(), w.Rule) {
+		return usage("--rule: want one of %s, got %q", strings.Join(plan.Rules(), ", "), w.Rule)
+	}
+	if w.Allocation != "" && !slices.Contains(plan.Allocations(), w.Allocation) {
+		return usage("--allocation: want one of %s, got %q", strings.Join(plan.Allocations(), ", "), w.Allocation)
 	}
 	return nil
 }
@@ -105,17 +114,25 @@ func planCommand(o *options) *cobra.Command {
 func pruneCommand(o *options) *cobra.Command {
 	var p prune.Options
 	var targets, sample string
+	var replay []string
 	c := &cobra.Command{
 		Use:   "prune --model DIR --out DIR --targets 0.2,0.3,0.4",
 		Short: "Prune a model by MoP, one directory for each target",
 		Long: "Prune a model by MoP: at every step the third-to-last layer is cut, or heads and\nneurons everywhere, and the better branch goes on. " +
-			"A run may be stopped at any moment\nand gone on with by --resume.",
+			"A run may be stopped at any moment\nand gone on with by --resume. With --plan, a model is made again from its plan.json, without data.",
 		Example: "  mop prune --model ./llama-2-7b --out ./pruned --criterion kl --calibration alpaca.json --text wiki.txt\n" +
-			"  mop prune --model ./llama-2-7b --out ./paper --criterion sequence --sequence LGGLLLGGLLGLGLLGGL --rule paper --calibration alpaca.json",
+			"  mop prune --model ./llama-2-7b --out ./paper --criterion sequence --sequence LGGLLLGGLLGLGLLGGL --rule paper --calibration alpaca.json\n" +
+			"  mop prune --model ./llama-2-7b --out ./again --plan ./pruned/0.20/plan.json --plan ./pruned/0.40/plan.json",
 		Args: exactly(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := need(c, "model", "out"); err != nil {
 				return err
+			}
+			if p.HFType != "" && !slices.Contains(prune.HFTypes(), p.HFType) {
+				return usage("--hf-type: want one of %s, got %q", strings.Join(prune.HFTypes(), ", "), p.HFType)
+			}
+			if len(replay) > 0 {
+				return replayPlans(c, prune.ReplayOptions{Plans: replay, Model: p.Model, Out: p.Out, HFType: p.HFType, Resume: p.Resume})
 			}
 			if err := checkWidth(p.Width); err != nil {
 				return err
@@ -134,30 +151,28 @@ func pruneCommand(o *options) *cobra.Command {
 				p.Criterion = "sequence"
 			}
 			p.Sample, p.Seed = sample == "seeded", o.seed
+			if err := p.Check(); err != nil {
+				return usage("%v", err)
+			}
 			if p.Device, err = o.open(); err != nil {
 				return err
 			}
 			defer p.Device.Close()
 			bar := newBars(c.ErrOrStderr())
 			p.Progress = bar.tell
-			path, err := prune.Run(c.Context(), p)
+			plans, err := prune.Run(c.Context(), p)
 			bar.end()
 			if err != nil {
 				return err
 			}
-			w := c.OutOrStdout()
-			for _, t := range p.Targets {
-				s := path.Steps[plan.Nearest(path.Compressions(), t)-1]
-				fmt.Fprintf(w, "%s  step %d, %d parameters, %.2f %% smaller\n", prune.TargetDir(p.Out, t), s.Step, s.Params, 100*s.Compression)
-			}
-			return nil
+			return printMade(c.OutOrStdout(), p.Out, plans)
 		},
 	}
 	f := c.Flags()
 	f.StringVar(&p.Model, "model", "", "model directory")
 	f.StringVar(&p.Out, "out", "", "directory for the smaller models")
 	f.StringVar(&targets, "targets", "0.2,0.3,0.4", "compressions, shares of all parameters")
-	f.BoolVar(&p.ExactTarget, "exact-target", false, "end with a width step that meets the largest target exactly")
+	f.BoolVar(&p.ExactTarget, "exact-target", false, "meet each target exactly: its model ends with a width step of what is left")
 	f.StringVar(&p.Criterion, "criterion", "kl", "what decides a step: "+strings.Join(prune.Criteria(), ", "))
 	f.StringVar(&p.Sequence, "sequence", "", "the path for criterion sequence: L cuts a layer, G heads and neurons")
 	f.StringVar(&p.Calibration, "calibration", "", "AMP's prompts: .json (instructions), .jsonl (texts) or a text file")
@@ -167,7 +182,39 @@ func pruneCommand(o *options) *cobra.Command {
 	f.StringVar(&p.Separator, "split", "", "text between that file's documents")
 	f.IntVar(&p.Windows, "windows", 32, "how many windows of it")
 	f.IntVar(&p.Context, "context", 512, "ids in a window, BOS included")
+	f.StringVar(&p.HFType, "hf-type", "", "what config.json calls the model: "+strings.Join(prune.HFTypes(), " or ")+", which transformers 5 loads with any number of heads (default llama)")
+	f.StringArrayVar(&replay, "plan", nil, "make the model of this plan.json again, without data; may be given several times")
 	f.BoolVar(&p.Resume, "resume", false, "go on with a run that was stopped, or to other targets")
 	widthFlags(c, &p.Width)
 	return c
+}
+
+// replayPlans makes the models of plans again; what would choose otherwise is
+// refused.
+func replayPlans(c *cobra.Command, r prune.ReplayOptions) error {
+	var other []string
+	c.LocalFlags().Visit(func(f *pflag.Flag) {
+		if !slices.Contains([]string{"plan", "model", "out", "hf-type", "resume"}, f.Name) && c.InheritedFlags().Lookup(f.Name) == nil {
+			other = append(other, "--"+f.Name)
+		}
+	})
+	if len(other) > 0 {
+		return usage("--plan says how the model was made: not to be given with it: %s", strings.Join(other, ", "))
+	}
+	plans, err := prune.Replay(c.Context(), r)
+	if err != nil {
+		return err
+	}
+	return printMade(c.OutOrStdout(), r.Out, plans)
+}
+
+// printMade is a line for each model.
+func printMade(w io.Writer, out string, plans []*plan.Plan) error {
+	for _, p := range plans {
+		s := p.Made()
+		if _, err := fmt.Fprintf(w, "%s  step %d, %d parameters, %.2f %% smaller\n", prune.TargetDir(out, p.Target), s.Step, s.Params, 100*s.Compression); err != nil {
+			return err
+		}
+	}
+	return nil
 }

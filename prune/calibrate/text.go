@@ -8,6 +8,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -67,6 +69,16 @@ type Window struct {
 // overlap) and score only ids that none before them scored. limit > 0 takes the
 // first ids of each document only.
 func Cut(t *tokenizer.Tokenizer, documents []string, context, stride, limit int) ([]Window, error) {
+	return cut(t, documents, context, stride, limit, math.MaxInt)
+}
+
+// First is the first n windows that Cut gives without overlap; documents that
+// come after them are not tokenised.
+func First(t *tokenizer.Tokenizer, documents []string, context, n int) ([]Window, error) {
+	return cut(t, documents, context, 0, 0, n)
+}
+
+func cut(t *tokenizer.Tokenizer, documents []string, context, stride, limit, most int) ([]Window, error) {
 	if context < 2 {
 		return nil, fmt.Errorf("context: want at least 2, got %d", context)
 	}
@@ -81,6 +93,9 @@ func Cut(t *tokenizer.Tokenizer, documents []string, context, stride, limit int)
 	}
 	var out []Window
 	for _, d := range documents {
+		if len(out) >= most {
+			break
+		}
 		ids, err := t.Encode([]byte(d), tokenizer.EncodeOptions{})
 		if err != nil {
 			return nil, err
@@ -88,7 +103,7 @@ func Cut(t *tokenizer.Tokenizer, documents []string, context, stride, limit int)
 		if limit > 0 && len(ids) > limit {
 			ids = ids[:limit]
 		}
-		for at, scored := 0, 0; scored < len(ids); at += stride {
+		for at, scored := 0, 0; scored < len(ids) && len(out) < most; at += stride {
 			end := min(at+context-1, len(ids))
 			w := Window{append([]int{t.BOS()}, ids[at:end]...), 1 + scored - at}
 			out = append(out, w)
@@ -108,17 +123,24 @@ const promptTokens = 256
 // model's context is cut to it.
 func Prompts(t *tokenizer.Tokenizer, path string, n, context int, sample bool, seed uint64) (prompts [][]int, there int, err error) {
 	var texts []string
+	long := 0
 	if filepath.Ext(path) == ".json" {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			return nil, 0, err
 		}
-		var rows []struct{ Instruction, Input string }
+		var rows []struct {
+			Instruction *string
+			Input       string
+		}
 		if err := json.Unmarshal(data, &rows); err != nil {
 			return nil, 0, fmt.Errorf("%s: want a JSON array of {instruction, input, output}: %w", path, err)
 		}
-		for _, r := range rows {
-			s := "Instruction: " + r.Instruction + "\n"
+		for i, r := range rows {
+			if r.Instruction == nil {
+				return nil, 0, fmt.Errorf("%s: row %d: want an object with a string \"instruction\"", path, i+1)
+			}
+			s := "Instruction: " + *r.Instruction + "\n"
 			if r.Input != "" {
 				s += "Input: " + r.Input + "\n"
 			}
@@ -140,9 +162,15 @@ func Prompts(t *tokenizer.Tokenizer, path string, n, context int, sample bool, s
 			if err != nil {
 				return nil, 0, err
 			}
+			if len(ids) > context {
+				long++
+			}
 			if len(ids) > 0 {
 				prompts = append(prompts, ids[:min(len(ids), context)])
 			}
+		}
+		if long > 0 {
+			slog.Warn("calibration: prompts longer than the model's context are cut to it", "file", path, "prompts", long, "context", context)
 		}
 		there = len(texts)
 	} else {
@@ -158,7 +186,7 @@ func Prompts(t *tokenizer.Tokenizer, path string, n, context int, sample bool, s
 		}
 		there = len(windows)
 	}
-	if len(prompts) == 0 {
+	if len(prompts) == 0 || len(strings.TrimSpace(strings.Join(texts, ""))) == 0 {
 		return nil, 0, fmt.Errorf("%s: no prompts in it", path)
 	}
 	return prompts, there, nil

@@ -5,7 +5,9 @@ package criterion
 
 import (
 	"context"
+	"fmt"
 	"math"
+	"slices"
 
 	"mop/prune/calibrate"
 	"mop/runtime/kvcache"
@@ -14,7 +16,7 @@ import (
 
 // NLL is the next-token negative log-likelihood of every target, in nats.
 func NLL(ctx context.Context, m *model.Model, windows []calibrate.Window, each func(window int, nll float64)) error {
-	cache, err := kvcache.New(m.Device(), m.Config, 1, longest(windows))
+	cache, err := kvcache.NewWhole(m.Device(), m.Config, longest(windows))
 	if err != nil {
 		return err
 	}
@@ -44,31 +46,66 @@ func NLL(ctx context.Context, m *model.Model, windows []calibrate.Window, each f
 // Compare gives, for every position of every window, the KL divergence
 // KL(reference || model) in nats, the cosine of the logits, and whether both
 // would choose the same id.
-func Compare(ctx context.Context, reference, m *model.Model, windows []calibrate.Window, each func(kl, cosine float64, same bool)) error {
-	caches := [2]*kvcache.Cache{}
-	models := [2]*model.Model{reference, m}
-	for i, m := range models {
-		var err error
-		if caches[i], err = kvcache.New(m.Device(), m.Config, 1, longest(windows)); err != nil {
-			return err
+func Compare(ctx context.Context, reference Reference, m *model.Model, windows []calibrate.Window, each func(kl, cosine float64, same bool)) error {
+	return beside(ctx, reference, m, windows, func(original model.Reference, rows []int) error {
+		d, err := model.Compare(original, m, rows)
+		for _, x := range d {
+			each(x.KL, x.Cosine, x.Same)
 		}
-	}
-	for _, w := range windows {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		for i, m := range models {
-			caches[i].Reset()
-			if err := m.Forward(caches[i], []model.Chunk{{Seq: 0, IDs: w.IDs}}, nil); err != nil {
+		return err
+	})
+}
+
+// hiddenRows is how many positions' last hidden states are compared at a time.
+const hiddenRows = 16
+
+// compareHidden gives the cosine of the last hidden states, after the final
+// norm, for every position of every window.
+func compareHidden(ctx context.Context, reference Reference, m *model.Model, windows []calibrate.Window, each func(cosine float64)) error {
+	D := m.Config.Dim
+	h := make([]float32, hiddenRows*D)
+	return beside(ctx, reference, m, windows, func(original model.Reference, rows []int) error {
+		for part := range slices.Chunk(rows, hiddenRows) {
+			if err := original.Hidden(part, func(i int, p []float32) error { copy(h[i*D:(i+1)*D], p); return nil }); err != nil {
+				return err
+			}
+			if err := m.Hidden(part, func(i int, q []float32) error {
+				var pp, qq, pq float64
+				for j, p := range h[i*D : (i+1)*D] {
+					a, b := float64(p), float64(q[j])
+					pp, qq, pq = pp+a*a, qq+b*b, pq+a*b
+				}
+				each(pq / math.Sqrt(pp*qq))
+				return nil
+			}); err != nil {
 				return err
 			}
 		}
-		d, err := model.Compare(reference, m, upTo(0, len(w.IDs)))
-		if err != nil {
+		return nil
+	})
+}
+
+// beside runs the model over the windows beside the reference, and hands out the
+// reference and the positions of each.
+func beside(ctx context.Context, reference Reference, m *model.Model, windows []calibrate.Window, each func(original model.Reference, rows []int) error) error {
+	cache, err := kvcache.NewWhole(m.Device(), m.Config, longest(windows))
+	if err != nil {
+		return err
+	}
+	for w, win := range windows {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-		for _, x := range d {
-			each(x.KL, x.Cosine, x.Same)
+		cache.Reset()
+		if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: win.IDs}}, nil); err != nil {
+			return fmt.Errorf("text: window %d: %w", w, err)
+		}
+		original, err := reference.Window(w, win.IDs)
+		if err != nil {
+			return fmt.Errorf("text: window %d: %w", w, err)
+		}
+		if err := each(original, upTo(0, len(win.IDs))); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -90,22 +127,32 @@ func upTo(lo, hi int) []int {
 	return out
 }
 
+// Scored lists the criteria that candidates are run for.
+func Scored() []string { return []string{"kl", "cosine", "cosine-hidden", "ppl"} }
+
+// Compares reports whether a scored criterion looks at the original.
+func Compares(name string) bool { return name != "ppl" }
+
 // Score is a candidate's score by the named criterion: the mean KL (lowest wins),
-// the mean cosine (highest wins), or the perplexity (lowest wins).
-func Score(ctx context.Context, name string, reference, m *model.Model, windows []calibrate.Window) (float64, error) {
+// the mean cosine of the logits or of the last hidden states (highest wins), or
+// the perplexity (lowest wins), which needs no reference.
+func Score(ctx context.Context, name string, reference Reference, m *model.Model, windows []calibrate.Window) (float64, error) {
 	var sum, n float64
-	if name == "ppl" {
-		err := NLL(ctx, m, windows, func(_ int, nll float64) { sum += nll; n++ })
+	add := func(x float64) { sum, n = sum+x, n+1 }
+	var err error
+	switch name {
+	case "ppl":
+		err = NLL(ctx, m, windows, func(_ int, nll float64) { add(nll) })
 		return math.Exp(sum / n), err
+	case "cosine-hidden":
+		err = compareHidden(ctx, reference, m, windows, add)
+	case "cosine":
+		err = Compare(ctx, reference, m, windows, func(_, cosine float64, _ bool) { add(cosine) })
+	case "kl":
+		err = Compare(ctx, reference, m, windows, func(kl, _ float64, _ bool) { add(kl) })
+	default:
+		err = fmt.Errorf("criterion %q: not one that candidates are run for", name)
 	}
-	err := Compare(ctx, reference, m, windows, func(kl, cosine float64, _ bool) {
-		n++
-		if name == "cosine" {
-			sum += cosine
-		} else {
-			sum += kl
-		}
-	})
 	return sum / n, err
 }
 
@@ -118,7 +165,7 @@ func Better(name string, depth, width float64) bool {
 	if !finite(depth) {
 		return true
 	}
-	if name == "cosine" {
+	if name == "cosine" || name == "cosine-hidden" {
 		return width > depth
 	}
 	return width < depth

@@ -14,6 +14,9 @@ type Base struct {
 	Dim    int     `json:"d_model"` // D
 	Tied   bool    `json:"tied"`    // the head is the embedding table
 	Shapes []Shape `json:"shapes"`  // [L]
+	// Weights tells the base from others of its shapes: checkpoint.Sum in hex,
+	// empty in a dry run.
+	Weights string `json:"weights,omitempty"`
 }
 
 // Plan is plan.json: how a model was made, whole, without its weights.
@@ -86,6 +89,15 @@ func (p *Plan) shapes(step int) []Shape {
 	return p.Steps[step-1].Shapes
 }
 
+// Made is the step whose model the plan lies beside; that of a dry run is its
+// last. The plan has steps.
+func (p *Plan) Made() Step {
+	if p.Step == 0 {
+		return p.Steps[len(p.Steps)-1]
+	}
+	return p.Steps[p.Step-1]
+}
+
 // Compressions lists the steps' compressions.
 func (p *Plan) Compressions() []float64 {
 	out := make([]float64, len(p.Steps))
@@ -96,7 +108,8 @@ func (p *Plan) Compressions() []float64 {
 }
 
 // Replay is the state of the checkpoint that the plan lies beside, to be cut
-// again from its base without any data. It can also be pruned on.
+// again from its base without any data. It can also be pruned on. Whether the
+// base's weights are Base.Weights is the caller's to ask.
 func (p *Plan) Replay(base *config.Config) (State, error) {
 	if err := p.Check(); err != nil {
 		return State{}, err
@@ -114,4 +127,11 @@ func (p *Plan) Replay(base *config.Config) (State, error) {
 		return State{}, fmt.Errorf("layers: the plan is of sizes alone: it does not say which heads and neurons stay")
 	}
 	return State{Layers: p.Layers, Groups: p.Groups}, nil
+}
+
+// SameLayers reports whether both plans' models are cut alike.
+func (p *Plan) SameLayers(q *Plan) bool {
+	return slices.EqualFunc(p.Layers, q.Layers, func(a, b Layer) bool {
+		return a.From == b.From && a.Shape == b.Shape && slices.Equal(a.Heads, b.Heads) && slices.Equal(a.KVHeads, b.KVHeads) && slices.Equal(a.MLP, b.MLP)
+	})
 }

@@ -27,7 +27,7 @@ func AMP(ctx context.Context, m *model.Model, prompts [][]int, tick func()) (*pl
 	for _, p := range prompts {
 		longest = max(longest, len(p))
 	}
-	cache, err := kvcache.New(m.Device(), m.Config, 1, longest)
+	cache, err := kvcache.NewWhole(m.Device(), m.Config, longest)
 	if err != nil {
 		return nil, err
 	}

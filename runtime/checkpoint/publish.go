@@ -149,4 +149,12 @@ func claim(fs fileSystem, tmp string) (unlock func(), err error) {
 }
 
 // errBusy says that the same target is being written.
-var errBusy = errors.New("another save of it is running")
+var errBusy = fmt.Errorf("another save of it is running: %w", ErrBusy)
+
+// ErrBusy says that another process, or another call in this one, has a
+// directory.
+var ErrBusy = errors.New("busy")
+
+// Lock takes a directory until unlock or the end of the process; ErrBusy where it
+// is taken. Locks are advisory, and only Linux has them here.
+func Lock(dir string) (unlock func(), err error) { return lock(dir) }

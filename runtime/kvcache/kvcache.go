@@ -41,23 +41,23 @@ func New(dev device.Device, c *config.Config, sequences, capacity int) (*Cache, 
 // NewWhole makes a cache of one sequence for passes that begin at position 0 and
 // are never gone on with, as scoring wants them: Reset goes before each. A layer
 // is done with its keys and values before the next begins, so that layers of one
-// width share them: the memory is one layer's.
+// shape share them: the memory is one layer's.
 func NewWhole(dev device.Device, c *config.Config, capacity int) (*Cache, error) {
 	all := c.Clone()
-	shared := map[int]device.KV{}
+	shared := map[device.Heads]device.KV{}
 	k := &Cache{Capacity: capacity, Len: make([]int, 1), Layers: make([]device.KV, len(c.Layers)), Whole: true}
 	for l, s := range c.Layers {
-		width := s.KVHeads * s.HeadDim
-		if _, ok := shared[width]; !ok {
+		shape := device.Heads{H: s.Heads, K: s.KVHeads, Dh: s.HeadDim}
+		if _, ok := shared[shape]; !ok {
 			all.Layers = all.Layers[:1]
 			all.Layers[0] = s
 			one, err := New(dev, all, 1, capacity)
 			if err != nil {
 				return nil, err
 			}
-			shared[width] = one.Layers[0]
+			shared[shape] = one.Layers[0]
 		}
-		k.Layers[l] = shared[width]
+		k.Layers[l] = shared[shape]
 	}
 	return k, nil
 }

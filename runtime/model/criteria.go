@@ -30,18 +30,18 @@ func (m *Model) NLL(rows, targets []int) ([]float64, error) {
 }
 
 // Compare holds the logits of q's last pass against those of p's, row by row.
-// Both models live on the same device and have one vocabulary.
-func Compare(p, q *Model, rows []int) ([]device.Divergence, error) {
-	if p.dev != q.dev {
+// Both live on the same device and have one vocabulary.
+func Compare(p Reference, q *Model, rows []int) ([]device.Divergence, error) {
+	if p.Device() != q.dev {
 		return nil, fmt.Errorf("want both models on one device, got two")
 	}
-	if p.Config.Vocab != q.Config.Vocab {
-		return nil, fmt.Errorf("want one vocabulary, got %d and %d ids", p.Config.Vocab, q.Config.Vocab)
+	if p.vocab() != q.vocab() {
+		return nil, fmt.Errorf("want one vocabulary, got %d and %d ids", p.vocab(), q.vocab())
 	}
 	out := make([]device.Divergence, len(rows))
 	for at := 0; at < len(rows); at += reducedRows {
 		end := min(at+reducedRows, len(rows))
-		p.dev.Compare(out[at:end], p.end(), q.end(), rows[at:end])
+		q.dev.Compare(out[at:end], p.end(), q.end(), rows[at:end])
 	}
-	return out, p.dev.Sync()
+	return out, q.dev.Sync()
 }

@@ -1,0 +1,138 @@
+package prune
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"mop/prune/criterion"
+	"mop/prune/plan"
+	"mop/prune/surgery"
+	"mop/runtime/checkpoint"
+	"mop/runtime/config"
+	"mop/runtime/model"
+)
+
+// work is where candidates live, mapped, as real checkpoints; it goes when the
+// run ends.
+func (o *Options) work() string { return filepath.Join(o.Out, ".work") }
+
+// statesFile keeps the base's residual streams, under work.
+const statesFile = "base-states"
+
+// name is a state's in file names: it stands for all that the state's weights
+// and scores depend on.
+func (r *run) name(s plan.State) string {
+	data, _ := json.Marshal([]any{r.key, s.Layers})
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:8])
+}
+
+// candidate is a state's checkpoint, on the device.
+type candidate struct {
+	*model.Model
+	source checkpoint.Source // nil where it is the base's own
+}
+
+// place writes a state's checkpoint under work, unless it is there whole, maps it
+// and loads it. The base itself is used where nothing is cut.
+func (r *run) place(s plan.State) (*candidate, error) {
+	specs, c, err := checkpointOf(r.base, s)
+	if err != nil {
+		return nil, err
+	}
+	if c.Params() == r.base.Config().Params() {
+		m, err := model.Load(r.Device, r.base)
+		return &candidate{Model: m}, err
+	}
+	dir := filepath.Join(r.work(), r.name(s))
+	src, err := checkpoint.Open(dir)
+	if err != nil {
+		if err := os.RemoveAll(dir); err != nil {
+			return nil, err
+		}
+		if err := checkpoint.Save(dir, c, specs, checkpoint.SaveOptions{}); err != nil {
+			return nil, fmt.Errorf("candidate: %w", err)
+		}
+		if src, err = checkpoint.Open(dir); err != nil {
+			return nil, err
+		}
+	}
+	m, err := model.Load(r.Device, src)
+	if err != nil {
+		src.Close()
+		return nil, err
+	}
+	return &candidate{m, src}, nil
+}
+
+// close unmaps the checkpoint, which stays until it is swept.
+func (c *candidate) close() {
+	if c.source != nil {
+		c.source.Close()
+	}
+}
+
+// sweep removes what lies under work, but the base's states and the checkpoints
+// of the given models.
+func (r *run) sweep(keep ...plan.State) error {
+	names := []string{statesFile}
+	for _, s := range keep {
+		names = append(names, r.name(s))
+	}
+	entries, err := os.ReadDir(r.work())
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !slices.Contains(names, e.Name()) {
+			if err := os.RemoveAll(filepath.Join(r.work(), e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// checkpointOf lists the tensors of a state.
+func checkpointOf(base checkpoint.Source, s plan.State) ([]checkpoint.Spec, *config.Config, error) {
+	return surgery.Specs(base, slices.Clone(s.Layers))
+}
+
+// reference is the base as the criteria see it: its forward pass is done once a
+// run, at the first comparison, and kept in a file.
+func (r *run) reference(ctx context.Context) (criterion.Reference, error) {
+	if !criterion.Compares(r.Criterion) || r.kept != nil {
+		return r.kept, nil
+	}
+	path, key := filepath.Join(r.work(), statesFile), r.key+" "+r.Device.Name()
+	kept, err := criterion.OpenKept(path, key, r.Device, r.base, r.texts.windows)
+	if err != nil {
+		slog.Debug("the base runs over the windows", "why", err)
+		if err := checkpoint.CheckFree(r.work(), criterion.KeptBytes(r.base.Config().Dim, r.texts.windows)); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		m, err := model.Load(r.Device, r.base)
+		if err != nil {
+			return nil, err
+		}
+		at := 0
+		if err := criterion.Keep(ctx, path, key, m, r.texts.windows, func() {
+			at++
+			r.tell(1, "the base over the windows", at, len(r.texts.windows))
+		}); err != nil {
+			return nil, err
+		}
+		if kept, err = criterion.OpenKept(path, key, r.Device, r.base, r.texts.windows); err != nil {
+			return nil, err
+		}
+	}
+	r.kept = kept
+	return kept, nil
+}

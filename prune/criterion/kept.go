@@ -1,0 +1,153 @@
+package criterion
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+
+	"github.com/edsrzf/mmap-go"
+	"github.com/google/renameio/v2"
+
+	"mop/prune/calibrate"
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+	"mop/runtime/kvcache"
+	"mop/runtime/model"
+)
+
+// Kept is a reference from a file of the original's residual streams over the
+// windows, so that its forward pass is done once for all candidates. The file is
+// mapped, never in memory of the process's own:
+//
+//	states  float32 [N, D], the positions of all windows in order, little-endian
+//	sum     sha256 of the key and the states
+type Kept struct {
+	model  *model.Kept
+	starts []int // the first state of each window
+	mapped mmap.MMap
+	file   *os.File
+}
+
+// ErrNotKept says that a file is not there, or not what the key stands for.
+var ErrNotKept = errors.New("no states kept")
+
+// positions counts those of all windows.
+func positions(windows []calibrate.Window) (n int) {
+	for _, w := range windows {
+		n += len(w.IDs)
+	}
+	return n
+}
+
+// KeptBytes is the size of the file for a model of width dim.
+func KeptBytes(dim int, windows []calibrate.Window) int64 {
+	return 4*int64(positions(windows))*int64(dim) + sha256.Size
+}
+
+// Keep runs the original over the windows and writes the file, which appears
+// only when it is whole. The key names all that the states depend on. tick, which
+// may be nil, is called after each window.
+func Keep(ctx context.Context, path, key string, m *model.Model, windows []calibrate.Window, tick func()) error {
+	cache, err := kvcache.NewWhole(m.Device(), m.Config, longest(windows))
+	if err != nil {
+		return err
+	}
+	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o666))
+	if err != nil {
+		return err
+	}
+	defer f.Cleanup()
+	sum := sha256.New()
+	io.WriteString(sum, key)
+	w := bufio.NewWriterSize(io.MultiWriter(f, sum), 1<<18)
+	row := make([]byte, 0, 4*m.Config.Dim)
+	for i, win := range windows {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		cache.Reset()
+		if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: win.IDs}}, nil); err != nil {
+			return fmt.Errorf("text: window %d: %w", i, err)
+		}
+		if err := m.Residual(len(win.IDs), func(_ int, x []float32) error {
+			row = row[:0]
+			for _, v := range x {
+				row = binary.LittleEndian.AppendUint32(row, math.Float32bits(v))
+			}
+			_, err := w.Write(row)
+			return err
+		}); err != nil {
+			return err
+		}
+		if tick != nil {
+			tick()
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if _, err := f.Write(sum.Sum(nil)); err != nil {
+		return err
+	}
+	return f.CloseAtomicallyReplace()
+}
+
+// OpenKept maps the file that Keep wrote for the key, the original's source and
+// the windows; ErrNotKept where there is none.
+func OpenKept(path, key string, dev device.Device, src checkpoint.Source, windows []calibrate.Window) (*Kept, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s", ErrNotKept, path)
+	} else if err != nil {
+		return nil, err
+	}
+	k := &Kept{file: f}
+	n, dim := positions(windows), src.Config().Dim
+	st, err := f.Stat()
+	if err == nil && st.Size() != KeptBytes(dim, windows) {
+		err = fmt.Errorf("%w: %s: want %d bytes, got %d", ErrNotKept, path, KeptBytes(dim, windows), st.Size())
+	}
+	if err == nil {
+		k.mapped, err = mmap.Map(f, mmap.RDONLY, 0)
+	}
+	if err != nil {
+		return nil, errors.Join(err, k.Close())
+	}
+	data, want := k.mapped[:4*n*dim], k.mapped[4*n*dim:]
+	sum := sha256.New()
+	io.WriteString(sum, key)
+	sum.Write(data)
+	if string(sum.Sum(nil)) != string(want) {
+		return nil, errors.Join(fmt.Errorf("%w: %s: of another run, or changed", ErrNotKept, path), k.Close())
+	}
+	at := 0
+	for _, w := range windows {
+		k.starts = append(k.starts, at)
+		at += len(w.IDs)
+	}
+	states := checkpoint.Tensor{Name: path, DType: checkpoint.F32, Shape: []int{n, dim}, Data: data}
+	if k.model, err = model.LoadKept(dev, src, states, longest(windows)); err != nil {
+		return nil, errors.Join(err, k.Close())
+	}
+	return k, nil
+}
+
+// Window makes a window's states the present ones.
+func (k *Kept) Window(w int, ids []int) (model.Reference, error) {
+	return k.model, k.model.Take(k.starts[w], len(ids))
+}
+
+// Close unmaps the file; the reference is of no use afterwards.
+func (k *Kept) Close() error {
+	var err error
+	if k.mapped != nil {
+		err = k.mapped.Unmap()
+	}
+	return errors.Join(err, k.file.Close())
+}

@@ -1,0 +1,110 @@
+package prune
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"mop/prune/calibrate"
+	"mop/runtime/config"
+	"mop/runtime/tokenizer"
+)
+
+// texts are the ids that scores are taken on.
+type texts struct {
+	prompts [][]int
+	windows []calibrate.Window
+	sums    map[string]string // role -> sha256 of the file
+}
+
+// readTexts reads what the run will need: prompts where a width step may come,
+// windows for the criteria that are scored on them.
+func readTexts(o Options, c *config.Config) (*texts, error) {
+	t := &texts{sums: map[string]string{}}
+	widths := o.Criterion != "sequence" || strings.Contains(o.Sequence, "G") || o.ExactTarget
+	if o.Calibration == "" && widths {
+		return nil, errors.New("calibration: want a file of prompts: the width branch is scored on them")
+	}
+	if o.Text == "" && o.scored() {
+		return nil, fmt.Errorf("text: want a file: criterion %s is scored on it", o.Criterion)
+	}
+	if o.Calibration == "" && !o.scored() {
+		return t, nil
+	}
+	tok, err := tokenizer.Open(o.Model)
+	if err != nil {
+		return nil, err
+	}
+	if o.Calibration != "" {
+		var there int
+		if t.prompts, there, err = calibrate.Prompts(tok, o.Calibration, o.Prompts, c.MaxPositions, o.Sample, o.Seed); err != nil {
+			return nil, err
+		}
+		if there < o.Prompts {
+			slog.Warn("calibration: fewer prompts than asked", "file", o.Calibration, "want", o.Prompts, "got", there)
+		}
+		if t.sums["calibration"], err = fileSum(o.Calibration); err != nil {
+			return nil, err
+		}
+	}
+	if !o.scored() {
+		return t, nil
+	}
+	docs, err := calibrate.Documents(o.Text, o.Separator)
+	if err != nil {
+		return nil, err
+	}
+	if t.windows, err = calibrate.First(tok, docs, min(o.Context, c.MaxPositions), o.Windows); err != nil {
+		return nil, fmt.Errorf("%s: %w", o.Text, err)
+	}
+	if len(t.windows) == 0 {
+		return nil, fmt.Errorf("%s: no ids in it", o.Text)
+	}
+	if len(t.windows) < o.Windows {
+		slog.Warn("text: fewer windows than asked", "file", o.Text, "want", o.Windows, "got", len(t.windows))
+	}
+	t.sums["text"], err = fileSum(o.Text)
+	return t, err
+}
+
+func fileSum(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// settings are the choices that plan.json keeps beside the rule, as used.
+func (r *run) settings() map[string]any {
+	return map[string]any{"prompts": len(r.texts.prompts), "calibration_sample": r.Sample, "windows": len(r.texts.windows),
+		"context": min(r.Context, r.base.Config().MaxPositions), "exact_target": r.ExactTarget, "separator": r.Separator, "hf_type": r.HFType}
+}
+
+// identity is everything that a step depends on: a journal of another one is not
+// gone on with. Targets are not in it, nor how their models are written: another
+// target goes on where the last ended.
+func (r *run) identity() map[string]string {
+	s := r.settings()
+	delete(s, "exact_target")
+	delete(s, "hf_type")
+	out := map[string]string{"weights": r.weights, "criterion": r.Criterion, "sequence": r.Sequence, "seed": fmt.Sprint(r.Seed),
+		"rule": r.width.Rule, "round_to": fmt.Sprint(r.width.RoundTo), "heads_multiple": fmt.Sprint(r.width.HeadsMultiple), "allocation": r.width.Allocation}
+	for role, sum := range r.texts.sums {
+		out[role] = sum
+	}
+	for name, x := range s {
+		out[name] = fmt.Sprint(x)
+	}
+	return out
+}

@@ -1,0 +1,117 @@
+package model
+
+import (
+	"fmt"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+)
+
+// Reference is what a model is compared with: another after its pass, or Kept
+// states that one left.
+type Reference interface {
+	Device() device.Device
+	// Hidden gives the final norm's output for the given rows [D], one by one; the
+	// slice is valid during the call only.
+	Hidden(rows []int, each func(i int, h []float32) error) error
+	end() device.Head
+	vocab() int
+}
+
+// Kept is the end of a model over residual streams that it left (Residual), with
+// neither its layers nor a pass: to compare with it gives the bits that the model
+// gives after a Forward.
+type Kept struct {
+	dev        device.Device
+	states     device.Weight // [N, D]
+	norm, head device.Weight // [D], [V, D]
+	eps        float64
+	x          device.Buffer // [rows, D], the present states
+	last       device.Buffer // [logitRows, D]
+}
+
+// LoadKept places a model's final norm and output projection, and the states
+// [N, D], float32. Up to rows of them can be taken at a time. Source and states
+// must stay readable while it is used.
+func LoadKept(dev device.Device, src checkpoint.Source, states checkpoint.Tensor, rows int) (*Kept, error) {
+	c := src.Config()
+	if len(states.Shape) != 2 || states.Shape[1] != c.Dim || states.DType != checkpoint.F32 {
+		return nil, fmt.Errorf("%s: want F32 [N %d], got %v %v", states.Name, c.Dim, states.DType, states.Shape)
+	}
+	k := &Kept{dev: dev, eps: c.NormEps}
+	head := checkpoint.HeadName
+	if c.Tied {
+		head = checkpoint.EmbedName
+	}
+	for name, to := range map[string]*device.Weight{checkpoint.NormName: &k.norm, head: &k.head} {
+		t, err := src.Tensor(name)
+		if err == nil {
+			*to, err = dev.Place(t)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if k.states, err = dev.Place(states); err != nil {
+		return nil, err
+	}
+	if k.x, err = dev.Buffer(rows, c.Dim); err != nil {
+		return nil, err
+	}
+	k.last, err = dev.Buffer(min(logitRows, rows), c.Dim)
+	return k, err
+}
+
+// Take makes n states from the given one on the present rows 0 .. n-1.
+func (k *Kept) Take(first, n int) error {
+	if first < 0 || n < 1 || n > k.x.Rows() || first+n > k.states.Shape()[0] {
+		return fmt.Errorf("kept states: want 1 to %d of %d, got %d from %d on", k.x.Rows(), k.states.Shape()[0], n, first)
+	}
+	ids := make([]int, n)
+	for i := range ids {
+		ids[i] = first + i
+	}
+	k.dev.Embed(k.x, k.states, ids)
+	return k.dev.Sync()
+}
+
+// Device is where the states are.
+func (k *Kept) Device() device.Device { return k.dev }
+
+// Hidden is as of a Model.
+func (k *Kept) Hidden(rows []int, each func(i int, h []float32) error) error {
+	return inParts(k.dev, rows, k.x.Cols(), func(part []int) device.Buffer {
+		k.dev.Norm(k.last, k.x, part, k.norm, k.eps)
+		return k.last
+	}, each)
+}
+
+func (k *Kept) end() device.Head {
+	return device.Head{X: k.x, Norm: k.norm, W: k.head, Eps: k.eps, Kind: device.Prefill}
+}
+
+func (k *Kept) vocab() int { return k.head.Shape()[0] }
+
+func (m *Model) vocab() int { return m.Config.Vocab }
+
+// Residual gives the residual stream after the last layer, before the final
+// norm, of the first n rows of the last pass: [D] each, one by one. The slice is
+// valid during the call only.
+func (m *Model) Residual(n int, each func(i int, x []float32) error) error {
+	D := m.Config.Dim
+	host := make([]float32, logitRows*D)
+	for at := 0; at < n; at += logitRows {
+		part := min(logitRows, n-at)
+		m.dev.Read(host, m.work.x, at, part)
+		if err := m.dev.Sync(); err != nil {
+			return err
+		}
+		for i := range part {
+			if err := each(at+i, host[i*D:(i+1)*D]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

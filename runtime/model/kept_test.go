@@ -1,0 +1,115 @@
+package model_test
+
+import (
+	"encoding/binary"
+	"math"
+	"testing"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/kvcache"
+	"mop/runtime/model"
+)
+
+// Kept states compare as the model that left them does, to the bit, and a cache
+// whose layers share their memory gives the bits of one whose layers do not; tied
+// or not.
+func TestKeptAndWholePasses(t *testing.T) {
+	c := odd()
+	for _, c.Tied = range []bool{false, true} {
+		src := checkpoint.Random(c, 3, checkpoint.BF16)
+		m := load(t, src, 2)
+		other, err := model.Load(m.Device(), checkpoint.Random(c, 4, checkpoint.BF16))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids := []int{5, 99, 3, 7, 7, 0, 64, 12, 1, 2, 3, 50, 51, 52, 53, 54, 55, 56, 57}
+		whole := logits(t, m, 1, []model.Chunk{{Seq: 0, IDs: ids}})
+
+		cache, err := kvcache.NewWhole(m.Device(), c, len(ids))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var rows []int
+		for range 2 {
+			cache.Reset()
+			if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: ids}}, nil); err != nil {
+				t.Fatal(err)
+			}
+			again, at := [][]float32{}, 0
+			for range ids {
+				rows = rows[:0]
+				rows = append(rows, at)
+				at++
+				if err := m.Logits(rows, func(_ int, z []float32) error {
+					again = append(again, append([]float32(nil), z...))
+					return nil
+				}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			same(t, "layers that share a cache", whole, again)
+		}
+		var states []byte
+		if err := m.Residual(len(ids), func(_ int, x []float32) error {
+			for _, v := range x {
+				states = binary.LittleEndian.AppendUint32(states, math.Float32bits(v))
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		run := func(m *model.Model) {
+			cache.Reset()
+			if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: ids}}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		run(other)
+		run(m)
+		rows = []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}
+		want, err := model.Compare(m, other, rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		front := append(make([]byte, 4*c.Dim*2), states...) // two other states before them
+		kept := checkpoint.Tensor{Name: "states", DType: checkpoint.F32, Shape: []int{len(ids) + 2, c.Dim}, Data: front}
+		k, err := model.LoadKept(m.Device(), src, kept, len(ids))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Take(2, len(ids)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := model.Compare(k, other, rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range want {
+			if want[i] != got[i] || want[i].KL == 0 {
+				t.Errorf("position %d: want %+v, got %+v", i, want[i], got[i])
+			}
+		}
+		hidden := func(r model.Reference) (out [][]float32) {
+			if err := r.Hidden(rows, func(_ int, h []float32) error {
+				out = append(out, append([]float32(nil), h...))
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			return out
+		}
+		same(t, "hidden states", hidden(m), hidden(k))
+		if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: ids[:1]}}, nil); err == nil {
+			t.Error("want a refusal to go on with a cache for whole passes")
+		}
+		for _, bad := range [][2]int{{-1, 2}, {0, len(ids) + 1}, {3, len(ids)}, {0, 0}} {
+			if err := k.Take(bad[0], bad[1]); err == nil {
+				t.Errorf("take %v: want an error", bad)
+			}
+		}
+		kept.Shape = []int{c.Dim, len(ids) + 2}
+		if _, err := model.LoadKept(m.Device(), src, kept, 1); err == nil {
+			t.Error("want a refusal of states of another width")
+		}
+	}
+}
