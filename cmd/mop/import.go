@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -31,18 +32,23 @@ func importCommand(*options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			defer src.Close()
 			t, err := tokenizer.OpenFile(tok)
 			if err != nil {
 				return err
 			}
 			if n := src.Config().Vocab; t.Vocab() > n {
-				return usage("%s has %d ids, the model in %s only %d", tok, t.Vocab(), weights, n)
+				return fmt.Errorf("%s: %d ids, the model in %s has only %d", tok, t.Vocab(), weights, n)
 			}
-			var text bytes.Buffer
+			var text, settings bytes.Buffer
 			if err := tokenizer.WriteJSON(&text, t); err != nil {
+				return fmt.Errorf("%s: %w", tok, err)
+			}
+			if err := tokenizer.WriteSettings(&settings, t, src.Config().MaxPositions); err != nil {
 				return err
 			}
-			return llama2c.Import(weights, out, checkpoint.SaveOptions{Data: map[string][]byte{"tokenizer.json": text.Bytes()}})
+			return llama2c.Import(weights, out, checkpoint.SaveOptions{Data: map[string][]byte{
+				"tokenizer.json": text.Bytes(), "tokenizer_config.json": settings.Bytes()}})
 		},
 	}
 	f := l.Flags()

@@ -259,14 +259,17 @@ type stopper struct {
 
 func (s *stopper) write(b []byte) error {
 	s.held += string(b)
-	end := -1
+	// The one that is complete first counts, of several the longest: so the parts
+	// that the text comes in make no difference.
+	start, end := 0, -1
 	for _, stop := range s.stops {
-		if i := strings.Index(s.held, stop); stop != "" && i >= 0 && (end < 0 || i < end) {
-			end = i
+		i := strings.Index(s.held, stop)
+		if n := i + len(stop); stop != "" && i >= 0 && (end < 0 || n < end || n == end && i < start) {
+			start, end = i, n
 		}
 	}
 	if end >= 0 {
-		s.held, s.stopped = s.held[:end], true
+		s.held, s.stopped = s.held[:start], true
 		return s.finish(nil)
 	}
 	keep := 0

@@ -76,41 +76,55 @@ func (p *sampler) next(logits []float32) (int, error) {
 }
 
 func (p *sampler) draw(logits []float32) int {
-	penalised := func(id int) float64 {
-		z := float64(logits[id])
-		if p.RepetitionPenalty > 0 && p.RepetitionPenalty != 1 && p.seen[id] {
-			if z > 0 {
-				return z / p.RepetitionPenalty
-			}
-			return z * p.RepetitionPenalty
-		}
-		return z
-	}
 	if p.Temperature == 0 {
 		best := 0
 		for id := range logits {
-			if penalised(id) > penalised(best) {
+			if p.penalised(id, logits[id]) > p.penalised(best, logits[best]) {
 				best = id
 			}
 		}
 		return best
 	}
+	c, sum := p.candidates(logits)
+	u := p.rng.Float64() * sum
+	for _, x := range c {
+		if u -= x.z; u < 0 {
+			return x.id
+		}
+	}
+	return c[len(c)-1].id
+}
+
+// penalised is a logit after the repetition penalty.
+func (p *sampler) penalised(id int, logit float32) float64 {
+	z := float64(logit)
+	if p.RepetitionPenalty > 0 && p.RepetitionPenalty != 1 && p.seen[id] {
+		if z > 0 {
+			return z / p.RepetitionPenalty
+		}
+		return z * p.RepetitionPenalty
+	}
+	return z
+}
+
+// candidates are the ids that may be drawn, likeliest first, each with its
+// probability times sum. They are valid until the next call.
+func (p *sampler) candidates(logits []float32) (c []candidate, sum float64) {
 	p.cand = p.cand[:0]
 	for id := range logits {
-		p.cand = append(p.cand, candidate{id, penalised(id) / p.Temperature})
+		p.cand = append(p.cand, candidate{id, p.penalised(id, logits[id])})
 	}
-	// Likeliest first; a tie takes the lower id, so that the order is fixed.
+	// A tie takes the lower id, so that the order is fixed.
 	slices.SortFunc(p.cand, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(b.z, a.z), cmp.Compare(a.id, b.id))
 	})
-	c := p.cand
+	c = p.cand
 	if p.TopK > 0 && p.TopK < len(c) {
 		c = c[:p.TopK]
 	}
-	sum := 0.0
 	top := c[0].z
 	for i := range c {
-		c[i].z = math.Exp(c[i].z - top)
+		c[i].z = math.Exp((c[i].z - top) / p.Temperature)
 		sum += c[i].z
 	}
 	if p.TopP > 0 && p.TopP < 1 {
@@ -132,11 +146,5 @@ func (p *sampler) draw(logits []float32) int {
 		}
 		c = c[:keep]
 	}
-	u := p.rng.Float64() * sum
-	for _, x := range c {
-		if u -= x.z; u < 0 {
-			return x.id
-		}
-	}
-	return c[len(c)-1].id
+	return c, sum
 }

@@ -60,6 +60,42 @@ func best(t testing.TB, tok *Tokenizer, text []byte) time.Duration {
 	return took
 }
 
+// A megabyte takes seconds and about sixteen times as long as its first sixteenth,
+// for the real tokenizers' hardest texts and for a plain one. The bounds are wide,
+// for caches and for a busy machine; a slow run is repeated.
+func TestMegabyte(t *testing.T) {
+	const megabyte, bound, limit = 1 << 20, 64, 20 * time.Second
+	texts := longTexts(megabyte)
+	wiki, err := os.ReadFile(sharedata.Path(t, "wikitext-2/wiki.test.raw"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts["wikitext"] = wiki[:megabyte]
+	for _, file := range []string{"tokenizer-llama2/tokenizer.model", "tokenizer-llama3/tokenizer.model"} {
+		tok, err := OpenFile(sharedata.Path(t, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, kind := range []string{"wikitext", "one letter", "spaces"} {
+			var short, took time.Duration
+			for range 4 {
+				short = best(t, tok, texts[kind][:megabyte/16])
+				start := time.Now()
+				ids, err := tok.Encode(texts[kind], EncodeOptions{})
+				if took = time.Since(start); err != nil || len(ids) == 0 {
+					t.Fatalf("%s, %s: %d ids, %v", file, kind, len(ids), err)
+				}
+				if took <= min(bound*short, limit) {
+					break
+				}
+			}
+			if took > min(bound*short, limit) {
+				t.Errorf("%s, %s: a sixteenth of a megabyte takes %v, a megabyte %v, want at most %d times as long and %v", file, kind, short, took, bound, limit)
+			}
+		}
+	}
+}
+
 // A megabyte of the real tokenizers' hardest texts and of plain ones.
 func BenchmarkMegabyte(b *testing.B) {
 	texts := longTexts(1 << 20)

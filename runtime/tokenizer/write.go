@@ -252,3 +252,26 @@ func (t *Tokenizer) document(names []string, merges []ranked) ([]byte, error) {
 		"decoder": object{"type": "Sequence", "decoders": decoders}, "model": model})
 	return out.Bytes(), err
 }
+
+// WriteSettings writes the tokenizer_config.json that belongs beside what WriteJSON
+// writes. Without it transformers takes the tokenizer for LLaMA's, gives it BOS,
+// EOS and unknown tokens by LLaMA's names, whatever the file says, or none at all.
+// context is the model's longest text, in ids.
+func WriteSettings(w io.Writer, t *Tokenizer, context int) error {
+	settings := object{"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": context, "clean_up_tokenization_spaces": false,
+		"bos_token": nil, "eos_token": nil, "unk_token": nil}
+	for _, a := range t.raw.tokens {
+		switch {
+		case a.id == t.bos:
+			settings["bos_token"] = a.text
+		case slices.Contains(t.eos, a.id):
+			settings["eos_token"] = a.text
+		case a.id == t.model.unk:
+			settings["unk_token"] = a.text
+		}
+	}
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(settings)
+}

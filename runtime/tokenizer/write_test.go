@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"os"
 	"path/filepath"
@@ -69,6 +70,44 @@ func TestWrittenIsCommitted(t *testing.T) {
 	}
 	if _, got := write(t, "testdata/fallback.bin"); !bytes.Equal(got, want) {
 		t.Error("WriteJSON of fallback.bin differs from testdata/written.json")
+	}
+}
+
+// The tokenizer_config.json beside a written tokenizer.json names what the file
+// itself names, whatever it is called.
+func TestWriteSettings(t *testing.T) {
+	for file, want := range map[string][3]string{
+		"fallback.model": {"<s>", "</s>", "<unk>"},
+		"fallback.bin":   {"<s>", "</s>", "<unk>"},
+	} {
+		var out bytes.Buffer
+		if err := WriteSettings(&out, parseFile(t, file), 512); err != nil {
+			t.Fatal(err)
+		}
+		var got struct {
+			BOS     string `json:"bos_token"`
+			EOS     string `json:"eos_token"`
+			Unknown string `json:"unk_token"`
+			Class   string `json:"tokenizer_class"`
+			Context int    `json:"model_max_length"`
+		}
+		if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+			t.Fatal(err)
+		}
+		if [3]string{got.BOS, got.EOS, got.Unknown} != want || got.Class != "PreTrainedTokenizerFast" || got.Context != 512 {
+			t.Errorf("%s: got %s", file, out.String())
+		}
+	}
+	// llama2.c's ids 0 to 2 may have any names.
+	tok, err := Parse(binFile("a", "b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok.raw = addedSet{}
+	tok.raw.add(addedToken{text: "[BEGIN]", id: 1, special: true})
+	var out bytes.Buffer
+	if err := WriteSettings(&out, tok, 8); err != nil || !strings.Contains(out.String(), `"bos_token": "[BEGIN]"`) || !strings.Contains(out.String(), `"eos_token": null`) {
+		t.Errorf("got %s, %v", out.String(), err)
 	}
 }
 

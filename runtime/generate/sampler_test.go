@@ -1,0 +1,155 @@
+package generate
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"testing"
+)
+
+// The distribution that an id is drawn from is that of transformers' logits
+// processors. testdata/sampling.py made the golden file.
+func TestGoldenDistributions(t *testing.T) {
+	data, err := os.ReadFile("testdata/sampling.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var golden struct {
+		Cases []struct {
+			Temperature   float64
+			TopK          int     `json:"top_k"`
+			TopP          float64 `json:"top_p"`
+			MinP          float64 `json:"min_p"`
+			Penalty       float64
+			Logits        []float32 // [V]
+			Seen          []int
+			Probabilities []float64 // [V]
+		}
+	}
+	if err := json.Unmarshal(data, &golden); err != nil {
+		t.Fatal(err)
+	}
+	if len(golden.Cases) < 90 {
+		t.Fatalf("want many cases, got %d", len(golden.Cases))
+	}
+	for n, c := range golden.Cases {
+		s := Sampling{c.Temperature, c.TopK, c.TopP, c.MinP, c.Penalty, 1}
+		if err := s.Check(); err != nil {
+			t.Fatal(err)
+		}
+		p := newSampler(s, 0, c.Seen)
+		got := make([]float64, len(c.Logits))
+		if s.Temperature == 0 {
+			got[p.draw(c.Logits)] = 1
+		} else {
+			list, sum := p.candidates(c.Logits)
+			for _, x := range list {
+				got[x.id] = x.z / sum
+			}
+		}
+		for id, want := range c.Probabilities {
+			// transformers sums in float32 and the file has nine digits.
+			if math.Abs(got[id]-want) > 2e-6 || (got[id] == 0) != (want == 0) {
+				t.Errorf("case %d, %+v: id %d: want probability %v, got %v", n, s, id, want, got[id])
+			}
+		}
+	}
+}
+
+// Ids come as often as they are likely, the same for the same seed, others for
+// another one and for another sequence of a batch.
+func TestDraws(t *testing.T) {
+	logits := []float32{float32(math.Log(0.5)), float32(math.Log(0.3)), float32(math.Log(0.2))}
+	s := Sampling{Temperature: 1, Seed: 7}
+	const n = 20000
+	draw := func(seed uint64, seq int) (ids []int) {
+		s.Seed = seed
+		p := newSampler(s, seq, nil)
+		for range n {
+			id, err := p.next(logits)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	first := draw(7, 0)
+	count := map[int]float64{}
+	for _, id := range first {
+		count[id]++
+	}
+	chi := 0.0
+	for id, p := range []float64{0.5, 0.3, 0.2} {
+		chi += (count[id] - n*p) * (count[id] - n*p) / (n * p)
+	}
+	if chi > 13.8 { // one in a thousand, two degrees of freedom
+		t.Errorf("chi-square of %d draws: %.1f, counts %v", n, chi, count)
+	}
+	differ := func(b []int) (k int) {
+		for i := range first {
+			if first[i] != b[i] {
+				k++
+			}
+		}
+		return k
+	}
+	if k := differ(draw(7, 0)); k > 0 {
+		t.Errorf("the same seed draws %d of %d ids anew", k, n)
+	}
+	for what, other := range map[string][]int{"another seed": draw(8, 0), "another sequence": draw(7, 1)} {
+		if k := differ(other); k < n/2 {
+			t.Errorf("%s differs in %d of %d ids only", what, k, n)
+		}
+	}
+}
+
+// However small the temperature, the likeliest id is drawn; however large, all are
+// alike.
+func TestExtremeTemperatures(t *testing.T) {
+	logits := []float32{1, 3, 2.999}
+	for _, cold := range []float64{1e-300, 5e-324} {
+		if id, err := newSampler(Sampling{Temperature: cold}, 0, nil).next(logits); err != nil || id != 1 {
+			t.Errorf("temperature %v: want id 1, got %d, %v", cold, id, err)
+		}
+	}
+	list, sum := newSampler(Sampling{Temperature: 1e308}, 0, nil).candidates(logits)
+	for _, c := range list {
+		if math.Abs(c.z/sum-1./3) > 1e-12 {
+			t.Errorf("temperature 1e308: id %d has probability %v", c.id, c.z/sum)
+		}
+	}
+}
+
+// An id that was drawn counts as seen from then on.
+func TestPenaltyRemembers(t *testing.T) {
+	p := newSampler(Sampling{RepetitionPenalty: 2}, 0, []int{2})
+	for step, want := range []int{0, 1, 0} { // 3, 2.5 -> 1.5, 2.5 -> 1.5, 1.25
+		if id, err := p.next([]float32{3, 2.5, 1}); err != nil || id != want {
+			t.Errorf("step %d: want %d, got %d, %v", step, want, id, err)
+		}
+	}
+}
+
+func TestNotFinite(t *testing.T) {
+	for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+		for _, s := range []Sampling{{}, {Temperature: 1}} {
+			if _, err := newSampler(s, 0, nil).next([]float32{0, float32(bad), 1}); !errors.Is(err, ErrNotFinite) {
+				t.Errorf("%+v: a logit %v: got %v", s, bad, err)
+			}
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for _, s := range []Sampling{{Temperature: -1}, {Temperature: math.NaN()}, {Temperature: math.Inf(1)}, {TopK: -1}, {TopP: -0.1}, {TopP: 1.1},
+		{TopP: math.NaN()}, {MinP: 2}, {MinP: math.NaN()}, {RepetitionPenalty: -1}, {RepetitionPenalty: math.Inf(1)}, {RepetitionPenalty: math.NaN()}} {
+		if s.Check() == nil {
+			t.Errorf("%+v: want an error", s)
+		}
+	}
+	if err := (Sampling{Temperature: 0.8, TopK: 40, TopP: 0.95, MinP: 0.05, RepetitionPenalty: 1.1}).Check(); err != nil {
+		t.Error(err)
+	}
+}
