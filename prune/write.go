@@ -69,7 +69,7 @@ func (w writer) write(dir string, p *plan.Plan, s plan.State) error {
 			return renameio.WriteFile(filepath.Join(dir, planFile), text.Bytes(), 0o666)
 		}
 	}
-	err = checkpoint.Save(dir, c, specs, checkpoint.SaveOptions{Replace: w.resume, Files: checkpoint.SideFiles(w.dir), Data: map[string][]byte{planFile: text.Bytes()}})
+	err = checkpoint.Save(dir, c, specs, checkpoint.SaveOptions{Replace: w.resume, Around: checkpoint.AroundOf(w.base), Files: checkpoint.SideFiles(w.dir), Data: map[string][]byte{planFile: text.Bytes()}})
 	if errors.Is(err, os.ErrExist) || errors.Is(err, checkpoint.ErrExists) {
 		return fmt.Errorf("%s: exists already: give --resume or another --out", dir)
 	}

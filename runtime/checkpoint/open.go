@@ -31,6 +31,7 @@ type Dir struct {
 	config  *config.Config
 	tensors map[string]Tensor // by the names of Expected
 	files   map[string]string // the same names to the paths they were found in
+	around  *Around           // what the model is a part of; nil = nothing
 	maps    []mmap.MMap
 }
 
@@ -113,10 +114,20 @@ func (d *Dir) mapFile(path string) ([]stored, error) {
 // match finds the tensors that the config asks for among those stored.
 func (d *Dir) match(all []stored) error {
 	found := make(map[string]stored, len(all))
+	if d.config.Around != nil {
+		d.around = &Around{}
+	}
 	for _, t := range all {
 		name, ok := Canonical(t.name)
+		if !ok && d.around == nil {
+			return fmt.Errorf("%s: %s: unexpected beside a language model alone, got %v", t.file, show(t.name), t.shape)
+		}
 		if !ok {
+			d.around.tensors = append(d.around.tensors, t)
 			continue
+		}
+		if name == EmbedName && d.around != nil {
+			d.around.embed = t.name
 		}
 		if first, ok := found[name]; ok {
 			return fmt.Errorf("%s: %s: the same tensor as %s", t.file, show(t.name), show(first.name))

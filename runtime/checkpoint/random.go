@@ -114,7 +114,7 @@ func WriteRandom(dir string, c *config.Config, seed uint64, d DType, o SaveOptio
 	buffer := make([]byte, 8<<20) // bytes, a multiple of every element's
 	var specs []Spec
 	for _, info := range Expected(&stored) {
-		specs = append(specs, Spec{info.Name, d, info.Shape, func(w Writer) error {
+		specs = append(specs, Spec{Name: info.Name, DType: d, Shape: info.Shape, Write: func(w Writer) error {
 			n := elements(info.Shape) * d.Size()
 			for at := 0; at < n; at += len(buffer) {
 				part := buffer[:min(len(buffer), n-at)]

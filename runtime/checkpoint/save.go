@@ -22,6 +22,7 @@ type SaveOptions struct {
 	ShardBytes int64             // tensors of one file, bytes; 0 = 5e9
 	Files      map[string]string // name in the directory -> path of the file to copy
 	Data       map[string][]byte // name in the directory -> contents
+	Around     *Around           // what the model was a part of; nil = it is written alone
 
 	fs fileSystem // nil = the operating system's
 }
@@ -44,6 +45,12 @@ var ErrExists = errors.New("exists already")
 func Save(dir string, c *config.Config, tensors []Spec, o SaveOptions) error {
 	if err := checkSpecs(c, tensors); err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
+	}
+	if o.Around != nil {
+		tensors = o.Around.join(tensors)
+	} else if c.Around != nil {
+		c = c.Clone()
+		c.Around = nil
 	}
 	text, err := config.Marshal(c)
 	if err != nil {
@@ -169,7 +176,7 @@ func SideFiles(dir string) map[string]string {
 	for _, name := range []string{
 		"tokenizer.json", "tokenizer.model", "tokenizer.bin", "tokenizer_config.json",
 		"special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
-		"generation_config.json", "chat_template.jinja", "chat_template.json",
+		"generation_config.json", "chat_template.jinja", "chat_template.json", "preprocessor_config.json", "processor_config.json",
 	} {
 		path := filepath.Join(dir, name)
 		if st, err := os.Stat(path); err == nil && st.Mode().IsRegular() {
@@ -181,5 +188,5 @@ func SideFiles(dir string) map[string]string {
 
 // Copy is the spec of a tensor that is stored as it is.
 func Copy(t Tensor) Spec {
-	return Spec{t.Name, t.DType, t.Shape, func(w Writer) error { _, err := w.Write(t.Data); return err }}
+	return Spec{Name: t.Name, DType: t.DType, Shape: t.Shape, Write: func(w Writer) error { _, err := w.Write(t.Data); return err }}
 }

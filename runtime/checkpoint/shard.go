@@ -18,7 +18,31 @@ type shard struct {
 }
 
 // bytes is the tensor's stored size.
-func (s Spec) bytes() int64 { return int64(elements(s.Shape)) * int64(s.DType.Size()) }
+func (s Spec) bytes() int64 {
+	if s.other != nil {
+		return int64(len(s.other.data))
+	}
+	return int64(elements(s.Shape)) * int64(s.DType.Size())
+}
+
+// typeName is safetensors' name of the tensor's type.
+func (s Spec) typeName() string {
+	if s.other != nil {
+		return s.other.dtype
+	}
+	return s.DType.String()
+}
+
+// unit is the size of an element in bytes, to which a tensor is aligned.
+func (s Spec) unit() int {
+	if s.other != nil {
+		if n := elements(s.Shape); n > 0 {
+			return len(s.other.data) / n
+		}
+		return 1
+	}
+	return s.DType.Size()
+}
 
 // cut spreads tensors over as many files as the limit, in bytes, asks for; a
 // tensor above the limit gets a file of its own.
@@ -42,7 +66,7 @@ func cut(tensors []Spec, limit int64) []shard {
 			s.name = fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, len(out))
 		}
 		// Wider types first, so that every tensor is aligned to its elements.
-		slices.SortStableFunc(s.tensors, func(a, b Spec) int { return b.DType.Size() - a.DType.Size() })
+		slices.SortStableFunc(s.tensors, func(a, b Spec) int { return b.unit() - a.unit() })
 		s.header = headerText(s.tensors)
 	}
 	return out
@@ -57,7 +81,7 @@ func headerText(tensors []Spec) []byte {
 	for _, t := range tensors {
 		end := at + t.bytes()
 		fmt.Fprintf(&b, `,%s:{"dtype":"%s","shape":[%s],"data_offsets":[%d,%d]}`,
-			quote(t.Name), t.DType, strings.Trim(strings.ReplaceAll(fmt.Sprint(t.Shape), " ", ","), "[]"), at, end)
+			quote(t.Name), t.typeName(), strings.Trim(strings.ReplaceAll(fmt.Sprint(t.Shape), " ", ","), "[]"), at, end)
 		at = end
 	}
 	b.WriteString("}")
@@ -84,7 +108,7 @@ func (s shard) write(w io.Writer) error {
 			err = c.err
 		}
 		if err == nil && c.left != 0 {
-			err = fmt.Errorf("want %d bytes for %v %v, got %d", t.bytes(), t.DType, t.Shape, t.bytes()-c.left)
+			err = fmt.Errorf("want %d bytes for %v %v, got %d", t.bytes(), t.typeName(), t.Shape, t.bytes()-c.left)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", place(t.Name), err)

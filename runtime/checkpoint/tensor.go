@@ -76,6 +76,8 @@ type Spec struct {
 	DType DType
 	Shape []int
 	Write func(w Writer) error
+
+	other *stored // of a type that no model of ours computes with; nil = DType's
 }
 
 // Writer receives a tensor's bytes in order.

@@ -34,6 +34,10 @@ type Config struct {
 	// itself; they are carried along unchanged. Numbers that were read are
 	// json.Number: see ExtraNumber.
 	Extra map[string]any
+
+	// Around holds the keys of a LLaVA's config.json that are not about its
+	// language model; nil = the model is no part of another.
+	Around map[string]any
 }
 
 // Clone copies the config; the layers are its own.

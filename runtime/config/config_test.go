@@ -64,14 +64,24 @@ func TestRealConfigs(t *testing.T) {
 			if strings.Contains(file, "tinyllama") {
 				want.DType = "float32" // somebody's copy in float32
 			}
+			if llava := strings.Contains(file, "llava"); llava != (got.Around != nil) {
+				t.Errorf("is a LLaVA: %v, keys around: %v", llava, got.Around)
+			}
+			whole := must(Marshal(got))
+			if again := must(Parse(whole)); !reflect.DeepEqual(got, again) {
+				t.Errorf("want %+v\ngot  %+v", got, again)
+			}
+			for key := range got.Around {
+				if !strings.Contains(string(whole), `"`+key+`"`) {
+					t.Errorf("%q is not written back:\n%s", key, whole)
+				}
+			}
+			got.Around = nil // alone
 			text := must(Marshal(got))
-			for _, key := range []string{"vision", "mm_", "text_config", "auto_map", "image"} {
+			for _, key := range []string{"vision", "mm_", "text_config", "auto_map", "image", "Llava"} {
 				if strings.Contains(string(text), key) {
 					t.Errorf("%q is written back:\n%s", key, text)
 				}
-			}
-			if again := must(Parse(text)); !reflect.DeepEqual(got, again) {
-				t.Errorf("want %+v\ngot  %+v", got, again)
 			}
 			got.Extra = nil
 			if !reflect.DeepEqual(got, want) {

@@ -5,31 +5,38 @@ import (
 	"strings"
 )
 
+// nested is the key that transformers keeps a LLaVA's language model under.
+const nested = "text_config"
+
 // languageModel reduces the config of a LLaVA-1.5 to that of its language model
-// and reports whether it was one. transformers nests it in text_config, where
-// every key at LLaMA's default is left out; LLaVA's own releases put the vision
-// keys beside it. The names of the tensors tell the two apart on their own.
-func (f *fields) languageModel() bool {
+// and returns the keys around it, nil where it was none. transformers nests it in
+// text_config, where every key at LLaMA's default is left out; LLaVA's own
+// releases put the vision keys beside it. The names of the tensors tell the two
+// apart on their own.
+func (f *fields) languageModel() (around map[string]any) {
 	modelType, _ := f.raw["model_type"].(string)
 	if modelType != "llava" && modelType != "llava_llama" {
-		return false
+		return nil
 	}
 	if a, ok := f.raw["architectures"].([]any); ok && len(a) > 0 && a[0] != "LlavaForConditionalGeneration" && a[0] != "LlavaLlamaForCausalLM" {
 		f.fail("architectures: want LlavaForConditionalGeneration or LlavaLlamaForCausalLM, got %s", show(a[0]))
 	}
 	outer := f.raw
-	text := f.object("text_config")
+	text := f.object(nested)
 	if text == nil {
-		for key := range outer {
+		around = map[string]any{}
+		for key, v := range outer {
+			vision := key == "model_type" || key == "architectures"
 			for _, prefix := range []string{"mm_", "use_mm_", "tune_mm_", "freeze_mm_", "unfreeze_mm_", "image_"} {
-				if strings.HasPrefix(key, prefix) {
-					delete(outer, key)
-				}
+				vision = vision || strings.HasPrefix(key, prefix)
+			}
+			if vision {
+				around[key] = v
+				delete(outer, key)
 			}
 		}
 		outer["model_type"] = "llama"
-		delete(outer, "architectures")
-		return true
+		return around
 	}
 	if f.has("quantization_config") {
 		f.fail("quantization_config: not supported")
@@ -44,5 +51,23 @@ func (f *fields) languageModel() bool {
 		}
 	}
 	f.raw = inner
-	return true
+	around = maps.Clone(outer)
+	around[nested] = nil // its place
+	return around
+}
+
+// embed puts a language model's keys back among those around it, in the form that
+// the whole had.
+func embed(inner, around map[string]any) map[string]any {
+	out := maps.Clone(around)
+	if _, ok := out[nested]; ok {
+		out[nested] = inner
+		return out
+	}
+	for key, v := range inner {
+		if _, ok := out[key]; !ok {
+			out[key] = v
+		}
+	}
+	return out
 }

@@ -37,8 +37,7 @@ func Parse(data []byte) (*Config, error) {
 		return nil, err
 	}
 	f := &fields{raw: raw}
-	llava := f.languageModel()
-	c := &Config{}
+	c := &Config{Around: f.languageModel()}
 	c.Mistral = f.family()
 	f.refuse()
 	f.shapes(c)
@@ -62,7 +61,7 @@ func Parse(data []byte) (*Config, error) {
 		err = c.Check()
 	}
 	if err != nil {
-		if llava {
+		if c.Around != nil {
 			err = fmt.Errorf("language model: %w", err)
 		}
 		return nil, err

@@ -20,7 +20,8 @@ func Write(w io.Writer, c *Config) error {
 }
 
 // Marshal is the text of config.json, keys sorted, that Parse reads back to an
-// equal config. Uniform layers give a plain LlamaForCausalLM with an explicit
+// equal config. A language model that is a part of a LLaVA is written as one.
+// Uniform layers give a plain LlamaForCausalLM with an explicit
 // head_dim, others mop's own architecture with per_layer_config. The older
 // spelling of the rotary keys and of the type is what transformers 4 and 5 both
 // read.
@@ -33,6 +34,18 @@ func Write(w io.Writer, c *Config) error {
 // sliding_window null, which is the same network, and loads in both. See
 // testdata/transformers_check.json.
 func Marshal(c *Config) ([]byte, error) {
+	out, err := c.document()
+	if err != nil {
+		return nil, err
+	}
+	if c.Around != nil {
+		out = embed(out, c.Around)
+	}
+	return encode(out)
+}
+
+// document is the keys of Marshal's config.json.
+func (c *Config) document() (map[string]any, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
@@ -86,6 +99,10 @@ func Marshal(c *Config) ([]byte, error) {
 	} else if len(c.EOS) > 1 {
 		out["eos_token_id"] = c.EOS
 	}
+	return out, nil
+}
+
+func encode(out map[string]any) ([]byte, error) {
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)
 	e.SetEscapeHTML(false)
