@@ -200,12 +200,12 @@ func TestMeterRemembers(t *testing.T) {
 	other := here
 	other.Kind = "1/2/4"
 	ask(m, other, 2, false, 4) // another processor of the same name
-	now = now.Add(7*24*time.Hour + 1)
+	now = now.Add(10*time.Minute + 1)
 	ask(m, here, 2, false, 5) // too old
-	now = now.Add(-time.Hour)
+	now = now.Add(-time.Minute)
 	ask(m, here, 2, false, 6) // from the future
-	now = now.Add(2 * time.Hour)
-	m.MaxAge = time.Hour
+	now = now.Add(2 * time.Minute)
+	m.MaxAge = time.Minute
 	ask(m, here, 2, false, 7) // too old for a shorter memory
 
 	if files, err := filepath.Glob(dir + "/*"); err != nil || len(files) != 3 {

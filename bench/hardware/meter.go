@@ -36,13 +36,15 @@ func MeasureLimits(m Machine, threads int) (Limits, error) {
 // Meter measures the limits, and remembers them for a while.
 type Meter struct {
 	Dir    string        // where measurements are kept; "" = nowhere
-	MaxAge time.Duration // older ones are measured again; 0 = a week
+	MaxAge time.Duration // older ones are measured again; 0 = ten minutes
 	Now    func() time.Time
 	Limits func(Machine, int) (Limits, error) // the measurement; nil = MeasureLimits
 }
 
-// DefaultMeter keeps measurements in the user's cache directory for a week, or
-// nowhere if the system names no such directory.
+// DefaultMeter keeps measurements in the user's cache directory for ten minutes,
+// or nowhere if the system names no such directory. No longer, since machines
+// that are shared change: one was seen to read 50 GB/s and, a quarter of an hour
+// later, 77.
 func DefaultMeter() Meter {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -96,7 +98,7 @@ func (m Meter) remembered(file string, machine Machine, threads int, now time.Ti
 	}
 	maxAge := m.MaxAge
 	if maxAge == 0 {
-		maxAge = 7 * 24 * time.Hour
+		maxAge = 10 * time.Minute
 	}
 	age := now.Sub(l.Measured)
 	return l, l.Machine == machine && l.Read.Threads == threads && l.Read.GBps > 0 && l.FMA.Threads == threads && l.FMA.GFLOPs > 0 &&
