@@ -231,3 +231,54 @@ func TestNoUnknown(t *testing.T) {
 		t.Errorf("%v, %v", ids, err)
 	}
 }
+
+// charsMapOf maps the letter a to a text.
+func charsMapOf(text string) []byte {
+	units := make([]uint32, 1024)
+	units[0] = 256 << 10
+	units[256^'a'] = 'a' | 1<<8 | (256^'a'^512)<<10
+	units[512] = 1 << 31
+	out := binary.LittleEndian.AppendUint32(nil, uint32(4*len(units)))
+	for _, u := range units {
+		out = binary.LittleEndian.AppendUint32(out, u)
+	}
+	return append(append(out, text...), 0)
+}
+
+// A small file cannot make a small text large.
+func TestBombs(t *testing.T) {
+	double := strings.Repeat(`{"type":"Replace","pattern":{"String":"a"},"content":"aa"},`, 40)
+	double = `{"type":"Sequence","KIND":[` + strings.TrimSuffix(double, ",") + `]}`
+	many := `{"type":"Sequence","normalizers":[` + strings.TrimSuffix(strings.Repeat(`{"type":"Prepend","prepend":"a"},`, 1000), ",") + `]}`
+	book := strings.Repeat("b", 20000)
+	bpe := message(2, number(3, 2))
+	for _, c := range []struct {
+		name string
+		data []byte
+		want string
+	}{
+		{"rules that double", jsonFile(`"normalizer":null`, `"normalizer":`+strings.Replace(double, "KIND", "normalizers", 1)), "become"},
+		{"a letter that becomes a book", jsonFile(`"normalizer":null`, `"normalizer":{"type":"Replace","pattern":{"String":"a"},"content":"`+book+`"}`), "become"},
+		{"a long text in front", jsonFile(`"normalizer":null`, `"normalizer":{"type":"Prepend","prepend":"`+book+`"}`), "become"},
+		{"many rules", jsonFile(`"normalizer":null`, `"normalizer":`+many), "at most 64 steps, got 1000"},
+		{"pieces that double", jsonFile(`"decoder":null`, `"decoder":`+strings.Replace(double, "KIND", "decoders", 1)), "become"},
+		{"a space that becomes a word", jsonFile(`"pre_tokenizer":null`, `"pre_tokenizer":{"type":"Metaspace","replacement":"word"}`), "want one character"},
+		{"a table that maps a letter to a book", spFile(bpe, message(3, message(2, charsMapOf(book)))), "become"},
+	} {
+		tok, err := Parse(c.data)
+		if err == nil {
+			_, err = tok.Encode(bytes.Repeat([]byte("a"), 1000), EncodeOptions{})
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: want an error with %q, got %v", c.name, c.want, err)
+		}
+	}
+	// The same table with a sane text is one.
+	tok, err := Parse(spFile(bpe, message(3, message(2, charsMapOf("bb")))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := tok.normalizer.apply([]byte("a")); err != nil || string(out) != meta+"bb" {
+		t.Errorf("got %q, %v", out, err)
+	}
+}

@@ -116,7 +116,9 @@ func (t *Tokenizer) addVocab(f *file) error {
 				}
 			}
 		}
-		t.pieces[id], t.class[id] = spelling.decode(text)
+		if t.pieces[id], t.class[id], err = spelling.decode(text); err != nil {
+			return fmt.Errorf("vocab: id %d: %w", id, err)
+		}
 		switch bytes, ok := bytesOf(text); {
 		case !m.bytes:
 			m.ids[text] = id
@@ -171,6 +173,7 @@ func (t *Tokenizer) addTokens(f *file) error {
 	}
 	taken := make(map[int]string, len(f.AddedTokens))
 	known := make(map[string]int, len(f.AddedTokens))
+	normalized := make(map[int]string, len(f.AddedTokens))
 	for _, a := range f.AddedTokens {
 		if a.Content == "" {
 			return fmt.Errorf("added token with id %d: no content", a.ID)
@@ -189,9 +192,14 @@ func (t *Tokenizer) addTokens(f *file) error {
 		known[a.Content], taken[a.ID] = a.ID, a.Content
 		text := []byte(a.Content)
 		if a.Normalized {
-			text = t.normalizer.apply(text)
+			if text, err = t.normalizer.apply(text); err != nil {
+				return fmt.Errorf("added token with id %d: %w", a.ID, err)
+			}
 		}
-		t.pieces[a.ID] = spelling.text(string(text))
+		if t.pieces[a.ID], err = spelling.text(string(text)); err != nil {
+			return fmt.Errorf("added token with id %d: %w", a.ID, err)
+		}
+		normalized[a.ID] = string(text)
 		t.class[a.ID] = literal
 		if a.Special {
 			t.class[a.ID] = control
@@ -207,7 +215,7 @@ func (t *Tokenizer) addTokens(f *file) error {
 			}
 			into, text := &t.raw, a.Content
 			if a.Normalized {
-				into, text = &t.normalized, string(t.normalizer.apply([]byte(a.Content)))
+				into, text = &t.normalized, normalized[a.ID]
 			}
 			into.add(addedToken{text, a.ID, a.Special, a.SingleWord, a.LStrip, a.RStrip})
 		}

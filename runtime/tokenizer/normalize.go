@@ -2,6 +2,8 @@ package tokenizer
 
 import (
 	"bytes"
+	"fmt"
+	"math"
 	"strings"
 	"unicode/utf8"
 )
@@ -32,11 +34,37 @@ const (
 	afterItself
 )
 
-func (n *normalizer) apply(text []byte) []byte {
+// A normaliser that makes much more of a text than there was is no normaliser but
+// a trap: rules that each double a text, a character that is mapped to a book.
+// The largest real factor is 13, of U+FDFA.
+const (
+	mostGrowth = 16
+	mostRules  = 64
+)
+
+// room is how long a text may become, in bytes.
+func room(text []byte) int { return min(mostGrowth*len(text)+4096, math.MaxInt32/8) }
+
+func (n *normalizer) apply(text []byte) ([]byte, error) {
+	most, before := room(text), len(text)
+	tooLong := func(length int) error {
+		return fmt.Errorf("normalizer: %d bytes become %d or more, want at most %d", before, length, most)
+	}
 	if n.piece != nil {
-		return n.piece.apply(text)
+		out := n.piece.apply(text, most)
+		if len(out) > most {
+			return nil, tooLong(len(out))
+		}
+		return out, nil
 	}
 	for _, r := range n.rules {
+		longer := len(r.prepend)
+		if r.from != "" && len(r.to) > len(r.from) {
+			longer = bytes.Count(text, []byte(r.from)) * (len(r.to) - len(r.from))
+		}
+		if longer > most-len(text) {
+			return nil, tooLong(len(text) + longer)
+		}
 		switch {
 		case r.from == "" && len(text) > 0:
 			text = append([]byte(r.prepend), text...)
@@ -55,7 +83,7 @@ func (n *normalizer) apply(text []byte) []byte {
 			text = bytes.ReplaceAll(text, []byte(r.from), []byte(r.to))
 		}
 	}
-	return text
+	return text, nil
 }
 
 // single leaves of several from in a row one.
@@ -85,7 +113,8 @@ type pieceNormalizer struct {
 	escape  bool     // escape_whitespaces
 }
 
-func (n *pieceNormalizer) apply(text []byte) []byte {
+// apply ends early once it has made more than most bytes.
+func (n *pieceNormalizer) apply(text []byte, most int) []byte {
 	space := " "
 	if n.escape {
 		space = meta
@@ -107,7 +136,7 @@ func (n *pieceNormalizer) apply(text []byte) []byte {
 		out = append(out, space...)
 	}
 	afterSpace := n.squeeze
-	for len(text) > 0 {
+	for len(text) > 0 && len(out) <= most {
 		mapped, size := n.next(text)
 		text = text[size:]
 		for afterSpace && len(mapped) > 0 && mapped[0] == ' ' {

@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"errors"
 	"fmt"
+	"unicode/utf8"
 )
 
 // step is a normalizer, pre-tokenizer, post-processor or decoder of a
@@ -69,7 +70,11 @@ func is(flag *bool, absent bool) bool {
 
 // pipeline understands the normalizer and the pre-tokenizer, or refuses them.
 func (t *Tokenizer) pipeline(f *file) error {
-	for _, s := range f.Normalizer.flat() {
+	normalizers := f.Normalizer.flat()
+	if len(normalizers) > mostRules {
+		return fmt.Errorf("normalizer: want at most %d steps, got %d", mostRules, len(normalizers))
+	}
+	for _, s := range normalizers {
 		switch {
 		case s.Type == "Prepend":
 			t.normalizer.rules = append(t.normalizer.rules, rule{prepend: s.Prepend})
@@ -144,8 +149,8 @@ func regexRule(regex, content string) (rule, error) {
 }
 
 func (t *Tokenizer) metaspace(s *step) error {
-	if s.Replacement == "" {
-		return errors.New("pre_tokenizer Metaspace: no replacement")
+	if utf8.RuneCountInString(s.Replacement) != 1 {
+		return fmt.Errorf("pre_tokenizer Metaspace: want one character as replacement, got %q", clip(s.Replacement))
 	}
 	scheme := "always"
 	if s.PrependScheme != nil {
@@ -212,6 +217,9 @@ type spelling struct {
 func newSpelling(decoder *step, byteLevel bool) (*spelling, error) {
 	s := &spelling{byteLevel: byteLevel}
 	steps := decoder.flat()
+	if len(steps) > mostRules {
+		return nil, fmt.Errorf("decoder: want at most %d steps, got %d", mostRules, len(steps))
+	}
 	if len(steps) == 0 {
 		if !byteLevel {
 			s.replace, s.byteToken, s.strip = []rule{{from: meta, to: " "}}, true, stripText
@@ -251,21 +259,22 @@ func newSpelling(decoder *step, byteLevel bool) (*spelling, error) {
 }
 
 // decode gives the bytes that a piece stands for.
-func (s *spelling) decode(piece string) ([]byte, class) {
+func (s *spelling) decode(piece string) ([]byte, class, error) {
 	if s.byteLevel {
 		if b, ok := bytesOf(piece); ok {
-			return b, normal
+			return b, normal, nil
 		}
-		return []byte(piece), normal
+		return []byte(piece), normal, nil
 	}
 	if b, ok := byteOf(piece); ok && s.byteToken {
-		return []byte{b}, byteKind
+		return []byte{b}, byteKind, nil
 	}
-	return s.text(piece), normal
+	text, err := s.text(piece)
+	return text, normal, err
 }
 
 // text gives the bytes of a piece that is spelled in plain characters.
-func (s *spelling) text(piece string) []byte {
+func (s *spelling) text(piece string) ([]byte, error) {
 	n := normalizer{rules: s.replace}
 	return n.apply([]byte(piece))
 }

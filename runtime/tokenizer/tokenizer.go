@@ -186,7 +186,11 @@ func (t *Tokenizer) Encode(text []byte, o EncodeOptions) ([]int, error) {
 			e.ids = append(e.ids, s.id)
 			continue
 		}
-		for _, n := range t.normalized.split(t.normalizer.apply(s.text), o.Special) {
+		text, err := t.normalizer.apply(s.text)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range t.normalized.split(text, o.Special) {
 			if n.id >= 0 {
 				e.ids = append(e.ids, n.id)
 			} else if err := e.stretch(n.text, s.start == 0 && n.start == 0); err != nil {

@@ -63,6 +63,10 @@ func (t *Tokenizer) names() ([]string, error) {
 	case p != nil && len(p.chars.units) > 0:
 		return nil, errors.New("a normaliser with a table of characters cannot be written")
 	}
+	if _, ok := m.ids[" "]; !ok && t.normalizer.piece == nil && m.raw[' '] >= 0 {
+		// There a space is U+2581, which would become bytes of its own.
+		return nil, errors.New("a vocabulary in which a space is a byte cannot be written")
+	}
 	names := make([]string, len(t.pieces))
 	for _, a := range t.raw.tokens {
 		names[a.id] = a.text

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -123,6 +124,7 @@ func TestWriteJSONRefuses(t *testing.T) {
 		{"scores tie", binFile("a", "b", "c", "ab", "bc"), "has the score of other pieces"},
 		{"runs that doubling does not cover", binFile("a", "aa", "aaa"), "a run of"},
 		{"some bytes", binFile("a", "<0x41>"), "some bytes"},
+		{"a space that is a byte", binFile(append([]string{"a", "b"}, allBytes()...)...), "a space is a byte"},
 		{"one spelling", binFile("a", " ", meta), "both spelled"},
 		{"not UTF-8", binFile("a", "\xff"), "not UTF-8"},
 	} {
@@ -144,4 +146,12 @@ func testFile(t testing.TB, name string) []byte {
 		t.Fatal(err)
 	}
 	return data
+}
+
+// allBytes spells the 256 byte pieces.
+func allBytes() (pieces []string) {
+	for b := range 256 {
+		pieces = append(pieces, fmt.Sprintf("<0x%02X>", b))
+	}
+	return pieces
 }
