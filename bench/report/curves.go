@@ -14,20 +14,28 @@ const compressionLabel = "Compression (% of parameters removed)"
 func latencyPlot(entries []Entry) (image, error) {
 	series := lines(entries, func(e *Entry) *point {
 		x := &point{y: e.E2E.Median, low: e.E2E.Median, high: e.E2E.Median}
-		if e.E2E.SD != nil {
-			x.low, x.high = x.y-*e.E2E.SD, x.y+*e.E2E.SD
+		// Quartiles and not deviations: one run that something disturbed would
+		// stretch the bar both ways.
+		if low, ok := e.Percentiles.E2E["p25"]; ok {
+			x.low = min(x.y, low)
+		}
+		if high, ok := e.Percentiles.E2E["p75"]; ok {
+			x.high = max(x.y, high)
 		}
 		return x
 	})
-	p := newPlot("End-to-end latency (median ± standard deviation)", compressionLabel, "Latency (ms)")
+	p := newPlot("End-to-end latency (median and quartiles)", compressionLabel, "Latency (ms)")
 	compressionAxis(p, entries)
 	dense := entries[0].E2E.Median
 	addIdeal(p, "ideal: time falls as parameters do", func(c float64) float64 { return dense * (1 - c) })
 	if err := addLines(p, series); err != nil {
 		return image{}, err
 	}
+	if err := addValues(p, series, number, true); err != nil {
+		return image{}, err
+	}
 	_, high := span(series)
-	p.Y.Min, p.Y.Max = 0, 1.1*high
+	p.Y.Min, p.Y.Max = 0, 1.15*high
 	p.Legend.YOffs = 10
 	return curve("latency", "End-to-end latency against compression", p)
 }
@@ -50,10 +58,13 @@ func speedupPlot(entries []Entry) (image, error) {
 	if err := addLines(p, series); err != nil {
 		return image{}, err
 	}
+	if err := addValues(p, series, fixed2, false); err != nil {
+		return image{}, err
+	}
 	low, high := span(series)
 	p.Y.Min = min(1, low)
 	p.Y.Max = max(high, ideal(p.X.Max/100))
-	p.Y.Min, p.Y.Max = p.Y.Min-0.05*(p.Y.Max-p.Y.Min), p.Y.Max+0.05*(p.Y.Max-p.Y.Min)
+	p.Y.Min, p.Y.Max = p.Y.Min-0.08*(p.Y.Max-p.Y.Min), p.Y.Max+0.05*(p.Y.Max-p.Y.Min)
 	p.Legend.Top, p.Legend.YOffs = true, -10
 	return curve("speedup", "Speed-up against compression", p)
 }
@@ -83,6 +94,14 @@ func perplexityPlot(entries []Entry) (img image, ok bool, err error) {
 	p := newPlot("Perplexity of the pruned models", compressionLabel, label)
 	compressionAxis(p, entries)
 	if err := addLines(p, series); err != nil {
+		return image{}, false, err
+	}
+	if err := addValues(p, series, func(y float64) string {
+		if logarithmic {
+			y = math.Pow(10, y)
+		}
+		return number(y)
+	}, false); err != nil {
 		return image{}, false, err
 	}
 	low, high := span(series)

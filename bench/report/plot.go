@@ -193,6 +193,39 @@ func addLines(p *plot.Plot, series []line) error {
 	return nil
 }
 
+// maxValues is how many points may have their value beside them.
+const maxValues = 8
+
+// addValues writes each point's value to its right, on the free side of the
+// curve: above it where it falls, below it where it rises; not where there
+// would be a crowd.
+func addValues(p *plot.Plot, series []line, show func(y float64) string, falls bool) error {
+	if len(series) != 1 || len(series[0].points) > maxValues {
+		return nil
+	}
+	var at plotter.XYLabels
+	for _, q := range series[0].points {
+		at.XYs = append(at.XYs, plotter.XY{X: q.x, Y: q.y})
+		at.Labels = append(at.Labels, show(q.y))
+	}
+	labels, err := plotter.NewLabels(at)
+	if err != nil {
+		return err
+	}
+	align := draw.YTop
+	labels.Offset = vg.Point{X: 7, Y: -3}
+	if falls {
+		align = draw.YBottom
+		labels.Offset.Y = 4
+	}
+	for i := range labels.TextStyle {
+		labels.TextStyle[i].Font = sans(10, xfont.WeightNormal)
+		labels.TextStyle[i].XAlign, labels.TextStyle[i].YAlign = draw.XLeft, align
+	}
+	p.Add(labels)
+	return nil
+}
+
 // addIdeal draws y(compression) as a dashed line over the whole x axis.
 func addIdeal(p *plot.Plot, name string, y func(c float64) float64) {
 	f := plotter.NewFunction(func(percent float64) float64 { return y(percent / 100) })
@@ -208,7 +241,7 @@ func compressionAxis(p *plot.Plot, entries []Entry) {
 	for _, e := range entries {
 		low, high = min(low, e.Compression), max(high, e.Compression)
 	}
-	p.X.Min, p.X.Max = 100*(low*1.05), min(100*high*1.05, 99)
+	p.X.Min, p.X.Max = 100*(low*1.05), min(100*high*1.12, 99)
 }
 
 // span is the smallest and largest value of series, bars included.

@@ -78,6 +78,17 @@ func TestMarkdownTableIsRectangular(t *testing.T) {
 	}
 }
 
+func TestShortNames(t *testing.T) {
+	for name, want := range map[string]string{
+		"MoP 40 %": "MoP 40 %", strings.Repeat("ü", 28): strings.Repeat("ü", 28),
+		"/some/long/directory/of/models/pruned/0.40": "…ctory/of/models/pruned/0.40",
+	} {
+		if got := short(name); got != want || utf8.RuneCountInString(got) > 28 {
+			t.Errorf("%s: want %q, got %q", name, want, got)
+		}
+	}
+}
+
 func TestEmptyCellsAndPlainNumbers(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
 		{number(0), "0"}, {number(1234.56), "1235"}, {number(123.456), "123.5"}, {number(0.0123456), "0.01235"}, {number(1e-9), "0.000000"},

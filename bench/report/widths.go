@@ -43,8 +43,8 @@ func widthsPlot(entries []Entry) (img image, ok bool, err error) {
 	neurons := func(l Layer) int { return l.MLP }
 	panels := make([][]*plot.Plot, len(models))
 	for i, e := range models {
-		left := widthPanel(e.Model+": "+kept(dense, e.Layers, heads)+" query heads", layers, dense, e.Layers, heads, plotColor(0))
-		right := widthPanel(e.Model+": "+kept(dense, e.Layers, neurons)+" MLP neurons", layers, dense, e.Layers, neurons, plotColor(1))
+		left := widthPanel(short(e.Model)+": "+kept(dense, e.Layers, heads)+" query heads", layers, dense, e.Layers, heads, plotColor(0))
+		right := widthPanel(short(e.Model)+": "+kept(dense, e.Layers, neurons)+" MLP neurons", layers, dense, e.Layers, neurons, plotColor(1))
 		if i == len(models)-1 {
 			left.X.Label.Text, right.X.Label.Text = "Layer of the dense model", "Layer of the dense model"
 		}
@@ -63,6 +63,16 @@ func widthsPlot(entries []Entry) (img image, ok bool, err error) {
 		}
 	})
 	return img, err == nil, err
+}
+
+// short is the end of a name, which is where names of one report differ, as long
+// as a panel's title has room for.
+func short(name string) string {
+	const room = 28
+	if r := []rune(name); len(r) > room {
+		return "…" + string(r[len(r)-room+1:])
+	}
+	return name
 }
 
 // kept counts what is left over all layers: "163 of 192".
