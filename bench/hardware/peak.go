@@ -15,14 +15,15 @@ type Peak struct {
 }
 
 const (
-	// A sum of ones stays exact in float32 up to 2^24.
-	peakSteps = 1 << 22
+	// One to two milliseconds: short enough that some passes run undisturbed on
+	// a busy machine. A sum of ones stays exact in float32 up to 2^24.
+	peakSteps = 1 << 20
 	peakTime  = 200 * time.Millisecond
 )
 
 // FMAPeak measures how fast threads together multiply and add with an
-// instruction set of ISAs ("" = the widest), pass after pass of some
-// milliseconds, for about 0.2 s; the fastest pass counts.
+// instruction set of ISAs ("" = the widest), pass after pass of a millisecond or
+// two, for about 0.2 s; the fastest pass counts.
 func FMAPeak(threads int, isa string) (Peak, error) {
 	if threads < 1 || threads > maxThreads {
 		return Peak{}, fmt.Errorf("hardware: threads: want 1 to %d, got %d", maxThreads, threads)
@@ -34,9 +35,7 @@ func FMAPeak(threads int, isa string) (Peak, error) {
 	k := Peak{Threads: threads, ISA: p.isa}
 	totals, sums := make([]float64, threads), make([]int, threads)
 	for begin := time.Now(); k.Passes < minPasses || time.Since(begin) < peakTime; k.Passes++ {
-		start := time.Now()
-		each(threads, func(i int) { totals[i], sums[i] = p.fma(peakSteps, 1, 1) })
-		taken := time.Since(start)
+		taken := each(threads, func(i int) { totals[i], sums[i] = p.fma(peakSteps, 1, 1) })
 		operations := 0.0
 		for i := range threads {
 			if want := float64(sums[i]) * peakSteps; totals[i] != want {
