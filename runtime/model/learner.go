@@ -198,3 +198,28 @@ func (l *Learner) Update(s device.AdamW) error {
 	}
 	return l.dev.Sync()
 }
+
+// Adapted reports whether a matrix has an adapter.
+func (l *Learner) Adapted(layer int, p checkpoint.Part) bool {
+	return l.layers[layer].adapters[p] != nil
+}
+
+// Delta is what a matrix's adapter adds to it: s B A, [out, in].
+func (l *Learner) Delta(layer int, p checkpoint.Part) ([]float32, error) {
+	ad := l.layers[layer].adapters[p]
+	out, in := ad.B.Rows(), ad.A.Cols()
+	b, err := l.dev.Buffer(out, in)
+	if err != nil {
+		return nil, err
+	}
+	l.dev.ProjectBack(b, nil, ad.B, nil, nil, out, l.dev.Parameter(ad.A, false), nil)
+	if err := l.dev.Sync(); err != nil {
+		return nil, err
+	}
+	delta := make([]float32, out*in)
+	l.dev.Read(delta, b, 0, out)
+	for i := range delta {
+		delta[i] *= ad.Scale
+	}
+	return delta, nil
+}

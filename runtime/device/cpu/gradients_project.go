@@ -23,9 +23,9 @@ func (d *Device) Project(y, u, x device.Buffer, n int, w device.Weight, ad *devi
 func (d *Device) ProjectBack(dx, dw, dy, x, u device.Buffer, n int, w device.Weight, ad *device.Adapter) {
 	m := stored(w)
 	out, in := m.rowsCols()
-	xb, dyb := data(x), data(dy)
+	dyb := data(dy)
 	if dw != nil {
-		d.product(data(dw).data, in, out, in, n, rows(dyb.data, out).t(), rows(xb.data, in), true)
+		d.product(data(dw).data, in, out, in, n, rows(dyb.data, out).t(), rows(data(x).data, in), true)
 	}
 	if dx != nil {
 		d.product(data(dx).data, in, n, in, out, rows(dyb.data, out), m.operand(), true)
@@ -37,7 +37,7 @@ func (d *Device) ProjectBack(dx, dw, dy, x, u device.Buffer, n int, w device.Wei
 	d.product(data(ad.DB).data, rank, out, rank, n, rows(dyb.data, out).t(), rows(data(u).data, rank).times(ad.Scale), true)
 	du := grown(&d.train.inner, n*rank)
 	d.product(du, rank, n, rank, out, rows(dyb.data, out).times(ad.Scale), rows(data(ad.B).data, rank), false)
-	d.product(data(ad.DA).data, in, rank, in, n, rows(du, rank).t(), rows(d.drop(xb.data, n, in, ad.Drop), in), true)
+	d.product(data(ad.DA).data, in, rank, in, n, rows(du, rank).t(), rows(d.drop(data(x).data, n, in, ad.Drop), in), true)
 	if dx == nil {
 		return
 	}

@@ -1,0 +1,55 @@
+package recover
+
+import (
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+	"mop/runtime/model"
+)
+
+// merged lists the trained model's tensors, each in the type that it had: what was
+// not trained is copied, W + s B A is formed in float32 and rounded once.
+func merged(src checkpoint.Source, dev device.Device, l *model.Learner) ([]checkpoint.Spec, error) {
+	own := map[string]*model.Param{}
+	for _, p := range l.Params {
+		own[p.Name] = p
+	}
+	type place struct {
+		layer int
+		part  checkpoint.Part
+	}
+	adapted := map[string]place{}
+	for i := range src.Config().Layers {
+		for _, p := range checkpoint.Projections() {
+			adapted[checkpoint.LayerName(i, p)] = place{i, p}
+		}
+	}
+	var out []checkpoint.Spec
+	for _, info := range checkpoint.Expected(src.Config()) {
+		t, err := src.Tensor(info.Name)
+		if err != nil {
+			return nil, err
+		}
+		s := checkpoint.Copy(t)
+		if p := own[info.Name]; p != nil {
+			s.Write = func(w checkpoint.Writer) error {
+				x := make([]float32, p.Value.Rows()*p.Value.Cols())
+				dev.Read(x, p.Value, 0, p.Value.Rows())
+				return writeFloats(w, t.DType, x)
+			}
+		} else if at, ok := adapted[info.Name]; ok && l.Adapted(at.layer, at.part) {
+			s.Write = func(w checkpoint.Writer) error {
+				delta, err := l.Delta(at.layer, at.part)
+				if err != nil {
+					return err
+				}
+				x := checkpoint.Floats(t)
+				for i := range x {
+					x[i] += delta[i]
+				}
+				return writeFloats(w, t.DType, x)
+			}
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}

@@ -1,0 +1,185 @@
+package recover
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/google/renameio/v2"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+	"mop/runtime/model"
+)
+
+// A run keeps what it needs to go on in OUT.training: run.json says which run it
+// is, state-N.safetensors holds parameters and moments after N steps. A state is
+// written beside its name and renamed; the one before it goes only then.
+type store struct {
+	dir  string
+	done int // steps of the newest state
+
+	losses [2]float32 // of the first step and of the last
+}
+
+// lossesName is the tensor of a state that holds them.
+const lossesName = "losses"
+
+type storeHead struct {
+	Run string `json:"run"`
+}
+
+// openStore begins a run's directory, or with resume goes on with it: the same run
+// only.
+func openStore(out, run string, resume bool) (*store, error) {
+	s := &store{dir: filepath.Clean(out) + ".training"}
+	head := filepath.Join(s.dir, "run.json")
+	text, err := os.ReadFile(head)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		if err := os.MkdirAll(s.dir, 0o777); err != nil {
+			return nil, err
+		}
+		text, err := json.Marshal(storeHead{run})
+		if err != nil {
+			return nil, err
+		}
+		return s, renameio.WriteFile(head, append(text, '\n'), 0o666)
+	case err != nil:
+		return nil, err
+	case !resume:
+		return nil, fmt.Errorf("%s: a run has been here: give --resume to go on with it, or another --out", s.dir)
+	}
+	var h storeHead
+	if json.Unmarshal(text, &h) != nil || h.Run != run {
+		return nil, fmt.Errorf("%s: of another run (other model, data or options): give another --out", head)
+	}
+	states, err := s.states()
+	if err != nil {
+		return nil, err
+	}
+	if len(states) > 0 {
+		s.done = slices.Max(states)
+	}
+	return s, nil
+}
+
+// states lists the steps that states were written after.
+func (s *store) states() ([]int, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	var out []int
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), ".safetensors")
+		if n, err := strconv.Atoi(strings.TrimPrefix(name, "state-")); ok && err == nil && e.Name() == stateName(n) {
+			out = append(out, n)
+		}
+	}
+	return out, nil
+}
+
+func stateName(steps int) string { return fmt.Sprintf("state-%d.safetensors", steps) }
+
+// fields are a parameter's tensors in a state.
+func fields(p *model.Param) map[string]device.Buffer {
+	m, v := p.Moments()
+	return map[string]device.Buffer{p.Name: p.Value, p.Name + ".m": m, p.Name + ".v": v}
+}
+
+// save puts the state after some steps on disk.
+func (s *store) save(dev device.Device, params []*model.Param, steps int) error {
+	f, err := renameio.NewPendingFile(filepath.Join(s.dir, stateName(steps)), renameio.WithPermissions(0o666))
+	if err != nil {
+		return err
+	}
+	defer f.Cleanup()
+	var specs []checkpoint.Spec
+	for _, p := range params {
+		for _, suffix := range []string{"", ".m", ".v"} {
+			specs = append(specs, bufferSpec(dev, p.Name+suffix, fields(p)[p.Name+suffix]))
+		}
+	}
+	specs = append(specs, checkpoint.Spec{Name: lossesName, DType: checkpoint.F32, Shape: []int{2}, Write: func(w checkpoint.Writer) error {
+		return writeFloats(w, checkpoint.F32, s.losses[:])
+	}})
+	if err := checkpoint.WriteBundle(f, specs); err != nil {
+		return err
+	}
+	if err := f.CloseAtomicallyReplace(); err != nil {
+		return err
+	}
+	old, err := s.states()
+	if err != nil {
+		return err
+	}
+	s.done = steps
+	for _, n := range old {
+		if n != steps {
+			if err := os.Remove(filepath.Join(s.dir, stateName(n))); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// load brings the newest state back.
+func (s *store) load(dev device.Trainer, params []*model.Param) error {
+	b, err := checkpoint.OpenBundle(filepath.Join(s.dir, stateName(s.done)))
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	for _, p := range params {
+		for name, to := range fields(p) {
+			t, err := b.Tensor(name, to.Rows(), to.Cols())
+			if err != nil {
+				return err
+			}
+			dev.Write(to, 0, checkpoint.Floats(t))
+		}
+	}
+	t, err := b.Tensor(lossesName, 2)
+	if err != nil {
+		return err
+	}
+	copy(s.losses[:], checkpoint.Floats(t))
+	return dev.Sync()
+}
+
+func (s *store) remove() error { return os.RemoveAll(s.dir) }
+
+// bufferSpec writes a device's buffer as a float32 tensor.
+func bufferSpec(dev device.Device, name string, b device.Buffer) checkpoint.Spec {
+	return checkpoint.Spec{Name: name, DType: checkpoint.F32, Shape: []int{b.Rows(), b.Cols()}, Write: func(w checkpoint.Writer) error {
+		x := make([]float32, b.Rows()*b.Cols())
+		dev.Read(x, b, 0, b.Rows())
+		return writeFloats(w, checkpoint.F32, x)
+	}}
+}
+
+// writeFloats rounds numbers to a type and writes them.
+func writeFloats(w checkpoint.Writer, t checkpoint.DType, x []float32) error {
+	var buf bytes.Buffer
+	size := t.Size()
+	for part := range slices.Chunk(x, 1<<16) {
+		buf.Reset()
+		buf.Grow(len(part) * size)
+		line := buf.AvailableBuffer()[:len(part)*size]
+		for i, v := range part {
+			checkpoint.Encode(line[i*size:], t, v)
+		}
+		if _, err := w.Write(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
