@@ -32,7 +32,6 @@ type peft struct {
 	Bias      string          `json:"bias"`
 	FanInOut  bool            `json:"fan_in_fan_out"`
 	Inference bool            `json:"inference_mode"`
-	Init      bool            `json:"init_lora_weights"`
 }
 
 // saveAdapter writes an adapter directory; it must not be there yet, and is there
@@ -46,7 +45,7 @@ func saveAdapter(dir string, dev device.Device, l *model.Learner, o *Options) (e
 	if err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(peft{"LORA", "CAUSAL_LM", o.Model, o.Rank, o.Alpha, o.Dropout, targets, "none", false, true, true}, "", "  ")
+	text, err := json.MarshalIndent(peft{"LORA", "CAUSAL_LM", o.Model, o.Rank, o.Alpha, o.Dropout, targets, "none", false, true}, "", "  ")
 	if err != nil {
 		return err
 	}

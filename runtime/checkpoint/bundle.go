@@ -39,6 +39,9 @@ func OpenBundle(path string) (*Bundle, error) {
 // Names lists the tensors, sorted.
 func (b *Bundle) Names() []string { return slices.Sorted(maps.Keys(b.tensors)) }
 
+// Peek is a tensor by its name in Names, whatever its shape.
+func (b *Bundle) Peek(name string) Tensor { return b.tensors[name] }
+
 // Tensor finds a tensor of the wanted shape.
 func (b *Bundle) Tensor(name string, shape ...int) (Tensor, error) {
 	t, ok := b.tensors[name]

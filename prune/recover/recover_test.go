@@ -1,0 +1,410 @@
+package recover
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device/cpu"
+	"mop/runtime/tokenizer"
+)
+
+const demoTokenizer = "../../cmd/mop/demo/model/tokenizer.json"
+
+// fixture is the golden model with the demo's tokenizer, and a device.
+func fixture(t *testing.T, threads int) Options {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "model")
+	if err := os.CopyFS(dir, os.DirFS("testdata/model")); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(demoTokenizer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "tokenizer.json"), text, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	dev, err := cpu.New(threads)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dev.Close() })
+	o := Defaults()
+	o.Model, o.Data, o.Out, o.Device = dir, "testdata/data.json", filepath.Join(t.TempDir(), "out"), dev
+	o.MaxLength, o.Batch, o.Steps, o.Rate, o.Dropout, o.Rank, o.Alpha = 175, 4, 10, 3e-3, 0, 4, 6
+	return o
+}
+
+func readJSON(t *testing.T, path string, v any) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, v); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Tokenising, masking and truncation as the released runs do them; bad rows are
+// named.
+func TestDataGolden(t *testing.T) {
+	tok, err := tokenizer.OpenFile(demoTokenizer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []Example
+	readJSON(t, "testdata/examples.json", &want)
+	got, bad, err := Read("testdata/data.json", "", tok, 175)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != len(want) || len(got) == 0 {
+		t.Fatalf("want %d examples, got %d", len(want), len(got))
+	}
+	for i := range want {
+		if got[i].Row != want[i].Row || got[i].First != want[i].First || !slices.Equal(got[i].IDs, want[i].IDs) {
+			t.Errorf("example %d:\nwant %v\ngot  %v", i, want[i], got[i])
+		}
+	}
+	wantBad := []Skipped{{4, "no output"}, {9, "the prompt alone takes all 175 ids"}, {16, "instruction is not a string"}, {21, "no instruction"}}
+	if !slices.Equal(bad, wantBad) {
+		t.Errorf("skipped: want %v, got %v", wantBad, bad)
+	}
+}
+
+// Ten steps equal a loop written out in PyTorch and peft, and with the mean over
+// tokens transformers' Trainer; packing changes nothing but rounding.
+func TestGoldenSteps(t *testing.T) {
+	var golden map[string]json.RawMessage
+	readJSON(t, "testdata/steps.json", &golden)
+	for i, c := range []struct {
+		average  string
+		warm     int
+		packing  bool
+		printed  float64 // rounding of the log that the golden numbers come from
+		recomute bool
+	}{{Examples, 0, false, 0, false}, {Examples, 0, true, 0, true}, {Tokens, 2, false, 0.006, false}} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			o := fixture(t, 1+i)
+			o.Average, o.WarmUp, o.Packing, o.Recompute, o.NoShuffle = c.average, c.warm, c.packing, c.recomute, true
+			o.AdapterInit, o.SaveAdapter, o.Log = "testdata/adapter", filepath.Join(t.TempDir(), "adapter"), filepath.Join(t.TempDir(), "log.jsonl")
+			if c.packing {
+				o.MaxLength = 175
+			}
+			if _, err := Run(context.Background(), o); err != nil {
+				t.Fatal(err)
+			}
+			var want []Step
+			if err := json.Unmarshal(golden[c.average], &want); err != nil {
+				t.Fatal(err)
+			}
+			text, err := os.ReadFile(o.Log)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+			if len(lines) != len(want) || len(want) != 10 {
+				t.Fatalf("want 10 steps, got %d", len(lines))
+			}
+			for i, line := range lines {
+				var got Step
+				if err := json.Unmarshal([]byte(line), &got); err != nil {
+					t.Fatal(err)
+				}
+				if d := math.Abs(got.Loss - want[i].Loss); d > 1e-5*want[i].Loss+c.printed {
+					t.Errorf("step %d: loss: want %v, got %v", i+1, want[i].Loss, got.Loss)
+				}
+				if d := math.Abs(got.GradNorm - want[i].GradNorm); d > 1e-4*want[i].GradNorm+c.printed {
+					t.Errorf("step %d: gradient norm: want %v, got %v", i+1, want[i].GradNorm, got.GradNorm)
+				}
+				if d := math.Abs(got.Rate - want[i].Rate); d > 1e-12+c.printed*1e-4 {
+					t.Errorf("step %d: rate: want %v, got %v", i+1, want[i].Rate, got.Rate)
+				}
+			}
+			compareAdapters(t, "testdata/"+c.average+".safetensors", filepath.Join(o.SaveAdapter, adapterFile))
+		})
+	}
+}
+
+// compareAdapters holds the tensors of a file to golden ones of the same names. An
+// element that AdamW moves by the rate whatever its gradient's size is compared on
+// the scale of ten such moves.
+func compareAdapters(t *testing.T, golden, path string) {
+	t.Helper()
+	want, err := checkpoint.OpenBundle(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer want.Close()
+	got, err := checkpoint.OpenBundle(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Close()
+	if !slices.Equal(want.Names(), got.Names()) || len(want.Names()) != 28 {
+		t.Fatalf("names: want %v, got %v", want.Names(), got.Names())
+	}
+	const tolerance = 2e-3 * 3e-3 * 10
+	worst := 0.0
+	for _, name := range want.Names() {
+		w := want.Peek(name)
+		g, err := got.Tensor(name, w.Shape...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, y := checkpoint.Floats(w), checkpoint.Floats(g)
+		for i := range x {
+			d := math.Abs(float64(x[i] - y[i]))
+			worst = max(worst, d/tolerance)
+			if !(d <= tolerance) {
+				t.Errorf("%s: element %d: want %v, got %v", name, i, x[i], y[i])
+				break
+			}
+		}
+	}
+	t.Logf("adapters: at most %.1f %% of the tolerance", 100*worst)
+}
+
+// model reads all files of a directory.
+func files(t *testing.T, dir string) map[string][]byte {
+	t.Helper()
+	out := map[string][]byte{}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if out[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+func sameFiles(t *testing.T, what string, a, b map[string][]byte) {
+	t.Helper()
+	if len(a) != len(b) || len(a) < 4 {
+		t.Errorf("%s: %d files and %d", what, len(a), len(b))
+	}
+	for name := range a {
+		if !bytes.Equal(a[name], b[name]) {
+			t.Errorf("%s: %s differs", what, name)
+		}
+	}
+}
+
+// A run that is stopped at any step and gone on with ends in the bytes of one that
+// was not, at any number of threads; dropout and the shuffle are part of it.
+func TestResume(t *testing.T) {
+	whole := fixture(t, 1)
+	whole.Dropout, whole.Seed, whole.Every, whole.Steps = 0.1, 7, 3, 8
+	if _, err := Run(context.Background(), whole); err != nil {
+		t.Fatal(err)
+	}
+	want := files(t, whole.Out)
+	for stop := 1; stop <= 8; stop++ {
+		o := whole
+		o.Out, o.Log = filepath.Join(t.TempDir(), "out"), filepath.Join(t.TempDir(), "log.jsonl")
+		dev, err := cpu.New(1 + stop%3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dev.Close()
+		o.Device = dev
+		// A run that ends without a word, as a killed one does.
+		killed := errors.New("killed")
+		seen := 0
+		func() {
+			defer func() {
+				if r := recover(); r != killed {
+					t.Fatal("the run was not stopped:", r)
+				}
+			}()
+			o.Progress = func(p Progress) {
+				if seen = p.Step; p.Step == stop {
+					panic(killed)
+				}
+			}
+			_, err := Run(context.Background(), o)
+			t.Fatal("want it stopped, got", err)
+		}()
+		o.Progress = nil
+		if _, err := Run(context.Background(), o); err == nil {
+			t.Fatal("without --resume the begun run is written over")
+		}
+		o.Resume = true
+		if _, err := Run(context.Background(), o); err != nil {
+			t.Fatal(err)
+		}
+		sameFiles(t, fmt.Sprintf("stopped at step %d", seen), want, files(t, o.Out))
+		text, err := os.ReadFile(o.Log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
+			var s Step
+			if err := json.Unmarshal([]byte(line), &s); err != nil || s.Step != i+1 {
+				t.Errorf("log, line %d: %q", i+1, line)
+			}
+		}
+		if n := bytes.Count(text, []byte("\n")); n != 8 {
+			t.Errorf("log: want 8 rows, got %d", n)
+		}
+		if _, err := Run(context.Background(), o); err != nil { // finished already
+			t.Fatal(err)
+		}
+	}
+	other := whole
+	other.Seed = 8
+	other.Out = filepath.Join(t.TempDir(), "out")
+	if _, err := Run(context.Background(), other); err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Equal(want["model.safetensors"], files(t, other.Out)["model.safetensors"]) {
+		t.Error("another seed gives the same model")
+	}
+}
+
+// A cancelled run keeps what it has done.
+func TestCancelKeeps(t *testing.T) {
+	o := fixture(t, 2)
+	o.Every = 100
+	ctx, cancel := context.WithCancel(context.Background())
+	o.Progress = func(p Progress) {
+		if p.Step == 4 {
+			cancel()
+		}
+	}
+	if _, err := Run(ctx, o); !errors.Is(err, context.Canceled) {
+		t.Fatalf("want it cancelled, got %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(o.Out+".training", stateName(4))); err != nil {
+		t.Error(err)
+	}
+}
+
+// The merged model is the base where nothing was learnt, and full training ends in
+// the checkpoint's own type.
+func TestMerge(t *testing.T) {
+	o := fixture(t, 2)
+	o.Steps, o.Rate = 1, 1e-30
+	if _, err := Run(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	base, err := checkpoint.Open(o.Model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer base.Close()
+	equal := func(dir string) (same, all int) {
+		m, err := checkpoint.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		for _, info := range checkpoint.Expected(base.Config()) {
+			a, _ := base.Tensor(info.Name)
+			b, _ := m.Tensor(info.Name)
+			if all++; bytes.Equal(a.Data, b.Data) && a.DType == b.DType {
+				same++
+			}
+		}
+		return same, all
+	}
+	if same, all := equal(o.Out); same != all {
+		t.Errorf("an adapter of nothing changes %d of %d tensors", all-same, all)
+	}
+	o = fixture(t, 2)
+	o.Full, o.Steps = true, 3
+	if _, err := Run(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	if same, _ := equal(o.Out); same != 0 {
+		t.Errorf("full training left %d tensors as they were", same)
+	}
+}
+
+// Training on one example drives its loss down: everything together points the
+// right way.
+func TestLearns(t *testing.T) {
+	for _, full := range []bool{false, true} {
+		o := fixture(t, 2)
+		o.Full, o.Steps, o.Rate, o.Batch, o.Dropout = full, 40, 1e-2, 1, 0
+		o.Data = filepath.Join(t.TempDir(), "one.jsonl")
+		if err := os.WriteFile(o.Data, []byte(`{"text": "The red goat found seven eggs under the old shelf."}`+"\n"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		r, err := Run(context.Background(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !(r.LastLoss < 0.3*r.FirstLoss) {
+			t.Errorf("full %v: loss %v -> %v", full, r.FirstLoss, r.LastLoss)
+		}
+	}
+}
+
+// What is wrong is said in one line, and nothing is left at OUT.
+func TestBadInput(t *testing.T) {
+	write := func(name, text string) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for _, c := range []struct {
+		change func(o *Options)
+		want   string
+	}{
+		{func(o *Options) { o.Data = write("a.json", "{}") }, "want a JSON array"},
+		{func(o *Options) { o.Data = write("a.json", "[]") }, "no row to train on"},
+		{func(o *Options) { o.Data = write("a.json", `[7, {"instruction": "x"}]`) }, "no row to train on, 2 skipped"},
+		{func(o *Options) { o.Data = write("a.jsonl", "{\n") }, "no row to train on, 1 skipped"},
+		{func(o *Options) { o.Data = write("a.txt", " \n") }, "no row to train on"},
+		{func(o *Options) { o.Strict = true }, "data.json: row 4: no output (4 such rows)"},
+		{func(o *Options) { o.Rate = 1e30; o.Clip = 0; o.Every = 1; o.Steps = 5 }, "not finite"},
+		{func(o *Options) { o.AdapterInit = t.TempDir() }, "adapter_config.json"},
+		{func(o *Options) { o.Average = "rows" }, "loss average"},
+		{func(o *Options) { o.Out = o.Model }, "exists already"},
+		{func(o *Options) { o.Targets = nil }, "nothing to train"},
+	} {
+		o := fixture(t, 1)
+		o.Steps = 1
+		c.change(&o)
+		_, err := Run(context.Background(), o)
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("want one line with %q, got %v", c.want, err)
+		}
+		if _, err := os.Stat(o.Out); err == nil && o.Out != o.Model {
+			t.Errorf("%s: something stands at OUT", c.want)
+		}
+	}
+}
+
+// A loss that is not finite names step, rows and the checkpoint that is whole.
+func TestNotFinite(t *testing.T) {
+	o := fixture(t, 2)
+	o.Rate, o.Clip, o.Every, o.NoShuffle, o.Steps = 1e30, 0, 1, true, 5
+	_, err := Run(context.Background(), o)
+	want := "step 2: not finite"
+	if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "rows [6 7 8 10] of testdata/data.json") || !strings.Contains(err.Error(), "the checkpoint of step 1 is whole") {
+		t.Errorf("want %q with its rows, got %v", want, err)
+	}
+	if b, err := checkpoint.OpenBundle(filepath.Join(o.Out+".training", stateName(1))); err != nil {
+		t.Error(err)
+	} else {
+		b.Close()
+	}
+}
