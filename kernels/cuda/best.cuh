@@ -1,0 +1,38 @@
+// The largest of many values, in a fixed order.
+#pragma once
+#include "types.cuh"
+
+// Best is a value and its index; of equal values the lowest index.
+struct Best {
+  float value;
+  int index;
+};
+DEVICE Best better(Best a, Best b) {
+  return b.value > a.value || (b.value == a.value && b.index < a.index) ? b : a;
+}
+DEVICE Best warp_best(Best b) {
+#pragma unroll
+  for (int m = 16; m > 0; m >>= 1)
+    b = better(b, {ptx::shfl_xor(b.value, m), (int)ptx::shfl_xor((u32)b.index, m)});
+  return b;
+}
+template <int Warps> DEVICE Best block_best(Best b, Best *scratch) {
+  b = warp_best(b);
+  if (ptx::tid() % 32 == 0)
+    scratch[ptx::tid() / 32] = b;
+  ptx::sync();
+  b = scratch[0];
+#pragma unroll
+  for (int w = 1; w < Warps; w++)
+    b = better(b, scratch[w]);
+  ptx::sync();
+  return b;
+}
+// row_best: the largest of z [C], with the index counted from base.
+template <int Warps> DEVICE Best row_best(const float *z, int C, int base) {
+  Best b = {-kInf, base};
+  for (int i = ptx::tid(); i < C; i += 32 * Warps)
+    if (z[i] > b.value)
+      b = {z[i], base + i};
+  return block_best<Warps>(b, (Best *)ptx::shared());
+}

@@ -1,0 +1,71 @@
+// The next id of each row: argmax of the logits, or a draw at a temperature.
+//
+//   z [N, V] f32; ids [N]; best [N, gridx]; counters [N], zero before and after
+//
+// Temperature 0: the largest logit, the lowest index of equals. Else the largest
+// of z/temperature - log(-log u), u uniform: a draw from softmax(z/temperature)
+// (Gumbel's trick), u made of word pos*V + i of the row's own stream (package
+// random), so that it depends on neither batch nor order.
+// advance: the decode step's end on the device: ids become the next input, places
+// move on, the id is kept in history [steps, N]; no host in between.
+// Grid: (parts, N), 256 threads; the block that ends last joins the parts.
+#include "best.cuh"
+
+DEVICE u64 mix(u64 z) {
+  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+  z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+  return z ^ z >> 31;
+}
+
+KERNEL(256, 1, choose, int *ids, const float *z, int ldz, int V, float temperature, const u64 *streams, const Place *places,
+       Best *best, u32 *counters) {
+  ptx::after_previous();
+  ptx::release();
+  const int n = ptx::bidy(), parts = ptx::gridx();
+  const int lo = (int)((long long)V * ptx::bidx() / parts), hi = (int)((long long)V * (ptx::bidx() + 1) / parts);
+  const float *row = z + (long long)n * ldz;
+  Best b = {-kInf, lo};
+  u64 key = temperature > 0 ? streams[n] : 0, first = temperature > 0 ? (u64)places[n].pos * V : 0;
+  for (int i = lo + ptx::tid(); i < hi; i += 256) {
+    float v = row[i];
+    if (temperature > 0) {
+      u32 w = (u32)(mix(key + (first + i + 1) * 0x9e3779b97f4a7c15ull) >> 40);   // 24 bits
+      float u = ((float)w + 0.5f) * 5.9604645e-8f;                               // in (0, 1)
+      v = v / temperature - ptx::log2(-ptx::log2(u) * 0.6931471806f) * 0.6931471806f;
+    }
+    if (v > b.value)
+      b = {v, i};
+  }
+  b = block_best<8>(b, (Best *)ptx::shared());
+  u32 *last = (u32 *)(ptx::shared() + 64);
+  if (ptx::tid() == 0) {
+    best[n * parts + ptx::bidx()] = b;
+    ptx::fence();
+    *last = ptx::add(counters + n, 1) == (u32)(parts - 1);
+    if (*last)
+      counters[n] = 0;
+  }
+  ptx::sync();
+  if (!*last || ptx::tid() >= 32)
+    return;
+  ptx::fence();
+  b = {-kInf, 0x7fffffff};
+  for (int i = ptx::tid(); i < parts; i += 32)
+    b = better(b, best[n * parts + i]);
+  b = warp_best(b);
+  if (ptx::tid() == 0)
+    ids[n] = b.index < V ? b.index : 0;
+}
+
+KERNEL(32, 1, advance, const int *ids, Place *places, int *history, int *step, int n) {
+  ptx::after_previous();
+  ptx::release();
+  int at = *step;
+  for (int i = ptx::tid(); i < n; i += 32) {
+    history[at * n + i] = ids[i];
+    places[i].pos++;
+  }
+  ptx::sync();
+  if (ptx::tid() == 0)
+    *step = at + 1;
+}

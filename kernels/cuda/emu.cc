@@ -1,0 +1,264 @@
+//go:build cudaemu
+
+// The emulated device: every kernel, the fibers' scheduler, guarded memory, and
+// the C functions that Go calls.
+#include "types.cuh"
+
+#include <cstdarg>
+#include <sys/mman.h>
+
+#include "all.cuh"
+
+namespace emu {
+Machine m;
+float f16_table[65536];
+
+// switch_stack saves the callee-saved registers of System V on the present
+// stack, and goes on where the other stack was left.
+extern "C" void mop_switch_stack(void **from, void *to);
+asm(R"(
+.text
+.globl mop_switch_stack
+mop_switch_stack:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+)");
+
+constexpr size_t kStack = 128 << 10;
+constexpr size_t kShared = 228 << 10;
+constexpr size_t kPageBytes = 4096;
+static unsigned char *stacks, *shared_end;
+
+void to_scheduler() { mop_switch_stack(&m.now->sp, m.scheduler); }
+
+void fail(const char *format, ...) {
+  if (!m.error[0]) {
+    int n = snprintf(m.error, sizeof m.error, "block (%d,%d,%d): ", m.block[0], m.block[1], m.block[2]);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(m.error + n, sizeof m.error - n, format, args);
+    va_end(args);
+  }
+  to_scheduler();
+  abort();
+}
+
+static void release_barrier() {
+  for (int w = 0; w < m.threads / 32; w++) {
+    m.warps[w].runnable |= m.waiting[w];
+    m.waiting[w] = 0;
+  }
+  m.at_barrier = 0;
+}
+
+static void fiber_main() {
+  m.kernel->call(m.kernel->function, m.slots);
+  Fiber &f = *m.now;
+  f.done = true;
+  Warp &w = warp();
+  w.runnable &= ~(1u << lane());
+  if (w.here)
+    fail("thread %d ended while its warp is at %s", f.tid, w.op);
+  if (--m.live > 0 && m.at_barrier == m.live)
+    release_barrier();
+  to_scheduler();
+  abort();
+}
+
+static bool prepare() {
+  if (stacks)
+    return true;
+  auto map = [](size_t n) { return (unsigned char *)mmap(nullptr, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0); };
+  unsigned char *s = map(kStack * kMaxThreads), *sh = map(kShared + kPageBytes);
+  m.fibers = (Fiber *)map(sizeof(Fiber) * kMaxThreads);
+  if (s == MAP_FAILED || sh == MAP_FAILED || m.fibers == MAP_FAILED || mprotect(sh + kShared, kPageBytes, PROT_NONE))
+    return false;
+  shared_end = sh + kShared;
+  for (int h = 0; h < 65536; h++) {
+    int e = h >> 10 & 31, f = h & 1023;
+    float v = e == 31 ? (f ? NAN : INFINITY) : e ? ldexpf(1024 + f, e - 25) : ldexpf(f, -24);
+    f16_table[h] = h & 0x8000 ? -v : v;
+  }
+  stacks = s;
+  return true;
+}
+
+uint16_t narrow_f16(float f) {
+  uint32_t u;
+  memcpy(&u, &f, 4);
+  uint32_t sign = u >> 16 & 0x8000;
+  u &= 0x7fffffff;
+  if (u > 0x7f800000)
+    return 0x7fff;
+  if (u >= 0x477ff000) // rounds to 65536 or more
+    return sign | 0x7c00;
+  if (u < 0x38800000) { // below 2^-14: a multiple of 2^-24
+    float a;
+    memcpy(&a, &u, 4);
+    return sign | (uint16_t)nearbyintf(a * 16777216.0f);
+  }
+  u -= 112u << 23;
+  return sign | (u + 0xfff + (u >> 13 & 1)) >> 13;
+}
+
+// run_block runs one block's fibers until all have ended.
+static void run_block() {
+  memset(shared_end - m.shared_bytes, 0xff, m.shared_bytes);
+  m.shared = shared_end - m.shared_bytes;
+  m.live = m.threads;
+  m.at_barrier = 0;
+  int warps = m.threads / 32;
+  for (int w = 0; w < warps; w++) {
+    m.warps[w].here = 0;
+    m.warps[w].runnable = ~0u;
+    m.waiting[w] = 0;
+  }
+  for (int t = 0; t < m.threads; t++) {
+    Fiber &f = m.fibers[t];
+    f.tid = t, f.done = false, f.group = 0, f.copies = 0;
+    void **top = (void **)(stacks + kStack * (t + 1)) - 2; // after ret the stack is as after a call
+    top[0] = (void *)fiber_main;
+    f.sp = top - 6;
+  }
+  while (m.live > 0) {
+    uint64_t r = draw();
+    int w = -1;
+    for (int i = 0; i < warps; i++)
+      if (m.warps[(r + i) % warps].runnable) {
+        w = (r + i) % warps;
+        break;
+      }
+    if (w < 0) {
+      snprintf(m.error, sizeof m.error, "block (%d,%d,%d): deadlock: %d of %d threads at a barrier, warp 0 at %s", m.block[0], m.block[1], m.block[2],
+               m.at_barrier, m.live, m.warps[0].here ? m.warps[0].op : "a barrier");
+      return;
+    }
+    int start = r >> 32 & 31, stride = (r >> 40 & 31) | 1;
+    for (int i = 0; i < 32; i++) {
+      int l = (start + i * stride) & 31;
+      if (m.warps[w].runnable >> l & 1) {
+        m.now = &m.fibers[w * 32 + l];
+        mop_switch_stack(&m.scheduler, m.now->sp);
+        if (m.error[0])
+          return;
+      }
+    }
+  }
+}
+} // namespace emu
+
+void ptx::sync() {
+  using namespace emu;
+  Warp &w = warp();
+  if (w.here)
+    fail("thread %d is at a barrier while its warp is at %s", m.now->tid, w.op);
+  if (++m.at_barrier == m.live) {
+    release_barrier();
+    return;
+  }
+  int i = m.now->tid / 32;
+  m.waiting[i] |= 1u << lane();
+  w.runnable &= ~(1u << lane());
+  to_scheduler();
+}
+
+#include "emu_c.h"
+
+// mop_emu_launch gives nullptr or what went wrong, valid until the next call.
+extern "C" const char *mop_emu_launch(const char *name, int gx, int gy, int gz, int threads, int shared, const uint64_t *slots, uint64_t seed) {
+  using namespace emu;
+  m.error[0] = 0;
+  auto error = [](const char *text) {
+    snprintf(m.error, sizeof m.error, "%s", text);
+    return m.error;
+  };
+  if (!prepare())
+    return error("out of memory");
+  const Kernel *k = Kernel::first();
+  while (k && strcmp(k->name, name))
+    k = k->next;
+  if (!k)
+    return error("no such kernel");
+  if (threads < 32 || threads % 32 || threads > k->threads)
+    return error("the block does not fit the kernel's launch bounds");
+  if (shared < 0 || (size_t)shared > kShared - 1024)
+    return error("too much shared memory");
+  if (gx < 1 || gy < 1 || gz < 1 || gy > 65535 || gz > 65535)
+    return error("the grid is empty or too large");
+  m.kernel = k, m.slots = slots, m.threads = threads, m.shared_bytes = ((size_t)shared + 15) / 16 * 16, m.seed = seed;
+  m.grid[0] = gx, m.grid[1] = gy, m.grid[2] = gz;
+  long long n = (long long)gx * gy * gz;
+  // Blocks run one after the other, from a random one on, forward or backward.
+  long long first = draw() % n;
+  bool back = draw() & 1;
+  for (long long i = 0; i < n; i++) {
+    long long b = (first + (back ? n - i : i)) % n;
+    m.block[0] = b % gx, m.block[1] = b / gx % gy, m.block[2] = b / gx / gy;
+    run_block();
+    if (m.error[0])
+      return m.error;
+  }
+  return nullptr;
+}
+
+// A buffer ends at an unmapped page; the bytes that alignment leaves before and
+// after it hold a pattern.
+namespace {
+struct Head {
+  size_t bytes, mapped;
+  unsigned char *user;
+};
+constexpr unsigned char kGuard = 0xa5;
+constexpr size_t kAlign = 256;
+size_t up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+Head *head(void *p) { return (Head *)(((uintptr_t)p / emu::kPageBytes - 1) * emu::kPageBytes); }
+} // namespace
+
+extern "C" void *mop_emu_alloc(size_t bytes) {
+  using emu::kPageBytes;
+  size_t room = up(up(bytes, kAlign), kPageBytes), mapped = room + 2 * kPageBytes;
+  if (!bytes)
+    room = kPageBytes, mapped = 3 * kPageBytes;
+  unsigned char *base = (unsigned char *)mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (base == MAP_FAILED)
+    return nullptr;
+  unsigned char *end = base + kPageBytes + room, *user = end - up(bytes ? bytes : 1, kAlign);
+  memset(base + kPageBytes, kGuard, user - base - kPageBytes);
+  memset(user, 0xff, bytes);
+  memset(user + bytes, kGuard, end - user - bytes);
+  *(Head *)base = {bytes, mapped, user};
+  mprotect(base, kPageBytes, PROT_READ);
+  mprotect(end, kPageBytes, PROT_NONE);
+  return user;
+}
+
+// mop_emu_intact says whether the pattern around a buffer is as it was made.
+extern "C" int mop_emu_intact(void *p) {
+  Head *h = head(p);
+  unsigned char *begin = (unsigned char *)h + emu::kPageBytes, *end = (unsigned char *)h + h->mapped - emu::kPageBytes;
+  for (unsigned char *c = begin; c < h->user; c++)
+    if (*c != kGuard)
+      return 0;
+  for (unsigned char *c = h->user + h->bytes; c < end; c++)
+    if (*c != kGuard)
+      return 0;
+  return 1;
+}
+
+extern "C" void mop_emu_free(void *p) {
+  Head *h = head(p);
+  munmap(h, h->mapped);
+}

@@ -1,0 +1,67 @@
+// Output projections and the head: y[n] (+)= W x[n], float32 sums.
+//
+//   W [out, in] 16-bit, pitch ld (a multiple of 64, zero tails); y [N, out] f32
+//
+// linear_decode_*: N <= 8, bound by reading W: 2*out*ld bytes. Grid: up to two
+// blocks an SM, each an equal share of the rows. x is 16-bit [N, in] (kind 0) or
+// float32 that is rounded on the way in (kind 1).
+// linear_prefill_*: any N, 2*N*out*in flops. Grid: tiles of out by tiles of N. x
+// is 16-bit.
+#include "stream.cuh"
+#include "tiles.cuh"
+
+// The rows of one matrix as they are; a last row without a pair repeats.
+struct LinearRows {
+  const u16 *w;
+  int ld, out;
+  MEMBER const u16 *row(int r) const { return w + (long long)min(r, out - 1) * ld; }
+};
+
+struct LinearOut {
+  float *y;
+  int ldy, out, add;
+  MEMBER void operator()(int n, int pair, float a, float b) const {
+    float *to = y + (long long)n * ldy + 2 * pair;
+    if (add)
+      a += to[0];
+    to[0] = a;
+    if (2 * pair + 1 < out)
+      to[1] = add ? to[1] + b : b;
+  }
+};
+
+template <class T>
+DEVICE void linear_decode(float *y, int ldy, const void *x, int ldx, int kind, const u16 *w, int ld, int out, int in, int n, int add) {
+  LinearRows rows = {w, ld, out};
+  int r0, r1;
+  stream_share(ceil_div(out, 2), r0, r1);
+  stream_warm(rows, r0, r1, ld);
+  ptx::after_previous();
+  ptx::release();
+  if (kind == 0)
+    stage_half((const u16 *)x, ldx, n, ld);
+  else
+    stage_float<T>((const float *)x, ldx, n, in, ld);
+  stream<T>(rows, r0, r1, ld, n, LinearOut{y, ldy, out, add});
+}
+
+#define LINEAR_DECODE(T, name)                                                                                             \
+  KERNEL(256, 2, linear_decode_##name, float *y, int ldy, const void *x, int ldx, int kind, const u16 *w, int ld, int out, \
+         int in, int n, int add) {                                                                                         \
+    linear_decode<T>(y, ldy, x, ldx, kind, w, ld, out, in, n, add);                                                        \
+  }
+LINEAR_DECODE(BF16, bf16)
+LINEAR_DECODE(F16, f16)
+
+#define LINEAR_PREFILL(T, name, Size, size, threads, rows, cols)                                                           \
+  KERNEL(threads, 2, linear_prefill_##size##_##name, float *y, int ldy, const u16 *x, int ldx, const u16 *w, int ld,       \
+         int out, int in, int n, int add) {                                                                                \
+    ptx::after_previous();                                                                                                 \
+    ptx::release();                                                                                                        \
+    product<T>(Size{}, Half{x, ldx}, LinearRows{w, ld, out}, n, out, in + 7 & ~7, ptx::bidy() * rows, ptx::bidx() * cols,  \
+               LinearOut{y, ldy, out, add});                                                                               \
+  }
+LINEAR_PREFILL(BF16, bf16, Large, large, 256, 128, 128)
+LINEAR_PREFILL(F16, f16, Large, large, 256, 128, 128)
+LINEAR_PREFILL(BF16, bf16, Small, small, 128, 64, 64)
+LINEAR_PREFILL(F16, f16, Small, small, 128, 64, 64)

@@ -1,0 +1,87 @@
+// The two 16-bit types of weights and inner activations, and what the kernels
+// do with them.
+#pragma once
+#include "ptx.cuh"
+
+struct BF16 {
+  static MEMBER float widen(u16 v) { return __builtin_bit_cast(float, (u32)v << 16); }
+  static MEMBER u32 pack(float lo, float hi) { return ptx::pack_bf16(lo, hi); }
+  static MEMBER void mma(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+    ptx::mma_bf16(c, a0, a1, a2, a3, b0, b1);
+  }
+};
+
+struct F16 {
+  static MEMBER float widen(u16 v) { return ptx::widen_f16(v); }
+  static MEMBER u32 pack(float lo, float hi) { return ptx::pack_f16(lo, hi); }
+  static MEMBER void mma(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+    ptx::mma_f16(c, a0, a1, a2, a3, b0, b1);
+  }
+};
+
+template <class T> DEVICE u16 narrow(float v) { return (u16)T::pack(v, 0); }
+
+// widen8 gives the eight elements of a 16-byte access.
+template <class T> DEVICE void widen8(float (&f)[8], V4 v) {
+  const u32 r[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    f[2 * i] = T::widen((u16)r[i]);
+    f[2 * i + 1] = T::widen((u16)(r[i] >> 16));
+  }
+}
+
+DEVICE int min(int a, int b) { return a < b ? a : b; }
+DEVICE float max(float a, float b) { return a > b ? a : b; }
+DEVICE int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
+constexpr float kLog2e = 1.4426950408889634f;
+constexpr float kInf = __builtin_inff();
+constexpr int kPage = 64; // positions a cache page holds
+
+// Sums and maxima over a warp, the same in every lane.
+template <class F> DEVICE F warp_sum(F v) {
+#pragma unroll
+  for (int m = 16; m > 0; m >>= 1)
+    v += ptx::shfl_xor(v, m);
+  return v;
+}
+DEVICE float warp_max(float v) {
+#pragma unroll
+  for (int m = 16; m > 0; m >>= 1)
+    v = max(v, ptx::shfl_xor(v, m));
+  return v;
+}
+
+// block_sum adds over all Warps warps in a fixed order, the same in every
+// thread; scratch holds Warps values and is free again on return.
+template <int Warps, class F> DEVICE F block_sum(F v, F *scratch) {
+  v = warp_sum(v);
+  if (ptx::tid() % 32 == 0)
+    scratch[ptx::tid() / 32] = v;
+  ptx::sync();
+  v = scratch[0];
+#pragma unroll
+  for (int w = 1; w < Warps; w++)
+    v += scratch[w];
+  ptx::sync();
+  return v;
+}
+
+// Where a row of activations belongs: cache sequence and position.
+struct Place {
+  int seq, pos;
+};
+
+// Cache is one layer's pages: row p of sequence s is row p%64 of page
+// table[s*pages + p/64]; a page is [64, K, Dp], Dp the head width rounded up to
+// 8, with zeros in its tail.
+struct Cache {
+  u16 *keys, *values; // [pages, 64, K, Dp]
+  const int *table;   // [sequences, pages]
+  int pages, K, Dp;
+  MEMBER long long at(Place w, int head) const {
+    long long page = table[w.seq * pages + w.pos / kPage];
+    return ((page * kPage + w.pos % kPage) * K + head) * Dp;
+  }
+};

@@ -1,0 +1,3 @@
+// Package emu is the host emulation of the CUDA kernels: emu.h, and a Go file
+// behind the tag cudaemu.
+package emu

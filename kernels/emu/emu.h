@@ -1,0 +1,299 @@
+// CUDA threads as fibers on one host thread: the functions of ptx.cuh with
+// bodies that a C++ compiler for x86-64 understands. What flows in: a kernel's
+// name, grid and arguments. What flows out: memory as the device would leave it,
+// or an error.
+//
+// Fibers run in an order drawn from a seed, so that what depends on the order
+// shows. Warp operations are a rendezvous of all 32 lanes: the last to come does
+// the work for all. Shared memory is new poison (NaN) for every block and lies
+// before an unmapped page, as does every device buffer. Asynchronous copies
+// happen when they are waited for, and not before. What it cannot show: memory
+// order between blocks, bank conflicts, time.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#define DEVICE static inline
+#define MEMBER inline
+#define KERNEL(threads, blocks, name, ...)                                   \
+  extern "C" void name(__VA_ARGS__);                                         \
+  static emu::Kernel emu_##name{#name, emu::caller(&name), threads};         \
+  extern "C" void name(__VA_ARGS__)
+
+namespace emu {
+
+constexpr int kMaxThreads = 1024;
+
+// Kernel is an entry of the table of all kernels; caller unpacks arguments that
+// come in slots of eight bytes.
+struct Kernel {
+  const char *name;
+  void (*call)(void (*)(), const uint64_t *);
+  void (*function)();
+  int threads;
+  Kernel *next;
+  static Kernel *&first() {
+    static Kernel *head = nullptr;
+    return head;
+  }
+  struct Bound {
+    void (*call)(void (*)(), const uint64_t *);
+    void (*function)();
+  };
+  Kernel(const char *n, Bound b, int t) : name(n), call(b.call), function(b.function), threads(t), next(first()) { first() = this; }
+};
+
+template <class A> A argument(uint64_t slot) {
+  A a;
+  static_assert(sizeof(A) <= 8, "one slot an argument");
+  memcpy(&a, &slot, sizeof a);
+  return a;
+}
+template <class... A, size_t... I> void spread(void (*f)(A...), const uint64_t *slots, std::index_sequence<I...>) {
+  f(argument<A>(slots[I])...);
+}
+template <class... A> Kernel::Bound caller(void (*f)(A...)) {
+  return {[](void (*g)(), const uint64_t *slots) { spread((void (*)(A...))g, slots, std::index_sequence_for<A...>{}); }, (void (*)())f};
+}
+
+struct Copy {
+  void *to;
+  const void *from;
+  bool valid;
+  int group;
+};
+
+struct Fiber {
+  void *sp;
+  int tid;
+  bool done;
+  int group, oldest; // cp.async: the open group, the oldest that is not complete
+  int copies;
+  Copy pending[192];
+};
+
+// Warp is where 32 lanes meet: each puts its registers into in, the last to come
+// fills out.
+struct Warp {
+  const char *op;
+  int here;
+  uint32_t runnable; // a bit a lane
+  uint32_t in[32][8], out[32][4];
+  float acc[32][4]; // of mma: each lane's own, in place
+  const void *address[32];
+};
+
+struct Machine {
+  Fiber *fibers;
+  Warp warps[kMaxThreads / 32];
+  Fiber *now;
+  void *scheduler;
+  int threads, live, at_barrier;
+  uint32_t waiting[kMaxThreads / 32]; // lanes at the barrier
+  int block[3], grid[3];
+  unsigned char *shared;
+  size_t shared_bytes;
+  const Kernel *kernel;
+  const uint64_t *slots;
+  uint64_t seed;
+  char error[512];
+};
+extern Machine m;
+
+void to_scheduler();
+[[noreturn]] void fail(const char *format, ...);
+
+inline uint64_t draw() { // SplitMix64
+  uint64_t z = m.seed += 0x9e3779b97f4a7c15u;
+  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+  return z ^ z >> 31;
+}
+
+inline Warp &warp() { return m.warps[m.now->tid / 32]; }
+inline int lane() { return m.now->tid % 32; }
+
+// meet waits for all lanes of the warp; the last runs work.
+template <class F> void meet(const char *op, F work) {
+  Warp &w = warp();
+  if (w.here == 0)
+    w.op = op;
+  else if (w.op != op)
+    fail("thread %d is at %s while its warp is at %s", m.now->tid, op, w.op);
+  if (++w.here == 32) {
+    work(w);
+    w.here = 0;
+    w.runnable = ~0u;
+    return;
+  }
+  w.runnable &= ~(1u << lane());
+  to_scheduler();
+}
+
+inline float widen_bf16(uint16_t b) {
+  uint32_t u = (uint32_t)b << 16;
+  float f;
+  memcpy(&f, &u, 4);
+  return f;
+}
+extern float f16_table[65536];
+inline float widen_f16(uint16_t h) { return f16_table[h]; }
+uint16_t narrow_f16(float f);
+inline uint16_t narrow_bf16(float f) {
+  uint32_t u;
+  memcpy(&u, &f, 4);
+  if ((u & 0x7fffffff) > 0x7f800000)
+    return 0x7fff;
+  return (u + 0x7fff + (u >> 16 & 1)) >> 16;
+}
+
+inline void mma(float (&c)[4], const uint32_t (&r)[6], const char *op, float (*widen)(uint16_t)) {
+  Warp &w = warp();
+  int me = lane();
+  memcpy(w.in[me], r, 24);
+  memcpy(w.acc[me], c, 16);
+  meet(op, [&](Warp &w) {
+    float a[16][16], bt[8][16];
+    auto two = [&](float *to, uint32_t v) { to[0] = widen((uint16_t)v), to[1] = widen((uint16_t)(v >> 16)); };
+    for (int l = 0; l < 32; l++) {
+      int g = l / 4, t = l % 4;
+      two(&a[g][2 * t], w.in[l][0]), two(&a[g + 8][2 * t], w.in[l][1]);
+      two(&a[g][2 * t + 8], w.in[l][2]), two(&a[g + 8][2 * t + 8], w.in[l][3]);
+      two(&bt[g][2 * t], w.in[l][4]), two(&bt[g][2 * t + 8], w.in[l][5]);
+    }
+    float b[16][8];
+    for (int k = 0; k < 16; k++)
+      for (int n = 0; n < 8; n++)
+        b[k][n] = bt[n][k];
+    for (int i = 0; i < 16; i++) {
+      float sum[8] = {};
+      for (int k = 0; k < 16; k++)
+        for (int n = 0; n < 8; n++)
+          sum[n] += a[i][k] * b[k][n];
+      for (int n = 0; n < 8; n++) {
+        w.acc[(i % 8) * 4 + n / 2][i / 8 * 2 + n % 2] += sum[n];
+      }
+    }
+  });
+  memcpy(c, w.acc[me], 16);
+}
+
+inline void ldmatrix(uint32_t (&r)[4], const void *row, bool trans) {
+  Warp &w = warp();
+  int me = lane();
+  w.address[me] = row;
+  if ((uintptr_t)row % 16)
+    fail("ldmatrix: the row of thread %d is not aligned to 16 bytes", m.now->tid);
+  meet(trans ? "ldmatrix.trans" : "ldmatrix", [&](Warp &w) {
+    for (int l = 0; l < 32; l++)
+      for (int j = 0; j < 4; j++) {
+        auto e = [&](int row, int col) { return (uint32_t)((const uint16_t *)w.address[j * 8 + row])[col]; };
+        int g = l / 4, t = l % 4;
+        w.out[l][j] = trans ? e(2 * t, g) | e(2 * t + 1, g) << 16 : e(g, 2 * t) | e(g, 2 * t + 1) << 16;
+      }
+  });
+  memcpy(r, w.out[me], 16);
+}
+
+inline void aligned(const char *what, const void *p) {
+  if ((uintptr_t)p % 16)
+    fail("%s: thread %d's address is not aligned to 16 bytes", what, m.now->tid);
+}
+
+} // namespace emu
+
+namespace ptx {
+DEVICE int tid() { return emu::m.now->tid; }
+DEVICE int bidx() { return emu::m.block[0]; }
+DEVICE int bidy() { return emu::m.block[1]; }
+DEVICE int bidz() { return emu::m.block[2]; }
+DEVICE int gridx() { return emu::m.grid[0]; }
+DEVICE int gridy() { return emu::m.grid[1]; }
+DEVICE u8 *shared() { return emu::m.shared; }
+
+void sync();
+
+DEVICE u32 shfl_xor(u32 v, int mask) {
+  emu::Warp &w = emu::warp();
+  int me = emu::lane();
+  w.in[me][0] = v;
+  emu::meet("shfl", [&](emu::Warp &w) {
+    for (int l = 0; l < 32; l++)
+      w.out[l][0] = w.in[l][0];
+  });
+  return w.out[me ^ mask][0];
+}
+DEVICE float shfl_xor(float v, int mask) {
+  u32 b;
+  memcpy(&b, &v, 4);
+  b = shfl_xor(b, mask);
+  memcpy(&v, &b, 4);
+  return v;
+}
+DEVICE double shfl_xor(double v, int mask) {
+  u64 b;
+  memcpy(&b, &v, 8);
+  b = (u64)shfl_xor((u32)b, mask) | (u64)shfl_xor((u32)(b >> 32), mask) << 32;
+  memcpy(&v, &b, 8);
+  return v;
+}
+
+DEVICE V4 load_once(const void *p) {
+  emu::aligned("ld.v4", p);
+  return *(const V4 *)p;
+}
+DEVICE void prefetch(const void *) {}
+
+DEVICE void cp_async(void *to, const void *from, bool valid) {
+  emu::Fiber &f = *emu::m.now;
+  emu::aligned("cp.async", to);
+  if (valid)
+    emu::aligned("cp.async", from);
+  if (f.copies == sizeof f.pending / sizeof f.pending[0])
+    emu::fail("cp.async: too many copies under way");
+  memset(to, 0xff, 16);
+  f.pending[f.copies++] = {to, from, valid, f.group};
+}
+DEVICE void cp_commit() { emu::m.now->group++; }
+template <int N> DEVICE void cp_wait() {
+  emu::Fiber &f = *emu::m.now;
+  int kept = 0;
+  for (int i = 0; i < f.copies; i++) {
+    emu::Copy &c = f.pending[i];
+    if (c.group >= f.group - N)
+      f.pending[kept++] = c;
+    else if (c.valid)
+      memcpy(c.to, c.from, 16);
+    else
+      memset(c.to, 0, 16);
+  }
+  f.copies = kept;
+}
+
+DEVICE void ldmatrix(u32 (&r)[4], const void *row) { emu::ldmatrix(r, row, false); }
+DEVICE void ldmatrix_trans(u32 (&r)[4], const void *row) { emu::ldmatrix(r, row, true); }
+DEVICE void mma_bf16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+  emu::mma(c, {a0, a1, a2, a3, b0, b1}, "mma.bf16", emu::widen_bf16);
+}
+DEVICE void mma_f16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+  emu::mma(c, {a0, a1, a2, a3, b0, b1}, "mma.f16", emu::widen_f16);
+}
+DEVICE u32 pack_bf16(float lo, float hi) { return emu::narrow_bf16(lo) | (u32)emu::narrow_bf16(hi) << 16; }
+DEVICE u32 pack_f16(float lo, float hi) { return emu::narrow_f16(lo) | (u32)emu::narrow_f16(hi) << 16; }
+DEVICE float widen_f16(u16 h) { return emu::widen_f16(h); }
+DEVICE float exp2(float x) { return ::exp2f(x); }
+DEVICE float log2(float x) { return ::log2f(x); }
+DEVICE float sqrt(float x) { return ::sqrtf(x); }
+DEVICE u32 add(u32 *p, u32 v) {
+  u32 old = *p;
+  *p += v;
+  return old;
+}
+DEVICE void fence() {}
+DEVICE void after_previous() {}
+DEVICE void release() {}
+} // namespace ptx
