@@ -34,3 +34,14 @@ NORM(BF16, bf16, true, half)
 NORM(F16, f16, true, half)
 NORM(BF16, bf16, false, float)
 NORM(F16, f16, false, float)
+
+// round_*: y[i] = x[i], rounded, zeros up to its pitch.
+#define ROUND(T, name)                                                                                                     \
+  KERNEL(256, 1, round_##name, u16 *y, int ldy, const float *x, int ldx, int D) {                                          \
+    ptx::after_previous();                                                                                                 \
+    ptx::release();                                                                                                        \
+    for (int k = ptx::tid(); k < ldy; k += 256)                                                                            \
+      y[(long long)ptx::bidx() * ldy + k] = k < D ? narrow<T>(x[(long long)ptx::bidx() * ldx + k]) : 0;                    \
+  }
+ROUND(BF16, bf16)
+ROUND(F16, f16)

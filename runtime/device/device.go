@@ -9,7 +9,14 @@
 // that depends on the shape alone: never on N, nor on the number of threads.
 package device
 
-import "mop/runtime/checkpoint"
+import (
+	"errors"
+
+	"mop/runtime/checkpoint"
+)
+
+// ErrMemory says that a device has no room for what was asked; it stays usable.
+var ErrMemory = errors.New("out of device memory")
 
 // Weight is a stored tensor placed on the device, in its checkpoint's type:
 // a matrix [out, in] or a vector [n].

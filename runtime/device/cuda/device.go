@@ -1,0 +1,325 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"sync"
+	"unsafe"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+)
+
+// Device is one GPU. It is used by one goroutine at a time, the cleanups of what
+// it made apart.
+type Device struct {
+	driver driver
+	info   Info
+	limits limits
+	err    error            // the first failure, kept
+	half   checkpoint.DType // of the 16-bit weight placed last: what F32 becomes
+	noted  bool
+
+	mu      sync.Mutex
+	garbage []pointer // what the collector has found to be unused
+	lost    error     // of freeing it
+	used    int64     // bytes allocated
+
+	spans   []device.Span // those that places and queries hold
+	places  *buffer       // [N, 2] int32: cache sequence and position of each row
+	queries *buffer       // [tiles, 4] int32: tiles of up to 64 rows of a sequence
+	tiles   int
+	hidden  *buffer // normed input of a prefill product, 16-bit [N, D]
+	scratch map[string]*buffer
+	tables  map[[2]int]*buffer // page tables by sequences and pages
+	turns   map[*float32]*turn // rotations by the frequencies' address
+}
+
+// turn holds cosine and sine of position times frequency.
+type turn struct {
+	b         *buffer // [positions, Dh/2, 2] f32
+	positions int
+}
+
+var _ device.Device = (*Device)(nil)
+
+func newDevice(d driver) *Device {
+	i := d.Info()
+	return &Device{driver: d, info: i, limits: limits{i.SMs, i.Shared}, half: checkpoint.BF16,
+		scratch: map[string]*buffer{}, tables: map[[2]int]*buffer{}, turns: map[*float32]*turn{}}
+}
+
+// Name is "cuda".
+func (d *Device) Name() string { return "cuda" }
+
+// Info describes the device.
+func (d *Device) Info() Info { return d.info }
+
+// Threads is 1: the host only launches.
+func (d *Device) Threads() int { return 1 }
+
+// Sync waits for all work.
+func (d *Device) Sync() error {
+	if d.err == nil {
+		if err := d.driver.Sync(); err != nil {
+			d.fail(err)
+		}
+	}
+	return d.err
+}
+
+// Close frees everything.
+func (d *Device) Close() error {
+	if d.driver == nil {
+		return nil
+	}
+	d.collect()
+	err := errors.Join(d.lost, d.driver.Close())
+	d.driver = nil
+	if d.err == nil {
+		d.err = errors.New("cuda: the device is closed")
+	}
+	return err
+}
+
+// fail keeps the first failure.
+func (d *Device) fail(err error) {
+	if d.err == nil && err != nil {
+		d.err = fmt.Errorf("cuda: %w", err)
+	}
+}
+
+// buffer is memory of the device: rows of cols elements of size bytes, pitch
+// elements apart. It is freed when nothing refers to it.
+type buffer struct {
+	p          pointer
+	rows, cols int
+	pitch      int // elements
+	size       int // bytes of an element
+	half       checkpoint.DType
+}
+
+func (b *buffer) Rows() int    { return b.rows }
+func (b *buffer) Cols() int    { return b.cols }
+func (b *buffer) bytes() int64 { return int64(b.rows) * int64(b.pitch) * int64(b.size) }
+
+// row is where row r starts.
+func (b *buffer) row(r int) pointer { return b.p + pointer(r*b.pitch*b.size) }
+
+// collect frees what the collector found.
+func (d *Device) collect() {
+	d.mu.Lock()
+	list := d.garbage
+	d.garbage = nil
+	d.mu.Unlock()
+	for _, p := range list {
+		if err := d.driver.Free(p); err != nil && d.lost == nil {
+			d.lost = err
+			d.fail(err)
+		}
+	}
+}
+
+// alloc makes a buffer of undefined contents. Where there is no room, what the
+// collector finds unused is freed first; then the failure is the caller's to
+// report, and the device stays usable.
+func (d *Device) alloc(rows, cols, pitch, size int) (*buffer, error) {
+	if d.err != nil {
+		return nil, d.err
+	}
+	if rows < 0 || cols < 0 || pitch < cols {
+		return nil, fmt.Errorf("cuda: buffer: want a size of 0 or more, got [%d %d]", rows, cols)
+	}
+	b := &buffer{rows: rows, cols: cols, pitch: pitch, size: size, half: d.half}
+	n := max(b.bytes(), 1)
+	d.collect()
+	p, err := d.driver.Alloc(n)
+	for try := 0; errors.Is(err, errMemory) && try < 2; try++ {
+		runtime.GC()
+		runtime.Gosched()
+		d.collect()
+		p, err = d.driver.Alloc(n)
+	}
+	if err != nil {
+		if errors.Is(err, errMemory) {
+			return nil, fmt.Errorf("cuda: %w: want %d bytes for [%d %d], have %s", device.ErrMemory, n, rows, cols, d.memory())
+		}
+		return nil, fmt.Errorf("cuda: %w", err)
+	}
+	b.p = p
+	d.mu.Lock()
+	d.used += n
+	d.mu.Unlock()
+	runtime.AddCleanup(b, func(p pointer) {
+		d.mu.Lock()
+		d.garbage, d.used = append(d.garbage, p), d.used-n
+		d.mu.Unlock()
+	}, p)
+	return b, nil
+}
+
+// memory says how much is free.
+func (d *Device) memory() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return fmt.Sprintf("%d of %d in use by this process", d.used, d.info.Total)
+}
+
+// zeroed is alloc and clear.
+func (d *Device) zeroed(rows, cols, pitch, size int) (*buffer, error) {
+	b, err := d.alloc(rows, cols, pitch, size)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.driver.Clear(b.p, b.bytes()); err != nil {
+		return nil, fmt.Errorf("cuda: %w", err)
+	}
+	return b, nil
+}
+
+// Buffer makes a float32 array, rows padded to 128 bytes.
+func (d *Device) Buffer(rows, cols int) (device.Buffer, error) {
+	return orNil(d.zeroed(rows, cols, max(roundUp(cols, 32), 32), 4))
+}
+
+// Inner makes a 16-bit array, rows padded to 128 bytes with zeros.
+func (d *Device) Inner(rows, cols int) (device.Buffer, error) {
+	return orNil(d.zeroed(rows, cols, pitch(cols), 2))
+}
+
+func orNil(b *buffer, err error) (device.Buffer, error) {
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// Cache makes a layer's pages: [pages, 64, K, Dh rounded up to 8], zeroed.
+func (d *Device) Cache(sequences, capacity int, hs device.Heads) (device.KV, error) {
+	if sequences < 0 || capacity < 0 || hs.K < 0 || hs.Dh < 0 || hs.Dh > maxHeadWidth || hs.Dh%2 != 0 {
+		return device.KV{}, fmt.Errorf("cuda: cache: want an even head width up to %d, got %d sequences of %d, %d heads of %d", maxHeadWidth, sequences, capacity, hs.K, hs.Dh)
+	}
+	pages := ceilDiv(capacity, page)
+	width := hs.K * roundUp(hs.Dh, 8)
+	if _, err := d.table(sequences, pages); err != nil {
+		return device.KV{}, err
+	}
+	kv := device.KV{Capacity: capacity}
+	for _, to := range []*device.Buffer{&kv.Keys, &kv.Values} {
+		b, err := d.zeroed(sequences*pages*page, width, width, 2)
+		if err != nil {
+			return device.KV{}, err
+		}
+		*to = b
+	}
+	return kv, nil
+}
+
+// CacheBytes is that of a 16-bit number.
+func (d *Device) CacheBytes() int { return 2 }
+
+// table is the page table of a cache whose sequences own their pages one after
+// the other.
+func (d *Device) table(sequences, pages int) (*buffer, error) {
+	key := [2]int{sequences, pages}
+	if b := d.tables[key]; b != nil {
+		return b, nil
+	}
+	t := make([]int32, max(sequences*pages, 1))
+	for i := range t {
+		t[i] = int32(i)
+	}
+	b, err := d.alloc(1, len(t), len(t), 4)
+	if err == nil {
+		err = d.driver.Upload(b.p, 4*len(t), raw(t), 4*len(t))
+	}
+	if err != nil {
+		return nil, err
+	}
+	d.tables[key] = b
+	return b, nil
+}
+
+// need is a buffer of the device's own of at least n bytes, kept under a name;
+// zero says that a new one starts as zeros.
+func (d *Device) need(name string, n int, zero bool) pointer {
+	b := d.scratch[name]
+	if b == nil || b.cols < n {
+		n = max(roundUp(n, 256), 256)
+		make := d.alloc
+		if zero {
+			make = d.zeroed
+		}
+		var err error
+		if b, err = make(1, n, n, 1); err != nil {
+			d.fail(err)
+			return 0
+		}
+		d.scratch[name] = b
+	}
+	return b.p
+}
+
+// put uploads a slice to a buffer of the device's own.
+func put[T any](d *Device, name string, s []T) pointer {
+	b := raw(s)
+	p := d.need(name, len(b), false)
+	if d.err == nil && len(b) > 0 {
+		d.fail(d.driver.Upload(p, len(b), b, len(b)))
+	}
+	return p
+}
+
+// get downloads n elements.
+func get[T any](d *Device, p pointer, n int) []T {
+	out := make([]T, n)
+	if d.err == nil && n > 0 {
+		d.fail(d.driver.Download(raw(out), p))
+	}
+	return out
+}
+
+// raw is a slice's bytes.
+func raw[T any](s []T) []byte {
+	var t T
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), len(s)*int(unsafe.Sizeof(t)))
+}
+
+// launch queues a kernel of an operation; what is wrong names both and the
+// arguments' shape.
+func (d *Device) launch(kernel string, grid [3]int, threads, shared int, args ...any) {
+	if d.err != nil || grid[0] == 0 || grid[1] == 0 || grid[2] == 0 {
+		return
+	}
+	slots := make([]uint64, len(args))
+	for i, a := range args {
+		switch v := a.(type) {
+		case pointer:
+			slots[i] = uint64(v)
+		case int:
+			slots[i] = uint64(uint32(int32(v)))
+		case uint64:
+			slots[i] = v
+		case float32:
+			slots[i] = uint64(math.Float32bits(v))
+		default:
+			d.fail(fmt.Errorf("%s: argument %d has no slot", kernel, i))
+			return
+		}
+	}
+	if err := d.driver.Launch(kernel, grid, threads, shared, slots); err != nil {
+		d.fail(fmt.Errorf("%s: grid %v, %d threads, %d bytes shared, arguments %v: %w", kernel, grid, threads, shared, args, err))
+	}
+}
+
+// suffix names a 16-bit type in a kernel's name.
+func suffix(t checkpoint.DType) string {
+	if t == checkpoint.F16 {
+		return "f16"
+	}
+	return "bf16"
+}

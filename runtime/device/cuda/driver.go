@@ -1,0 +1,39 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import "errors"
+
+// pointer is an address on the device.
+type pointer uintptr
+
+// errMemory is what a driver's Alloc gives where there is no room.
+var errMemory = errors.New("out of memory")
+
+// driver is what the device asks of CUDA, or of its emulation. All work goes to
+// one stream, in order.
+type driver interface {
+	Info() Info
+	Alloc(bytes int64) (pointer, error) // contents undefined
+	Free(p pointer) error
+	Clear(p pointer, bytes int64) error
+	// Upload copies rows of rowBytes to rows of pitch bytes, zeros between; src
+	// may be used again on return.
+	Upload(p pointer, pitch int, src []byte, rowBytes int) error
+	// Download waits for the stream and copies.
+	Download(dst []byte, p pointer) error
+	// Launch queues a kernel; every argument takes a slot of eight bytes.
+	Launch(kernel string, grid [3]int, threads, shared int, slots []uint64) error
+	Sync() error
+	Close() error
+}
+
+// Info describes a device.
+type Info struct {
+	Name         string
+	Major, Minor int // compute capability
+	SMs          int
+	Shared       int   // bytes of shared memory a block may have
+	Total        int64 // bytes of memory
+	Driver       int   // version that the driver supports, 1000*major + 10*minor
+}

@@ -1,0 +1,88 @@
+//go:build cudaemu && !cuda
+
+package cuda
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"unsafe"
+
+	kernels "mop/kernels/cuda"
+)
+
+// emulated is the host's emulation of the kernels, with few SMs and fences around
+// every buffer.
+type emulated struct {
+	seed  *rand.Rand
+	sizes map[pointer]int64
+	room  int64 // bytes
+	used  int64
+}
+
+// OpenEmulated starts a device whose kernels run on the host, threads in an order
+// that the seed draws, with room bytes of memory.
+func OpenEmulated(seed uint64, room int64) (*Device, error) {
+	return newDevice(&emulated{seed: rand.New(rand.NewPCG(seed, 0)), sizes: map[pointer]int64{}, room: room}), nil
+}
+
+func (e *emulated) Info() Info {
+	return Info{Name: "host emulation", Major: 8, SMs: 3, Shared: 163 << 10, Total: e.room}
+}
+
+func (e *emulated) Alloc(bytes int64) (pointer, error) {
+	if e.used+bytes > e.room {
+		return 0, errMemory
+	}
+	p := pointer(kernels.Alloc(bytes))
+	if p == 0 {
+		return 0, errMemory
+	}
+	e.sizes[p], e.used = bytes, e.used+bytes
+	return p, nil
+}
+
+func (e *emulated) Free(p pointer) error {
+	e.used -= e.sizes[p]
+	delete(e.sizes, p)
+	return kernels.Free(uintptr(p))
+}
+
+// bytes is the memory from p on.
+func (e *emulated) bytes(p pointer, n int64) []byte {
+	return unsafe.Slice(*(**byte)(unsafe.Pointer(&p)), n)
+}
+
+func (e *emulated) Clear(p pointer, n int64) error {
+	clear(e.bytes(p, n))
+	return nil
+}
+
+func (e *emulated) Upload(p pointer, pitch int, src []byte, rowBytes int) error {
+	for at := 0; at < len(src); at += rowBytes {
+		row := e.bytes(p, int64(pitch))
+		clear(row[copy(row, src[at:at+rowBytes]):])
+		p += pointer(pitch)
+	}
+	return nil
+}
+
+func (e *emulated) Download(dst []byte, p pointer) error {
+	copy(dst, e.bytes(p, int64(len(dst))))
+	return nil
+}
+
+func (e *emulated) Launch(kernel string, grid [3]int, threads, shared int, slots []uint64) error {
+	return kernels.Launch(kernel, grid, threads, shared, slots, e.seed.Uint64())
+}
+
+func (e *emulated) Sync() error { return nil }
+
+// Close frees what is left; a damaged fence shows.
+func (e *emulated) Close() (err error) {
+	for p := range e.sizes {
+		if e := e.Free(p); e != nil && err == nil {
+			err = fmt.Errorf("at close: %w", e)
+		}
+	}
+	return err
+}

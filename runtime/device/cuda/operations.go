@@ -1,0 +1,307 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+)
+
+// Read copies rows to the host, widened.
+func (d *Device) Read(dst []float32, b device.Buffer, row, n int) {
+	s := b.(*buffer)
+	if row < 0 || n < 0 || row+n > s.rows || len(dst) < n*s.cols {
+		d.fail(fmt.Errorf("read: want rows of [%d %d], got %d from %d", s.rows, s.cols, n, row))
+		return
+	}
+	if n*s.cols == 0 {
+		return
+	}
+	if s.size == 4 {
+		all := get[float32](d, s.row(row), (n-1)*s.pitch+s.cols)
+		for i := range n {
+			copy(dst[i*s.cols:(i+1)*s.cols], all[i*s.pitch:])
+		}
+		return
+	}
+	all := get[uint16](d, s.row(row), (n-1)*s.pitch+s.cols)
+	for i := range n {
+		for j := range s.cols {
+			dst[i*s.cols+j] = widen(all[i*s.pitch+j], s.half)
+		}
+	}
+}
+
+// Embed: see device.Device.
+func (d *Device) Embed(x device.Buffer, table device.Weight, ids []int) {
+	b, t := x.(*buffer), table.(*weight)
+	if len(ids) > b.rows || b.cols != t.cols {
+		d.fail(fmt.Errorf("embed: want at most %d ids and width %d, got %d and %d", b.rows, b.cols, len(ids), t.cols))
+		return
+	}
+	list := make([]int32, len(ids))
+	for i, id := range ids {
+		if id < 0 || id >= t.rows {
+			d.fail(fmt.Errorf("embed: want an id below %d, got %d", t.rows, id))
+			return
+		}
+		list[i] = int32(id)
+	}
+	d.launch("embed_"+suffix(t.half), [3]int{len(ids), 1, 1}, 256, 0, b.p, b.pitch, t.p, t.pitch, put(d, "ids", list), b.cols)
+}
+
+// Norm: see device.Device.
+func (d *Device) Norm(y, x device.Buffer, rows []int, w device.Weight, eps float64) {
+	yb, xb, g := y.(*buffer), x.(*buffer), w.(*weight)
+	if len(rows) > yb.rows || yb.cols != xb.cols || g.cols != xb.cols || yb.size != 4 {
+		d.fail(fmt.Errorf("norm: want [%d %d] and gain [%d], got %d rows of [%d %d]", yb.rows, yb.cols, g.cols, len(rows), xb.rows, xb.cols))
+		return
+	}
+	list := make([]int32, len(rows))
+	for i, r := range rows {
+		list[i] = int32(r)
+	}
+	d.launch("norm_float_"+suffix(g.half), [3]int{len(rows), 1, 1}, 256, 64, yb.p, yb.pitch, xb.p, xb.pitch, put(d, "rows", list), g.p, float32(eps), xb.cols)
+}
+
+// halves is n rows of a 16-bit matrix.
+type halves struct {
+	p     pointer
+	pitch int
+}
+
+// normed is norm(x) of n rows, rounded, in memory of the device's own.
+func (d *Device) normed(x *buffer, rows pointer, n int, g *weight, eps float64) halves {
+	ld := pitch(x.cols)
+	h := d.need("hidden", n*ld*2, false)
+	d.launch("norm_half_"+suffix(g.half), [3]int{n, 1, 1}, 256, 64, h, ld, x.p, x.pitch, rows, g.p, float32(eps), x.cols)
+	return halves{h, ld}
+}
+
+// rounded is x as the input of a prefill product.
+func (d *Device) rounded(x *buffer, n int, t checkpoint.DType) halves {
+	if x.size == 2 {
+		return halves{x.p, x.pitch}
+	}
+	ld := pitch(x.cols)
+	h := d.need("hidden", n*ld*2, false)
+	d.launch("round_"+suffix(t), [3]int{n, 1, 1}, 256, 0, h, ld, x.p, x.pitch, x.cols)
+	return halves{h, ld}
+}
+
+// Linear: see device.Device.
+func (d *Device) Linear(kind device.Kind, y, x device.Buffer, n int, w device.Weight) {
+	d.linear(kind, y.(*buffer), x.(*buffer), n, w.(*weight), 0)
+}
+
+// AddLinear: see device.Device.
+func (d *Device) AddLinear(kind device.Kind, x, a device.Buffer, n int, w device.Weight) {
+	d.linear(kind, x.(*buffer), a.(*buffer), n, w.(*weight), 1)
+}
+
+func (d *Device) linear(kind device.Kind, y, x *buffer, n int, w *weight, add int) {
+	if n > y.rows || n > x.rows || y.cols != w.rows || x.cols != w.cols || y.size != 4 || x.size == 2 && x.half != w.half {
+		d.fail(fmt.Errorf("linear: want y [%d %d], x [%d %d] of %v, got %d rows of y [%d %d], x [%d %d] of %v", n, w.rows, n, w.cols, w.half, n, y.rows, y.cols, x.rows, x.cols, x.half))
+		return
+	}
+	if kind == device.Prefill {
+		d.project(halves{y.p, y.pitch}, d.rounded(x, n, w.half), n, w, 0, w.rows, add)
+		return
+	}
+	form := 0
+	if x.size == 4 {
+		form = 1
+	}
+	d.stream(w.pitch, n, func(at, n, shared int) {
+		d.launch("linear_decode_"+suffix(w.half), [3]int{streamGrid(ceilDiv(w.rows, 2), d.limits), 1, 1}, streamThreads, shared,
+			y.row(at), y.pitch, x.row(at), x.pitch, form, w.p, w.pitch, w.rows, w.cols, n, add)
+	})
+}
+
+// project is the prefill product with rows lo..lo+out-1 of w; y is float32.
+func (d *Device) project(y, x halves, n int, w *weight, lo, out, add int) {
+	t := productTile(n, out, d.limits)
+	d.launch("linear_prefill_"+t.name+"_"+suffix(w.half), [3]int{ceilDiv(out, t.rows), ceilDiv(n, t.rows), 1}, t.threads, t.shared(),
+		y.p, y.pitch, x.p, x.pitch, w.row(lo), w.pitch, out, w.cols, n, add)
+}
+
+// stream cuts n rows into passes over weights of pitch ld.
+func (d *Device) stream(ld, n int, pass func(at, n, shared int)) {
+	for at := 0; at < n; {
+		k := streamPass(ld, n-at, d.limits)
+		if k == 0 {
+			d.fail(fmt.Errorf("rows of %d elements: want at most %d bytes of shared memory, got %d", ld, d.limits.shared, streamShared(ld, 1)))
+			return
+		}
+		pass(at, k, streamShared(ld, k))
+		at += k
+	}
+}
+
+// place uploads where the rows belong, once for all layers of a pass, and gives
+// the number of rows.
+func (d *Device) place(spans []device.Span) int {
+	n := 0
+	for _, s := range spans {
+		n = max(n, s.Row+s.Len)
+	}
+	if slices.Equal(spans, d.spans) {
+		return n
+	}
+	d.spans = append(d.spans[:0], spans...)
+	places := make([][2]int32, n)
+	var queries [][4]int32
+	for _, s := range spans {
+		for i := range s.Len {
+			places[s.Row+i] = [2]int32{int32(s.Seq), int32(s.Start + i)}
+		}
+		for i := 0; i < s.Len; i += page {
+			queries = append(queries, [4]int32{int32(s.Row + i), int32(min(page, s.Len-i)), int32(s.Start + i), int32(s.Seq)})
+		}
+	}
+	put(d, "places", places)
+	put(d, "queries", queries)
+	d.tiles = len(queries)
+	return n
+}
+
+// rotations gives the table of cosines and sines up to a number of positions. The
+// angle is formed in float32, as the models were trained.
+func (d *Device) rotations(rope device.Rope, positions int) pointer {
+	key := &rope.InvFreq[0]
+	t := d.turns[key]
+	if t == nil || t.positions < positions {
+		half := len(rope.InvFreq)
+		cs := make([]float32, positions*half*2)
+		for p := range positions {
+			for i, f := range rope.InvFreq {
+				sin, cos := math.Sincos(float64(float32(p) * f))
+				at := (p*half + i) * 2
+				cs[at], cs[at+1] = float32(cos), float32(sin)
+			}
+		}
+		b, err := d.alloc(1, len(cs), len(cs), 4)
+		if err == nil {
+			err = d.driver.Upload(b.p, 4*len(cs), raw(cs), 4*len(cs))
+		}
+		if err != nil {
+			d.fail(err)
+			return 0
+		}
+		t = &turn{b, positions}
+		d.turns[key] = t
+	}
+	return t.b.p
+}
+
+// layout is a cache's page table and pages per sequence.
+func (d *Device) layout(kv device.KV) (table pointer, pages int) {
+	pages = ceilDiv(kv.Capacity, page)
+	b, err := d.table(kv.Keys.Rows()/max(pages*page, 1), pages)
+	if err != nil {
+		d.fail(err)
+		return 0, pages
+	}
+	return b.p, pages
+}
+
+// QKV: see device.Device.
+func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.Buffer, norm, wq, wk, wv device.Weight, eps float64, hs device.Heads, rope device.Rope, spans []device.Span) {
+	qb, xb, g := q.(*buffer), x.(*buffer), norm.(*weight)
+	mq, mk, mv := wq.(*weight), wk.(*weight), wv.(*weight)
+	n := d.place(spans)
+	if hs.H*hs.Dh != mq.rows || hs.K*hs.Dh != mk.rows || hs.K*hs.Dh != mv.rows || qb.cols != mq.rows || mq.cols != xb.cols || mk.cols != xb.cols ||
+		mv.cols != xb.cols || hs.Dh != 2*len(rope.InvFreq) || n > xb.rows || n > qb.rows || mk.half != mq.half || mv.half != mq.half || g.half != mq.half {
+		d.fail(fmt.Errorf("qkv: want q [%d %d], x [%d %d], got wq %v wk %v wv %v, q [%d %d], x [%d %d]", n, hs.H*hs.Dh, n, mq.cols, mq.shape, mk.shape, mv.shape, qb.rows, qb.cols, xb.rows, xb.cols))
+		return
+	}
+	last := 0
+	for _, s := range spans {
+		last = max(last, s.Start+s.Len)
+	}
+	if last > kv.Capacity {
+		d.fail(fmt.Errorf("qkv: want at most %d positions, got %d", kv.Capacity, last))
+		return
+	}
+	qb.half = mq.half
+	keys, values := kv.Keys.(*buffer), kv.Values.(*buffer)
+	table, pages := d.layout(kv)
+	turn := d.rotations(rope, max(last, min(kv.Capacity, 4096)))
+	places := d.need("places", 8*n, false)
+	rest := func(at, n int) []any {
+		return []any{mq.p, mk.p, mv.p, mq.pitch, hs.H, hs.K, hs.Dh, qb.row(at), qb.pitch, keys.p, values.p, table, pages, places + pointer(8*at), turn, n}
+	}
+	rows := (hs.H + 2*hs.K) * hs.Dh
+	if kind == device.Prefill {
+		h, t := d.normed(xb, 0, n, g, eps), productTile(n, rows, d.limits)
+		d.launch("qkv_prefill_"+t.name+"_"+suffix(mq.half), [3]int{ceilDiv(rows, t.rows), ceilDiv(n, t.rows), 1}, t.threads, t.shared(),
+			append([]any{h.p, h.pitch, xb.cols}, rest(0, n)...)...)
+		return
+	}
+	d.stream(mq.pitch, n, func(at, n, shared int) {
+		d.launch("qkv_decode_"+suffix(mq.half), [3]int{streamGrid(rows/2, d.limits), 1, 1}, streamThreads, shared,
+			append([]any{xb.row(at), xb.pitch, xb.cols, g.p, float32(eps)}, rest(at, n)...)...)
+	})
+}
+
+// Attend: see device.Device.
+func (d *Device) Attend(kind device.Kind, a, q device.Buffer, kv device.KV, hs device.Heads, spans []device.Span) {
+	ab, qb := a.(*buffer), q.(*buffer)
+	n := d.place(spans)
+	if n > ab.rows || n > qb.rows || ab.cols != hs.H*hs.Dh || qb.cols != ab.cols || hs.K < 1 || hs.H%hs.K != 0 {
+		d.fail(fmt.Errorf("attend: want [%d %d], got a [%d %d], q [%d %d]", n, hs.H*hs.Dh, ab.rows, ab.cols, qb.rows, qb.cols))
+		return
+	}
+	ab.half = qb.half
+	keys, values := kv.Keys.(*buffer), kv.Values.(*buffer)
+	table, pages := d.layout(kv)
+	scale := float32(1 / math.Sqrt(float64(hs.Dh)) * math.Log2E)
+	if w := prefillWidth(hs.Dh); kind == device.Prefill && w > 0 {
+		d.launch(fmt.Sprintf("attend_prefill_%d_%s", w, suffix(qb.half)), [3]int{d.tiles, hs.H, 1}, 128, prefillShared(w),
+			ab.p, ab.pitch, qb.p, qb.pitch, keys.p, values.p, table, pages, d.need("queries", 16*d.tiles, false), hs.H, hs.K, hs.Dh, scale)
+		return
+	}
+	last := 0
+	for _, s := range spans {
+		last = max(last, s.Start+s.Len)
+	}
+	d.attendRows(ab, qb, keys, values, table, pages, hs, scale, n, ceilDiv(last, page))
+}
+
+// attendRows is decode attention: a grid of as many pages as the longest row has.
+func (d *Device) attendRows(ab, qb, keys, values *buffer, table pointer, pages int, hs device.Heads, scale float32, n, splits int) {
+	groups := hs.K * ceilDiv(hs.H/hs.K, group)
+	dp := roundUp(hs.Dh, 8)
+	const most = 128 // rows at a time: the parts stay small
+	for at := 0; at < n; at += most {
+		k := min(most, n-at)
+		partial := d.need("partial", k*hs.H*splits*(dp+2)*4, false)
+		counters := d.need("counters", k*groups*4, true)
+		d.launch("attend_decode_"+suffix(qb.half), [3]int{splits, groups, k}, 128, attendShared(hs.H, hs.K, hs.Dh),
+			ab.row(at), ab.pitch, qb.row(at), qb.pitch, keys.p, values.p, table, pages, d.need("places", 8*n, false)+pointer(8*at), hs.H, hs.K, hs.Dh, scale, partial, counters)
+	}
+}
+
+// GateUp: see device.Device.
+func (d *Device) GateUp(kind device.Kind, m, x device.Buffer, n int, norm, wg, wu device.Weight, eps float64) {
+	mb, xb, g, gate, up := m.(*buffer), x.(*buffer), norm.(*weight), wg.(*weight), wu.(*weight)
+	if n > mb.rows || n > xb.rows || mb.cols != gate.rows || up.rows != gate.rows || gate.cols != xb.cols || up.cols != xb.cols || up.half != gate.half || g.half != gate.half {
+		d.fail(fmt.Errorf("gate-up: want m [%d %d], x [%d %d], got gate %v up %v, m [%d %d], x [%d %d]", n, gate.rows, n, gate.cols, gate.shape, up.shape, mb.rows, mb.cols, xb.rows, xb.cols))
+		return
+	}
+	mb.half = gate.half
+	if kind == device.Prefill {
+		h, t := d.normed(xb, 0, n, g, eps), productTile(n, 2*gate.rows, d.limits)
+		d.launch("gateup_prefill_"+t.name+"_"+suffix(gate.half), [3]int{ceilDiv(2*gate.rows, t.rows), ceilDiv(n, t.rows), 1}, t.threads, t.shared(),
+			h.p, h.pitch, xb.cols, gate.p, up.p, gate.pitch, gate.rows, mb.p, mb.pitch, n)
+		return
+	}
+	d.stream(gate.pitch, n, func(at, n, shared int) {
+		d.launch("gateup_decode_"+suffix(gate.half), [3]int{streamGrid(gate.rows, d.limits), 1, 1}, streamThreads, shared,
+			xb.row(at), xb.pitch, xb.cols, g.p, float32(eps), gate.p, up.p, gate.pitch, gate.rows, mb.row(at), mb.pitch, n)
+	})
+}

@@ -1,0 +1,180 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/x448/float16"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+)
+
+// HeadSums: see device.Device.
+func (d *Device) HeadSums(sums []float64, a device.Buffer, n int, wo device.Weight, hs device.Heads) {
+	ab, w := a.(*buffer), wo.(*weight)
+	if n > ab.rows || ab.cols != hs.H*hs.Dh || w.cols != ab.cols || len(sums) != hs.H || ab.half != w.half {
+		d.fail(fmt.Errorf("head sums: want a [%d %d], got [%d %d], wo %v", n, hs.H*hs.Dh, ab.rows, ab.cols, w.shape))
+		return
+	}
+	if n == 0 || w.rows == 0 {
+		return
+	}
+	each := 1
+	if hs.Dh%8 == 0 {
+		x, y := ceilDiv(w.rows, large.rows), ceilDiv(n, large.rows)
+		each = x * y
+		d.launch("head_sums_"+suffix(w.half), [3]int{x, y, hs.H}, large.threads, large.shared(),
+			d.need("partial", hs.H*each*4, false), ab.p, ab.pitch, w.p, w.pitch, w.rows, hs.Dh, n)
+	} else {
+		d.launch("head_sums_any_"+suffix(w.half), [3]int{hs.H, 1, 1}, 256, 64, d.need("partial", hs.H*4, false), ab.p, ab.pitch, w.p, w.pitch, w.rows, hs.Dh, n)
+	}
+	out := d.need("sums", 8*hs.H, false)
+	d.launch("gather_sums", [3]int{hs.H, 1, 1}, 256, 64, out, d.need("partial", hs.H*each*4, false), each)
+	for h, s := range get[float64](d, out, hs.H) {
+		sums[h] += s
+	}
+}
+
+// ColumnSums: see device.Device.
+func (d *Device) ColumnSums(sums []float64, m device.Buffer, n int) {
+	mb := m.(*buffer)
+	if n > mb.rows || len(sums) != mb.cols {
+		d.fail(fmt.Errorf("column sums: want [%d %d], got [%d %d]", n, len(sums), mb.rows, mb.cols))
+		return
+	}
+	out := d.need("sums", 8*mb.cols, false)
+	d.launch("column_sums_"+suffix(mb.half), [3]int{ceilDiv(mb.cols, 128), 1, 1}, 128, 0, out, mb.p, mb.pitch, mb.cols, n)
+	for j, s := range get[float64](d, out, mb.cols) {
+		sums[j] += s
+	}
+}
+
+// vocabulary is how many logits of each row are formed at a time: the part's
+// weights are read once for all rows.
+const vocabulary = 8192
+
+// parts forms the head's logits of some rows in parts of the vocabulary and calls
+// each with the part's first id, its length, and where its logits lie, float32 of
+// pitch vocabulary.
+func (d *Device) parts(h device.Head, hidden halves, n int, z pointer, each func(base, count int)) {
+	w := h.W.(*weight)
+	for base := 0; base < w.rows; base += vocabulary {
+		count := min(vocabulary, w.rows-base)
+		d.project(halves{z, vocabulary}, hidden, n, w, base, count, 0)
+		each(base, count)
+	}
+}
+
+// end norms the given rows of a head's residual stream into memory of the device's
+// own, kept under a name.
+func (d *Device) end(name string, h device.Head, rows pointer, n int) halves {
+	x, g := h.X.(*buffer), h.Norm.(*weight)
+	ld := pitch(x.cols)
+	p := d.need(name, n*ld*2, false)
+	d.launch("norm_half_"+suffix(g.half), [3]int{n, 1, 1}, 256, 64, p, ld, x.p, x.pitch, rows, g.p, float32(h.Eps), x.cols)
+	return halves{p, ld}
+}
+
+// checkRows refuses rows that a head does not have.
+func (d *Device) checkRows(h device.Head, rows []int) []int32 {
+	list := make([]int32, len(rows))
+	for i, r := range rows {
+		if r < 0 || r >= h.X.Rows() {
+			d.fail(fmt.Errorf("head: want a row below %d, got %d", h.X.Rows(), r))
+		}
+		list[i] = int32(r)
+	}
+	return list
+}
+
+// NLL: see device.Device.
+func (d *Device) NLL(nll []float64, h device.Head, rows, targets []int) {
+	n := len(rows)
+	list := d.checkRows(h, rows)
+	ids := make([]int32, n)
+	for i, t := range targets {
+		if t < 0 || t >= h.W.Shape()[0] {
+			d.fail(fmt.Errorf("nll: want an id below %d, got %d", h.W.Shape()[0], t))
+		}
+		ids[i] = int32(t)
+	}
+	if d.err != nil || n == 0 {
+		return
+	}
+	hidden := d.end("end", h, put(d, "rows", list), n)
+	z, state, to := d.need("logits", n*vocabulary*4, false), d.need("state", n*3*8, false), put(d, "targets", ids)
+	d.parts(h, hidden, n, z, func(base, count int) {
+		d.launch("nll", [3]int{n, 1, 1}, 256, 128, state, z, vocabulary, count, base, to)
+	})
+	s := get[float64](d, state, 3*n)
+	if d.err != nil {
+		return
+	}
+	for i := range n {
+		nll[i] = s[3*i] + math.Log(s[3*i+1]) - s[3*i+2]
+	}
+}
+
+// Compare: see device.Device.
+func (d *Device) Compare(out []device.Divergence, p, q device.Head, rows []int) {
+	n := len(rows)
+	if p.W.Shape()[0] != q.W.Shape()[0] {
+		d.fail(fmt.Errorf("compare: want one vocabulary, got %d and %d", p.W.Shape()[0], q.W.Shape()[0]))
+	}
+	list := d.checkRows(p, rows)
+	d.checkRows(q, rows)
+	if d.err != nil || n == 0 {
+		return
+	}
+	at := put(d, "rows", list)
+	hp, hq := d.end("end", p, at, n), d.end("end-q", q, at, n)
+	zp, zq, state := d.need("logits", n*vocabulary*4, false), d.need("logits-q", n*vocabulary*4, false), d.need("state", n*10*8, false)
+	d.parts(p, hp, n, zp, func(base, count int) {
+		d.project(halves{zq, vocabulary}, hq, n, q.W.(*weight), base, count, 0)
+		d.launch("compare", [3]int{n, 1, 1}, 256, 128, state, zp, zq, vocabulary, count, base)
+	})
+	s := get[float64](d, state, 10*n)
+	if d.err != nil {
+		return
+	}
+	for i := range n {
+		v := s[10*i : 10*i+10]
+		lp, lq := v[0]+math.Log(v[1]), v[3]+math.Log(v[4])
+		out[i] = device.Divergence{KL: max(v[2]/v[1]-lp+lq, 0), Cosine: v[7] / math.Sqrt(v[5]*v[6]), Same: v[8] == v[9]}
+	}
+}
+
+// Argmax: see device.Device.
+func (d *Device) Argmax(ids []int, h device.Head, rows []int) {
+	n := len(rows)
+	list := d.checkRows(h, rows)
+	if d.err != nil || n == 0 {
+		return
+	}
+	V := h.W.Shape()[0]
+	hidden := d.end("end", h, put(d, "rows", list), n)
+	z := d.need("logits", n*V*4, false)
+	d.project(halves{z, V}, hidden, n, h.W.(*weight), 0, V, 0)
+	for i, id := range get[int32](d, d.choose(z, V, V, n, 0, 0, 0), n) {
+		ids[i] = int(id)
+	}
+}
+
+// choose queues the choice of an id for each row of logits [n, V].
+func (d *Device) choose(z pointer, ldz, V, n int, temperature float32, streams, places pointer) pointer {
+	parts := max(1, min(64, V/1024))
+	ids := d.need("chosen", 4*n, false)
+	d.launch("choose", [3]int{parts, n, 1}, 256, 128, ids, z, ldz, V, temperature, streams, places, d.need("best", 8*n*parts, false), d.need("choices", 4*n, true))
+	return ids
+}
+
+// widen is a 16-bit number as float32.
+func widen(b uint16, t checkpoint.DType) float32 {
+	if t == checkpoint.F16 {
+		return float16.Frombits(b).Float32()
+	}
+	return math.Float32frombits(uint32(b) << 16)
+}

@@ -1,0 +1,119 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"math"
+
+	"github.com/x448/float16"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+)
+
+// weight is a matrix [out, in] of 16-bit elements, rows padded to 128 bytes with
+// zeros, or a vector [n] as one row.
+type weight struct {
+	*buffer
+	shape []int
+}
+
+func (w *weight) Shape() []int { return w.shape }
+
+// Bytes is the size as stored, without padding.
+func (w *weight) Bytes() int64 { return int64(w.rows) * int64(w.cols) * 2 }
+
+// Place uploads the tensor. F32 is rounded, to nearest even, to the type of the
+// 16-bit weight that was placed last, bfloat16 at first, and a note says so.
+func (d *Device) Place(t checkpoint.Tensor) (device.Weight, error) {
+	w, err := d.room(t.Name, t.Shape)
+	if err != nil {
+		return nil, err
+	}
+	if want := w.rows * w.cols * t.DType.Size(); len(t.Data) != want {
+		return nil, fmt.Errorf("%s: want %d bytes for shape %v of %v, got %d", t.Name, want, t.Shape, t.DType, len(t.Data))
+	}
+	if t.DType != checkpoint.F32 {
+		d.half = t.DType
+	} else if !d.noted {
+		d.noted = true
+		slog.Info("float32 weights are rounded for the device", "to", d.half.ConfigName())
+	}
+	w.half = d.half
+	if len(t.Data) == 0 {
+		return w, nil
+	}
+	if t.DType != checkpoint.F32 {
+		if err := d.driver.Upload(w.p, 2*w.pitch, t.Data, 2*w.cols); err != nil {
+			return nil, fmt.Errorf("cuda: %s: %w", t.Name, err)
+		}
+		return w, nil
+	}
+	// Some rows at a time: the rounded copy stays small.
+	const part = 4 << 20
+	rows := max(1, part/(2*w.cols))
+	buf := make([]byte, min(rows, w.rows)*2*w.cols)
+	for r := 0; r < w.rows; r += rows {
+		n := min(rows, w.rows-r) * w.cols
+		roundTo(buf[:2*n], t.Data[4*r*w.cols:], d.half)
+		if err := d.driver.Upload(w.row(r), 2*w.pitch, buf[:2*n], 2*w.cols); err != nil {
+			return nil, fmt.Errorf("cuda: %s: %w", t.Name, err)
+		}
+	}
+	return w, nil
+}
+
+// room makes a weight of a shape, contents undefined.
+func (d *Device) room(name string, shape []int) (*weight, error) {
+	if len(shape) < 1 || len(shape) > 2 {
+		return nil, fmt.Errorf("%s: want a vector or a matrix, got shape %v", name, shape)
+	}
+	rows, cols := 1, shape[len(shape)-1]
+	if len(shape) == 2 {
+		rows = shape[0]
+	}
+	b, err := d.alloc(rows, cols, pitch(cols), 2)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return &weight{b, shape}, nil
+}
+
+// roundTo rounds len(dst)/2 little-endian float32 of src to a 16-bit type, to
+// nearest even.
+func roundTo(dst, src []byte, t checkpoint.DType) {
+	for i := range len(dst) / 2 {
+		b := binary.LittleEndian.Uint32(src[4*i:])
+		var h uint16
+		switch {
+		case t == checkpoint.F16:
+			h = float16.Fromfloat32(math.Float32frombits(b)).Bits()
+		case b&0x7fffffff > 0x7f800000:
+			h = uint16(b>>16) | 0x40
+		default:
+			h = uint16((b + 0x7fff + b>>16&1) >> 16)
+		}
+		binary.LittleEndian.PutUint16(dst[2*i:], h)
+	}
+}
+
+// Generate makes a weight [rows, cols] of element r*cols+c of a stream of package
+// random, rounded: the host's bits, made on the device.
+func (d *Device) Generate(name string, shape []int, t checkpoint.DType, key uint64, scale float32) (device.Weight, error) {
+	if t == checkpoint.F32 {
+		t = d.half
+	}
+	w, err := d.room(name, shape)
+	if err != nil {
+		return nil, err
+	}
+	d.half, w.half = t, t
+	d.launch("fill_"+suffix(t), [3]int{w.rows, 1, 1}, 256, 0, w.p, w.pitch, w.cols, key, scale)
+	if d.err != nil {
+		return nil, d.err
+	}
+	return w, nil
+}
