@@ -227,7 +227,9 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 		d.fail(fmt.Errorf("qkv: want at most %d positions, got %d", kv.Capacity, last))
 		return
 	}
-	qb.half = mq.half
+	for _, b := range []*buffer{qb, kv.Keys.(*buffer), kv.Values.(*buffer)} {
+		b.half = mq.half
+	}
 	keys, values := kv.Keys.(*buffer), kv.Values.(*buffer)
 	table, pages := d.layout(kv)
 	turn := d.rotations(rope, max(last, min(kv.Capacity, 4096)))

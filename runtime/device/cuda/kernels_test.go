@@ -1,0 +1,294 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+)
+
+// shapes is the table that every kernel is held to: 1, primes, pruned widths and
+// head counts, head widths 64 and 128 and odd ones, no heads, no neurons.
+var shapes = []struct{ N, D, H, K, Dh, I int }{
+	{1, 1, 1, 1, 2, 1},
+	{3, 7, 2, 1, 6, 13},
+	{2, 97, 3, 3, 10, 0},
+	{5, 64, 0, 0, 0, 31},
+	{9, 131, 8, 2, 64, 257},
+	{17, 40, 24, 2, 8, 101},
+	{6, 72, 29, 29, 128, 67},
+	{70, 96, 4, 4, 128, 129},
+	{67, 33, 2, 2, 136, 61},
+	{2, 16, 1, 1, 2, 9941},
+	{35, 8, 1, 1, 64, 10653},
+	{3, 9941, 1, 1, 2, 2},
+}
+
+var types = []checkpoint.DType{checkpoint.BF16, checkpoint.F16}
+
+// each runs a test for every shape, both types, every order.
+func each(t *testing.T, test func(t *testing.T, d *Device, r *rand.Rand, dt checkpoint.DType, N, D int, hs device.Heads, I int)) {
+	for _, s := range shapes {
+		for _, dt := range types {
+			for _, o := range orders {
+				if testing.Short() && (o != orders[0] || s.N*(s.D+s.I) > 4000) {
+					continue
+				}
+				t.Run(fmt.Sprintf("%v/%v/%d", s, dt, o), func(t *testing.T) {
+					d := open(t, o)
+					test(t, d, rand.New(rand.NewPCG(uint64(s.D*1000+s.I), o)), dt, s.N, s.D, device.Heads{H: s.H, K: s.K, Dh: s.Dh}, s.I)
+					if err := d.Sync(); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}
+	}
+}
+
+func normal(r *rand.Rand, n int) []float64 {
+	v := make([]float64, n)
+	for i := range v {
+		v[i] = float64(float32(r.NormFloat64()))
+	}
+	return v
+}
+
+func TestEmbedAndNorm(t *testing.T) {
+	each(t, func(t *testing.T, d *Device, r *rand.Rand, dt checkpoint.DType, N, D int, _ device.Heads, _ int) {
+		table, gain := randomMatrix(r, 5, D, dt), randomMatrix(r, 1, D, dt)
+		x := floats(t, d, N, D, make([]float64, N*D))
+		ids, rows := make([]int, N), make([]int, N)
+		for i := range ids {
+			ids[i], rows[i] = r.IntN(5), r.IntN(N)
+		}
+		d.Embed(x, table.place(t, d, false), ids)
+		for i, v := range read(d, x) {
+			if want := table.row(ids[i/D])[i%D]; float64(v) != want {
+				t.Fatalf("embed: row %d, column %d: want %g, got %g", i/D, i%D, want, v)
+			}
+		}
+		y := floats(t, d, N, D, make([]float64, N*D))
+		d.Norm(y, x, rows, gain.place(t, d, true), 1e-5)
+		w := worst{what: "norm"}
+		for i, v := range read(d, y) {
+			from := table.row(ids[rows[i/D]])
+			sum := 0.0
+			for _, e := range from {
+				sum += e * e
+			}
+			want := from[i%D] / math.Sqrt(sum/float64(D)+1e-5) * gain.v[i%D]
+			w.see(i/D, i%D, want, float64(v), (8+math.Sqrt(float64(D)))*0x1p-24*math.Abs(want)+1e-30)
+		}
+		w.report(t)
+	})
+}
+
+// Both kinds of product, added to and not, from 16-bit and from float32 rows; the
+// same rows give the same bits alone and together.
+func TestLinear(t *testing.T) {
+	each(t, func(t *testing.T, d *Device, r *rand.Rand, dt checkpoint.DType, N, D int, _ device.Heads, I int) {
+		if I == 0 {
+			return
+		}
+		w, a := randomMatrix(r, D, I, dt), randomMatrix(r, N, I, dt)
+		m, in := w.place(t, d, false), a.inner(t, d)
+		start := normal(r, N*D)
+		for _, kind := range []device.Kind{device.Decode, device.Prefill} {
+			y := floats(t, d, N, D, start)
+			d.AddLinear(kind, y, in, N, m)
+			sum := worst{what: kind.String() + " add"}
+			got := read(d, y)
+			for i := range N {
+				for j := range D {
+					want, b := product(w.row(j), a.row(i), false)
+					b.sum += math.Abs(start[i*D+j])
+					sum.see(i, j, want+start[i*D+j], float64(got[i*D+j]), b.allow(want, dt))
+				}
+			}
+			sum.report(t)
+			f := floats(t, d, N, I, a.v)
+			d.Linear(kind, y, f, N, m)
+			plain := read(d, y)
+			one := floats(t, d, 1, I, a.row(N-1))
+			d.Linear(kind, y, one, 1, m)
+			for j, v := range read(d, y)[:D] {
+				if v != plain[(N-1)*D+j] {
+					t.Fatalf("%v: row %d alone: column %d: want the same bits, got %g and %g", kind, N-1, j, plain[(N-1)*D+j], v)
+				}
+			}
+			sum = worst{what: kind.String() + " of float32"}
+			for i := range N {
+				for j := range D {
+					want, b := product(w.row(j), a.row(i), false)
+					sum.see(i, j, want, float64(plain[i*D+j]), b.allow(want, dt))
+				}
+			}
+			sum.report(t)
+		}
+	})
+}
+
+func TestGateUp(t *testing.T) {
+	each(t, func(t *testing.T, d *Device, r *rand.Rand, dt checkpoint.DType, N, D int, _ device.Heads, I int) {
+		if I == 0 {
+			return
+		}
+		gate, up, gain := randomMatrix(r, I, D, dt), randomMatrix(r, I, D, dt), randomMatrix(r, 1, D, dt)
+		x := normal(r, N*D)
+		for _, kind := range []device.Kind{device.Decode, device.Prefill} {
+			m := emptyInner(t, d, N, I)
+			d.GateUp(kind, m, floats(t, d, N, D, x), N, gain.place(t, d, true), gate.place(t, d, false), up.place(t, d, false), 1e-5)
+			w := worst{what: kind.String()}
+			for i := range N {
+				h := normRow(x[i*D:(i+1)*D], gain.v, 1e-5, dt)
+				got := make([]float32, I)
+				d.Read(got, m, i, 1)
+				for j := range I {
+					g, bg := product(gate.row(j), h, true)
+					u, bu := product(up.row(j), h, true)
+					want := silu(g) * u
+					// |silu'| <= 1.1, |silu(g)| <= |g|
+					allow := 1.1*bg.allow(g, dt)*math.Abs(u) + bu.allow(u, dt)*(math.Abs(g)+1.1*bg.allow(g, dt)) + 0x1p-21*math.Abs(want)
+					w.see(i, j, want, float64(got[j]), allow+unit(dt)*(math.Abs(want)+allow)+0x1p-25)
+				}
+			}
+			w.report(t)
+		}
+	})
+}
+
+// A pass over two sequences of a cache, one of them from a later position on;
+// then attention over what was appended and over what lay there.
+func TestQKVAndAttend(t *testing.T) {
+	each(t, func(t *testing.T, d *Device, r *rand.Rand, dt checkpoint.DType, N, D int, hs device.Heads, _ int) {
+		if hs.H == 0 {
+			return
+		}
+		H, K, Dh := hs.H, hs.K, hs.Dh
+		gain := randomMatrix(r, 1, D, dt)
+		wq, wk, wv := randomMatrix(r, H*Dh, D, dt), randomMatrix(r, K*Dh, D, dt), randomMatrix(r, K*Dh, D, dt)
+		for i := range wq.v { // scores of a size that attention can be told by
+			wq.v[i] = round16(wq.v[i]/math.Sqrt(float64(D)), dt)
+		}
+		rope := device.Rope{InvFreq: make([]float32, Dh/2)}
+		for i := range rope.InvFreq {
+			rope.InvFreq[i] = float32(math.Pow(100, -float64(2*i)/float64(Dh)))
+		}
+		const capacity = 200
+		x := normal(r, N*D)
+		cut := N / 2
+		spans := []device.Span{{Seq: 1, Start: 0, Row: 0, Len: N - cut}, {Seq: 0, Start: 90, Row: N - cut, Len: cut}}
+		if cut == 0 {
+			spans = spans[:1]
+		}
+		old := [2]matrix{randomMatrix(r, 90, K*Dh, dt), randomMatrix(r, 90, K*Dh, dt)} // keys and values of sequence 0
+		for _, kind := range []device.Kind{device.Decode, device.Prefill} {
+			kv, err := d.Cache(2, capacity, hs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, b := range []device.Buffer{kv.Keys, kv.Values} {
+				s := b.(*buffer)
+				if err := d.driver.Upload(s.p, 2*roundUp(Dh, 8), old[i].bytes(), 2*Dh); err != nil {
+					t.Fatal(err)
+				}
+			}
+			q := emptyInner(t, d, N, H*Dh)
+			d.QKV(kind, q, kv, floats(t, d, N, D, x), gain.place(t, d, true), wq.place(t, d, false), wk.place(t, d, false), wv.place(t, d, false), 1e-5, hs, rope, spans)
+			gq, gk, gv := read(d, q), read(d, kv.Keys), read(d, kv.Values)
+			place := func(i int) (seq, pos int) {
+				for _, s := range spans {
+					if i >= s.Row && i < s.Row+s.Len {
+						return s.Seq, s.Start + i - s.Row
+					}
+				}
+				panic("no span")
+			}
+			Dp := roundUp(Dh, 8)
+			at := func(seq, pos, head, i int) int { return ((seq*roundUp(capacity, page)+pos)*K+head)*Dp + i }
+			w := worst{what: kind.String() + " qkv"}
+			for i := range N {
+				h := normRow(x[i*D:(i+1)*D], gain.v, 1e-5, dt)
+				seq, pos := place(i)
+				for part, m := range []matrix{wq, wk, wv} {
+					for head := range m.rows / Dh {
+						for j := range Dh / 2 {
+							a, ba := product(m.row(head*Dh+j), h, true)
+							b, bb := product(m.row(head*Dh+j+Dh/2), h, true)
+							e := ba.allow(a, dt) + bb.allow(b, dt)
+							if part < 2 {
+								sin, cos := math.Sincos(float64(float32(pos) * rope.InvFreq[j]))
+								a, b = a*cos-b*sin, b*cos+a*sin
+							}
+							for half, want := range []float64{a, b} {
+								col := j + half*Dh/2
+								var v float32
+								switch part {
+								case 0:
+									v = gq[i*H*Dh+head*Dh+col]
+								case 1:
+									v = gk[at(seq, pos, head, col)]
+								default:
+									v = gv[at(seq, pos, head, col)]
+								}
+								allow := e + 0x1p-22*(math.Abs(a)+math.Abs(b))
+								w.see(i, part*1000000+head*Dh+col, want, float64(v), allow+unit(dt)*(math.Abs(want)+allow))
+							}
+						}
+					}
+				}
+			}
+			w.report(t)
+
+			// Attention over the numbers as they are stored.
+			a := emptyInner(t, d, N, H*Dh)
+			d.Attend(kind, a, q, kv, hs, spans)
+			ga := read(d, a)
+			w = worst{what: kind.String() + " attend"}
+			for i := range N {
+				seq, pos := place(i)
+				for head := range H {
+					kh := head / (H / K)
+					s, top := make([]float64, pos+1), math.Inf(-1)
+					var es float64 // error of a score
+					for p := range s {
+						var sum float64
+						for j := range Dh {
+							term := float64(gq[i*H*Dh+head*Dh+j]) * float64(gk[at(seq, p, kh, j)])
+							s[p] += term
+							sum += math.Abs(term)
+						}
+						s[p] /= math.Sqrt(float64(Dh))
+						top = max(top, s[p])
+						es = max(es, bound{sum: sum / math.Sqrt(float64(Dh)), terms: Dh}.allow(0, dt))
+					}
+					var total float64
+					for p := range s {
+						s[p] = math.Exp(s[p] - top)
+						total += s[p]
+					}
+					for j := range Dh {
+						var want, sum float64
+						for p := range s {
+							v := s[p] / total * float64(gv[at(seq, p, kh, j)])
+							want += v
+							sum += math.Abs(v)
+						}
+						allow := sum * (2*es + 0x1p-18)
+						if kind == device.Prefill { // the weights are rounded
+							allow += sum * unit(dt) * 2
+						}
+						w.see(i, head*Dh+j, want, float64(ga[i*H*Dh+head*Dh+j]), allow+unit(dt)*(math.Abs(want)+allow)+0x1p-24)
+					}
+				}
+			}
+			w.report(t)
+		}
+	})
+}

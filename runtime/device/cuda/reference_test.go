@@ -1,0 +1,198 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"encoding/binary"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+)
+
+// unit is half the distance of neighbouring 16-bit numbers, relative.
+func unit(t checkpoint.DType) float64 {
+	if t == checkpoint.F16 {
+		return 0x1p-11
+	}
+	return 0x1p-8
+}
+
+// tolerances, in one table. Values that a kernel sums in float32 may differ from
+// the exact sum by the rounding of terms added in any order; inputs that it rounds
+// to 16 bits first may round the other way where the two norms differ in the last
+// bit; what it stores in 16 bits is rounded once more.
+type bound struct {
+	sum     float64 // sum of the terms' magnitudes
+	terms   int
+	largest float64 // largest term that contains an input rounded on the way, 0 = none
+	stored  bool    // the result is 16-bit
+}
+
+func (b bound) allow(y float64, t checkpoint.DType) float64 {
+	e := (8 + math.Sqrt(float64(b.terms))) * 0x1p-23 * b.sum
+	e += 4 * unit(t) * b.largest
+	if b.stored {
+		e += unit(t) * (math.Abs(y) + e)
+	}
+	return e + 1e-30
+}
+
+// worst keeps the place that comes nearest to its tolerance, or is furthest over.
+type worst struct {
+	what      string
+	share     float64
+	at        [2]int
+	want, got float64
+	n         int
+}
+
+func (w *worst) see(i, j int, want, got, allow float64) {
+	w.n++
+	share := math.Abs(want-got) / allow
+	if share != share {
+		share = math.Inf(1)
+	}
+	if share > w.share || w.n == 1 {
+		w.share, w.at, w.want, w.got = share, [2]int{i, j}, want, got
+	}
+}
+
+func (w *worst) report(t testing.TB) {
+	t.Helper()
+	if w.share > 1 {
+		t.Errorf("%s: at %v want %g, got %g: %.3g times the tolerance", w.what, w.at, w.want, w.got, w.share)
+	}
+}
+
+// matrix is random, of a 16-bit type, exact in float64.
+type matrix struct {
+	rows, cols int
+	v          []float64
+	t          checkpoint.DType
+}
+
+func round16(x float64, t checkpoint.DType) float64 {
+	var src, dst [4]byte
+	binary.LittleEndian.PutUint32(src[:], math.Float32bits(float32(x)))
+	roundTo(dst[:2], src[:], t)
+	return float64(widen(binary.LittleEndian.Uint16(dst[:]), t))
+}
+
+func randomMatrix(r *rand.Rand, rows, cols int, t checkpoint.DType) matrix {
+	m := matrix{rows, cols, make([]float64, rows*cols), t}
+	for i := range m.v {
+		m.v[i] = round16(r.NormFloat64(), t)
+	}
+	return m
+}
+
+func (m matrix) row(i int) []float64 { return m.v[i*m.cols : (i+1)*m.cols] }
+
+// bytes is the matrix as stored.
+func (m matrix) bytes() []byte {
+	src, dst := make([]byte, 4*len(m.v)), make([]byte, 2*len(m.v))
+	for i, x := range m.v {
+		binary.LittleEndian.PutUint32(src[4*i:], math.Float32bits(float32(x)))
+	}
+	roundTo(dst, src, m.t)
+	return dst
+}
+
+func (m matrix) place(t testing.TB, d *Device, vector bool) device.Weight {
+	t.Helper()
+	shape := []int{m.rows, m.cols}
+	if vector {
+		shape = shape[1:]
+	}
+	w, err := d.Place(checkpoint.Tensor{Name: "w", DType: m.t, Shape: shape, Data: m.bytes()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// inner uploads the matrix as activations.
+func (m matrix) inner(t testing.TB, d *Device) *buffer {
+	t.Helper()
+	b, err := d.Inner(m.rows, m.cols)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := b.(*buffer)
+	s.half = m.t
+	if m.cols > 0 {
+		if err := d.driver.Upload(s.p, 2*s.pitch, m.bytes(), 2*m.cols); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// floats uploads values as a float32 buffer.
+func floats(t testing.TB, d *Device, rows, cols int, v []float64) *buffer {
+	t.Helper()
+	b, err := d.Buffer(rows, cols)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := b.(*buffer)
+	f := make([]float32, len(v))
+	for i := range v {
+		f[i] = float32(v[i])
+	}
+	if len(f) > 0 {
+		if err := d.driver.Upload(s.p, 4*s.pitch, raw(f), 4*cols); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+func emptyInner(t testing.TB, d *Device, rows, cols int) *buffer {
+	t.Helper()
+	b, err := d.Inner(rows, cols)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.(*buffer)
+}
+
+func read(d *Device, b device.Buffer) []float32 {
+	out := make([]float32, b.Rows()*b.Cols())
+	d.Read(out, b, 0, b.Rows())
+	return out
+}
+
+// product is sum_k w[k] x[k] with its bound; rounded says that x was rounded on
+// the way.
+func product(w, x []float64, rounded bool) (y float64, b bound) {
+	b.terms = len(w)
+	for k := range w {
+		p := w[k] * x[k]
+		y += p
+		b.sum += math.Abs(p)
+		if rounded {
+			b.largest = max(b.largest, math.Abs(p))
+		}
+	}
+	return y, b
+}
+
+// normRow is norm(x) rounded to a 16-bit type.
+func normRow(x, gain []float64, eps float64, t checkpoint.DType) []float64 {
+	sum := 0.0
+	for _, v := range x {
+		sum += v * v
+	}
+	s := float32(1 / math.Sqrt(float64(float32(sum)/float32(len(x))+float32(eps))))
+	out := make([]float64, len(x))
+	for i, v := range x {
+		out[i] = round16(float64(float32(v)*s*float32(gain[i])), t)
+	}
+	return out
+}
+
+func silu(z float64) float64 { return z / (1 + math.Exp(-z)) }

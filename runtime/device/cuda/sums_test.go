@@ -1,0 +1,230 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+	"mop/runtime/random"
+)
+
+func TestAMPSums(t *testing.T) {
+	each(t, func(t *testing.T, d *Device, r *rand.Rand, dt checkpoint.DType, N, D int, hs device.Heads, I int) {
+		if hs.H > 0 {
+			H, Dh := hs.H, hs.Dh
+			wo, a := randomMatrix(r, D, H*Dh, dt), randomMatrix(r, N, H*Dh, dt)
+			sums := make([]float64, H)
+			sums[0] = 5
+			d.HeadSums(sums, a.inner(t, d), N, wo.place(t, d, false), hs)
+			w := worst{what: "head sums"}
+			for h := range H {
+				want := 0.0
+				if h == 0 {
+					want = 5
+				}
+				all := bound{terms: Dh + N*D}
+				for i := range N {
+					for j := range D {
+						y, b := product(wo.row(j)[h*Dh:(h+1)*Dh], a.row(i)[h*Dh:(h+1)*Dh], false)
+						want += math.Abs(y)
+						all.sum += b.sum
+					}
+				}
+				w.see(h, 0, want, sums[h], all.allow(0, dt)+1e-9)
+			}
+			w.report(t)
+		}
+		if I > 0 {
+			m := randomMatrix(r, N, I, dt)
+			sums := make([]float64, I)
+			d.ColumnSums(sums, m.inner(t, d), N)
+			for j := range I {
+				want := 0.0
+				for i := range N {
+					want += math.Abs(m.row(i)[j])
+				}
+				if want != sums[j] {
+					t.Fatalf("column %d: want %g exactly, got %g", j, want, sums[j])
+				}
+			}
+		}
+	})
+}
+
+// Vocabularies of one part, of several, and of a last part of one id.
+func TestLogitReductions(t *testing.T) {
+	for _, s := range []struct{ N, D, V int }{{1, 3, 1}, {3, 8, 37}, {2, 16, vocabulary + 1}, {67, 24, 257}, {1, 8, 2*vocabulary + 1000}} {
+		for _, dt := range types {
+			for _, o := range orders {
+				if testing.Short() && (o != orders[0] || s.V > vocabulary) {
+					continue
+				}
+				t.Run(fmt.Sprintf("%v/%v/%d", s, dt, o), func(t *testing.T) { logitReductions(t, open(t, o), s.N, s.D, s.V, dt) })
+			}
+		}
+	}
+}
+
+func logitReductions(t *testing.T, d *Device, N, D, V int, dt checkpoint.DType) {
+	r := rand.New(rand.NewPCG(uint64(N*1000+V), 1))
+	gain := randomMatrix(r, 1, D, dt)
+	type side struct {
+		w matrix
+		x []float64
+		h device.Head
+		z [][]float64
+		e float64 // largest error of a logit
+	}
+	var p, q side
+	for _, s := range []*side{&p, &q} {
+		s.w, s.x = randomMatrix(r, V, D, dt), normal(r, N*D)
+		for i := range s.w.v {
+			s.w.v[i] = round16(s.w.v[i]/math.Sqrt(float64(D)), dt)
+		}
+		if V > 20 { // a tie: both devices take the lower
+			copy(s.w.row(20), s.w.row(11))
+		}
+		s.h = device.Head{X: floats(t, d, N, D, s.x), Norm: gain.place(t, d, true), W: s.w.place(t, d, false), Eps: 1e-5}
+		for i := range N {
+			h := normRow(s.x[i*D:(i+1)*D], gain.v, 1e-5, dt)
+			z := make([]float64, V)
+			for j := range z {
+				var b bound
+				z[j], b = product(s.w.row(j), h, true)
+				s.e = max(s.e, b.allow(z[j], dt))
+			}
+			s.z = append(s.z, z)
+		}
+	}
+	rows, targets := make([]int, N), make([]int, N)
+	for i := range rows {
+		rows[i], targets[i] = N-1-i, r.IntN(V)
+	}
+	nll, ids, div := make([]float64, N), make([]int, N), make([]device.Divergence, N)
+	d.NLL(nll, p.h, rows, targets)
+	d.Argmax(ids, p.h, rows)
+	d.Compare(div, p.h, q.h, rows)
+	if err := d.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	wn, wk, wc := worst{what: "nll"}, worst{what: "kl"}, worst{what: "cosine"}
+	for i, row := range rows {
+		zp, zq := p.z[row], q.z[row]
+		lse := func(z []float64) float64 {
+			top, sum := slices.Max(z), 0.0
+			for _, v := range z {
+				sum += math.Exp(v - top)
+			}
+			return top + math.Log(sum)
+		}
+		lp, lq := lse(zp), lse(zq)
+		wn.see(i, 0, lp-zp[targets[i]], nll[i], 2*p.e+1e-5)
+		if got := zp[ids[i]]; got < slices.Max(zp)-2*p.e {
+			t.Errorf("argmax of row %d: id %d has %g, the largest is %g", row, ids[i], got, slices.Max(zp))
+		}
+		if ids[i] == 20 && V > 20 {
+			t.Errorf("argmax of row %d: a tie took the higher id", row)
+		}
+		var kl, pp, qq, pq, spread float64
+		for j := range zp {
+			kl += math.Exp(zp[j]-lp) * ((zp[j] - lp) - (zq[j] - lq))
+			pp, qq, pq = pp+zp[j]*zp[j], qq+zq[j]*zq[j], pq+zp[j]*zq[j]
+			spread = max(spread, math.Abs(zp[j]-lp-zq[j]+lq))
+		}
+		wk.see(i, 0, kl, div[i].KL, 2*(p.e+q.e)*(1+spread)+1e-5)
+		n := math.Sqrt(pp * qq)
+		wc.see(i, 0, pq/n, div[i].Cosine, 4*float64(V)*(p.e+q.e)*math.Sqrt(max(pp, qq)/float64(V))/n+1e-5)
+	}
+	wn.report(t)
+	wk.report(t)
+	wc.report(t)
+}
+
+// A draw depends on the row's stream and position alone, and its frequencies are
+// the softmax's.
+func TestChooseDraws(t *testing.T) {
+	d := open(t, 1)
+	const V, N, T = 5, 2000, 0.7
+	z := make([]float64, N*V)
+	want, total := [V]float64{}, 0.0
+	for i := range z {
+		z[i] = float64(i%V) / 2
+	}
+	for j := range want {
+		want[j] = math.Exp(z[j] / T)
+		total += want[j]
+	}
+	b := floats(t, d, N, V, z)
+	streams, places := make([]uint64, N), make([][2]int32, N)
+	for i := range N {
+		streams[i], places[i] = random.Key(1, "draw"), [2]int32{0, int32(i)}
+	}
+	ids := get[int32](d, d.choose(b.p, b.pitch, V, N, T, put(d, "streams", streams), put(d, "places", places)), N)
+	if err := d.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	var count [V]float64
+	for i, id := range ids {
+		count[id]++
+		best, top := 0, math.Inf(-1)
+		for j := range V {
+			u := (float64(random.Word(streams[i], uint64(i*V+j))>>40) + 0.5) * 0x1p-24
+			if v := z[j]/T - math.Log(-math.Log(u)); v > top {
+				best, top = j, v
+			}
+		}
+		if int(id) != best {
+			t.Errorf("position %d: want id %d, got %d", i, best, id)
+		}
+	}
+	chi := 0.0
+	for j := range V {
+		e := N * want[j] / total
+		chi += (count[j] - e) * (count[j] - e) / e
+	}
+	if chi > 18.5 { // 0.1 % of fair draws, four degrees of freedom
+		t.Errorf("frequencies: chi square %g of %v", chi, count)
+	}
+}
+
+// Weights made on the device are the host's to the bit.
+func TestGenerate(t *testing.T) {
+	d := open(t, 1)
+	for _, dt := range types {
+		for _, s := range [][]int{{1, 1}, {3, 7}, {5, 64}, {2, 9941}} {
+			key, scale := random.Key(3, "w"), random.Scale(0.02)
+			if s[1] == 7 {
+				scale = random.Scale(1e-6) // float16's subnormals
+			}
+			w, err := d.Generate("w", s, dt, key, scale)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := make([]byte, 2*s[0]*s[1])
+			if dt == checkpoint.F16 {
+				random.FillF16(want, key, 0, scale)
+			} else {
+				random.FillBF16(want, key, 0, scale)
+			}
+			b := w.(*weight)
+			got := get[uint16](d, b.p, s[0]*b.pitch)
+			for i := range s[0] {
+				for j := range b.pitch {
+					v := uint16(0)
+					if j < s[1] {
+						v = uint16(want[2*(i*s[1]+j)]) | uint16(want[2*(i*s[1]+j)+1])<<8
+					}
+					if got[i*b.pitch+j] != v {
+						t.Fatalf("%v %v: [%d %d]: want %#x, got %#x", dt, s, i, j, v, got[i*b.pitch+j])
+					}
+				}
+			}
+		}
+	}
+}
