@@ -1,26 +1,60 @@
-//go:build cudaemu && !cuda
+//go:build cuda || cudaemu
 
 package cuda
 
 import (
-	"fmt"
+	"context"
+	"encoding/binary"
+	"math"
+	"path/filepath"
 	"testing"
 
+	"mop/internal/sharedata"
 	"mop/runtime/checkpoint"
+	"mop/runtime/checkpoint/llama2c"
 	"mop/runtime/device"
 	"mop/runtime/device/cpu"
+	"mop/runtime/generate"
 	"mop/runtime/kvcache"
 	"mop/runtime/model"
 )
 
-// logits runs prompt and continuation, the first as prefill, the rest one by one.
-func logits(t *testing.T, dev device.Device, src checkpoint.Source, ids []int, first int) [][]float32 {
-	t.Helper()
-	m, err := model.Load(dev, src)
-	if err != nil {
-		t.Fatal(err)
+// stored is a checkpoint with its weights rounded to a 16-bit type.
+type stored struct {
+	checkpoint.Source
+	t checkpoint.DType
+}
+
+func (s stored) Tensor(name string) (checkpoint.Tensor, error) {
+	t, err := s.Source.Tensor(name)
+	if err != nil || t.DType == s.t {
+		return t, err
 	}
-	cache, err := kvcache.New(dev, m.Config, 1, len(ids))
+	n := len(t.Data) / t.DType.Size()
+	wide := t.Data
+	if t.DType != checkpoint.F32 {
+		wide = make([]byte, 4*n)
+		for i := range n {
+			v := widen(binary.LittleEndian.Uint16(t.Data[2*i:]), t.DType)
+			binary.LittleEndian.PutUint32(wide[4*i:], math.Float32bits(v))
+		}
+	}
+	t.DType, t.Data = s.t, make([]byte, 2*n)
+	roundTo(t.Data, wide, s.t)
+	return t, nil
+}
+
+// modelTolerance is what a logit may differ by: inner activations are rounded to
+// 16 bits eight times a layer and twice at the end, errors that add up like a walk
+// of as many steps; twice that, of the row's largest logit.
+func modelTolerance(t checkpoint.DType, layers int, largest float64) float64 {
+	return 2 * unit(t) * math.Sqrt(float64(8*layers+2)) * largest
+}
+
+// logits runs the first ids as prefill, the rest one by one.
+func logits(t *testing.T, m *model.Model, ids []int, first int) [][]float32 {
+	t.Helper()
+	cache, err := kvcache.New(m.Device(), m.Config, 1, len(ids))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,34 +84,175 @@ func logits(t *testing.T, dev device.Device, src checkpoint.Source, ids []int, f
 	return out
 }
 
-func TestDemoModel(t *testing.T) {
-	src, err := checkpoint.Open("../../../cmd/mop/demo/model")
+// models are the demo's, stories260K, and the golden ones of every kind of shape.
+func models(t *testing.T, each func(t *testing.T, src checkpoint.Source)) {
+	dirs, err := filepath.Glob("../../model/testdata/*/config.json")
+	if err != nil || len(dirs) < 8 {
+		t.Fatalf("want at least 8 golden models, got %d, %v", len(dirs), err)
+	}
+	dirs = append(dirs, "../../../cmd/mop/demo/model/config.json")
+	for _, f := range dirs {
+		dir := filepath.Dir(f)
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			src, err := checkpoint.Open(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer src.Close()
+			each(t, src)
+		})
+	}
+	t.Run("stories260K", func(t *testing.T) {
+		src, err := llama2c.Open(sharedata.Path(t, "stories260K/stories260K.bin"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer src.Close()
+		each(t, src)
+	})
+}
+
+// pair loads one checkpoint on the host and on the device.
+func pair(t *testing.T, src checkpoint.Source, dev device.Device) (host, other *model.Model) {
+	t.Helper()
+	c, err := cpu.New(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if host, err = model.Load(c, src); err != nil {
+		t.Fatal(err)
+	}
+	if other, err = model.Load(dev, src); err != nil {
+		t.Fatal(err)
+	}
+	return host, other
+}
+
+func TestModelLogits(t *testing.T) {
+	models(t, func(t *testing.T, src checkpoint.Source) {
+		for _, dt := range types {
+			t.Run(dt.String(), func(t *testing.T) {
+				host, dev := pair(t, stored{src, dt}, open(t, orders[0]))
+				n := min(20, host.Config.MaxPositions)
+				ids := make([]int, n)
+				for i := range ids {
+					ids[i] = (i*i*37 + 1) % host.Config.Vocab
+				}
+				want, got := logits(t, host, ids, n-4), logits(t, dev, ids, n-4)
+				w := worst{what: "logits"}
+				for i := range want {
+					largest := 0.0
+					for _, v := range want[i] {
+						largest = max(largest, math.Abs(float64(v)))
+					}
+					tol := modelTolerance(dt, len(host.Config.Layers), largest)
+					for j, v := range want[i] {
+						w.see(i, j, float64(v), float64(got[i][j]), tol)
+					}
+				}
+				t.Logf("worst: position and id %v: %g and %g, %.0f %% of the tolerance", w.at, w.want, w.got, 100*w.share)
+				w.report(t)
+			})
+		}
+	})
+}
+
+// Greedy text is equal up to the first step whose two largest logits are closer
+// than the tolerance.
+func TestGreedyText(t *testing.T) {
+	models(t, func(t *testing.T, src checkpoint.Source) {
+		dt := checkpoint.BF16
+		host, dev := pair(t, stored{src, dt}, open(t, orders[0]))
+		steps := min(40, host.Config.MaxPositions-2)
+		text := func(m *model.Model) (ids []int) {
+			cache, err := kvcache.New(m.Device(), m.Config, 1, steps+2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := generate.Run(context.Background(), m, cache, [][]int{{1}}, generate.Options{MaxTokens: steps, IgnoreEOS: true}, func(_, next []int) []int {
+				ids = append(ids, next[0])
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			return ids
+		}
+		want, got := text(host), text(dev)
+		z := logits(t, host, append([]int{1}, want[:len(want)-1]...), len(want))
+		for i := range want {
+			top, second := math.Inf(-1), math.Inf(-1)
+			largest := 0.0
+			for _, v := range z[i] {
+				largest = max(largest, math.Abs(float64(v)))
+				if x := float64(v); x > top {
+					top, second = x, top
+				} else if x > second {
+					second = x
+				}
+			}
+			if tol := modelTolerance(dt, len(host.Config.Layers), largest); top-second < 2*tol {
+				t.Logf("equal for %d steps; at step %d the two largest logits are %.3g apart, the tolerance is %.3g", i, i, top-second, tol)
+				return
+			}
+			if got[i] != want[i] {
+				t.Fatalf("step %d: want id %d, got %d, though its logit is %g above the next", i, want[i], got[i], top-second)
+			}
+		}
+		t.Logf("equal for all %d steps", steps)
+	})
+}
+
+// A batch gives each sequence the bits that it has alone; so does a prompt that is
+// fed in parts.
+func TestSameBitsInABatch(t *testing.T) {
+	src, err := checkpoint.Open("../../model/testdata/different-bf16")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer src.Close()
-	host, err := cpu.New(1)
+	d := open(t, orders[0])
+	m, err := model.Load(d, src)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer host.Close()
-	dev, err := OpenEmulated(1, 1<<30)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ids := []int{1, 330, 45, 99, 512, 7, 300, 301, 18, 900, 77, 5}
-	want := logits(t, host, src, ids, 8)
-	got := logits(t, dev, src, ids, 8)
-	for i := range want {
-		worst, at := float32(0), 0
-		for j := range want[i] {
-			if e := want[i][j] - got[i][j]; e*e > worst*worst || e != e {
-				worst, at = e, j
+	run := func(sequences int, passes ...[]model.Chunk) (out [][]float32) {
+		cache, err := kvcache.New(d, m.Config, sequences, 90)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, chunks := range passes {
+			pass := func() error { return m.Forward(cache, chunks, nil) }
+			if i == len(passes)-1 {
+				pass = func() error { return m.Decode(cache, chunks) }
+			}
+			if err := pass(); err != nil {
+				t.Fatal(err)
 			}
 		}
-		fmt.Println(i, at, worst, want[i][at], got[i][at])
+		rows := make([]int, len(passes[len(passes)-1]))
+		for i := range rows {
+			rows[i] = i
+		}
+		if err := m.Logits(rows, func(_ int, z []float32) error {
+			out = append(out, append([]float32(nil), z...))
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return out
 	}
-	if err := dev.Close(); err != nil {
-		t.Error(err)
+	long := make([]int, 80)
+	for i := range long {
+		long[i] = i * 7 % m.Config.Vocab
+	}
+	alone := run(1, []model.Chunk{{IDs: long}}, []model.Chunk{{IDs: []int{3}}})
+	parts := run(1, []model.Chunk{{IDs: long[:13]}}, []model.Chunk{{IDs: long[13:70]}}, []model.Chunk{{IDs: long[70:]}}, []model.Chunk{{IDs: []int{3}}})
+	batch := run(11, []model.Chunk{{Seq: 4, IDs: long}, {Seq: 0, IDs: long[:5]}, {Seq: 9, IDs: long[:66]}},
+		[]model.Chunk{{Seq: 0, IDs: []int{1}}, {Seq: 1, IDs: []int{1}}, {Seq: 2, IDs: []int{1}}, {Seq: 3, IDs: []int{1}}, {Seq: 5, IDs: []int{1}}, {Seq: 6, IDs: []int{1}}, {Seq: 7, IDs: []int{2}}, {Seq: 8, IDs: []int{2}}, {Seq: 10, IDs: []int{2}}, {Seq: 4, IDs: []int{3}}})
+	for i, v := range alone[0] {
+		if v != parts[0][i] || v != batch[9][i] {
+			t.Fatalf("id %d: want the same bits, got %g alone, %g in parts, %g in a batch", i, v, parts[0][i], batch[9][i])
+		}
 	}
 }
