@@ -7,14 +7,14 @@
 #include "stream.cuh"
 #include "tiles.cuh"
 
+// up is kept as a distance: a choice between two pointers would live in memory.
 struct GateUpRows {
-  const u16 *gate, *up;
+  const u16 *gate;
+  u64 up; // bytes from gate
   int ld;
-  MEMBER const u16 *row(int r) const { const u16 *w = gate;
-    if (r % 2)
-      w = up;
-    return w + (long long)(r / 2) * ld; }
+  MEMBER const u16 *row(int r) const { return (const u16 *)((u64)gate + r % 2 * up) + (long long)(r / 2) * ld; }
 };
+DEVICE GateUpRows gateup_rows(const u16 *gate, const u16 *up, int ld) { return {gate, (u64)up - (u64)gate, ld}; }
 
 template <class T> struct GateUpOut {
   u16 *m;
@@ -27,7 +27,7 @@ template <class T> struct GateUpOut {
 #define GATEUP_DECODE(T, name)                                                                                             \
   KERNEL(256, 2, gateup_decode_##name, const float *x, int ldx, int D, const u16 *gain, float eps, const u16 *gate,        \
          const u16 *up, int ld, int I, u16 *m, int ldm, int n) {                                                           \
-    GateUpRows rows = {gate, up, ld};                                                                                      \
+    GateUpRows rows = gateup_rows(gate, up, ld);                                                                                      \
     int r0, r1;                                                                                                            \
     stream_share(I, r0, r1);                                                                                               \
     stream_warm(rows, r0, r1, ld);                                                                                         \
@@ -44,7 +44,7 @@ GATEUP_DECODE(F16, f16)
          int I, u16 *m, int ldm, int n) {                                                                                  \
     ptx::after_previous();                                                                                                 \
     ptx::release();                                                                                                        \
-    product<T>(Size{}, Half{h, ldh}, GateUpRows{gate, up, ld}, n, 2 * I, D + 7 & ~7, ptx::bidy() * rows,                   \
+    product<T>(Size{}, Half{h, ldh}, gateup_rows(gate, up, ld), n, 2 * I, D + 7 & ~7, ptx::bidy() * rows,                   \
                ptx::bidx() * cols, GateUpOut<T>{m, ldm});                                                                  \
   }
 GATEUP_PREFILL(BF16, bf16, Large, large, 256, 128, 128)

@@ -9,19 +9,21 @@
 #include "stream.cuh"
 #include "tiles.cuh"
 
+// k and v are kept as distances: a choice between pointers would live in memory.
 struct QKVRows {
-  const u16 *q, *k, *v;
+  const u16 *q;
+  u64 k, v; // bytes from q, less the rows before
   int ld, H, K, Dh;
   MEMBER const u16 *row(int r) const {
     int half = Dh / 2, pair = r / 2, head = pair / half;
-    const u16 *w = q;
-    if (head >= H + K)
-      w = v, head -= H + K;
-    else if (head >= H)
-      w = k, head -= H;
-    return w + (long long)(head * Dh + pair % half + r % 2 * half) * ld;
+    u64 from = (u64)q + (head >= H + K ? v : head >= H ? k : 0);
+    return (const u16 *)from + (long long)(head * Dh + pair % half + r % 2 * half) * ld;
   }
 };
+DEVICE QKVRows qkv_rows(const u16 *q, const u16 *k, const u16 *v, int ld, int H, int K, int Dh) {
+  u64 head = (u64)Dh * ld * 2;
+  return {q, (u64)k - (u64)q - H * head, (u64)v - (u64)q - (H + K) * head, ld, H, K, Dh};
+}
 
 template <class T> struct QKVOut {
   u16 *q;
@@ -56,7 +58,7 @@ template <class T> struct QKVOut {
 
 #define QKV_DECODE(T, name)                                                                                                \
   KERNEL(256, 2, qkv_decode_##name, const float *x, int ldx, int D, const u16 *gain, float eps, QKV_PARAMETERS) {          \
-    QKVRows rows = {wq, wk, wv, ld, H, K, Dh};                                                                             \
+    QKVRows rows = qkv_rows(wq, wk, wv, ld, H, K, Dh);                                                                             \
     int r0, r1;                                                                                                            \
     stream_share((H + 2 * K) * Dh / 2, r0, r1);                                                                            \
     stream_warm(rows, r0, r1, ld);                                                                                         \
@@ -72,7 +74,7 @@ QKV_DECODE(F16, f16)
   KERNEL(threads, 2, qkv_prefill_##size##_##name, const u16 *h, int ldh, int D, QKV_PARAMETERS) {                          \
     ptx::after_previous();                                                                                                 \
     ptx::release();                                                                                                        \
-    product<T>(Size{}, Half{h, ldh}, QKVRows{wq, wk, wv, ld, H, K, Dh}, n, (H + 2 * K) * Dh, D + 7 & ~7,                   \
+    product<T>(Size{}, Half{h, ldh}, qkv_rows(wq, wk, wv, ld, H, K, Dh), n, (H + 2 * K) * Dh, D + 7 & ~7,                   \
                ptx::bidy() * rows, ptx::bidx() * cols,                                                                     \
                QKVOut<T>{q, ldq, H, K, Dh, {keys, values, table, pages, K, Dh + 7 & ~7}, places, turn});                   \
   }

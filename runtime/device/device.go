@@ -102,6 +102,8 @@ type Device interface {
 	CacheBytes() int
 	// Read copies rows [row, row+n) of b to dst, n*Cols floats.
 	Read(dst []float32, b Buffer, row, n int)
+	// Write copies src to rows [row, row+n) of a float32 b, n = len(src)/Cols.
+	Write(b Buffer, row int, src []float32)
 	// Sync waits for all operations and returns the first error, for good.
 	Sync() error
 	Close() error

@@ -11,8 +11,6 @@ package device
 type Trainer interface {
 	Device
 
-	// Write copies src to rows [row, row+n) of b, n = len(src)/Cols.
-	Write(b Buffer, row int, src []float32)
 	// Clear zeroes the first n rows.
 	Clear(b Buffer, n int)
 	// Copy copies the first n rows of src to dst.

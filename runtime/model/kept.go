@@ -1,7 +1,9 @@
 package model
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math"
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
@@ -23,15 +25,16 @@ type Reference interface {
 // gives after a Forward.
 type Kept struct {
 	dev        device.Device
-	states     device.Weight // [N, D]
+	states     []byte        // float32 [N, D], little-endian
+	host       []float32     // [rows, D]
 	norm, head device.Weight // [D], [V, D]
 	eps        float64
 	x          device.Buffer // [rows, D], the present states
 	last       device.Buffer // [logitRows, D]
 }
 
-// LoadKept places a model's final norm and output projection, and the states
-// [N, D], float32. Up to rows of them can be taken at a time. Source and states
+// LoadKept places a model's final norm and output projection over the states
+// [N, D], float32, which stay on the host. Up to rows of them can be taken at a time. Source and states
 // must stay readable while it is used.
 func LoadKept(dev device.Device, src checkpoint.Source, states checkpoint.Tensor, rows int) (*Kept, error) {
 	c := src.Config()
@@ -53,9 +56,7 @@ func LoadKept(dev device.Device, src checkpoint.Source, states checkpoint.Tensor
 		}
 	}
 	var err error
-	if k.states, err = dev.Place(states); err != nil {
-		return nil, err
-	}
+	k.states, k.host = states.Data, make([]float32, rows*c.Dim)
 	if k.x, err = dev.Buffer(rows, c.Dim); err != nil {
 		return nil, err
 	}
@@ -65,14 +66,15 @@ func LoadKept(dev device.Device, src checkpoint.Source, states checkpoint.Tensor
 
 // Take makes n states from the given one on the present rows 0 .. n-1.
 func (k *Kept) Take(first, n int) error {
-	if first < 0 || n < 1 || n > k.x.Rows() || first+n > k.states.Shape()[0] {
-		return fmt.Errorf("kept states: want 1 to %d of %d, got %d from %d on", k.x.Rows(), k.states.Shape()[0], n, first)
+	D := k.x.Cols()
+	if all := len(k.states) / (4 * D); first < 0 || n < 1 || n > k.x.Rows() || first+n > all {
+		return fmt.Errorf("kept states: want 1 to %d of %d, got %d from %d on", k.x.Rows(), all, n, first)
 	}
-	ids := make([]int, n)
-	for i := range ids {
-		ids[i] = first + i
+	from := k.states[4*first*D:]
+	for i := range n * D {
+		k.host[i] = math.Float32frombits(binary.LittleEndian.Uint32(from[4*i:]))
 	}
-	k.dev.Embed(k.x, k.states, ids)
+	k.dev.Write(k.x, 0, k.host[:n*D])
 	return k.dev.Sync()
 }
 

@@ -36,6 +36,18 @@ func (d *Device) Read(dst []float32, b device.Buffer, row, n int) {
 	}
 }
 
+// Write copies rows from the host.
+func (d *Device) Write(b device.Buffer, row int, src []float32) {
+	s := b.(*buffer)
+	if s.size != 4 || row < 0 || s.cols == 0 || len(src)%s.cols != 0 || row+len(src)/s.cols > s.rows {
+		d.fail(fmt.Errorf("write: want rows of float32 [%d %d], got %d numbers from %d", s.rows, s.cols, len(src), row))
+		return
+	}
+	if d.err == nil && len(src) > 0 {
+		d.fail(d.driver.Upload(s.row(row), 4*s.pitch, raw(src), 4*s.cols))
+	}
+}
+
 // Embed: see device.Device.
 func (d *Device) Embed(x device.Buffer, table device.Weight, ids []int) {
 	b, t := x.(*buffer), table.(*weight)
@@ -119,6 +131,18 @@ func (d *Device) linear(kind device.Kind, y, x *buffer, n int, w *weight, add in
 	d.stream(w.pitch, n, func(at, n, shared int) {
 		d.launch("linear_decode_"+suffix(w.half), [3]int{streamGrid(ceilDiv(w.rows, 2), d.limits), 1, 1}, streamThreads, shared,
 			y.row(at), y.pitch, x.row(at), x.pitch, form, w.p, w.pitch, w.rows, w.cols, n, add)
+	})
+}
+
+// form is rows lo..lo+out-1 of w times n rows of x, with the kernels of a kind.
+func (d *Device) form(kind device.Kind, y, x halves, n int, w *weight, lo, out int) {
+	if kind == device.Prefill {
+		d.project(y, x, n, w, lo, out, 0)
+		return
+	}
+	d.stream(w.pitch, n, func(at, n, shared int) {
+		d.launch("linear_decode_"+suffix(w.half), [3]int{streamGrid(ceilDiv(out, 2), d.limits), 1, 1}, streamThreads, shared,
+			y.p+pointer(4*at*y.pitch), y.pitch, x.p+pointer(2*at*x.pitch), x.pitch, 0, w.row(lo), w.pitch, out, w.cols, n, 0)
 	})
 }
 

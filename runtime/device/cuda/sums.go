@@ -63,7 +63,7 @@ func (d *Device) parts(h device.Head, hidden halves, n int, z pointer, each func
 	w := h.W.(*weight)
 	for base := 0; base < w.rows; base += vocabulary {
 		count := min(vocabulary, w.rows-base)
-		d.project(halves{z, vocabulary}, hidden, n, w, base, count, 0)
+		d.form(h.Kind, halves{z, vocabulary}, hidden, n, w, base, count)
 		each(base, count)
 	}
 }
@@ -133,7 +133,7 @@ func (d *Device) Compare(out []device.Divergence, p, q device.Head, rows []int) 
 	hp, hq := d.end("end", p, at, n), d.end("end-q", q, at, n)
 	zp, zq, state := d.need("logits", n*vocabulary*4, false), d.need("logits-q", n*vocabulary*4, false), d.need("state", n*10*8, false)
 	d.parts(p, hp, n, zp, func(base, count int) {
-		d.project(halves{zq, vocabulary}, hq, n, q.W.(*weight), base, count, 0)
+		d.form(q.Kind, halves{zq, vocabulary}, hq, n, q.W.(*weight), base, count)
 		d.launch("compare", [3]int{n, 1, 1}, 256, 128, state, zp, zq, vocabulary, count, base)
 	})
 	s := get[float64](d, state, 10*n)
@@ -157,7 +157,7 @@ func (d *Device) Argmax(ids []int, h device.Head, rows []int) {
 	V := h.W.Shape()[0]
 	hidden := d.end("end", h, put(d, "rows", list), n)
 	z := d.need("logits", n*V*4, false)
-	d.project(halves{z, V}, hidden, n, h.W.(*weight), 0, V, 0)
+	d.form(h.Kind, halves{z, V}, hidden, n, h.W.(*weight), 0, V)
 	for i, id := range get[int32](d, d.choose(z, V, V, n, 0, 0, 0), n) {
 		ids[i] = int(id)
 	}

@@ -109,6 +109,11 @@ func logitReductions(t *testing.T, d *Device, N, D, V int, dt checkpoint.DType) 
 	nll, ids, div := make([]float64, N), make([]int, N), make([]device.Divergence, N)
 	d.NLL(nll, p.h, rows, targets)
 	d.Argmax(ids, p.h, rows)
+	decoded, nlls := make([]int, N), make([]float64, N)
+	alone := p.h
+	alone.Kind = device.Decode
+	d.Argmax(decoded, alone, rows)
+	d.NLL(nlls, alone, rows, targets)
 	d.Compare(div, p.h, q.h, rows)
 	if err := d.Sync(); err != nil {
 		t.Fatal(err)
@@ -124,6 +129,10 @@ func logitReductions(t *testing.T, d *Device, N, D, V int, dt checkpoint.DType) 
 			return top + math.Log(sum)
 		}
 		lp, lq := lse(zp), lse(zq)
+		wn.see(i, 1, lp-zp[targets[i]], nlls[i], 2*p.e+1e-5)
+		if got := zp[decoded[i]]; got < slices.Max(zp)-2*p.e {
+			t.Errorf("argmax of row %d, decode: id %d has %g, the largest is %g", row, decoded[i], got, slices.Max(zp))
+		}
 		wn.see(i, 0, lp-zp[targets[i]], nll[i], 2*p.e+1e-5)
 		if got := zp[ids[i]]; got < slices.Max(zp)-2*p.e {
 			t.Errorf("argmax of row %d: id %d has %g, the largest is %g", row, ids[i], got, slices.Max(zp))
