@@ -38,6 +38,7 @@ func benchCommand(o *options) *cobra.Command {
 	var planFiles []string
 	var at, format, dir string
 	p := latency.Default()
+	want := precision{limit: 5 * time.Minute}
 	c := &cobra.Command{
 		Use:   "bench DIR|preset:NAME[,...]",
 		Short: "Measure end-to-end latency, models in turns",
@@ -53,6 +54,9 @@ func benchCommand(o *options) *cobra.Command {
 			if _, ok := dtypes()[o.dtype]; !ok && o.dtype != "" {
 				return usage("--dtype: want one of bf16, f16, f32, got %q", o.dtype)
 			}
+			if want.width < 0 || want.limit < 0 {
+				return usage("--precision and --limit: want 0 or more, got %v and %v", want.width, want.limit)
+			}
 			p.Seed = o.seed
 			if err := p.Validate(); err != nil {
 				return usage("%v", err)
@@ -62,7 +66,7 @@ func benchCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			entries, samples, err := o.measure(c.Context(), p, list, nil)
+			entries, samples, err := o.measure(c.Context(), p, list, want)
 			if err != nil {
 				return err
 			}
@@ -83,6 +87,8 @@ func benchCommand(o *options) *cobra.Command {
 	f.IntVar(&p.Batch, "batch", p.Batch, "sequences at a time")
 	f.IntVar(&p.Runs, "runs", p.Runs, "rounds")
 	f.IntVar(&p.Discard, "discard", p.Discard, "rounds at the start that do not count")
+	f.Float64Var(&want.width, "precision", 0, "more rounds until every speed-up's interval is at most this wide, as a share of it; 0 = never more")
+	f.DurationVar(&want.limit, "limit", want.limit, "how long --precision may go on")
 	f.StringVar(&format, "format", "md", strings.Join(report.Formats(), ", "))
 	f.StringVar(&dir, "report", "", "write a directory with tables, raw samples and plots")
 	return c
@@ -169,15 +175,14 @@ func planSteps(p *plan.Plan, at string) ([]int, error) {
 }
 
 // precision asks for more rounds than the protocol's while a speed-up's interval
-// is wide.
+// is wide. That it is wide, and not what it says, decides.
 type precision struct {
-	width float64       // of the interval over the speed-up, enough
-	limit time.Duration // measuring ends after it in any case
+	width float64       // of the interval over the speed-up, enough; 0 = any is
+	limit time.Duration // no round begins later than this after the first
 }
 
-// measure loads all contenders on one device and runs the protocol; want may be
-// nil.
-func (o *options) measure(ctx context.Context, p latency.Protocol, list []contender, want *precision) ([]report.Entry, []latency.Sample, error) {
+// measure loads all contenders on one device and runs the protocol.
+func (o *options) measure(ctx context.Context, p latency.Protocol, list []contender, want precision) ([]report.Entry, []latency.Sample, error) {
 	dev, err := o.open()
 	if err != nil {
 		return nil, nil, err
@@ -223,7 +228,7 @@ func (o *options) measure(ctx context.Context, p latency.Protocol, list []conten
 	}
 	start := time.Now()
 	more := func(rounds int, samples []latency.Sample) bool {
-		if want == nil || time.Since(start) > want.limit {
+		if want.width == 0 || time.Since(start) > want.limit {
 			return false
 		}
 		if width, err := latency.Widest(p, subjects, samples, rounds); err != nil || width <= want.width {
