@@ -23,11 +23,18 @@ type Perplexity struct {
 	Tokens int     `json:"tokens"`
 }
 
-// PPL measures the perplexity over windows.
-func PPL(ctx context.Context, m *model.Model, windows []calibrate.Window) (Perplexity, error) {
+// PPL measures the perplexity over windows. tick is called at every scored id; it
+// may be nil.
+func PPL(ctx context.Context, m *model.Model, windows []calibrate.Window, tick func()) (Perplexity, error) {
 	var p Perplexity
 	sum := 0.0
-	if err := criterion.NLL(ctx, m, windows, func(_ int, nll float64) { sum += nll; p.Tokens++ }); err != nil {
+	if err := criterion.NLL(ctx, m, windows, func(_ int, nll float64) {
+		sum += nll
+		p.Tokens++
+		if tick != nil {
+			tick()
+		}
+	}); err != nil {
 		return p, err
 	}
 	if p.Tokens == 0 {
@@ -50,8 +57,9 @@ type Divergence struct {
 	Tokens int     `json:"tokens"`
 }
 
-// KL measures the divergence of m from the reference over windows.
-func KL(ctx context.Context, reference, m *model.Model, windows []calibrate.Window) (Divergence, error) {
+// KL measures the divergence of m from the reference over windows. tick is called
+// at every position; it may be nil.
+func KL(ctx context.Context, reference, m *model.Model, windows []calibrate.Window, tick func()) (Divergence, error) {
 	if a, b := reference.Config.Vocab, m.Config.Vocab; a != b {
 		return Divergence{}, fmt.Errorf("want one vocabulary, the reference has %d ids and the model %d", a, b)
 	}
@@ -65,6 +73,9 @@ func KL(ctx context.Context, reference, m *model.Model, windows []calibrate.Wind
 		all = append(all, kl)
 		if s {
 			same++
+		}
+		if tick != nil {
+			tick()
 		}
 	}); err != nil {
 		return Divergence{}, err

@@ -125,7 +125,7 @@ func (o *options) demonstrate(c *cobra.Command, p latency.Protocol, out string) 
 		if err != nil {
 			return nil, nil, err
 		}
-		q, err := quality.PPL(c.Context(), m.Model, w)
+		q, err := quality.PPL(c.Context(), m.Model, w, nil)
 		if err != nil {
 			return nil, nil, err
 		}

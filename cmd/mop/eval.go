@@ -53,6 +53,21 @@ func (t *textFlags) windows(c *config.Config) ([]calibrate.Window, error) {
 	return w, nil
 }
 
+// targets counts the ids that windows score, positions all that they hold.
+func targets(windows []calibrate.Window) (n int) {
+	for _, w := range windows {
+		n += len(w.IDs) - w.First
+	}
+	return n
+}
+
+func positions(windows []calibrate.Window) (n int) {
+	for _, w := range windows {
+		n += len(w.IDs)
+	}
+	return n
+}
+
 func evalCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "eval",
@@ -79,7 +94,9 @@ func evalCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r, err := quality.PPL(c.Context(), m.Model, w)
+			bar := newBars(c.ErrOrStderr())
+			r, err := quality.PPL(c.Context(), m.Model, w, bar.count("ids", targets(w)))
+			bar.end()
 			if err != nil {
 				return m.fail(err)
 			}
@@ -116,7 +133,9 @@ func evalCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r, err := quality.KL(c.Context(), ref.Model, m.Model, w)
+			bar := newBars(c.ErrOrStderr())
+			r, err := quality.KL(c.Context(), ref.Model, m.Model, w, bar.count("positions", positions(w)))
+			bar.end()
 			if err != nil {
 				return m.fail(err)
 			}

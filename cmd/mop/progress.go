@@ -33,6 +33,16 @@ func (b *bars) tell(step int, phase string, done, total int) {
 	b.bar.Set(done)
 }
 
+// count is a bar of one phase that every call takes a step further.
+func (b *bars) count(title string, total int) func() {
+	if b.w == nil {
+		return func() {}
+	}
+	b.end()
+	b.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(b.w), progressbar.OptionSetDescription(title), progressbar.OptionClearOnFinish())
+	return func() { b.bar.Add(1) }
+}
+
 func (b *bars) end() {
 	if b.bar != nil {
 		b.bar.Finish()
