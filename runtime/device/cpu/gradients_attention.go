@@ -3,6 +3,7 @@ package cpu
 import (
 	"math"
 
+	kernel "mop/kernels/cpu"
 	"mop/runtime/device"
 )
 
@@ -38,20 +39,33 @@ func (d *Device) AttendKeep(a, stats, q, k, v device.Buffer, hs device.Heads, sp
 
 // softmax replaces scores by probabilities and returns log sum exp.
 func softmax(z []float32) float32 {
-	top := z[0]
-	for _, v := range z {
-		top = max(top, v)
+	top := highest(z)
+	kernel.Exps(z, z, 1, top)
+	var s [4]float32
+	i := 0
+	for ; i+4 <= len(z); i += 4 {
+		s[0], s[1], s[2], s[3] = s[0]+z[i], s[1]+z[i+1], s[2]+z[i+2], s[3]+z[i+3]
 	}
-	var sum float32
-	for i, v := range z {
-		z[i] = exp32(v - top)
-		sum += z[i]
+	for ; i < len(z); i++ {
+		s[0] += z[i]
 	}
+	sum := (s[0] + s[1]) + (s[2] + s[3])
 	inv := 1 / sum
 	for i := range z {
 		z[i] *= inv
 	}
 	return top + float32(math.Log(float64(sum)))
+}
+
+// highest is the largest number, or one that is none.
+func highest(z []float32) float32 {
+	top := z[0]
+	for _, v := range z {
+		if !(v <= top) {
+			top = v
+		}
+	}
+	return top
 }
 
 // AttendBack: see device.Trainer. Each worker owns KV heads of a span, whose
@@ -86,9 +100,9 @@ func (d *Device) AttendBack(dq, dk, dv, da, a, stats, q, k, v device.Buffer, hs 
 						}
 						pr, dr := p[i*T:(i+1)*T], ds[i*T:(i+1)*T]
 						T := i0 + i + 1
-						for t := range T {
-							e := exp32(pr[t] - lse)
-							pr[t], dr[t] = e, e*(dr[t]-delta)*scale
+						kernel.Exps(pr[:T], pr[:T], 1, lse)
+						for t, e := range pr[:T] {
+							dr[t] = e * (dr[t] - delta) * scale
 						}
 						clear(pr[T:])
 						clear(dr[T:])

@@ -3,6 +3,7 @@ package cpu
 import (
 	"math"
 
+	kernel "mop/kernels/cpu"
 	"mop/runtime/device"
 )
 
@@ -43,15 +44,11 @@ func (d *Device) Losses(nll []float64, dx, dw, x device.Buffer, w device.Weight,
 // logSoftmax returns log sum exp of z and, with scale, replaces z by scale[i] times
 // the probabilities.
 func logSoftmax(z, scale []float32, i int) float64 {
-	top := z[0]
-	for _, v := range z {
-		top = max(top, v)
-	}
+	top := highest(z)
+	kernel.Exps(z, z, 1, top)
 	var sum float64
-	for j, v := range z {
-		e := exp32(v - top)
+	for _, e := range z {
 		sum += float64(e)
-		z[j] = e
 	}
 	if scale != nil {
 		f := float32(float64(scale[i]) / sum)

@@ -351,18 +351,6 @@ func TestTrainingThreads(t *testing.T) {
 	}
 }
 
-func TestExp32(t *testing.T) {
-	for x := -87.0; x < 88.6; x += 0.0137 {
-		want := math.Exp(float64(float32(x)))
-		if got := float64(exp32(float32(x))); math.Abs(got-want) > 2.5e-7*want {
-			t.Fatalf("exp %v: want %v, got %v", x, want, got)
-		}
-	}
-	if exp32(-1000) != 0 || !math.IsInf(float64(exp32(1000)), 1) || exp32(float32(math.NaN())) == exp32(0) {
-		t.Error("the ends of exp32")
-	}
-}
-
 func BenchmarkProduct(b *testing.B) {
 	d, _ := New(0)
 	defer d.Close()

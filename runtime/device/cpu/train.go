@@ -1,8 +1,7 @@
 package cpu
 
 import (
-	"math"
-
+	kernel "mop/kernels/cpu"
 	"mop/runtime/device"
 )
 
@@ -93,13 +92,21 @@ func (d *Device) Rotate(x device.Buffer, dh int, rope device.Rope, spans []devic
 	}
 }
 
+// gateBlock is how many gates are taken at a time.
+const gateBlock = 1024
+
 // Gate: see device.Trainer.
 func (d *Device) Gate(m, g, u device.Buffer, n int) {
 	mb, gb, ub := data(m), data(g), data(u)
-	d.pool.run(n*mb.cols, 1024, func(_, lo, hi int) {
-		m, g, u := mb.data[lo:hi], gb.data[lo:hi], ub.data[lo:hi]
-		for i, z := range g {
-			m[i] = z * sigmoid(z) * u[i]
+	d.pool.run(n*mb.cols, gateBlock, func(_, lo, hi int) {
+		var sigmoid [gateBlock]float32
+		for ; lo < hi; lo += gateBlock {
+			end := min(lo+gateBlock, hi)
+			m, g, u := mb.data[lo:end], gb.data[lo:end], ub.data[lo:end]
+			sigmoids(sigmoid[:], g)
+			for i, z := range g {
+				m[i] = z * sigmoid[i] * u[i]
+			}
 		}
 	})
 }
@@ -107,40 +114,26 @@ func (d *Device) Gate(m, g, u device.Buffer, n int) {
 // GateBack: see device.Trainer.
 func (d *Device) GateBack(dg, du, dm, g, u device.Buffer, n int) {
 	dgb, dub, dmb, gb, ub := data(dg), data(du), data(dm), data(g), data(u)
-	d.pool.run(n*gb.cols, 1024, func(_, lo, hi int) {
-		dg, du, dm, g, u := dgb.data[lo:hi], dub.data[lo:hi], dmb.data[lo:hi], gb.data[lo:hi], ub.data[lo:hi]
-		for i, z := range g {
-			s, grad := sigmoid(z), dm[i]
-			du[i] = grad * z * s
-			dg[i] = grad * u[i] * s * (1 + z*(1-s))
+	d.pool.run(n*gb.cols, gateBlock, func(_, lo, hi int) {
+		var sigmoid [gateBlock]float32
+		for ; lo < hi; lo += gateBlock {
+			end := min(lo+gateBlock, hi)
+			dg, du, dm, g, u := dgb.data[lo:end], dub.data[lo:end], dmb.data[lo:end], gb.data[lo:end], ub.data[lo:end]
+			sigmoids(sigmoid[:], g)
+			for i, z := range g {
+				s, grad := sigmoid[i], dm[i]
+				du[i] = grad * z * s
+				dg[i] = grad * u[i] * s * (1 + z*(1-s))
+			}
 		}
 	})
 }
 
-func sigmoid(z float32) float32 { return 1 / (1 + exp32(-z)) }
-
-// exp32 is exp in float32, to about one unit in the last place: x = n ln 2 + r,
-// |r| <= ln 2 / 2, and a polynomial in r (Cephes, expf).
-func exp32(x float32) float32 {
-	switch {
-	case x > 88.7:
-		return float32(math.Inf(1))
-	case x < -87.3:
-		return 0
-	case x != x:
-		return x
+// sigmoids: s = 1 / (1 + exp(-z)).
+func sigmoids(s, z []float32) {
+	s = s[:len(z)]
+	kernel.Exps(s, z, -1, 0)
+	for i, e := range s {
+		s[i] = 1 / (1 + e)
 	}
-	z := x * 1.44269504
-	n := int32(z + 0.5)
-	if z < -0.5 {
-		n = int32(z - 0.5)
-	}
-	f := float32(n)
-	r := x - f*0.693359375 + f*2.12194440e-4
-	p := ((((1.9875691500e-4*r+1.3981999507e-3)*r+8.3334519073e-3)*r+4.1665795894e-2)*r+1.6666665459e-1)*r + 5.0000001201e-1
-	y := p*r*r + r + 1
-	if n > 127 { // 2^128 is no float32
-		return y * 2 * math.Float32frombits(uint32(n-1+127)<<23)
-	}
-	return y * math.Float32frombits(uint32(n+127)<<23)
 }

@@ -1,0 +1,43 @@
+package cpu
+
+import (
+	"math"
+	"testing"
+)
+
+// Both versions of exp are right to rounding, wherever an element stands.
+func TestExps(t *testing.T) {
+	var x []float32
+	for v := -87.0; v < 88.2; v += 0.0137 {
+		x = append(x, float32(v))
+	}
+	for name, f := range map[string]func(y, x []float32, scale, shift float32){"processor": Exps, "plain": exps} {
+		for _, n := range []int{1, 7, 8, 9, len(x)} {
+			y := make([]float32, n+1)
+			y[n] = 3
+			f(y, x[:n], 0.5, -2)
+			for i := range n {
+				want := math.Exp(float64(x[i])*0.5 + 2)
+				if got := float64(y[i]); !(math.Abs(got-want) <= 2e-6*want) { // the argument's own rounding is most of it
+					t.Fatalf("%s: exp(%v/2 + 2): want %v, got %v", name, x[i], want, got)
+				}
+			}
+			if y[n] != 3 {
+				t.Errorf("%s: wrote behind the end", name)
+			}
+		}
+		y := []float32{0, -1000, 1000, float32(math.NaN()), float32(math.Inf(-1)), -87.2, 1, 2}
+		f(y, y, 1, 0)
+		if y[0] != 1 || !(y[1] < 2e-38) || !(y[2] > 1e38) || y[3] == y[3] || !(y[4] < 2e-38) || !(y[5] > 0) {
+			t.Errorf("%s: the ends of exp: %v", name, y)
+		}
+	}
+}
+
+func BenchmarkExps(b *testing.B) {
+	x := make([]float32, 1024)
+	for b.Loop() {
+		Exps(x, x, 0, 0)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1024, "ns/exp")
+}
