@@ -9,14 +9,14 @@ import (
 
 // queryRows is how many queries of a head are taken at a time: their scores
 // [queryRows, T] are all that exists.
-const queryRows = blockM
+const queryRows = 96
 
 // AttendKeep: see device.Trainer. Each worker owns heads of a span.
 func (d *Device) AttendKeep(a, stats, q, k, v device.Buffer, hs device.Heads, spans []device.Span) {
 	ab, sb, qb, kb, vb := data(a), data(stats), data(q), data(k), data(v)
 	scale := float32(1 / math.Sqrt(float64(hs.Dh)))
 	d.pool.run(hs.H*len(spans), 1, func(worker, lo, hi int) {
-		p := d.panels(worker)
+		p := &d.workers[worker].panels
 		for j := lo; j < hi; j++ {
 			s, h := spans[j/hs.H], j%hs.H
 			kv := h / (hs.H / hs.K) * hs.Dh
@@ -25,13 +25,13 @@ func (d *Device) AttendKeep(a, stats, q, k, v device.Buffer, hs device.Heads, sp
 				n := min(queryRows, s.Len-i0)
 				T := i0 + n
 				z := d.temp(worker, n*T)
-				p.product(z, T, n, T, hs.Dh, rows(qb.data, qb.cols).from(s.Row+i0, h*hs.Dh).times(scale), keys.t(), false)
+				p.product(d.set, z, T, n, T, hs.Dh, rows(qb.data, qb.cols).from(s.Row+i0, h*hs.Dh).times(scale), keys.t(), false)
 				for i := range n {
 					row := z[i*T : (i+1)*T]
 					sb.row(s.Row + i0 + i)[h] = softmax(row[:i0+i+1])
 					clear(row[i0+i+1:])
 				}
-				p.product(ab.data[(s.Row+i0)*ab.cols+h*hs.Dh:], ab.cols, n, hs.Dh, T, rows(z, T), values, false)
+				p.product(d.set, ab.data[(s.Row+i0)*ab.cols+h*hs.Dh:], ab.cols, n, hs.Dh, T, rows(z, T), values, false)
 			}
 		}
 	})
@@ -75,7 +75,7 @@ func (d *Device) AttendBack(dq, dk, dv, da, a, stats, q, k, v device.Buffer, hs 
 	scale := float32(1 / math.Sqrt(float64(hs.Dh)))
 	group := hs.H / hs.K
 	d.pool.run(hs.K*len(spans), 1, func(worker, lo, hi int) {
-		w := d.panels(worker)
+		w := &d.workers[worker].panels
 		for j := lo; j < hi; j++ {
 			s, kv := spans[j/hs.K], j%hs.K*hs.Dh
 			keys, values := rows(kb.data, kb.cols).from(s.Row, kv), rows(vb.data, vb.cols).from(s.Row, kv)
@@ -89,8 +89,8 @@ func (d *Device) AttendBack(dq, dk, dv, da, a, stats, q, k, v device.Buffer, hs 
 					z := d.temp(worker, 2*n*T)
 					p, ds := z[:n*T], z[n*T:]
 					queries, grad := rows(qb.data, qb.cols).from(r0, at), rows(dab.data, dab.cols).from(r0, at)
-					w.product(p, T, n, T, hs.Dh, queries.times(scale), keys.t(), false)
-					w.product(ds, T, n, T, hs.Dh, grad, values.t(), false)
+					w.product(d.set, p, T, n, T, hs.Dh, queries.times(scale), keys.t(), false)
+					w.product(d.set, ds, T, n, T, hs.Dh, grad, values.t(), false)
 					for i := range n {
 						lse := sb.row(r0 + i)[h]
 						var delta float32
@@ -107,9 +107,9 @@ func (d *Device) AttendBack(dq, dk, dv, da, a, stats, q, k, v device.Buffer, hs 
 						clear(pr[T:])
 						clear(dr[T:])
 					}
-					w.product(dvalues, dvb.cols, T, hs.Dh, n, rows(p, T).t(), grad, true)
-					w.product(dkeys, dkb.cols, T, hs.Dh, n, rows(ds, T).t(), queries, true)
-					w.product(dqb.data[r0*dqb.cols+at:], dqb.cols, n, hs.Dh, T, rows(ds, T), keys, true)
+					w.product(d.set, dvalues, dvb.cols, T, hs.Dh, n, rows(p, T).t(), grad, true)
+					w.product(d.set, dkeys, dkb.cols, T, hs.Dh, n, rows(ds, T).t(), queries, true)
+					w.product(d.set, dqb.data[r0*dqb.cols+at:], dqb.cols, n, hs.Dh, T, rows(ds, T), keys, true)
 				}
 			}
 		}

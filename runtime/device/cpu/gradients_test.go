@@ -7,7 +7,6 @@ import (
 	"slices"
 	"testing"
 
-	kernel "mop/kernels/cpu"
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
 	"mop/runtime/device/reference"
@@ -63,7 +62,7 @@ func (b *bench) weight(t checkpoint.DType, shape ...int) (device.Weight, []float
 	}
 	wide := make([]float64, n)
 	line := make([]float32, n)
-	for i, v := range stored(w).widen(line, 0, n) {
+	for i, v := range stored(w).widen(0, line, 0, n) {
 		wide[i] = float64(v)
 	}
 	return w, wide
@@ -371,13 +370,4 @@ func BenchmarkProductBack(b *testing.B) {
 		d.product(y, n, m, n, k, rows(x, k), operand{bf16: w, row: n, col: 1, scale: 1}, false)
 	}
 	b.ReportMetric(2*float64(m*n*k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
-}
-
-func BenchmarkOuter(b *testing.B) {
-	k := 256
-	x, y, c := make([]float32, k*kernel.OuterRows), make([]float32, k*kernel.OuterCols), make([]float32, 96)
-	for b.Loop() {
-		kernel.Outer(k, x, y, c, 16, true)
-	}
-	b.ReportMetric(2*96*float64(k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 }

@@ -2,111 +2,142 @@ package cpu
 
 import kernel "mop/kernels/cpu"
 
-// operand views a matrix of stored or computed numbers: element (i, j) lies at
-// i*row + j*col, one of the two strides being 1. Exactly one slice is set; scale multiplies float32 ones.
-type operand struct {
-	f32       []float32
-	f16, bf16 []uint16
-	row, col  int
-	scale     float32
-}
-
-// rows views a row-major matrix of c columns.
-func rows(x []float32, c int) operand { return operand{f32: x, row: c, col: 1, scale: 1} }
-
-func (w *weight) operand() operand {
-	c := w.shape[len(w.shape)-1]
-	return operand{f32: w.f32, f16: w.f16, bf16: w.bf16, row: c, col: 1, scale: 1}
-}
-
-// t is the transpose.
-func (o operand) t() operand {
-	o.row, o.col = o.col, o.row
-	return o
-}
-
-func (o operand) times(s float32) operand {
-	o.scale *= s
-	return o
-}
-
-// from starts at element (i, j).
-func (o operand) from(i, j int) operand {
-	at := i*o.row + j*o.col
-	switch {
-	case o.f32 != nil:
-		o.f32 = o.f32[at:]
-	case o.f16 != nil:
-		o.f16 = o.f16[at:]
-	case o.bf16 != nil:
-		o.bf16 = o.bf16[at:]
-	}
-	return o
-}
-
-// Blocks of a product: a panel of A [blockK, blockM] stays in the second-level
-// cache, one of B [blockK, blockN] in the third.
+// depth is how much of k a product takes at a time, and group how many columns:
+// a panel of the left factor [depth, rows of a tile] then stays in the first
+// cache, and the right factor's panels [depth, group] in the second.
+//
+// An element of a product is the sum, in order, of the sums over each depth. That
+// fixes its bits, wherever it stands and whoever computes it.
 const (
-	blockM = 16 * kernel.OuterRows
-	blockN = 32 * kernel.OuterCols
-	blockK = 256
+	depth = 512
+	group = 128
 )
 
-// panels is a worker's packed operands.
+// left is the left factor [m, k] of a product, packed for kernel.Tile: for each
+// depth, panel after panel.
+type left struct {
+	data []float32
+	m, k int
+	rows int // of a panel
+}
+
+func newLeft(set kernel.Set, s *[]float32, m, k int) left {
+	rows, _ := set.TileShape()
+	l := left{m: m, k: k, rows: rows}
+	l.data = grown(s, l.panels()*rows*k)
+	return l
+}
+
+func (l *left) panels() int { return (l.m + l.rows - 1) / l.rows }
+
+// panel is panel i of the kk columns from k0 on.   [kk, rows]
+func (l *left) panel(i, k0, kk int) []float32 {
+	at := k0*l.panels()*l.rows + i*l.rows*kk
+	return l.data[at : at+l.rows*kk]
+}
+
+// pack fills panels lo..hi-1 from a, which is float32.   a [m, k]
+func (l *left) pack(set kernel.Set, a operand, lo, hi int) {
+	for i := lo; i < hi; i++ {
+		r0 := i * l.rows
+		n := min(l.rows, l.m-r0)
+		for k0 := 0; k0 < l.k; k0 += depth {
+			kk := min(depth, l.k-k0)
+			panel := l.panel(i, k0, kk)
+			if a.col == 1 {
+				set.PackRows(panel, l.rows, a.f32[r0*a.row+k0:], a.row, n, kk)
+			} else {
+				kernel.PackColumns(panel, l.rows, a.f32[r0+k0*a.col:], a.col, n, kk)
+			}
+			if a.scale != 1 {
+				for j := range panel {
+					panel[j] *= a.scale
+				}
+			}
+		}
+	}
+}
+
+// panels is a worker's packed part of a right factor.
 type panels struct {
-	a, b []float32 // [blockM/6][blockK][6], [blockN/16][blockK][16]
-	tile []float32 // [6, 16], of tiles that stick out
-	line []float32 // [blockK], a row made float32
+	left []float32 // of products that the worker computes alone
+	b    []float32 // [group/columns][depth][columns]
+	wide []float32 // [columns, depth + 16], stored rows made float32
+	tile []float32 // [rows, columns], for tiles that stick out
 }
 
-func newPanels() *panels {
-	return &panels{make([]float32, blockM*blockK), make([]float32, blockN*blockK), make([]float32, kernel.OuterRows*kernel.OuterCols), make([]float32, blockK)}
+// right packs the nn <= group columns of b [k, n] from j0 on, for the kk rows from
+// k0 on.
+func (p *panels) right(set kernel.Set, b operand, j0, nn, k0, kk int) {
+	_, columns := set.TileShape()
+	dst := grown(&p.b, (group+columns)*depth)
+	for j := 0; j < nn; j += columns {
+		w, panel := min(columns, nn-j), dst[j*kk:(j+columns)*kk]
+		switch {
+		case b.row == 1 && b.f32 != nil:
+			set.PackRows(panel, columns, b.f32[k0+(j0+j)*b.col:], b.col, w, kk)
+		case b.row == 1:
+			// A stride that is no power of two keeps the rows in different sets of
+			// the first cache.
+			const stride = depth + 16
+			wide := grown(&p.wide, columns*stride)
+			for i := range w {
+				b.widen(set, wide[i*stride:i*stride+kk], k0+(j0+j+i)*b.col)
+			}
+			set.PackRows(panel, columns, wide, stride, w, kk)
+		case b.f32 != nil:
+			kernel.PackColumns(panel, columns, b.f32[k0*b.row+j0+j:], b.row, w, kk)
+		default:
+			for i := range kk {
+				row := panel[i*columns : (i+1)*columns]
+				b.widen(set, row[:w], (k0+i)*b.row+j0+j)
+				clear(row[w:])
+			}
+		}
+		if b.scale != 1 {
+			for i := range panel {
+				panel[i] *= b.scale
+			}
+		}
+	}
 }
 
-// product computes C (+)= A B on one worker; the order of each element's sum is
-// fixed by k alone.   c [m, n] of row length ldc, a [m, k], b [k, n]
-func (p *panels) product(c []float32, ldc, m, n, k int, a, b operand, add bool) {
-	if k == 0 {
+// multiply computes C (+)= A B for the panels i0..i1-1 of A and columns j0..j1-1
+// of B. c is C's first element wanted, its row length ldc.   b [k, n]
+func (p *panels) multiply(set kernel.Set, c []float32, ldc int, a *left, i0, i1 int, b operand, j0, j1 int, add bool) {
+	rows, columns := set.TileShape()
+	tile := grown(&p.tile, rows*columns)
+	m := min(i1*rows, a.m) - i0*rows
+	if a.k == 0 && !add {
 		for i := range m {
-			if !add {
-				clear(c[i*ldc : i*ldc+n])
-			}
-		}
-		return
-	}
-	for n0 := 0; n0 < n; n0 += blockN {
-		nn := min(blockN, n-n0)
-		for k0 := 0; k0 < k; k0 += blockK {
-			kk := min(blockK, k-k0)
-			p.pack(p.b, b.from(k0, n0).t(), nn, kk, kernel.OuterCols)
-			for m0 := 0; m0 < m; m0 += blockM {
-				mm := min(blockM, m-m0)
-				p.pack(p.a, a.from(m0, k0), mm, kk, kernel.OuterRows)
-				p.block(c[m0*ldc+n0:], ldc, mm, nn, kk, add || k0 > 0)
-			}
+			clear(c[i*ldc : i*ldc+j1-j0])
 		}
 	}
-}
-
-// block multiplies the packed panels.
-func (p *panels) block(c []float32, ldc, m, n, k int, add bool) {
-	const R, C = kernel.OuterRows, kernel.OuterCols
-	for j := 0; j < n; j += C {
-		b := p.b[j*k : (j+C)*k]
-		for i := 0; i < m; i += R {
-			a := p.a[i*k : (i+R)*k]
-			if i+R <= m && j+C <= n {
-				kernel.Outer(k, a, b, c[i*ldc+j:], ldc, add)
-				continue
-			}
-			kernel.Outer(k, a, b, p.tile, C, false)
-			for r := range min(R, m-i) {
-				to, from := c[(i+r)*ldc+j:(i+r)*ldc+min(j+C, n)], p.tile[r*C:]
-				for x := range to {
-					if add {
-						to[x] += from[x]
-					} else {
-						to[x] = from[x]
+	for g := j0; g < j1; g += group {
+		nn := min(group, j1-g)
+		for k0 := 0; k0 < a.k; k0 += depth {
+			kk := min(depth, a.k-k0)
+			p.right(set, b, g, nn, k0, kk)
+			add := add || k0 > 0
+			for i := i0; i < i1; i++ {
+				r0 := (i - i0) * rows
+				panel, c := a.panel(i, k0, kk), c[r0*ldc+g-j0:]
+				for j := 0; j < nn; j += columns {
+					w, h, b := min(columns, nn-j), min(rows, m-r0), p.b[j*kk:(j+columns)*kk]
+					if w == columns && h == rows {
+						set.Tile(c[j:], ldc, panel, b, kk, add)
+						continue
+					}
+					set.Tile(tile, columns, panel, b, kk, false)
+					for r := range h {
+						to, from := c[r*ldc+j:r*ldc+j+w], tile[r*columns:r*columns+w]
+						if !add {
+							copy(to, from)
+							continue
+						}
+						for x, v := range from {
+							to[x] += v
+						}
 					}
 				}
 			}
@@ -114,81 +145,66 @@ func (p *panels) block(c []float32, ldc, m, n, k int, add bool) {
 	}
 }
 
-// pack lays the first n rows of k columns out in panels of width rows, k fastest
-// but for the row within the panel; rows that are missing are zero.
-func (p *panels) pack(dst []float32, o operand, n, k, width int) {
-	for i := 0; i < n; i += width {
-		panel, w := dst[i*k:(i+width)*k], min(width, n-i)
-		if w < width {
-			clear(panel)
-		}
-		if o.row == 1 {
-			for c := range k {
-				o.widen(panel[c*width:c*width+w], i+c*o.col)
-			}
-		} else if o.col == 1 {
-			for r := range w {
-				interleave(panel[r:], o.stretch(p.line[:k], (i+r)*o.row), width)
-			}
-		}
-		if o.scale != 1 {
-			for c := range panel {
-				panel[c] *= o.scale
-			}
-		}
-	}
+// product computes C (+)= A B on one worker.
+// c [m, n] of row length ldc, a [m, k] float32, b [k, n]
+func (p *panels) product(set kernel.Set, c []float32, ldc, m, n, k int, a, b operand, add bool) {
+	l := newLeft(set, &p.left, m, k)
+	l.pack(set, a, 0, l.panels())
+	p.multiply(set, c, ldc, &l, 0, l.panels(), b, 0, n, add)
 }
 
-// widen puts the stored numbers from at on into dst.
-func (o *operand) widen(dst []float32, at int) {
-	switch {
-	case o.f32 != nil:
-		copy(dst, o.f32[at:at+len(dst)])
-	case o.f16 != nil:
-		kernel.WidenF16(dst, o.f16[at:at+len(dst)])
-	default:
-		kernel.WidenBF16(dst, o.bf16[at:at+len(dst)])
-	}
+// packed is a [m, k], float32, made a left factor by all workers. It lasts until
+// the next call.
+func (d *Device) packed(a operand, m, k int) *left {
+	l := newLeft(d.set, &d.shared[0], m, k)
+	d.pool.run(l.panels(), 1, func(_, lo, hi int) { l.pack(d.set, a, lo, hi) })
+	return &l
 }
 
-// stretch is the stored numbers from at on, in tmp unless they are float32.
-func (o *operand) stretch(tmp []float32, at int) []float32 {
-	if o.f32 != nil {
-		return o.f32[at : at+len(tmp)]
+// columns lets the workers share the columns of products with one left factor, in
+// parts of at most group: part w of width ns[w] comes as do(worker, w, j0, j1, i0,
+// i1), the columns j0..j1-1 for the left factor's panels i0..i1-1. Where there are
+// few columns, the panels are shared as well.
+func (d *Device) columns(l *left, ns []int, do func(worker, which, j0, j1, i0, i1 int)) {
+	_, columns := d.set.TileShape()
+	total := 0
+	for _, n := range ns {
+		total += (n + columns - 1) / columns
 	}
-	o.widen(tmp, at)
-	return tmp
-}
-
-// interleave puts src into every width-th element of dst.
-func interleave(dst, src []float32, width int) {
-	at := 0
-	for _, v := range src {
-		dst[at] = v
-		at += width
-	}
-}
-
-// product computes C (+)= A B on all workers, cut along its longer side.
-func (d *Device) product(c []float32, ldc, m, n, k int, a, b operand, add bool) {
-	if m == 0 || n == 0 {
+	if total == 0 || l.m == 0 {
 		return
 	}
-	if n >= m {
-		d.pool.run(n, kernel.OuterCols, func(worker, lo, hi int) {
-			d.panels(worker).product(c[lo:], ldc, m, hi-lo, k, a, b.from(0, lo), add)
-		})
-		return
+	chunks := min((4*d.pool.threads+total-1)/total, l.panels())
+	if d.pool.threads == 1 || total >= 4*d.pool.threads {
+		chunks = 1
 	}
-	d.pool.run(m, kernel.OuterRows, func(worker, lo, hi int) {
-		d.panels(worker).product(c[lo*ldc:], ldc, hi-lo, n, k, a.from(lo, 0), b, add)
+	d.pool.run(total*chunks, 1, func(worker, lo, hi int) {
+		first := 0 // panel of ns[which]
+		for which, n := range ns {
+			end := first + (n+columns-1)/columns
+			for u := max(lo, first*chunks); u < min(hi, end*chunks); {
+				at, i := u/chunks, u%chunks
+				// Whole panels go together, up to a group of them; a panel that is
+				// shared goes alone.
+				whole, part := 1, min(chunks-i, hi-u)
+				if chunks == 1 {
+					whole = min(group/columns, hi-u, end-at)
+					part = whole
+				}
+				j0 := (at - first) * columns
+				do(worker, which, j0, min(j0+whole*columns, n), i*l.panels()/chunks, (i+part/whole)*l.panels()/chunks)
+				u += part
+			}
+			first = end
+		}
 	})
 }
 
-// panels is a worker's own, made when it first needs them.
-func (d *Device) panels(worker int) *panels {
-	if d.train.panels[worker] == nil {
-		d.train.panels[worker] = newPanels()
-	}
-	return d.train.panels[worker]
+// product computes C (+)= A B on all workers.
+// c [m, n] of row length ldc, a [m, k] float32, b [k, n]
+func (d *Device) product(c []float32, ldc, m, n, k int, a, b operand, add bool) {
+	l := d.packed(a, m, k)
+	d.columns(l, []int{n}, func(worker, _, j0, j1, i0, i1 int) {
+		d.workers[worker].panels.multiply(d.set, c[i0*l.rows*ldc+j0:], ldc, l, i0, i1, b, j0, j1, add)
+	})
 }

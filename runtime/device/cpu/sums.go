@@ -3,25 +3,25 @@ package cpu
 import (
 	"math"
 
-	kernel "mop/kernels/cpu"
 	"mop/runtime/device"
 )
 
-// HeadSums: see device.Device. Only one row's products of one head are ever in
-// memory; each worker owns a range of heads, so the order of the sum is fixed.
+// HeadSums: see device.Device. Only one group of rows of Wo of one head is ever
+// multiplied at a time; each worker owns heads, so that the order of the sum is
+// fixed.
 func (d *Device) HeadSums(sums []float64, a device.Buffer, n int, wo device.Weight, hs device.Heads) {
 	w, ab := stored(wo), data(a)
-	rows, cols := w.rowsCols()
+	rowsOut, cols := w.rowsCols()
 	d.pool.run(hs.H, 1, func(worker, lo, hi int) {
-		tmp := d.temp(worker, cols)
-		for r := range rows {
-			row := w.widen(tmp, r, cols)
-			for h := lo; h < hi; h++ {
-				block := row[h*hs.Dh : (h+1)*hs.Dh]
-				for i := range n {
-					v := kernel.Dot(block, ab.data[i*cols+h*hs.Dh:i*cols+(h+1)*hs.Dh])
-					sums[h] += math.Abs(float64(v))
-				}
+		p := &d.workers[worker].panels
+		z := d.temp(worker, n*group)
+		for h := lo; h < hi; h++ {
+			l := newLeft(d.set, &p.left, n, hs.Dh)
+			l.pack(d.set, rows(ab.data, cols).from(0, h*hs.Dh), 0, l.panels())
+			for j := 0; j < rowsOut; j += group {
+				wide := min(group, rowsOut-j)
+				p.multiply(d.set, z, wide, &l, 0, l.panels(), w.operand().from(j, h*hs.Dh).t(), 0, wide, false)
+				sums[h] += d.set.SumAbs(z[:n*wide])
 			}
 		}
 	})
@@ -30,9 +30,11 @@ func (d *Device) HeadSums(sums []float64, a device.Buffer, n int, wo device.Weig
 // ColumnSums: see device.Device.
 func (d *Device) ColumnSums(sums []float64, m device.Buffer, n int) {
 	mb := data(m)
-	for i := range n {
-		for j, v := range mb.row(i) {
-			sums[j] += math.Abs(float64(v))
+	d.pool.run(mb.cols, 64, func(_, lo, hi int) {
+		for i := range n {
+			for j, v := range mb.row(i)[lo:hi] {
+				sums[lo+j] += math.Abs(float64(v))
+			}
 		}
-	}
+	})
 }

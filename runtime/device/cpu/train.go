@@ -9,7 +9,6 @@ var _ device.Trainer = (*Device)(nil)
 
 // training is the scratch memory that only training needs, grown on demand.
 type training struct {
-	panels  []*panels // one per worker
 	dropped []float32 // an adapter's input after dropout [n, in]
 	inner   []float32 // u' [n, rank]
 	logits  []float32 // [lossRows, V]

@@ -1,0 +1,128 @@
+package cpu
+
+import "unsafe"
+
+// Type is how a weight is stored.
+type Type uint8
+
+const (
+	F32 Type = iota
+	F16
+	BF16
+)
+
+// Size is the bytes of an element.
+func (t Type) Size() int { return [...]int{4, 2, 2}[t] }
+
+// Arranged is the length of the vector that Arrange makes of n floats.
+func Arranged(n int) int { return (n+31)/32*32 + 32 }
+
+// Arrange lays out a vector for Dots with rows of the given type: in blocks of as
+// many floats as a step of Dots takes. A bfloat16 becomes a float32 by a shift, so
+// that a load of 16-bit pairs gives even and odd elements apart: so lie theirs.
+// dst [Arranged(n)], x [n]
+func (s Set) Arrange(dst, x []float32, t Type) {
+	n, step := len(x), s.step()
+	full := n / step * step
+	if s == Generic || s == AVX2 && n < step {
+		copy(dst, x)
+		return
+	}
+	for at := 0; at < full; at += step {
+		arrangeBlock(dst[at:at+step], x[at:at+step], t)
+	}
+	rest := n - full
+	if rest == 0 {
+		return
+	}
+	var last [32]float32
+	tail := dst[full:]
+	if s == AVX512 { // rows are read under a mask
+		copy(last[:], x[full:])
+		arrangeBlock(tail[:step], last[:step], t)
+		return
+	}
+	// Rows are read up to their end, again with elements that were had already:
+	// those meet a zero here, and are zeroed themselves by the mask that follows,
+	// lest an infinity make that a NaN.
+	copy(last[step-rest:], x[full:])
+	arrangeBlock(tail[:step], last[:step], t)
+	mask := unsafe.Slice((*byte)(unsafe.Pointer(&tail[step])), step*4)
+	zeros := (step - rest) * t.Size()
+	for i := range mask {
+		mask[i] = 0xff
+		if i < zeros {
+			mask[i] = 0
+		}
+	}
+}
+
+// step is how many elements of a row Dots takes at a time.
+func (s Set) step() int {
+	switch s {
+	case AVX512:
+		return 32
+	case AVX2:
+		return 16
+	}
+	return 1
+}
+
+func arrangeBlock(dst, x []float32, t Type) {
+	if t != BF16 {
+		copy(dst, x)
+		return
+	}
+	half := len(dst) / 2
+	for i := range half {
+		dst[i], dst[half+i] = x[2*i], x[2*i+1]
+	}
+}
+
+// dotsGeneric is Dots in plain Go, for rows that need not be distinct.
+func dotsGeneric(t Type, out *[4]float32, rows *[4]unsafe.Pointer, x []float32, n int) {
+	for i, p := range rows {
+		if i > 0 && p == rows[i-1] {
+			out[i] = out[i-1]
+			continue
+		}
+		switch t {
+		case F32:
+			out[i] = Dot(unsafe.Slice((*float32)(p), n), x[:n])
+		case F16:
+			out[i] = dotF16(unsafe.Slice((*uint16)(p), n), x[:n])
+		case BF16:
+			out[i] = dotBF16(unsafe.Slice((*uint16)(p), n), x[:n])
+		}
+	}
+}
+
+// dotBF16 is Dot for bfloat16 weights.
+func dotBF16(w []uint16, x []float32) float32 {
+	var s [4]float32
+	for ; len(w) >= 4; w, x = w[4:], x[4:] {
+		for i := range s {
+			s[i] += FromBF16(w[i]) * x[i]
+		}
+	}
+	var tail [3]float32
+	for i, b := range w {
+		tail[i] = FromBF16(b)
+	}
+	return finish(tail[:len(w)], x, s[0], s[1], s[2], s[3])
+}
+
+// dotF16 is Dot for float16 weights.
+func dotF16(w []uint16, x []float32) float32 {
+	var s [4]float32
+	for ; len(w) >= 4; w, x = w[4:], x[4:] {
+		for i := range s {
+			s[i] += FromF16(w[i]) * x[i]
+		}
+	}
+	var tail [3]float32
+	for i, h := range w {
+		tail[i] = FromF16(h)
+	}
+	return finish(tail[:len(w)], x, s[0], s[1], s[2], s[3])
+}

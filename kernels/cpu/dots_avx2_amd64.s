@@ -1,0 +1,194 @@
+#include "textflag.h"
+
+// Four rows at R8..R11, two accumulators each: Y0 and Y1 of the first to Y6 and
+// Y7 of the fourth. BX walks along the arranged vector, whose present 16 floats
+// are in Y8 and Y9. The end of a row that is no multiple of 16 is read as the
+// row's last 16 elements, those before it masked away.
+
+#define BEGIN \
+	MOVQ rows+8(FP), AX; \
+	MOVQ 0(AX), R8; \
+	MOVQ 8(AX), R9; \
+	MOVQ 16(AX), R10; \
+	MOVQ 24(AX), R11; \
+	MOVQ x+16(FP), BX; \
+	MOVQ n+24(FP), CX; \
+	VXORPS Y0, Y0, Y0; \
+	VXORPS Y1, Y1, Y1; \
+	VXORPS Y2, Y2, Y2; \
+	VXORPS Y3, Y3, Y3; \
+	VXORPS Y4, Y4, Y4; \
+	VXORPS Y5, Y5, Y5; \
+	VXORPS Y6, Y6, Y6; \
+	VXORPS Y7, Y7, Y7
+
+#define NEXT(bytes) \
+	ADDQ $bytes, R8; \
+	ADDQ $bytes, R9; \
+	ADDQ $bytes, R10; \
+	ADDQ $bytes, R11
+
+// BACK puts the rows at their last 16 elements, DX being those not yet read.
+#define BACK(size) \
+	MOVQ  $16, DX; \
+	SUBQ  CX, DX; \
+	IMULQ $size, DX; \
+	SUBQ  DX, R8; \
+	SUBQ  DX, R9; \
+	SUBQ  DX, R10; \
+	SUBQ  DX, R11
+
+// END adds each row's 16 lanes: accumulators, then halves, then neighbours.
+#define END \
+	VADDPS       Y1, Y0, Y0; \
+	VADDPS       Y3, Y2, Y2; \
+	VADDPS       Y5, Y4, Y4; \
+	VADDPS       Y7, Y6, Y6; \
+	VHADDPS      Y2, Y0, Y0; \
+	VHADDPS      Y6, Y4, Y4; \
+	VHADDPS      Y4, Y0, Y0; \
+	VEXTRACTF128 $1, Y0, X1; \
+	VADDPS       X1, X0, X0; \
+	MOVQ         out+0(FP), DI; \
+	VMOVUPS      X0, (DI); \
+	VZEROUPPER; \
+	RET
+
+#define X16 \
+	VMOVUPS (BX), Y8; \
+	VMOVUPS 32(BX), Y9
+
+// BF takes 16 bfloat16s in Y11: as eight 32-bit words, the upper half of each is
+// an odd element, the lower half, shifted up, an even one.
+#define BF(even, odd) \
+	VPSLLD      $16, Y11, Y12; \
+	VPAND       Y10, Y11, Y11; \
+	VFMADD231PS Y8, Y12, even; \
+	VFMADD231PS Y9, Y11, odd
+
+#define BFROW(row, even, odd) \
+	VMOVDQU row, Y11; \
+	BF(even, odd)
+
+#define BFMASKED(row, even, odd) \
+	VMOVDQU 64(BX), Y11; \
+	VPAND   row, Y11, Y11; \
+	BF(even, odd)
+
+// func dotsBF16AVX2(out *[4]float32, rows *[4]unsafe.Pointer, x *float32, n int)
+TEXT ·dotsBF16AVX2(SB), NOSPLIT, $0-32
+	BEGIN
+	VPCMPEQD Y10, Y10, Y10
+	VPSLLD   $16, Y10, Y10
+	SUBQ     $16, CX
+
+loop:
+	X16
+	BFROW((R8), Y0, Y1)
+	BFROW((R9), Y2, Y3)
+	BFROW((R10), Y4, Y5)
+	BFROW((R11), Y6, Y7)
+	NEXT(32)
+	ADDQ $64, BX
+	SUBQ $16, CX
+	JGE  loop
+
+	ADDQ $16, CX
+	JZ   done
+	BACK(2)
+	X16
+	BFMASKED((R8), Y0, Y1)
+	BFMASKED((R9), Y2, Y3)
+	BFMASKED((R10), Y4, Y5)
+	BFMASKED((R11), Y6, Y7)
+
+done:
+	END
+
+// HF takes 16 halves in X11 and X12.
+#define HF(lo, hi) \
+	VCVTPH2PS   X11, Y11; \
+	VCVTPH2PS   X12, Y12; \
+	VFMADD231PS Y8, Y11, lo; \
+	VFMADD231PS Y9, Y12, hi
+
+#define HFROW(row, lo, hi) \
+	VCVTPH2PS   row, Y11; \
+	VCVTPH2PS   16 row, Y12; \
+	VFMADD231PS Y8, Y11, lo; \
+	VFMADD231PS Y9, Y12, hi
+
+#define HFMASKED(row, lo, hi) \
+	VMOVDQU 64(BX), X11; \
+	VMOVDQU 80(BX), X12; \
+	VPAND   row, X11, X11; \
+	VPAND   16 row, X12, X12; \
+	HF(lo, hi)
+
+// func dotsF16AVX2(out *[4]float32, rows *[4]unsafe.Pointer, x *float32, n int)
+TEXT ·dotsF16AVX2(SB), NOSPLIT, $0-32
+	BEGIN
+	SUBQ $16, CX
+
+loop:
+	X16
+	HFROW((R8), Y0, Y1)
+	HFROW((R9), Y2, Y3)
+	HFROW((R10), Y4, Y5)
+	HFROW((R11), Y6, Y7)
+	NEXT(32)
+	ADDQ $64, BX
+	SUBQ $16, CX
+	JGE  loop
+
+	ADDQ $16, CX
+	JZ   done
+	BACK(2)
+	X16
+	HFMASKED((R8), Y0, Y1)
+	HFMASKED((R9), Y2, Y3)
+	HFMASKED((R10), Y4, Y5)
+	HFMASKED((R11), Y6, Y7)
+
+done:
+	END
+
+#define SFROW(row, lo, hi) \
+	VFMADD231PS row, Y8, lo; \
+	VFMADD231PS 32 row, Y9, hi
+
+#define SFMASKED(row, lo, hi) \
+	VMOVUPS     64(BX), Y11; \
+	VMOVUPS     96(BX), Y12; \
+	VANDPS      row, Y11, Y11; \
+	VANDPS      32 row, Y12, Y12; \
+	VFMADD231PS Y8, Y11, lo; \
+	VFMADD231PS Y9, Y12, hi
+
+// func dotsF32AVX2(out *[4]float32, rows *[4]unsafe.Pointer, x *float32, n int)
+TEXT ·dotsF32AVX2(SB), NOSPLIT, $0-32
+	BEGIN
+	SUBQ $16, CX
+
+loop:
+	X16
+	SFROW((R8), Y0, Y1)
+	SFROW((R9), Y2, Y3)
+	SFROW((R10), Y4, Y5)
+	SFROW((R11), Y6, Y7)
+	NEXT(64)
+	ADDQ $64, BX
+	SUBQ $16, CX
+	JGE  loop
+
+	ADDQ $16, CX
+	JZ   done
+	BACK(4)
+	X16
+	SFMASKED((R8), Y0, Y1)
+	SFMASKED((R9), Y2, Y3)
+	SFMASKED((R10), Y4, Y5)
+	SFMASKED((R11), Y6, Y7)
+
+done:
+	END

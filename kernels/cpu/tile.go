@@ -1,0 +1,37 @@
+package cpu
+
+// TileShape is the size of a register tile of the matrix product: rows of the
+// left panel, columns of the right one.
+//
+// Panels are packed: left [k, rows], right [k, columns], so that the step from
+// k to k+1 is one contiguous read of each. A tile's element is formed by one
+// multiply-add after the other in the order of k, from zero, whatever the tile's
+// place: its bits depend on its row and its column alone.
+func (s Set) TileShape() (rows, columns int) {
+	switch s {
+	case AVX512:
+		return 12, 32
+	case AVX2:
+		return 6, 16
+	}
+	return 4, 4
+}
+
+// tileGeneric is Tile in plain Go.
+func tileGeneric(c []float32, ldc int, a, b []float32, k int, add bool) {
+	for i := range 4 {
+		var s0, s1, s2, s3 float32
+		for p := range k {
+			x, w := a[p*4+i], b[p*4:p*4+4:p*4+4]
+			s0 += x * w[0]
+			s1 += x * w[1]
+			s2 += x * w[2]
+			s3 += x * w[3]
+		}
+		y := c[i*ldc : i*ldc+4 : i*ldc+4]
+		if add {
+			s0, s1, s2, s3 = y[0]+s0, y[1]+s1, y[2]+s2, y[3]+s3
+		}
+		y[0], y[1], y[2], y[3] = s0, s1, s2, s3
+	}
+}

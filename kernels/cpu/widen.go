@@ -1,0 +1,35 @@
+package cpu
+
+import "math"
+
+// FromBF16 widens a bfloat16, exactly.
+func FromBF16(b uint16) float32 { return math.Float32frombits(uint32(b) << 16) }
+
+// FromF16 widens an IEEE half, exactly: the product with 2^112 moves the exponent's
+// bias and normalises subnormals; infinities and NaNs keep their class.
+func FromF16(h uint16) float32 {
+	sign, rest := uint32(h&0x8000)<<16, uint32(h&0x7fff)<<13
+	if rest >= 0x7c00<<13 {
+		return math.Float32frombits(sign | 0x7f800000 | rest&0x007fffff)
+	}
+	f := math.Float32frombits(rest) * 0x1p112
+	return math.Float32frombits(sign | math.Float32bits(f))
+}
+
+// WidenBF16 widens w to dst.   dst, w [n]
+func (s Set) WidenBF16(dst []float32, w []uint16) {
+	dst = dst[:len(w)]
+	n := s.widenBF16(dst, w)
+	for i, b := range w[n:] {
+		dst[n+i] = FromBF16(b)
+	}
+}
+
+// WidenF16 widens w to dst.   dst, w [n]
+func (s Set) WidenF16(dst []float32, w []uint16) {
+	dst = dst[:len(w)]
+	n := s.widenF16(dst, w)
+	for i, h := range w[n:] {
+		dst[n+i] = FromF16(h)
+	}
+}

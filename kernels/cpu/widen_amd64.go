@@ -1,0 +1,31 @@
+package cpu
+
+// widenBF16 widens the first elements of w and returns how many.
+func (s Set) widenBF16(dst []float32, w []uint16) int {
+	n := len(w) &^ 15
+	if s == Generic || n == 0 {
+		return 0
+	}
+	widenBF16AVX2(&dst[0], &w[0], n)
+	return n
+}
+
+// widenF16 widens the first elements of w and returns how many.
+func (s Set) widenF16(dst []float32, w []uint16) int {
+	n := len(w) &^ 15
+	if s == Generic || n == 0 {
+		return 0
+	}
+	widenF16AVX2(&dst[0], &w[0], n)
+	return n
+}
+
+// n is a multiple of 16, at least 16.
+//
+//go:noescape
+func widenBF16AVX2(dst *float32, w *uint16, n int)
+
+// n is a multiple of 16, at least 16.
+//
+//go:noescape
+func widenF16AVX2(dst *float32, w *uint16, n int)

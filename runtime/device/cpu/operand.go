@@ -1,0 +1,67 @@
+package cpu
+
+import kernel "mop/kernels/cpu"
+
+// operand views a matrix of stored or computed numbers: element (i, j) lies at
+// i*row + j*col, one of the two strides being 1. Exactly one slice is set; scale
+// multiplies float32 ones.
+type operand struct {
+	f32       []float32
+	f16, bf16 []uint16
+	row, col  int
+	scale     float32
+}
+
+// rows views a row-major matrix of c columns.
+func rows(x []float32, c int) operand { return operand{f32: x, row: c, col: 1, scale: 1} }
+
+func (w *weight) operand() operand {
+	c := w.shape[len(w.shape)-1]
+	return operand{f32: w.f32, f16: w.f16, bf16: w.bf16, row: c, col: 1, scale: 1}
+}
+
+// t is the transpose.
+func (o operand) t() operand {
+	o.row, o.col = o.col, o.row
+	return o
+}
+
+func (o operand) times(s float32) operand {
+	o.scale *= s
+	return o
+}
+
+// from starts at element (i, j).
+func (o operand) from(i, j int) operand {
+	at := i*o.row + j*o.col
+	switch {
+	case o.f32 != nil:
+		o.f32 = o.f32[at:]
+	case o.f16 != nil:
+		o.f16 = o.f16[at:]
+	case o.bf16 != nil:
+		o.bf16 = o.bf16[at:]
+	}
+	return o
+}
+
+// widen puts the stored numbers from at on into dst.
+func (o *operand) widen(set kernel.Set, dst []float32, at int) {
+	switch {
+	case o.f32 != nil:
+		copy(dst, o.f32[at:at+len(dst)])
+	case o.f16 != nil:
+		set.WidenF16(dst, o.f16[at:at+len(dst)])
+	default:
+		set.WidenBF16(dst, o.bf16[at:at+len(dst)])
+	}
+}
+
+// stretch is the stored numbers from at on, in tmp unless they are float32.
+func (o *operand) stretch(set kernel.Set, tmp []float32, at int) []float32 {
+	if o.f32 != nil {
+		return o.f32[at : at+len(tmp)]
+	}
+	o.widen(set, tmp, at)
+	return tmp
+}

@@ -1,0 +1,58 @@
+package cpu
+
+import (
+	kernel "mop/kernels/cpu"
+	"mop/runtime/device"
+)
+
+// QKV: see device.Device.
+func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.Buffer, norm, wq, wk, wv device.Weight, eps float64, hs device.Heads, rope device.Rope, spans []device.Span) {
+	n, last := 0, 0
+	for _, s := range spans {
+		n, last = max(n, s.Row+s.Len), max(last, s.Start+s.Len)
+	}
+	h := d.normed(data(x), n, norm, eps)
+	to := [3]*buffer{data(q), {}, {}} // keys and values on their way to the cache
+	ws := [3]*weight{stored(wq), stored(wk), stored(wv)}
+	nq, c := ws[0].rowsCols()
+	nk := hs.K * hs.Dh
+	widths := []int{nq, nk, nk}
+	for i := 1; i < 3; i++ {
+		to[i] = &buffer{d.shared.take(1+i, n*nk), n, nk}
+	}
+	if kind == device.Prefill {
+		l := d.packed(rows(h, c), n, c)
+		d.columns(l, widths, func(worker, which, j0, j1, i0, i1 int) {
+			y := to[which]
+			d.workers[worker].panels.multiply(d.set, y.data[i0*l.rows*y.cols+j0:], y.cols, l, i0, i1, ws[which].operand().t(), j0, j1, false)
+		})
+	} else {
+		d.pool.run(nq+2*nk, 4, func(worker, lo, hi int) {
+			var v []float32
+			of := kernel.Type(255) // what v is arranged for
+			for i, first := 0, 0; i < 3; i, first = i+1, first+widths[i] {
+				r0, r1 := max(lo-first, 0), min(hi-first, widths[i])
+				if r0 >= r1 {
+					continue
+				}
+				if t, _ := ws[i].bytes(); t != of {
+					of, v = t, d.arranged(worker, h, n, c, t)
+				}
+				d.vectors(to[i].data, to[i].cols, ws[i], r0, r1, v, n, false)
+			}
+		})
+	}
+	table, kb, vb := d.table(rope, last), data(kv.Keys), data(kv.Values)
+	for _, s := range spans {
+		d.pool.run(s.Len, 8, func(_, lo, hi int) {
+			for i := lo; i < hi; i++ {
+				cos, sin := table.at(s.Start + i)
+				row, at := s.Row+i, s.Seq*kv.Capacity+s.Start+i
+				rotate(to[0].row(row)[:nq], hs.Dh, cos, sin)
+				rotate(to[1].row(row), hs.Dh, cos, sin)
+				copy(kb.row(at), to[1].row(row))
+				copy(vb.row(at), to[2].row(row))
+			}
+		})
+	}
+}

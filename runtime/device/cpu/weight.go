@@ -1,0 +1,74 @@
+package cpu
+
+import (
+	"fmt"
+	"unsafe"
+
+	kernel "mop/kernels/cpu"
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+)
+
+// weight is a view of a stored tensor; exactly one of the slices is set.
+type weight struct {
+	shape []int
+	f32   []float32
+	f16   []uint16
+	bf16  []uint16
+}
+
+func (w *weight) Shape() []int { return w.shape }
+func (w *weight) Bytes() int64 { return int64(4*len(w.f32) + 2*len(w.f16) + 2*len(w.bf16)) }
+
+// Place views the tensor's bytes; nothing is copied.
+func (d *Device) Place(t checkpoint.Tensor) (device.Weight, error) {
+	n := 1
+	for _, s := range t.Shape {
+		n *= s
+	}
+	if len(t.Data) != n*t.DType.Size() {
+		return nil, fmt.Errorf("%s: want %d bytes for shape %v of %v, got %d", t.Name, n*t.DType.Size(), t.Shape, t.DType, len(t.Data))
+	}
+	w := &weight{shape: t.Shape}
+	if n == 0 {
+		return w, nil
+	}
+	p := unsafe.Pointer(unsafe.SliceData(t.Data))
+	if uintptr(p)%uintptr(t.DType.Size()) != 0 {
+		return nil, fmt.Errorf("%s: not aligned to its %d-byte elements", t.Name, t.DType.Size())
+	}
+	switch t.DType {
+	case checkpoint.F32:
+		w.f32 = unsafe.Slice((*float32)(p), n)
+	case checkpoint.F16:
+		w.f16 = unsafe.Slice((*uint16)(p), n)
+	case checkpoint.BF16:
+		w.bf16 = unsafe.Slice((*uint16)(p), n)
+	}
+	return w, nil
+}
+
+func stored(w device.Weight) *weight { return w.(*weight) }
+
+// rowsCols is a matrix's shape.
+func (w *weight) rowsCols() (r, c int) { return w.shape[0], w.shape[1] }
+
+// bytes is the weight's type and its first element, nil where there is none.
+func (w *weight) bytes() (kernel.Type, unsafe.Pointer) {
+	switch {
+	case w.f16 != nil:
+		return kernel.F16, unsafe.Pointer(&w.f16[0])
+	case w.bf16 != nil:
+		return kernel.BF16, unsafe.Pointer(&w.bf16[0])
+	case len(w.f32) > 0:
+		return kernel.F32, unsafe.Pointer(&w.f32[0])
+	}
+	return kernel.F32, nil
+}
+
+// widen puts row r of a matrix of c columns into dst as float32, or returns the
+// row itself where it is float32 already.
+func (w *weight) widen(set kernel.Set, dst []float32, r, c int) []float32 {
+	o := w.operand()
+	return o.stretch(set, dst[:c], r*c)
+}
