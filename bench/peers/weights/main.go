@@ -1,21 +1,25 @@
-// Command weights writes a preset with seeded random weights as a Hugging Face
-// directory, for comparisons with programs that need files.
+// Command weights writes a preset, or what a plan makes of it, with seeded random
+// weights as a Hugging Face directory, for comparisons with programs that need
+// files.
 //
-//	go run ./bench/peers/weights [-dtype bf16|f16|f32] [-seed N] PRESET DIR
+//	go run ./bench/peers/weights [-dtype bf16|f16|f32] [-seed N] [-plan FILE -step N] PRESET DIR
 package main
 
 import (
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
+	"slices"
 
+	"mop/prune/plan"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
 )
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "weights:", err)
+		slog.Error("weights", "error", err)
 		os.Exit(1)
 	}
 }
@@ -24,6 +28,8 @@ func run(args []string) error {
 	f := flag.NewFlagSet("weights", flag.ContinueOnError)
 	dtype := f.String("dtype", "bf16", "bf16, f16 or f32")
 	seed := f.Uint64("seed", 0, "of the weights")
+	planFile := f.String("plan", "", "a plan of the preset")
+	step := f.Int("step", 1, "of the plan")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -37,6 +43,18 @@ func run(args []string) error {
 	c, err := config.Preset(f.Arg(0))
 	if err != nil {
 		return err
+	}
+	if *planFile != "" {
+		p, err := plan.Load(*planFile)
+		if err != nil {
+			return err
+		}
+		if base, _ := p.LayerShapes(0); !slices.Equal(base, c.Layers) {
+			return fmt.Errorf("%s: made for other layers than those of %s", *planFile, f.Arg(0))
+		}
+		if c.Layers, err = p.LayerShapes(*step); err != nil {
+			return fmt.Errorf("%s: %w", *planFile, err)
+		}
 	}
 	return checkpoint.WriteRandom(f.Arg(1), c, *seed, d, checkpoint.SaveOptions{})
 }
