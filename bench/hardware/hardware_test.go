@@ -143,7 +143,7 @@ func TestFMATwins(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	here := Machine{CPU: "here", MemoryBytes: 512 << 20} // a buffer of 64 MiB: short
-	l, err := MeasureLimits(here, 2)
+	l, err := MeasureLimits(here, 2, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,6 +163,9 @@ func TestLimits(t *testing.T) {
 		t.Logf("%s: %.1f GFLOP/s, one thread", isa, k.GFLOPs)
 	}
 	t.Logf("2 threads: %.1f GB/s, %.1f GFLOP/s", r.GBps, f.GFLOPs)
+	if l, err := MeasureLimits(here, 1, "generic"); err != nil || l.FMA.ISA != "generic" || l.Read.ISA != ISAs()[0] {
+		t.Errorf("want plain Go's peak and the widest reads, got %+v, %v", l, err)
+	}
 	for _, threads := range []int{0, -1, 1025} {
 		if _, err := ReadBandwidth(Machine{}, threads, ""); err == nil {
 			t.Errorf("%d threads: want an error", threads)
@@ -180,16 +183,16 @@ func TestMeterRemembers(t *testing.T) {
 	m := Meter{
 		Dir: dir,
 		Now: func() time.Time { return now },
-		Limits: func(m Machine, threads int) (Limits, error) {
+		Limits: func(m Machine, threads int, isa string) (Limits, error) {
 			calls++
-			return Limits{Machine: m, Read: Bandwidth{Threads: threads, GBps: float64(calls)}, FMA: Peak{Threads: threads, GFLOPs: 1}}, nil
+			return Limits{Machine: m, Read: Bandwidth{Threads: threads, GBps: float64(calls)}, FMA: Peak{Threads: threads, ISA: isa, GFLOPs: 1}}, nil
 		},
 	}
 	here := Machine{CPU: "A/B ../C", Kind: "1/2/3", Cores: 4}
 	ask := func(m Meter, machine Machine, threads int, force bool, want float64) {
 		t.Helper()
-		l, err := m.Measure(machine, threads, force)
-		if err != nil || l.Read.GBps != want || l.Read.Threads != threads || l.Machine != machine {
+		l, err := m.Measure(machine, threads, "generic", force)
+		if err != nil || l.Read.GBps != want || l.Read.Threads != threads || l.Machine != machine || l.FMA.ISA != "generic" {
 			t.Errorf("want measurement %v, got %+v, %v", want, l, err)
 		}
 	}
@@ -212,7 +215,7 @@ func TestMeterRemembers(t *testing.T) {
 	if files, err := filepath.Glob(dir + "/*"); err != nil || len(files) != 3 {
 		t.Fatalf("want one file each for three keys, got %v, %v", files, err)
 	}
-	good, err := os.ReadFile(m.file(here, 2))
+	good, err := os.ReadFile(m.file(here, 2, "generic"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +223,7 @@ func TestMeterRemembers(t *testing.T) {
 		if broken == string(good) {
 			t.Fatalf("nothing broken in %s", good)
 		}
-		if err := os.WriteFile(m.file(here, 2), []byte(broken), 0o644); err != nil {
+		if err := os.WriteFile(m.file(here, 2, "generic"), []byte(broken), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		ask(m, here, 2, false, float64(calls+1))
@@ -237,8 +240,8 @@ func TestMeterRemembers(t *testing.T) {
 	m.Dir = blocked // not a directory: measured all the same
 	ask(m, here, 2, false, float64(calls+1))
 
-	m.Limits = func(Machine, int) (Limits, error) { return Limits{}, errors.New("boom") }
-	if _, err := m.Measure(here, 2, true); err == nil || err.Error() != "boom" {
+	m.Limits = func(Machine, int, string) (Limits, error) { return Limits{}, errors.New("boom") }
+	if _, err := m.Measure(here, 2, "generic", true); err == nil || err.Error() != "boom" {
 		t.Errorf("want boom, got %v", err)
 	}
 }

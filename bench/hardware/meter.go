@@ -21,15 +21,16 @@ type Limits struct {
 	Measured time.Time `json:"measured"`
 }
 
-// MeasureLimits measures both limits with the widest instruction set, in about
-// a second.
-func MeasureLimits(m Machine, threads int) (Limits, error) {
+// MeasureLimits measures both limits in about a second: reading with the widest
+// instruction set, and arithmetic with the one that is asked for ("" = the
+// widest).
+func MeasureLimits(m Machine, threads int, isa string) (Limits, error) {
 	l := Limits{Machine: m, Measured: time.Now().UTC()}
 	var err error
 	if l.Read, err = ReadBandwidth(m, threads, ""); err != nil {
 		return Limits{}, err
 	}
-	l.FMA, err = FMAPeak(threads, "")
+	l.FMA, err = FMAPeak(threads, isa)
 	return l, err
 }
 
@@ -38,7 +39,7 @@ type Meter struct {
 	Dir    string        // where measurements are kept; "" = nowhere
 	MaxAge time.Duration // older ones are measured again; 0 = ten minutes
 	Now    func() time.Time
-	Limits func(Machine, int) (Limits, error) // the measurement; nil = MeasureLimits
+	Limits func(m Machine, threads int, isa string) (Limits, error) // the measurement; nil = MeasureLimits
 }
 
 // DefaultMeter keeps measurements in the user's cache directory for ten minutes,
@@ -53,10 +54,10 @@ func DefaultMeter() Meter {
 	return Meter{Dir: filepath.Join(dir, "mop")}
 }
 
-// Measure returns the limits of this machine with that many threads: remembered
-// ones if they are young enough and force is false. A memory that cannot be
-// read or written costs a measurement, and is no error.
-func (m Meter) Measure(machine Machine, threads int, force bool) (Limits, error) {
+// Measure returns the limits of this machine with that many threads and that
+// instruction set: remembered ones if they are young enough and force is false. A
+// memory that cannot be read or written costs a measurement, and is no error.
+func (m Meter) Measure(machine Machine, threads int, isa string, force bool) (Limits, error) {
 	now, measure := m.Now, m.Limits
 	if now == nil {
 		now = time.Now
@@ -64,13 +65,13 @@ func (m Meter) Measure(machine Machine, threads int, force bool) (Limits, error)
 	if measure == nil {
 		measure = MeasureLimits
 	}
-	file := m.file(machine, threads)
+	file := m.file(machine, threads, isa)
 	if !force {
 		if l, ok := m.remembered(file, machine, threads, now()); ok {
 			return l, nil
 		}
 	}
-	l, err := measure(machine, threads)
+	l, err := measure(machine, threads, isa)
 	if err != nil || file == "" {
 		return l, err
 	}
@@ -83,11 +84,11 @@ func (m Meter) Measure(machine Machine, threads int, force bool) (Limits, error)
 
 // file is named by what the measurement depends on; the name of a processor may
 // hold anything, so it goes in as a hash.
-func (m Meter) file(machine Machine, threads int) string {
+func (m Meter) file(machine Machine, threads int, isa string) string {
 	if m.Dir == "" {
 		return ""
 	}
-	key := sha256.Sum256(fmt.Appendf(nil, "%+v\x00%d", machine, threads))
+	key := sha256.Sum256(fmt.Appendf(nil, "%+v\x00%d\x00%s", machine, threads, isa))
 	return filepath.Join(m.Dir, "limits-"+hex.EncodeToString(key[:8])+".json")
 }
 

@@ -289,7 +289,11 @@ func environment(dev device.Device) (latency.Environment, error) {
 	if dev.Name() != "cpu" {
 		return env, nil
 	}
-	limits, err := hardware.DefaultMeter().Measure(machine, dev.Threads(), false)
+	isa := "" // where the device does not say which instructions it uses, the widest
+	if d, ok := dev.(interface{ Kernels() string }); ok {
+		isa = d.Kernels()
+	}
+	limits, err := hardware.DefaultMeter().Measure(machine, dev.Threads(), isa, false)
 	if err != nil {
 		return env, err
 	}
