@@ -62,9 +62,20 @@ func benchCommand(o *options) *cobra.Command {
 				return usage("%v", err)
 			}
 			names := strings.Split(args[0], ",")
+			if slices.Contains(names, "") {
+				return usage("bench: want names with commas between, got %q", args[0])
+			}
+			if at != "" && len(planFiles) == 0 {
+				return usage("bench: --at wants a --plan")
+			}
 			list, err := o.contenders(names, planFiles, at)
 			if err != nil {
 				return err
+			}
+			if dir != "" { // before the measurements, which would be lost
+				if err := os.MkdirAll(dir, 0o777); err != nil {
+					return err
+				}
 			}
 			entries, samples, err := o.measure(c.Context(), p, list, want)
 			if err != nil {

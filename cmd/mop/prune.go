@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -35,6 +36,14 @@ func checkWidth(w plan.Options) error {
 	return nil
 }
 
+// wrongUse is usage, but for a target that is well written and cannot be.
+func wrongUse(err error) error {
+	if errors.Is(err, plan.ErrTarget) {
+		return err
+	}
+	return usage("%v", err)
+}
+
 func planCommand(o *options) *cobra.Command {
 	var name, sequence, criterion string
 	var steps int
@@ -58,8 +67,10 @@ func planCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if c.Flags().Changed("target") && !(target > 0 && target < 1) {
-				return usage("--target: want a number in (0, 1), got %v", target)
+			if c.Flags().Changed("target") {
+				if err := plan.CheckTarget(target); err != nil {
+					return err
+				}
 			}
 			if steps < 0 {
 				return usage("--steps: want 0 or more, got %d", steps)
@@ -88,7 +99,7 @@ func planCommand(o *options) *cobra.Command {
 			}
 			p, err := plan.Dry(base, w, limited, target)
 			if err != nil {
-				return usage("%v", err)
+				return wrongUse(err)
 			}
 			p.Sequence, p.Criterion, p.Seed = sequence, criterion, o.seed
 			if sequence != "" {
@@ -139,7 +150,7 @@ func pruneCommand(o *options) *cobra.Command {
 			}
 			var err error
 			if p.Targets, err = plan.ParseTargets(targets); err != nil {
-				return usage("%v", err)
+				return wrongUse(err)
 			}
 			if sample != "first" && sample != "seeded" {
 				return usage("--calibration-sample: want first or seeded, got %q", sample)

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -51,13 +52,27 @@ func Coin(seed uint64, n int) Kind {
 	return Width
 }
 
+// ErrTarget marks a compression that no model can have, or none of this one.
+var ErrTarget = errors.New("no possible compression")
+
+// CheckTarget refuses what lies outside (0, 1).
+func CheckTarget(x float64) error {
+	if !(x > 0 && x < 1) {
+		return fmt.Errorf("target %v: %w: want a number in (0, 1)", x, ErrTarget)
+	}
+	return nil
+}
+
 // ParseTargets reads "0.2,0.3,0.4", each in (0, 1).
 func ParseTargets(text string) ([]float64, error) {
 	var out []float64
 	for f := range strings.SplitSeq(text, ",") {
 		x, err := strconv.ParseFloat(strings.TrimSpace(f), 64)
-		if err != nil || !(x > 0 && x < 1) {
+		if err != nil {
 			return nil, fmt.Errorf("targets: want numbers in (0, 1) with commas between, got %q", f)
+		}
+		if err := CheckTarget(x); err != nil {
+			return nil, err
 		}
 		if slices.Contains(out, x) {
 			return nil, fmt.Errorf("targets: %v stands twice", x)

@@ -53,7 +53,7 @@ func Dry(base *config.Config, o Options, choose func(n int) (Kind, bool), target
 			return nil, err
 		}
 		if target > reach {
-			return nil, fmt.Errorf("target %v: beyond reach: no path of rule %s comes above %.4f", target, o.Rule, reach)
+			return nil, fmt.Errorf("target %v: %w: beyond reach: no path of rule %s comes above %.4f", target, ErrTarget, o.Rule, reach)
 		}
 	}
 	for n := 1; ; n++ {
