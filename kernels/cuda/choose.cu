@@ -6,8 +6,8 @@
 // of z/temperature - log(-log u), u uniform: a draw from softmax(z/temperature)
 // (Gumbel's trick), u made of word pos*V + i of the row's own stream (package
 // random), so that it depends on neither batch nor order.
-// advance: the decode step's end on the device: ids become the next input, places
-// move on, the id is kept in history [steps, N]; no host in between.
+// A logit that is not finite makes the id -1. With advance, each row's place moves
+// one position on: ids and places are the next step's input, no host in between.
 // Grid: (parts, N), 256 threads; the block that ends last joins the parts.
 #include "best.cuh"
 
@@ -17,8 +17,8 @@ DEVICE u64 mix(u64 z) {
   return z ^ z >> 31;
 }
 
-KERNEL(256, 1, choose, int *ids, const float *z, int ldz, int V, float temperature, const u64 *streams, const Place *places,
-       Best *best, u32 *counters) {
+KERNEL(256, 1, choose, int *ids, const float *z, int ldz, int V, float temperature, const u64 *streams, Place *places,
+       int advance, Best *best, u32 *counters) {
   ptx::after_previous();
   ptx::release();
   const int n = ptx::bidy(), parts = ptx::gridx();
@@ -33,6 +33,8 @@ KERNEL(256, 1, choose, int *ids, const float *z, int ldz, int V, float temperatu
       float u = ((float)w + 0.5f) * 5.9604645e-8f;                               // in (0, 1)
       v = v / temperature - ptx::log2(-ptx::log2(u) * 0.6931471806f) * 0.6931471806f;
     }
+    if (row[i] - row[i] != 0)
+      v = kInf; // wins over all
     if (v > b.value)
       b = {v, i};
   }
@@ -53,19 +55,9 @@ KERNEL(256, 1, choose, int *ids, const float *z, int ldz, int V, float temperatu
   for (int i = ptx::tid(); i < parts; i += 32)
     b = better(b, best[n * parts + i]);
   b = warp_best(b);
-  if (ptx::tid() == 0)
-    ids[n] = b.index < V ? b.index : 0;
-}
-
-KERNEL(32, 1, advance, const int *ids, Place *places, int *history, int *step, int n) {
-  ptx::after_previous();
-  ptx::release();
-  int at = *step;
-  for (int i = ptx::tid(); i < n; i += 32) {
-    history[at * n + i] = ids[i];
-    places[i].pos++;
+  if (ptx::tid() == 0) {
+    ids[n] = b.value < kInf ? b.index : -1;
+    if (advance)
+      places[n].pos++;
   }
-  ptx::sync();
-  if (ptx::tid() == 0)
-    *step = at + 1;
 }

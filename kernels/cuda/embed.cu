@@ -7,7 +7,9 @@
   KERNEL(256, 1, embed_##name, float *x, int ldx, const u16 *table, int ld, const int *ids, int D) {                       \
     ptx::after_previous();                                                                                                 \
     ptx::release();                                                                                                        \
-    const u16 *from = table + (long long)ids[ptx::bidx()] * ld;                                                            \
+    int id = ids[ptx::bidx()];                                                                                             \
+    const u16 *from = table + (long long)(id < 0 ? 0 : id) * ld; /* -1: the step before chose none */                      \
+                                                               \
     float *to = x + (long long)ptx::bidx() * ldx;                                                                          \
     for (int k = ptx::tid(); k < D; k += 256)                                                                              \
       to[k] = T::widen(from[k]);                                                                                           \

@@ -128,7 +128,7 @@ type Device interface {
 	GateUp(kind Kind, m, x Buffer, n int, norm, wg, wu Weight, eps float64)
 
 	// Argmax: ids[i] = the index of the largest of h's logits of row rows[i], the
-	// lowest of equals.
+	// lowest of equals; -1 where one is not finite.
 	Argmax(ids []int, h Head, rows []int)
 	// NLL: nll[i] = log sum exp z - z[targets[i]], z being h's logits of row
 	// rows[i]; nats.

@@ -70,12 +70,15 @@ func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]
 			}
 		}
 	}
-	for step := 1; ; step++ {
+	step := 0
+	// turn hands out the step's ids and says whether any sequence is left to go on.
+	turn := func() (more bool, err error) {
+		step++
 		if !o.IgnoreEOS {
 			live = slices.DeleteFunc(live, func(s int) bool { return slices.Contains(m.Config.EOS, next[s]) })
 		}
 		if len(live) == 0 {
-			return nil
+			return false, nil
 		}
 		ids := make([]int, len(live))
 		for i, s := range live {
@@ -84,18 +87,42 @@ func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]
 		done := emit(live, ids)
 		live = slices.DeleteFunc(slices.Clone(live), func(s int) bool { return slices.Contains(done, s) })
 		if step == o.MaxTokens || len(live) == 0 {
-			return nil
+			return false, nil
 		}
-		if err := ctx.Err(); err != nil {
-			return err
+		return true, ctx.Err()
+	}
+	more, err := turn()
+	for more && err == nil {
+		if o.greedy() && m.Steps() {
+			more, err = steps(m, cache, live, next, o.MaxTokens-step, turn, func() int { return len(live) })
+		} else if err = decode(m, cache, live, next, samplers); err == nil {
+			more, err = turn()
 		}
-		if err := decode(m, cache, live, next, samplers); err != nil {
-			if errors.Is(err, model.ErrContext) {
-				return fmt.Errorf("after %d tokens: %w", step, err)
-			}
-			return err
+		if errors.Is(err, model.ErrContext) {
+			return fmt.Errorf("after %d tokens: %w", step, err)
 		}
 	}
+	return err
+}
+
+// steps lets the device decode by itself for as long as the same sequences live.
+func steps(m *model.Model, cache *kvcache.Cache, live, next []int, n int, turn func() (bool, error), living func() int) (more bool, err error) {
+	seqs, ids := slices.Clone(live), make([]int, len(live))
+	for i, s := range seqs {
+		ids[i] = next[s]
+	}
+	var failed error
+	err = m.Continue(cache, seqs, ids, n, func(ids []int) bool {
+		for i, s := range seqs {
+			if next[s] = ids[i]; ids[i] < 0 {
+				more, failed = false, fmt.Errorf("sequence %d: %w", s, ErrNotFinite)
+				return false
+			}
+		}
+		more, failed = turn()
+		return more && failed == nil && living() == len(seqs)
+	})
+	return more, errors.Join(failed, err)
 }
 
 // decode runs one id of each live sequence and draws the next ones.

@@ -38,6 +38,11 @@ func (s Sampling) Check() error {
 	return nil
 }
 
+// greedy reports whether the likeliest id is always taken, whatever came before.
+func (s Sampling) greedy() bool {
+	return s.Temperature == 0 && (s.RepetitionPenalty == 0 || s.RepetitionPenalty == 1)
+}
+
 // sampler draws ids for one sequence.
 type sampler struct {
 	Sampling

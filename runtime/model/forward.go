@@ -65,6 +65,19 @@ func (m *Model) pass(kind device.Kind, cache *kvcache.Cache, chunks []Chunk, obs
 		return err
 	}
 	m.kind = kind
+	m.layersOf(kind, cache, ids, spans, obs)
+	if err := m.dev.Sync(); err != nil {
+		return err
+	}
+	for _, c := range chunks {
+		cache.Len[c.Seq] += len(c.IDs)
+	}
+	return nil
+}
+
+// layersOf queues a pass from the embedding to the last layer's end.
+func (m *Model) layersOf(kind device.Kind, cache *kvcache.Cache, ids []int, spans []device.Span, obs Observer) {
+	n := len(ids)
 	d, x, eps := m.dev, m.work.x, m.Config.NormEps
 	d.Embed(x, m.embed, ids)
 	for l := range m.layers {
@@ -88,13 +101,6 @@ func (m *Model) pass(kind device.Kind, cache *kvcache.Cache, chunks []Chunk, obs
 			d.AddLinear(kind, x, mid, n, y.wdown)
 		}
 	}
-	if err := d.Sync(); err != nil {
-		return err
-	}
-	for _, c := range chunks {
-		cache.Len[c.Seq] += len(c.IDs)
-	}
-	return nil
 }
 
 // Hidden gives the final norm's output for the given rows of the last pass to

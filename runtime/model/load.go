@@ -23,8 +23,9 @@ type Model struct {
 	head   device.Weight // [V, D], embed where tied
 	bytes  int64         // of all weights
 
-	work workspace
-	kind device.Kind // of the last pass
+	work     workspace
+	recorded recorded
+	kind     device.Kind // of the last pass
 }
 
 // layer holds one decoder layer; the weights of a skipped block are nil.

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"math"
+	"slices"
 
 	"mop/runtime/device"
 )
@@ -28,7 +29,9 @@ func (d *Device) logits(h device.Head, rows []int, each func(at, n int, z *buffe
 func (d *Device) Argmax(ids []int, h device.Head, rows []int) {
 	d.logits(h, rows, func(at, n int, z *buffer) {
 		for i := range n {
-			ids[at+i] = largest(z.row(i))
+			if ids[at+i] = largest(z.row(i)); slices.ContainsFunc(z.row(i), func(v float32) bool { return v-v != 0 }) {
+				ids[at+i] = -1
+			}
 		}
 	})
 }

@@ -24,16 +24,15 @@ type Device struct {
 	half   checkpoint.DType // of the 16-bit weight placed last: what F32 becomes
 	noted  bool
 
+	recorder *recorder // where launches go instead, while a step is recorded
+
 	mu      sync.Mutex
 	garbage []pointer // what the collector has found to be unused
 	lost    error     // of freeing it
 	used    int64     // bytes allocated
 
 	spans   []device.Span // those that places and queries hold
-	places  *buffer       // [N, 2] int32: cache sequence and position of each row
-	queries *buffer       // [tiles, 4] int32: tiles of up to 64 rows of a sequence
-	tiles   int
-	hidden  *buffer // normed input of a prefill product, 16-bit [N, D]
+	tiles   int           // of up to 64 rows of a sequence
 	scratch map[string]*buffer
 	tables  map[[2]int]*buffer // page tables by sequences and pages
 	turns   map[*float32]*turn // rotations by the frequencies' address
@@ -164,9 +163,13 @@ func (d *Device) alloc(rows, cols, pitch, size int) (*buffer, error) {
 
 // memory says how much is free.
 func (d *Device) memory() string {
+	free, err := d.driver.FreeMemory()
+	if err != nil {
+		return err.Error()
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return fmt.Sprintf("%d of %d in use by this process", d.used, d.info.Total)
+	return fmt.Sprintf("%d free of %d, %d used by this process", free, d.info.Total, d.used)
 }
 
 // zeroed is alloc and clear.
@@ -227,6 +230,7 @@ func (d *Device) CacheBytes() int { return 2 }
 func (d *Device) table(sequences, pages int) (*buffer, error) {
 	key := [2]int{sequences, pages}
 	if b := d.tables[key]; b != nil {
+		d.keep(b)
 		return b, nil
 	}
 	t := make([]int32, max(sequences*pages, 1))
@@ -261,7 +265,15 @@ func (d *Device) need(name string, n int, zero bool) pointer {
 		}
 		d.scratch[name] = b
 	}
+	d.keep(b)
 	return b.p
+}
+
+// keep holds on to a buffer for as long as a step that is being recorded lives.
+func (d *Device) keep(b *buffer) {
+	if d.recorder != nil {
+		d.recorder.kept = append(d.recorder.kept, b)
+	}
 }
 
 // put uploads a slice to a buffer of the device's own.
@@ -310,6 +322,10 @@ func (d *Device) launch(kernel string, grid [3]int, threads, shared int, args ..
 			d.fail(fmt.Errorf("%s: argument %d has no slot", kernel, i))
 			return
 		}
+	}
+	if d.recorder != nil {
+		d.recorder.calls = append(d.recorder.calls, call{kernel, grid, threads, shared, slots})
+		return
 	}
 	if err := d.driver.Launch(kernel, grid, threads, shared, slots); err != nil {
 		d.fail(fmt.Errorf("%s: grid %v, %d threads, %d bytes shared, arguments %v: %w", kernel, grid, threads, shared, args, err))

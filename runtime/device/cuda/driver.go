@@ -24,7 +24,27 @@ type driver interface {
 	Download(dst []byte, p pointer) error
 	// Launch queues a kernel; every argument takes a slot of eight bytes.
 	Launch(kernel string, grid [3]int, threads, shared int, slots []uint64) error
+	// Record makes a unit of launches that is queued as one.
+	Record(calls []call) (recording, error)
+	// FreeMemory is what the device has left, of all processes, bytes.
+	FreeMemory() (int64, error)
 	Sync() error
+	Close() error
+}
+
+// call is a launch to come.
+type call struct {
+	kernel          string
+	grid            [3]int
+	threads, shared int
+	slots           []uint64
+}
+
+// recording is launches that are queued as one.
+type recording interface {
+	// Run queues them, and after them a copy of n bytes from p; take waits for that
+	// copy. At most four may be under way.
+	Run(p pointer, n int) (take func(dst []byte) error, err error)
 	Close() error
 }
 

@@ -5,8 +5,10 @@ package cuda
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"math"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"mop/internal/sharedata"
@@ -255,4 +257,110 @@ func TestSameBitsInABatch(t *testing.T) {
 			t.Fatalf("id %d: want the same bits, got %g alone, %g in parts, %g in a batch", i, v, parts[0][i], batch[9][i])
 		}
 	}
+}
+
+// Sequences that the device continues by itself, several at a time and one ending
+// before the others, get the ids that steps of the host's choice give; the cache is
+// as long as what went through it.
+func TestStepsByItself(t *testing.T) {
+	src, err := checkpoint.Open("../../model/testdata/gqa-bf16")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	d := open(t, orders[1])
+	m, err := model.Load(d, src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prompts := [][]int{{1, 5, 9}, {2}, {7, 3}}
+	const n = 12
+	run := func(prompts [][]int, stop int, o generate.Options) ([][]int, *kvcache.Cache) {
+		out := make([][]int, len(prompts))
+		cache, err := kvcache.New(d, m.Config, len(prompts), 20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := generate.Run(context.Background(), m, cache, prompts, o, func(seqs, ids []int) (done []int) {
+			for i, s := range seqs {
+				if out[s] = append(out[s], ids[i]); s == 1 && len(out[s]) == stop {
+					done = append(done, s)
+				}
+			}
+			return done
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return out, cache
+	}
+	o := generate.Options{MaxTokens: n, IgnoreEOS: true}
+	got, cache := run(prompts, 5, o)
+	if len(got[1]) != 5 || len(got[0]) != n || len(got[2]) != n {
+		t.Fatalf("want 5 ids of sequence 1 and %d of the others, got %v", n, got)
+	}
+	for i, p := range prompts {
+		if want := len(p) + len(got[i]) - 1; cache.Len[i] != want {
+			t.Errorf("sequence %d: want a cache of %d, got %d", i, want, cache.Len[i])
+		}
+	}
+	// A penalty of nearly one is the host's to apply, and changes no choice.
+	o.RepetitionPenalty = 1 + 1e-12
+	for i := range prompts {
+		want, _ := run(prompts[i:i+1], 0, o)
+		for j := range got[i] {
+			if got[i][j] != want[0][j] {
+				t.Errorf("sequence %d, step %d: want id %d, got %d", i, j, want[0][j], got[i][j])
+			}
+		}
+	}
+	var over *kvcache.Cache
+	if over, err = kvcache.New(d, m.Config, 1, 6); err != nil {
+		t.Fatal(err)
+	}
+	said := 0
+	err = generate.Run(context.Background(), m, over, [][]int{{1, 2}}, generate.Options{MaxTokens: 50, IgnoreEOS: true}, func(_, _ []int) []int { said++; return nil })
+	if !errors.Is(err, model.ErrContext) || said != 5 {
+		t.Errorf("want the context's end after 5 ids, got %v after %d", err, said)
+	}
+}
+
+// A device without room says what was wanted, and goes on.
+func TestNoRoom(t *testing.T) {
+	d := open(t, orders[0])
+	_, err := d.Buffer(1<<20, 1<<20)
+	if !errors.Is(err, device.ErrMemory) {
+		t.Fatalf("want %v, got %v", device.ErrMemory, err)
+	}
+	t.Log(err)
+	if err := d.Sync(); err != nil {
+		t.Fatalf("the device is of no use any more: %v", err)
+	}
+	b, err := d.Buffer(2, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Write(b, 0, []float32{1, 2, 3, 4, 5, 6})
+	if got := read(d, b); got[5] != 6 {
+		t.Errorf("want 6, got %v", got)
+	}
+}
+
+// A failure names the operation and is kept.
+func TestFailureIsKept(t *testing.T) {
+	d := open(t, orders[0])
+	x, err := d.Buffer(1, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := matrix{2, 4, make([]float64, 8), checkpoint.BF16}.place(t, d, false)
+	d.Embed(x, w, []int{2})
+	first := d.Sync()
+	if first == nil || !strings.Contains(first.Error(), "embed: want an id below 2, got 2") {
+		t.Fatalf("want the failure of embed, got %v", first)
+	}
+	d.Embed(x, w, []int{0})
+	if again := d.Sync(); again != first {
+		t.Errorf("want the first failure again, got %v", again)
+	}
+	d.err = nil
 }

@@ -63,7 +63,7 @@ func (d *Device) Embed(x device.Buffer, table device.Weight, ids []int) {
 		}
 		list[i] = int32(id)
 	}
-	d.launch("embed_"+suffix(t.half), [3]int{len(ids), 1, 1}, 256, 0, b.p, b.pitch, t.p, t.pitch, put(d, "ids", list), b.cols)
+	d.launch("embed_"+suffix(t.half), [3]int{len(ids), 1, 1}, 256, 0, b.p, b.pitch, t.p, t.pitch, d.inputs(list), b.cols)
 }
 
 // Norm: see device.Device.
@@ -173,7 +173,7 @@ func (d *Device) place(spans []device.Span) int {
 	for _, s := range spans {
 		n = max(n, s.Row+s.Len)
 	}
-	if slices.Equal(spans, d.spans) {
+	if d.recorder != nil || slices.Equal(spans, d.spans) {
 		return n
 	}
 	d.spans = append(d.spans[:0], spans...)
@@ -219,6 +219,7 @@ func (d *Device) rotations(rope device.Rope, positions int) pointer {
 		t = &turn{b, positions}
 		d.turns[key] = t
 	}
+	d.keep(t.b)
 	return t.b.p
 }
 
@@ -247,6 +248,9 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 	for _, s := range spans {
 		last = max(last, s.Start+s.Len)
 	}
+	if d.recorder != nil {
+		last = d.recorder.limit
+	}
 	if last > kv.Capacity {
 		d.fail(fmt.Errorf("qkv: want at most %d positions, got %d", kv.Capacity, last))
 		return
@@ -257,7 +261,7 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 	keys, values := kv.Keys.(*buffer), kv.Values.(*buffer)
 	table, pages := d.layout(kv)
 	turn := d.rotations(rope, max(last, min(kv.Capacity, 4096)))
-	places := d.need("places", 8*n, false)
+	places := d.placed(n)
 	rest := func(at, n int) []any {
 		return []any{mq.p, mk.p, mv.p, mq.pitch, hs.H, hs.K, hs.Dh, qb.row(at), qb.pitch, keys.p, values.p, table, pages, places + pointer(8*at), turn, n}
 	}
@@ -295,6 +299,9 @@ func (d *Device) Attend(kind device.Kind, a, q device.Buffer, kv device.KV, hs d
 	for _, s := range spans {
 		last = max(last, s.Start+s.Len)
 	}
+	if d.recorder != nil {
+		last = d.recorder.limit
+	}
 	d.attendRows(ab, qb, keys, values, table, pages, hs, scale, n, ceilDiv(last, page))
 }
 
@@ -308,7 +315,7 @@ func (d *Device) attendRows(ab, qb, keys, values *buffer, table pointer, pages i
 		partial := d.need("partial", k*hs.H*splits*(dp+2)*4, false)
 		counters := d.need("counters", k*groups*4, true)
 		d.launch("attend_decode_"+suffix(qb.half), [3]int{splits, groups, k}, 128, attendShared(hs.H, hs.K, hs.Dh),
-			ab.row(at), ab.pitch, qb.row(at), qb.pitch, keys.p, values.p, table, pages, d.need("places", 8*n, false)+pointer(8*at), hs.H, hs.K, hs.Dh, scale, partial, counters)
+			ab.row(at), ab.pitch, qb.row(at), qb.pitch, keys.p, values.p, table, pages, d.placed(n)+pointer(8*at), hs.H, hs.K, hs.Dh, scale, partial, counters)
 	}
 }
 

@@ -158,17 +158,17 @@ func (d *Device) Argmax(ids []int, h device.Head, rows []int) {
 	hidden := d.end("end", h, put(d, "rows", list), n)
 	z := d.need("logits", n*V*4, false)
 	d.form(h.Kind, halves{z, V}, hidden, n, h.W.(*weight), 0, V)
-	for i, id := range get[int32](d, d.choose(z, V, V, n, 0, 0, 0), n) {
+	chosen := d.need("chosen", 4*n, false)
+	d.choose(chosen, z, V, V, n, 0, 0, 0, 0)
+	for i, id := range get[int32](d, chosen, n) {
 		ids[i] = int(id)
 	}
 }
 
-// choose queues the choice of an id for each row of logits [n, V].
-func (d *Device) choose(z pointer, ldz, V, n int, temperature float32, streams, places pointer) pointer {
+// choose queues the choice of an id for each row of logits [n, V], into ids.
+func (d *Device) choose(ids, z pointer, ldz, V, n int, temperature float32, streams, places pointer, advance int) {
 	parts := max(1, min(64, V/1024))
-	ids := d.need("chosen", 4*n, false)
-	d.launch("choose", [3]int{parts, n, 1}, 256, 128, ids, z, ldz, V, temperature, streams, places, d.need("best", 8*n*parts, false), d.need("choices", 4*n, true))
-	return ids
+	d.launch("choose", [3]int{parts, n, 1}, 256, 128, ids, z, ldz, V, temperature, streams, places, advance, d.need("best", 8*n*parts, false), d.need("choices", 4*n, true))
 }
 
 // widen is a 16-bit number as float32.

@@ -174,7 +174,9 @@ func TestChooseDraws(t *testing.T) {
 	for i := range N {
 		streams[i], places[i] = random.Key(1, "draw"), [2]int32{0, int32(i)}
 	}
-	ids := get[int32](d, d.choose(b.p, b.pitch, V, N, T, put(d, "streams", streams), put(d, "places", places)), N)
+	chosen := d.need("chosen", 4*N, false)
+	d.choose(chosen, b.p, b.pitch, V, N, T, put(d, "streams", streams), put(d, "places", places), 0)
+	ids := get[int32](d, chosen, N)
 	if err := d.Sync(); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,10 @@
+//go:build cuda
+
+package cuda
+
+import "embed"
+
+// PTX holds ptx/sm_80 and ptx/sm_90, one file an operation.
+//
+//go:embed ptx
+var PTX embed.FS

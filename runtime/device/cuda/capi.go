@@ -1,0 +1,175 @@
+//go:build cuda
+
+package cuda
+
+/*
+#include <cuda.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+// load compiles PTX for the current device; log holds what the compiler says.
+static CUresult load(CUmodule *m, const char *ptx, char *log, unsigned bytes) {
+	CUjit_option o[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
+	void *v[] = {log, (void *)(uintptr_t)bytes};
+	return cuModuleLoadDataEx(m, ptx, 2, o, v);
+}
+
+static CUresult function(CUfunction *f, CUmodule m, const char *name) { return cuModuleGetFunction(f, m, name); }
+
+static CUresult allow_shared(CUfunction f, int bytes) {
+	return cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, bytes);
+}
+
+// launch takes one slot of eight bytes an argument. With overlap the kernel may
+// start before the one before it has ended; it waits by itself (griddepcontrol).
+static CUresult launch(CUfunction f, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned shared, CUstream s, int overlap, const uint64_t *slots, int n) {
+	void *args[64];
+	if (n > 64)
+		return CUDA_ERROR_INVALID_VALUE;
+	for (int i = 0; i < n; i++)
+		args[i] = (void *)(slots + i);
+	CUlaunchAttribute a;
+	memset(&a, 0, sizeof a);
+	a.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+	a.value.programmaticStreamSerializationAllowed = 1;
+	CUlaunchConfig c;
+	memset(&c, 0, sizeof c);
+	c.gridDimX = x, c.gridDimY = y, c.gridDimZ = z;
+	c.blockDimX = threads, c.blockDimY = 1, c.blockDimZ = 1;
+	c.sharedMemBytes = shared;
+	c.hStream = s;
+	if (overlap)
+		c.attrs = &a, c.numAttrs = 1;
+	return cuLaunchKernelEx(&c, f, args, NULL);
+}
+
+static CUresult host_alloc(void **p, size_t n) { return cuMemHostAlloc(p, n, CU_MEMHOSTALLOC_PORTABLE); }
+static CUresult host_free(void *p) { return cuMemFreeHost(p); }
+static CUresult to_device(CUdeviceptr d, const void *h, size_t n, CUstream s) { return cuMemcpyHtoDAsync(d, h, n, s); }
+static CUresult to_host(void *h, CUdeviceptr d, size_t n, CUstream s) { return cuMemcpyDtoHAsync(h, d, n, s); }
+
+static CUresult begin(CUstream s) { return cuStreamBeginCapture(s, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL); }
+static CUresult end(CUstream s, CUgraphExec *e) {
+	CUgraph g;
+	CUresult r = cuStreamEndCapture(s, &g);
+	if (r != CUDA_SUCCESS)
+		return r;
+	r = cuGraphInstantiateWithFlags(e, g, 0);
+	cuGraphDestroy(g);
+	return r;
+}
+static CUresult replay(CUgraphExec e, CUstream s) { return cuGraphLaunch(e, s); }
+static CUresult forget(CUgraphExec e) { return cuGraphExecDestroy(e); }
+*/
+import "C"
+
+import (
+	"fmt"
+	"strings"
+	"unsafe"
+
+	"gorgonia.org/cu"
+)
+
+// What package cu lacks: attributes of functions, launch attributes, pinned
+// memory, capture and replay. The current context is the caller's to set.
+
+// apiError names a CUDA call and its error.
+func apiError(call string, r C.CUresult) error {
+	if r == C.CUDA_SUCCESS {
+		return nil
+	}
+	var name, text *C.char
+	C.cuGetErrorName(r, &name)
+	C.cuGetErrorString(r, &text)
+	if name == nil || text == nil {
+		return fmt.Errorf("%s: error %d", call, int(r))
+	}
+	err := fmt.Errorf("%s: %s: %s", call, C.GoString(name), C.GoString(text))
+	if r == C.CUDA_ERROR_OUT_OF_MEMORY {
+		return fmt.Errorf("%w: %w", errMemory, err)
+	}
+	return err
+}
+
+type (
+	module   struct{ m C.CUmodule }
+	function struct {
+		f      C.CUfunction
+		shared int // bytes that it may use
+	}
+	graph struct{ e C.CUgraphExec }
+)
+
+func stream(s *cu.Stream) C.CUstream { return *(*C.CUstream)(unsafe.Pointer(s)) }
+
+func loadModule(ptx string) (module, error) {
+	text := C.CString(ptx)
+	defer C.free(unsafe.Pointer(text))
+	log := make([]byte, 4096)
+	var m module
+	if err := apiError("cuModuleLoadDataEx", C.load(&m.m, text, (*C.char)(unsafe.Pointer(&log[0])), C.uint(len(log)))); err != nil {
+		said, _, _ := strings.Cut(string(log), "\x00")
+		return m, fmt.Errorf("%w %s", err, strings.TrimSpace(said))
+	}
+	return m, nil
+}
+
+func (m module) function(name string) (*function, error) {
+	text := C.CString(name)
+	defer C.free(unsafe.Pointer(text))
+	f := &function{shared: 48 << 10}
+	err := apiError("cuModuleGetFunction", C.function(&f.f, m.m, text))
+	return f, err
+}
+
+// allow raises the shared memory that a block may use.
+func (f *function) allow(shared int) error {
+	if shared <= f.shared {
+		return nil
+	}
+	f.shared = shared
+	return apiError("cuFuncSetAttribute", C.allow_shared(f.f, C.int(shared)))
+}
+
+func (f *function) launch(s *cu.Stream, grid [3]int, threads, shared int, overlap bool, slots []uint64) error {
+	flag := C.int(0)
+	if overlap {
+		flag = 1
+	}
+	return apiError("cuLaunchKernelEx", C.launch(f.f, C.uint(grid[0]), C.uint(grid[1]), C.uint(grid[2]), C.uint(threads), C.uint(shared), stream(s), flag,
+		(*C.uint64_t)(unsafe.SliceData(slots)), C.int(len(slots))))
+}
+
+// pinned is host memory that the device copies by itself.
+func pinned(bytes int) ([]byte, error) {
+	var p unsafe.Pointer
+	if err := apiError("cuMemHostAlloc", C.host_alloc(&p, C.size_t(bytes))); err != nil {
+		return nil, err
+	}
+	return unsafe.Slice((*byte)(p), bytes), nil
+}
+
+func unpin(b []byte) error {
+	return apiError("cuMemFreeHost", C.host_free(unsafe.Pointer(unsafe.SliceData(b))))
+}
+
+func copyIn(p pointer, b []byte, s *cu.Stream) error {
+	return apiError("cuMemcpyHtoDAsync", C.to_device(C.CUdeviceptr(p), unsafe.Pointer(unsafe.SliceData(b)), C.size_t(len(b)), stream(s)))
+}
+
+func copyOut(b []byte, p pointer, s *cu.Stream) error {
+	return apiError("cuMemcpyDtoHAsync", C.to_host(unsafe.Pointer(unsafe.SliceData(b)), C.CUdeviceptr(p), C.size_t(len(b)), stream(s)))
+}
+
+func beginCapture(s *cu.Stream) error { return apiError("cuStreamBeginCapture", C.begin(stream(s))) }
+
+func endCapture(s *cu.Stream) (graph, error) {
+	var g graph
+	err := apiError("cuStreamEndCapture", C.end(stream(s), &g.e))
+	return g, err
+}
+
+func (g graph) launch(s *cu.Stream) error { return apiError("cuGraphLaunch", C.replay(g.e, stream(s))) }
+func (g graph) destroy() error            { return apiError("cuGraphExecDestroy", C.forget(g.e)) }

@@ -1,0 +1,129 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+
+	"mop/runtime/device"
+	"mop/runtime/kvcache"
+)
+
+// recorded is a decode step that the device repeats, and what it was recorded for.
+type recorded struct {
+	cache *kvcache.Cache
+	seqs  []int
+	limit int
+	rows  int
+	steps device.Steps
+}
+
+// Steps reports whether the device chooses ids by itself, so that Continue needs
+// no host between two steps.
+func (m *Model) Steps() bool {
+	_, ok := m.dev.(device.Stepper)
+	return ok
+}
+
+// Continue decodes greedily, up to n steps, on a device that Steps: ids are the
+// next input of each of the sequences. After each step, each is given the ids that
+// follow, and says whether to go on; the slice is valid during the call only. -1
+// stands for logits that are not finite. While a step's ids are on their way, the
+// next step runs already.
+func (m *Model) Continue(cache *kvcache.Cache, seqs, ids []int, n int, each func(ids []int) (more bool)) error {
+	if n < 1 || len(seqs) == 0 {
+		return nil
+	}
+	if len(ids) != len(seqs) {
+		return fmt.Errorf("want an id for each of %d sequences, got %d", len(seqs), len(ids))
+	}
+	chunks := make([]Chunk, len(seqs))
+	longest := 0
+	positions := make([]int, len(seqs))
+	for i, s := range seqs {
+		chunks[i] = Chunk{Seq: s, IDs: ids[i : i+1]}
+	}
+	if _, _, err := m.check(cache, chunks); err != nil {
+		return err
+	}
+	for i, s := range seqs {
+		positions[i] = cache.Len[s]
+		longest = max(longest, cache.Len[s])
+	}
+	room := min(cache.Capacity, m.Config.MaxPositions) - longest
+	short := n > room
+	n = min(n, room)
+	steps, err := m.record(cache, seqs, longest+n)
+	if err != nil {
+		return err
+	}
+	if err := steps.Start(ids, positions); err != nil {
+		return err
+	}
+	if err := steps.Queue(); err != nil {
+		return err
+	}
+	next := make([]int, len(seqs))
+	for i := 0; i < n; i++ {
+		ahead := i+1 < n
+		if ahead {
+			if err := steps.Queue(); err != nil {
+				return err
+			}
+		}
+		if err := steps.Next(next); err != nil {
+			return err
+		}
+		for _, s := range seqs {
+			cache.Len[s]++
+		}
+		if !each(next) {
+			if ahead { // the step that is under way counts for nothing
+				return steps.Next(next)
+			}
+			return nil
+		}
+	}
+	if short {
+		return fmt.Errorf("%d tokens: %w of %d", longest+n+1, ErrContext, longest+n)
+	}
+	return nil
+}
+
+// record gives the recorded step for some sequences of a cache and positions below
+// limit, the last one again where it fits.
+func (m *Model) record(cache *kvcache.Cache, seqs []int, limit int) (device.Steps, error) {
+	// A recording serves until the positions outgrow it: powers of two.
+	size := 256
+	for size < limit {
+		size *= 2
+	}
+	limit = min(size, cache.Capacity)
+	if err := m.reserve(len(seqs)); err != nil {
+		return nil, err
+	}
+	r := &m.recorded
+	if r.steps != nil && r.cache == cache && r.limit == limit && r.rows == m.work.rows && slices.Equal(r.seqs, seqs) {
+		return r.steps, nil
+	}
+	if r.steps != nil {
+		if err := r.steps.Close(); err != nil {
+			return nil, err
+		}
+		*r = recorded{}
+	}
+	spans, ids := make([]device.Span, len(seqs)), make([]int, len(seqs))
+	for i, s := range seqs {
+		spans[i] = device.Span{Seq: s, Row: i, Len: 1}
+	}
+	dev := m.dev.(device.Stepper)
+	m.kind = device.Decode
+	steps, err := dev.Record(seqs, limit, func() {
+		m.layersOf(device.Decode, cache, ids, spans, nil)
+		dev.Choose(m.end(), len(ids))
+	})
+	if err != nil {
+		return nil, err
+	}
+	*r = recorded{cache, slices.Clone(seqs), limit, m.work.rows, steps}
+	return steps, nil
+}
