@@ -14,8 +14,8 @@ var _ device.Stepper = (*Device)(nil)
 // recorder gathers the launches of a step.
 type recorder struct {
 	calls       []call
-	limit       int     // positions stay below
-	ids, places *buffer // the step's input and its outcome: [N] int32, [N, 2] int32
+	limit       int       // positions stay below
+	ids, places *buffer   // the step's input and its outcome: [N] int32, [N, 2] int32
 	kept        []*buffer // what the launches point to, of the device's own
 }
 
