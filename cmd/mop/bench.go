@@ -229,7 +229,7 @@ func (o *options) measure(ctx context.Context, p latency.Protocol, list []conten
 		}
 		layers = append(layers, shapes)
 	}
-	env, err := environment(dev)
+	env, err := o.environment(dev)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -291,7 +291,7 @@ func warnOfLoad(rows []latency.Row) {
 
 // environment is what all rows share, the host's limits among them where the
 // host computes.
-func environment(dev device.Device) (latency.Environment, error) {
+func (o *options) environment(dev device.Device) (latency.Environment, error) {
 	machine := hardware.Describe()
 	env := latency.Environment{Device: dev.Name(), CPU: machine.CPU, Threads: dev.Threads(), Commit: latency.BuildCommit(), Date: time.Now()}
 	if _, _, ok := hardware.OtherLoad(); ok {
@@ -300,9 +300,9 @@ func environment(dev device.Device) (latency.Environment, error) {
 	if dev.Name() != "cpu" {
 		return env, nil
 	}
-	isa := "" // where the device does not say which instructions it uses, the widest
-	if d, ok := dev.(interface{ Kernels() string }); ok {
-		isa = d.Kernels()
+	isa := o.kernels
+	if isa == "auto" {
+		isa = "" // the widest
 	}
 	limits, err := hardware.DefaultMeter().Measure(machine, dev.Threads(), isa, false)
 	if err != nil {

@@ -40,6 +40,7 @@ func TestErrors(t *testing.T) {
 		{true, "run"},
 		{true, "run --model " + demoDir + " --temperature -1"},
 		{true, "run --model " + demoDir + " --device tpu"},
+		{true, "run --model " + demoDir + " --kernels sse9"},
 		{true, "logits --model " + demoDir + " --ids 1,x"},
 		{true, "plan --model preset:llama-2-7b --sequence LGX"},
 		{true, "plan --model preset:llama-3-8b --sequence LG --rule paper"},

@@ -2,11 +2,13 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	kernel "mop/kernels/cpu"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
 	"mop/runtime/device"
@@ -19,6 +21,7 @@ type options struct {
 	device  string
 	threads int
 	seed    uint64
+	kernels string // of the CPU: a name of kernels/cpu.Names
 	dtype   string // of random weights, "" = the config's own; only bench sets it
 }
 
@@ -26,6 +29,7 @@ func (o *options) register(root *cobra.Command) {
 	f := root.PersistentFlags()
 	f.StringVar(&o.device, "device", "auto", "where to compute: cpu or auto")
 	f.IntVar(&o.threads, "threads", 0, "threads to compute with, 0 = all cores")
+	f.StringVar(&o.kernels, "kernels", "auto", "instructions that the CPU computes with: "+strings.Join(kernel.Names(), ", "))
 	f.Uint64Var(&o.seed, "seed", 0, "seed of whatever is drawn at random")
 }
 
@@ -37,6 +41,9 @@ func (o *options) check() error {
 	if o.threads < 0 || o.threads > 1024 {
 		return usage("--threads: want 0 to 1024, got %d", o.threads)
 	}
+	if !slices.Contains(kernel.Names(), o.kernels) {
+		return usage("--kernels: want one of %s, got %q", strings.Join(kernel.Names(), ", "), o.kernels)
+	}
 	return nil
 }
 
@@ -45,7 +52,7 @@ func (o *options) open() (device.Device, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	return cpu.New(o.threads)
+	return cpu.Open(cpu.Options{Threads: o.threads, Kernels: o.kernels})
 }
 
 // source opens a model directory, or makes a preset with random weights.
