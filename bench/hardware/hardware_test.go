@@ -229,6 +229,16 @@ func TestMeterRemembers(t *testing.T) {
 		ask(m, here, 2, false, float64(calls+1))
 	}
 
+	quiet := m.Limits
+	m.Limits = func(machine Machine, threads int, isa string) (Limits, error) {
+		l, err := quiet(machine, threads, isa)
+		l.Others = 0.3
+		return l, err
+	}
+	ask(m, here, 2, true, float64(calls+1))  // measured while others were at work
+	ask(m, here, 2, false, float64(calls-1)) // and so not remembered: what was known before is
+	m.Limits = quiet
+
 	m.Dir = ""
 	ask(m, here, 2, false, float64(calls+1))
 	ask(m, here, 2, false, float64(calls+1))

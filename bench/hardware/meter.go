@@ -18,6 +18,7 @@ type Limits struct {
 	Machine  Machine   `json:"machine"`
 	Read     Bandwidth `json:"read"`
 	FMA      Peak      `json:"fma"`
+	Others   float64   `json:"others"` // share of all cores that others took meanwhile, if the system tells
 	Measured time.Time `json:"measured"`
 }
 
@@ -26,13 +27,21 @@ type Limits struct {
 // widest).
 func MeasureLimits(m Machine, threads int, isa string) (Limits, error) {
 	l := Limits{Machine: m, Measured: time.Now().UTC()}
+	others, steal, known := OtherLoad()
 	var err error
 	if l.Read, err = ReadBandwidth(m, threads, ""); err != nil {
 		return Limits{}, err
 	}
 	l.FMA, err = FMAPeak(threads, isa)
+	if othersAfter, stealAfter, ok := OtherLoad(); ok && known && m.Cores > 0 {
+		l.Others = max(0, float64(othersAfter-others+stealAfter-steal)/float64(time.Since(l.Measured))/float64(m.Cores))
+	}
 	return l, err
 }
+
+// busy is the share of the cores from which on others' load makes limits not
+// worth remembering.
+const busy = 0.05
 
 // Meter measures the limits, and remembers them for a while.
 type Meter struct {
@@ -55,8 +64,9 @@ func DefaultMeter() Meter {
 }
 
 // Measure returns the limits of this machine with that many threads and that
-// instruction set: remembered ones if they are young enough and force is false. A
-// memory that cannot be read or written costs a measurement, and is no error.
+// instruction set: remembered ones if they are young enough and force is false.
+// What a busy machine gave is not remembered. A memory that cannot be read or
+// written costs a measurement, and is no error.
 func (m Meter) Measure(machine Machine, threads int, isa string, force bool) (Limits, error) {
 	now, measure := m.Now, m.Limits
 	if now == nil {
@@ -72,7 +82,7 @@ func (m Meter) Measure(machine Machine, threads int, isa string, force bool) (Li
 		}
 	}
 	l, err := measure(machine, threads, isa)
-	if err != nil || file == "" {
+	if err != nil || file == "" || l.Others > busy {
 		return l, err
 	}
 	l.Measured = now().UTC()
