@@ -12,8 +12,9 @@ import (
 
 const suiteText = `{"note": "A note.", "comparisons": [{"name": "decode", "sides": [
 	{"label": "ours", "command": ["${MOP}", "bench", "--format", "json"], "reads": "mop", "field": "decode_tps", "row": 1},
-	{"label": "theirs", "command": ["${LLAMA}", "-o", "jsonl"], "reads": "llama-bench"}],
-	"ratios": [{"of": "ours", "to": "theirs", "goal": 1.5}], "goals": [{"of": "ours", "field": "share", "goal": 0.85}]}]}`
+	{"label": "theirs", "command": ["${LLAMA}", "-o", "jsonl"], "reads": "llama-bench", "per_token": {"read_gbps": 2.5}}],
+	"ratios": [{"of": "ours", "to": "theirs", "goal": 1.5},
+		{"name": "at most", "of": "ours", "field": "share", "to": "theirs", "to_field": "read_gbps", "goal": 0}], "goals": [{"of": "ours", "field": "share", "goal": 0.85}]}]}`
 
 // fakes answers as the two programs do: pair by pair 20, 30, 40 against 10, 20,
 // 50.
@@ -71,6 +72,8 @@ func TestCompare(t *testing.T) {
 		"| theirs, t/s | 20 | 10 to 50 | 3 |",
 		// 20/10, 30/20, 40/50
 		"| ours / theirs | **1.500** | 0.800 to 2.000 | 3 | >= 1.50 | reached |",
+		// 0.8 over 25, 50, 125
+		"| at most | **0.016** | 0.006 to 0.032 | 3 | - |",
 		"| ours: share | **0.800** | 0.800 to 0.800 | 3 | >= 0.85 | missed by 5.9 % |",
 	} {
 		if !strings.Contains(string(data), want) {
@@ -113,7 +116,8 @@ func TestSuitesAreSound(t *testing.T) {
 		"label of its own": {`"label": "theirs"`, `"label": "ours"`},
 		"want mop or":      {`"reads": "llama-bench"`, `"reads": "ollama"`},
 		"want one":         {`"field": "decode_tps", `, ``},
-		"no such side of":  {`"goals": [{"of": "ours"`, `"goals": [{"of": "theirs"`},
+		"no such side":     {`"goals": [{"of": "ours"`, `"goals": [{"of": "nobody"`},
+		"fields want":      {`"name": "at most", `, ``},
 		"unknown field":    {`"note"`, `"nota"`},
 	} {
 		text := strings.Replace(suiteText, change[0], change[1], 1)

@@ -19,7 +19,7 @@ type Reading struct {
 	Pair    int                `json:"pair"` // from 0
 	Side    string             `json:"side"`
 	Value   float64            `json:"value"`            // tokens a second, or the field asked for
-	Fields  map[string]float64 `json:"fields,omitempty"` // all numbers of mop's row
+	Fields  map[string]float64 `json:"fields,omitempty"` // all numbers of mop's row, and those of PerToken
 	Program string             `json:"program"`          // what the program says it was built from
 }
 
@@ -77,6 +77,12 @@ func measure(ctx context.Context, c Comparison, set map[string]string, first, pa
 				return out, fmt.Errorf("%s: %w", s.Label, err)
 			}
 			r.Pair, r.Side = pair, s.Label
+			for name, cost := range s.PerToken {
+				if r.Fields == nil {
+					r.Fields = map[string]float64{}
+				}
+				r.Fields[name] = r.Value * cost
+			}
 			out = append(out, r)
 			if tell != nil {
 				tell(r)

@@ -19,7 +19,7 @@ type Comparison struct {
 	Name   string  `json:"name"`
 	Sides  []Side  `json:"sides"`
 	Ratios []Ratio `json:"ratios"`
-	Goals  []Goal  `json:"goals"` // on what one side says of itself
+	Goals  []Goal  `json:"goals"` // on one side alone
 }
 
 // Side is one command. ${NAME} in it stands for what the caller sets, so that no
@@ -32,16 +32,24 @@ type Side struct {
 	Reads string `json:"reads"`
 	Field string `json:"field"` // of mop's row: "decode_tps", "prefill_tps"
 	Row   int    `json:"row"`   // of mop's rows
+	// PerToken names what a token costs, so that tokens a second say how near a
+	// program that does not tell comes to the machine's limits: the reading gets a
+	// field of that name, figure times cost.
+	PerToken map[string]float64 `json:"per_token,omitempty"`
 }
 
-// Ratio is side Of's figure over side To's, pair by pair.
+// Ratio is side Of's figure over side To's, pair by pair; or a field of the one
+// over a field of the other, under a name that says what it means.
 type Ratio struct {
-	Of   string  `json:"of"`
-	To   string  `json:"to"`
-	Goal float64 `json:"goal"` // 0 = none
+	Name    string  `json:"name,omitempty"`
+	Of      string  `json:"of"`
+	Field   string  `json:"field,omitempty"` // "" = the side's own figure
+	To      string  `json:"to"`
+	ToField string  `json:"to_field,omitempty"`
+	Goal    float64 `json:"goal"` // 0 = none
 }
 
-// Goal is a field of a mop side's row that wants to reach a value.
+// Goal is a field of a side's readings that wants to reach a value.
 type Goal struct {
 	Of    string  `json:"of"`
 	Field string  `json:"field"`
@@ -84,10 +92,13 @@ func (c Comparison) check() error {
 		if c.side(r.Of) < 0 || c.side(r.To) < 0 {
 			return fmt.Errorf("ratio %s / %s: no such sides", r.Of, r.To)
 		}
+		if (r.Field != "" || r.ToField != "") != (r.Name != "") {
+			return fmt.Errorf("ratio %s / %s: fields want a name, and a name fields", r.Of, r.To)
+		}
 	}
 	for _, g := range c.Goals {
-		if i := c.side(g.Of); i < 0 || c.Sides[i].Reads != "mop" {
-			return fmt.Errorf("goal on %s: no such side of mop", g.Of)
+		if c.side(g.Of) < 0 {
+			return fmt.Errorf("goal on %s: no such side", g.Of)
 		}
 	}
 	return nil

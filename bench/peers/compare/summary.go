@@ -83,7 +83,11 @@ func tables(c Comparison, readings []Reading) string {
 		fmt.Fprintf(&b, "| %s | **%.3f** | %.3f to %.3f | %d | %s | %s |\n", name, x.Median, x.Min, x.Max, x.Pairs, wanted, verdict)
 	}
 	for _, r := range c.Ratios {
-		line(r.Of+" / "+r.To, spread(ratios(values(readings, r.Of, ""), values(readings, r.To, ""))), r.Goal)
+		name := r.Name
+		if name == "" {
+			name = r.Of + " / " + r.To
+		}
+		line(name, spread(ratios(values(readings, r.Of, r.Field), values(readings, r.To, r.ToField))), r.Goal)
 	}
 	for _, g := range c.Goals {
 		line(g.Of+": "+g.Field, spread(all(values(readings, g.Of, g.Field))), g.Goal)
