@@ -17,6 +17,7 @@ import (
 	"mop/bench/hardware"
 	"mop/bench/latency"
 	"mop/bench/report"
+	"mop/internal/plainfile"
 	"mop/prune/plan"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
@@ -105,12 +106,21 @@ func benchCommand(o *options) *cobra.Command {
 	return c
 }
 
+// modelPlan is the plan beside a model, if there is one.
+func modelPlan(dir string) (*plan.Plan, error) {
+	path := filepath.Join(dir, "plan.json")
+	if _, err := plainfile.Check(path); err != nil {
+		return nil, err
+	}
+	return plan.Load(path)
+}
+
 // contenders lists the models by name, and the plans' shapes after them.
 func (o *options) contenders(names, planFiles []string, at string) ([]contender, error) {
 	var list []contender
 	for _, n := range names {
 		list = append(list, contender{name: n, series: "MoP", open: func() (checkpoint.Source, error) { return o.source(n) }})
-		if p, err := plan.Load(n + "/plan.json"); err == nil {
+		if p, err := modelPlan(n); err == nil {
 			for _, l := range p.Layers {
 				list[len(list)-1].from = append(list[len(list)-1].from, l.From)
 			}
@@ -201,6 +211,7 @@ func (o *options) measure(ctx context.Context, p latency.Protocol, list []conten
 	defer dev.Close()
 	var subjects []latency.Subject
 	var layers [][]report.Layer
+	made := 0.0 // bytes of weights that were made, not mapped
 	for i, x := range list {
 		start := time.Now()
 		src, err := x.open()
@@ -208,6 +219,10 @@ func (o *options) measure(ctx context.Context, p latency.Protocol, list []conten
 			return nil, nil, err
 		}
 		defer src.Close()
+		made += o.madeBytes(src)
+		if err := fits(dev, x.name+" and those before it", made); err != nil {
+			return nil, nil, err
+		}
 		m, err := model.Load(dev, src)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", x.name, err)
@@ -316,6 +331,9 @@ func (o *options) environment(dev device.Device) (latency.Environment, error) {
 func subject(dev device.Device, m *model.Model, name string, p latency.Protocol, load time.Duration) (latency.Subject, error) {
 	if p.In+p.Out > m.Config.MaxPositions {
 		return latency.Subject{}, fmt.Errorf("%d ids in and %d out: %w of %d", p.In, p.Out, model.ErrContext, m.Config.MaxPositions)
+	}
+	if err := cacheFits(dev, m.Config, p.Batch, p.In+p.Out); err != nil {
+		return latency.Subject{}, err
 	}
 	cache, err := kvcache.New(dev, m.Config, p.Batch, p.In+p.Out)
 	if err != nil {

@@ -65,6 +65,7 @@ func TestErrors(t *testing.T) {
 		{false, "eval ppl --model " + demoDir + " --text nowhere.txt"},
 		{false, "eval ppl --model " + demoDir + " --text main.go --context 4096"},
 		{false, "bench " + demoDir + " --in 500 --out 100"},
+		{false, "bench " + demoDir + " --in 500 --out 12 --batch 32768"}, // a cache of 260 GB
 		{false, "prune --model " + demoDir + " --out " + out + " --criterion kl --calibration nowhere.json --text main.go"},
 		{false, "import llama2c --weights main.go --tokenizer demo/model/tokenizer.json --out " + out},
 	} {

@@ -124,7 +124,10 @@ func (o *options) loadOn(dev device.Device, name string) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := model.Load(dev, src)
+	var m *model.Model
+	if err = fits(dev, name, o.madeBytes(src)); err == nil {
+		m, err = model.Load(dev, src)
+	}
 	if err == nil {
 		err = checkFinite(src)
 	}

@@ -195,6 +195,9 @@ func runCommand(o *options) *cobra.Command {
 				return m.fail(fmt.Errorf("prompt of %d tokens and %d more: %w of %d", len(ids), g.MaxTokens, model.ErrContext, m.Config.MaxPositions))
 			}
 			g.MaxTokens = min(g.MaxTokens, room)
+			if err := cacheFits(m.Device(), m.Config, 1, min(len(ids)+g.MaxTokens, m.Config.MaxPositions)); err != nil {
+				return m.fail(err)
+			}
 			cache, err := kvcache.New(m.Device(), m.Config, 1, min(len(ids)+g.MaxTokens, m.Config.MaxPositions))
 			if err != nil {
 				return m.fail(err)
