@@ -2,7 +2,7 @@
 export CGO_ENABLED = 0
 GOFLAGS_BUILD = -trimpath -buildvcs=auto
 
-.PHONY: build demo test check bench fuzz clean emu-test kernels kernels-check ptxas-report
+.PHONY: build demo test check bench fuzz clean emu-test launcher-test cuda kernels kernels-check ptxas-report
 
 build: ## ./bin/mop
 	go build $(GOFLAGS_BUILD) -o bin/mop ./cmd/mop
@@ -19,6 +19,29 @@ test: build ## all tests
 emu-test: ## every CUDA kernel and the whole CUDA device, emulated on the host
 	$(EMU) -timeout 10m ./kernels/cuda ./runtime/device/cuda
 	$(EMU) -timeout 10m -run Emulated ./prune
+
+# Headers of CUDA 11.8 or 12.x, and a libcuda to link against: the driver's own is
+# found at run time.
+CUDA_HOME ?= $(CURDIR)/out/cuda/nvidia/cuda_runtime
+CUDA_BUILD = CGO_ENABLED=1 CGO_CFLAGS=-I$(CUDA_HOME)/include CGO_LDFLAGS=-L$(CURDIR)/out/cuda/link go
+$(CUDA_HOME)/include/cuda.h:
+	python3 -m pip install -q --no-deps --target out/cuda nvidia-cuda-runtime-cu12==12.9.79
+
+out/cuda/link/libcuda.so: $(CUDA_HOME)/include/cuda.h kernels/emu/libcuda.sh
+	CUDA_HOME=$(CUDA_HOME) kernels/emu/libcuda.sh out/cuda/link stub
+
+cuda: build out/cuda/link/libcuda.so ## ./bin/mop and, for machines with a GPU, its twin ./bin/mop-cuda
+	$(CUDA_BUILD) build $(GOFLAGS_BUILD) -tags cuda -o bin/mop-cuda ./cmd/mop
+
+launcher-test: cuda ## the CUDA launcher on a libcuda that runs the kernels on the host
+	$(CUDA_BUILD) vet -tags cuda ./runtime/device/cuda ./cmd/mop
+	CUDA_HOME=$(CUDA_HOME) kernels/emu/libcuda.sh out/cuda/emulated
+	$(CUDA_BUILD) test -c -tags cuda -o out/cuda/device.test ./runtime/device/cuda
+	cd runtime/device/cuda && LD_LIBRARY_PATH=$(CURDIR)/out/cuda/emulated ../../../out/cuda/device.test -test.short
+	LD_LIBRARY_PATH=out/cuda/emulated ./bin/mop inspect --devices
+	./bin/mop run --model cmd/mop/demo/model --prompt "Once upon" --max-tokens 20 --device cpu >out/cuda/cpu.txt
+	LD_LIBRARY_PATH=out/cuda/emulated ./bin/mop run --model cmd/mop/demo/model --prompt "Once upon" --max-tokens 20 --device cuda >out/cuda/cuda.txt
+	cmp out/cuda/cpu.txt out/cuda/cuda.txt
 
 kernels: ## .cu -> PTX, by the pinned compiler
 	kernels/build.sh kernels/cuda/ptx

@@ -308,7 +308,7 @@ func warnOfLoad(rows []latency.Row) {
 // host computes.
 func (o *options) environment(dev device.Device) (latency.Environment, error) {
 	machine := hardware.Describe()
-	env := latency.Environment{Device: dev.Name(), CPU: machine.CPU, Threads: dev.Threads(), Commit: latency.BuildCommit(), Date: time.Now()}
+	env := latency.Environment{Device: deviceName(dev), CPU: machine.CPU, Threads: dev.Threads(), Commit: latency.BuildCommit(), Date: time.Now()}
 	if _, _, ok := hardware.OtherLoad(); ok {
 		env.Cores = machine.Cores
 	}

@@ -24,13 +24,22 @@ type description struct {
 }
 
 func inspectCommand(o *options) *cobra.Command {
-	var asJSON bool
+	var asJSON, devices bool
 	c := &cobra.Command{
 		Use:     "inspect DIR|preset:NAME",
-		Short:   "Show a model's size and the shape of every layer",
-		Example: "  mop inspect ./llama-2-7b\n  mop inspect preset:llama-3-8b --json",
-		Args:    exactly(1),
+		Short:   "Show a model's size and the shape of every layer, or the devices there are",
+		Example: "  mop inspect ./llama-2-7b\n  mop inspect preset:llama-3-8b --json\n  mop inspect --devices",
+		Args: func(c *cobra.Command, args []string) error {
+			if devices {
+				return exactly(0)(c, args)
+			}
+			return exactly(1)(c, args)
+		},
 		RunE: func(c *cobra.Command, args []string) error {
+			if devices {
+				list, missing := places()
+				return writePlaces(c.OutOrStdout(), list, missing, asJSON)
+			}
 			d, err := describe(o, args[0])
 			if err != nil {
 				return err
@@ -57,6 +66,7 @@ func inspectCommand(o *options) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	c.Flags().BoolVar(&devices, "devices", false, "list what --device can name")
 	return c
 }
 

@@ -27,7 +27,7 @@ type options struct {
 
 func (o *options) register(root *cobra.Command) {
 	f := root.PersistentFlags()
-	f.StringVar(&o.device, "device", "auto", "where to compute: cpu or auto")
+	f.StringVar(&o.device, "device", "auto", "where to compute: cpu, cuda, or auto: cuda where there is one")
 	f.IntVar(&o.threads, "threads", 0, "threads to compute with, 0 = all cores")
 	f.StringVar(&o.kernels, "kernels", "auto", "instructions that the CPU computes with: "+strings.Join(kernel.Names(), ", "))
 	f.Uint64Var(&o.seed, "seed", 0, "seed of whatever is drawn at random")
@@ -35,8 +35,8 @@ func (o *options) register(root *cobra.Command) {
 
 // check refuses values that no command can use, also where it needs none.
 func (o *options) check() error {
-	if o.device != "cpu" && o.device != "auto" {
-		return usage("--device: want one of cpu, auto, got %q", o.device)
+	if !slices.Contains([]string{"cpu", "cuda", "auto"}, o.device) {
+		return usage("--device: want one of cpu, cuda, auto, got %q", o.device)
 	}
 	if o.threads < 0 || o.threads > 1024 {
 		return usage("--threads: want 0 to 1024, got %d", o.threads)
@@ -51,6 +51,15 @@ func (o *options) check() error {
 func (o *options) open() (device.Device, error) {
 	if err := o.check(); err != nil {
 		return nil, err
+	}
+	if o.device != "cpu" {
+		dev, err := openCUDA(o.device == "auto")
+		if dev != nil {
+			return dev, nil
+		}
+		if o.device == "cuda" {
+			return nil, fmt.Errorf("--device cuda: %w; there is: cpu", err)
+		}
 	}
 	return cpu.Open(cpu.Options{Threads: o.threads, Kernels: o.kernels})
 }

@@ -57,6 +57,31 @@ func (r *randomSource) Tensor(name string) (Tensor, error) {
 	return Tensor{Name: name, DType: r.dtype, Shape: shape, Data: data}, nil
 }
 
+// Recipe says how a tensor of random weights is made, so that a device can make it
+// by itself; ok is false for a constant one.
+func (r *randomSource) Recipe(name string) (rec Recipe, ok bool) {
+	shape, known := r.shapes[name]
+	if !known || strings.HasSuffix(name, "norm.weight") {
+		return rec, false
+	}
+	return Recipe{Name: name, DType: r.dtype, Shape: shape, Key: random.Key(r.seed, name), Scale: r.scale}, true
+}
+
+// Recipe is a tensor of random weights: element i is random.Uniform(Key, i, Scale),
+// rounded to the type.
+type Recipe struct {
+	Name  string
+	DType DType
+	Shape []int
+	Key   uint64
+	Scale float32
+}
+
+// Generated is a Source that knows how its tensors are made.
+type Generated interface {
+	Recipe(name string) (Recipe, bool)
+}
+
 // fill writes the elements of a tensor from index first on, on all cores.
 func (r *randomSource) fill(data []byte, name string, first int) {
 	size := r.dtype.Size()

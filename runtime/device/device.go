@@ -67,6 +67,11 @@ type Divergence struct {
 	Same   bool    // both have their largest logit at the same index
 }
 
+// Maker is a Device that makes random weights by itself, the host's to the bit.
+type Maker interface {
+	Make(r checkpoint.Recipe) (Weight, error)
+}
+
 // Kind says what a pass is for. A device chooses its kernels by the kind and the
 // shape of the weights, never by the number of rows: a row's bits are then the
 // same in a batch and alone. Between the kinds, results agree to rounding.

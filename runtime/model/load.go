@@ -43,7 +43,17 @@ func Load(dev device.Device, src checkpoint.Source) (*Model, error) {
 	for _, info := range checkpoint.Expected(c) {
 		shapes[info.Name] = info.Shape
 	}
-	place := func(dst *device.Weight, name string) error {
+	recipes, _ := src.(checkpoint.Generated)
+	maker, _ := dev.(device.Maker)
+	place := func(dst *device.Weight, name string) (err error) {
+		if recipes != nil && maker != nil {
+			if r, ok := recipes.Recipe(name); ok {
+				if *dst, err = maker.Make(r); err == nil {
+					m.bytes += (*dst).Bytes()
+				}
+				return err
+			}
+		}
 		t, err := src.Tensor(name)
 		if err != nil {
 			return err

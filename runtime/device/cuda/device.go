@@ -55,6 +55,9 @@ func newDevice(d driver) *Device {
 // Name is "cuda".
 func (d *Device) Name() string { return "cuda" }
 
+// Model is the GPU's own name.
+func (d *Device) Model() string { return d.info.Name }
+
 // Info describes the device.
 func (d *Device) Info() Info { return d.info }
 

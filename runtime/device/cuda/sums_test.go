@@ -213,7 +213,7 @@ func TestGenerate(t *testing.T) {
 			if s[1] == 7 {
 				scale = random.Scale(1e-6) // float16's subnormals
 			}
-			w, err := d.Generate("w", s, dt, key, scale)
+			w, err := d.Make(checkpoint.Recipe{Name: "w", Shape: s, DType: dt, Key: key, Scale: scale})
 			if err != nil {
 				t.Fatal(err)
 			}

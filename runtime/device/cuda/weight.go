@@ -14,6 +14,8 @@ import (
 	"mop/runtime/device"
 )
 
+var _ device.Maker = (*Device)(nil)
+
 // weight is a matrix [out, in] of 16-bit elements, rows padded to 128 bytes with
 // zeros, or a vector [n] as one row.
 type weight struct {
@@ -100,18 +102,19 @@ func roundTo(dst, src []byte, t checkpoint.DType) {
 	}
 }
 
-// Generate makes a weight [rows, cols] of element r*cols+c of a stream of package
-// random, rounded: the host's bits, made on the device.
-func (d *Device) Generate(name string, shape []int, t checkpoint.DType, key uint64, scale float32) (device.Weight, error) {
+// Make makes random weights on the device: the host's bits, where they are stored in
+// 16 bits; float32 ones are rounded as Place does.
+func (d *Device) Make(r checkpoint.Recipe) (device.Weight, error) {
+	t := r.DType
 	if t == checkpoint.F32 {
 		t = d.half
 	}
-	w, err := d.room(name, shape)
+	w, err := d.room(r.Name, r.Shape)
 	if err != nil {
 		return nil, err
 	}
 	d.half, w.half = t, t
-	d.launch("fill_"+suffix(t), [3]int{w.rows, 1, 1}, 256, 0, w.p, w.pitch, w.cols, key, scale)
+	d.launch("fill_"+suffix(t), [3]int{w.rows, 1, 1}, 256, 0, w.p, w.pitch, w.cols, r.Key, r.Scale)
 	if d.err != nil {
 		return nil, d.err
 	}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"runtime"
+	"text/tabwriter"
+
+	"mop/bench/hardware"
+	"mop/runtime/device"
+)
+
+// place is a device that --device can name, as inspect --devices lists it.
+type place struct {
+	Device     string `json:"device"`
+	Name       string `json:"name"`
+	Bytes      int64  `json:"bytes,omitempty"`      // of its own memory
+	Capability string `json:"capability,omitempty"` // compute capability
+	SMs        int    `json:"sms,omitempty"`
+	Driver     string `json:"driver,omitempty"` // CUDA version that the driver supports
+}
+
+// places lists the devices there are, and why there are no others.
+func places() (list []place, missing error) {
+	m := hardware.Describe()
+	list = []place{{Device: "cpu", Name: fmt.Sprintf("%s, %d cores", m.CPU, runtime.NumCPU())}}
+	gpus, err := listCUDA()
+	return append(list, gpus...), err
+}
+
+func writePlaces(w io.Writer, list []place, missing error, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(list)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, p := range list {
+		fmt.Fprintf(t, "%s\t%s", p.Device, p.Name)
+		if p.Bytes > 0 {
+			fmt.Fprintf(t, "\t%sB, compute capability %s, %d SMs, driver for CUDA %s", human(p.Bytes), p.Capability, p.SMs, p.Driver)
+		}
+		fmt.Fprintln(t)
+	}
+	if missing != nil {
+		fmt.Fprintf(t, "cuda\tnone: %v\n", missing)
+	}
+	return t.Flush()
+}
+
+// deviceName is "cpu", or the accelerator's own name.
+func deviceName(dev device.Device) string {
+	if a, ok := dev.(interface{ Model() string }); ok {
+		return a.Model()
+	}
+	return dev.Name()
+}

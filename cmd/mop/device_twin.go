@@ -1,0 +1,82 @@
+//go:build !cuda && !cudaemu
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"mop/runtime/device"
+)
+
+// A binary that links the CUDA driver does not start without one. This one does
+// not: where a GPU is asked for, it replaces itself by its twin, mop-cuda, which
+// lies beside it and was built with the tag cuda.
+const twinName = "mop-cuda"
+
+var errNoTwin = errors.New("no " + twinName + " beside this binary (make cuda builds it)")
+
+// twin finds the twin and asks it, in a process of its own, for the GPUs it sees.
+func twin() (path string, gpus []place, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", nil, err
+	}
+	if self, err = filepath.EvalSymlinks(self); err != nil {
+		return "", nil, err
+	}
+	path = filepath.Join(filepath.Dir(self), twinName)
+	if _, err := os.Stat(path); err != nil {
+		return "", nil, errNoTwin
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	ask := exec.CommandContext(ctx, path, "inspect", "--devices", "--json")
+	var said, complaint bytes.Buffer
+	ask.Stdout, ask.Stderr = &said, &complaint
+	if err := ask.Run(); err != nil {
+		// The loader complains on stderr, package cu on stdout.
+		text := strings.TrimSpace(complaint.String() + said.String())
+		if _, after, ok := strings.Cut(text, "for details on: "); ok {
+			text = "the driver says " + after
+		}
+		first, _, _ := strings.Cut(text, "\n")
+		return "", nil, fmt.Errorf("%s does not start: %s", twinName, first)
+	}
+	var all []place
+	if err := json.Unmarshal(said.Bytes(), &all); err != nil {
+		return "", nil, fmt.Errorf("%s: %w", twinName, err)
+	}
+	for _, p := range all {
+		if p.Device == "cuda" {
+			gpus = append(gpus, p)
+		}
+	}
+	if len(gpus) == 0 {
+		return "", nil, errors.New("the driver knows of no device")
+	}
+	return path, gpus, nil
+}
+
+// openCUDA goes on as the twin where that finds a GPU, and else says why not.
+func openCUDA(bool) (device.Device, error) {
+	path, _, err := twin()
+	if err != nil {
+		return nil, err
+	}
+	return nil, fmt.Errorf("%s: %w", twinName, syscall.Exec(path, append([]string{os.Args[0]}, os.Args[1:]...), os.Environ()))
+}
+
+func listCUDA() ([]place, error) {
+	_, gpus, err := twin()
+	return gpus, err
+}
