@@ -1,0 +1,190 @@
+package generate
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"slices"
+	"testing"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/config"
+	"mop/runtime/device/cpu"
+	"mop/runtime/kvcache"
+	"mop/runtime/model"
+)
+
+// tiny is a model of random weights whose layers differ.
+func tiny(t *testing.T) *model.Model {
+	t.Helper()
+	c := &config.Config{Vocab: 50, Dim: 12, HeadDim: 4, Layers: []config.LayerShape{{Heads: 3, KVHeads: 1, HeadDim: 4, MLP: 7}, {HeadDim: 4, MLP: 5}, {Heads: 2, KVHeads: 2, HeadDim: 4}},
+		RopeTheta: 10000, NormEps: 1e-5, MaxPositions: 700, BOS: 1, DType: "float32", Extra: map[string]any{"initializer_range": 0.7}}
+	dev, err := cpu.New(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dev.Close() })
+	m, err := model.Load(dev, checkpoint.Random(c, 3, checkpoint.F32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// continued runs prompts and gives each one's continuation.
+func continued(t *testing.T, m *model.Model, prompts [][]int, o Options, done func(seqs, ids []int) []int) ([][]int, error) {
+	t.Helper()
+	longest := 0
+	for _, p := range prompts {
+		longest = max(longest, len(p))
+	}
+	cache, err := kvcache.New(m.Device(), m.Config, len(prompts), min(longest+o.MaxTokens, m.Config.MaxPositions))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make([][]int, len(prompts))
+	err = Run(t.Context(), m, cache, prompts, o, func(seqs, ids []int) []int {
+		for i, s := range seqs {
+			out[s] = append(out[s], ids[i])
+		}
+		if done == nil {
+			return nil
+		}
+		return done(seqs, ids)
+	})
+	return out, err
+}
+
+func prompt(seed, n int) []int {
+	ids := []int{1}
+	for i := 1; i < n; i++ {
+		ids = append(ids, (seed+i*i*7)%50)
+	}
+	return ids
+}
+
+// A step at a time is what one pass over all ids says: each id is the likeliest
+// after those before it. The prompt is longer than what goes through at a time.
+func TestGreedyIsTheLikeliest(t *testing.T) {
+	m := tiny(t)
+	p := prompt(5, prefill+40)
+	got, err := continued(t, m, [][]int{p}, Options{MaxTokens: 12, IgnoreEOS: true}, nil)
+	if err != nil || len(got[0]) != 12 {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	all := append(slices.Clone(p), got[0]...)
+	cache, err := kvcache.New(m.Device(), m.Config, 1, len(all))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Forward(cache, []model.Chunk{{IDs: all}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	rows := make([]int, 12)
+	for i := range rows {
+		rows[i] = len(p) - 1 + i
+	}
+	if err := m.Logits(rows, func(i int, z []float32) error {
+		if best := slices.Index(z, slices.Max(z)); best != got[0][i] {
+			t.Errorf("id %d: want %d, got %d", i, best, got[0][i])
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A batch is its sequences one by one, also where some end before others.
+func TestBatchIsSingles(t *testing.T) {
+	m := tiny(t)
+	prompts := [][]int{prompt(1, 3), prompt(2, 9), prompt(3, 1), prompt(4, 5)}
+	o := Options{MaxTokens: 10, IgnoreEOS: true}
+	var want [][]int
+	for _, p := range prompts {
+		one, err := continued(t, m, [][]int{p}, o, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, one[0])
+	}
+	got, err := continued(t, m, prompts, o, nil)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("want %v\ngot  %v, %v", want, got, err)
+	}
+	steps := 0
+	got, err = continued(t, m, prompts, o, func([]int, []int) []int {
+		if steps++; steps == 4 {
+			return []int{0, 2}
+		}
+		return nil
+	})
+	want[0], want[2] = want[0][:4], want[2][:4]
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("two end at the fourth id: want %v\ngot  %v, %v", want, got, err)
+	}
+}
+
+// An EOS id ends a sequence and does not come out; IgnoreEOS goes on.
+func TestEOS(t *testing.T) {
+	m := tiny(t)
+	p := [][]int{prompt(1, 4), prompt(2, 4)}
+	free, err := continued(t, m, p, Options{MaxTokens: 8, IgnoreEOS: true}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Config.EOS = []int{49, free[0][5]}
+	got, err := continued(t, m, p, Options{MaxTokens: 8}, nil)
+	for i := range p {
+		want := free[i]
+		if at := slices.IndexFunc(want, func(id int) bool { return slices.Contains(m.Config.EOS, id) }); at >= 0 {
+			want = want[:at]
+		}
+		if err != nil || !slices.Equal(got[i], want) {
+			t.Errorf("sequence %d: want %v, got %v, %v", i, want, got[i], err)
+		}
+	}
+	if len(got[0]) > 5 {
+		t.Errorf("the first sequence has %d ids", len(got[0]))
+	}
+	forced, err := continued(t, m, p, Options{MaxTokens: 8, IgnoreEOS: true}, nil)
+	if err != nil || !reflect.DeepEqual(forced, free) {
+		t.Errorf("forced: want %v, got %v, %v", free, forced, err)
+	}
+}
+
+func TestRunRefuses(t *testing.T) {
+	m := tiny(t)
+	cache, err := kvcache.New(m.Device(), m.Config, 1, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	quiet := func(_, _ []int) []int { return nil }
+	for what, c := range map[string]struct {
+		prompts [][]int
+		o       Options
+		want    error
+	}{
+		"two prompts for one sequence": {[][]int{{1}, {1}}, Options{MaxTokens: 1}, nil},
+		"an empty prompt":              {[][]int{{}}, Options{MaxTokens: 1}, nil},
+		"a prompt beyond the cache":    {[][]int{prompt(1, 9)}, Options{MaxTokens: 1}, model.ErrContext},
+		"an id beyond the vocabulary":  {[][]int{{1, 50}}, Options{MaxTokens: 1}, model.ErrVocabulary},
+		"more ids than the cache has":  {[][]int{{1}}, Options{MaxTokens: 10, IgnoreEOS: true}, model.ErrContext}, // the last needs no position
+		"a temperature below 0":        {[][]int{{1}}, Options{Sampling: Sampling{Temperature: -1}}, nil},
+	} {
+		err := Run(t.Context(), m, cache, c.prompts, c.o, quiet)
+		if err == nil || c.want != nil && !errors.Is(err, c.want) {
+			t.Errorf("%s: want an error %v, got %v", what, c.want, err)
+		}
+	}
+	stopped, stop := context.WithCancel(t.Context())
+	steps := 0
+	err = Run(stopped, m, cache, [][]int{{1}}, Options{MaxTokens: 8, IgnoreEOS: true}, func(_, _ []int) []int {
+		if steps++; steps == 3 {
+			stop()
+		}
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) || steps != 3 {
+		t.Errorf("stopped at the third id: %d ids, %v", steps, err)
+	}
+}
