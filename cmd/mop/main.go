@@ -44,7 +44,7 @@ func run(ctx context.Context, args []string) int {
 	}
 	// Joined errors stand on a line each.
 	fmt.Fprintln(os.Stderr, "mop:", strings.ReplaceAll(err.Error(), "\n", "; "))
-	if errors.Is(err, errUsage) {
+	if errors.Is(err, errUsage) || strings.HasPrefix(err.Error(), "unknown command") { // the latter is cobra's own
 		return 2
 	}
 	return 1
