@@ -60,7 +60,10 @@ func recoverCommand(o *options) *cobra.Command {
 			}
 			w := c.OutOrStdout()
 			if asJSON {
-				return json.NewEncoder(w).Encode(r)
+				return json.NewEncoder(w).Encode(struct {
+					*recover.Result
+					TokensPerSecond float64 `json:"train_tps,omitempty"`
+				}{r, r.TokensPerSecond})
 			}
 			_, err = fmt.Fprintf(w, "%s  %d steps, %d examples, %d rows skipped, %s trained parameters, loss %.4f -> %.4f\n",
 				p.Out, r.Steps, r.Examples, len(r.Skipped), human(r.Trained), r.FirstLoss, r.LastLoss)

@@ -14,6 +14,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"mop/runtime/checkpoint"
@@ -32,6 +33,10 @@ type Result struct {
 	Trained   int64          `json:"trained_parameters"`
 	Data      string         `json:"data_sha256"`
 	Settings  map[string]any `json:"settings"`
+
+	// TokensPerSecond is the median over the steps after the first; it is not
+	// stored, since it is not the same twice.
+	TokensPerSecond float64 `json:"-"`
 }
 
 // resultFile is what a trained model's directory has beside the model.
@@ -150,6 +155,7 @@ func (r *Result) steps(ctx context.Context, dev device.Device, l *model.Learner,
 	defer log.close()
 	r.Steps = newSchedule(o, len(examples)).total
 	began, first, tokens := time.Now(), s.done, 0
+	var speeds []float64
 	last := s.done
 	err = train(ctx, l, examples, o, first, func(step Step) error {
 		last = step.Step
@@ -160,6 +166,9 @@ func (r *Result) steps(ctx context.Context, dev device.Device, l *model.Learner,
 			return err
 		}
 		tokens += step.Tokens
+		if step.Step > first+1 {
+			speeds = append(speeds, float64(step.Tokens)/step.Seconds)
+		}
 		if o.Progress != nil {
 			gone := time.Since(began)
 			o.Progress(Progress{step.Step, r.Steps, step.Loss, float64(tokens) / gone.Seconds(), gone / time.Duration(step.Step-first) * time.Duration(r.Steps-step.Step)})
@@ -170,6 +179,10 @@ func (r *Result) steps(ctx context.Context, dev device.Device, l *model.Learner,
 		return nil
 	})
 	r.FirstLoss, r.LastLoss = s.losses[0], s.losses[1]
+	if len(speeds) > 0 {
+		slices.Sort(speeds)
+		r.TokensPerSecond = speeds[len(speeds)/2]
+	}
 	switch {
 	case err != nil && ctx.Err() != nil && o.Every > 0 && last > s.done:
 		return errors.Join(err, s.save(dev, l.Params, last))

@@ -2,7 +2,7 @@
 // weights as a Hugging Face directory, for comparisons with programs that need
 // files.
 //
-//	go run ./bench/peers/weights [-dtype bf16|f16|f32] [-seed N] [-plan FILE -step N] PRESET DIR
+//	go run ./bench/peers/weights [-dtype bf16|f16|f32] [-seed N] [-plan FILE -step N] [-layers N] PRESET DIR
 package main
 
 import (
@@ -30,6 +30,7 @@ func run(args []string) error {
 	seed := f.Uint64("seed", 0, "of the weights")
 	planFile := f.String("plan", "", "a plan of the preset")
 	step := f.Int("step", 1, "of the plan")
+	layers := f.Int("layers", 0, "keep the first so many, 0 = all")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -55,6 +56,12 @@ func run(args []string) error {
 		if c.Layers, err = p.LayerShapes(*step); err != nil {
 			return fmt.Errorf("%s: %w", *planFile, err)
 		}
+	}
+	if *layers < 0 || *layers > len(c.Layers) {
+		return fmt.Errorf("-layers: want at most %d, got %d", len(c.Layers), *layers)
+	}
+	if *layers > 0 {
+		c.Layers = c.Layers[:*layers]
 	}
 	return checkpoint.WriteRandom(f.Arg(1), c, *seed, d, checkpoint.SaveOptions{})
 }
