@@ -2,7 +2,7 @@
 export CGO_ENABLED = 0
 GOFLAGS_BUILD = -trimpath -buildvcs=auto
 
-.PHONY: build demo test check bench fuzz clean emu-test launcher-test cuda kernels kernels-check ptxas-report
+.PHONY: build demo test check bench fuzz clean emu-test launcher-test cuda gpu-bundle kernels kernels-check ptxas-report
 
 build: ## ./bin/mop
 	go build $(GOFLAGS_BUILD) -o bin/mop ./cmd/mop
@@ -36,12 +36,16 @@ cuda: build out/cuda/link/libcuda.so ## ./bin/mop and, for machines with a GPU, 
 launcher-test: cuda ## the CUDA launcher on a libcuda that runs the kernels on the host
 	$(CUDA_BUILD) vet -tags cuda ./runtime/device/cuda ./cmd/mop
 	CUDA_HOME=$(CUDA_HOME) kernels/emu/libcuda.sh out/cuda/emulated
-	$(CUDA_BUILD) test -c -tags cuda -o out/cuda/device.test ./runtime/device/cuda
+	$(CUDA_BUILD) test -c -trimpath -tags cuda -o out/cuda/device.test ./runtime/device/cuda
 	cd runtime/device/cuda && LD_LIBRARY_PATH=$(CURDIR)/out/cuda/emulated ../../../out/cuda/device.test -test.short
 	LD_LIBRARY_PATH=out/cuda/emulated ./bin/mop inspect --devices
 	./bin/mop run --model cmd/mop/demo/model --prompt "Once upon" --max-tokens 20 --device cpu >out/cuda/cpu.txt
 	LD_LIBRARY_PATH=out/cuda/emulated ./bin/mop run --model cmd/mop/demo/model --prompt "Once upon" --max-tokens 20 --device cuda >out/cuda/cuda.txt
 	cmp out/cuda/cpu.txt out/cuda/cuda.txt
+
+gpu-bundle: cuda ## out/gpu-bundle: all that a machine with a GPU and Python needs for gpu-suite.sh
+	$(CUDA_BUILD) test -c -trimpath -tags cuda -o out/cuda/device.test ./runtime/device/cuda
+	bench/gpu/bundle.sh out/gpu-bundle out/cuda/device.test
 
 kernels: ## .cu -> PTX, by the pinned compiler
 	kernels/build.sh kernels/cuda/ptx

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# bench/gpu/bundle.sh DIR: after `make cuda`, put into DIR what a machine with a GPU
+# needs to run the GPU suite: binaries, the compiled test program in the place that
+# its relative paths expect, models, scripts. SANITIZER=DIR adds NVIDIA's
+# compute-sanitizer from a CUDA toolkit.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+out=$1
+rm -rf "$out"
+mkdir -p "$out/bin" "$out/data" "$out/repo/runtime/device/cuda" "$out/repo/runtime/model" "$out/repo/cmd/mop/demo"
+cp bin/mop bin/mop-cuda "$out/bin/"
+cp "$2" "$out/repo/runtime/device/cuda/device.test"
+cp go.mod "$out/repo/"
+cp -r runtime/model/testdata "$out/repo/runtime/model/"
+cp -r cmd/mop/demo/model "$out/repo/cmd/mop/demo/"
+data=${MOP_TEST_DATA:-../shared/data}
+if [ -d "$data/stories260K" ]; then
+	cp -r "$data/stories260K" "$out/data/"
+else
+	echo "bundle: no stories260K under $data: its tests will count as not run" >&2
+fi
+[ -z "${SANITIZER:-}" ] || cp -r "$SANITIZER" "$out/sanitizer"
+cp bench/gpu/gpu-suite.sh bench/gpu/*.py "$out/"
+git describe --always --dirty >"$out/commit" 2>/dev/null || echo unknown >"$out/commit"
+du -sh "$out"

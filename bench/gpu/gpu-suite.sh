@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# gpu-suite.sh kernels|speed|peers [--quick], or gpu-suite.sh --quick for a slice of
+# all three. Runs from its own folder on a machine with a GPU and Python; needs no Go
+# and no network. Every row is written to results/ as soon as it is there. The exit
+# status is 0 only if every row is ok: what could not be run is not.
+#
+#   kernels  every kernel against its formula, whole models against the CPU, memcheck
+#            and racecheck on the small shapes (needs compute-sanitizer)
+#   speed    the card's ceilings by PyTorch; each kernel; llama-2-7b and llama-3-8b
+#            along the released path, paper-exact and rounded widths
+#   peers    PyTorch transformers on the same shapes (needs torch and transformers)
+set -uo pipefail
+cd "$(dirname "$0")"
+root=$PWD
+part=${1:-}
+quick=
+for a in "$@"; do [ "$a" = --quick ] && quick=1; done
+case $part in
+kernels | speed | peers) ;;
+--quick)
+	rc=0
+	for p in kernels speed peers; do "$0" $p --quick || rc=1; done
+	exit $rc
+	;;
+*)
+	sed -n '2,14p' "$0" >&2
+	exit 2
+	;;
+esac
+
+python=${PYTHON:-python3}
+export MOP_TEST_DATA=$root/data
+out=$root/results/$part${quick:+-quick}
+mkdir -p "$out"
+rows=$out/rows.tsv
+: >"$rows"
+begin=$SECONDS
+limit=${quick:+55} # a part ends before nine minutes, the three slices before three
+limit=${limit:-525}
+git_commit=$(cat commit 2>/dev/null || echo unknown)
+{
+	echo "commit $git_commit"
+	date -u +%Y-%m-%dT%H:%M:%SZ
+	nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm --format=csv,noheader 2>&1
+} | tee "$out/machine.txt"
+
+# row NAME RESULT NOTE: one line, at once.
+row() { printf '%s\t%s\t%s\n' "$1" "$2" "$3" | tee -a "$rows"; }
+
+# run NAME SECONDS CMD...: the command's log in its own file, its row when it ends.
+run() {
+	local name=$1 most=$2 left=$((limit - (SECONDS - begin)))
+	shift 2
+	if [ $left -lt 5 ]; then
+		row "$name" "NOT RUN" "no time left"
+		return 1
+	fi
+	[ "$most" -gt $left ] && most=$left
+	local log="$out/${name//[^A-Za-z0-9._-]/_}.log" start=$SECONDS rc
+	timeout -k 5 "$most" "$@" >"$log" 2>&1
+	rc=$?
+	local took="$((SECONDS - start)) s"
+	if [ $rc -eq 124 ]; then
+		row "$name" "TIME OUT" "$took"
+	elif [ $rc -ne 0 ]; then
+		row "$name" FAIL "$took; $(grep -m1 -E 'FAIL|rror|mop:' "$log" | cut -c1-160)"
+	elif grep -q -- '--- SKIP' "$log"; then
+		row "$name" SKIPPED "$took; $(grep -m1 -- '--- SKIP' "$log")"
+	else
+		row "$name" ok "$took"
+	fi
+	return $rc
+}
+
+tests=$root/repo/runtime/device/cuda/device.test
+kernels() {
+	run "a device is there" 60 ./bin/mop inspect --devices --device cuda || true
+	grep -q '^cuda .*capability' "$out/a_device_is_there.log" || row "cuda" FAIL "$(tail -1 "$out/a_device_is_there.log")"
+	cd repo/runtime/device/cuda
+	for t in $("$tests" -test.list '^Test'); do
+		run "$t" 240 "$tests" -test.v ${quick:+-test.short} -test.run "^$t\$"
+	done
+	local sanitizer
+	sanitizer=$(command -v compute-sanitizer || ls "$root"/sanitizer/compute-sanitizer /usr/local/cuda*/bin/compute-sanitizer 2>/dev/null | head -1)
+	for tool in memcheck racecheck; do
+		[ -n "$quick" ] && [ $tool = racecheck ] && continue
+		if [ -z "$sanitizer" ]; then
+			row "$tool" "NOT RUN" "no compute-sanitizer in PATH, /usr/local/cuda/bin or ./sanitizer"
+			continue
+		fi
+		run "$tool" 200 "$sanitizer" --tool $tool --error-exitcode 9 --launch-timeout 0 "$tests" -test.short \
+			-test.run 'TestEmbedAndNorm|TestLinear|TestGateUp|TestQKVAndAttend|TestAMPSums|TestLogitReductions|TestStepsByItself'
+	done
+	cd "$root"
+}
+
+# path NAME PRESET RULE STEPS EXTRA...: plan and measure one path.
+path() {
+	local name=$1 preset=$2 rule=$3 at=$4
+	shift 4
+	local plan=$out/$name.plan.json
+	run "$name plan" 20 bash -c './bin/mop plan --device cpu --model "preset:$1" --sequence LGGLLLGGLLGLGLLGGL --rule "$2" --json "${@:4}" >"$3"' _ "$preset" "$rule" "$plan" "$@" || return
+	local decode="--in 12 --out 128 --runs 20 --discard 10" prefill="--in 2048 --out 1 --runs 6 --discard 3"
+	[ -n "$quick" ] && decode="--in 12 --out 32 --runs 3 --discard 1"
+	run "$name decode" 150 bash -c './bin/mop bench "preset:$1" --plan "$2" --at "$3" --device cuda --format jsonl ${@:5} >"$4"' _ "$preset" "$plan" "$at" "$out/$name.decode.jsonl" $decode
+	[ -n "$quick" ] || run "$name prefill" 100 bash -c './bin/mop bench "preset:$1" --plan "$2" --at "$3" --device cuda --format jsonl ${@:5} >"$4"' _ "$preset" "$plan" "$at" "$out/$name.prefill.jsonl" $prefill
+}
+
+speed() {
+	run ceilings 60 bash -c '"$1" ceilings.py $2 >"$3"' _ "$python" "${quick:+--quick}" "$out/ceilings.jsonl"
+	cd repo/runtime/device/cuda
+	run "kernels alone" 90 bash -c '"$1" -test.run "^\$" -test.bench "$3" -test.benchtime "$4" >"$2"' _ "$tests" "$out/kernels.txt" "${quick:+llama-2-7b/(o|down)/1\$}" "${quick:+20x}"
+	cd "$root"
+	if [ -n "$quick" ]; then
+		path llama-2-7b-exact llama-2-7b paper 15
+		return
+	fi
+	path llama-2-7b-exact llama-2-7b paper 7,11,15
+	path llama-3-8b-exact llama-3-8b mlp-only 8,12,17
+	path llama-2-7b-rounded llama-2-7b exact 7,11,15 --round-to 128
+	path llama-3-8b-rounded llama-3-8b mlp-only 8,12,17 --round-to 128
+}
+
+peers() {
+	run transformers 520 bash -o pipefail -c '"$1" peers.py $2 | tee "$3"' _ "$python" "${quick:+--quick}" "$out/peers.jsonl"
+	if grep -q '"error"' "$out/peers.jsonl"; then row "a peer's shape" FAIL "$(grep -m1 -o '"error": "[^"]*"' "$out/peers.jsonl")"; fi
+}
+
+$part
+"$python" table.py "$part" "$out" | tee "$out/table.md"
+if [ ! -s "$rows" ] || cut -f2 "$rows" | grep -qvx ok; then
+	echo "$part: not every row is ok" >&2
+	exit 1
+fi

@@ -1,0 +1,96 @@
+"""PyTorch transformers on the shapes that mop is measured on: random weights of the
+same deviation, batch 1, greedy, 12 ids in and 128 out, the first half of the runs
+thrown away.
+
+eager: model.generate as it comes. static: a static cache under torch.compile, whose
+mode reduce-overhead replays CUDA graphs; compiling is not counted.
+
+One JSON object a line, as they are measured.
+"""
+import argparse
+import gc
+import json
+import statistics
+import time
+
+import torch
+import transformers
+
+BASES = {
+    "llama-2-7b": dict(hidden_size=4096, vocab_size=32000, max_position_embeddings=4096, rms_norm_eps=1e-5, rope_theta=10000.0, dtype=torch.float16),
+    "llama-3-8b": dict(hidden_size=4096, vocab_size=128256, max_position_embeddings=8192, rms_norm_eps=1e-5, rope_theta=500000.0, dtype=torch.bfloat16),
+}
+# layers, heads, key/value heads, neurons: dense, and the released paths' last steps
+SHAPES = {
+    "llama-2-7b": {"dense": (32, 32, 32, 11008), "40 %": (23, 26, 26, 8848)},
+    "llama-3-8b": {"dense": (32, 32, 8, 14336), "40 %": (23, 32, 8, 9641)},
+}
+
+
+def build(base, shape):
+    b = dict(BASES[base])
+    dtype = b.pop("dtype")
+    layers, heads, kv, neurons = shape
+    args = dict(num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=kv, head_dim=128, intermediate_size=neurons,
+                tie_word_embeddings=False, initializer_range=0.02, **b)
+    try:
+        config, kind = transformers.LlamaConfig(**args), transformers.LlamaForCausalLM
+    except Exception:
+        # transformers 5 refuses a LLaMA whose heads do not divide its width. A Mistral
+        # without a sliding window is the same computation.
+        config, kind = transformers.MistralConfig(sliding_window=None, **args), transformers.MistralForCausalLM
+    old = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device("cuda"):
+            model = kind(config)
+    finally:
+        torch.set_default_dtype(old)
+    return model.eval()
+
+
+def measure(model, runs, static, out):
+    ids = torch.randint(3, 30000, (1, 12), device="cuda")
+    kind = dict(cache_implementation="static") if static else {}
+    args = dict(max_new_tokens=out, min_new_tokens=out, do_sample=False, pad_token_id=0, **kind)
+    if static:
+        model.forward = torch.compile(model.forward, mode="reduce-overhead", fullgraph=True)
+        for _ in range(3):
+            model.generate(ids, **args)
+    times = []
+    for _ in range(runs):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        model.generate(ids, **args)
+        torch.cuda.synchronize()
+        times.append(1000 * (time.perf_counter() - start))
+    kept = times[len(times) // 2:]
+    return statistics.median(kept)
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--quick", action="store_true")
+    o = p.parse_args()
+    runs, out = (4, 32) if o.quick else (20, 128)
+    for base in ["llama-2-7b"] if o.quick else BASES:
+        dense = {}
+        for how in ["eager", "static"]:
+            for name, shape in SHAPES[base].items():
+                row = {"model": f"{base} {name}", "how": how, "in": 12, "out": out, "runs": runs, "gpu": torch.cuda.get_device_name(),
+                       "torch": torch.__version__, "transformers": transformers.__version__}
+                try:
+                    model = build(base, shape)
+                    ms = measure(model, runs, how == "static", out)
+                    dense.setdefault(how, ms)
+                    row.update(architecture=type(model).__name__, params=sum(q.numel() for q in model.parameters()), e2e_ms=ms, tokens_per_s=1000 * out / ms, speedup=dense[how] / ms)
+                except Exception as e:  # a peer that refuses a shape is a result
+                    row["error"] = f"{type(e).__name__}: {e}".splitlines()[0][:200]
+                print(json.dumps(row), flush=True)
+                model = None
+                gc.collect()
+                torch.cuda.empty_cache()
+                torch._dynamo.reset()
+
+
+main()

@@ -1,0 +1,64 @@
+"""The last, short table of a part: table.py PART DIR, from what the part wrote."""
+import json
+import pathlib
+import re
+import sys
+
+
+def lines(path):
+    """The whole JSON lines of a file that may have been cut off."""
+    out = []
+    for text in path.read_text().splitlines() if path.exists() else []:
+        try:
+            out.append(json.loads(text))
+        except ValueError:
+            pass
+    return out
+
+
+def table(head, rows):
+    print("| " + " | ".join(head) + " |")
+    print("|" + "|".join("---" for _ in head) + "|")
+    for r in rows:
+        print("| " + " | ".join(str(c) for c in r) + " |")
+    print()
+
+
+def number(x, digits=4):
+    return "-" if x is None else f"{x:.{digits}g}"
+
+
+def main(part, folder):
+    print(f"\n## {part}\n\n{(folder / 'machine.txt').read_text().strip()}\n")
+    table(["row", "result", "note"], [r.split("\t") for r in (folder / "rows.tsv").read_text().splitlines()])
+    ceilings = {c["what"]: c["value"] for c in lines(folder / "ceilings.jsonl")}
+    copy = ceilings.get("device copy")
+    if ceilings:
+        table(["ceiling", "measured"], [(c["what"], f"{number(c['value'])} {c['unit']}" if c["unit"] else c["value"]) for c in lines(folder / "ceilings.jsonl")])
+    rows = []
+    for text in (folder / "kernels.txt").read_text().splitlines() if (folder / "kernels.txt").exists() else []:
+        m = re.match(r"Benchmark(\S+?)(?:-\d+)?\s+\d+\s.*?([\d.e+]+) (GB/s|TFLOP/s)", text)
+        if m:
+            value, product = float(m[2]), ceilings.get("product " + m[1].removeprefix("Prefill/"))
+            ceiling = copy if m[3] == "GB/s" else product
+            rows.append((m[1], f"{number(value)} {m[3]}", f"{100 * value / ceiling:.0f} %" if ceiling else "-"))
+    if rows:
+        table(["kernel", "measured", "of copy or cuBLAS"], rows)
+    for kind in ["decode", "prefill"]:
+        rows = []
+        for f in sorted(folder.glob(f"*.{kind}.jsonl")):
+            for r in lines(f):
+                gbps = r["bytes_per_token"] * r["decode_tps"] / 1e9 if r.get("decode_tps") else None
+                rows.append((f.name.split(".")[0], r["model"], f"{100 * r['compression']:.2f} %", number(r["e2e_ms"]["median"]), number(r["ttft_ms"]),
+                             number(r.get("decode_tps")), number(gbps) if kind == "decode" else number(r.get("prefill_gflops")),
+                             f"{100 * gbps / copy:.0f} %" if kind == "decode" and gbps and copy else "-",
+                             f"{number(r['speedup']['median'])} [{number(r['speedup']['lo'])}, {number(r['speedup']['hi'])}]", f"{100 * r['gain']:.1f} %"))
+        if rows:
+            unit = "GB/s" if kind == "decode" else "prefill GFLOP/s"
+            table([kind, "model", "compression", "end to end, ms", "first token, ms", "tokens/s", unit, "of copy", "speed-up", "gain"], rows)
+    rows = [(r["model"], r["how"], number(r.get("e2e_ms")), number(r.get("tokens_per_s")), number(r.get("speedup")), r.get("error", "")) for r in lines(folder / "peers.jsonl")]
+    if rows:
+        table(["transformers", "how", "end to end, ms", "tokens/s", "speed-up", "error"], rows)
+
+
+main(sys.argv[1], pathlib.Path(sys.argv[2]))

@@ -1,0 +1,134 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"fmt"
+	"testing"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+	"mop/runtime/random"
+)
+
+// The four matrix shapes of each model, [out, in], and a pruned width.
+var matrices = []struct {
+	name    string
+	out, in int
+}{
+	{"llama-2-7b/qkv", 12288, 4096},
+	{"llama-2-7b/o", 4096, 4096},
+	{"llama-2-7b/gate-up", 22016, 4096},
+	{"llama-2-7b/down", 4096, 11008},
+	{"llama-2-7b/down-8848", 4096, 8848},
+	{"llama-2-7b/down-9941", 4096, 9941},
+	{"llama-3-8b/qkv", 6144, 4096},
+	{"llama-3-8b/gate-up", 28672, 4096},
+	{"llama-3-8b/down", 4096, 14336},
+	{"llama-3-8b/head", 128256, 4096},
+}
+
+// made is a random weight on the device.
+func made(b *testing.B, d *Device, out, in int) *weight {
+	w, err := d.Make(checkpoint.Recipe{Name: "w", DType: checkpoint.BF16, Shape: []int{out, in}, Key: 1, Scale: random.Scale(0.02)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return w.(*weight)
+}
+
+// BenchmarkDecode: one row by one matrix, in GB/s of weights read. Several copies
+// of the matrix take turns, so that none is in the cache.
+func BenchmarkDecode(b *testing.B) {
+	for _, m := range matrices {
+		for _, n := range []int{1, 8} {
+			b.Run(fmt.Sprintf("%s/%d", m.name, n), func(b *testing.B) {
+				d := open(b, 1)
+				copies := max(2, (256<<20)/(2*m.out*m.in))
+				if testing.Short() {
+					copies = 1
+				}
+				ws := make([]*weight, copies)
+				for i := range ws {
+					ws[i] = made(b, d, m.out, m.in)
+				}
+				x, y := emptyInner(b, d, n, m.in), floats(b, d, n, m.out, nil)
+				x.half = checkpoint.BF16
+				run := func(i int) { d.Linear(device.Decode, y, x, n, ws[i%copies]) }
+				measure(b, d, run)
+				b.ReportMetric(float64(m.out)*float64(m.in)*2*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
+			})
+		}
+	}
+}
+
+// BenchmarkPrefill: 2048 rows by one matrix, in TFLOP/s.
+func BenchmarkPrefill(b *testing.B) {
+	n := 2048
+	if testing.Short() {
+		n = 2
+	}
+	for _, m := range matrices[:9] {
+		b.Run(m.name, func(b *testing.B) {
+			d := open(b, 1)
+			w := made(b, d, m.out, m.in)
+			x, y := emptyInner(b, d, n, m.in), floats(b, d, n, m.out, nil)
+			x.half = checkpoint.BF16
+			measure(b, d, func(int) { d.Linear(device.Prefill, y, x, n, w) })
+			b.ReportMetric(2*float64(n)*float64(m.out)*float64(m.in)*float64(b.N)/b.Elapsed().Seconds()/1e12, "TFLOP/s")
+		})
+	}
+}
+
+// BenchmarkAttention: a row over a context, in GB/s of cache read; and a causal
+// prefill of 2048, in TFLOP/s.
+func BenchmarkAttention(b *testing.B) {
+	for _, hs := range []device.Heads{{H: 32, K: 32, Dh: 128}, {H: 32, K: 8, Dh: 128}, {H: 29, K: 29, Dh: 128}} {
+		for _, T := range []int{128, 2048, 8192} {
+			b.Run(fmt.Sprintf("decode/%d-%d/%d", hs.H, hs.K, T), func(b *testing.B) {
+				d := open(b, 1)
+				kv, err := d.Cache(1, T, hs)
+				if err != nil {
+					b.Fatal(err)
+				}
+				a, q := emptyInner(b, d, 1, hs.H*hs.Dh), emptyInner(b, d, 1, hs.H*hs.Dh)
+				span := []device.Span{{Start: T - 1, Len: 1}}
+				measure(b, d, func(int) { d.Attend(device.Decode, a, q, kv, hs, span) })
+				b.ReportMetric(4*float64(T)*float64(hs.K*hs.Dh)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
+			})
+		}
+		b.Run(fmt.Sprintf("prefill/%d-%d/2048", hs.H, hs.K), func(b *testing.B) {
+			const T = 2048
+			if testing.Short() {
+				b.Skip("long in emulation")
+			}
+			d := open(b, 1)
+			kv, err := d.Cache(1, T, hs)
+			if err != nil {
+				b.Fatal(err)
+			}
+			a, q := emptyInner(b, d, T, hs.H*hs.Dh), emptyInner(b, d, T, hs.H*hs.Dh)
+			measure(b, d, func(int) { d.Attend(device.Prefill, a, q, kv, hs, []device.Span{{Len: T}}) })
+			b.ReportMetric(2*T*T*float64(hs.H*hs.Dh)*float64(b.N)/b.Elapsed().Seconds()/1e12, "TFLOP/s")
+		})
+	}
+}
+
+// measure runs b.N launches between two waits, after some to warm up.
+func measure(b *testing.B, d *Device, run func(i int)) {
+	b.Helper()
+	for i := range min(b.N, 3) {
+		run(i)
+	}
+	if err := d.Sync(); err != nil {
+		b.Fatal(err)
+	}
+	b.ResetTimer()
+	for i := range b.N {
+		run(i)
+	}
+	if err := d.Sync(); err != nil {
+		b.Fatal(err)
+	}
+	b.StopTimer()
+}
