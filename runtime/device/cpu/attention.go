@@ -2,45 +2,123 @@ package cpu
 
 import (
 	"math"
+	"unsafe"
 
 	kernel "mop/kernels/cpu"
 	"mop/runtime/device"
 )
 
 // Attend: see device.Device.
-func (d *Device) Attend(_ device.Kind, a, q device.Buffer, kv device.KV, hs device.Heads, spans []device.Span) {
+func (d *Device) Attend(kind device.Kind, a, q device.Buffer, kv device.KV, hs device.Heads, spans []device.Span) {
 	ab, qb, kb, vb := data(a), data(q), data(kv.Keys), data(kv.Values)
-	group := hs.H / hs.K
-	scale := float32(1 / math.Sqrt(float64(hs.Dh)))
-	nk := hs.K * hs.Dh
+	if kind == device.Decode {
+		d.attendRows(ab, qb, kb, vb, kv.Capacity, hs, spans)
+		return
+	}
 	for _, s := range spans {
-		base := s.Seq * kv.Capacity * nk
+		blocks := (s.Len + queryBlock - 1) / queryBlock
+		d.pool.run(hs.H*blocks, 1, func(worker, lo, hi int) {
+			for j := lo; j < hi; j++ {
+				i0 := j % blocks * queryBlock
+				part := device.Span{Seq: s.Seq, Start: s.Start + i0, Row: s.Row + i0, Len: min(queryBlock, s.Len-i0)}
+				d.attendBlock(worker, ab, qb, kb, vb, kv.Capacity, hs, j/blocks, part)
+			}
+		})
+	}
+}
+
+// attendRows is Attend for a head of a row at a time: its scores are products of
+// the query with four keys each, its output one pass over the values.
+func (d *Device) attendRows(ab, qb, kb, vb *buffer, capacity int, hs device.Heads, spans []device.Span) {
+	share := hs.H / hs.K
+	scale := float32(1 / math.Sqrt(float64(hs.Dh)))
+	nk, size := hs.K*hs.Dh, kernel.Arranged(hs.Dh)
+	for _, s := range spans {
+		base := s.Seq * capacity * nk
 		// (head, token) pairs, token fastest; a decode step cuts by heads.
 		d.pool.run(hs.H*s.Len, 1, func(worker, lo, hi int) {
-			scores := d.workers[worker].take(0, s.Start+s.Len)
+			w := &d.workers[worker]
+			scores, query := w.take(0, s.Start+s.Len), w.take(1, size)
 			for j := lo; j < hi; j++ {
 				h, i := j/s.Len, j%s.Len
 				row, T := s.Row+i, s.Start+i+1
-				qh := qb.row(row)[h*hs.Dh : (h+1)*hs.Dh]
-				at := base + h/group*hs.Dh
-				top := float32(math.Inf(-1))
-				for t := range T {
-					v := kernel.Dot(qh, kb.data[at+t*nk:at+t*nk+hs.Dh]) * scale
-					scores[t] = v
-					top = max(top, v)
+				at := base + h/share*hs.Dh
+				d.set.Arrange(query, qb.row(row)[h*hs.Dh:(h+1)*hs.Dh], kernel.F32)
+				var rows [4]unsafe.Pointer
+				var out [4]float32
+				for t := 0; t < T; t += 4 {
+					for k := range rows {
+						rows[k] = unsafe.Pointer(&kb.data[at+min(t+k, T-1)*nk])
+					}
+					d.set.Dots(kernel.F32, &out, &rows, query, hs.Dh)
+					copy(scores[t:T], out[:])
 				}
-				out := ab.row(row)[h*hs.Dh : (h+1)*hs.Dh]
-				clear(out)
-				var sum float32
-				for t := range T {
-					e := float32(math.Exp(float64(scores[t] - top)))
-					sum += e
-					kernel.Axpy(out, e, vb.data[at+t*nk:at+t*nk+hs.Dh])
-				}
-				for i := range out {
-					out[i] /= sum
+				z := scores[:T]
+				kernel.Exps(z, z, scale, scale*d.set.Max(z))
+				y := ab.row(row)[h*hs.Dh : (h+1)*hs.Dh]
+				d.set.Mix(y, z, vb.data[at:], nk)
+				f := 1 / d.set.Sum(z)
+				for i := range y {
+					y[i] *= f
 				}
 			}
 		})
+	}
+}
+
+// Blocks of attention in a prefill pass: scores exist for so many queries and keys
+// at a time. Keys are cut at multiples of keyBlock positions, so that a query's
+// sums do not depend on its neighbours.
+const (
+	queryBlock = 48
+	keyBlock   = 64
+)
+
+// attendBlock is Attend for one head of at most queryBlock rows: over blocks of
+// keys, with the largest score so far and the sum of exponentials under it.
+func (d *Device) attendBlock(worker int, ab, qb, kb, vb *buffer, capacity int, hs device.Heads, h int, s device.Span) {
+	w := &d.workers[worker]
+	nk, n := hs.K*hs.Dh, s.Len
+	at := h / (hs.H / hs.K) * hs.Dh
+	keys, values := rows(kb.data, nk).from(s.Seq*capacity, at), rows(vb.data, nk).from(s.Seq*capacity, at)
+	queries := newLeft(d.set, &w.scratch[0], n, hs.Dh)
+	queries.pack(d.set, rows(qb.data, qb.cols).from(s.Row, h*hs.Dh).times(float32(1/math.Sqrt(float64(hs.Dh)))), 0, queries.panels())
+	z, y := w.take(1, queryBlock*keyBlock), w.take(2, n*hs.Dh)
+	clear(y)
+	var top, sum [queryBlock]float32
+	for i := range top {
+		top[i] = float32(math.Inf(-1))
+	}
+	for t0 := 0; t0 < s.Start+n; t0 += keyBlock {
+		T := min(keyBlock, s.Start+n-t0)
+		w.panels.multiply(d.set, z, keyBlock, &queries, 0, queries.panels(), keys.from(t0, 0).t(), 0, T, false)
+		for i := range n {
+			row := z[i*keyBlock : i*keyBlock+T]
+			seen := min(max(s.Start+i+1-t0, 0), T)
+			clear(row[seen:])
+			if row = row[:seen]; seen == 0 {
+				continue
+			}
+			most := max(top[i], d.set.Max(row))
+			if most != top[i] {
+				keep := kernel.Exp32(top[i] - most)
+				sum[i] *= keep
+				for j := range hs.Dh {
+					y[i*hs.Dh+j] *= keep
+				}
+				top[i] = most
+			}
+			kernel.Exps(row, row, 1, most)
+			sum[i] += d.set.Sum(row)
+		}
+		weights := newLeft(d.set, &w.panels.left, n, T)
+		weights.pack(d.set, rows(z, keyBlock), 0, weights.panels())
+		w.panels.multiply(d.set, y, hs.Dh, &weights, 0, weights.panels(), values.from(t0, 0), 0, hs.Dh, true)
+	}
+	for i := range n {
+		to, f := ab.row(s.Row + i)[h*hs.Dh:(h+1)*hs.Dh], 1/sum[i]
+		for j := range to {
+			to[j] = y[i*hs.Dh+j] * f
+		}
 	}
 }

@@ -16,11 +16,9 @@ func (d *Device) Embed(x device.Buffer, table device.Weight, ids []int) {
 }
 
 // normRow: y = x / sqrt(mean(x^2) + eps) * w.   y, x, w [D]
-func normRow(y, x, w []float32, eps float64) {
-	s := 1 / float32(math.Sqrt(float64(kernel.Dot(x, x)/float32(len(x)))+eps))
-	for i, v := range x {
-		y[i] = v * s * w[i]
-	}
+func normRow(set kernel.Set, y, x, w []float32, eps float64) {
+	s := 1 / float32(math.Sqrt(float64(set.SumSquares(x)/float32(len(x)))+eps))
+	set.ScaleMul(y, x, s, w)
 }
 
 // gain is a norm's weight vector as float32.
@@ -33,7 +31,7 @@ func (d *Device) gain(w device.Weight) []float32 {
 func (d *Device) Norm(y, x device.Buffer, rows []int, w device.Weight, eps float64) {
 	g := d.gain(w)
 	for i, r := range rows {
-		normRow(data(y).row(i), data(x).row(r), g, eps)
+		normRow(d.set, data(y).row(i), data(x).row(r), g, eps)
 	}
 }
 
@@ -42,7 +40,7 @@ func (d *Device) normed(x *buffer, n int, w device.Weight, eps float64) []float3
 	h, g := d.shared.take(1, n*x.cols), d.gain(w)
 	d.pool.run(n, 8, func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
-			normRow(h[i*x.cols:(i+1)*x.cols], x.row(i), g, eps)
+			normRow(d.set, h[i*x.cols:(i+1)*x.cols], x.row(i), g, eps)
 		}
 	})
 	return h

@@ -1,0 +1,34 @@
+package cpu
+
+// The lengths below are multiples of eight, at least eight.
+
+func maxBlocks(x []float32) float32        { return maxAVX2(&x[0], len(x)) }
+func sumBlocks(x []float32) float32        { return sumAVX2(&x[0], len(x)) }
+func sumSquaresBlocks(x []float32) float32 { return sumSquaresAVX2(&x[0], len(x)) }
+func sumAbsBlocks(x []float32) float64     { return sumAbsAVX2(&x[0], len(x)) }
+func scaleMulBlocks(y, x []float32, f float32, w []float32) {
+	scaleMulAVX2(&y[0], &x[0], &w[0], f, len(x))
+}
+
+func mixBlocks(y, p, v []float32, stride int) {
+	_ = v[(len(p)-1)*stride+len(y)-1]
+	mixAVX2(&y[0], len(y), &p[0], len(p), &v[0], stride)
+}
+
+//go:noescape
+func maxAVX2(x *float32, n int) float32
+
+//go:noescape
+func sumAVX2(x *float32, n int) float32
+
+//go:noescape
+func sumSquaresAVX2(x *float32, n int) float32
+
+//go:noescape
+func sumAbsAVX2(x *float32, n int) float64
+
+//go:noescape
+func scaleMulAVX2(y, x, w *float32, f float32, n int)
+
+//go:noescape
+func mixAVX2(y *float32, n int, p *float32, t int, v *float32, stride int)
