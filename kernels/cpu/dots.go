@@ -28,8 +28,10 @@ func (s Set) Arrange(dst, x []float32, t Type) {
 		copy(dst, x)
 		return
 	}
-	for at := 0; at < full; at += step {
-		arrangeBlock(dst[at:at+step], x[at:at+step], t)
+	if t == BF16 && full > 0 {
+		s.deinterleave(dst[:full], x[:full])
+	} else {
+		copy(dst, x[:full])
 	}
 	rest := n - full
 	if rest == 0 {

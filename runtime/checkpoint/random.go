@@ -53,6 +53,7 @@ func (r *randomSource) Tensor(name string) (Tensor, error) {
 	}
 	n := elements(shape)
 	data := make([]byte, n*r.dtype.Size())
+	hugePages(data)
 	r.fill(data, name, 0)
 	return Tensor{Name: name, DType: r.dtype, Shape: shape, Data: data}, nil
 }

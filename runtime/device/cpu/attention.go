@@ -38,7 +38,7 @@ func (d *Device) attendRows(ab, qb, kb, vb *buffer, capacity int, hs device.Head
 		// (head, token) pairs, token fastest; a decode step cuts by heads.
 		d.pool.run(hs.H*s.Len, 1, func(worker, lo, hi int) {
 			w := &d.workers[worker]
-			scores, query := w.take(0, s.Start+s.Len), w.take(1, size)
+			scores, query := w.take(0, s.Start+s.Len), w.take(2, size)
 			for j := lo; j < hi; j++ {
 				h, i := j/s.Len, j%s.Len
 				row, T := s.Row+i, s.Start+i+1
@@ -83,7 +83,7 @@ func (d *Device) attendBlock(worker int, ab, qb, kb, vb *buffer, capacity int, h
 	keys, values := rows(kb.data, nk).from(s.Seq*capacity, at), rows(vb.data, nk).from(s.Seq*capacity, at)
 	queries := newLeft(d.set, &w.scratch[0], n, hs.Dh)
 	queries.pack(d.set, rows(qb.data, qb.cols).from(s.Row, h*hs.Dh).times(float32(1/math.Sqrt(float64(hs.Dh)))), 0, queries.panels())
-	z, y := w.take(1, queryBlock*keyBlock), w.take(2, n*hs.Dh)
+	z, y := w.take(2, queryBlock*keyBlock), w.take(3, n*hs.Dh)
 	clear(y)
 	var top, sum [queryBlock]float32
 	for i := range top {

@@ -21,6 +21,7 @@ type Device struct {
 	workers []worker
 	shared  scratch // of the operation as a whole
 	ropes   ropes
+	ops     uint64   // counts the decode operations
 	train   training // what only training needs
 	err     error
 }
@@ -28,7 +29,9 @@ type Device struct {
 // worker is what one worker has to itself.
 type worker struct {
 	scratch
-	panels panels
+	panels   panels
+	op       uint64      // that the vectors in scratch 1 are arranged for,
+	arranged kernel.Type // and how
 }
 
 // Options of a device.

@@ -63,8 +63,10 @@ func (d *Device) linear(kind device.Kind, y *buffer, x []float32, n int, w *weig
 		return
 	}
 	t, _ := w.bytes()
+	d.ops++
+	op := d.ops
 	d.pool.run(r, 4, func(worker, lo, hi int) {
-		d.vectors(y.data, y.cols, w, lo, hi, d.arranged(worker, x, n, c, t), n, add)
+		d.vectors(y.data, y.cols, w, lo, hi, d.arranged(worker, op, x, n, c, t), n, add)
 	})
 }
 
@@ -78,7 +80,7 @@ func (d *Device) GateUp(kind device.Kind, m, x device.Buffer, n int, norm, wg, w
 		d.columns(l, []int{r}, func(worker, _, j0, j1, i0, i1 int) {
 			p := &d.workers[worker]
 			r0, r1, w := i0*l.rows, min(i1*l.rows, n), j1-j0
-			g, u := p.take(0, (r1-r0)*w), p.take(1, (r1-r0)*w)
+			g, u := p.take(2, (r1-r0)*w), p.take(3, (r1-r0)*w)
 			p.panels.multiply(d.set, g, w, l, i0, i1, gate.operand().t(), j0, j1, false)
 			p.panels.multiply(d.set, u, w, l, i0, i1, up.operand().t(), j0, j1, false)
 			for i := range r1 - r0 {
@@ -90,12 +92,14 @@ func (d *Device) GateUp(kind device.Kind, m, x device.Buffer, n int, norm, wg, w
 	}
 	tg, _ := gate.bytes()
 	tu, _ := up.bytes()
+	d.ops++
+	op := d.ops
 	d.pool.run(r, 4, func(worker, lo, hi int) {
 		g := d.workers[worker].take(0, n*r)
-		v := d.arranged(worker, h, n, c, tg)
+		v := d.arranged(worker, op, h, n, c, tg)
 		d.vectors(g, r, gate, lo, hi, v, n, false)
 		if tu != tg {
-			v = d.arranged(worker, h, n, c, tu)
+			v = d.arranged(worker, op, h, n, c, tu)
 		}
 		d.vectors(out.data, out.cols, up, lo, hi, v, n, false)
 		for i := range n {

@@ -1,7 +1,6 @@
 package cpu
 
 import (
-	kernel "mop/kernels/cpu"
 	"mop/runtime/device"
 )
 
@@ -27,17 +26,16 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 			d.workers[worker].panels.multiply(d.set, y.data[i0*l.rows*y.cols+j0:], y.cols, l, i0, i1, ws[which].operand().t(), j0, j1, false)
 		})
 	} else {
+		d.ops++
+		op := d.ops
 		d.pool.run(nq+2*nk, 4, func(worker, lo, hi int) {
-			var v []float32
-			of := kernel.Type(255) // what v is arranged for
 			for i, first := 0, 0; i < 3; i, first = i+1, first+widths[i] {
 				r0, r1 := max(lo-first, 0), min(hi-first, widths[i])
 				if r0 >= r1 {
 					continue
 				}
-				if t, _ := ws[i].bytes(); t != of {
-					of, v = t, d.arranged(worker, h, n, c, t)
-				}
+				t, _ := ws[i].bytes()
+				v := d.arranged(worker, op, h, n, c, t)
 				d.vectors(to[i].data, to[i].cols, ws[i], r0, r1, v, n, false)
 			}
 		})

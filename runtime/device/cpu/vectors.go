@@ -7,10 +7,15 @@ import (
 )
 
 // arranged is the n vectors x [n, c] as kernel.Dots wants them for rows of the
-// given type, in the worker's own memory: [n, kernel.Arranged(c)].
-func (d *Device) arranged(worker int, x []float32, n, c int, t kernel.Type) []float32 {
-	size := kernel.Arranged(c)
-	out := d.workers[worker].take(1, n*size)
+// given type, in the worker's own memory: [n, kernel.Arranged(c)]. Operation op of
+// the device, which has one x, does so once for each of its types in turn.
+func (d *Device) arranged(worker int, op uint64, x []float32, n, c int, t kernel.Type) []float32 {
+	size, w := kernel.Arranged(c), &d.workers[worker]
+	out := w.take(1, n*size)
+	if w.op == op && w.arranged == t {
+		return out
+	}
+	w.op, w.arranged = op, t
 	for i := range n {
 		d.set.Arrange(out[i*size:(i+1)*size], x[i*c:(i+1)*c], t)
 	}
