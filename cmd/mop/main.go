@@ -68,7 +68,7 @@ func newRoot() *cobra.Command {
 	o := &options{}
 	o.register(root)
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return o.check() }
-	root.AddCommand(inspectCommand(o), tokenizeCommand(o), logitsCommand(o), runCommand(o), planCommand(o), pruneCommand(o), evalCommand(o), benchCommand(o), importCommand(o), recoverCommand(o), demoCommand(o))
+	root.AddCommand(inspectCommand(o), tokenizeCommand(o), logitsCommand(o), runCommand(o), planCommand(o), pruneCommand(o), evalCommand(o), benchCommand(o), importCommand(o), initCommand(o), recoverCommand(o), demoCommand(o))
 	return root
 }
 

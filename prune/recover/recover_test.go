@@ -18,16 +18,16 @@ import (
 	"mop/runtime/tokenizer"
 )
 
-const demoTokenizer = "../../cmd/mop/demo/model/tokenizer.json"
+const goldenTokenizer = "testdata/tokenizer.json"
 
-// fixture is the golden model with the demo's tokenizer, and a device.
+// fixture is the golden model with its tokenizer, and a device.
 func fixture(t *testing.T, threads int) Options {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "model")
 	if err := os.CopyFS(dir, os.DirFS("testdata/model")); err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(demoTokenizer)
+	text, err := os.ReadFile(goldenTokenizer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func readJSON(t *testing.T, path string, v any) {
 // Tokenising, masking and truncation as the released runs do them; bad rows are
 // named.
 func TestDataGolden(t *testing.T) {
-	tok, err := tokenizer.OpenFile(demoTokenizer)
+	tok, err := tokenizer.OpenFile(goldenTokenizer)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,11 +19,12 @@ const defaultDeviation = 0.02
 
 // randomSource generates weights on demand.
 type randomSource struct {
-	config *config.Config
-	seed   uint64
-	dtype  DType
-	scale  float32
-	shapes map[string][]int
+	config  *config.Config
+	seed    uint64
+	dtype   DType
+	scale   float32
+	closing float32 // the scale of a block's last matrix: o_proj and down_proj
+	shapes  map[string][]int
 }
 
 // Random is a source of seeded random weights for a config of any shape: norms
@@ -36,7 +37,7 @@ func Random(c *config.Config, seed uint64, d DType) Source {
 	if r, ok := c.ExtraNumber("initializer_range"); ok && r > 0 {
 		std = r
 	}
-	r := &randomSource{c, seed, d, random.Scale(std), map[string][]int{}}
+	r := &randomSource{c, seed, d, random.Scale(std), random.Scale(std), map[string][]int{}}
 	for _, info := range Expected(c) {
 		r.shapes[info.Name] = info.Shape
 	}
@@ -93,13 +94,16 @@ func (r *randomSource) fill(data []byte, name string, first int) {
 		}
 		return
 	}
-	key := random.Key(r.seed, name)
+	key, scale := random.Key(r.seed, name), r.scale
+	if strings.HasSuffix(name, "o_proj.weight") || strings.HasSuffix(name, "down_proj.weight") {
+		scale = r.closing
+	}
 	fill := [...]func([]byte, uint64, uint64, float32){F32: random.FillF32, F16: random.FillF16, BF16: random.FillBF16}[r.dtype]
 	var wg sync.WaitGroup
 	workers := runtime.GOMAXPROCS(0)
 	for w := range workers {
 		lo, hi := n*w/workers, n*(w+1)/workers
-		wg.Go(func() { fill(data[lo*size:hi*size], key, uint64(first+lo), r.scale) })
+		wg.Go(func() { fill(data[lo*size:hi*size], key, uint64(first+lo), scale) })
 	}
 	wg.Wait()
 }
@@ -136,15 +140,30 @@ func Encode(dst []byte, d DType, x float32) {
 func WriteRandom(dir string, c *config.Config, seed uint64, d DType, o SaveOptions) error {
 	stored := *c
 	stored.DType = d.ConfigName()
+	return Random(&stored, seed, d).(*randomSource).write(dir, o)
+}
+
+// WriteUntrained is WriteRandom for a model that is to be trained from there: the
+// last matrix of each block has 1/sqrt(2L) of the others' deviation, so that the
+// sum of all blocks does not grow with the depth.
+func WriteUntrained(dir string, c *config.Config, seed uint64, d DType, o SaveOptions) error {
+	stored := *c
+	stored.DType = d.ConfigName()
 	r := Random(&stored, seed, d).(*randomSource)
+	r.closing /= float32(math.Sqrt(float64(2 * max(1, len(c.Layers)))))
+	return r.write(dir, o)
+}
+
+// write saves every tensor, a part at a time.
+func (r *randomSource) write(dir string, o SaveOptions) error {
 	buffer := make([]byte, 8<<20) // bytes, a multiple of every element's
 	var specs []Spec
-	for _, info := range Expected(&stored) {
-		specs = append(specs, Spec{Name: info.Name, DType: d, Shape: info.Shape, Write: func(w Writer) error {
-			n := elements(info.Shape) * d.Size()
-			for at := 0; at < n; at += len(buffer) {
-				part := buffer[:min(len(buffer), n-at)]
-				r.fill(part, info.Name, at/d.Size())
+	for _, info := range Expected(r.config) {
+		specs = append(specs, Spec{Name: info.Name, DType: r.dtype, Shape: info.Shape, Write: func(w Writer) error {
+			n, size := elements(info.Shape), r.dtype.Size()
+			for at := 0; at < n*size; at += len(buffer) {
+				part := buffer[:min(len(buffer), n*size-at)]
+				r.fill(part, info.Name, at/size)
 				if _, err := w.Write(part); err != nil {
 					return err
 				}
@@ -152,5 +171,5 @@ func WriteRandom(dir string, c *config.Config, seed uint64, d DType, o SaveOptio
 			return nil
 		}})
 	}
-	return Save(dir, &stored, specs, o)
+	return Save(dir, r.config, specs, o)
 }

@@ -73,6 +73,34 @@ func TestWriteRandom(t *testing.T) {
 	}
 }
 
+// Untrained weights are the generator's too; only the matrices that close a block
+// are smaller, by the root of the number of blocks.
+func TestWriteUntrained(t *testing.T) {
+	c := tiny()
+	dir := filepath.Join(t.TempDir(), "m")
+	if err := WriteUntrained(dir, c, 4, F32, SaveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	got, plain := open(t, dir), Random(c, 4, F32)
+	for _, info := range Expected(c) {
+		want := 1.0
+		if strings.HasSuffix(info.Name, "o_proj.weight") || strings.HasSuffix(info.Name, "down_proj.weight") {
+			want = 1 / math.Sqrt(2*float64(len(c.Layers)))
+		}
+		a, errA := got.Tensor(info.Name)
+		b, errB := plain.Tensor(info.Name)
+		if errA != nil || errB != nil {
+			t.Fatal(errA, errB)
+		}
+		x, y := Floats(a), Floats(b)
+		for i := range x {
+			if d := math.Abs(float64(x[i]) - want*float64(y[i])); d > 1e-6*math.Abs(float64(y[i])) {
+				t.Fatalf("%s: element %d: want %v times %v, got %v", info.Name, i, want, y[i], x[i])
+			}
+		}
+	}
+}
+
 // Every tensor that the index of LLaVA-1.5-7B lists is one of the language model
 // or of no concern, and the language model is whole.
 func TestLLaVANames(t *testing.T) {

@@ -2,7 +2,7 @@
 
     python steps.py
 
-writes, from the demo model's tokenizer and nothing else of mop's,
+writes, from the tokenizer.json beside it and nothing else of mop's,
 
     model/         a small random LLaMA in bfloat16: 5 heads of 8 in a width of 24
     data.json      rows in Alpaca's form, long and short, some of them bad
@@ -146,7 +146,7 @@ def trainer(model, data):
 
 def main():
     torch.set_num_threads(1)
-    tok = PreTrainedTokenizerFast(tokenizer_file=str(ROOT / "cmd/mop/demo/model/tokenizer.json"))
+    tok = PreTrainedTokenizerFast(tokenizer_file=str(HERE / "tokenizer.json"))
     c = config(5, hidden_size=24, head_dim=8, intermediate_size=20, num_hidden_layers=2, vocab_size=1024, tie_word_embeddings=True, max_position_embeddings=256)
     model = LlamaForCausalLM(c)
     randomise(model, 11)
