@@ -1,8 +1,8 @@
 // y[i] = x[r] / sqrt(mean(x[r]^2) + eps) * gain, r = rows[i], or i where rows is
 // null.   x [N, D] f32, gain [D] 16-bit
 //
-// norm_half_*: y 16-bit, zeros up to its pitch: the input of a product.
-// norm_float_*: y f32. Grid: one block of 256 a row. Bound by memory.
+// norm_half_*: y 16-bit, the input of a product; norm_float_*: y f32. Zeros up to
+// the pitch, of x and gain too. Grid: one block of 256 a row. Bound by memory.
 #include "types.cuh"
 
 template <class T, bool Half>
@@ -10,18 +10,23 @@ DEVICE void norm(void *y, int ldy, const float *x, int ldx, const int *rows, con
   ptx::after_previous();
   ptx::release();
   int i = ptx::bidx(), r = rows ? rows[i] : i;
-  const float *from = x + (long long)r * ldx;
+  const F4 *from = (const F4 *)(x + (long long)r * ldx); // zeros in its tail
   float sum = 0;
-  for (int k = ptx::tid(); k < D; k += 256)
-    sum += from[k] * from[k];
+  for (int c = ptx::tid(); 4 * c < D; c += 256) {
+    F4 v = from[c];
+    sum += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
+  }
   sum = block_sum<8>(sum, (float *)ptx::shared());
   float s = 1 / ptx::sqrt(sum / D + eps);
-  for (int k = ptx::tid(); k < (Half ? ldy : D); k += 256) {
-    float v = k < D ? from[k] * s * T::widen(gain[k]) : 0;
+  const F4 zero = {0, 0, 0, 0};
+  for (int c = ptx::tid(); 4 * c < ldy; c += 256) {
+    F4 v = 4 * c < D ? from[c] : zero;
+    V2 g = 4 * c < D ? *(const V2 *)(gain + 4 * c) : V2{0, 0};
+    v = {v.x * s * T::widen((u16)g.x), v.y * s * T::widen((u16)(g.x >> 16)), v.z * s * T::widen((u16)g.y), v.w * s * T::widen((u16)(g.y >> 16))};
     if (Half)
-      ((u16 *)y)[(long long)i * ldy + k] = narrow<T>(v);
+      *(V2 *)((u16 *)y + (long long)i * ldy + 4 * c) = {T::pack(v.x, v.y), T::pack(v.z, v.w)};
     else
-      ((float *)y)[(long long)i * ldy + k] = v;
+      *(F4 *)((float *)y + (long long)i * ldy + 4 * c) = v;
   }
 }
 
@@ -40,8 +45,12 @@ NORM(F16, f16, false, float)
   KERNEL(256, 1, round_##name, u16 *y, int ldy, const float *x, int ldx, int D) {                                          \
     ptx::after_previous();                                                                                                 \
     ptx::release();                                                                                                        \
-    for (int k = ptx::tid(); k < ldy; k += 256)                                                                            \
-      y[(long long)ptx::bidx() * ldy + k] = k < D ? narrow<T>(x[(long long)ptx::bidx() * ldx + k]) : 0;                    \
+    const F4 *from = (const F4 *)(x + (long long)ptx::bidx() * ldx), zero = {0, 0, 0, 0};                                  \
+    V2 *to = (V2 *)(y + (long long)ptx::bidx() * ldy);                                                                     \
+    for (int c = ptx::tid(); 4 * c < ldy; c += 256) {                                                                      \
+      F4 v = 4 * c < D ? from[c] : zero;                                                                                   \
+      to[c] = {T::pack(v.x, v.y), T::pack(v.z, v.w)};                                                                      \
+    }                                                                                                                      \
   }
 ROUND(BF16, bf16)
 ROUND(F16, f16)

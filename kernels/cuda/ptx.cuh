@@ -9,9 +9,15 @@ typedef unsigned short u16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
-// V4 is a 16-byte access.
+// Accesses of 16 and 8 bytes.
 struct alignas(16) V4 {
   u32 x, y, z, w;
+};
+struct alignas(16) F4 {
+  float x, y, z, w;
+};
+struct alignas(8) V2 {
+  u32 x, y;
 };
 
 #ifdef CUEMU

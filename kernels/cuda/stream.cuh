@@ -31,11 +31,12 @@ DEVICE int stream_pitch(int ld) { return ld + 32; }
 // stream_shared: x [n, pitch] 16-bit, then parts [8, kSegment, n] float32.
 DEVICE float *stream_parts(int ld, int n) { return (float *)(ptx::shared() + n * stream_pitch(ld) * 2); }
 
-// warm asks L2 for the first bytes of this block's weights; called before the
+// stream_warm asks L2 for the first 64 KiB of this block's weights; called before the
 // previous kernel's results are waited for.
 template <class Rows> DEVICE void stream_warm(const Rows &rows, int r0, int r1, int ld) {
-  int lines = ld / 64; // of 128 bytes
-  for (int i = ptx::tid(); i < min(16, r1 - r0) * lines; i += kStreamThreads)
+  const int lines = ld / 64; // of 128 bytes
+  const int n = min((r1 - r0) * lines, 512);
+  for (int i = ptx::tid(); i < n; i += kStreamThreads)
     ptx::prefetch(rows.row(r0 + i / lines) + i % lines * 64);
 }
 
@@ -119,26 +120,53 @@ DEVICE void stream(const Rows &rows, int r0, int r1, int ld, int n, Out out) {
   }
 }
 
-// share is the part of [0, pairs) that falls to this block, as rows.
+// stream_share is the part of [0, pairs) that falls to this block, as rows.
 DEVICE void stream_share(int pairs, int &r0, int &r1) {
   r0 = 2 * (int)((long long)pairs * ptx::bidx() / ptx::gridx());
   r1 = 2 * (int)((long long)pairs * (ptx::bidx() + 1) / ptx::gridx());
 }
 
 // stage_norm puts norm(x[i]) of n rows into shared memory, rounded, zeros up to
-// ld: x / sqrt(mean(x^2) + eps) * gain.   x [n, ldx] f32, gain [D]
+// ld: x / sqrt(mean(x^2) + eps) * gain.   x [n, ldx] f32, gain [D], both with zeros
+// in their tails. Four numbers an access; the first 4096 of a row stay in registers
+// between the two passes.
 template <class T> DEVICE void stage_norm(const float *x, int ldx, int n, int D, int ld, const u16 *gain, float eps) {
-  u16 *to = (u16 *)ptx::shared();
+  constexpr int kHeld = 4;
   float *scratch = stream_parts(ld, n);
+  const int tid = ptx::tid();
   for (int i = 0; i < n; i++) {
-    const float *row = x + (long long)i * ldx;
+    const F4 *row = (const F4 *)(x + (long long)i * ldx);
+    const F4 zero = {0, 0, 0, 0};
+    F4 held[kHeld];
     float sum = 0;
-    for (int k = ptx::tid(); k < D; k += kStreamThreads)
-      sum += row[k] * row[k];
+#pragma unroll
+    for (int j = 0; j < kHeld; j++) {
+      int c = tid + j * kStreamThreads;
+      held[j] = 4 * c < D ? row[c] : zero;
+    }
+#pragma unroll
+    for (int j = 0; j < kHeld; j++)
+      sum += held[j].x * held[j].x + held[j].y * held[j].y + held[j].z * held[j].z + held[j].w * held[j].w;
+    for (int c = tid + kHeld * kStreamThreads; 4 * c < D; c += kStreamThreads) {
+      F4 v = row[c];
+      sum += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
+    }
     sum = block_sum<kStreamWarps>(sum, scratch);
-    float s = 1 / ptx::sqrt(sum / D + eps);
-    for (int k = ptx::tid(); k < stream_pitch(ld); k += kStreamThreads)
-      to[i * stream_pitch(ld) + k] = k < D ? narrow<T>(row[k] * s * T::widen(gain[k])) : 0;
+    const float s = 1 / ptx::sqrt(sum / D + eps);
+    V2 *to = (V2 *)((u16 *)ptx::shared() + i * stream_pitch(ld));
+    auto put = [&](int c, F4 v) {
+      V2 g = *(const V2 *)(gain + 4 * c);
+      to[c] = {T::pack(v.x * s * T::widen((u16)g.x), v.y * s * T::widen((u16)(g.x >> 16))),
+               T::pack(v.z * s * T::widen((u16)g.y), v.w * s * T::widen((u16)(g.y >> 16)))};
+    };
+#pragma unroll
+    for (int j = 0; j < kHeld; j++) {
+      int c = tid + j * kStreamThreads;
+      if (4 * c < ld)
+        put(c, held[j]);
+    }
+    for (int c = tid + kHeld * kStreamThreads; 4 * c < ld; c += kStreamThreads)
+      put(c, 4 * c < D ? row[c] : zero);
   }
   ptx::sync();
 }
@@ -152,11 +180,17 @@ DEVICE void stage_half(const u16 *x, int ldx, int n, int ld) {
   ptx::sync();
 }
 
-// stage_float rounds n rows of K elements, zeros up to ld.   x [n, ldx] f32
+// stage_float rounds n rows of K elements, zeros up to ld.   x [n, ldx] f32, zeros
+// in its tail
 template <class T> DEVICE void stage_float(const float *x, int ldx, int n, int K, int ld) {
-  u16 *to = (u16 *)ptx::shared();
-  for (int i = 0; i < n; i++)
-    for (int k = ptx::tid(); k < ld; k += kStreamThreads)
-      to[i * stream_pitch(ld) + k] = k < K ? narrow<T>(x[(long long)i * ldx + k]) : 0;
+  const F4 zero = {0, 0, 0, 0};
+  for (int i = 0; i < n; i++) {
+    const F4 *row = (const F4 *)(x + (long long)i * ldx);
+    V2 *to = (V2 *)((u16 *)ptx::shared() + i * stream_pitch(ld));
+    for (int c = ptx::tid(); 4 * c < ld; c += kStreamThreads) {
+      F4 v = 4 * c < K ? row[c] : zero;
+      to[c] = {T::pack(v.x, v.y), T::pack(v.z, v.w)};
+    }
+  }
   ptx::sync();
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"runtime"
 	"sync"
+	"time"
 	"unsafe"
 
 	"mop/runtime/checkpoint"
@@ -140,9 +141,9 @@ func (d *Device) alloc(rows, cols, pitch, size int) (*buffer, error) {
 	n := max(b.bytes(), 1)
 	d.collect()
 	p, err := d.driver.Alloc(n)
-	for try := 0; errors.Is(err, errMemory) && try < 2; try++ {
+	for try := 0; errors.Is(err, errMemory) && try < 5; try++ {
 		runtime.GC()
-		runtime.Gosched()
+		time.Sleep(time.Millisecond << try) // cleanups run on a goroutine of their own
 		d.collect()
 		p, err = d.driver.Alloc(n)
 	}

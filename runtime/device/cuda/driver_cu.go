@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"path"
 	"runtime"
 	"strings"
@@ -302,7 +303,8 @@ func (g *gpu) launch(c call) error {
 	return f.launch(&g.stream, c.grid, c.threads, c.shared, g.overlap, c.slots)
 }
 
-// Record makes a graph of launches.
+// Record makes a graph of launches. Where a driver does not take overlapping ones
+// into a graph, they do not overlap, and a note says so.
 func (g *gpu) Record(calls []call) (recording, error) {
 	r := &gpuRecording{gpu: g}
 	err := g.do(func() error {
@@ -315,26 +317,36 @@ func (g *gpu) Record(calls []call) (recording, error) {
 				return fmt.Errorf("%s: %w", c.kernel, err)
 			}
 		}
-		if err := beginCapture(&g.stream); err != nil {
-			return err
+		err := r.capture(calls)
+		if err != nil && g.overlap {
+			slog.Warn("cuda: launches do not overlap in graphs here", "driver", g.info.Driver, "error", err)
+			g.overlap = false
+			err = r.capture(calls)
 		}
-		var failed error
-		for _, c := range calls {
-			if failed = g.launch(c); failed != nil {
-				failed = fmt.Errorf("%s: %w", c.kernel, failed)
-				break
-			}
-		}
-		var err error
-		if r.graph, err = endCapture(&g.stream); failed == nil {
-			failed = err
-		}
-		return failed
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return r, nil
+}
+
+func (r *gpuRecording) capture(calls []call) error {
+	if err := beginCapture(&r.gpu.stream); err != nil {
+		return err
+	}
+	var failed error
+	for _, c := range calls {
+		if failed = r.gpu.launch(c); failed != nil {
+			failed = fmt.Errorf("%s: %w", c.kernel, failed)
+			break
+		}
+	}
+	var err error
+	if r.graph, err = endCapture(&r.gpu.stream); failed == nil {
+		failed = err
+	}
+	return failed
 }
 
 // gpuRecording is an instantiated graph, and pinned slots for what its steps say.

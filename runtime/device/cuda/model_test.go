@@ -345,6 +345,21 @@ func TestNoRoom(t *testing.T) {
 	}
 }
 
+// What nothing refers to any more makes room.
+func TestMemoryComesBack(t *testing.T) {
+	d := open(t, orders[0])
+	free, err := d.driver.FreeMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const part = 1 << 20
+	for i := range 6 { // of which two fit
+		if _, err := d.Buffer(int(free/3/4/part)+1, part); err != nil {
+			t.Fatalf("buffer %d: %v", i, err)
+		}
+	}
+}
+
 // A failure names the operation and is kept.
 func TestFailureIsKept(t *testing.T) {
 	d := open(t, orders[0])
