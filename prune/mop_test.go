@@ -10,15 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	"mop/prune/calibrate"
-	"mop/prune/criterion"
 	"mop/prune/plan"
-	"mop/prune/score"
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
 	"mop/runtime/device/cpu"
-	"mop/runtime/model"
-	"mop/runtime/tokenizer"
 )
 
 const (
@@ -112,82 +107,6 @@ func TestResumeGivesTheSameBytes(t *testing.T) {
 	if _, err := Run(context.Background(), o); err == nil {
 		t.Error("want a refusal to go on with another run's journal")
 	}
-}
-
-// Cutting what scores lowest hurts less than cutting what scores highest, on
-// every story or nearly so: the difference's sum over held-out stories is far
-// above what chance gives.
-func TestAMPOrderMeansSomething(t *testing.T) {
-	src, err := checkpoint.Open(demoModel)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer src.Close()
-	dev := host(t)
-	tok, err := tokenizer.Open(demoModel)
-	if err != nil {
-		t.Fatal(err)
-	}
-	prompts, _, err := calibrate.Prompts(tok, demoText+"calibration.jsonl", 8, 512, false, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := model.Load(dev, src)
-	if err != nil {
-		t.Fatal(err)
-	}
-	scores, err := score.AMP(context.Background(), m, prompts, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	docs, err := calibrate.Documents(demoText+"evaluation.txt", "<|endoftext|>")
-	if err != nil {
-		t.Fatal(err)
-	}
-	windows, err := calibrate.Cut(tok, docs[:12], 512, 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	reversed := &plan.Scores{}
-	for l := range scores.Heads {
-		reversed.Heads, reversed.MLP = append(reversed.Heads, negative(scores.Heads[l])), append(reversed.MLP, negative(scores.MLP[l]))
-	}
-	budget := 4 * plan.New(src.Config()).LayerBudget(src.Config().Dim)
-	nll := func(s *plan.Scores) []float64 {
-		st, err := plan.New(src.Config()).Narrowed(src.Config().Dim, plan.Options{Rule: "exact"}, budget, s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := &run{Options: Options{Device: dev, Out: t.TempDir()}, base: src}
-		cut, err := r.place(st)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer cut.close()
-		out := make([]float64, len(windows))
-		if err := criterion.NLL(context.Background(), cut.Model, windows, func(w int, x float64) { out[w] += x }); err != nil {
-			t.Fatal(err)
-		}
-		return out
-	}
-	low, high := nll(scores), nll(reversed)
-	worse := 0
-	for i := range low {
-		if high[i] > low[i] {
-			worse++
-		}
-	}
-	if worse < len(low)-1 {
-		t.Errorf("the reversed order hurts more on %d of %d stories only", worse, len(low))
-	}
-}
-
-func negative(x []float64) []float64 {
-	out := make([]float64, len(x))
-	for i, v := range x {
-		out[i] = -v
-	}
-	return out
 }
 
 // Pruning nothing changes nothing: the whole model through surgery is the model.

@@ -1,0 +1,114 @@
+package criterion_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"mop/prune/calibrate"
+	"mop/prune/criterion"
+	"mop/runtime/checkpoint"
+	"mop/runtime/config"
+	"mop/runtime/device/cpu"
+	"mop/runtime/model"
+)
+
+// Scores against kept states are, to the bit, those against the model that left
+// them; a file of another key, torn or changed, is not taken.
+func TestKept(t *testing.T) {
+	c := &config.Config{Vocab: 61, Dim: 20, HeadDim: 4, RopeTheta: 1e4, NormEps: 1e-5, MaxPositions: 64, BOS: 1, DType: "bfloat16"}
+	for range 3 {
+		c.Layers = append(c.Layers, config.LayerShape{Heads: 4, KVHeads: 2, HeadDim: 4, MLP: 33})
+	}
+	dev, err := cpu.New(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dev.Close()
+	var windows []calibrate.Window
+	for w, n := range []int{40, 1, 17} {
+		ids := make([]int, n)
+		for i := range ids {
+			ids[i] = (7*i + 3*w) % c.Vocab
+		}
+		windows = append(windows, calibrate.Window{IDs: ids, First: 1})
+	}
+	src := checkpoint.Random(c, 1, checkpoint.BF16)
+	base, err := model.Load(dev, src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := model.Load(dev, checkpoint.Random(c, 2, checkpoint.BF16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	path := filepath.Join(t.TempDir(), "states")
+	if _, err := criterion.OpenKept(path, "key", dev, src, windows); !errors.Is(err, criterion.ErrNotKept) {
+		t.Errorf("no file: want ErrNotKept, got %v", err)
+	}
+	ticks := 0
+	if err := criterion.Keep(ctx, path, "key", base, windows, func() { ticks++ }); err != nil {
+		t.Fatal(err)
+	}
+	if ticks != len(windows) {
+		t.Errorf("want %d ticks, got %d", len(windows), ticks)
+	}
+	kept, err := criterion.OpenKept(path, "key", dev, src, windows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kept.Close()
+	live, err := criterion.Live(base, windows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range criterion.Scored() {
+		want, err := criterion.Score(ctx, name, live, other, windows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := criterion.Score(ctx, name, kept, other, windows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got != want || want-want != 0 {
+			t.Errorf("%s: want %v, got %v", name, want, got)
+		}
+		self, err := criterion.Score(ctx, name, kept, base, windows)
+		if perfect := map[string]float64{"kl": 0, "cosine": 1, "cosine-hidden": 1}; err != nil || name != "ppl" && !(self-perfect[name] < 1e-12 && perfect[name]-self < 1e-12) {
+			t.Errorf("%s of the base itself: want %v, got %v, %v", name, perfect[name], self, err)
+		}
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if int64(len(data)) != criterion.KeptBytes(c.Dim, windows) {
+		t.Errorf("want %d bytes, got %d", criterion.KeptBytes(c.Dim, windows), len(data))
+	}
+	if _, err := criterion.OpenKept(path, "other", dev, src, windows); !errors.Is(err, criterion.ErrNotKept) {
+		t.Errorf("another key: want ErrNotKept, got %v", err)
+	}
+	for name, bad := range map[string][]byte{"torn": data[:len(data)-1], "longer": append(data[:len(data):len(data)], 0),
+		"changed": append([]byte{data[0] ^ 1}, data[1:]...), "empty": {}} {
+		bent := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(bent, bad, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := criterion.OpenKept(bent, "key", dev, src, windows); !errors.Is(err, criterion.ErrNotKept) {
+			t.Errorf("%s: want ErrNotKept, got %v", name, err)
+		}
+	}
+	stopped, stop := context.WithCancel(ctx)
+	stop()
+	gone := filepath.Join(t.TempDir(), "states")
+	if err := criterion.Keep(stopped, gone, "key", base, windows, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("want a stop, got %v", err)
+	}
+	if left, _ := os.ReadDir(filepath.Dir(gone)); len(left) != 0 {
+		t.Errorf("a stopped one left %v", left)
+	}
+}
