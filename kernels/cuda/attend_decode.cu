@@ -58,8 +58,8 @@ DEVICE void attend_decode(u16 *a, int lda, const u16 *q, int ldq, Cache cache, c
       for (int i = 0; i < 4; i++) {
         int k = k0 + 32 * i;
         bool inside = k + 8 * t < Dp;
-        x[i] = inside && pa < count ? *(const V4 *)(ka + k) : zero;
-        y[i] = inside && pb < count ? *(const V4 *)(kb + k) : zero;
+        x[i] = inside && pa < count ? ptx::load(ka + k) : zero;
+        y[i] = inside && pb < count ? ptx::load(kb + k) : zero;
       }
 #pragma unroll
       for (int i = 0; i < 4; i++)
@@ -95,7 +95,7 @@ DEVICE void attend_decode(u16 *a, int lda, const u16 *q, int ldq, Cache cache, c
       V4 x[4];
 #pragma unroll
       for (int i = 0; i < 4; i++)
-        x[i] = p0 + i * teams < count ? *(const V4 *)(v + (p0 + i * teams) * step) : zero;
+        x[i] = p0 + i * teams < count ? ptx::load(v + (p0 + i * teams) * step) : zero;
 #pragma unroll
       for (int i = 0; i < 4; i++) {
         int p = min(p0 + i * teams, kPage - 1); // past the count the scores are zero

@@ -51,7 +51,7 @@ DEVICE void attend_prefill(u16 *a, int lda, const u16 *q, int ldq, Cache cache, 
     const u16 *from = q + (long long)(my.row + r) * ldq + h * Dh + c * 8;
     bool in = r < my.count;
     if (in && Dh % 8 == 0 && c * 8 < Dh) {
-      *(V4 *)to = *(const V4 *)from;
+      *(V4 *)to = ptx::load(from);
       continue;
     }
     for (int j = 0; j < 8; j++)

@@ -13,14 +13,14 @@ DEVICE void norm(void *y, int ldy, const float *x, int ldx, const int *rows, con
   const F4 *from = (const F4 *)(x + (long long)r * ldx); // zeros in its tail
   float sum = 0;
   for (int c = ptx::tid(); 4 * c < D; c += 256) {
-    F4 v = from[c];
+    F4 v = ptx::load_floats(from + c);
     sum += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
   }
   sum = block_sum<8>(sum, (float *)ptx::shared());
   float s = 1 / ptx::sqrt(sum / D + eps);
   const F4 zero = {0, 0, 0, 0};
   for (int c = ptx::tid(); 4 * c < ldy; c += 256) {
-    F4 v = 4 * c < D ? from[c] : zero;
+    F4 v = 4 * c < D ? ptx::load_floats(from + c) : zero;
     V2 g = 4 * c < D ? *(const V2 *)(gain + 4 * c) : V2{0, 0};
     v = {v.x * s * T::widen((u16)g.x), v.y * s * T::widen((u16)(g.x >> 16)), v.z * s * T::widen((u16)g.y), v.w * s * T::widen((u16)(g.y >> 16))};
     if (Half)
@@ -48,7 +48,7 @@ NORM(F16, f16, false, float)
     const F4 *from = (const F4 *)(x + (long long)ptx::bidx() * ldx), zero = {0, 0, 0, 0};                                  \
     V2 *to = (V2 *)(y + (long long)ptx::bidx() * ldy);                                                                     \
     for (int c = ptx::tid(); 4 * c < ldy; c += 256) {                                                                      \
-      F4 v = 4 * c < D ? from[c] : zero;                                                                                   \
+      F4 v = 4 * c < D ? ptx::load_floats(from + c) : zero;                                                                                   \
       to[c] = {T::pack(v.x, v.y), T::pack(v.z, v.w)};                                                                      \
     }                                                                                                                      \
   }

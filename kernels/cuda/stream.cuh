@@ -142,13 +142,13 @@ template <class T> DEVICE void stage_norm(const float *x, int ldx, int n, int D,
 #pragma unroll
     for (int j = 0; j < kHeld; j++) {
       int c = tid + j * kStreamThreads;
-      held[j] = 4 * c < D ? row[c] : zero;
+      held[j] = 4 * c < D ? ptx::load_floats(row + c) : zero;
     }
 #pragma unroll
     for (int j = 0; j < kHeld; j++)
       sum += held[j].x * held[j].x + held[j].y * held[j].y + held[j].z * held[j].z + held[j].w * held[j].w;
     for (int c = tid + kHeld * kStreamThreads; 4 * c < D; c += kStreamThreads) {
-      F4 v = row[c];
+      F4 v = ptx::load_floats(row + c);
       sum += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
     }
     sum = block_sum<kStreamWarps>(sum, scratch);
@@ -166,7 +166,7 @@ template <class T> DEVICE void stage_norm(const float *x, int ldx, int n, int D,
         put(c, held[j]);
     }
     for (int c = tid + kHeld * kStreamThreads; 4 * c < ld; c += kStreamThreads)
-      put(c, 4 * c < D ? row[c] : zero);
+      put(c, 4 * c < D ? ptx::load_floats(row + c) : zero);
   }
   ptx::sync();
 }
@@ -176,7 +176,7 @@ DEVICE void stage_half(const u16 *x, int ldx, int n, int ld) {
   u16 *to = (u16 *)ptx::shared();
   int chunks = ld / 8;
   for (int i = ptx::tid(); i < n * chunks; i += kStreamThreads)
-    *(V4 *)(to + i / chunks * stream_pitch(ld) + i % chunks * 8) = *(const V4 *)(x + (long long)(i / chunks) * ldx + i % chunks * 8);
+    *(V4 *)(to + i / chunks * stream_pitch(ld) + i % chunks * 8) = ptx::load(x + (long long)(i / chunks) * ldx + i % chunks * 8);
   ptx::sync();
 }
 
@@ -188,7 +188,7 @@ template <class T> DEVICE void stage_float(const float *x, int ldx, int n, int K
     const F4 *row = (const F4 *)(x + (long long)i * ldx);
     V2 *to = (V2 *)((u16 *)ptx::shared() + i * stream_pitch(ld));
     for (int c = ptx::tid(); 4 * c < ld; c += kStreamThreads) {
-      F4 v = 4 * c < K ? row[c] : zero;
+      F4 v = 4 * c < K ? ptx::load_floats(row + c) : zero;
       to[c] = {T::pack(v.x, v.y), T::pack(v.z, v.w)};
     }
   }

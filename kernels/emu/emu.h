@@ -246,6 +246,11 @@ DEVICE V4 load_once(const void *p) {
   emu::aligned("ld.v4", p);
   return *(const V4 *)p;
 }
+DEVICE V4 load(const void *p) { return load_once(p); }
+DEVICE F4 load_floats(const void *p) {
+  emu::aligned("ld.v4", p);
+  return *(const F4 *)p;
+}
 DEVICE void prefetch(const void *) {}
 
 DEVICE void cp_async(void *to, const void *from, bool valid) {

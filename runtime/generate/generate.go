@@ -19,10 +19,6 @@ type Options struct {
 	IgnoreEOS bool // always generate MaxTokens ids
 }
 
-// prefill is how many ids of a prompt go through the layers at a time: enough
-// to use each weight many times, few enough to bound the activations.
-const prefill = 512
-
 // Run continues each prompt (ids, at least one each). The cache is emptied
 // first and must hold prompt and continuation. After each step, emit is called
 // with the new id of every sequence that is still running; it returns the
@@ -50,6 +46,7 @@ func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]
 	live := make([]int, len(prompts))
 	samplers := make([]*sampler, len(prompts))
 	next := make([]int, len(prompts))
+	prefill := m.PassRows()
 	for i, p := range prompts {
 		live[i], samplers[i] = i, newSampler(o.Sampling, i, p)
 		for at := 0; at < len(p); at += prefill {

@@ -67,7 +67,7 @@ func prompt(seed, n int) []int {
 // after those before it. The prompt is longer than what goes through at a time.
 func TestGreedyIsTheLikeliest(t *testing.T) {
 	m := tiny(t)
-	p := prompt(5, prefill+40)
+	p := prompt(5, m.PassRows()+40)
 	got, err := continued(t, m, [][]int{p}, Options{MaxTokens: 12, IgnoreEOS: true}, nil)
 	if err != nil || len(got[0]) != 12 {
 		t.Fatalf("got %v, %v", got, err)

@@ -24,6 +24,16 @@ func (m *Model) Steps() bool {
 	return ok
 }
 
+// PassRows is how many ids of a prompt should go through the layers at a time:
+// enough to use each weight many times, few enough to bound the activations. A
+// device with many processors wants more of them.
+func (m *Model) PassRows() int {
+	if d, ok := m.dev.(interface{ PassRows() int }); ok {
+		return d.PassRows()
+	}
+	return 512
+}
+
 // Continue decodes greedily, up to n steps, on a device that Steps: ids are the
 // next input of each of the sequences. After each step, each is given the ids that
 // follow, and says whether to go on; the slice is valid during the call only. -1

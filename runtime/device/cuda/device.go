@@ -65,6 +65,9 @@ func (d *Device) Info() Info { return d.info }
 // Threads is 1: the host only launches.
 func (d *Device) Threads() int { return 1 }
 
+// PassRows is how many rows a prefill pass should have: 16 rows of large tiles.
+func (d *Device) PassRows() int { return 2048 }
+
 // Sync waits for all work.
 func (d *Device) Sync() error {
 	if d.err == nil {
