@@ -22,9 +22,9 @@ const (
 
 // WriteJSON writes a tokenizer read from llama2.c's tokenizer.bin or from a
 // SentencePiece model as a tokenizer.json that gives the same ids in Hugging
-// Face's tokenizers. What cannot be said there is an error. One thing differs
-// from llama2.c: U+2581 in a text is taken for a space, as in the SentencePiece
-// models that its files are made from.
+// Face's tokenizers; WriteSettings' file belongs beside it. What cannot be said
+// there is an error. One thing differs from llama2.c: U+2581 in a text is taken
+// for a space, as in the SentencePiece models that its files are made from.
 func WriteJSON(w io.Writer, t *Tokenizer) error {
 	if !t.model.byText || t.model.bytes {
 		return errors.New("tokenizer.json: want a tokenizer.bin or a SentencePiece model to write it from")
@@ -41,7 +41,14 @@ func WriteJSON(w io.Writer, t *Tokenizer) error {
 	if err != nil {
 		return fmt.Errorf("tokenizer.json: %w", err)
 	}
-	if err := t.sameRuns(data, ties); err != nil {
+	written, err := Parse(data)
+	if err == nil {
+		err = t.sameEnds(written)
+	}
+	if err == nil {
+		err = t.sameRuns(written, ties)
+	}
+	if err != nil {
 		return fmt.Errorf("tokenizer.json: %w", err)
 	}
 	_, err = w.Write(data)
@@ -72,6 +79,10 @@ func (t *Tokenizer) names() ([]string, error) {
 		names[a.id] = a.text
 	}
 	for text, id := range m.ids {
+		if t.normalizer.piece != nil && strings.Contains(text, " ") {
+			// No text has a space by then; spelled with U+2581 the piece would match.
+			return nil, fmt.Errorf("piece %d: %q, with a space that no text has, cannot be written", id, clip(text))
+		}
 		names[id] = escape(text)
 		for _, r := range text {
 			if _, ok := m.lookup([]byte(string(r))); !ok && !m.strict {
@@ -163,16 +174,25 @@ func (t *Tokenizer) listMerges() (merges []ranked, ties []string, err error) {
 	return merges, ties, nil
 }
 
-// sameRuns holds the written tokenizer to the ids of this one on runs of the
-// characters that tied pieces are made of.
-func (t *Tokenizer) sameRuns(data []byte, ties []string) error {
-	if len(ties) == 0 {
-		return nil
-	}
-	written, err := Parse(data)
-	if err != nil {
+// sameEnds holds the written tokenizer, with its settings, to the BOS and EOS of
+// this one: where there are none a reader goes by the usual names.
+func (t *Tokenizer) sameEnds(written *Tokenizer) error {
+	var settings bytes.Buffer
+	if err := WriteSettings(&settings, t, 0); err != nil {
 		return err
 	}
+	if err := written.nameEnds(settings.Bytes()); err != nil {
+		return err
+	}
+	if t.bos != written.bos || !slices.Equal(t.eos, written.eos) {
+		return fmt.Errorf("BOS %d and EOS %v cannot be written: by their names they are %d and %v", t.bos, t.eos, written.bos, written.eos)
+	}
+	return nil
+}
+
+// sameRuns holds the written tokenizer to the ids of this one on runs of the
+// characters that tied pieces are made of.
+func (t *Tokenizer) sameRuns(written *Tokenizer, ties []string) error {
 	longest := map[rune]int{}
 	for _, text := range ties {
 		r, _ := utf8.DecodeRuneInString(text)
