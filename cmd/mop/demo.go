@@ -9,14 +9,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"mop/bench/latency"
-	"mop/bench/quality"
 	"mop/bench/report"
 	"mop/cmd/mop/demo"
 	"mop/prune"
 	"mop/prune/calibrate"
 	"mop/prune/plan"
 	"mop/runtime/checkpoint"
-	"mop/runtime/tokenizer"
 )
 
 func demoCommand(o *options) *cobra.Command {
@@ -25,7 +23,7 @@ func demoCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "demo",
 		Short:   "Prune a small trained model to 80, 70 and 60 %, and measure what it brings",
-		Long:    "Prune the small model that mop carries by MoP to about 80, 70 and 60 % of its size, measure\nlatency and perplexity of each, and write a report with plots. Fails unless perplexity rises\nfrom dense to 40 % and the speed-up at 40 % is above 1.2 with its whole interval.",
+		Long:    "Prune the small model that mop carries by MoP to about 80, 70 and 60 % of its size, measure\nlatency and perplexity of each, train the smallest and the dense one alike, and write a\nreport with plots. Fails unless perplexity rises from dense to 40 %, the speed-up at 40 % is\nabove 1.2 with its whole interval, and training gives back half of what pruning cost.",
 		Example: "  mop demo\n  mop demo --out ./demo",
 		Args:    exactly(0),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -37,12 +35,12 @@ func demoCommand(o *options) *cobra.Command {
 				return err
 			}
 			// Everything is made anew; what an earlier demo left in OUT is replaced.
-			for _, name := range []string{"model", "text", "pruned", "report"} {
+			for _, name := range []string{"model", "text", "pruned", "recovered", "report"} {
 				if err := os.RemoveAll(filepath.Join(out, name)); err != nil {
 					return err
 				}
 			}
-			entries, samples, err := o.demonstrate(c, p, out)
+			entries, samples, back, err := o.demonstrate(c, p, out)
 			if err != nil {
 				return err
 			}
@@ -54,12 +52,15 @@ func demoCommand(o *options) *cobra.Command {
 			for _, e := range entries {
 				fmt.Fprintf(w, "| %s | %.3f |\n", e.Model, *e.PPL)
 			}
+			if err := back.write(w); err != nil {
+				return err
+			}
 			dir := filepath.Join(out, "report")
 			if err := report.WriteDirectory(dir, report.Report{Title: "mop demo", Command: "mop demo", Entries: entries, Samples: samples}); err != nil {
 				return err
 			}
-			fmt.Fprintf(w, "\nreport with plots: %s\nsmaller models:    %s\n", dir, filepath.Join(out, "pruned"))
-			return judge(entries)
+			fmt.Fprintf(w, "\nreport with plots: %s\nsmaller models:    %s\ntrained ones:      %s\n", dir, filepath.Join(out, "pruned"), filepath.Join(out, "recovered"))
+			return judge(entries, back)
 		},
 	}
 	c.Flags().StringVar(&out, "out", "out/demo", "directory for models and report")
@@ -68,15 +69,15 @@ func demoCommand(o *options) *cobra.Command {
 	return c
 }
 
-// demonstrate prunes, evaluates and measures.
-func (o *options) demonstrate(c *cobra.Command, p latency.Protocol, out string) ([]report.Entry, []latency.Sample, error) {
+// demonstrate prunes, measures, evaluates and trains.
+func (o *options) demonstrate(c *cobra.Command, p latency.Protocol, out string) (entries []report.Entry, samples []latency.Sample, back regained, err error) {
 	model, text, err := demo.Unpack(out)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, back, err
 	}
 	dev, err := o.open()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, back, err
 	}
 	defer dev.Close()
 	bar := newBars(c.ErrOrStderr())
@@ -86,7 +87,7 @@ func (o *options) demonstrate(c *cobra.Command, p latency.Protocol, out string) 
 		Text: filepath.Join(text, "windows.txt"), Separator: demo.Separator, Windows: 8, Context: 128, Progress: bar.tell})
 	bar.end()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, back, err
 	}
 	list := []contender{{name: "dense", series: "MoP", open: func() (checkpoint.Source, error) { return checkpoint.Open(model) }}}
 	dirs := []string{model}
@@ -94,7 +95,7 @@ func (o *options) demonstrate(c *cobra.Command, p latency.Protocol, out string) 
 		dir := prune.TargetDir(filepath.Join(out, "pruned"), t)
 		pl, err := plan.Load(filepath.Join(dir, "plan.json"))
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, back, err
 		}
 		x := contender{name: fmt.Sprintf("MoP %.0f %%", 100*t), series: "MoP", open: func() (checkpoint.Source, error) { return checkpoint.Open(dir) }}
 		for _, l := range pl.Layers {
@@ -102,36 +103,30 @@ func (o *options) demonstrate(c *cobra.Command, p latency.Protocol, out string) 
 		}
 		list, dirs = append(list, x), append(dirs, dir)
 	}
-	entries, samples, err := o.measure(c.Context(), p, list, precision{width: 0.1, limit: demoMeasuring})
+	entries, samples, err = o.measure(c.Context(), p, list, precision{width: 0.1, limit: demoMeasuring})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, back, err
 	}
 	docs, err := calibrate.Documents(filepath.Join(text, "evaluation.txt"), demo.Separator)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, back, err
 	}
 	docs = docs[:min(len(docs), demoStories)]
 	for i, dir := range dirs {
-		m, err := o.load(dir)
+		ppl, err := o.perplexity(c.Context(), dir, docs)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, back, err
 		}
-		defer m.close()
-		tok, err := tokenizer.Open(dir)
-		if err != nil {
-			return nil, nil, err
-		}
-		w, err := calibrate.Cut(tok, docs, m.Config.MaxPositions, 0, 0)
-		if err != nil {
-			return nil, nil, err
-		}
-		q, err := quality.PPL(c.Context(), m.Model, w, nil)
-		if err != nil {
-			return nil, nil, err
-		}
-		entries[i].PPL = &q.PPL
+		entries[i].PPL = &ppl
 	}
-	return entries, samples, nil
+	train := trainingBar{w: c.ErrOrStderr()}
+	back, err = o.regain(c.Context(), model, dirs[len(dirs)-1], text, filepath.Join(out, "recovered"), docs, train.tell)
+	train.end()
+	if err != nil {
+		return nil, nil, back, err
+	}
+	back.dense, back.cut = *entries[0].PPL, *entries[len(entries)-1].PPL
+	return entries, samples, back, nil
 }
 
 // demoStories is how many held-out stories the demo's perplexity is taken on:
@@ -143,13 +138,16 @@ const demoStories = 40
 const demoMeasuring = 40 * time.Second
 
 // judge fails unless the demo shows what it is meant to show.
-func judge(entries []report.Entry) error {
+func judge(entries []report.Entry, back regained) error {
 	dense, last := entries[0], entries[len(entries)-1]
 	if *last.PPL <= *dense.PPL {
 		return fmt.Errorf("perplexity does not rise from dense (%.3f) to 40 %% (%.3f)", *dense.PPL, *last.PPL)
 	}
 	if last.Speedup.Lo == nil || *last.Speedup.Lo <= 1.2 {
 		return fmt.Errorf("the speed-up at 40 %% is not above 1.2 with its whole interval: %.2f", last.Speedup.Median)
+	}
+	if !(back.share() >= 0.5) {
+		return fmt.Errorf("training gives back less than half of what pruning cost: perplexity %.3f cut, %.3f trained, %.3f dense", back.cut, back.cutTrained, back.dense)
 	}
 	return nil
 }

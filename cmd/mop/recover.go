@@ -12,6 +12,8 @@ import (
 	"golang.org/x/term"
 
 	"mop/prune/recover"
+	"mop/runtime/device"
+	"mop/runtime/device/cpu"
 )
 
 func recoverCommand(o *options) *cobra.Command {
@@ -47,7 +49,7 @@ func recoverCommand(o *options) *cobra.Command {
 			if o.device == "auto" {
 				o.device = "cpu" // no other device trains yet
 			}
-			if p.Device, err = o.open(); err != nil {
+			if p.Device, err = o.openTrainer(); err != nil {
 				return err
 			}
 			defer p.Device.Close()
@@ -105,6 +107,26 @@ func recoverCommand(o *options) *cobra.Command {
 	return c
 }
 
+// openTrainer starts a device that can train: the CPU where auto finds one that
+// cannot.
+func (o *options) openTrainer() (device.Trainer, error) {
+	dev, err := o.open()
+	if err != nil {
+		return nil, err
+	}
+	if t, ok := dev.(device.Trainer); ok {
+		return t, nil
+	}
+	name := dev.Name()
+	if err := dev.Close(); err != nil {
+		return nil, err
+	}
+	if o.device != "auto" {
+		return nil, fmt.Errorf("--device %s: cannot train yet; cpu can", name)
+	}
+	return cpu.Open(cpu.Options{Threads: o.threads, Kernels: o.kernels})
+}
+
 // trainingBar shows a training's progress: a bar on a terminal, elsewhere a line
 // now and then.
 type trainingBar struct {
@@ -117,6 +139,9 @@ type trainingBar struct {
 const quietFor = 10 * time.Second
 
 func (b *trainingBar) tell(p recover.Progress) {
+	if p.Step == 1 {
+		b.end()
+	}
 	text := fmt.Sprintf("loss %.4f, %.0f tokens/s", p.Loss, p.TokensPerSecond)
 	if f, ok := b.w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		if b.bar == nil {
@@ -137,5 +162,6 @@ func (b *trainingBar) tell(p recover.Progress) {
 func (b *trainingBar) end() {
 	if b.bar != nil {
 		b.bar.Finish()
+		b.bar = nil
 	}
 }

@@ -58,7 +58,7 @@ func Read(path, separator string, t *tokenizer.Tokenizer, length int) ([]Example
 		return nil, nil, errors.New("the tokenizer has no BOS id")
 	}
 	var out []Example
-	var bad []Skipped
+	bad := []Skipped{}
 	add := func(n int, r row, err error) error {
 		var made []Example
 		if err == nil {

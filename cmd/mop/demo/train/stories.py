@@ -181,7 +181,7 @@ def question(seed):
 
 
 # Disjoint seeds.
-TRAIN, CALIBRATION, WINDOWS, EVALUATION, QUESTIONS = 0, 10_000_000, 20_000_000, 30_000_000, 40_000_000
+TRAIN, CALIBRATION, WINDOWS, EVALUATION, QUESTIONS, RECOVERY = 0, 10_000_000, 20_000_000, 30_000_000, 40_000_000, 50_000_000
 
 
 def take(first, n, seen):
@@ -204,9 +204,10 @@ def splits():
 
 
 def write(out):
-    held, _ = splits()
+    held, seen = splits()
+    held["recovery"] = take(RECOVERY, 640, seen)  # what a pruned model is trained on
     sep = "\n<|endoftext|>\n"
-    for name in ("evaluation", "windows"):
+    for name in ("evaluation", "windows", "recovery"):
         with open(f"{out}/{name}.txt", "w") as f:
             f.write(sep.join(held[name]) + "\n")
     with open(f"{out}/calibration.jsonl", "w") as f:
