@@ -22,22 +22,23 @@ func fakes(program string) (execute, *[]string) {
 	var log []string
 	ours, theirs := []string{"20", "30", "40"}, []string{"10", "20", "50"}
 	take := func(x *[]string) string { v := (*x)[0]; *x = (*x)[1:]; return v }
-	return func(_ context.Context, command []string) ([]byte, error) {
+	return func(_ context.Context, command []string) ([]byte, Disturbance, error) {
+		var d Disturbance
 		log = append(log, strings.Join(command, " "))
 		switch command[0] {
 		case "/a path/mop":
 			if len(ours) == 0 {
-				return nil, errors.New("gone")
+				return nil, d, errors.New("gone")
 			}
-			return []byte(`[{"decode_tps": 1}, {"decode_tps": ` + take(&ours) + `, "share": 0.8, "ttft_ms": 3, "commit": "` + program + `", "itl_ms": null, "speedup": {"median": 2}}]`), nil
+			return []byte(`[{"decode_tps": 1}, {"decode_tps": ` + take(&ours) + `, "share": 0.8, "ttft_ms": 3, "commit": "` + program + `", "itl_ms": null, "speedup": {"median": 2}}]`), d, nil
 		case "/b/llama-bench":
 			if len(theirs) == 0 {
-				return nil, errors.New("gone")
+				return nil, d, errors.New("gone")
 			}
 			v := take(&theirs)
-			return []byte(`{"build_commit": "abc", "n_gen": 32, "samples_ts": [` + v + `, ` + v + `]}` + "\n"), nil
+			return []byte(`{"build_commit": "abc", "n_gen": 32, "samples_ts": [` + v + `, ` + v + `]}` + "\n"), d, nil
 		}
-		return nil, errors.New("no such program: " + command[0])
+		return nil, d, errors.New("no such program: " + command[0])
 	}, &log
 }
 
@@ -139,5 +140,55 @@ func TestReadLlamaRefuses(t *testing.T) {
 		if r, err := readLlama([]byte(text)); err == nil {
 			t.Errorf("%q: want an error, got %+v", text, r)
 		}
+	}
+}
+
+// A disturbed run takes its pair out of the count, whatever its figure, and
+// another is made.
+func TestDisturbedPairsAreMadeAgain(t *testing.T) {
+	c := Comparison{Name: "x", Sides: []Side{
+		{Label: "a", Command: []string{"a"}, Reads: "llama-bench"},
+		{Label: "b", Command: []string{"b"}, Reads: "llama-bench"},
+	}, Ratios: []Ratio{{Of: "a", To: "b"}}}
+	n := 0
+	readings, err := measure(context.Background(), c, nil, 0, 3, func(_ context.Context, command []string) ([]byte, Disturbance, error) {
+		n++
+		d, value := Disturbance{OtherLoad: 0.05, DiskBytes: 16 << 20}, "2"
+		switch {
+		case command[0] == "b":
+			value = "1"
+		case n <= 2: // a in the first pair
+			d.OtherLoad, value = 0.051, "100"
+		case n <= 4: // and in the second
+			d.DiskBytes, value = 16<<20+1, "100"
+		}
+		return []byte(`{"samples_ts": [` + value + `]}`), d, nil
+	}, nil)
+	if err != nil || len(readings) != 10 {
+		t.Fatalf("want five pairs for three calm ones, got %d readings, %v", len(readings), err)
+	}
+	text := tables(c, readings)
+	for _, want := range []string{"2 pairs do not count", "| a / b | **2.000** | 2.000 to 2.000 | 3 |"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("want %q in\n%s", want, text)
+		}
+	}
+	// Nothing but disturbance comes to an end.
+	always := func(context.Context, []string) ([]byte, Disturbance, error) {
+		return []byte(`{"samples_ts": [1]}`), Disturbance{OtherLoad: 1}, nil
+	}
+	if readings, err := measure(context.Background(), c, nil, 7, 3, always, nil); err != nil || len(readings) != 2*8 {
+		t.Errorf("want eight pairs, got %d readings, %v", len(readings), err)
+	}
+}
+
+// A real program: its output comes back, what it used is not others' load.
+func TestShell(t *testing.T) {
+	out, d, err := shell(context.Background(), []string{"go", "version"})
+	if err != nil || !strings.HasPrefix(string(out), "go version") || d.OtherLoad < 0 || d.DiskBytes < 0 {
+		t.Errorf("got %q, %+v, %v", out, d, err)
+	}
+	if _, _, err := shell(context.Background(), []string{"go", "no-such-command"}); err == nil || !strings.Contains(err.Error(), "unknown command") {
+		t.Errorf("want what the program said, got %v", err)
 	}
 }

@@ -68,7 +68,7 @@ func run(ctx context.Context, args []string, do execute, stdout io.Writer) error
 	suiteFile := f.String("suite", "", "what to compare")
 	out := f.String("out", "", "results go to NAME.json and NAME.md")
 	only := f.String("only", "", "only comparisons whose name begins so")
-	pairs := f.Int("pairs", 7, "pairs to add")
+	pairs := f.Int("pairs", 7, "undisturbed pairs to add")
 	set, about := settings{}, settings{}
 	f.Var(set, "set", "NAME=VALUE for ${NAME} in commands; not stored")
 	f.Var(about, "about", "NAME=VALUE to store with the results")
@@ -108,7 +108,7 @@ func run(ctx context.Context, args []string, do execute, stdout io.Writer) error
 			first = max(first, x.Pair+1)
 		}
 		readings, failed := measure(ctx, c, set, first, *pairs, do, func(x Reading) {
-			slog.Info(c.Name, "pair", x.Pair, "side", x.Side, "value", figure(x.Value))
+			slog.Info(c.Name, "pair", x.Pair, "side", x.Side, "value", figure(x.Value), "others", figure(x.OtherLoad), "disk", x.DiskBytes)
 		})
 		if err := sameBuilds(append(r.Readings[c.Name], readings...)); err != nil {
 			return fmt.Errorf("%s: %s: %w", *out, c.Name, err)

@@ -11,7 +11,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
+	"time"
+
+	"mop/bench/hardware"
 )
 
 // Reading is one run of one side.
@@ -21,36 +25,65 @@ type Reading struct {
 	Value   float64            `json:"value"`            // tokens a second, or the field asked for
 	Fields  map[string]float64 `json:"fields,omitempty"` // all numbers of mop's row, and those of PerToken
 	Program string             `json:"program"`          // what the program says it was built from
+	Disturbance
+}
+
+// Disturbance is what may have slowed a run down.
+type Disturbance struct {
+	OtherLoad float64 `json:"other_load"` // share of all cores that went to others meanwhile; 0 where the system does not tell
+	DiskBytes int64   `json:"disk_bytes"` // read from disk by the command: its files were not in memory
+}
+
+// Limits from which on a run is disturbed, and its pair does not count. They do
+// not look at the figures.
+const (
+	maxOtherLoad = 0.05
+	maxDiskBytes = 16 << 20
+)
+
+func (d Disturbance) disturbed() bool {
+	return d.OtherLoad > maxOtherLoad || d.DiskBytes > maxDiskBytes
 }
 
 // execute runs a command and returns its stdout; a test gives its own.
-type execute func(ctx context.Context, command []string) ([]byte, error)
+type execute func(ctx context.Context, command []string) ([]byte, Disturbance, error)
 
 // shell runs programs for real. A cache directory of its own, empty each time,
 // makes mop measure the machine's limits anew in every run: they drift as much
 // as everything else on a shared machine.
-func shell(ctx context.Context, command []string) ([]byte, error) {
+func shell(ctx context.Context, command []string) ([]byte, Disturbance, error) {
+	var d Disturbance
 	cache, err := os.MkdirTemp("", "compare-cache-")
 	if err != nil {
-		return nil, err
+		return nil, d, err
 	}
 	defer os.RemoveAll(cache)
 	c := exec.CommandContext(ctx, command[0], command[1:]...)
 	c.Env = append(os.Environ(), "XDG_CACHE_HOME="+cache)
 	var stderr bytes.Buffer
 	c.Stderr = &stderr
+	start := time.Now()
+	others, steal, known := hardware.OtherLoad()
 	out, err := c.Output()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: %s", strings.Join(command, " "), err, strings.TrimSpace(stderr.String()))
+		return nil, d, fmt.Errorf("%s: %w: %s", strings.Join(command, " "), err, strings.TrimSpace(stderr.String()))
 	}
-	return out, nil
+	if after, stealAfter, ok := hardware.OtherLoad(); ok && known {
+		rest := after - others + stealAfter - steal - c.ProcessState.UserTime() - c.ProcessState.SystemTime()
+		d.OtherLoad = max(0, float64(rest)/float64(time.Since(start))/float64(runtime.NumCPU()))
+	}
+	d.DiskBytes = diskBytes(c.ProcessState)
+	return out, d, nil
 }
 
 // measure lets the sides take turns, once each in every pair, in an order that
-// is shuffled for each. Pairs are numbered from first on.
+// is shuffled for each, until so many pairs were not disturbed, or twice as many
+// and two were made. Pairs are numbered from first on.
 func measure(ctx context.Context, c Comparison, set map[string]string, first, pairs int, run execute, tell func(Reading)) ([]Reading, error) {
 	var out []Reading
-	for pair := first; pair < first+pairs; pair++ {
+	calm := 0
+	for pair := first; calm < pairs && pair < first+2*pairs+2; pair++ {
+		disturbed := false
 		order := rand.New(rand.NewPCG(uint64(pair), 1)).Perm(len(c.Sides))
 		for _, i := range order {
 			s := c.Sides[i]
@@ -68,7 +101,7 @@ func measure(ctx context.Context, c Comparison, set map[string]string, first, pa
 					return out, missing
 				}
 			}
-			stdout, err := run(ctx, command)
+			stdout, d, err := run(ctx, command)
 			if err != nil {
 				return out, fmt.Errorf("%s: %w", s.Label, err)
 			}
@@ -76,7 +109,8 @@ func measure(ctx context.Context, c Comparison, set map[string]string, first, pa
 			if err != nil {
 				return out, fmt.Errorf("%s: %w", s.Label, err)
 			}
-			r.Pair, r.Side = pair, s.Label
+			r.Pair, r.Side, r.Disturbance = pair, s.Label, d
+			disturbed = disturbed || d.disturbed()
 			for name, cost := range s.PerToken {
 				if r.Fields == nil {
 					r.Fields = map[string]float64{}
@@ -87,6 +121,9 @@ func measure(ctx context.Context, c Comparison, set map[string]string, first, pa
 			if tell != nil {
 				tell(r)
 			}
+		}
+		if !disturbed {
+			calm++
 		}
 	}
 	return out, nil

@@ -26,6 +26,22 @@ func spread(x []float64) Spread {
 	return Spread{(x[(n-1)/2] + x[n/2]) / 2, x[0], x[n-1], n}
 }
 
+// calm leaves only the pairs without a disturbed run, and counts the others.
+func calm(readings []Reading) (kept []Reading, disturbed int) {
+	bad := map[int]bool{}
+	for _, r := range readings {
+		if r.disturbed() {
+			bad[r.Pair] = true
+		}
+	}
+	for _, r := range readings {
+		if !bad[r.Pair] {
+			kept = append(kept, r)
+		}
+	}
+	return kept, len(bad)
+}
+
 // values are a side's figures by pair; field "" is the side's own.
 func values(readings []Reading, side, field string) map[int]float64 {
 	out := map[int]float64{}
@@ -61,8 +77,14 @@ func all(m map[int]float64) (out []float64) {
 
 // tables writes the comparison as Markdown: figures, then ratios and goals.
 func tables(c Comparison, readings []Reading) string {
+	readings, disturbed := calm(readings)
 	var b strings.Builder
-	fmt.Fprintf(&b, "### %s\n\n| | median | min to max | runs | command |\n|---|---:|---:|---:|---|\n", c.Name)
+	fmt.Fprintf(&b, "### %s\n\n", c.Name)
+	if disturbed > 0 {
+		fmt.Fprintf(&b, "%d pairs do not count: in one of their runs others took more than %.0f %% of the cores, or more than %d MiB came from disk.\n\n",
+			disturbed, 100*maxOtherLoad, maxDiskBytes>>20)
+	}
+	fmt.Fprintf(&b, "| | median | min to max | runs | command |\n|---|---:|---:|---:|---|\n")
 	for _, s := range c.Sides {
 		x := spread(all(values(readings, s.Label, "")))
 		unit := "t/s"
