@@ -204,7 +204,7 @@ func pruneCommand(o *options) *cobra.Command {
 // refused.
 func replayPlans(c *cobra.Command, r prune.ReplayOptions) error {
 	var other []string
-	c.LocalFlags().Visit(func(f *pflag.Flag) {
+	c.Flags().Visit(func(f *pflag.Flag) {
 		if !slices.Contains([]string{"plan", "model", "out", "hf-type", "resume"}, f.Name) && c.InheritedFlags().Lookup(f.Name) == nil {
 			other = append(other, "--"+f.Name)
 		}

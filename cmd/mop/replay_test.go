@@ -1,0 +1,44 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// prune --plan makes the files of the run that the plan came from, by the plan
+// alone; what would choose otherwise is not taken with it.
+func TestPruneByPlan(t *testing.T) {
+	dir := t.TempDir()
+	first, again := filepath.Join(dir, "first"), filepath.Join(dir, "again")
+	if _, err := mop(t, "", "prune", "--model", demoDir, "--out", first, "--targets", "0.05", "--sequence", "LG", "--calibration", "demo/text/calibration.jsonl",
+		"--prompts", "1", "--hf-type", "mistral"); err != nil {
+		t.Fatal(err)
+	}
+	plan := filepath.Join(first, "0.05", "plan.json")
+	out, err := mop(t, "", "prune", "--model", demoDir, "--out", again, "--plan", plan)
+	if err != nil || !strings.HasPrefix(out, filepath.Join(again, "0.05")+"  step ") {
+		t.Fatalf("got %q, %v", out, err)
+	}
+	files, err := os.ReadDir(filepath.Dir(plan))
+	if err != nil || len(files) < 4 {
+		t.Fatalf("want a model, got %v, %v", files, err)
+	}
+	for _, f := range files {
+		want, _ := os.ReadFile(filepath.Join(first, "0.05", f.Name()))
+		if got, err := os.ReadFile(filepath.Join(again, "0.05", f.Name())); err != nil || string(got) != string(want) {
+			t.Errorf("%s differs, %v", f.Name(), err)
+		}
+	}
+	if config, _ := os.ReadFile(filepath.Join(again, "0.05", "config.json")); !strings.Contains(string(config), "MistralForCausalLM") {
+		t.Errorf("want a Mistral, got %s", config)
+	}
+	for _, args := range [][]string{{"--targets", "0.2"}, {"--rule", "paper"}, {"--text", "x"}} {
+		_, err := mop(t, "", append([]string{"prune", "--model", demoDir, "--out", filepath.Join(dir, "x"), "--plan", plan}, args...)...)
+		if !errors.Is(err, errUsage) || !strings.Contains(err.Error(), args[0]) {
+			t.Errorf("%v: want wrong use, got %v", args, err)
+		}
+	}
+}

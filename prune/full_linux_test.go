@@ -1,0 +1,50 @@
+package prune
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"mop/runtime/config"
+)
+
+// A disk without room is known before a candidate is written; the line says what
+// is needed and what is free.
+func TestFullDisk(t *testing.T) {
+	disk := t.TempDir()
+	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=256k"); err != nil {
+		t.Skipf("no small disk to be had: mount: %v", err)
+	}
+	defer unix.Unmount(disk, unix.MNT_DETACH)
+	o := tiny(t, tinyModel(t, 1, func(c *config.Config) {
+		for i := range c.Layers {
+			c.Layers[i].MLP = 400
+		}
+	}))
+	o.Out = filepath.Join(disk, "out")
+	_, err := Run(context.Background(), o)
+	oneLine(t, "no room", err, "bytes of free disk, got")
+	if _, err := os.Stat(filepath.Join(o.Out, journalFile)); err == nil {
+		t.Error("a run that has no room has begun")
+	}
+	// Full in the middle: the line names the disk's complaint, and with room the
+	// run goes on.
+	o.Model = tinyModel(t, 1, nil)
+	if err := os.WriteFile(filepath.Join(disk, "ballast"), make([]byte, 150<<10), 0o666); err == nil {
+		if _, err := Run(context.Background(), o); err == nil {
+			t.Error("want no room beside the ballast")
+		} else if !strings.Contains(err.Error(), "free disk") && !strings.Contains(err.Error(), "no space left") {
+			t.Errorf("want it said that the disk is full, got %v", err)
+		}
+		os.Remove(filepath.Join(disk, "ballast"))
+	}
+	if err := unix.Mount("", disk, "", unix.MS_REMOUNT, "size=16m"); err != nil {
+		t.Fatal(err)
+	}
+	o.Resume = true
+	mustRun(t, o)
+}
