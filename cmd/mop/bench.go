@@ -90,6 +90,7 @@ func benchCommand(o *options) *cobra.Command {
 			return report.Write(c.OutOrStdout(), format, entries)
 		},
 	}
+	o.weightsFlag(c)
 	f := c.Flags()
 	f.StringArrayVar(&planFiles, "plan", nil, "measure the base and a plan's shapes, with random weights; may be repeated")
 	f.StringVar(&o.dtype, "dtype", "", "type of random weights: bf16, f16 or f32; default: the preset's own")
@@ -223,7 +224,7 @@ func (o *options) measure(ctx context.Context, p latency.Protocol, list []conten
 		if err := fits(dev, x.name+" and those before it", made); err != nil {
 			return nil, nil, err
 		}
-		m, err := model.Load(dev, src)
+		m, err := o.model(dev, src)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", x.name, err)
 		}

@@ -108,6 +108,7 @@ func evalCommand(o *options) *cobra.Command {
 		},
 	}
 	p.register(ppl)
+	o.weightsFlag(ppl)
 	var k textFlags
 	var reference string
 	kl := &cobra.Command{
@@ -124,7 +125,9 @@ func evalCommand(o *options) *cobra.Command {
 				return err
 			}
 			defer m.close()
-			ref, err := o.loadOn(m.Device(), reference)
+			stored := *o
+			stored.weights = "stored"
+			ref, err := stored.loadOn(m.Device(), reference)
 			if err != nil {
 				return err
 			}
@@ -147,6 +150,7 @@ func evalCommand(o *options) *cobra.Command {
 		},
 	}
 	k.register(kl)
+	o.weightsFlag(kl)
 	kl.Flags().StringVar(&reference, "reference", "", "model directory to compare with")
 	c.AddCommand(ppl, kl)
 	return c

@@ -22,6 +22,7 @@ type options struct {
 	threads int
 	seed    uint64
 	kernels string // of the CPU: a name of kernels/cpu.Names
+	weights string // "" or "stored": in the checkpoint's type; "int8"
 	dtype   string // of random weights, "" = the config's own; only bench sets it
 }
 
@@ -40,6 +41,9 @@ func (o *options) check() error {
 	}
 	if o.threads < 0 || o.threads > 1024 {
 		return usage("--threads: want 0 to 1024, got %d", o.threads)
+	}
+	if !slices.Contains([]string{"", "stored", "int8"}, o.weights) {
+		return usage("--weights: want one of stored, int8, got %q", o.weights)
 	}
 	if !slices.Contains(kernel.Names(), o.kernels) {
 		return usage("--kernels: want one of %s, got %q", strings.Join(kernel.Names(), ", "), o.kernels)
@@ -62,6 +66,23 @@ func (o *options) open() (device.Device, error) {
 		}
 	}
 	return cpu.Open(cpu.Options{Threads: o.threads, Kernels: o.kernels})
+}
+
+// weightsFlag is for the commands that only run models.
+func (o *options) weightsFlag(c *cobra.Command) {
+	c.Flags().StringVar(&o.weights, "weights", "stored", "hold matrices as they are stored, or as int8 with a scale for each row (CPU)")
+}
+
+// model places a source's weights on a device.
+func (o *options) model(dev device.Device, src checkpoint.Source) (*model.Model, error) {
+	if o.weights != "int8" {
+		return model.Load(dev, src)
+	}
+	host, ok := dev.(*cpu.Device)
+	if !ok {
+		return nil, fmt.Errorf("--weights int8: wants --device cpu, got %s", dev.Name())
+	}
+	return model.LoadPlaced(dev, src, host.PlaceInt8)
 }
 
 // source opens a model directory, or makes a preset with random weights.
@@ -135,7 +156,7 @@ func (o *options) loadOn(dev device.Device, name string) (*loaded, error) {
 	}
 	var m *model.Model
 	if err = fits(dev, name, o.madeBytes(src)); err == nil {
-		m, err = model.Load(dev, src)
+		m, err = o.model(dev, src)
 	}
 	if err == nil {
 		err = checkFinite(src)

@@ -9,10 +9,11 @@ const (
 	F32 Type = iota
 	F16
 	BF16
+	I8 // int8, to be scaled
 )
 
 // Size is the bytes of an element.
-func (t Type) Size() int { return [...]int{4, 2, 2}[t] }
+func (t Type) Size() int { return [...]int{4, 2, 2, 1}[t] }
 
 // Arranged is the length of the vector that Arrange makes of n floats.
 func Arranged(n int) int { return (n+31)/32*32 + 32 }
@@ -95,6 +96,8 @@ func dotsGeneric(t Type, out *[4]float32, rows *[4]unsafe.Pointer, x []float32, 
 			out[i] = dotF16(unsafe.Slice((*uint16)(p), n), x[:n])
 		case BF16:
 			out[i] = dotBF16(unsafe.Slice((*uint16)(p), n), x[:n])
+		case I8:
+			out[i] = dotI8(unsafe.Slice((*int8)(p), n), x[:n])
 		}
 	}
 }
@@ -125,6 +128,21 @@ func dotF16(w []uint16, x []float32) float32 {
 	var tail [3]float32
 	for i, h := range w {
 		tail[i] = FromF16(h)
+	}
+	return finish(tail[:len(w)], x, s[0], s[1], s[2], s[3])
+}
+
+// dotI8 is Dot for int8 weights.
+func dotI8(w []int8, x []float32) float32 {
+	var s [4]float32
+	for ; len(w) >= 4; w, x = w[4:], x[4:] {
+		for i := range s {
+			s[i] += float32(w[i]) * x[i]
+		}
+	}
+	var tail [3]float32
+	for i, q := range w {
+		tail[i] = float32(q)
 	}
 	return finish(tail[:len(w)], x, s[0], s[1], s[2], s[3])
 }

@@ -17,10 +17,14 @@ func (s Set) Dots(t Type, out *[4]float32, rows *[4]unsafe.Pointer, x []float32,
 		dotsBF16AVX2(out, rows, &x[0], n)
 	case s == AVX2 && t == F16:
 		dotsF16AVX2(out, rows, &x[0], n)
+	case s == AVX2 && t == I8:
+		dotsI8AVX2(out, rows, &x[0], n)
 	case s == AVX2:
 		dotsF32AVX2(out, rows, &x[0], n)
 	case t == BF16:
 		dotsBF16AVX512(out, rows, &x[0], n)
+	case t == I8:
+		dotsI8AVX512(out, rows, &x[0], n)
 	case t == F16:
 		dotsF16AVX512(out, rows, &x[0], n)
 	default:
@@ -47,3 +51,9 @@ func dotsF16AVX512(out *[4]float32, rows *[4]unsafe.Pointer, x *float32, n int)
 
 //go:noescape
 func dotsF32AVX512(out *[4]float32, rows *[4]unsafe.Pointer, x *float32, n int)
+
+//go:noescape
+func dotsI8AVX2(out *[4]float32, rows *[4]unsafe.Pointer, x *float32, n int)
+
+//go:noescape
+func dotsI8AVX512(out *[4]float32, rows *[4]unsafe.Pointer, x *float32, n int)

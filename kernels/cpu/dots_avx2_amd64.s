@@ -192,3 +192,51 @@ loop:
 
 done:
 	END
+
+// Q8 takes 16 int8s, eight each in Y11 and Y12 as int32.
+#define Q8(lo, hi) \
+	VCVTDQ2PS   Y11, Y11; \
+	VCVTDQ2PS   Y12, Y12; \
+	VFMADD231PS Y8, Y11, lo; \
+	VFMADD231PS Y9, Y12, hi
+
+#define Q8ROW(row, lo, hi) \
+	VPMOVSXBD row, Y11; \
+	VPMOVSXBD 8 row, Y12; \
+	Q8(lo, hi)
+
+#define Q8MASKED(row, lo, hi) \
+	VMOVDQU   64(BX), X11; \
+	VPAND     row, X11, X11; \
+	VPSRLDQ   $8, X11, X12; \
+	VPMOVSXBD X11, Y11; \
+	VPMOVSXBD X12, Y12; \
+	Q8(lo, hi)
+
+// func dotsI8AVX2(out *[4]float32, rows *[4]unsafe.Pointer, x *float32, n int)
+TEXT ·dotsI8AVX2(SB), NOSPLIT, $0-32
+	BEGIN
+	SUBQ $16, CX
+
+loop:
+	X16
+	Q8ROW((R8), Y0, Y1)
+	Q8ROW((R9), Y2, Y3)
+	Q8ROW((R10), Y4, Y5)
+	Q8ROW((R11), Y6, Y7)
+	NEXT(16)
+	ADDQ $64, BX
+	SUBQ $16, CX
+	JGE  loop
+
+	ADDQ $16, CX
+	JZ   done
+	BACK(1)
+	X16
+	Q8MASKED((R8), Y0, Y1)
+	Q8MASKED((R9), Y2, Y3)
+	Q8MASKED((R10), Y4, Y5)
+	Q8MASKED((R11), Y6, Y7)
+
+done:
+	END

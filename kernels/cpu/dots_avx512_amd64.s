@@ -199,3 +199,53 @@ tail:
 
 done:
 	END
+
+// Q8 takes 32 int8s, sixteen each in t and u as int32.
+#define Q8(t, u, lo, hi) \
+	VCVTDQ2PS   t, t; \
+	VCVTDQ2PS   u, u; \
+	VFMADD231PS Z8, t, lo; \
+	VFMADD231PS Z9, u, hi
+
+#define Q8ROW(row, t, u, lo, hi) \
+	VPMOVSXBD row, t; \
+	VPMOVSXBD 16 row, u; \
+	Q8(t, u, lo, hi)
+
+#define Q8MASKED(row, t, u, yu, xu, lo, hi) \
+	VMOVDQU8.Z    row, K1, yu; \
+	VPMOVSXBD     xu, t; \
+	VEXTRACTI32X4 $1, yu, xu; \
+	VPMOVSXBD     xu, u; \
+	Q8(t, u, lo, hi)
+
+// func dotsI8AVX512(out *[4]float32, rows *[4]unsafe.Pointer, x *float32, n int)
+TEXT ·dotsI8AVX512(SB), NOSPLIT, $0-32
+	BEGIN
+	SUBQ $32, CX
+	JL   tail
+
+loop:
+	X32
+	Q8ROW((R8), Z11, Z12, Z0, Z1)
+	Q8ROW((R9), Z13, Z14, Z2, Z3)
+	Q8ROW((R10), Z15, Z16, Z4, Z5)
+	Q8ROW((R11), Z17, Z18, Z6, Z7)
+	NEXT(32)
+	ADDQ $128, BX
+	SUBQ $32, CX
+	JGE  loop
+
+tail:
+	ADDQ $32, CX
+	JZ   done
+	TAILMASK
+	KMOVD DX, K1
+	X32
+	Q8MASKED((R8), Z11, Z12, Y12, X12, Z0, Z1)
+	Q8MASKED((R9), Z13, Z14, Y14, X14, Z2, Z3)
+	Q8MASKED((R10), Z15, Z16, Y16, X16, Z4, Z5)
+	Q8MASKED((R11), Z17, Z18, Y18, X18, Z6, Z7)
+
+done:
+	END

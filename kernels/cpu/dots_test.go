@@ -29,6 +29,10 @@ func row(rng *rand.Rand, t Type, n int) ([]byte, []float64) {
 			binary.LittleEndian.PutUint16(raw[2*i:], h)
 			x = FromF16(h)
 		}
+		if t == I8 {
+			raw[i] = byte(rng.IntN(255) - 127)
+			x = float32(int8(raw[i]))
+		}
 		values[i] = float64(x)
 	}
 	return raw, values
@@ -41,7 +45,7 @@ func tolerance(n int, size float64) float64 {
 
 func TestDots(t *testing.T) {
 	for _, s := range sets() {
-		for ty := range Type(3) {
+		for ty := range Type(4) {
 			for _, n := range widths {
 				rng := rand.New(rand.NewPCG(uint64(n), uint64(ty)))
 				x := make([]float32, n)
@@ -124,7 +128,7 @@ func TestDotsNotFinite(t *testing.T) {
 func BenchmarkDots(b *testing.B) {
 	const rows, n = 8192, 2048
 	for _, s := range sets()[1:] {
-		for ty := range Type(3) {
+		for ty := range Type(4) {
 			b.Run(fmt.Sprintf("%v/type %d", s, ty), func(b *testing.B) {
 				w := make([]byte, rows*n*ty.Size())
 				for i := range w {

@@ -88,7 +88,17 @@ func TestWiden(t *testing.T) {
 	}
 	for _, s := range sets() {
 		for _, n := range []int{0, 1, 15, 16, 31, 33, 1 << 16} {
-			a, b := make([]float32, n), make([]float32, n)
+			a, b, c := make([]float32, n), make([]float32, n), make([]float32, n)
+			small := make([]int8, n)
+			for i := range small {
+				small[i] = int8(i)
+			}
+			s.WidenI8(c, small, 0.3)
+			for i, q := range small {
+				if want := float32(q) * 0.3; c[i] != want {
+					t.Fatalf("%v int8 %d: want %v, got %v", s, q, want, c[i])
+				}
+			}
 			s.WidenBF16(a, all[len(all)-n:])
 			s.WidenF16(b, all[len(all)-n:])
 			for i, h := range all[len(all)-n:] {

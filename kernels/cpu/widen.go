@@ -33,3 +33,12 @@ func (s Set) WidenF16(dst []float32, w []uint16) {
 		dst[n+i] = FromF16(h)
 	}
 }
+
+// WidenI8 scales w to dst.   dst, w [n]
+func (s Set) WidenI8(dst []float32, w []int8, scale float32) {
+	dst = dst[:len(w)]
+	n := s.widenI8(dst, w, scale)
+	for i, q := range w[n:] {
+		dst[n+i] = float32(q) * scale
+	}
+}

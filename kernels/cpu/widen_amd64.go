@@ -20,6 +20,21 @@ func (s Set) widenF16(dst []float32, w []uint16) int {
 	return n
 }
 
+// widenI8 scales the first elements of w and returns how many.
+func (s Set) widenI8(dst []float32, w []int8, scale float32) int {
+	n := len(w) &^ 15
+	if s == Generic || n == 0 {
+		return 0
+	}
+	widenI8AVX2(&dst[0], &w[0], scale, n)
+	return n
+}
+
+// n is a multiple of 16, at least 16.
+//
+//go:noescape
+func widenI8AVX2(dst *float32, w *int8, scale float32, n int)
+
 // n is a multiple of 16, at least 16.
 //
 //go:noescape

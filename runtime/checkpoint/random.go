@@ -10,6 +10,7 @@ import (
 
 	"github.com/x448/float16"
 
+	"mop/internal/hugepage"
 	"mop/runtime/config"
 	"mop/runtime/random"
 )
@@ -54,7 +55,7 @@ func (r *randomSource) Tensor(name string) (Tensor, error) {
 	}
 	n := elements(shape)
 	data := make([]byte, n*r.dtype.Size())
-	hugePages(data)
+	hugepage.Advise(data)
 	r.fill(data, name, 0)
 	return Tensor{Name: name, DType: r.dtype, Shape: shape, Data: data}, nil
 }

@@ -37,6 +37,11 @@ type layer struct {
 
 // Load places all weights. The source must stay open while the model is used.
 func Load(dev device.Device, src checkpoint.Source) (*Model, error) {
+	return LoadPlaced(dev, src, dev.Place)
+}
+
+// LoadPlaced is Load with a way of the device's own to place weights.
+func LoadPlaced(dev device.Device, src checkpoint.Source, put func(checkpoint.Tensor) (device.Weight, error)) (*Model, error) {
 	c := src.Config()
 	m := &Model{Config: c, dev: dev, rope: device.Rope{InvFreq: c.InvFreq()}, layers: make([]layer, len(c.Layers))}
 	shapes := map[string][]int{}
@@ -61,7 +66,7 @@ func Load(dev device.Device, src checkpoint.Source) (*Model, error) {
 		if want := shapes[name]; fmt.Sprint(want) != fmt.Sprint(t.Shape) {
 			return fmt.Errorf("%s: want shape %v, got %v", name, want, t.Shape)
 		}
-		if *dst, err = dev.Place(t); err != nil {
+		if *dst, err = put(t); err != nil {
 			return err
 		}
 		m.bytes += (*dst).Bytes()

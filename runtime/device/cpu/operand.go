@@ -8,6 +8,8 @@ import kernel "mop/kernels/cpu"
 type operand struct {
 	f32       []float32
 	f16, bf16 []uint16
+	i8        *int8s
+	base      int // of i8: where element (0, 0) lies
 	row, col  int
 	scale     float32
 }
@@ -17,7 +19,7 @@ func rows(x []float32, c int) operand { return operand{f32: x, row: c, col: 1, s
 
 func (w *weight) operand() operand {
 	c := w.shape[len(w.shape)-1]
-	return operand{f32: w.f32, f16: w.f16, bf16: w.bf16, row: c, col: 1, scale: 1}
+	return operand{f32: w.f32, f16: w.f16, bf16: w.bf16, i8: w.i8, row: c, col: 1, scale: 1}
 }
 
 // t is the transpose.
@@ -35,6 +37,8 @@ func (o operand) times(s float32) operand {
 func (o operand) from(i, j int) operand {
 	at := i*o.row + j*o.col
 	switch {
+	case o.i8 != nil:
+		o.base += at
 	case o.f32 != nil:
 		o.f32 = o.f32[at:]
 	case o.f16 != nil:
@@ -48,6 +52,9 @@ func (o operand) from(i, j int) operand {
 // widen puts the stored numbers from at on into dst.
 func (o *operand) widen(set kernel.Set, dst []float32, at int) {
 	switch {
+	case o.i8 != nil:
+		at += o.base
+		set.WidenI8(dst, o.i8.data[at:at+len(dst)], o.i8.scales[at/o.i8.cols])
 	case o.f32 != nil:
 		copy(dst, o.f32[at:at+len(dst)])
 	case o.f16 != nil:

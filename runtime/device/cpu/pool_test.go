@@ -41,17 +41,11 @@ func TestPoolUnderLoad(t *testing.T) {
 	}
 	p := newPool(runtime.GOMAXPROCS(0))
 	defer p.close()
-	stop := make(chan struct{})
-	defer close(stop)
+	var stop atomic.Bool
+	defer stop.Store(true)
 	for range 3 * runtime.NumCPU() {
 		go func() {
-			runtime.LockOSThread() // a thread of the system, as another program's
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
+			for !stop.Load() {
 			}
 		}()
 	}

@@ -49,6 +49,11 @@ func (d *Device) vectors(y []float32, ldy int, w *weight, lo, hi int, x []float3
 		}
 		for v := range n {
 			d.set.Dots(t, &out, &rows, x[v*size:(v+1)*size], c)
+			if w.i8 != nil {
+				for i, at := 0, r; i < 4 && at < hi; i, at = i+1, at+quarter {
+					out[i] *= w.i8.scales[at]
+				}
+			}
 			to := y[v*ldy:]
 			for i, at := 0, r; i < 4 && at < hi; i, at = i+1, at+quarter {
 				if add {

@@ -9,16 +9,25 @@ import (
 	"mop/runtime/device"
 )
 
-// weight is a view of a stored tensor; exactly one of the slices is set.
+// weight is a view of a stored tensor; exactly one of the fields below is set.
 type weight struct {
 	shape []int
 	f32   []float32
 	f16   []uint16
 	bf16  []uint16
+	i8    *int8s
 }
 
 func (w *weight) Shape() []int { return w.shape }
-func (w *weight) Bytes() int64 { return int64(4*len(w.f32) + 2*len(w.f16) + 2*len(w.bf16)) }
+
+// Bytes is the size of all elements, scales included.
+func (w *weight) Bytes() int64 {
+	n := 4*len(w.f32) + 2*len(w.f16) + 2*len(w.bf16)
+	if w.i8 != nil {
+		n += len(w.i8.data) + 4*len(w.i8.scales)
+	}
+	return int64(n)
+}
 
 // Place views the tensor's bytes; nothing is copied.
 func (d *Device) Place(t checkpoint.Tensor) (device.Weight, error) {
@@ -56,6 +65,8 @@ func (w *weight) rowsCols() (r, c int) { return w.shape[0], w.shape[1] }
 // bytes is the weight's type and its first element, nil where there is none.
 func (w *weight) bytes() (kernel.Type, unsafe.Pointer) {
 	switch {
+	case w.i8 != nil:
+		return kernel.I8, unsafe.Pointer(&w.i8.data[0])
 	case w.f16 != nil:
 		return kernel.F16, unsafe.Pointer(&w.f16[0])
 	case w.bf16 != nil:

@@ -1,4 +1,6 @@
-package checkpoint
+// Package hugepage asks the system for large pages: reading memory at full speed
+// wants few translations of addresses.
+package hugepage
 
 import (
 	"unsafe"
@@ -6,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hugePages asks the system to back memory that was not yet written with pages of
-// 2 MiB, so that reading it meets few translations. It is a wish.
-func hugePages(b []byte) {
+// Advise asks for pages of 2 MiB under memory of Go's heap that was not yet
+// written. It is a wish.
+func Advise(b []byte) {
 	const page = 2 << 20
 	if len(b) < page {
 		return
