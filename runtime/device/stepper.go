@@ -9,9 +9,18 @@ type Stepper interface {
 	// and positions that step names do not count, the sequences and the order do;
 	// positions stay below limit.
 	Record(sequences []int, limit int, step func()) (Steps, error)
-	// Choose, while recorded: each row's next id is that of its largest logit, the
-	// lowest of equals; it becomes the row's next input, one position on.
-	Choose(h Head, n int)
+	// Choose, while recorded: each of n rows' next id becomes its next input, one
+	// position on.
+	Choose(h Head, n int, by Draw)
+}
+
+// Draw says how the next id is chosen. At temperature 0 it is that of the largest
+// logit, the lowest of equals. Else it is drawn from softmax(z/Temperature), by a
+// counter-based generator (package random): a draw depends on the row's stream
+// and its position alone.
+type Draw struct {
+	Temperature float64
+	Streams     []uint64 // [N]
 }
 
 // Steps is a recorded step.

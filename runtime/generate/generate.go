@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"slices"
 
+	"mop/runtime/device"
 	"mop/runtime/kvcache"
 	"mop/runtime/model"
+	"mop/runtime/random"
 )
 
 // Options of a run.
@@ -90,8 +92,8 @@ func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]
 	}
 	more, err := turn()
 	for more && err == nil {
-		if o.greedy() && m.Steps() {
-			more, err = steps(m, cache, live, next, o.MaxTokens-step, turn, func() int { return len(live) })
+		if o.plain() && m.Steps() {
+			more, err = steps(m, cache, live, next, o, o.MaxTokens-step, turn, func() int { return len(live) })
 		} else if err = decode(m, cache, live, next, samplers); err == nil {
 			more, err = turn()
 		}
@@ -103,13 +105,19 @@ func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]
 }
 
 // steps lets the device decode by itself for as long as the same sequences live.
-func steps(m *model.Model, cache *kvcache.Cache, live, next []int, n int, turn func() (bool, error), living func() int) (more bool, err error) {
+func steps(m *model.Model, cache *kvcache.Cache, live, next []int, o Options, n int, turn func() (bool, error), living func() int) (more bool, err error) {
 	seqs, ids := slices.Clone(live), make([]int, len(live))
 	for i, s := range seqs {
 		ids[i] = next[s]
 	}
+	by := device.Draw{Temperature: o.Temperature}
+	if o.Temperature > 0 {
+		for _, s := range seqs {
+			by.Streams = append(by.Streams, random.Key(o.Seed, fmt.Sprintf("draw/%d", s)))
+		}
+	}
 	var failed error
-	err = m.Continue(cache, seqs, ids, n, func(ids []int) bool {
+	err = m.Continue(cache, seqs, ids, n, by, func(ids []int) bool {
 		for i, s := range seqs {
 			if next[s] = ids[i]; ids[i] < 0 {
 				more, failed = false, fmt.Errorf("sequence %d: %w", s, ErrNotFinite)

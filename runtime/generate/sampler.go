@@ -38,9 +38,12 @@ func (s Sampling) Check() error {
 	return nil
 }
 
-// greedy reports whether the likeliest id is always taken, whatever came before.
-func (s Sampling) greedy() bool {
-	return s.Temperature == 0 && (s.RepetitionPenalty == 0 || s.RepetitionPenalty == 1)
+// plain reports whether an id depends on the logits and the temperature alone,
+// which a device that Steps can do by itself. Its draws are its own: a seed gives
+// other ids there than on the host.
+func (s Sampling) plain() bool {
+	return (s.RepetitionPenalty == 0 || s.RepetitionPenalty == 1) &&
+		(s.Temperature == 0 || s.TopK == 0 && s.MinP == 0 && (s.TopP == 0 || s.TopP == 1))
 }
 
 // sampler draws ids for one sequence.

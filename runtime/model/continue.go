@@ -14,6 +14,7 @@ type recorded struct {
 	seqs  []int
 	limit int
 	rows  int
+	by    device.Draw
 	steps device.Steps
 }
 
@@ -34,12 +35,13 @@ func (m *Model) PassRows() int {
 	return 512
 }
 
-// Continue decodes greedily, up to n steps, on a device that Steps: ids are the
+// Continue decodes, up to n steps, on a device that Steps, which chooses by the
+// given draw: ids are the
 // next input of each of the sequences. After each step, each is given the ids that
 // follow, and says whether to go on; the slice is valid during the call only. -1
 // stands for logits that are not finite. While a step's ids are on their way, the
 // next step runs already.
-func (m *Model) Continue(cache *kvcache.Cache, seqs, ids []int, n int, each func(ids []int) (more bool)) error {
+func (m *Model) Continue(cache *kvcache.Cache, seqs, ids []int, n int, by device.Draw, each func(ids []int) (more bool)) error {
 	if n < 1 || len(seqs) == 0 {
 		return nil
 	}
@@ -62,7 +64,7 @@ func (m *Model) Continue(cache *kvcache.Cache, seqs, ids []int, n int, each func
 	room := min(cache.Capacity, m.Config.MaxPositions) - longest
 	short := n > room
 	n = min(n, room)
-	steps, err := m.record(cache, seqs, longest+n)
+	steps, err := m.record(cache, seqs, longest+n, by)
 	if err != nil {
 		return err
 	}
@@ -101,7 +103,7 @@ func (m *Model) Continue(cache *kvcache.Cache, seqs, ids []int, n int, each func
 
 // record gives the recorded step for some sequences of a cache and positions below
 // limit, the last one again where it fits.
-func (m *Model) record(cache *kvcache.Cache, seqs []int, limit int) (device.Steps, error) {
+func (m *Model) record(cache *kvcache.Cache, seqs []int, limit int, by device.Draw) (device.Steps, error) {
 	// A recording serves until the positions outgrow it: powers of two.
 	size := 256
 	for size < limit {
@@ -112,7 +114,8 @@ func (m *Model) record(cache *kvcache.Cache, seqs []int, limit int) (device.Step
 		return nil, err
 	}
 	r := &m.recorded
-	if r.steps != nil && r.cache == cache && r.limit == limit && r.rows == m.work.rows && slices.Equal(r.seqs, seqs) {
+	if r.steps != nil && r.cache == cache && r.limit == limit && r.rows == m.work.rows && slices.Equal(r.seqs, seqs) &&
+		r.by.Temperature == by.Temperature && slices.Equal(r.by.Streams, by.Streams) {
 		return r.steps, nil
 	}
 	if r.steps != nil {
@@ -129,11 +132,11 @@ func (m *Model) record(cache *kvcache.Cache, seqs []int, limit int) (device.Step
 	m.kind = device.Decode
 	steps, err := dev.Record(seqs, limit, func() {
 		m.layersOf(device.Decode, cache, ids, spans, nil)
-		dev.Choose(m.end(), len(ids))
+		dev.Choose(m.end(), len(ids), by)
 	})
 	if err != nil {
 		return nil, err
 	}
-	*r = recorded{cache, slices.Clone(seqs), limit, m.work.rows, steps}
+	*r = recorded{cache, slices.Clone(seqs), limit, m.work.rows, device.Draw{Temperature: by.Temperature, Streams: slices.Clone(by.Streams)}, steps}
 	return steps, nil
 }

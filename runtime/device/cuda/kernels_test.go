@@ -250,6 +250,12 @@ func TestQKVAndAttend(t *testing.T) {
 			a := emptyInner(t, d, N, H*Dh)
 			d.Attend(kind, a, q, kv, hs, spans)
 			ga := read(d, a)
+			d.Attend(kind, a, q, kv, hs, spans)
+			for i, v := range read(d, a) {
+				if v != ga[i] {
+					t.Fatalf("%v attend again: number %d: want the same bits, got %g and %g", kind, i, ga[i], v)
+				}
+			}
 			w = worst{what: kind.String() + " attend"}
 			for i := range N {
 				seq, pos := place(i)

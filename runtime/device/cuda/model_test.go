@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"path/filepath"
 	"strings"
@@ -312,6 +313,20 @@ func TestStepsByItself(t *testing.T) {
 				t.Errorf("sequence %d, step %d: want id %d, got %d", i, j, want[0][j], got[i][j])
 			}
 		}
+	}
+	// Draws: the same seed twice, and each sequence as alone.
+	o = generate.Options{MaxTokens: n, IgnoreEOS: true, Sampling: generate.Sampling{Temperature: 1.5, Seed: 7}}
+	first, _ := run(prompts, 0, o)
+	again, _ := run(prompts, 0, o)
+	other := o
+	other.Seed = 8
+	third, _ := run(prompts, 0, other)
+	alone, _ := run(prompts[:1], 0, o)
+	if fmt.Sprint(first) != fmt.Sprint(again) || fmt.Sprint(first[0]) != fmt.Sprint(alone[0]) {
+		t.Errorf("want the same draws by the same seed, got %v, %v and alone %v", first, again, alone)
+	}
+	if fmt.Sprint(first) == fmt.Sprint(third) || fmt.Sprint(first[0]) == fmt.Sprint(got[0]) {
+		t.Errorf("want other draws by another seed, and other ids than the likeliest, got %v", first)
 	}
 	var over *kvcache.Cache
 	if over, err = kvcache.New(d, m.Config, 1, 6); err != nil {

@@ -77,16 +77,33 @@ func (d *Device) Record(seqs []int, limit int, step func()) (device.Steps, error
 }
 
 // Choose: see device.Stepper.
-func (d *Device) Choose(h device.Head, n int) {
+func (d *Device) Choose(h device.Head, n int, by device.Draw) {
 	if d.recorder == nil {
 		d.fail(errors.New("choose: want it recorded"))
 		return
+	}
+	var streams pointer
+	if by.Temperature > 0 {
+		if len(by.Streams) != n {
+			d.fail(fmt.Errorf("choose: want a stream for each of %d rows, got %d", n, len(by.Streams)))
+			return
+		}
+		b, err := d.alloc(1, n, n, 8)
+		if err == nil {
+			err = d.driver.Upload(b.p, 8*n, raw(by.Streams), 8*n)
+		}
+		if err != nil {
+			d.fail(err)
+			return
+		}
+		d.keep(b)
+		streams = b.p
 	}
 	V := h.W.Shape()[0]
 	hidden := d.end("end", h, 0, n)
 	z := d.need("logits", n*V*4, false)
 	d.form(device.Decode, halves{z, V}, hidden, n, h.W.(*weight), 0, V)
-	d.choose(d.recorder.ids.p, z, V, V, n, 0, 0, d.recorder.places.p, 1)
+	d.choose(d.recorder.ids.p, z, V, V, n, float32(by.Temperature), streams, d.recorder.places.p, 1)
 }
 
 // Start: see device.Steps.
