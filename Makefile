@@ -12,13 +12,15 @@ demo: build ## prune the small model, measure, write out/demo
 
 # The CUDA kernels on the host, a sample of them; needs a C++ compiler.
 EMU = CGO_ENABLED=1 go test -tags cudaemu
+# An access of 16 bytes that is not aligned to 16 works on the host and fails on a GPU.
+CHECKED = CGO_CXXFLAGS="-g -O2 -fsanitize=alignment,shift -fno-sanitize-recover=all" CGO_LDFLAGS=-lubsan
 EMU_SAMPLE = TestEmbedAndNorm|TestLinear|TestGateUp|TestQKVAndAttend|TestAMPSums|TestGenerate|TestStepsByItself
 test: build ## all tests
 	go test ./...
 	@if command -v g++ >/dev/null; then $(EMU) -short -run '$(EMU_SAMPLE)' ./runtime/device/cuda; else echo "no g++: the CUDA kernels' tests on the host are left out"; fi
 
 emu-test: ## every CUDA kernel and the whole CUDA device, emulated on the host
-	$(EMU) -timeout 10m ./kernels/cuda ./runtime/device/cuda
+	$(CHECKED) $(EMU) -timeout 10m ./kernels/cuda ./runtime/device/cuda
 	$(EMU) -timeout 10m -run Emulated ./prune
 
 # Headers of CUDA 11.8 or 12.x, and a libcuda to link against: the driver's own is

@@ -21,12 +21,17 @@ struct LinearOut {
   float *y;
   int ldy, out, add;
   MEMBER void operator()(int n, int pair, float a, float b) const {
-    float *to = y + (long long)n * ldy + 2 * pair;
-    if (add)
-      a += to[0];
-    to[0] = a;
-    if (2 * pair + 1 < out)
-      to[1] = add ? to[1] + b : b;
+    float *to = y + (long long)n * ldy + 2 * pair; // ldy is a multiple of 32
+    if (2 * pair + 1 == out) {
+      to[0] = add ? to[0] + a : a;
+      return;
+    }
+    F2 v = {a, b};
+    if (add) {
+      F2 old = *(const F2 *)to;
+      v.x += old.x, v.y += old.y;
+    }
+    *(F2 *)to = v;
   }
 };
 

@@ -19,6 +19,9 @@ struct alignas(16) F4 {
 struct alignas(8) V2 {
   u32 x, y;
 };
+struct alignas(8) F2 {
+  float x, y;
+};
 
 #ifdef CUEMU
 #include "../emu/emu.h"

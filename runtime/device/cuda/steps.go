@@ -101,9 +101,10 @@ func (d *Device) Choose(h device.Head, n int, by device.Draw) {
 	}
 	V := h.W.Shape()[0]
 	hidden := d.end("end", h, 0, n)
-	z := d.need("logits", n*V*4, false)
-	d.form(device.Decode, halves{z, V}, hidden, n, h.W.(*weight), 0, V)
-	d.choose(d.recorder.ids.p, z, V, V, n, float32(by.Temperature), streams, d.recorder.places.p, 1)
+	ldz := roundUp(V, 32)
+	z := d.need("logits", n*ldz*4, false)
+	d.form(device.Decode, halves{z, ldz}, hidden, n, h.W.(*weight), 0, V)
+	d.choose(d.recorder.ids.p, z, ldz, V, n, float32(by.Temperature), streams, d.recorder.places.p, 1)
 }
 
 // Start: see device.Steps.

@@ -156,10 +156,11 @@ func (d *Device) Argmax(ids []int, h device.Head, rows []int) {
 	}
 	V := h.W.Shape()[0]
 	hidden := d.end("end", h, put(d, "rows", list), n)
-	z := d.need("logits", n*V*4, false)
-	d.form(h.Kind, halves{z, V}, hidden, n, h.W.(*weight), 0, V)
+	ldz := roundUp(V, 32)
+	z := d.need("logits", n*ldz*4, false)
+	d.form(h.Kind, halves{z, ldz}, hidden, n, h.W.(*weight), 0, V)
 	chosen := d.need("chosen", 4*n, false)
-	d.choose(chosen, z, V, V, n, 0, 0, 0, 0)
+	d.choose(chosen, z, ldz, V, n, 0, 0, 0, 0)
 	for i, id := range get[int32](d, chosen, n) {
 		ids[i] = int(id)
 	}
