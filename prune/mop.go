@@ -26,13 +26,14 @@ type Progress func(step int, phase string, done, total int)
 // run is one pruning run.
 type run struct {
 	Options
-	base    checkpoint.Source
-	weights string          // checkpoint.Sum of the base
-	kept    *criterion.Kept // the base's states, once a criterion has asked for them
-	texts   *texts
-	journal *journal
-	width   plan.Options // resolved
-	key     string       // names the run, its identity's sum
+	base     checkpoint.Source
+	weights  string          // checkpoint.Sum of the base
+	kept     *criterion.Kept // the base's states, once a criterion has asked for them
+	texts    *texts
+	training map[string]string // what of the identity the candidates' training is
+	journal  *journal
+	width    plan.Options // resolved
+	key      string       // names the run, its identity's sum
 }
 
 // Run prunes and returns the plan of each target's model, in their order. It may
@@ -64,6 +65,9 @@ func Run(ctx context.Context, o Options) ([]*plan.Plan, error) {
 		return nil, fmt.Errorf("%s: %w", o.Model, err)
 	}
 	if r.weights, err = checkpoint.Sum(base); err != nil {
+		return nil, err
+	}
+	if r.training, err = o.Recovery.identity(); err != nil {
 		return nil, err
 	}
 	identity, err := json.Marshal(r.identity())
@@ -128,6 +132,14 @@ func (r *run) all(ctx context.Context) ([]*plan.Plan, error) {
 			return nil, err
 		}
 		plans[i] = m.plan
+	}
+	for _, m := range models {
+		if !r.Recovery.Final {
+			break
+		}
+		if err := r.final(ctx, m.plan.Target); err != nil {
+			return nil, err
+		}
 	}
 	return plans, nil
 }
@@ -278,6 +290,12 @@ func (r *run) score(ctx context.Context, n int, kind plan.Kind, s plan.State) (f
 	m, err := r.place(s)
 	if err != nil {
 		return 0, err
+	}
+	if r.Recovery.Short > 0 {
+		if m, err = r.shortly(ctx, n, kind, s, m); err != nil {
+			return 0, err
+		}
+		r.tell(n, "scoring "+string(kind), 0, 1)
 	}
 	defer m.close()
 	return criterion.Score(ctx, r.Criterion, ref, m.Model, r.texts.windows)

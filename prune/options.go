@@ -33,6 +33,8 @@ type Options struct {
 	Windows     int    // how many windows
 	Context     int    // their length in ids, BOS included
 
+	Recovery Recovery
+
 	Progress Progress
 }
 
@@ -80,7 +82,7 @@ func (o *Options) Check() error {
 	if o.scored() && (o.Windows < 1 || o.Context < 2) {
 		return fmt.Errorf("windows: want at least 1 of at least 2 ids, got %d of %d", o.Windows, o.Context)
 	}
-	return nil
+	return o.Recovery.check(o)
 }
 
 // checkReach refuses a target that no path comes near.

@@ -38,6 +38,11 @@ func (o *Options) checkPlaces() error {
 		}
 	}
 	for _, t := range o.Targets {
+		if dir := RecoveredDir(o.Out, t); o.Recovery.Final && !o.Resume {
+			if _, err := os.Lstat(dir); err == nil {
+				return fmt.Errorf("%s: exists already: give --resume or another --out", dir)
+			}
+		}
 		if err := checkTarget(TargetDir(o.Out, t), model, o.Resume); err != nil {
 			return err
 		}

@@ -87,8 +87,12 @@ func fileSum(path string) (string, error) {
 
 // settings are the choices that plan.json keeps beside the rule, as used.
 func (r *run) settings() map[string]any {
-	return map[string]any{"prompts": len(r.texts.prompts), "calibration_sample": r.Sample, "windows": len(r.texts.windows),
+	s := map[string]any{"prompts": len(r.texts.prompts), "calibration_sample": r.Sample, "windows": len(r.texts.windows),
 		"context": min(r.Context, r.base.Config().MaxPositions), "exact_target": r.ExactTarget, "separator": r.Separator, "hf_type": r.HFType}
+	for name, x := range r.training {
+		s[name] = x
+	}
+	return s
 }
 
 // identity is everything that a step depends on: a journal of another one is not

@@ -12,6 +12,8 @@ import (
 
 	"mop/prune"
 	"mop/prune/plan"
+	"mop/prune/recover"
+	"mop/runtime/device"
 )
 
 // widthFlags are those of the width branch.
@@ -124,8 +126,9 @@ func planCommand(o *options) *cobra.Command {
 
 func pruneCommand(o *options) *cobra.Command {
 	var p prune.Options
-	var targets, sample string
+	var targets, sample, train string
 	var replay []string
+	p.Recovery.Recipe = recover.Defaults()
 	c := &cobra.Command{
 		Use:   "prune --model DIR --out DIR --targets 0.2,0.3,0.4",
 		Short: "Prune a model by MoP, one directory for each target",
@@ -162,10 +165,14 @@ func pruneCommand(o *options) *cobra.Command {
 				p.Criterion = "sequence"
 			}
 			p.Sample, p.Seed = sample == "seeded", o.seed
+			if p.Recovery.Final = train != ""; !p.Recovery.Final {
+				train = p.Calibration
+			}
+			p.Recovery.Recipe.Data = train
 			if err := p.Check(); err != nil {
 				return usage("%v", err)
 			}
-			if p.Device, err = o.open(); err != nil {
+			if p.Device, err = openFor(o, p.Recovery); err != nil {
 				return err
 			}
 			defer p.Device.Close()
@@ -176,7 +183,15 @@ func pruneCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printMade(c.OutOrStdout(), p.Out, plans)
+			if err := printMade(c.OutOrStdout(), p.Out, plans); err != nil || !p.Recovery.Final {
+				return err
+			}
+			for _, made := range plans {
+				if _, err := fmt.Fprintf(c.OutOrStdout(), "%s  trained\n", prune.RecoveredDir(p.Out, made.Target)); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	}
 	f := c.Flags()
@@ -195,9 +210,22 @@ func pruneCommand(o *options) *cobra.Command {
 	f.IntVar(&p.Context, "context", 512, "ids in a window, BOS included")
 	f.StringVar(&p.HFType, "hf-type", "", "what config.json calls the model: "+strings.Join(prune.HFTypes(), " or ")+", which transformers 5 loads with any number of heads (default llama)")
 	f.StringArrayVar(&replay, "plan", nil, "make the model of this plan.json again, without data; may be given several times")
+	f.StringVar(&train, "recover", "", "train each target's model on the rows of this file, as mop recover does, into OUT/TARGET-recovered")
+	f.IntVar(&p.Recovery.Short, "short-recovery", 0, "train each candidate for so many steps before it is scored, then throw that away; on the file of --recover, else of --calibration")
+	f.StringVar(&p.Recovery.Recipe.Separator, "recover-split", "", "text between the documents of a text file that is trained on")
+	f.IntVar(&p.Recovery.Recipe.Steps, "recover-steps", 0, "steps of --recover, 0 = two epochs")
+	f.Float64Var(&p.Recovery.Recipe.Rate, "recover-lr", p.Recovery.Recipe.Rate, "learning rate of both")
 	f.BoolVar(&p.Resume, "resume", false, "go on with a run that was stopped, or to other targets")
 	widthFlags(c, &p.Width)
 	return c
+}
+
+// openFor starts the device, one that can train where the run does.
+func openFor(o *options, v prune.Recovery) (device.Device, error) {
+	if v.Final || v.Short > 0 {
+		return o.openTrainer()
+	}
+	return o.open()
 }
 
 // replayPlans makes the models of plans again; what would choose otherwise is

@@ -15,6 +15,7 @@ import (
 // Options of a run. Defaults gives those of MoP's released runs for LLaMA.
 type Options struct {
 	Model, Data, Out string
+	Tokenizer        string // directory, "" = the model's
 	Device           device.Device
 	Separator        string // between the texts of a plain text file
 

@@ -68,7 +68,10 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if o.SaveAdapter != "" && !o.Resume && exists(o.SaveAdapter) {
 		return nil, fmt.Errorf("%s: %w", o.SaveAdapter, checkpoint.ErrExists)
 	}
-	tok, err := tokenizer.Open(o.Model)
+	if o.Tokenizer == "" {
+		o.Tokenizer = o.Model
+	}
+	tok, err := tokenizer.Open(o.Tokenizer)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +80,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err := report(o, skipped, err); err != nil {
 		return nil, err
 	}
-	r := &Result{Examples: len(examples), Skipped: skipped, Settings: o.settings()}
+	r := &Result{Examples: len(examples), Skipped: skipped, Settings: o.Settings()}
 	if r.Data, err = fileSum(o.Data); err != nil {
 		return nil, err
 	}
@@ -238,8 +241,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// settings are the choices that the numbers depend on.
-func (o *Options) settings() map[string]any {
+// Settings are the choices that the numbers depend on.
+func (o *Options) Settings() map[string]any {
 	s := map[string]any{"full": o.Full, "epochs": o.Epochs, "steps": o.Steps, "batch": o.Batch, "max_length": o.MaxLength, "packing": o.Packing,
 		"loss_average": o.Average, "rate": o.Rate, "warm_up": o.WarmUp, "clip": o.Clip, "betas": []float64{o.Beta1, o.Beta2}, "eps": o.Eps, "decay": o.Decay,
 		"seed": o.Seed, "shuffle": !o.NoShuffle, "separator": o.Separator}
@@ -266,7 +269,7 @@ func fingerprint(src *checkpoint.Dir, o *Options, data string) (string, error) {
 		h.Write(t.Data[:min(len(t.Data), 4096)])
 		h.Write(t.Data[max(0, len(t.Data)-4096):])
 	}
-	text, err := json.Marshal(o.settings())
+	text, err := json.Marshal(o.Settings())
 	if err != nil {
 		return "", err
 	}

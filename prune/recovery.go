@@ -1,0 +1,110 @@
+package prune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"mop/prune/plan"
+	"mop/prune/recover"
+	"mop/runtime/checkpoint"
+	"mop/runtime/model"
+)
+
+// Recovery says what training a run does. A trained model never feeds the next
+// step.
+type Recovery struct {
+	Recipe recover.Options // how, and on which file; Model, Out and the like are the run's
+	Short  int             // steps that a candidate is trained before it is scored, 0 = none; then thrown away
+	Final  bool            // each target's model is trained, beside it
+}
+
+// RecoveredDir is where a target's trained model goes: 0.20-recovered.
+func RecoveredDir(out string, target float64) string { return TargetDir(out, target) + "-recovered" }
+
+// check holds the recipe to its values, before anything is computed.
+func (v *Recovery) check(o *Options) error {
+	if v.Short < 0 {
+		return fmt.Errorf("short recovery: want 0 or more steps, got %d", v.Short)
+	}
+	if v.Short > 0 && !o.scored() {
+		return fmt.Errorf("short recovery: criterion %s scores no candidates", o.Criterion)
+	}
+	if v.Short == 0 && !v.Final {
+		return nil
+	}
+	if v.Recipe.Data == "" {
+		return errors.New("recovery: want a file to train on")
+	}
+	if err := v.Recipe.Check(); err != nil {
+		return fmt.Errorf("recovery: %w", err)
+	}
+	return nil
+}
+
+// identity is what a step depends on where candidates are trained.
+func (v *Recovery) identity() (map[string]string, error) {
+	if v.Short == 0 {
+		return nil, nil
+	}
+	sum, err := fileSum(v.Recipe.Data)
+	if err != nil {
+		return nil, err
+	}
+	short := v.short()
+	return map[string]string{"short_recovery": fmt.Sprint(short.Settings()), "short_recovery_data": sum}, nil
+}
+
+// short is the recipe of a candidate's training.
+func (v *Recovery) short() recover.Options {
+	o := v.Recipe
+	o.Steps, o.Every, o.Log = v.Short, 0, ""
+	return o
+}
+
+// shortly trains a candidate, which it takes over, and returns the trained one.
+func (r *run) shortly(ctx context.Context, n int, kind plan.Kind, s plan.State, m *candidate) (*candidate, error) {
+	m.close()
+	o := r.Recovery.short()
+	o.Model = filepath.Join(r.work(), r.name(s))
+	o.Out = o.Model + "-trained"
+	for _, left := range []string{o.Out, o.Out + ".training"} { // by a run that was killed
+		if err := os.RemoveAll(left); err != nil {
+			return nil, err
+		}
+	}
+	o.Progress = func(p recover.Progress) { r.tell(n, "training "+string(kind), p.Step, p.Steps) }
+	if err := r.train(ctx, o); err != nil {
+		return nil, fmt.Errorf("short recovery: %w", err)
+	}
+	src, err := checkpoint.Open(o.Out)
+	if err != nil {
+		return nil, err
+	}
+	trained, err := model.Load(r.Device, src)
+	if err != nil {
+		src.Close()
+		return nil, err
+	}
+	return &candidate{trained, src}, nil
+}
+
+// final trains a target's model.
+func (r *run) final(ctx context.Context, target float64) error {
+	o := r.Recovery.Recipe
+	o.Model, o.Out, o.Resume = TargetDir(r.Out, target), RecoveredDir(r.Out, target), r.Resume
+	o.Progress = func(p recover.Progress) { r.tell(0, filepath.Base(o.Out), p.Step, p.Steps) }
+	if err := r.train(ctx, o); err != nil {
+		return fmt.Errorf("recovery: %w", err)
+	}
+	return nil
+}
+
+// train runs a recipe with what is the run's own.
+func (r *run) train(ctx context.Context, o recover.Options) error {
+	o.Tokenizer, o.Device, o.Seed = r.Model, r.Device, r.Seed
+	_, err := recover.Run(ctx, o)
+	return err
+}
