@@ -30,7 +30,7 @@ struct Graph {
   std::vector<Call> calls;
 };
 
-constexpr size_t kMemory = (size_t)8 << 30;
+constexpr size_t kMemory = (size_t)1 << 30;
 std::map<CUdeviceptr, size_t> buffers;
 size_t used;
 bool capturing;

@@ -25,6 +25,7 @@ type Device struct {
 	half   checkpoint.DType // of the 16-bit weight placed last: what F32 becomes
 	noted  bool
 
+	launched []string  // kernels since the last wait
 	recorder *recorder // where launches go instead, while a step is recorded
 
 	mu      sync.Mutex
@@ -71,11 +72,19 @@ func (d *Device) PassRows() int { return 2048 }
 // Sync waits for all work.
 func (d *Device) Sync() error {
 	if d.err == nil {
-		if err := d.driver.Sync(); err != nil {
-			d.fail(err)
-		}
+		d.waited(d.driver.Sync())
 	}
 	return d.err
+}
+
+// waited keeps the failure of a wait. A kernel fails while the host is elsewhere:
+// what is known is which were launched since the wait before.
+func (d *Device) waited(err error) {
+	if err != nil && len(d.launched) > 0 {
+		err = fmt.Errorf("one of %d launches, the last of them %s: %w", len(d.launched), d.launched[len(d.launched)-1], err)
+	}
+	d.launched = d.launched[:0]
+	d.fail(err)
 }
 
 // Close frees everything.
@@ -297,7 +306,7 @@ func put[T any](d *Device, name string, s []T) pointer {
 func get[T any](d *Device, p pointer, n int) []T {
 	out := make([]T, n)
 	if d.err == nil && n > 0 {
-		d.fail(d.driver.Download(raw(out), p))
+		d.waited(d.driver.Download(raw(out), p))
 	}
 	return out
 }
@@ -334,6 +343,7 @@ func (d *Device) launch(kernel string, grid [3]int, threads, shared int, args ..
 		d.recorder.calls = append(d.recorder.calls, call{kernel, grid, threads, shared, slots})
 		return
 	}
+	d.launched = append(d.launched, kernel)
 	if err := d.driver.Launch(kernel, grid, threads, shared, slots); err != nil {
 		d.fail(fmt.Errorf("%s: grid %v, %d threads, %d bytes shared, arguments %v: %w", kernel, grid, threads, shared, args, err))
 	}

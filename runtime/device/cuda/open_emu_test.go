@@ -11,7 +11,7 @@ var orders = []uint64{1, 2, 3}
 // be intact.
 func open(t testing.TB, order uint64) *Device {
 	t.Helper()
-	d, err := OpenEmulated(order, 8<<30)
+	d, err := OpenEmulated(order, 1<<30)
 	if err != nil {
 		t.Fatal(err)
 	}

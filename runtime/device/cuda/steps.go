@@ -151,7 +151,9 @@ func (s *steps) Next(ids []int) error {
 		return fmt.Errorf("cuda: want %d ids of a queued step, got room for %d of %d steps", len(s.seqs), len(ids), len(s.takes))
 	}
 	list := make([]int32, len(ids))
-	s.d.fail(s.takes[0](raw(list)))
+	if err := s.takes[0](raw(list)); err != nil {
+		s.d.fail(fmt.Errorf("a step of %d launches: %w", len(s.r.calls), err))
+	}
 	s.takes = s.takes[1:]
 	for i, id := range list {
 		ids[i] = int(id)
