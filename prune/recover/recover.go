@@ -111,6 +111,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer s.unlock()
 	if s.done > 0 {
 		if err := s.load(dev, l.Params); err != nil {
 			return nil, err

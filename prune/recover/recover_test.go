@@ -408,3 +408,23 @@ func TestNotFinite(t *testing.T) {
 		b.Close()
 	}
 }
+
+// Two runs do not write to one place at the same time.
+func TestOneAtATime(t *testing.T) {
+	o := fixture(t, 1)
+	o.Steps, o.Resume = 2, true
+	var second error
+	o.Progress = func(p Progress) {
+		if p.Step == 1 {
+			other := o
+			other.Progress = nil
+			_, second = Run(context.Background(), other)
+		}
+	}
+	if _, err := Run(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	if second == nil || !strings.Contains(second.Error(), "another run is at work here") {
+		t.Errorf("want the second run refused, got %v", second)
+	}
+}

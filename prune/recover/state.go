@@ -22,8 +22,9 @@ import (
 // is, state-N.safetensors holds parameters and moments after N steps. A state is
 // written beside its name and renamed; the one before it goes only then.
 type store struct {
-	dir  string
-	done int // steps of the newest state
+	dir    string
+	done   int // steps of the newest state
+	unlock func()
 
 	losses [2]float32 // of the first step and of the last
 }
@@ -36,38 +37,53 @@ type storeHead struct {
 }
 
 // openStore begins a run's directory, or with resume goes on with it: the same run
-// only.
+// only, and one at a time.
 func openStore(out, run string, resume bool) (*store, error) {
 	s := &store{dir: filepath.Clean(out) + ".training"}
+	if err := os.MkdirAll(s.dir, 0o777); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.unlock, err = checkpoint.Lock(s.dir); errors.Is(err, checkpoint.ErrBusy) {
+		return nil, fmt.Errorf("%s: another run is at work here", s.dir)
+	} else if err != nil {
+		return nil, err
+	}
+	if err := s.begin(run, resume); err != nil {
+		s.unlock()
+		return nil, err
+	}
+	return s, nil
+}
+
+// begin writes which run it is, or holds it to what is written.
+func (s *store) begin(run string, resume bool) error {
 	head := filepath.Join(s.dir, "run.json")
 	text, err := os.ReadFile(head)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		if err := os.MkdirAll(s.dir, 0o777); err != nil {
-			return nil, err
-		}
 		text, err := json.Marshal(storeHead{run})
 		if err != nil {
-			return nil, err
+			return err
 		}
-		return s, renameio.WriteFile(head, append(text, '\n'), 0o666)
+		return renameio.WriteFile(head, append(text, '\n'), 0o666)
 	case err != nil:
-		return nil, err
+		return err
 	case !resume:
-		return nil, fmt.Errorf("%s: a run has been here: give --resume to go on with it, or another --out", s.dir)
+		return fmt.Errorf("%s: a run has been here: give --resume to go on with it, or another --out", s.dir)
 	}
 	var h storeHead
 	if json.Unmarshal(text, &h) != nil || h.Run != run {
-		return nil, fmt.Errorf("%s: of another run (other model, data or options): give another --out", head)
+		return fmt.Errorf("%s: of another run (other model, data or options): give another --out", head)
 	}
 	states, err := s.states()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if len(states) > 0 {
 		s.done = slices.Max(states)
 	}
-	return s, nil
+	return nil
 }
 
 // states lists the steps that states were written after.
