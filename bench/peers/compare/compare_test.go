@@ -68,7 +68,7 @@ func TestCompare(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"A note.", "- flags: -march=native", "llama-bench abc, mop c0ffee",
+		"A note.", "- flags: -march=native", "Builds: llama-bench abc, mop c0ffee.",
 		"| ours, decode_tps | 30 | 20 to 40 | 3 | `${MOP} bench --format json` |",
 		"| theirs, t/s | 20 | 10 to 50 | 3 |",
 		// 20/10, 30/20, 40/50

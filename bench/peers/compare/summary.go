@@ -80,6 +80,11 @@ func tables(c Comparison, readings []Reading) string {
 	readings, disturbed := calm(readings)
 	var b strings.Builder
 	fmt.Fprintf(&b, "### %s\n\n", c.Name)
+	builds := map[string]bool{}
+	for _, r := range readings {
+		builds[c.Sides[c.side(r.Side)].Reads+" "+r.Program] = true
+	}
+	fmt.Fprintf(&b, "Builds: %s.\n\n", strings.Join(slices.Sorted(maps.Keys(builds)), ", "))
 	if disturbed > 0 {
 		fmt.Fprintf(&b, "%d pairs do not count: in one of their runs others took more than %.0f %% of the cores, or more than %d MiB came from disk.\n\n",
 			disturbed, 100*maxOtherLoad, maxDiskBytes>>20)
@@ -147,17 +152,7 @@ func (r *Result) markdown() string {
 	for _, name := range slices.Sorted(maps.Keys(r.Settings)) {
 		fmt.Fprintf(&b, "- %s: %s\n", name, r.Settings[name])
 	}
-	builds := map[string]bool{}
-	for _, c := range r.Suite.Comparison {
-		for _, s := range c.Sides {
-			for _, x := range r.Readings[c.Name] {
-				if x.Side == s.Label {
-					builds[s.Reads+" "+x.Program] = true
-				}
-			}
-		}
-	}
-	fmt.Fprintf(&b, "- builds: %s; %s\n", strings.Join(slices.Sorted(maps.Keys(builds)), ", "), r.Go)
+	fmt.Fprintf(&b, "- runner: %s\n", r.Go)
 	fmt.Fprintf(&b, "- measured: %s\n", strings.Join(r.Dates, ", "))
 	for _, c := range r.Suite.Comparison {
 		if len(r.Readings[c.Name]) > 0 {
