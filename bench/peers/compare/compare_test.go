@@ -153,14 +153,14 @@ func TestDisturbedPairsAreMadeAgain(t *testing.T) {
 	n := 0
 	readings, err := measure(context.Background(), c, nil, 0, 3, func(_ context.Context, command []string) ([]byte, Disturbance, error) {
 		n++
-		d, value := Disturbance{OtherLoad: 0.05, DiskBytes: 16 << 20}, "2"
+		d, value := Disturbance{OtherLoad: 0.05, DiskBytes: 256 << 20}, "2"
 		switch {
 		case command[0] == "b":
 			value = "1"
 		case n <= 2: // a in the first pair
 			d.OtherLoad, value = 0.051, "100"
 		case n <= 4: // and in the second
-			d.DiskBytes, value = 16<<20+1, "100"
+			d.DiskBytes, value = 256<<20+1, "100"
 		}
 		return []byte(`{"samples_ts": [` + value + `]}`), d, nil
 	}, nil)

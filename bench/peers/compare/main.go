@@ -95,7 +95,9 @@ func run(ctx context.Context, args []string, do execute, stdout io.Writer) error
 		return err
 	}
 	r.Suite, r.Machine, r.ISAs, r.Go = *suite, machine, hardware.ISAs(), runtime.Version()
-	r.Dates = append(r.Dates, time.Now().UTC().Format(time.RFC3339))
+	if *pairs > 0 { // none: the tables are written again
+		r.Dates = append(r.Dates, time.Now().UTC().Format(time.RFC3339))
+	}
 	for name, value := range about {
 		r.Settings[name] = value
 	}

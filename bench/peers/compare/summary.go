@@ -100,6 +100,9 @@ func tables(c Comparison, readings []Reading) string {
 	}
 	fmt.Fprintf(&b, "\n| | median | min to max | pairs | goal | |\n|---|---:|---:|---:|---:|---|\n")
 	line := func(name string, x Spread, goal float64) {
+		if x.Pairs == 0 {
+			return
+		}
 		wanted, verdict := "-", ""
 		if goal > 0 {
 			wanted, verdict = fmt.Sprintf(">= %.2f", goal), "reached"
