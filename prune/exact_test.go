@@ -19,6 +19,8 @@ func TestExactTargets(t *testing.T) {
 	for _, rule := range []string{"exact", "mlp-only", "paper"} {
 		o := tiny(t, model)
 		o.ExactTarget, o.Width.Rule = true, rule
+		// A path of its own, so that mlp-only has MLPs left, whatever the texts say.
+		o.Criterion, o.Sequence = "sequence", "LGLGLG"
 		o.Targets = []float64{0.31, 0.02, 0.17}
 		for i, p := range mustRun(t, o) {
 			s, target := p.Made(), o.Targets[i]
