@@ -111,6 +111,9 @@ func Read(path, separator string, t *tokenizer.Tokenizer, length int) ([]Example
 			}
 		}
 	}
+	if len(out) == 0 && len(bad) > 0 {
+		return nil, bad, fmt.Errorf("%s: no row to train on, %d skipped: row %d: %s", path, len(bad), bad[0].Row, bad[0].Reason)
+	}
 	if len(out) == 0 {
 		return nil, bad, fmt.Errorf("%s: no row to train on, %d skipped", path, len(bad))
 	}

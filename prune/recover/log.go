@@ -6,11 +6,38 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 )
 
 // stepLog is a file of JSON lines, one a step.
 type stepLog struct{ file *os.File }
+
+// logStart is how every log begins.
+const logStart = `{"step":`
+
+// checkLog refuses a file that is there and no log: a log would take its place.
+func checkLog(path string) error {
+	info, err := os.Stat(path)
+	if path == "" || err != nil || !info.Mode().IsRegular() {
+		return nil // openLog will tell
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	head := make([]byte, len(logStart))
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	// One that was cut off in its first line is a log too.
+	if string(head[:n]) != logStart[:n] {
+		return fmt.Errorf("log: %s is there and no log of steps: give another --log", path)
+	}
+	return nil
+}
 
 // openLog begins a log, or goes on with one behind the row of the given step.
 func openLog(path string, done int) (*stepLog, error) {

@@ -1,6 +1,9 @@
 package recover
 
 import (
+	"fmt"
+	"math"
+
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
 	"mop/runtime/model"
@@ -34,7 +37,7 @@ func merged(src checkpoint.Source, dev device.Device, l *model.Learner) ([]check
 			s.Write = func(w checkpoint.Writer) error {
 				x := make([]float32, p.Value.Rows()*p.Value.Cols())
 				dev.Read(x, p.Value, 0, p.Value.Rows())
-				return writeFloats(w, t.DType, x)
+				return writeTrained(w, t, x)
 			}
 		} else if at, ok := adapted[info.Name]; ok && l.Adapted(at.layer, at.part) {
 			s.Write = func(w checkpoint.Writer) error {
@@ -46,10 +49,24 @@ func merged(src checkpoint.Source, dev device.Device, l *model.Learner) ([]check
 				for i := range x {
 					x[i] += delta[i]
 				}
-				return writeFloats(w, t.DType, x)
+				return writeTrained(w, t, x)
 			}
 		}
 		out = append(out, s)
 	}
 	return out, nil
 }
+
+// writeTrained writes x as the tensor t was stored. The last step has no loss
+// after it that would show what it did, so that numbers are looked at here.
+func writeTrained(w checkpoint.Writer, t checkpoint.Tensor, x []float32) error {
+	for _, v := range x {
+		if v-v != 0 || t.DType == checkpoint.F16 && math.Abs(float64(v)) > maxF16 {
+			return fmt.Errorf("%s: %v after training: not finite in its type; a lower learning rate may help", t.Name, v)
+		}
+	}
+	return writeFloats(w, t.DType, x)
+}
+
+// maxF16 is the largest float16.
+const maxF16 = 65504

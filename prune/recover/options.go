@@ -88,26 +88,34 @@ func ParseTargets(text string) ([]checkpoint.Part, error) {
 	return out, nil
 }
 
+// Limits on what a person may ask for, so that no product of them overflows.
+const (
+	maxRank  = 1 << 16
+	maxCount = 1 << 31 // of epochs, steps and examples of a step
+)
+
 // Check refuses what no run can be made of.
 func (o Options) Check() error {
 	finite := func(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 	switch {
 	case o.Average != Examples && o.Average != Tokens:
 		return fmt.Errorf("loss average: want %s or %s, got %q", Examples, Tokens, o.Average)
-	case !o.Full && (o.Rank < 1 || o.Rank > 1<<16):
-		return fmt.Errorf("rank: want at least 1, got %d", o.Rank)
+	case !o.Full && (o.Rank < 1 || o.Rank > maxRank):
+		return fmt.Errorf("rank: want 1 to %d, got %d", maxRank, o.Rank)
 	case !finite(o.Alpha):
 		return fmt.Errorf("alpha: want a number, got %v", o.Alpha)
 	case !(o.Dropout >= 0 && o.Dropout < 1):
 		return fmt.Errorf("dropout: want a share in [0, 1), got %v", o.Dropout)
 	case o.Epochs < 1 || o.Steps < 0 || o.Batch < 1 || o.WarmUp < 0 || o.Every < 0:
 		return fmt.Errorf("epochs and batch: want at least 1, steps, warm-up and checkpoints at least 0; got %d, %d, %d, %d, %d", o.Epochs, o.Batch, o.Steps, o.WarmUp, o.Every)
+	case max(o.Epochs, o.Batch, o.Steps, o.WarmUp, o.Every) > maxCount:
+		return fmt.Errorf("epochs, batch, steps, warm-up and checkpoints: want at most %d, got %d, %d, %d, %d, %d", maxCount, o.Epochs, o.Batch, o.Steps, o.WarmUp, o.Every)
 	case o.MaxLength < 2:
 		return fmt.Errorf("length: want at least 2 ids, got %d", o.MaxLength)
 	case !(o.Rate > 0) || !finite(o.Rate):
 		return fmt.Errorf("learning rate: want a number above 0, got %v", o.Rate)
-	case !(o.Clip >= 0) || !(o.Decay >= 0) || !(o.Eps > 0) || !finite(o.Decay):
-		return fmt.Errorf("clip and decay: want at least 0, eps above 0; got %v, %v, %v", o.Clip, o.Decay, o.Eps)
+	case !(o.Clip >= 0) || !(o.Decay >= 0) || !(o.Eps > 0) || !finite(o.Clip) || !finite(o.Decay) || !finite(o.Eps):
+		return fmt.Errorf("clip and decay: want numbers of at least 0, eps above 0; got %v, %v, %v", o.Clip, o.Decay, o.Eps)
 	case !(o.Beta1 >= 0 && o.Beta1 < 1 && o.Beta2 >= 0 && o.Beta2 < 1):
 		return fmt.Errorf("betas: want shares in [0, 1), got %v and %v", o.Beta1, o.Beta2)
 	case o.Full && (o.AdapterInit != "" || o.SaveAdapter != ""):

@@ -52,6 +52,12 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		if err := readAdapterConfig(o.AdapterInit, &o); err != nil {
 			return nil, err
 		}
+		if err := o.Check(); err != nil {
+			return nil, fmt.Errorf("%s: %w", filepath.Join(o.AdapterInit, adapterConfig), err)
+		}
+	}
+	if err := checkLog(o.Log); err != nil {
+		return nil, err
 	}
 	dev, ok := o.Device.(device.Trainer)
 	if !ok {

@@ -377,6 +377,17 @@ func TestBadInput(t *testing.T) {
 		{func(o *Options) { o.Rate = 1e30; o.Clip = 0; o.Every = 1; o.Steps = 5 }, "not finite"},
 		{func(o *Options) { o.AdapterInit = t.TempDir() }, "adapter_config.json"},
 		{func(o *Options) { o.Average = "rows" }, "loss average"},
+		{func(o *Options) { o.Data = write("a.json", `[{"instruction": "x"}]`) }, "1 skipped: row 1: no output"},
+		{func(o *Options) { o.Batch = math.MaxInt }, "batch, steps"},
+		{func(o *Options) { o.Epochs, o.Steps = math.MaxInt, 0 }, "at most 2147483648"},
+		{func(o *Options) { o.Rank = 1 << 17 }, "rank: want 1 to 65536, got 131072"},
+		{func(o *Options) { o.Clip = math.Inf(1) }, "clip and decay"},
+		{func(o *Options) { o.Eps = math.Inf(1) }, "eps above 0"},
+		{func(o *Options) { o.AdapterInit = adapterOf(t, math.MaxInt, 10) }, "adapter_config.json: rank: want 1 to 65536"},
+		{func(o *Options) { o.AdapterInit = adapterOf(t, 0, 10) }, "adapter_config.json: rank: want 1"},
+		{func(o *Options) { o.Rate, o.Every = 1e300, 0 }, "after training: not finite"},
+		{func(o *Options) { o.Rate, o.Every = 1e300, 1 }, "not finite after training"},
+		{func(o *Options) { o.Rate, o.Every, o.Full = 1e300, 0, true }, "after training: not finite"},
 		{func(o *Options) { o.Out = o.Model }, "exists already"},
 		{func(o *Options) { o.Targets = nil }, "nothing to train"},
 	} {
@@ -389,6 +400,37 @@ func TestBadInput(t *testing.T) {
 		}
 		if _, err := os.Stat(o.Out); err == nil && o.Out != o.Model {
 			t.Errorf("%s: something stands at OUT", c.want)
+		}
+	}
+}
+
+// adapterOf writes an adapter's config alone.
+func adapterOf(t *testing.T, rank int, alpha float64) string {
+	t.Helper()
+	dir := t.TempDir()
+	text := fmt.Sprintf(`{"peft_type": "LORA", "r": %d, "lora_alpha": %v, "target_modules": ["q_proj"]}`, rank, alpha)
+	if err := os.WriteFile(filepath.Join(dir, adapterConfig), []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// A log takes the place of a log, also of one cut off in its first line, and of no
+// other file.
+func TestLogTakesNoFile(t *testing.T) {
+	for text, ok := range map[string]bool{"": true, `{"st`: true, `{"step":1}` + "\n": true, `{"instruction": "x"}`: false, "{": true, "x": false} {
+		o := fixture(t, 1)
+		o.Steps, o.Log = 1, filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(o.Log, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Run(context.Background(), o)
+		after, _ := os.ReadFile(o.Log)
+		switch {
+		case ok && (err != nil || !strings.HasPrefix(string(after), logStart)):
+			t.Errorf("%q: want a log in its place, got %q, %v", text, after, err)
+		case !ok && (err == nil || !strings.Contains(err.Error(), "give another --log") || string(after) != text):
+			t.Errorf("%q: want a refusal and the file as it was, got %q, %v", text, after, err)
 		}
 	}
 }

@@ -178,8 +178,19 @@ func bufferSpec(dev device.Device, name string, b device.Buffer) checkpoint.Spec
 	return checkpoint.Spec{Name: name, DType: checkpoint.F32, Shape: []int{b.Rows(), b.Cols()}, Write: func(w checkpoint.Writer) error {
 		x := make([]float32, b.Rows()*b.Cols())
 		dev.Read(x, b, 0, b.Rows())
+		if err := dev.Sync(); err != nil {
+			return err
+		}
+		if !finite(x) {
+			return fmt.Errorf("%s: not finite after training", name)
+		}
 		return writeFloats(w, checkpoint.F32, x)
 	}}
+}
+
+// finite says whether all are numbers.
+func finite(x []float32) bool {
+	return !slices.ContainsFunc(x, func(v float32) bool { return v-v != 0 })
 }
 
 // writeFloats rounds numbers to a type and writes them.
