@@ -148,6 +148,13 @@ func WriteRandom(dir string, c *config.Config, seed uint64, d DType, o SaveOptio
 // last matrix of each block has 1/sqrt(2L) of the others' deviation, so that the
 // sum of all blocks does not grow with the depth.
 func WriteUntrained(dir string, c *config.Config, seed uint64, d DType, o SaveOptions) error {
+	if v := c.Extra["initializer_range"]; v != nil {
+		// Beyond it float16 would have infinities.
+		const most = 1e4
+		if std, ok := c.ExtraNumber("initializer_range"); !ok || !(std > 0 && std <= most) {
+			return fmt.Errorf("initializer_range: want a number above 0, at most %v, got %v", float64(most), v)
+		}
+	}
 	stored := *c
 	stored.DType = d.ConfigName()
 	r := Random(&stored, seed, d).(*randomSource)

@@ -3,8 +3,10 @@ package checkpoint
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"flag"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -157,5 +159,20 @@ func BenchmarkRandomTensor(b *testing.B) {
 			}
 			b.ReportMetric(float64(c.Vocab*c.Dim)*float64(b.N)/b.Elapsed().Seconds()/1e9, "Gelements/s")
 		})
+	}
+}
+
+// A deviation that no weights can have is refused before anything is written.
+func TestUntrainedDeviation(t *testing.T) {
+	for _, bad := range []any{json.Number("0"), json.Number("-1"), json.Number("1e300"), "x"} {
+		c := tiny()
+		c.Extra = map[string]any{"initializer_range": bad}
+		dir := filepath.Join(t.TempDir(), "model")
+		if err := WriteUntrained(dir, c, 1, F16, SaveOptions{}); err == nil || !strings.Contains(err.Error(), "initializer_range: want") {
+			t.Errorf("%v: want a refusal, got %v", bad, err)
+		}
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("%v: something stands there", bad)
+		}
 	}
 }
