@@ -38,6 +38,14 @@ func twin() (path string, gpus []place, err error) {
 	if _, err := os.Stat(path); err != nil {
 		return "", nil, errNoTwin
 	}
+	if gpus, err = askTwin(path); err != nil {
+		return "", nil, err
+	}
+	return path, gpus, nil
+}
+
+// askTwin gives the GPUs that a twin sees, at least one.
+func askTwin(path string) (gpus []place, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	ask := exec.CommandContext(ctx, path, "inspect", "--devices", "--json")
@@ -50,11 +58,14 @@ func twin() (path string, gpus []place, err error) {
 			text = "the driver says " + after
 		}
 		first, _, _ := strings.Cut(text, "\n")
-		return "", nil, fmt.Errorf("%s does not start: %s", twinName, first)
+		if first == "" {
+			first = err.Error() // it did not come to saying anything
+		}
+		return nil, fmt.Errorf("%s does not start: %s", twinName, first)
 	}
 	var all []place
 	if err := json.Unmarshal(said.Bytes(), &all); err != nil {
-		return "", nil, fmt.Errorf("%s: %w", twinName, err)
+		return nil, fmt.Errorf("%s: %w", twinName, err)
 	}
 	for _, p := range all {
 		if p.Device == "cuda" {
@@ -62,9 +73,9 @@ func twin() (path string, gpus []place, err error) {
 		}
 	}
 	if len(gpus) == 0 {
-		return "", nil, errors.New("the driver knows of no device")
+		return nil, errors.New("the driver knows of no device")
 	}
-	return path, gpus, nil
+	return gpus, nil
 }
 
 // openCUDA goes on as the twin where that finds a GPU, and else says why not.

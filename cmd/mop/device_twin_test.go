@@ -4,6 +4,8 @@ package main
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -27,5 +29,16 @@ func TestNoGPU(t *testing.T) {
 	list, missing := places()
 	if len(list) != 1 || list[0].Device != "cpu" || !errors.Is(missing, errNoTwin) {
 		t.Errorf("devices: want the CPU alone, got %v, %v", list, missing)
+	}
+}
+
+// A twin that cannot be started is told with the reason.
+func TestTwinDoesNotStart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), twinName)
+	if err := os.WriteFile(path, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := askTwin(path); err == nil || !strings.Contains(err.Error(), "permission denied") {
+		t.Errorf("want the reason, got %v", err)
 	}
 }
