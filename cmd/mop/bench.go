@@ -55,7 +55,7 @@ func benchCommand(o *options) *cobra.Command {
 			if _, ok := dtypes()[o.dtype]; !ok && o.dtype != "" {
 				return usage("--dtype: want one of bf16, f16, f32, got %q", o.dtype)
 			}
-			if want.width < 0 || want.limit < 0 {
+			if !(want.width >= 0) || want.limit < 0 {
 				return usage("--precision and --limit: want 0 or more, got %v and %v", want.width, want.limit)
 			}
 			p.Seed = o.seed
