@@ -61,6 +61,9 @@ func Run(ctx context.Context, o Options) ([]*plan.Plan, error) {
 	if r.texts, err = readTexts(o, base.Config()); err != nil {
 		return nil, err
 	}
+	if err := o.Recovery.readable(&o, base.Config().MaxPositions); err != nil {
+		return nil, err
+	}
 	if err := checkpoint.CheckFinite(base); err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Model, err)
 	}

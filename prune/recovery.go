@@ -11,6 +11,7 @@ import (
 	"mop/prune/recover"
 	"mop/runtime/checkpoint"
 	"mop/runtime/model"
+	"mop/runtime/tokenizer"
 )
 
 // Recovery says what training a run does. A trained model never feeds the next
@@ -39,6 +40,21 @@ func (v *Recovery) check(o *Options) error {
 		return errors.New("recovery: want a file to train on")
 	}
 	if err := v.Recipe.Check(); err != nil {
+		return fmt.Errorf("recovery: %w", err)
+	}
+	return nil
+}
+
+// readable finds what is wrong with the rows before the hours of steps, not after.
+func (v *Recovery) readable(o *Options, positions int) error {
+	if v.Short == 0 && !v.Final {
+		return nil
+	}
+	t, err := tokenizer.Open(o.Model)
+	if err != nil {
+		return err
+	}
+	if _, _, err := recover.Read(v.Recipe.Data, v.Recipe.Separator, t, min(v.Recipe.MaxLength, positions)); err != nil {
 		return fmt.Errorf("recovery: %w", err)
 	}
 	return nil

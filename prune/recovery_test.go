@@ -121,3 +121,22 @@ func TestRecovery(t *testing.T) {
 		t.Errorf("want a refusal, got %v", err)
 	}
 }
+
+// Rows that nothing can be trained on are told before the first step.
+func TestRecoveryDataFirst(t *testing.T) {
+	model := tinyModel(t, 3, nil)
+	empty := filepath.Join(t.TempDir(), "rows.json")
+	if err := os.WriteFile(empty, []byte(`[{"instruction": "x"}]`), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for data, want := range map[string]string{empty: "recovery: " + empty + ": no row to train on", empty + "x": "no such file"} {
+		o := trained(t, model, 0, true)
+		o.Recovery.Recipe.Data = data
+		if _, err := Run(context.Background(), o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+		if _, err := os.Stat(filepath.Join(o.Out, "journal.jsonl")); err == nil {
+			t.Errorf("%s: steps were taken", data)
+		}
+	}
+}

@@ -165,6 +165,11 @@ func pruneCommand(o *options) *cobra.Command {
 				p.Criterion = "sequence"
 			}
 			p.Sample, p.Seed = sample == "seeded", o.seed
+			for _, name := range []string{"recover-steps", "recover-split", "recover-lr"} {
+				if c.Flags().Changed(name) && train == "" && (name == "recover-steps" || p.Recovery.Short == 0) {
+					return usage("--%s: of a training that was not asked for: give --recover FILE", name)
+				}
+			}
 			if p.Recovery.Final = train != ""; !p.Recovery.Final {
 				train = p.Calibration
 			}
