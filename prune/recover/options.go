@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -118,8 +119,23 @@ func (o Options) Check() error {
 		return fmt.Errorf("clip and decay: want numbers of at least 0, eps above 0; got %v, %v, %v", o.Clip, o.Decay, o.Eps)
 	case !(o.Beta1 >= 0 && o.Beta1 < 1 && o.Beta2 >= 0 && o.Beta2 < 1):
 		return fmt.Errorf("betas: want shares in [0, 1), got %v and %v", o.Beta1, o.Beta2)
+	case o.SaveAdapter != "" && (within(o.SaveAdapter, o.Out) || within(o.Out, o.SaveAdapter) || within(o.SaveAdapter, filepath.Clean(o.Out)+".training")):
+		return fmt.Errorf("the adapter wants a directory apart from the model's: got %s and %s", o.SaveAdapter, o.Out)
+	case o.Log != "" && (within(o.Log, o.Out) || within(o.Log, filepath.Clean(o.Out)+".training")):
+		return fmt.Errorf("the log wants a place apart from the model's directory: got %s and %s", o.Log, o.Out)
 	case o.Full && (o.AdapterInit != "" || o.SaveAdapter != ""):
 		return errors.New("full training has no adapters to begin with or to save")
 	}
 	return nil
+}
+
+// within says whether path is dir or lies in it, by their names.
+func within(path, dir string) bool {
+	a, errA := filepath.Abs(path)
+	b, errB := filepath.Abs(dir)
+	if errA != nil || errB != nil {
+		return false // whoever opens them will tell
+	}
+	rest, err := filepath.Rel(b, a)
+	return err == nil && filepath.IsLocal(rest)
 }
