@@ -39,6 +39,7 @@ func TestKilled(t *testing.T) {
 		c := exec.Command(exe, "-test.run=^TestChild$", "--", "killed", out)
 		var text bytes.Buffer
 		c.Stdout, c.Stderr = &text, &text
+		c.Env = append(os.Environ(), "TMPDIR="+t.TempDir()) // a killed child cannot tidy up
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}

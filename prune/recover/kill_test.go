@@ -37,6 +37,7 @@ func TestKilled(t *testing.T) {
 		c := exec.Command(exe, "-test.run=^TestChild$", "--", "killed", model, out)
 		var text bytes.Buffer
 		c.Stdout, c.Stderr = &text, &text
+		c.Env = append(os.Environ(), "TMPDIR="+t.TempDir()) // a killed child cannot tidy up
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}

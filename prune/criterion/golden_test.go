@@ -1,0 +1,87 @@
+package criterion_test
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"os"
+	"testing"
+
+	"mop/prune/calibrate"
+	"mop/prune/criterion"
+	"mop/prune/plan"
+	"mop/prune/surgery"
+	"mop/runtime/checkpoint"
+	"mop/runtime/device/cpu"
+	"mop/runtime/model"
+)
+
+// Every criterion between a model and the same without its first layer is what
+// testdata/criteria.py makes of transformers' logits.
+func TestGolden(t *testing.T) {
+	text, err := os.ReadFile("testdata/criteria.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var golden struct {
+		Model   string
+		Windows [][]int
+		KL      float64
+		Cosine  float64
+		Hidden  float64 `json:"cosine-hidden"`
+		PPL     float64
+	}
+	if err := json.Unmarshal(text, &golden); err != nil {
+		t.Fatal(err)
+	}
+	base, err := checkpoint.Open("../../runtime/model/testdata/" + golden.Model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer base.Close()
+	specs, c, err := surgery.Specs(base, plan.New(base.Config()).Layers[1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir() + "/cut"
+	if err := checkpoint.Save(dir, c, specs, checkpoint.SaveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	cut, err := checkpoint.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cut.Close()
+	dev, err := cpu.New(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dev.Close()
+	original, err := model.Load(dev, base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := model.Load(dev, cut)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var windows []calibrate.Window
+	for _, ids := range golden.Windows {
+		windows = append(windows, calibrate.Window{IDs: ids, First: 1})
+	}
+	reference, err := criterion.Live(original, windows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]float64{"kl": golden.KL, "cosine": golden.Cosine, "cosine-hidden": golden.Hidden, "ppl": golden.PPL}
+	for _, name := range criterion.Scored() {
+		got, err := criterion.Score(context.Background(), name, reference, m, windows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want[name] == 0 || !(math.Abs(got-want[name]) <= 1e-5*math.Max(1, want[name])) {
+			t.Errorf("%s: want %v, got %v", name, want[name], got)
+		}
+		t.Logf("%s: %v, %.2g off", name, got, got-want[name])
+	}
+}
