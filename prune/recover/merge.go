@@ -62,7 +62,7 @@ func merged(src checkpoint.Source, dev device.Device, l *model.Learner) ([]check
 func writeTrained(w checkpoint.Writer, t checkpoint.Tensor, x []float32) error {
 	for _, v := range x {
 		if v-v != 0 || t.DType == checkpoint.F16 && math.Abs(float64(v)) > maxF16 {
-			return fmt.Errorf("%s: %v after training: not finite in its type; a lower learning rate may help", t.Name, v)
+			return fmt.Errorf("%v after training: not finite in its type; a lower learning rate may help", v)
 		}
 	}
 	return writeFloats(w, t.DType, x)
