@@ -34,6 +34,7 @@ func TestHostile(t *testing.T) {
 		"beyond reach":         {func(o *Options) { o.Targets = []float64{0.9} }, "beyond reach"},
 		"empty text":           {func(o *Options) { o.Text = file("a.txt", "") }, "a.txt"},
 		"blank text":           {func(o *Options) { o.Text = file("a.txt", " \n\n ") }, "a.txt"},
+		"no file for text":     {func(o *Options) { o.Text = os.DevNull }, "want a regular file"},
 		"no prompts":           {func(o *Options) { o.Calibration = file("a.json", "[]") }, "a.json"},
 		"blank prompts":        {func(o *Options) { o.Calibration = file("a.jsonl", "\n\n") }, "a.jsonl"},
 		"prompts of others":    {func(o *Options) { o.Calibration = file("a.json", `[{"text":"x"}]`) }, "row 1"},

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 
+	"mop/internal/plainfile"
 	"mop/prune/calibrate"
 	"mop/runtime/config"
 	"mop/runtime/tokenizer"
@@ -35,6 +36,16 @@ func readTexts(o Options, c *config.Config) (*texts, error) {
 	}
 	if o.Calibration == "" && !o.scored() {
 		return t, nil
+	}
+	// They are read twice, the second time for the checksum that the plan keeps of
+	// them: a pipe would be empty by then.
+	for _, path := range []string{o.Calibration, o.Text} {
+		if path == "" {
+			continue
+		}
+		if _, err := plainfile.Check(path); err != nil {
+			return nil, err
+		}
 	}
 	tok, err := tokenizer.Open(o.Model)
 	if err != nil {
