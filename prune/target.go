@@ -84,7 +84,10 @@ func (r *run) exact(ctx context.Context, path *plan.Plan, states []plan.State, t
 		if err != nil {
 			return made{}, err
 		}
-		p.Add(r.base.Config(), s, plan.Width, "the target is met exactly by a width step", nil)
+		step := p.Add(r.base.Config(), s, plan.Width, "the target is met exactly by a width step", nil)
+		if off := math.Abs(step.Compression - target); off > 0.005 {
+			slog.Warn("rounding keeps the width step from the target", "target", target, "compression", step.Compression, "round_to", r.width.RoundTo, "heads_multiple", r.width.HeadsMultiple)
+		}
 		if err := r.sweep(); err != nil {
 			return made{}, err
 		}
