@@ -19,15 +19,14 @@ import (
 	"mop/runtime/config"
 )
 
-// wide is a model of 240 MB, of random weights with the demo's tokenizer and a
-// short context, so that a pass is short too.
+// wide is a model of 240 MB, of random weights with the demo's tokenizer.
 func wide(t *testing.T, dir string) *config.Config {
 	t.Helper()
 	c, err := config.Load(filepath.Join(demoModel, "config.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Dim, c.HeadDim, c.Vocab, c.MaxPositions = 1024, 64, 16384, 16
+	c.Dim, c.HeadDim, c.Vocab, c.MaxPositions = 1024, 64, 16384, 512
 	c.Layers = slices.Repeat([]config.LayerShape{{Heads: 16, KVHeads: 16, HeadDim: 64, MLP: 2048}}, 10)
 	if err := checkpoint.WriteRandom(dir, c, 1, checkpoint.BF16, checkpoint.SaveOptions{Files: checkpoint.SideFiles(demoModel)}); err != nil {
 		t.Fatal(err)
@@ -38,7 +37,7 @@ func wide(t *testing.T, dir string) *config.Config {
 // TestMemoryChild is no test: it is the run that TestMemory looks at. It prints
 // the most anonymous memory that the process had, in bytes.
 func TestMemoryChild(t *testing.T) {
-	if flag.NArg() != 3 || flag.Arg(0) != "memory" {
+	if flag.NArg() != 4 || flag.Arg(0) != "memory" {
 		t.Skip("runs in a process of its own, for TestMemory")
 	}
 	var most atomic.Int64
@@ -57,6 +56,8 @@ func TestMemoryChild(t *testing.T) {
 	}()
 	o := small(t, flag.Arg(2))
 	o.Model, o.Targets, o.Prompts = flag.Arg(1), []float64{0.05}, 1
+	// One stream of text, so that a window is as long as the context.
+	o.Separator, o.Context, o.Width.Allocation = "", 512, flag.Arg(3)
 	if _, err := Run(context.Background(), o); err != nil {
 		t.Fatal(err)
 	}
@@ -92,22 +93,24 @@ func TestMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, out := filepath.Join(t.TempDir(), "model"), filepath.Join(t.TempDir(), "out")
+	dir := filepath.Join(t.TempDir(), "model")
 	c := wide(t, dir)
-	child := exec.Command(exe, "-test.run=^TestMemoryChild$", "--", "memory", dir, out)
-	var text bytes.Buffer
-	child.Stdout, child.Stderr = &text, &text
-	if err := child.Run(); err != nil {
-		t.Fatalf("%v: %s", err, text.String())
-	}
-	_, rest, _ := strings.Cut(text.String(), "anonymous ")
-	var most int64
-	if _, err := fmt.Sscan(rest, &most); err != nil {
-		t.Fatalf("%v: %s", err, text.String())
-	}
 	model, layer := 2*c.Params(), 2*c.Layers[0].Params(c.Dim)
-	t.Logf("%.1f MB anonymous at most, for a model of %.1f MB with layers of %.1f MB", float64(most)/1e6, float64(model)/1e6, float64(layer)/1e6)
-	if limit := model/4 + layer; most > limit {
-		t.Errorf("want at most %d bytes, got %d", limit, most)
+	for _, allocation := range []string{"uniform", "global"} {
+		child := exec.Command(exe, "-test.run=^TestMemoryChild$", "--", "memory", dir, filepath.Join(t.TempDir(), "out"), allocation)
+		var text bytes.Buffer
+		child.Stdout, child.Stderr = &text, &text
+		if err := child.Run(); err != nil {
+			t.Fatalf("%s: %v: %s", allocation, err, text.String())
+		}
+		_, rest, _ := strings.Cut(text.String(), "anonymous ")
+		var most int64
+		if _, err := fmt.Sscan(rest, &most); err != nil {
+			t.Fatalf("%s: %v: %s", allocation, err, text.String())
+		}
+		t.Logf("%s: %.1f MB anonymous at most, for a model of %.1f MB with layers of %.1f MB", allocation, float64(most)/1e6, float64(model)/1e6, float64(layer)/1e6)
+		if limit := model/4 + layer; most > limit {
+			t.Errorf("%s: want at most %d bytes, got %d", allocation, limit, most)
+		}
 	}
 }

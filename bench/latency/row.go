@@ -41,7 +41,7 @@ type Row struct {
 	BytesPerToken int64    `json:"bytes_per_token"` // read by a decode step, over batch
 	ReadGBps      *float64 `json:"read_gbps"`       // bytes_per_token * decode_tps
 	Share         *float64 `json:"share"`           // read_gbps / the measured read bandwidth
-	PeakBytes     int64    `json:"peak_bytes"`      // the model's weights, cache and scratch
+	PeakBytes     int64    `json:"peak_bytes"`      // the model's weights and cache, counted
 	LoadMS        float64  `json:"load_ms"`
 
 	Device  string `json:"device"`

@@ -37,9 +37,9 @@ type Subject struct {
 	// once. 0 = not known.
 	PrefillBytes int64
 
-	// PeakBytes is the most memory that this model holds while it runs:
-	// weights, cache and scratch, as the runtime counts them. The process's
-	// resident size cannot be used, since all models share the process.
+	// PeakBytes is the weights and the cache at its longest, as the runtime counts
+	// them, without activations. The process's resident size cannot be used, since
+	// all models share the process.
 	PeakBytes int64
 
 	Load time.Duration // opening the checkpoint, until the model can run

@@ -97,10 +97,12 @@ type Device interface {
 	Place(t checkpoint.Tensor) (Weight, error)
 	// Buffer makes a zeroed array of float32.
 	Buffer(rows, cols int) (Buffer, error)
-	// Inner makes a zeroed array for activations on their way from one operation
-	// to the next: what QKV, Attend and GateUp write and Attend, AddLinear,
-	// HeadSums and ColumnSums read. Its element type is the device's choice.
-	Inner(rows, cols int) (Buffer, error)
+	// Inner makes an array [rows, width] for each of the widths, for activations on
+	// their way from one operation to the next: what QKV, Attend and GateUp write
+	// and Attend, AddLinear, HeadSums and ColumnSums read. Only one of them holds
+	// anything at a time, so that a device may put all in the same memory. The
+	// element type is the device's choice.
+	Inner(rows int, widths []int) (map[int]Buffer, error)
 	// Cache makes one layer's empty cache.
 	Cache(sequences, capacity int, hs Heads) (KV, error)
 	// CacheBytes is the size of a cached element, in bytes.

@@ -180,24 +180,29 @@ func (m *Model) reserve(n int) error {
 		return nil
 	}
 	var err error
-	alloc := func(of func(rows, cols int) (device.Buffer, error), rows, cols int) (b device.Buffer) {
+	buffer := func(rows, cols int) (b device.Buffer) {
 		if err == nil {
-			b, err = of(rows, cols)
+			b, err = m.dev.Buffer(rows, cols)
 		}
 		return b
 	}
-	buffer := func(rows, cols int) device.Buffer { return alloc(m.dev.Buffer, rows, cols) }
-	inner := func(rows, cols int) device.Buffer { return alloc(m.dev.Inner, rows, cols) }
-	w.x = buffer(n, m.Config.Dim)
-	w.q, w.a, w.mid = map[int]device.Buffer{}, map[int]device.Buffer{}, map[int]device.Buffer{}
-	for _, s := range m.Config.Layers {
-		if c := s.Heads * s.HeadDim; c > 0 && w.q[c] == nil {
-			w.q[c], w.a[c] = inner(n, c), inner(n, c)
+	inner := func(widths []int) (b map[int]device.Buffer) {
+		if err == nil {
+			b, err = m.dev.Inner(n, widths)
 		}
-		if s.MLP > 0 && w.mid[s.MLP] == nil {
-			w.mid[s.MLP] = inner(n, s.MLP)
+		return b
+	}
+	w.x = buffer(n, m.Config.Dim)
+	var heads, mlp []int
+	for _, s := range m.Config.Layers {
+		if s.Heads > 0 {
+			heads = append(heads, s.Heads*s.HeadDim)
+		}
+		if s.MLP > 0 {
+			mlp = append(mlp, s.MLP)
 		}
 	}
+	w.q, w.a, w.mid = inner(heads), inner(heads), inner(mlp)
 	if w.last == nil {
 		w.last, w.logits = buffer(logitRows, m.Config.Dim), buffer(logitRows, m.Config.Vocab)
 	}

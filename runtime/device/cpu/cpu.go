@@ -9,6 +9,7 @@ package cpu
 import (
 	"fmt"
 	"runtime"
+	"slices"
 
 	kernel "mop/kernels/cpu"
 	"mop/runtime/device"
@@ -92,8 +93,24 @@ func (d *Device) Buffer(rows, cols int) (device.Buffer, error) {
 	return &buffer{make([]float32, rows*cols), rows, cols}, nil
 }
 
-// Inner is Buffer: activations are float32 throughout.
-func (d *Device) Inner(rows, cols int) (device.Buffer, error) { return d.Buffer(rows, cols) }
+// Inner makes float32 arrays, each a view of the widest.
+func (d *Device) Inner(rows int, widths []int) (map[int]device.Buffer, error) {
+	out := map[int]device.Buffer{}
+	if len(widths) == 0 {
+		return out, nil
+	}
+	widest, err := d.Buffer(rows, slices.Max(widths))
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range widths {
+		if w < 0 {
+			return nil, fmt.Errorf("buffer: want a width of 0 or more, got %d", w)
+		}
+		out[w] = &buffer{data(widest).data[:rows*w], rows, w}
+	}
+	return out, nil
+}
 
 // Cache makes a layer's keys and values, float32.
 func (d *Device) Cache(sequences, capacity int, hs device.Heads) (device.KV, error) {

@@ -205,9 +205,21 @@ func (d *Device) Buffer(rows, cols int) (device.Buffer, error) {
 	return orNil(d.zeroed(rows, cols, max(roundUp(cols, 32), 32), 4))
 }
 
-// Inner makes a 16-bit array, rows padded to 128 bytes with zeros.
-func (d *Device) Inner(rows, cols int) (device.Buffer, error) {
-	return orNil(d.zeroed(rows, cols, pitch(cols), 2))
+// Inner makes 16-bit arrays, rows padded to 128 bytes with zeros: each in memory
+// of its own, since another width would leave its numbers in the padding.
+func (d *Device) Inner(rows int, widths []int) (map[int]device.Buffer, error) {
+	out := map[int]device.Buffer{}
+	for _, w := range widths {
+		if out[w] != nil {
+			continue
+		}
+		b, err := d.zeroed(rows, w, pitch(w), 2)
+		if err != nil {
+			return nil, err
+		}
+		out[w] = b
+	}
+	return out, nil
 }
 
 func orNil(b *buffer, err error) (device.Buffer, error) {

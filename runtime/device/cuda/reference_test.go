@@ -117,7 +117,7 @@ func (m matrix) place(t testing.TB, d *Device, vector bool) device.Weight {
 // inner uploads the matrix as activations.
 func (m matrix) inner(t testing.TB, d *Device) *buffer {
 	t.Helper()
-	b, err := d.Inner(m.rows, m.cols)
+	b, err := orNil(d.zeroed(m.rows, m.cols, pitch(m.cols), 2))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func floats(t testing.TB, d *Device, rows, cols int, v []float64) *buffer {
 
 func emptyInner(t testing.TB, d *Device, rows, cols int) *buffer {
 	t.Helper()
-	b, err := d.Inner(rows, cols)
+	b, err := orNil(d.zeroed(rows, cols, pitch(cols), 2))
 	if err != nil {
 		t.Fatal(err)
 	}
