@@ -23,18 +23,25 @@ func Exp32(x float32) float32 {
 // expBlock is how many elements the processor's version takes at a time.
 const expBlock = 8
 
-// expTail gives the last elements, fewer than a block, to exp as a whole block, so
-// that an element's bits do not depend on where it stands.
-func expTail(y, x []float32, scale, shift float32, exp func(n int, y, x *float32, scale, shift float32)) {
-	var in, out [expBlock]float32
-	copy(in[:], x)
-	exp(expBlock, &out[0], &in[0], scale, shift)
-	copy(y, out[:])
-}
-
-// exps is Exps in plain Go.
-func exps(y, x []float32, scale, shift float32) {
-	for i, v := range x {
-		y[i] = Exp32(v*scale - shift)
+// Exps: y[i] = exp(x[i]*scale - shift), see Exp32; y may be x. The last elements,
+// fewer than a block, go as a whole one, so that an element's bits do not depend on
+// where it stands.   x, y [n]
+func (s Set) Exps(y, x []float32, scale, shift float32) {
+	y = y[:len(x)]
+	if s == Generic {
+		for i, v := range x {
+			y[i] = Exp32(v*scale - shift)
+		}
+		return
+	}
+	n := s.block(x)
+	if n > 0 {
+		expBlocks(y[:n], x[:n], scale, shift)
+	}
+	if n < len(x) {
+		var last [expBlock]float32
+		copy(last[:], x[n:])
+		expBlocks(last[:], last[:], scale, shift)
+		copy(y[n:], last[:])
 	}
 }

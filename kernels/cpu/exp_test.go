@@ -5,13 +5,14 @@ import (
 	"testing"
 )
 
-// Both versions of exp are right to rounding, wherever an element stands.
+// Every set's exp is right to rounding, wherever an element stands.
 func TestExps(t *testing.T) {
 	var x []float32
 	for v := -87.0; v < 88.2; v += 0.0137 {
 		x = append(x, float32(v))
 	}
-	for name, f := range map[string]func(y, x []float32, scale, shift float32){"processor": Exps, "plain": exps} {
+	for _, s := range sets() {
+		name, f := s.String(), s.Exps
 		for _, n := range []int{1, 7, 8, 9, len(x)} {
 			y := make([]float32, n+1)
 			y[n] = 3
@@ -34,10 +35,25 @@ func TestExps(t *testing.T) {
 	}
 }
 
+// Generic is plain Go to the bit, also where the processor could do more.
+func TestExpsGeneric(t *testing.T) {
+	x := make([]float32, 1001)
+	for i := range x {
+		x[i] = float32(i)*0.17 - 85
+	}
+	y := make([]float32, len(x))
+	Generic.Exps(y, x, 1, 0)
+	for i, v := range x {
+		if want := Exp32(v); y[i] != want {
+			t.Fatalf("exp(%v): want %v, got %v", v, want, y[i])
+		}
+	}
+}
+
 func BenchmarkExps(b *testing.B) {
 	x := make([]float32, 1024)
 	for b.Loop() {
-		Exps(x, x, 0, 0)
+		best().Exps(x, x, 0, 0)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1024, "ns/exp")
 }

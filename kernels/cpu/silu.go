@@ -5,7 +5,7 @@ func (s Set) SiluMul(y, g, u []float32) {
 	var e [64]float32
 	for len(g) > 0 {
 		n := min(len(g), len(e))
-		Exps(e[:n], g[:n], -1, 0)
+		s.Exps(e[:n], g[:n], -1, 0)
 		for i, z := range g[:n] {
 			y[i] = z / (1 + e[i]) * u[i]
 		}

@@ -54,7 +54,7 @@ func (d *Device) attendRows(ab, qb, kb, vb *buffer, capacity int, hs device.Head
 					copy(scores[t:T], out[:])
 				}
 				z := scores[:T]
-				kernel.Exps(z, z, scale, scale*d.set.Max(z))
+				d.set.Exps(z, z, scale, scale*d.set.Max(z))
 				y := ab.row(row)[h*hs.Dh : (h+1)*hs.Dh]
 				d.set.Mix(y, z, vb.data[at:], nk)
 				f := 1 / d.set.Sum(z)
@@ -108,7 +108,7 @@ func (d *Device) attendBlock(worker int, ab, qb, kb, vb *buffer, capacity int, h
 				}
 				top[i] = most
 			}
-			kernel.Exps(row, row, 1, most)
+			d.set.Exps(row, row, 1, most)
 			sum[i] += d.set.Sum(row)
 		}
 		weights := newLeft(d.set, &w.panels.left, n, T)

@@ -28,7 +28,7 @@ func (d *Device) AttendKeep(a, stats, q, k, v device.Buffer, hs device.Heads, sp
 				p.product(d.set, z, T, n, T, hs.Dh, rows(qb.data, qb.cols).from(s.Row+i0, h*hs.Dh).times(scale), keys.t(), false)
 				for i := range n {
 					row := z[i*T : (i+1)*T]
-					sb.row(s.Row + i0 + i)[h] = softmax(row[:i0+i+1])
+					sb.row(s.Row + i0 + i)[h] = softmax(d.set, row[:i0+i+1])
 					clear(row[i0+i+1:])
 				}
 				p.product(d.set, ab.data[(s.Row+i0)*ab.cols+h*hs.Dh:], ab.cols, n, hs.Dh, T, rows(z, T), values, false)
@@ -38,9 +38,9 @@ func (d *Device) AttendKeep(a, stats, q, k, v device.Buffer, hs device.Heads, sp
 }
 
 // softmax replaces scores by probabilities and returns log sum exp.
-func softmax(z []float32) float32 {
+func softmax(set kernel.Set, z []float32) float32 {
 	top := highest(z)
-	kernel.Exps(z, z, 1, top)
+	set.Exps(z, z, 1, top)
 	var s [4]float32
 	i := 0
 	for ; i+4 <= len(z); i += 4 {
@@ -100,7 +100,7 @@ func (d *Device) AttendBack(dq, dk, dv, da, a, stats, q, k, v device.Buffer, hs 
 						}
 						pr, dr := p[i*T:(i+1)*T], ds[i*T:(i+1)*T]
 						T := i0 + i + 1
-						kernel.Exps(pr[:T], pr[:T], 1, lse)
+						d.set.Exps(pr[:T], pr[:T], 1, lse)
 						for t, e := range pr[:T] {
 							dr[t] = e * (dr[t] - delta) * scale
 						}

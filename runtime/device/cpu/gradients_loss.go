@@ -25,7 +25,7 @@ func (d *Device) Losses(nll []float64, dx, dw, x device.Buffer, w device.Weight,
 			for i := lo; i < hi; i++ {
 				row, target := z[i*V:(i+1)*V], targets[r0+i]
 				at := float64(row[target])
-				nll[r0+i] = logSoftmax(row, scale, r0+i) - at
+				nll[r0+i] = logSoftmax(d.set, row, scale, r0+i) - at
 				if scale != nil {
 					row[target] -= scale[r0+i]
 				}
@@ -43,9 +43,9 @@ func (d *Device) Losses(nll []float64, dx, dw, x device.Buffer, w device.Weight,
 
 // logSoftmax returns log sum exp of z and, with scale, replaces z by scale[i] times
 // the probabilities.
-func logSoftmax(z, scale []float32, i int) float64 {
+func logSoftmax(set kernel.Set, z, scale []float32, i int) float64 {
 	top := highest(z)
-	kernel.Exps(z, z, 1, top)
+	set.Exps(z, z, 1, top)
 	var sum float64
 	for _, e := range z {
 		sum += float64(e)

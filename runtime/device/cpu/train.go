@@ -102,7 +102,7 @@ func (d *Device) Gate(m, g, u device.Buffer, n int) {
 		for ; lo < hi; lo += gateBlock {
 			end := min(lo+gateBlock, hi)
 			m, g, u := mb.data[lo:end], gb.data[lo:end], ub.data[lo:end]
-			sigmoids(sigmoid[:], g)
+			sigmoids(d.set, sigmoid[:], g)
 			for i, z := range g {
 				m[i] = z * sigmoid[i] * u[i]
 			}
@@ -118,7 +118,7 @@ func (d *Device) GateBack(dg, du, dm, g, u device.Buffer, n int) {
 		for ; lo < hi; lo += gateBlock {
 			end := min(lo+gateBlock, hi)
 			dg, du, dm, g, u := dgb.data[lo:end], dub.data[lo:end], dmb.data[lo:end], gb.data[lo:end], ub.data[lo:end]
-			sigmoids(sigmoid[:], g)
+			sigmoids(d.set, sigmoid[:], g)
 			for i, z := range g {
 				s, grad := sigmoid[i], dm[i]
 				du[i] = grad * z * s
@@ -129,9 +129,9 @@ func (d *Device) GateBack(dg, du, dm, g, u device.Buffer, n int) {
 }
 
 // sigmoids: s = 1 / (1 + exp(-z)).
-func sigmoids(s, z []float32) {
+func sigmoids(set kernel.Set, s, z []float32) {
 	s = s[:len(z)]
-	kernel.Exps(s, z, -1, 0)
+	set.Exps(s, z, -1, 0)
 	for i, e := range s {
 		s[i] = 1 / (1 + e)
 	}
