@@ -35,15 +35,21 @@ func (p Protocol) Validate() error {
 	if p.Discard < 0 || p.Discard >= p.Runs {
 		return fmt.Errorf("bench: discard: want 0 to %d, fewer than the %d runs, got %d", p.Runs-1, p.Runs, p.Discard)
 	}
-	// Far above any context; it only keeps a slip of the keyboard from taking
-	// all memory.
+	// Far above any use; they only keep a slip of the keyboard from taking all
+	// memory, or for ever.
+	if p.Runs > maxTimes/p.Out {
+		return fmt.Errorf("bench: want at most %d times of ids kept for a model, got %d runs x %d out", maxTimes, p.Runs, p.Out)
+	}
 	if p.In > maxIDs/p.Batch || p.Out > maxIDs/p.Batch {
 		return fmt.Errorf("bench: want at most %d ids in and out, got (%d in, %d out) x %d", maxIDs, p.In, p.Out, p.Batch)
 	}
 	return nil
 }
 
-const maxIDs = 1 << 24
+const (
+	maxIDs   = 1 << 24
+	maxTimes = 1 << 24 // of 8 bytes
+)
 
 // The three uses of the seed draw from streams of their own, so that a longer
 // prompt does not change the order of the runs.

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,16 +43,40 @@ func twin() (path string, gpus []place, err error) {
 	return path, gpus, nil
 }
 
+// reply is what a twin says: no more than a list of devices can be.
+type reply struct {
+	text []byte
+	long bool // it said more
+}
+
+const maxReply = 1 << 20 // bytes
+
+func (r *reply) Write(p []byte) (int, error) {
+	if len(r.text)+len(p) > maxReply {
+		r.long = true
+		return 0, errLongReply // which ends it
+	}
+	r.text = append(r.text, p...)
+	return len(p), nil
+}
+
+var errLongReply = fmt.Errorf("says more than %d bytes", maxReply)
+
 // askTwin gives the GPUs that a twin sees, at least one.
 func askTwin(path string) (gpus []place, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	ask := exec.CommandContext(ctx, path, "inspect", "--devices", "--json")
-	var said, complaint bytes.Buffer
+	ask.WaitDelay = time.Second // for what it may have started
+	var said, complaint reply
 	ask.Stdout, ask.Stderr = &said, &complaint
-	if err := ask.Run(); err != nil {
+	err = ask.Run()
+	if said.long || complaint.long {
+		return nil, fmt.Errorf("%s: %w", twinName, errLongReply)
+	}
+	if err != nil {
 		// The loader complains on stderr, package cu on stdout.
-		text := strings.TrimSpace(complaint.String() + said.String())
+		text := strings.TrimSpace(string(complaint.text) + string(said.text))
 		if _, after, ok := strings.Cut(text, "for details on: "); ok {
 			text = "the driver says " + after
 		}
@@ -64,7 +87,7 @@ func askTwin(path string) (gpus []place, err error) {
 		return nil, fmt.Errorf("%s does not start: %s", twinName, first)
 	}
 	var all []place
-	if err := json.Unmarshal(said.Bytes(), &all); err != nil {
+	if err := json.Unmarshal(said.text, &all); err != nil {
 		return nil, fmt.Errorf("%s: %w", twinName, err)
 	}
 	for _, p := range all {

@@ -42,3 +42,16 @@ func TestTwinDoesNotStart(t *testing.T) {
 		t.Errorf("want the reason, got %v", err)
 	}
 }
+
+// A twin that does not stop talking is stopped, whatever it does then.
+func TestTwinTalksOn(t *testing.T) {
+	for _, script := range []string{"cat /dev/zero", "cat /dev/zero >&2", "trap '' PIPE; cat /dev/zero; exit 0"} {
+		path := filepath.Join(t.TempDir(), twinName)
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := askTwin(path); !errors.Is(err, errLongReply) {
+			t.Errorf("%s: want %v, got %v", script, errLongReply, err)
+		}
+	}
+}

@@ -53,6 +53,7 @@ func TestErrors(t *testing.T) {
 		{false, "plan --model preset:llama-2-7b --criterion random --target 0.999"},
 		{false, "bench " + demoDir + " --runs 2 --discard 1 --out 2 --report main.go"},
 		{true, "bench " + demoDir + " --runs 3 --discard 3"},
+		{true, "bench " + demoDir + " --runs 100000000000000"},
 		{true, "bench " + demoDir + " --format xml"},
 		{true, "bench " + demoDir + " --precision -1"},
 		{true, "bench " + demoDir + " --precision NaN"},

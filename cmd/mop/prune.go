@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -244,6 +245,15 @@ func replayPlans(c *cobra.Command, r prune.ReplayOptions) error {
 	})
 	if len(other) > 0 {
 		return usage("--plan says how the model was made: not to be given with it: %s", strings.Join(other, ", "))
+	}
+	var unused []string
+	for _, name := range []string{"device", "kernels", "seed"} {
+		if f := c.Flag(name); f.Changed && f.Value.String() != "cpu" {
+			unused = append(unused, "--"+name)
+		}
+	}
+	if len(unused) > 0 {
+		slog.Warn("--plan computes and draws nothing", "not used", strings.Join(unused, ", "))
 	}
 	plans, err := prune.Replay(c.Context(), r)
 	if err != nil {

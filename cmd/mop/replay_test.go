@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,7 +20,14 @@ func TestPruneByPlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	plan := filepath.Join(first, "0.05", "plan.json")
-	out, err := mop(t, "", "prune", "--model", demoDir, "--out", again, "--plan", plan)
+	var log bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	defer slog.SetDefault(before)
+	out, err := mop(t, "", "prune", "--model", demoDir, "--out", again, "--plan", plan, "--device", "cuda", "--seed", "3", "--threads", "1")
+	if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), "--device, --seed\"") {
+		t.Errorf("want a line on what is not used, got %q", log.String())
+	}
 	if err != nil || !strings.HasPrefix(out, filepath.Join(again, "0.05")+"  step ") {
 		t.Fatalf("got %q, %v", out, err)
 	}

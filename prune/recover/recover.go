@@ -117,7 +117,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.unlock()
+	defer s.close()
 	if s.done > 0 {
 		if err := s.load(dev, l.Params); err != nil {
 			return nil, err
@@ -164,6 +164,12 @@ func (r *Result) steps(ctx context.Context, dev device.Device, l *model.Learner,
 	}
 	defer log.close()
 	r.Steps = newSchedule(o, len(examples)).total
+	probe := passes(examples, newSchedule(o, len(examples)).batch(0), o, 0)[0]
+	if s.done == 0 {
+		if s.losses[2], err = meanLoss(l, probe); err != nil {
+			return err
+		}
+	}
 	began, first, tokens := time.Now(), s.done, 0
 	var speeds []float64
 	last := s.done
@@ -198,6 +204,35 @@ func (r *Result) steps(ctx context.Context, dev device.Device, l *model.Learner,
 		return errors.Join(err, s.save(dev, l.Params, last))
 	case err != nil && ctx.Err() == nil && s.done > 0:
 		return fmt.Errorf("%w; the checkpoint of step %d is whole", err, s.done)
+	case err != nil:
+		return err
+	}
+	return warnWorse(l, probe, s.losses[2])
+}
+
+// meanLoss is the mean over a pass's labels, without dropout.
+func meanLoss(l *model.Learner, pass []model.Sequence) (float32, error) {
+	nll, err := l.Losses(pass)
+	sum, labels := 0.0, 0
+	for i, q := range pass {
+		sum += nll[i]
+		for _, label := range q.Labels {
+			if label >= 0 {
+				labels++
+			}
+		}
+	}
+	return float32(sum / float64(labels)), err
+}
+
+// worse is how far the loss on what was trained on may rise, in nats.
+const worse = 0.5
+
+// warnWorse looks at what the last update, too, has done: no step's loss shows it.
+func warnWorse(l *model.Learner, pass []model.Sequence, before float32) error {
+	after, err := meanLoss(l, pass)
+	if err == nil && !(after <= before+worse) {
+		slog.Warn("training made the model worse on its own data: a lower learning rate may help", "loss before", before, "loss after", after)
 	}
 	return err
 }

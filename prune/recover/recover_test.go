@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -240,8 +241,10 @@ func TestResume(t *testing.T) {
 			t.Fatal("want it stopped, got", err)
 		}()
 		o.Progress = nil
-		if _, err := Run(context.Background(), o); err == nil {
-			t.Fatal("without --resume the begun run is written over")
+		if stop > whole.Every { // a state is kept
+			if _, err := Run(context.Background(), o); err == nil {
+				t.Fatal("without --resume the begun run is written over")
+			}
 		}
 		o.Resume = true
 		if _, err := Run(context.Background(), o); err != nil {
@@ -452,6 +455,57 @@ func TestNotFinite(t *testing.T) {
 		t.Error(err)
 	} else {
 		b.Close()
+	}
+}
+
+// A run that has kept no state yet leaves nothing that stands in another's way, and
+// what is not a run's is not touched.
+func TestNothingKept(t *testing.T) {
+	o := fixture(t, 2)
+	o.Rate, o.Clip, o.Every, o.Steps = 1e39, 0, 1, 2
+	if _, err := Run(context.Background(), o); err == nil || !strings.Contains(err.Error(), "not finite after training") {
+		t.Fatalf("want no first state, got %v", err)
+	}
+	training := o.Out + ".training"
+	if exists(training) {
+		t.Error("a run that has kept nothing has left its directory")
+	}
+	if err := os.MkdirAll(training, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(training, headFile), []byte(`{"run":"one that was killed before its first state"}`), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	o.Rate, o.Steps = 1e-3, 1
+	if _, err := Run(context.Background(), o); err != nil {
+		t.Error(err)
+	}
+	o.Out = filepath.Join(t.TempDir(), "out")
+	note := filepath.Join(o.Out+".training", "note")
+	if err := errors.Join(os.Mkdir(filepath.Dir(note), 0o777), os.WriteFile(note, nil, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(context.Background(), o); err == nil || !strings.Contains(err.Error(), "give another --out") || !exists(note) {
+		t.Errorf("want a person's directory left alone, got %v", err)
+	}
+}
+
+// The last step has no loss after it: what it did is looked at, and said.
+func TestWorse(t *testing.T) {
+	var log bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	defer slog.SetDefault(before)
+	for rate, want := range map[float64]bool{1e30: true, 1e-3: false} {
+		log.Reset()
+		o := fixture(t, 2)
+		o.Rate, o.Steps = rate, 1
+		if _, err := Run(context.Background(), o); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Count(log.String(), "made the model worse"); got != 1 && want || got != 0 && !want {
+			t.Errorf("rate %v: want the warning: %v, got %s", rate, want, log.String())
+		}
 	}
 }
 

@@ -26,11 +26,14 @@ type store struct {
 	done   int // steps of the newest state
 	unlock func()
 
-	losses [2]float32 // of the first step and of the last
+	losses [3]float32 // of the first step, of the last, and of the first pass before training
 }
 
 // lossesName is the tensor of a state that holds them.
 const lossesName = "losses"
+
+// headFile says which run a store is of.
+const headFile = "run.json"
 
 type storeHead struct {
 	Run string `json:"run"`
@@ -50,56 +53,62 @@ func openStore(out, run string, resume bool) (*store, error) {
 		return nil, err
 	}
 	if err := s.begin(run, resume); err != nil {
+		os.Remove(s.dir) // where nothing is in it
 		s.unlock()
 		return nil, err
 	}
 	return s, nil
 }
 
-// begin writes which run it is, or holds it to what is written.
+// begin writes which run it is, or holds it to what is written where that has
+// kept a state: else there is nothing to lose.
 func (s *store) begin(run string, resume bool) error {
-	head := filepath.Join(s.dir, "run.json")
-	text, err := os.ReadFile(head)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return err
+	}
+	var states []int
+	for _, e := range entries {
+		if n, ok := stateSteps(e.Name()); ok {
+			states = append(states, n)
+		} else if e.Name() != headFile && !strings.HasPrefix(e.Name(), ".") { // a kill leaves hidden ones
+			return fmt.Errorf("%s: %s in it is of no training: give another --out", s.dir, e.Name())
+		}
+	}
+	head := filepath.Join(s.dir, headFile)
+	if len(states) == 0 {
 		text, err := json.Marshal(storeHead{run})
 		if err != nil {
 			return err
 		}
 		return renameio.WriteFile(head, append(text, '\n'), 0o666)
-	case err != nil:
+	}
+	text, err := os.ReadFile(head)
+	if err != nil {
 		return err
-	case !resume:
+	}
+	if !resume {
 		return fmt.Errorf("%s: a run has been here: give --resume to go on with it, or another --out", s.dir)
 	}
 	var h storeHead
 	if json.Unmarshal(text, &h) != nil || h.Run != run {
 		return fmt.Errorf("%s: of another run (other model, data or options): give another --out", head)
 	}
-	states, err := s.states()
-	if err != nil {
-		return err
-	}
-	if len(states) > 0 {
-		s.done = slices.Max(states)
+	s.done = slices.Max(states)
+	for _, n := range states {
+		if n != s.done { // a kill came between
+			if err := os.Remove(filepath.Join(s.dir, stateName(n))); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
-// states lists the steps that states were written after.
-func (s *store) states() ([]int, error) {
-	entries, err := os.ReadDir(s.dir)
-	if err != nil {
-		return nil, err
-	}
-	var out []int
-	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), ".safetensors")
-		if n, err := strconv.Atoi(strings.TrimPrefix(name, "state-")); ok && err == nil && e.Name() == stateName(n) {
-			out = append(out, n)
-		}
-	}
-	return out, nil
+// stateSteps is how many steps the state of a name was written after.
+func stateSteps(name string) (int, bool) {
+	n, err := strconv.Atoi(strings.TrimPrefix(strings.TrimSuffix(name, ".safetensors"), "state-"))
+	return n, err == nil && name == stateName(n)
 }
 
 func stateName(steps int) string { return fmt.Sprintf("state-%d.safetensors", steps) }
@@ -123,7 +132,7 @@ func (s *store) save(dev device.Device, params []*model.Param, steps int) error 
 			specs = append(specs, bufferSpec(dev, p.Name+suffix, fields(p)[p.Name+suffix]))
 		}
 	}
-	specs = append(specs, checkpoint.Spec{Name: lossesName, DType: checkpoint.F32, Shape: []int{2}, Write: func(w checkpoint.Writer) error {
+	specs = append(specs, checkpoint.Spec{Name: lossesName, DType: checkpoint.F32, Shape: []int{len(s.losses)}, Write: func(w checkpoint.Writer) error {
 		return writeFloats(w, checkpoint.F32, s.losses[:])
 	}})
 	if err := checkpoint.WriteBundle(f, specs); err != nil {
@@ -132,19 +141,11 @@ func (s *store) save(dev device.Device, params []*model.Param, steps int) error 
 	if err := f.CloseAtomicallyReplace(); err != nil {
 		return err
 	}
-	old, err := s.states()
-	if err != nil {
-		return err
+	if old := s.done; old > 0 && old != steps {
+		err = os.Remove(filepath.Join(s.dir, stateName(old)))
 	}
 	s.done = steps
-	for _, n := range old {
-		if n != steps {
-			if err := os.Remove(filepath.Join(s.dir, stateName(n))); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return err
 }
 
 // load brings the newest state back.
@@ -163,7 +164,7 @@ func (s *store) load(dev device.Trainer, params []*model.Param) error {
 			dev.Write(to, 0, checkpoint.Floats(t))
 		}
 	}
-	t, err := b.Tensor(lossesName, 2)
+	t, err := b.Tensor(lossesName, len(s.losses))
 	if err != nil {
 		return err
 	}
@@ -172,6 +173,14 @@ func (s *store) load(dev device.Trainer, params []*model.Param) error {
 }
 
 func (s *store) remove() error { return os.RemoveAll(s.dir) }
+
+// close ends the work here; a run that has kept nothing leaves nothing.
+func (s *store) close() {
+	if s.done == 0 {
+		s.remove()
+	}
+	s.unlock()
+}
 
 // bufferSpec writes a device's buffer as a float32 tensor.
 func bufferSpec(dev device.Device, name string, b device.Buffer) checkpoint.Spec {
