@@ -52,17 +52,24 @@ func (r *run) place(s plan.State) (*candidate, error) {
 		return &candidate{Model: m}, err
 	}
 	dir := filepath.Join(r.work(), r.name(s))
-	src, err := checkpoint.Open(dir)
-	if err != nil {
+	if whole, err := checkpoint.Open(dir); err == nil {
+		whole.Close()
+	} else {
 		if err := os.RemoveAll(dir); err != nil {
 			return nil, err
 		}
 		if err := checkpoint.Save(dir, c, specs, checkpoint.SaveOptions{}); err != nil {
 			return nil, fmt.Errorf("candidate: %w", err)
 		}
-		if src, err = checkpoint.Open(dir); err != nil {
-			return nil, err
-		}
+	}
+	return r.load(dir)
+}
+
+// load maps a checkpoint and loads it.
+func (r *run) load(dir string) (*candidate, error) {
+	src, err := checkpoint.Open(dir)
+	if err != nil {
+		return nil, err
 	}
 	m, err := model.Load(r.Device, src)
 	if err != nil {

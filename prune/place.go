@@ -13,16 +13,9 @@ import (
 // checkPlaces refuses, before anything is computed, outputs that would touch the
 // model or what another run or person has left.
 func (o *Options) checkPlaces() error {
-	model, err := real(o.Model)
+	model, err := apart(o.Out, o.Model)
 	if err != nil {
 		return err
-	}
-	out, err := real(o.Out)
-	if err != nil {
-		return err
-	}
-	if inside(out, model) {
-		return fmt.Errorf("out: %s lies in the model's directory %s: give another --out", o.Out, o.Model)
 	}
 	if st, err := os.Stat(o.Out); err == nil && !st.IsDir() {
 		return fmt.Errorf("out: %s: want a directory", o.Out)
@@ -48,6 +41,19 @@ func (o *Options) checkPlaces() error {
 		}
 	}
 	return nil
+}
+
+// apart is the model's directory without links; an output in it is refused.
+func apart(out, model string) (string, error) {
+	dir, err := real(model)
+	if err != nil {
+		return "", err
+	}
+	to, err := real(out)
+	if err == nil && inside(to, dir) {
+		err = fmt.Errorf("out: %s lies in the model's directory %s: give another --out", out, model)
+	}
+	return dir, err
 }
 
 // checkTarget refuses a target's directory that cannot be written in the end.

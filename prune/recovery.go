@@ -7,10 +7,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"mop/internal/plainfile"
 	"mop/prune/plan"
 	"mop/prune/recover"
-	"mop/runtime/checkpoint"
-	"mop/runtime/model"
 	"mop/runtime/tokenizer"
 )
 
@@ -65,7 +64,7 @@ func (v *Recovery) identity() (map[string]string, error) {
 	if v.Short == 0 {
 		return nil, nil
 	}
-	sum, err := fileSum(v.Recipe.Data)
+	sum, err := plainfile.Sum(v.Recipe.Data)
 	if err != nil {
 		return nil, err
 	}
@@ -95,16 +94,7 @@ func (r *run) shortly(ctx context.Context, n int, kind plan.Kind, s plan.State, 
 	if err := r.train(ctx, o); err != nil {
 		return nil, fmt.Errorf("short recovery: %w", err)
 	}
-	src, err := checkpoint.Open(o.Out)
-	if err != nil {
-		return nil, err
-	}
-	trained, err := model.Load(r.Device, src)
-	if err != nil {
-		src.Close()
-		return nil, err
-	}
-	return &candidate{trained, src}, nil
+	return r.load(o.Out)
 }
 
 // final trains a target's model.

@@ -88,16 +88,9 @@ func Replay(ctx context.Context, o ReplayOptions) ([]*plan.Plan, error) {
 
 // checkOut is checkPlaces for models alone: a run may have been here.
 func checkOut(o ReplayOptions, targets []float64) error {
-	model, err := real(o.Model)
+	model, err := apart(o.Out, o.Model)
 	if err != nil {
 		return err
-	}
-	out, err := real(o.Out)
-	if err != nil {
-		return err
-	}
-	if inside(out, model) {
-		return fmt.Errorf("out: %s lies in the model's directory %s: give another --out", o.Out, o.Model)
 	}
 	if _, err := os.Stat(filepath.Join(o.Out, journalFile)); err == nil && !o.Resume {
 		return fmt.Errorf("%s: a run has been here: give another --out", o.Out)

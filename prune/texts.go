@@ -1,13 +1,9 @@
 package prune
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"strings"
 
 	"mop/internal/plainfile"
@@ -59,7 +55,7 @@ func readTexts(o Options, c *config.Config) (*texts, error) {
 		if there < o.Prompts {
 			slog.Warn("calibration: fewer prompts than asked", "file", o.Calibration, "want", o.Prompts, "got", there)
 		}
-		if t.sums["calibration"], err = fileSum(o.Calibration); err != nil {
+		if t.sums["calibration"], err = plainfile.Sum(o.Calibration); err != nil {
 			return nil, err
 		}
 	}
@@ -79,21 +75,8 @@ func readTexts(o Options, c *config.Config) (*texts, error) {
 	if len(t.windows) < o.Windows {
 		slog.Warn("text: fewer windows than asked", "file", o.Text, "want", o.Windows, "got", len(t.windows))
 	}
-	t.sums["text"], err = fileSum(o.Text)
+	t.sums["text"], err = plainfile.Sum(o.Text)
 	return t, err
-}
-
-func fileSum(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 // settings are the choices that plan.json keeps beside the rule, as used.

@@ -1,11 +1,13 @@
-// Package plainfile reads the small files of a model directory, whoever made
-// it: a pipe in place of a file would be waited for without end, a device or an
-// enormous file would fill the memory. What flows in: a path and a bound. What
-// flows out: bytes.
+// Package plainfile reads files, whoever made them: a pipe in place of a file would
+// be waited for without end, a device or an enormous file would fill the memory.
+// What flows in: a path and a bound. What flows out: bytes, or their sum.
 package plainfile
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"io"
 	"os"
 )
 
@@ -32,6 +34,23 @@ func Read(path string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s: want at most %d bytes, got %d", path, limit, n)
 	}
 	return os.ReadFile(path)
+}
+
+// Sum is the sha256 of a regular file, in hex.
+func Sum(path string) (string, error) {
+	if _, err := Check(path); err != nil {
+		return "", err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 func kind(m os.FileMode) string {

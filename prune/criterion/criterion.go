@@ -16,6 +16,19 @@ import (
 
 // NLL is the next-token negative log-likelihood of every target, in nats.
 func NLL(ctx context.Context, m *model.Model, windows []calibrate.Window, each func(window int, nll float64)) error {
+	return over(ctx, m, windows, func(w int) error {
+		ids := windows[w].IDs
+		first := min(max(windows[w].First, 1), len(ids))
+		nll, err := m.NLL(upTo(first-1, len(ids)-1), ids[first:])
+		for _, x := range nll {
+			each(w, x)
+		}
+		return err
+	})
+}
+
+// over runs the model over the windows, each a sequence of its own.
+func over(ctx context.Context, m *model.Model, windows []calibrate.Window, each func(window int) error) error {
 	cache, err := kvcache.NewWhole(m.Device(), m.Config, longest(windows))
 	if err != nil {
 		return err
@@ -24,20 +37,12 @@ func NLL(ctx context.Context, m *model.Model, windows []calibrate.Window, each f
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		first := max(win.First, 1)
-		if first >= len(win.IDs) {
-			continue
-		}
 		cache.Reset()
 		if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: win.IDs}}, nil); err != nil {
-			return err
+			return fmt.Errorf("text: window %d: %w", w, err)
 		}
-		nll, err := m.NLL(upTo(first-1, len(win.IDs)-1), win.IDs[first:])
-		if err != nil {
+		if err := each(w); err != nil {
 			return err
-		}
-		for _, x := range nll {
-			each(w, x)
 		}
 	}
 	return nil
@@ -88,27 +93,14 @@ func compareHidden(ctx context.Context, reference Reference, m *model.Model, win
 // beside runs the model over the windows beside the reference, and hands out the
 // reference and the positions of each.
 func beside(ctx context.Context, reference Reference, m *model.Model, windows []calibrate.Window, each func(original model.Reference, rows []int) error) error {
-	cache, err := kvcache.NewWhole(m.Device(), m.Config, longest(windows))
-	if err != nil {
-		return err
-	}
-	for w, win := range windows {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		cache.Reset()
-		if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: win.IDs}}, nil); err != nil {
-			return fmt.Errorf("text: window %d: %w", w, err)
-		}
-		original, err := reference.Window(w, win.IDs)
+	return over(ctx, m, windows, func(w int) error {
+		ids := windows[w].IDs
+		original, err := reference.Window(w, ids)
 		if err != nil {
 			return fmt.Errorf("text: window %d: %w", w, err)
 		}
-		if err := each(original, upTo(0, len(win.IDs))); err != nil {
-			return err
-		}
-	}
-	return nil
+		return each(original, upTo(0, len(ids)))
+	})
 }
 
 func longest(windows []calibrate.Window) int {

@@ -17,7 +17,6 @@ import (
 	"mop/prune/calibrate"
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
-	"mop/runtime/kvcache"
 	"mop/runtime/model"
 )
 
@@ -54,10 +53,6 @@ func KeptBytes(dim int, windows []calibrate.Window) int64 {
 // only when it is whole. The key names all that the states depend on. tick, which
 // may be nil, is called after each window.
 func Keep(ctx context.Context, path, key string, m *model.Model, windows []calibrate.Window, tick func()) error {
-	cache, err := kvcache.NewWhole(m.Device(), m.Config, longest(windows))
-	if err != nil {
-		return err
-	}
 	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o666))
 	if err != nil {
 		return err
@@ -67,15 +62,8 @@ func Keep(ctx context.Context, path, key string, m *model.Model, windows []calib
 	io.WriteString(sum, key)
 	w := bufio.NewWriterSize(io.MultiWriter(f, sum), 1<<18)
 	row := make([]byte, 0, 4*m.Config.Dim)
-	for i, win := range windows {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		cache.Reset()
-		if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: win.IDs}}, nil); err != nil {
-			return fmt.Errorf("text: window %d: %w", i, err)
-		}
-		if err := m.Residual(len(win.IDs), func(_ int, x []float32) error {
+	if err := over(ctx, m, windows, func(i int) error {
+		if err := m.Residual(len(windows[i].IDs), func(_ int, x []float32) error {
 			row = row[:0]
 			for _, v := range x {
 				row = binary.LittleEndian.AppendUint32(row, math.Float32bits(v))
@@ -88,6 +76,9 @@ func Keep(ctx context.Context, path, key string, m *model.Model, windows []calib
 		if tick != nil {
 			tick()
 		}
+		return nil
+	}); err != nil {
+		return err
 	}
 	if err := w.Flush(); err != nil {
 		return err

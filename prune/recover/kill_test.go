@@ -1,15 +1,13 @@
 package recover
 
 import (
-	"bytes"
 	"context"
 	"flag"
-	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
+
+	"mop/internal/killed"
 )
 
 // TestChild is no test: it is the run that TestKilled starts in a process of its
@@ -28,48 +26,9 @@ func TestChild(t *testing.T) {
 // A run that SIGKILL ends at random moments and that goes on each time ends in the
 // bytes of one that nothing disturbed, and leaves nothing else.
 func TestKilled(t *testing.T) {
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	model, dir := fixture(t, 1).Model, t.TempDir()
-	child := func(out string) (*exec.Cmd, *bytes.Buffer) {
-		c := exec.Command(exe, "-test.run=^TestChild$", "--", "killed", model, out)
-		var text bytes.Buffer
-		c.Stdout, c.Stderr = &text, &text
-		c.Env = append(os.Environ(), "TMPDIR="+t.TempDir()) // a killed child cannot tidy up
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
-		}
-		return c, &text
-	}
-	straight, killed := filepath.Join(dir, "straight"), filepath.Join(dir, "killed")
-	began := time.Now()
-	c, text := child(straight)
-	if err := c.Wait(); err != nil {
-		t.Fatalf("%v: %s", err, text)
-	}
-	whole := time.Since(began)
-	r := rand.New(rand.NewPCG(9, uint64(began.UnixNano())))
-	kills := 0
-	for {
-		// Later ones may take longer, so that it ends even where work is lost.
-		wait := time.Duration(r.Float64() * float64(whole) * (0.5 + 0.1*float64(kills)))
-		c, text := child(killed)
-		timer := time.AfterFunc(wait, func() { c.Process.Kill() })
-		err := c.Wait()
-		if !timer.Stop() && err != nil {
-			kills++
-			continue
-		}
-		if err != nil {
-			t.Fatalf("after %d kills: %v: %s", kills, err, text)
-		}
-		break
-	}
-	t.Logf("killed %d times", kills)
-	sameFiles(t, "killed and gone on with", files(t, straight), files(t, killed))
-	if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {
+	straight, disturbed := killed.Run(t, "killed", fixture(t, 1).Model)
+	sameFiles(t, "killed and gone on with", files(t, straight), files(t, disturbed))
+	if left, err := os.ReadDir(filepath.Dir(disturbed)); err != nil || len(left) != 1 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 }

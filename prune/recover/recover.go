@@ -17,6 +17,7 @@ import (
 	"slices"
 	"time"
 
+	"mop/internal/plainfile"
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
 	"mop/runtime/model"
@@ -87,7 +88,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	r := &Result{Examples: len(examples), Skipped: skipped, Settings: o.Settings()}
-	if r.Data, err = fileSum(o.Data); err != nil {
+	if r.Data, err = plainfile.Sum(o.Data); err != nil {
 		return nil, err
 	}
 	run, err := fingerprint(src, &o, r.Data)
@@ -318,20 +319,11 @@ func fingerprint(src *checkpoint.Dir, o *Options, data string) (string, error) {
 	h.Write(text)
 	fmt.Fprint(h, data)
 	if o.AdapterInit != "" {
-		sum, err := fileSum(filepath.Join(o.AdapterInit, adapterFile))
+		sum, err := plainfile.Sum(filepath.Join(o.AdapterInit, adapterFile))
 		if err != nil {
 			return "", err
 		}
 		fmt.Fprint(h, sum)
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-func fileSum(path string) (string, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:]), nil
 }
