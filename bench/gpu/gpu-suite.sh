@@ -89,7 +89,7 @@ kernels() {
 			continue
 		fi
 		run "$tool" 200 "$sanitizer" --tool $tool --error-exitcode 9 --launch-timeout 0 "$tests" -test.short \
-			-test.run 'TestEmbedAndNorm|TestLinear|TestGateUp|TestQKVAndAttend|TestAMPSums|TestLogitReductions|TestStepsByItself'
+			-test.run 'TestEmbedAndNorm|TestLinear|TestGateUp|TestQKVAndAttend|TestAMPSums|TestLogitReductions|TestChoose|TestStepsByItself'
 	done
 	cd "$root"
 }

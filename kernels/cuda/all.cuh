@@ -10,4 +10,5 @@
 #include "amp.cu"
 #include "criteria.cu"
 #include "choose.cu"
+#include "sample.cu"
 #include "fill.cu"

@@ -159,6 +159,15 @@ DEVICE u32 add(u32 *p, u32 v) {
   asm volatile("atom.add.acq_rel.gpu.global.u32 %0, [%1], %2;" : "=r"(r) : "l"(p), "r"(v) : "memory");
   return r;
 }
+// add_shared counts in shared memory and gives the value before.
+DEVICE u32 add_shared(u32 *p, u32 v) {
+  u32 r;
+  asm volatile("atom.shared.add.u32 %0, [%1], %2;" : "=r"(r) : "r"(shared_address(p)), "r"(v) : "memory");
+  return r;
+}
+DEVICE void add_shared(u64 *p, u64 v) {
+  asm volatile("red.shared.add.u64 [%0], %1;" ::"r"(shared_address(p)), "l"(v) : "memory");
+}
 // fence orders this thread's global accesses before its later ones, for the
 // whole device.
 DEVICE void fence() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }

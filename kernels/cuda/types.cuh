@@ -32,6 +32,7 @@ template <class T> DEVICE void widen8(float (&f)[8], V4 v) {
 }
 
 DEVICE int min(int a, int b) { return a < b ? a : b; }
+DEVICE float min(float a, float b) { return a < b ? a : b; }
 DEVICE float max(float a, float b) { return a > b ? a : b; }
 DEVICE int ceil_div(int a, int b) { return (a + b - 1) / b; }
 

@@ -298,6 +298,8 @@ DEVICE u32 add(u32 *p, u32 v) {
   *p += v;
   return old;
 }
+DEVICE u32 add_shared(u32 *p, u32 v) { return add(p, v); }
+DEVICE void add_shared(u64 *p, u64 v) { *p += v; }
 DEVICE void fence() {}
 DEVICE void after_previous() {}
 DEVICE void release() {}

@@ -6,12 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"mop/runtime/device"
 	"mop/runtime/kvcache"
 	"mop/runtime/model"
-	"mop/runtime/random"
 )
 
 // Options of a run.
@@ -92,8 +92,8 @@ func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]
 	}
 	more, err := turn()
 	for more && err == nil {
-		if o.plain() && m.Steps() {
-			more, err = steps(m, cache, live, next, o, o.MaxTokens-step, turn, func() int { return len(live) })
+		if m.Steps() {
+			more, err = steps(m, cache, live, next, samplers, o.MaxTokens-step, turn, func() int { return len(live) })
 		} else if err = decode(m, cache, live, next, samplers); err == nil {
 			more, err = turn()
 		}
@@ -105,24 +105,30 @@ func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]
 }
 
 // steps lets the device decode by itself for as long as the same sequences live.
-func steps(m *model.Model, cache *kvcache.Cache, live, next []int, o Options, n int, turn func() (bool, error), living func() int) (more bool, err error) {
+func steps(m *model.Model, cache *kvcache.Cache, live, next []int, samplers []*sampler, n int, turn func() (bool, error), living func() int) (more bool, err error) {
 	seqs, ids := slices.Clone(live), make([]int, len(live))
 	for i, s := range seqs {
 		ids[i] = next[s]
 	}
-	by := device.Draw{Temperature: o.Temperature}
-	if o.Temperature > 0 {
-		for _, s := range seqs {
-			by.Streams = append(by.Streams, random.Key(o.Seed, fmt.Sprintf("draw/%d", s)))
+	o := samplers[seqs[0]].Sampling
+	by := device.Draw{Temperature: o.Temperature, TopK: o.TopK, TopP: o.TopP, MinP: o.MinP, Penalty: o.RepetitionPenalty}
+	var seen [][]int
+	for _, s := range seqs {
+		if by.Temperature > 0 {
+			by.Streams = append(by.Streams, samplers[s].key)
+		}
+		if by.Penalises() {
+			seen = append(seen, slices.Collect(maps.Keys(samplers[s].seen)))
 		}
 	}
 	var failed error
-	err = m.Continue(cache, seqs, ids, n, by, func(ids []int) bool {
+	err = m.Continue(cache, seqs, ids, seen, n, by, func(ids []int) bool {
 		for i, s := range seqs {
 			if next[s] = ids[i]; ids[i] < 0 {
 				more, failed = false, fmt.Errorf("sequence %d: %w", s, ErrNotFinite)
 				return false
 			}
+			samplers[s].took(ids[i])
 		}
 		more, failed = turn()
 		return more && failed == nil && living() == len(seqs)

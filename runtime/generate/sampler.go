@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"slices"
+
+	"mop/runtime/random"
 )
 
 // Sampling says how the next id is drawn from the logits. The zero value is
@@ -38,18 +39,11 @@ func (s Sampling) Check() error {
 	return nil
 }
 
-// plain reports whether an id depends on the logits and the temperature alone,
-// which a device that Steps can do by itself. Its draws are its own: a seed gives
-// other ids there than on the host.
-func (s Sampling) plain() bool {
-	return (s.RepetitionPenalty == 0 || s.RepetitionPenalty == 1) &&
-		(s.Temperature == 0 || s.TopK == 0 && s.MinP == 0 && (s.TopP == 0 || s.TopP == 1))
-}
-
-// sampler draws ids for one sequence.
+// sampler draws ids for one sequence, as device.Draw says.
 type sampler struct {
 	Sampling
-	rng  *rand.Rand
+	key  uint64 // of the sequence's stream
+	pos  int    // of the last id
 	seen map[int]bool
 	cand []candidate
 }
@@ -60,7 +54,7 @@ type candidate struct {
 }
 
 func newSampler(s Sampling, seq int, prompt []int) *sampler {
-	p := &sampler{Sampling: s, rng: rand.New(rand.NewPCG(s.Seed, uint64(seq))), seen: map[int]bool{}}
+	p := &sampler{Sampling: s, key: random.Key(s.Seed, fmt.Sprintf("draw/%d", seq)), pos: len(prompt) - 1, seen: map[int]bool{}}
 	for _, id := range prompt {
 		p.seen[id] = true
 	}
@@ -79,8 +73,14 @@ func (p *sampler) next(logits []float32) (int, error) {
 		}
 	}
 	id := p.draw(logits)
-	p.seen[id] = true
+	p.took(id)
 	return id, nil
+}
+
+// took notes the next id.
+func (p *sampler) took(id int) {
+	p.seen[id] = true
+	p.pos++
 }
 
 func (p *sampler) draw(logits []float32) int {
@@ -93,14 +93,15 @@ func (p *sampler) draw(logits []float32) int {
 		}
 		return best
 	}
-	c, sum := p.candidates(logits)
-	u := p.rng.Float64() * sum
+	c, _ := p.candidates(logits)
+	id, least := c[0].id, math.Inf(1)
 	for _, x := range c {
-		if u -= x.z; u < 0 {
-			return x.id
+		e := random.Exponential(p.key, uint64(p.pos)*uint64(len(logits))+uint64(x.id)) / x.z
+		if e < least || e == least && x.id < id {
+			id, least = x.id, e
 		}
 	}
-	return c[len(c)-1].id
+	return id
 }
 
 // penalised is a logit after the repetition penalty.

@@ -36,12 +36,12 @@ func (m *Model) PassRows() int {
 }
 
 // Continue decodes, up to n steps, on a device that Steps, which chooses by the
-// given draw: ids are the
-// next input of each of the sequences. After each step, each is given the ids that
+// given draw: ids are the next input of each of the sequences, seen what each has seen
+// where the draw penalises that. After each step, each is given the ids that
 // follow, and says whether to go on; the slice is valid during the call only. -1
 // stands for logits that are not finite. While a step's ids are on their way, the
 // next step runs already.
-func (m *Model) Continue(cache *kvcache.Cache, seqs, ids []int, n int, by device.Draw, each func(ids []int) (more bool)) error {
+func (m *Model) Continue(cache *kvcache.Cache, seqs, ids []int, seen [][]int, n int, by device.Draw, each func(ids []int) (more bool)) error {
 	if n < 1 || len(seqs) == 0 {
 		return nil
 	}
@@ -68,7 +68,7 @@ func (m *Model) Continue(cache *kvcache.Cache, seqs, ids []int, n int, by device
 	if err != nil {
 		return err
 	}
-	if err := steps.Start(ids, positions); err != nil {
+	if err := steps.Start(ids, positions, seen); err != nil {
 		return err
 	}
 	if err := steps.Queue(); err != nil {
@@ -115,7 +115,7 @@ func (m *Model) record(cache *kvcache.Cache, seqs []int, limit int, by device.Dr
 	}
 	r := &m.recorded
 	if r.steps != nil && r.cache == cache && r.limit == limit && r.rows == m.work.rows && slices.Equal(r.seqs, seqs) &&
-		r.by.Temperature == by.Temperature && slices.Equal(r.by.Streams, by.Streams) {
+		r.by.Equal(by) {
 		return r.steps, nil
 	}
 	if r.steps != nil {
@@ -137,6 +137,7 @@ func (m *Model) record(cache *kvcache.Cache, seqs []int, limit int, by device.Dr
 	if err != nil {
 		return nil, err
 	}
-	*r = recorded{cache, slices.Clone(seqs), limit, m.work.rows, device.Draw{Temperature: by.Temperature, Streams: slices.Clone(by.Streams)}, steps}
+	by.Streams = slices.Clone(by.Streams)
+	*r = recorded{cache, slices.Clone(seqs), limit, m.work.rows, by, steps}
 	return steps, nil
 }

@@ -30,6 +30,8 @@
 // at that key.
 package random
 
+import "math"
+
 const (
 	golden    = 0x9e3779b97f4a7c15 // 2^64 / golden ratio, odd
 	fnvOffset = 0xcbf29ce484222325
@@ -62,6 +64,13 @@ func Scale(std float64) float32 { return float32(std * sqrt3 / (1 << 24)) }
 // Uniform is element i of a stream: uniform, symmetric about zero.
 func Uniform(key, i uint64, scale float32) float32 {
 	return value(uint32(Word(key, i>>1)>>(32*(i&1))), scale)
+}
+
+// Exponential is an exponential number of mean 1 made of word j: -log(1-u), u the
+// word's high 32 bits plus a half, by 2^32. The smallest of Exponential(key, i) /
+// p[i] over all i is a draw from p.
+func Exponential(key, j uint64) float64 {
+	return -math.Log1p(-(float64(Word(key, j)>>32) + 0.5) * 0x1p-32)
 }
 
 // value makes one element of 32 random bits.

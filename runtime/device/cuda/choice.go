@@ -10,6 +10,8 @@ const (
 	group         = 8  // query heads that a block of decode attention takes
 	stages, depth = 3, 64
 	maxHeadWidth  = 1024
+	sampleThreads = 512
+	sampleShared  = 48 << 10
 )
 
 // limits are what a choice of kernel depends on besides the shapes.

@@ -304,6 +304,13 @@ func (d *Device) keep(b *buffer) {
 	}
 }
 
+// upload fills a buffer without padding.
+func (d *Device) upload(b *buffer, v []byte) {
+	if d.err == nil && len(v) > 0 {
+		d.fail(d.driver.Upload(b.p, len(v), v, len(v)))
+	}
+}
+
 // put uploads a slice to a buffer of the device's own.
 func put[T any](d *Device, name string, s []T) pointer {
 	b := raw(s)

@@ -276,7 +276,15 @@ func TestStepsByItself(t *testing.T) {
 	}
 	prompts := [][]int{{1, 5, 9}, {2}, {7, 3}}
 	const n = 12
-	run := func(prompts [][]int, stop int, o generate.Options) ([][]int, *kvcache.Cache) {
+	// The same device, that of choosing knows nothing.
+	host, err := model.Load(struct{ device.Device }{d}, src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if host.Steps() || !m.Steps() {
+		t.Fatal("want a model whose ids the device chooses, and one whose ids the host does")
+	}
+	run := func(m *model.Model, prompts [][]int, stop int, o generate.Options) ([][]int, *kvcache.Cache) {
 		out := make([][]int, len(prompts))
 		cache, err := kvcache.New(d, m.Config, len(prompts), 20)
 		if err != nil {
@@ -295,7 +303,7 @@ func TestStepsByItself(t *testing.T) {
 		return out, cache
 	}
 	o := generate.Options{MaxTokens: n, IgnoreEOS: true}
-	got, cache := run(prompts, 5, o)
+	got, cache := run(m, prompts, 5, o)
 	if len(got[1]) != 5 || len(got[0]) != n || len(got[2]) != n {
 		t.Fatalf("want 5 ids of sequence 1 and %d of the others, got %v", n, got)
 	}
@@ -304,24 +312,27 @@ func TestStepsByItself(t *testing.T) {
 			t.Errorf("sequence %d: want a cache of %d, got %d", i, want, cache.Len[i])
 		}
 	}
-	// A penalty of nearly one is the host's to apply, and changes no choice.
-	o.RepetitionPenalty = 1 + 1e-12
-	for i := range prompts {
-		want, _ := run(prompts[i:i+1], 0, o)
-		for j := range got[i] {
-			if got[i][j] != want[0][j] {
-				t.Errorf("sequence %d, step %d: want id %d, got %d", i, j, want[0][j], got[i][j])
+	// What the device chooses is what the host chooses of the same logits.
+	for _, by := range []generate.Sampling{
+		{}, {RepetitionPenalty: 1.3}, {Temperature: 1, Seed: 3}, {Temperature: 1.2, TopK: 9, RepetitionPenalty: 1.1, Seed: 4}, {Temperature: 1.5, TopP: 0.8, MinP: 0.01, Seed: 5},
+	} {
+		o.Sampling = by
+		own, _ := run(m, prompts, 0, o)
+		want, _ := run(host, prompts, 0, o)
+		for i := range prompts {
+			if fmt.Sprint(own[i]) != fmt.Sprint(want[i]) {
+				t.Errorf("%+v: sequence %d: want %v, got %v", by, i, want[i], own[i])
 			}
 		}
 	}
 	// Draws: the same seed twice, and each sequence as alone.
 	o = generate.Options{MaxTokens: n, IgnoreEOS: true, Sampling: generate.Sampling{Temperature: 1.5, Seed: 7}}
-	first, _ := run(prompts, 0, o)
-	again, _ := run(prompts, 0, o)
+	first, _ := run(m, prompts, 0, o)
+	again, _ := run(m, prompts, 0, o)
 	other := o
 	other.Seed = 8
-	third, _ := run(prompts, 0, other)
-	alone, _ := run(prompts[:1], 0, o)
+	third, _ := run(m, prompts, 0, other)
+	alone, _ := run(m, prompts[:1], 0, o)
 	if fmt.Sprint(first) != fmt.Sprint(again) || fmt.Sprint(first[0]) != fmt.Sprint(alone[0]) {
 		t.Errorf("want the same draws by the same seed, got %v, %v and alone %v", first, again, alone)
 	}

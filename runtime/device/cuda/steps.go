@@ -3,7 +3,6 @@
 package cuda
 
 import (
-	"errors"
 	"fmt"
 
 	"mop/runtime/device"
@@ -16,6 +15,7 @@ type recorder struct {
 	calls       []call
 	limit       int       // positions stay below
 	ids, places *buffer   // the step's input and its outcome: [N] int32, [N, 2] int32
+	seen        *buffer   // ids that a penalty is for, a bit each: [N, V/32] uint32, or nil
 	kept        []*buffer // what the launches point to, of the device's own
 }
 
@@ -76,53 +76,28 @@ func (d *Device) Record(seqs []int, limit int, step func()) (device.Steps, error
 	return s, nil
 }
 
-// Choose: see device.Stepper.
-func (d *Device) Choose(h device.Head, n int, by device.Draw) {
-	if d.recorder == nil {
-		d.fail(errors.New("choose: want it recorded"))
-		return
-	}
-	var streams pointer
-	if by.Temperature > 0 {
-		if len(by.Streams) != n {
-			d.fail(fmt.Errorf("choose: want a stream for each of %d rows, got %d", n, len(by.Streams)))
-			return
-		}
-		b, err := d.alloc(1, n, n, 8)
-		if err == nil {
-			err = d.driver.Upload(b.p, 8*n, raw(by.Streams), 8*n)
-		}
-		if err != nil {
-			d.fail(err)
-			return
-		}
-		d.keep(b)
-		streams = b.p
-	}
-	V := h.W.Shape()[0]
-	hidden := d.end("end", h, 0, n)
-	ldz := roundUp(V, 32)
-	z := d.need("logits", n*ldz*4, false)
-	d.form(device.Decode, halves{z, ldz}, hidden, n, h.W.(*weight), 0, V)
-	d.choose(d.recorder.ids.p, z, ldz, V, n, float32(by.Temperature), streams, d.recorder.places.p, 1)
-}
-
 // Start: see device.Steps.
-func (s *steps) Start(ids, positions []int) error {
-	if len(ids) != len(s.seqs) || len(positions) != len(s.seqs) {
-		return fmt.Errorf("cuda: want ids and positions of %d rows, got %d and %d", len(s.seqs), len(ids), len(positions))
+func (s *steps) Start(ids, positions []int, seen [][]int) error {
+	if len(ids) != len(s.seqs) || len(positions) != len(s.seqs) || s.r.seen != nil && len(seen) != len(s.seqs) {
+		return fmt.Errorf("cuda: want ids, positions and ids seen of %d rows, got %d, %d and %d", len(s.seqs), len(ids), len(positions), len(seen))
 	}
 	list, places := make([]int32, len(ids)), make([][2]int32, len(ids))
 	for i := range ids {
 		list[i], places[i] = int32(ids[i]), [2]int32{int32(s.seqs[i]), int32(positions[i])}
 	}
-	for _, u := range []struct {
-		b *buffer
-		v []byte
-	}{{s.r.ids, raw(list)}, {s.r.places, raw(places)}} {
-		if s.d.err == nil {
-			s.d.fail(s.d.driver.Upload(u.b.p, len(u.v), u.v, len(u.v)))
+	s.d.upload(s.r.ids, raw(list))
+	s.d.upload(s.r.places, raw(places))
+	if b := s.r.seen; b != nil {
+		bits := make([]uint32, b.rows*b.cols)
+		for i, row := range seen {
+			for _, id := range row {
+				if id < 0 || id/32 >= b.cols {
+					return fmt.Errorf("cuda: want ids seen below %d, got %d", 32*b.cols, id)
+				}
+				bits[i*b.cols+id/32] |= 1 << (id % 32)
+			}
 		}
+		s.d.upload(b, raw(bits))
 	}
 	s.takes = nil
 	return s.d.err

@@ -160,16 +160,10 @@ func (d *Device) Argmax(ids []int, h device.Head, rows []int) {
 	z := d.need("logits", n*ldz*4, false)
 	d.form(h.Kind, halves{z, ldz}, hidden, n, h.W.(*weight), 0, V)
 	chosen := d.need("chosen", 4*n, false)
-	d.choose(chosen, z, ldz, V, n, 0, 0, 0, 0)
+	d.choose(chosen, z, ldz, V, n, drawing{})
 	for i, id := range get[int32](d, chosen, n) {
 		ids[i] = int(id)
 	}
-}
-
-// choose queues the choice of an id for each row of logits [n, V], into ids.
-func (d *Device) choose(ids, z pointer, ldz, V, n int, temperature float32, streams, places pointer, advance int) {
-	parts := max(1, min(64, V/1024))
-	d.launch("choose", [3]int{parts, n, 1}, 256, 128, ids, z, ldz, V, temperature, streams, places, advance, d.need("best", 8*n*parts, false), d.need("choices", 4*n, true))
 }
 
 // widen is a 16-bit number as float32.

@@ -155,55 +155,6 @@ func logitReductions(t *testing.T, d *Device, N, D, V int, dt checkpoint.DType) 
 	wc.report(t)
 }
 
-// A draw depends on the row's stream and position alone, and its frequencies are
-// the softmax's.
-func TestChooseDraws(t *testing.T) {
-	d := open(t, 1)
-	const V, N, T = 5, 2000, 0.7
-	z := make([]float64, N*V)
-	want, total := [V]float64{}, 0.0
-	for i := range z {
-		z[i] = float64(i%V) / 2
-	}
-	for j := range want {
-		want[j] = math.Exp(z[j] / T)
-		total += want[j]
-	}
-	b := floats(t, d, N, V, z)
-	streams, places := make([]uint64, N), make([][2]int32, N)
-	for i := range N {
-		streams[i], places[i] = random.Key(1, "draw"), [2]int32{0, int32(i)}
-	}
-	chosen := d.need("chosen", 4*N, false)
-	d.choose(chosen, b.p, b.pitch, V, N, T, put(d, "streams", streams), put(d, "places", places), 0)
-	ids := get[int32](d, chosen, N)
-	if err := d.Sync(); err != nil {
-		t.Fatal(err)
-	}
-	var count [V]float64
-	for i, id := range ids {
-		count[id]++
-		best, top := 0, math.Inf(-1)
-		for j := range V {
-			u := (float64(random.Word(streams[i], uint64(i*V+j))>>40) + 0.5) * 0x1p-24
-			if v := z[j]/T - math.Log(-math.Log(u)); v > top {
-				best, top = j, v
-			}
-		}
-		if int(id) != best {
-			t.Errorf("position %d: want id %d, got %d", i, best, id)
-		}
-	}
-	chi := 0.0
-	for j := range V {
-		e := N * want[j] / total
-		chi += (count[j] - e) * (count[j] - e) / e
-	}
-	if chi > 18.5 { // 0.1 % of fair draws, four degrees of freedom
-		t.Errorf("frequencies: chi square %g of %v", chi, count)
-	}
-}
-
 // Weights made on the device are the host's to the bit.
 func TestGenerate(t *testing.T) {
 	d := open(t, 1)

@@ -1,0 +1,232 @@
+// The next id of each row, drawn from the likeliest ids by top-k, top-p and min-p.
+//
+//   z [N, V] f32; ids [N]
+//
+// For any of these, and for temperatures that v/temperature is too coarse at (choose).
+// Of the ids in order of their logits, the lower one first of equals, are kept: the
+// first k; of those the fewest that have share p of their probability; of those the
+// ones with at least min_p of the first one's. The largest (z - top)/temperature +
+// gumbel of what is kept is drawn, as choose does.
+//
+// Nothing is sorted. A histogram of the distance from the top says where the cut
+// lies, about; the ids before it are gathered in shared memory, and the cut is found
+// among them digit by digit. Where they are too many, the digits are counted over
+// all logits. Probabilities are added as integers, 2^-40 of the first one's: in any
+// order the same.
+// Grid: one block of 512 a row. Bound by latency: the logits are read three times
+// (of many candidates up to fourteen), 4*V bytes by one SM.
+#include "draw.cuh"
+
+constexpr int kSampleThreads = 512;
+constexpr int kBins = 2048;
+constexpr int kHeld = 2048;  // candidates in shared memory
+constexpr float kFine = 64;  // bins a nat of distance
+
+// Where a running sum of bins reached its target.
+struct Found {
+  int bin;
+  u32 count; // of the bin
+  u64 before;
+};
+
+// Candidates is the shared memory.
+struct Candidates {
+  u64 mass[kBins], warps[kSampleThreads / 32];
+  u64 held[kHeld]; // ranks
+  u32 count[kBins];
+  u32 n;
+  Found found;
+  Best best[kSampleThreads / 32];
+};
+
+static_assert(sizeof(Candidates) <= 48 << 10, "runtime/device/cuda: sampleShared");
+
+DEVICE u64 shfl_xor(u64 v, int m) { return (u64)ptx::shfl_xor((u32)(v >> 32), m) << 32 | ptx::shfl_xor((u32)v, m); }
+
+DEVICE void clear_bins(Candidates &s) {
+  for (int i = ptx::tid(); i < kBins; i += kSampleThreads)
+    s.mass[i] = 0, s.count[i] = 0;
+  ptx::sync();
+}
+
+// total adds over the block.
+DEVICE u64 total(Candidates &s, u64 v) {
+#pragma unroll
+  for (int m = 16; m > 0; m >>= 1)
+    v += shfl_xor(v, m);
+  if (ptx::tid() % 32 == 0)
+    s.warps[ptx::tid() / 32] = v;
+  ptx::sync();
+  v = 0;
+  for (int w = 0; w < kSampleThreads / 32; w++)
+    v += s.warps[w];
+  ptx::sync();
+  return v;
+}
+
+// find gives the first bin up to which masses, or counts, add to target or more; the
+// last bin where none does.
+DEVICE Found find(Candidates &s, bool by_mass, u64 target) {
+  const int tid = ptx::tid(), lane = tid % 32;
+  constexpr int kOwn = kBins / kSampleThreads; // bins a thread
+  u64 own[kOwn], sum = 0, before = 0;
+#pragma unroll
+  for (int i = 0; i < kOwn; i++) {
+    own[i] = by_mass ? s.mass[kOwn * tid + i] : s.count[kOwn * tid + i];
+    sum += own[i];
+  }
+#pragma unroll
+  for (int m = 1; m < 32; m <<= 1) { // lanes of the upper half of each group add the lower
+    u64 other = shfl_xor(sum, m);
+    if (lane & m)
+      before += other;
+    sum += other;
+  }
+  if (lane == 0)
+    s.warps[tid / 32] = sum;
+  if (tid == 0)
+    s.found = {kBins - 1, s.count[kBins - 1], 0};
+  ptx::sync();
+  for (int w = 0; w < tid / 32; w++)
+    before += s.warps[w];
+#pragma unroll
+  for (int i = 0; i < kOwn; i++) {
+    if (before < target && before + own[i] >= target)
+      s.found = {kOwn * tid + i, s.count[kOwn * tid + i], before};
+    before += own[i];
+  }
+  ptx::sync();
+  Found f = s.found;
+  ptx::sync();
+  return f;
+}
+
+KERNEL(512, 1, sample, int *ids, const float *z, int ldz, int V, float temperature, float penalty, u32 *seen, int lds,
+       const u64 *streams, Place *places, int advance, int top_k, float top_p, float min_p) {
+  ptx::after_previous();
+  ptx::release();
+  const Draw by = {temperature, penalty, seen, lds, streams};
+  Candidates &s = *(Candidates *)ptx::shared();
+  const int n = ptx::bidx(), tid = ptx::tid();
+  const float *row = z + (long long)n * ldz; // ldz is a multiple of 32
+  const bool some = top_k > 0 && top_k < V, share = top_p > 0 && top_p < 1;
+
+  // A rank is a logit and its id in one number, the likeliest the largest.
+  auto rank = [](float v, int i) { return (u64)ordered(v) << 32 | (u32)~i; };
+  auto logit = [](u64 r) { return plain((u32)(r >> 32)); };
+  auto logits = [&](auto f) {
+    for (int c = tid; 4 * c < V; c += kSampleThreads) {
+      F4 v = ptx::load_floats(row + 4 * c);
+      float q[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+      for (int j = 0; j < 4; j++)
+        if (4 * c + j < V)
+          f(by.penalised(n, 4 * c + j, q[j]), 4 * c + j);
+    }
+  };
+  Best b = {-kInf, 0};
+  logits([&](float v, int i) { b = better(b, {v - v != 0 ? kInf : v, i}); });
+  b = block_best<kSampleThreads / 32>(b, s.best);
+  const float top = b.value;
+  if (top == kInf) {
+    if (tid == 0) {
+      ids[n] = -1;
+      if (advance)
+        places[n].pos++;
+    }
+    return;
+  }
+  auto weight = [&](float v) { return ptx::exp2((v - top) / temperature * kLog2e); };
+  auto mass = [&](float v) { return (u64)(weight(v) * 1099511627776.0f); };
+
+  auto part = [&](u64 m) { // at least the first id's
+    u64 p = (u64)((double)m * top_p);
+    return p > 0 ? p : 1;
+  };
+
+  clear_bins(s);
+  bool held = false;
+  u64 all = 0, cut = 0; // the total mass; ranks from cut on are kept
+  if (some || share) {
+    auto bin = [&](float v) { return (int)min((top - v) / temperature * kFine, kBins - 1.0f); };
+    u64 sum = 0;
+    logits([&](float v, int) {
+      ptx::add_shared(s.count + bin(v), 1);
+      ptx::add_shared(s.mass + bin(v), mass(v));
+      sum += mass(v);
+    });
+    all = total(s, sum);
+    if (tid == 0)
+      s.n = 0;
+    Found f = some ? find(s, false, top_k) : find(s, true, part(all));
+    u32 in = 0;
+    for (int i = tid; i <= f.bin; i += kSampleThreads)
+      in += s.count[i];
+    held = total(s, in) <= kHeld;
+    if (held) {
+      logits([&](float v, int i) {
+        if (bin(v) <= f.bin)
+          s.held[ptx::add_shared(&s.n, 1)] = rank(v, i);
+      });
+      ptx::sync();
+    }
+  }
+  auto each = [&](auto f) {
+    if (held)
+      for (int i = tid; i < (int)s.n; i += kSampleThreads)
+        f(s.held[i]);
+    else
+      logits([&](float v, int i) { f(rank(v, i)); });
+  };
+  // The cut is where the first ranks add to target, found from the highest digit on.
+  auto cut_at = [&](bool by_mass, u64 target) {
+    const u64 floor = cut;
+    u64 prefix = 0;
+    int left = 64; // bits below the prefix
+    for (int level = 0; level < 6; level++) {
+      const int w = level == 2 || level == 3 ? 10 : 11; // 32 bits of the logit, 32 of the id
+      clear_bins(s);
+      each([&](u64 r) {
+        if (r >= floor && (left == 64 || r >> left == prefix)) {
+          int i = (1 << w) - 1 - (int)(r >> (left - w) & ((1 << w) - 1));
+          ptx::add_shared(s.count + i, 1);
+          if (by_mass)
+            ptx::add_shared(s.mass + i, mass(logit(r)));
+        }
+      });
+      ptx::sync();
+      Found f = find(s, by_mass, target);
+      left -= w;
+      prefix = prefix << w | (u64)((1 << w) - 1 - f.bin);
+      target -= f.before;
+      if (f.count == 1)
+        break;
+    }
+    const u64 at = prefix << left;
+    cut = at > floor ? at : floor;
+  };
+  if (some) {
+    cut_at(false, top_k);
+    u64 sum = 0;
+    each([&](u64 r) { sum += r >= cut ? mass(logit(r)) : 0; });
+    all = total(s, sum);
+  }
+  if (share)
+    cut_at(true, part(all));
+
+  const u64 key = streams[n], first = (u64)places[n].pos * V;
+  b = {-kInf, 0};
+  each([&](u64 r) {
+    float v = logit(r);
+    int i = (int)~(u32)r;
+    if (r >= cut && weight(v) >= min_p)
+      b = better(b, {max((v - top) / temperature, -3e38f) + gumbel(key, first + i), i});
+  });
+  b = block_best<kSampleThreads / 32>(b, s.best);
+  if (tid == 0) {
+    ids[n] = b.index;
+    by.saw(n, b.index);
+    if (advance)
+      places[n].pos++;
+  }
+}

@@ -1,0 +1,208 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"mop/runtime/device"
+	"mop/runtime/random"
+)
+
+// drawn is the id that device.Draw says, in float64; clear = figures a little off, as
+// float32 makes them, say the same.
+func drawn(z []float32, seen []int, by device.Draw, key uint64, pos int) (id int, clear bool) {
+	const off = 2e-5
+	v := make([]float64, len(z))
+	order := make([]int, len(z))
+	for i, x := range z {
+		if x-x != 0 {
+			return -1, true
+		}
+		if by.Penalises() && slices.Contains(seen, i) {
+			if x > 0 {
+				x /= float32(by.Penalty)
+			} else {
+				x *= float32(by.Penalty)
+			}
+		}
+		v[i], order[i] = float64(x), i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(v[b], v[a]) })
+	if by.Temperature == 0 {
+		return order[0], true
+	}
+	if by.TopK > 0 && by.TopK < len(order) {
+		order = order[:by.TopK]
+	}
+	weight := func(i int) float64 { return math.Exp((v[i] - v[order[0]]) / by.Temperature) }
+	draw := func(topP, minP float64) (id int, margin float64) {
+		kept := order
+		if topP > 0 && topP < 1 {
+			sum, acc := 0.0, 0.0
+			for _, i := range order {
+				sum += weight(i)
+			}
+			for n, i := range order {
+				if acc += weight(i); acc >= topP*sum {
+					kept = order[:n+1]
+					break
+				}
+			}
+		}
+		best, second := math.Inf(-1), math.Inf(-1)
+		for n, i := range kept {
+			if n > 0 && weight(i) < minP {
+				break
+			}
+			switch g := (v[i]-v[order[0]])/by.Temperature - math.Log(random.Exponential(key, uint64(pos*len(z)+i))); {
+			case g > best:
+				id, best, second = i, g, best
+			case g > second:
+				second = g
+			}
+		}
+		return id, best - second
+	}
+	id, margin := draw(by.TopP, by.MinP)
+	less, _ := draw(by.TopP*(1-off), by.MinP*(1-off))
+	more, _ := draw(by.TopP*(1+off), by.MinP*(1+off))
+	return id, margin > off && less == id && more == id
+}
+
+// chosen runs Choose's kernel over rows of logits [n, V].
+func chosen(t *testing.T, d *Device, z []float32, V int, seen [][]int, by device.Draw, places [][2]int32) (ids []int32, after []uint32) {
+	n := len(z) / V
+	wide := make([]float64, len(z))
+	for i, x := range z {
+		wide[i] = float64(x)
+	}
+	b := floats(t, d, n, V, wide)
+	g := drawing{Draw: by, words: ceilDiv(V, 32), places: put(d, "places", places), advance: 1}
+	bits := make([]uint32, n*g.words)
+	if by.Penalises() {
+		for i, row := range seen {
+			for _, id := range row {
+				bits[i*g.words+id/32] |= 1 << (id % 32)
+			}
+		}
+		g.seen = put(d, "bits", bits)
+	}
+	g.streams = put(d, "streams", by.Streams)
+	to := d.need("chosen", 4*n, false)
+	d.choose(to, b.p, b.pitch, V, n, g)
+	ids = get[int32](d, to, n)
+	for i, p := range get[[2]int32](d, g.places, n) {
+		if p != [2]int32{places[i][0], places[i][1] + 1} {
+			t.Errorf("row %d: want place %v one position on, got %v", i, places[i], p)
+		}
+	}
+	if by.Penalises() {
+		after = get[uint32](d, g.seen, len(bits))
+	}
+	if err := d.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	return ids, after
+}
+
+// Every way to choose, over logits that are alike, that are equal by the dozen, and
+// that are all equal, so that candidates fit into shared memory and do not.
+func TestChoose(t *testing.T) {
+	draws := []device.Draw{
+		{}, {Penalty: 1.7}, {Temperature: 0.7}, {Temperature: 1.3, Penalty: 0.5}, {Temperature: 1e-38}, {Temperature: 1e308, TopK: 3},
+		{Temperature: 1, TopK: 1}, {Temperature: 0.8, TopK: 40}, {Temperature: 2, TopP: 0.9}, {Temperature: 1, TopP: 1e-9},
+		{Temperature: 1.5, MinP: 0.05}, {Temperature: 1, TopK: 5000, TopP: 0.95, MinP: 0.001, Penalty: 1.2}, {Temperature: 30, TopP: 0.999},
+	}
+	for _, V := range []int{1, 2, 97, 9941, 32001} {
+		for _, kind := range []string{"alike", "ties", "flat"} {
+			for i, by := range draws {
+				if V == 32001 && kind != "ties" || testing.Short() && (V == 32001 || V == 9941 && i%3 != 0) {
+					continue
+				}
+				t.Run(fmt.Sprintf("%d/%s/%d", V, kind, i), func(t *testing.T) {
+					d := open(t, orders[i%len(orders)])
+					n := 5
+					if V < 100 {
+						n = 40
+					}
+					r := rand.New(rand.NewPCG(uint64(V), uint64(i)))
+					z, seen, places := make([]float32, n*V), make([][]int, n), make([][2]int32, n)
+					for j := range z {
+						switch z[j] = float32(3 * r.NormFloat64()); kind {
+						case "ties":
+							z[j] = float32(math.Round(float64(z[j])))
+						case "flat":
+							z[j] = -0.5
+						}
+					}
+					bad := n - 1
+					z[bad*V+V/2] = [...]float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))}[i%3]
+					for row := range n {
+						by.Streams = append(by.Streams, random.Key(uint64(i), fmt.Sprint(row%3)))
+						places[row] = [2]int32{0, int32(row * 7)}
+						for range 20 {
+							seen[row] = append(seen[row], r.IntN(V))
+						}
+					}
+					got, after := chosen(t, d, z, V, seen, by, places)
+					near := 0
+					for row := range n {
+						if row != bad && (got[row] < 0 || int(got[row]) >= V) {
+							t.Fatalf("row %d: got id %d", row, got[row])
+						}
+						want, clear := drawn(z[row*V:(row+1)*V], seen[row], by, by.Streams[row], int(places[row][1]))
+						if !clear {
+							near++
+						} else if int(got[row]) != want {
+							t.Errorf("row %d: want id %d, got %d", row, want, got[row])
+						}
+						if by.Penalises() && row != bad && after[row*ceilDiv(V, 32)+int(got[row])/32]>>(got[row]%32)&1 == 0 {
+							t.Errorf("row %d: id %d does not count as seen", row, got[row])
+						}
+					}
+					if near > n/4 {
+						t.Errorf("%d of %d rows are too close to tell", near, n)
+					}
+				})
+			}
+		}
+	}
+}
+
+// The frequencies of draws are the softmax's.
+func TestChooseDraws(t *testing.T) {
+	d := open(t, 1)
+	const V, N, T = 5, 2000, 0.7
+	want, total := [V]float64{}, 0.0
+	for j := range want {
+		want[j] = math.Exp(float64(j) / 2 / T)
+		total += want[j]
+	}
+	z, places, by := make([]float32, N*V), make([][2]int32, N), device.Draw{Temperature: T}
+	for i := range z {
+		z[i] = float32(i%V) / 2
+	}
+	for i := range N {
+		by.Streams = append(by.Streams, random.Key(1, "draw"))
+		places[i][1] = int32(i)
+	}
+	ids, _ := chosen(t, d, z, V, nil, by, places)
+	var count [V]float64
+	for _, id := range ids {
+		count[id]++
+	}
+	chi := 0.0
+	for j := range V {
+		e := N * want[j] / total
+		chi += (count[j] - e) * (count[j] - e) / e
+	}
+	if chi > 18.5 { // 0.1 % of fair draws, four degrees of freedom
+		t.Errorf("frequencies: chi square %g of %v", chi, count)
+	}
+}
