@@ -78,11 +78,11 @@ func (o *options) model(dev device.Device, src checkpoint.Source) (*model.Model,
 	if o.weights != "int8" {
 		return model.Load(dev, src)
 	}
-	host, ok := dev.(*cpu.Device)
+	to, ok := dev.(device.Int8)
 	if !ok {
 		return nil, fmt.Errorf("--weights int8: wants --device cpu, got %s", dev.Name())
 	}
-	return model.LoadPlaced(dev, src, host.PlaceInt8)
+	return model.LoadPlaced(dev, src, to.PlaceInt8)
 }
 
 // source opens a model directory, or makes a preset with random weights.

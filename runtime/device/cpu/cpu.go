@@ -62,7 +62,10 @@ func Open(o Options) (*Device, error) {
 	return &Device{set: set, pool: newPool(o.Threads), workers: make([]worker, o.Threads)}, nil
 }
 
-var _ device.Device = (*Device)(nil)
+var (
+	_ device.Device = (*Device)(nil)
+	_ device.Int8   = (*Device)(nil)
+)
 
 func (d *Device) Name() string { return "cpu" }
 func (d *Device) Threads() int { return d.pool.threads }

@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"fmt"
-	"math"
 	"unsafe"
 
 	"mop/internal/hugepage"
@@ -34,7 +33,7 @@ func (d *Device) PlaceInt8(t checkpoint.Tensor) (device.Weight, error) {
 		tmp := d.temp(worker, c)
 		for i := lo; i < hi; i++ {
 			row := from.widen(d.set, tmp, i, c)
-			q.scales[i] = quantize(q.data[i*c:(i+1)*c], row)
+			q.scales[i] = device.RoundInt8(q.data[i*c:(i+1)*c], row)
 		}
 	})
 	for i, s := range q.scales {
@@ -43,23 +42,4 @@ func (d *Device) PlaceInt8(t checkpoint.Tensor) (device.Weight, error) {
 		}
 	}
 	return &weight{shape: t.Shape, i8: q}, nil
-}
-
-// quantize rounds x to multiples of the scale that it returns.   q, x [n]
-func quantize(q []int8, x []float32) (scale float32) {
-	var most, bad float32
-	for _, v := range x {
-		most = max(most, max(v, -v))
-		bad += v - v
-	}
-	if bad != 0 || most == 0 {
-		return bad
-	}
-	// A row of numbers near the smallest still has a scale that is none of 0.
-	scale = max(most/127, math.SmallestNonzeroFloat32)
-	inverse := 1 / float64(scale)
-	for i, v := range x {
-		q[i] = int8(math.RoundToEven(min(max(float64(v)*inverse, -127), 127)))
-	}
-	return scale
 }
