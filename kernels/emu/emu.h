@@ -182,6 +182,37 @@ inline void mma(float (&c)[4], const uint32_t (&r)[6], const char *op, float (*w
   memcpy(c, w.acc[me], 16);
 }
 
+// mma_tf32 drops the bits that tf32 does not have, as the tensor cores do.
+inline void mma_tf32(float (&c)[4], const uint32_t (&r)[6]) {
+  Warp &w = warp();
+  int me = lane();
+  memcpy(w.in[me], r, 24);
+  memcpy(w.acc[me], c, 16);
+  meet("mma.tf32", [&](Warp &w) {
+    float a[16][8], b[8][8];
+    auto one = [](float &to, uint32_t v) { v &= ~0x1fffu, memcpy(&to, &v, 4); };
+    for (int l = 0; l < 32; l++) {
+      int g = l / 4, t = l % 4;
+      one(a[g][t], w.in[l][0]), one(a[g + 8][t], w.in[l][1]), one(a[g][t + 4], w.in[l][2]), one(a[g + 8][t + 4], w.in[l][3]);
+      one(b[t][g], w.in[l][4]), one(b[t + 4][g], w.in[l][5]);
+    }
+    for (int i = 0; i < 16; i++) {
+      float sum[8] = {};
+      for (int k = 0; k < 8; k++)
+        for (int n = 0; n < 8; n++)
+          sum[n] += a[i][k] * b[k][n];
+      for (int n = 0; n < 8; n++)
+        w.acc[(i % 8) * 4 + n / 2][i / 8 * 2 + n % 2] += sum[n];
+    }
+  });
+  memcpy(c, w.acc[me], 16);
+}
+inline uint32_t tf32(float f) {
+  uint32_t u;
+  memcpy(&u, &f, 4);
+  return (u & 0x7f800000) == 0x7f800000 ? u : (u + 0x1000) & ~0x1fffu;
+}
+
 inline void ldmatrix(uint32_t (&r)[4], const void *row, bool trans) {
   Warp &w = warp();
   int me = lane();
@@ -287,6 +318,8 @@ DEVICE void mma_bf16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 
 DEVICE void mma_f16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
   emu::mma(c, {a0, a1, a2, a3, b0, b1}, "mma.f16", emu::widen_f16);
 }
+DEVICE void mma_tf32(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) { emu::mma_tf32(c, {a0, a1, a2, a3, b0, b1}); }
+DEVICE u32 tf32(float v) { return emu::tf32(v); }
 DEVICE u32 pack_bf16(float lo, float hi) { return emu::narrow_bf16(lo) | (u32)emu::narrow_bf16(hi) << 16; }
 DEVICE u32 pack_f16(float lo, float hi) { return emu::narrow_f16(lo) | (u32)emu::narrow_f16(hi) << 16; }
 DEVICE float widen_f16(u16 h) { return emu::widen_f16(h); }

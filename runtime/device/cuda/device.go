@@ -35,6 +35,7 @@ type Device struct {
 
 	spans   []device.Span // those that places and queries hold
 	tiles   int           // of up to 64 rows of a sequence
+	pass    spread        // of training
 	scratch map[string]*buffer
 	tables  map[[2]int]*buffer // page tables by sequences and pages
 	turns   map[*float32]*turn // rotations by the frequencies' address

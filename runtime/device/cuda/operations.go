@@ -63,7 +63,7 @@ func (d *Device) Embed(x device.Buffer, table device.Weight, ids []int) {
 		}
 		list[i] = int32(id)
 	}
-	d.launch("embed_"+suffix(t.half), [3]int{len(ids), 1, 1}, 256, 0, b.p, b.pitch, t.p, t.pitch, d.inputs(list), b.cols)
+	d.launch("embed_"+t.kind(), [3]int{len(ids), 1, 1}, 256, 0, b.p, b.pitch, t.p, t.pitch, d.inputs(list), b.cols)
 }
 
 // Norm: see device.Device.

@@ -1,0 +1,194 @@
+// The gradients of attention, its probabilities made again from log sum exp:
+//   p = exp(q.k/sqrt(Dh) - stats), ds = p (a'.v - delta)/sqrt(Dh), delta = a.a'
+//   q' += ds k, k' += ds^T q, v' += p^T a'
+//   q, a, q', a' [N, H*Dh], k, v, k', v' [N, K*Dh], stats, delta [N, H], all f32
+//
+// attend_delta makes delta, a warp a row and head: Grid (N), 128 threads.
+// attend_queries_64, _128 makes q': Grid (tiles of 64 queries, H), 128 threads, over
+// tiles of 32 keys. attend_keys_64, _128 makes k' and v': Grid (tiles of 64 keys, K),
+// over the group's heads in turn and tiles of 32 queries. So every sum has one owner
+// and one order. tf32 products, bound by arithmetic: 3*T*T*Dh and 4*T*T*Dh flops a
+// query head. attend_*_any: heads of any width, a block a row; slow.
+#include "attend_train.cuh"
+
+constexpr int kStep = 32; // rows of the side that a block walks over
+
+KERNEL(128, 1, attend_delta, float *delta, int ldd, const float *a, int lda, const float *da, int ldda, int H, int Dh) {
+  ptx::after_previous();
+  ptx::release();
+  const long long n = ptx::bidx();
+  const int lane = ptx::tid() % 32;
+  for (int h = ptx::tid() / 32; h < H; h += 4) {
+    float sum = 0;
+    for (int c = lane; c < Dh; c += 32)
+      sum += a[n * lda + h * Dh + c] * da[n * ldda + h * Dh + c];
+    sum = warp_sum(sum);
+    if (lane == 0)
+      delta[n * ldd + h] = sum;
+  }
+}
+
+template <int Width>
+DEVICE void attend_queries(float *dq, int lddq, const float *da, int ldda, const float *stats, int lds, const float *delta, int ldd, const float *q,
+                           int ldq, const float *k, const float *v, int ldk, const SpanTile *tiles, int H, int K, int Dh, float scale) {
+  ptx::after_previous();
+  ptx::release();
+  constexpr int P = kTilePitch<Width>;
+  const SpanTile my = tiles[ptx::bidx()];
+  const int h = ptx::bidy(), kc = h / (H / K) * Dh, end = my.first + my.length;
+  const int lane = ptx::tid() % 32, warp = ptx::tid() / 32, g = lane / 4, t = lane % 4;
+  u32 *qs = (u32 *)ptx::shared(), *ds = qs + kSpanTile * P, *ks = ds + kSpanTile * P, *vs = ks + kStep * P;
+  fill_tile<Width, kSpanTile>(qs, q, ldq, my.first + my.at, end, h * Dh, Dh);
+  fill_tile<Width, kSpanTile>(ds, da, ldda, my.first + my.at, end, h * Dh, Dh);
+  const int row0 = my.at + warp * 16 + g; // position; the other is 8 on
+  float lse[2] = {}, mean[2] = {};
+#pragma unroll
+  for (int i = 0; i < 2; i++)
+    if (row0 + 8 * i < my.length) {
+      lse[i] = stats[(long long)(my.first + row0 + 8 * i) * lds + h] * kLog2e;
+      mean[i] = delta[(long long)(my.first + row0 + 8 * i) * ldd + h];
+    }
+  float o[Width / 8][4] = {};
+  for (int at = 0; at < min(my.at + kSpanTile, my.length); at += kStep) {
+    ptx::sync();
+    fill_tile<Width, kStep>(ks, k, ldk, my.first + at, end, kc, Dh);
+    fill_tile<Width, kStep>(vs, v, ldk, my.first + at, end, kc, Dh);
+    ptx::sync();
+    float s[kStep / 8][4] = {}, dp[kStep / 8][4] = {};
+    along<Width>(s, qs + warp * 16 * P, ks, Dh);
+    along<Width>(dp, ds + warp * 16 * P, vs, Dh);
+#pragma unroll
+    for (int j = 0; j < kStep / 8; j++)
+#pragma unroll
+      for (int i = 0; i < 4; i++) { // a row past the span's end has no gradient and no score
+        bool seen = at + 8 * j + 2 * t + i % 2 <= row0 + i / 2 * 8;
+        s[j][i] = seen ? ptx::exp2(s[j][i] * (scale * kLog2e) - lse[i / 2]) * (dp[j][i] - mean[i / 2]) * scale : 0;
+      }
+    down<Width>(o, s, ks, Dh);
+  }
+  put_rows<Width>(o, dq, lddq, my.first + my.at + warp * 16, end, h * Dh, Dh, [](F2 old, float x, float y, int) { return F2{old.x + x, old.y + y}; });
+}
+
+template <int Width>
+DEVICE void attend_keys(float *dk, float *dv, int lddk, const float *da, int ldda, const float *stats, int lds, const float *delta, int ldd,
+                        const float *q, int ldq, const float *k, const float *v, int ldk, const SpanTile *tiles, int H, int K, int Dh, float scale) {
+  ptx::after_previous();
+  ptx::release();
+  constexpr int P = kTilePitch<Width>;
+  const SpanTile my = tiles[ptx::bidx()];
+  const int kc = ptx::bidy() * Dh, group = H / K, end = my.first + my.length;
+  const int tid = ptx::tid(), lane = tid % 32, warp = tid / 32, g = lane / 4, t = lane % 4;
+  u32 *ks = (u32 *)ptx::shared(), *vs = ks + kSpanTile * P, *qs = vs + kSpanTile * P, *ds = qs + kStep * P;
+  float *lse = (float *)(ds + kStep * P), *mean = lse + kStep; // of the queries
+  fill_tile<Width, kSpanTile>(ks, k, ldk, my.first + my.at, end, kc, Dh);
+  fill_tile<Width, kSpanTile>(vs, v, ldk, my.first + my.at, end, kc, Dh);
+  const int row0 = my.at + warp * 16 + g; // position of the key; the other is 8 on
+  float ok[Width / 8][4] = {}, ov[Width / 8][4] = {};
+  for (int h = ptx::bidy() * group; h < ptx::bidy() * group + group; h++)
+    for (int at = my.at; at < my.length; at += kStep) {
+      ptx::sync();
+      fill_tile<Width, kStep>(qs, q, ldq, my.first + at, end, h * Dh, Dh);
+      fill_tile<Width, kStep>(ds, da, ldda, my.first + at, end, h * Dh, Dh);
+      if (tid < kStep) {
+        const long long r = my.first + min(at + tid, my.length - 1);
+        lse[tid] = stats[r * lds + h] * kLog2e;
+        mean[tid] = delta[r * ldd + h];
+      }
+      ptx::sync();
+      float p[kStep / 8][4] = {}, dp[kStep / 8][4] = {};
+      along<Width>(p, ks + warp * 16 * P, qs, Dh);
+      along<Width>(dp, vs + warp * 16 * P, ds, Dh);
+#pragma unroll
+      for (int j = 0; j < kStep / 8; j++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+          int query = 8 * j + 2 * t + i % 2;
+          bool seen = row0 + i / 2 * 8 <= at + query && at + query < my.length;
+          p[j][i] = seen ? ptx::exp2(p[j][i] * (scale * kLog2e) - lse[query]) : 0;
+          dp[j][i] = p[j][i] * (dp[j][i] - mean[query]) * scale;
+        }
+      down<Width>(ov, p, ds, Dh);
+      down<Width>(ok, dp, qs, Dh);
+    }
+  auto add = [](F2 old, float x, float y, int) { return F2{old.x + x, old.y + y}; };
+  put_rows<Width>(ok, dk, lddk, my.first + my.at + warp * 16, end, kc, Dh, add);
+  put_rows<Width>(ov, dv, lddk, my.first + my.at + warp * 16, end, kc, Dh, add);
+}
+
+#define ATTEND_BACK(width)                                                                                                 \
+  KERNEL(128, 2, attend_queries_##width, float *dq, int lddq, const float *da, int ldda, const float *stats, int lds,      \
+         const float *delta, int ldd, const float *q, int ldq, const float *k, const float *v, int ldk,                    \
+         const SpanTile *tiles, int H, int K, int Dh, float scale) {                                                       \
+    attend_queries<width>(dq, lddq, da, ldda, stats, lds, delta, ldd, q, ldq, k, v, ldk, tiles, H, K, Dh, scale);          \
+  }                                                                                                                        \
+  KERNEL(128, 2, attend_keys_##width, float *dk, float *dv, int lddk, const float *da, int ldda, const float *stats,       \
+         int lds, const float *delta, int ldd, const float *q, int ldq, const float *k, const float *v, int ldk,           \
+         const SpanTile *tiles, int H, int K, int Dh, float scale) {                                                       \
+    attend_keys<width>(dk, dv, lddk, da, ldda, stats, lds, delta, ldd, q, ldq, k, v, ldk, tiles, H, K, Dh, scale);         \
+  }
+ATTEND_BACK(64)
+ATTEND_BACK(128)
+
+KERNEL(128, 1, attend_queries_any, float *dq, int lddq, const float *da, int ldda, const float *stats, int lds, const float *delta, int ldd,
+       const float *q, int ldq, const float *k, const float *v, int ldk, const int *places, int H, int K, int Dh, float scale) {
+  ptx::after_previous();
+  ptx::release();
+  const int n = ptx::bidx(), h = ptx::bidy(), kc = h / (H / K) * Dh, tid = ptx::tid(), pos = places[2 * n];
+  if (pos < 0)
+    return;
+  float *ds = (float *)ptx::shared();
+  const float *mine = q + (long long)n * ldq + h * Dh, *grad = da + (long long)n * ldda + h * Dh;
+  const float lse = stats[(long long)n * lds + h] * kLog2e, mean = delta[(long long)n * ldd + h];
+  float o[kAnyColumns] = {};
+  for (int at = 0; at <= pos; at += 128) {
+    const int count = min(128, pos + 1 - at);
+    const long long first = (long long)(n - pos + at) * ldk + kc, own = first + (long long)tid * ldk;
+    ds[tid] = tid < count ? ptx::exp2(head_dot(mine, k + own, Dh) * (scale * kLog2e) - lse) * (head_dot(grad, v + own, Dh) - mean) * scale : 0;
+    ptx::sync();
+#pragma unroll
+    for (int i = 0; i < kAnyColumns; i++)
+      if (int c = tid + 128 * i; c < Dh)
+        for (int j = 0; j < count; j++)
+          o[i] += ds[j] * k[first + (long long)j * ldk + c];
+    ptx::sync();
+  }
+#pragma unroll
+  for (int i = 0; i < kAnyColumns; i++)
+    if (int c = tid + 128 * i; c < Dh)
+      dq[(long long)n * lddq + h * Dh + c] += o[i];
+}
+
+KERNEL(128, 1, attend_keys_any, float *dk, float *dv, int lddk, const float *da, int ldda, const float *stats, int lds, const float *delta, int ldd,
+       const float *q, int ldq, const float *k, const float *v, int ldk, const int *places, int H, int K, int Dh, float scale) {
+  ptx::after_previous();
+  ptx::release();
+  const int n = ptx::bidx(), kc = ptx::bidy() * Dh, group = H / K, tid = ptx::tid(), pos = places[2 * n];
+  if (pos < 0)
+    return;
+  const int later = places[2 * n + 1] - pos; // queries that see the key
+  float *p = (float *)ptx::shared(), *ds = p + 128;
+  const float *key = k + (long long)n * ldk + kc, *value = v + (long long)n * ldk + kc;
+  float ok[kAnyColumns] = {}, ov[kAnyColumns] = {};
+  for (int h = ptx::bidy() * group; h < ptx::bidy() * group + group; h++)
+    for (int at = 0; at < later; at += 128) {
+      const int count = min(128, later - at);
+      const long long r = n + at + tid;
+      p[tid] = tid < count ? ptx::exp2(head_dot(q + r * ldq + h * Dh, key, Dh) * (scale * kLog2e) - stats[r * lds + h] * kLog2e) : 0;
+      ds[tid] = tid < count ? p[tid] * (head_dot(da + r * ldda + h * Dh, value, Dh) - delta[r * ldd + h]) * scale : 0;
+      ptx::sync();
+#pragma unroll
+      for (int i = 0; i < kAnyColumns; i++)
+        if (int c = tid + 128 * i; c < Dh)
+          for (int j = 0; j < count; j++) {
+            ok[i] += ds[j] * q[(long long)(n + at + j) * ldq + h * Dh + c];
+            ov[i] += p[j] * da[(long long)(n + at + j) * ldda + h * Dh + c];
+          }
+      ptx::sync();
+    }
+#pragma unroll
+  for (int i = 0; i < kAnyColumns; i++)
+    if (int c = tid + 128 * i; c < Dh) {
+      dk[(long long)n * lddk + kc + c] += ok[i];
+      dv[(long long)n * lddk + kc + c] += ov[i];
+    }
+}

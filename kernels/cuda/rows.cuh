@@ -1,0 +1,21 @@
+// Rows of float32 activations, as training keeps them, and of weights of any type,
+// four elements at a time. Rows lie 128 bytes' multiples apart with zeros behind
+// their last element, so that four may reach past it.
+#pragma once
+#include "types.cuh"
+
+// F32 is the type of trained parameters.
+struct F32 {};
+
+// Row reads elements c..c+3 of a row, c a multiple of four.
+template <class T> struct Row {
+  static MEMBER F4 four(const void *row, int c) {
+    V2 v = *(const V2 *)((const u16 *)row + c);
+    return {T::widen((u16)v.x), T::widen((u16)(v.x >> 16)), T::widen((u16)v.y), T::widen((u16)(v.y >> 16))};
+  }
+  static MEMBER const void *at(const void *m, long long r, int ld) { return (const u16 *)m + r * ld; }
+};
+template <> struct Row<F32> {
+  static MEMBER F4 four(const void *row, int c) { return ptx::load_floats((const float *)row + c); }
+  static MEMBER const void *at(const void *m, long long r, int ld) { return (const float *)m + r * ld; }
+};

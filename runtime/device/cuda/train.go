@@ -1,0 +1,204 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"fmt"
+	"math"
+
+	"mop/runtime/device"
+)
+
+// Training keeps activations and gradients in float32 buffers; kernels round what
+// the tensor cores take.
+
+// of is a buffer of n rows or more, of cols float32 columns, or a failure.
+func (d *Device) of(op, name string, b device.Buffer, n, cols int) *buffer {
+	s, ok := b.(*buffer)
+	if !ok || s.size != 4 || s.rows < n || s.cols != cols {
+		got := "no float32 buffer of this device"
+		if ok && s.size == 4 {
+			got = fmt.Sprintf("[%d %d]", s.rows, s.cols)
+		}
+		d.fail(fmt.Errorf("%s: %s: want [%d %d], got %s", op, name, n, cols, got))
+		return nil
+	}
+	return s
+}
+
+// kind names the type of a weight in a kernel's name.
+func (w *weight) kind() string {
+	if w.size == 4 {
+		return "f32"
+	}
+	return suffix(w.half)
+}
+
+// rowBlocks is a grid of one block a row.
+func rowBlocks(n int) [3]int { return [3]int{n, 1, 1} }
+
+// Clear: see device.Trainer.
+func (d *Device) Clear(b device.Buffer, n int) {
+	s := d.of("clear", "buffer", b, n, b.Cols())
+	if d.err == nil {
+		d.fail(d.driver.Clear(s.p, int64(n)*int64(s.pitch)*4))
+	}
+}
+
+// Copy: see device.Trainer.
+func (d *Device) Copy(dst, src device.Buffer, n int) {
+	d.move("copy", dst, src, n, 0, 0, n, n)
+}
+
+// Gather: see device.Trainer.
+func (d *Device) Gather(y, x device.Buffer, rows []int) {
+	if d.checkList("gather", rows, x.Rows()) {
+		d.move("gather", y, x, len(rows), 0, put(d, "rows", narrowed(rows)), len(rows), 0)
+	}
+}
+
+// Scatter: see device.Trainer. The rows differ.
+func (d *Device) Scatter(y, x device.Buffer, rows []int) {
+	if !d.checkList("scatter", rows, y.Rows()) {
+		return
+	}
+	seen := make([]bool, y.Rows())
+	for _, r := range rows {
+		if seen[r] {
+			d.fail(fmt.Errorf("scatter: want each row once, got %d again", r))
+			return
+		}
+		seen[r] = true
+	}
+	d.move("scatter", y, x, len(rows), put(d, "rows", narrowed(rows)), 0, 0, len(rows))
+}
+
+// move copies n rows, of lists or of the first ones, of which y and x need so many.
+func (d *Device) move(op string, y, x device.Buffer, n int, to, from pointer, needY, needX int) {
+	yb, xb := d.of(op, "to", y, needY, y.Cols()), d.of(op, "from", x, needX, y.Cols())
+	if d.err == nil {
+		d.launch("move_rows", rowBlocks(n), 256, 0, yb.p, yb.pitch, to, xb.p, xb.pitch, from, yb.cols)
+	}
+}
+
+// checkList refuses indices that are not below limit.
+func (d *Device) checkList(op string, list []int, limit int) bool {
+	for _, r := range list {
+		if r < 0 || r >= limit {
+			d.fail(fmt.Errorf("%s: want an index below %d, got %d", op, limit, r))
+		}
+	}
+	return d.err == nil
+}
+
+func narrowed(list []int) []int32 {
+	out := make([]int32, len(list))
+	for i, v := range list {
+		out[i] = int32(v)
+	}
+	return out
+}
+
+// gain is a norm's weight [D] of any type, or a failure.
+func (d *Device) gain(op string, w device.Weight, D int) *weight {
+	g := w.(*weight)
+	if g.rows != 1 || g.cols != D {
+		d.fail(fmt.Errorf("%s: want gain [%d], got %v", op, D, g.shape))
+	}
+	return g
+}
+
+// NormKeep: see device.Trainer.
+func (d *Device) NormKeep(y, r, x device.Buffer, n int, w device.Weight, eps float64) {
+	D := x.Cols()
+	yb, rb, xb, g := d.of("norm", "y", y, n, D), d.of("norm", "r", r, n, 1), d.of("norm", "x", x, n, D), d.gain("norm", w, D)
+	if d.err == nil {
+		d.launch("norm_keep_"+g.kind(), rowBlocks(n), 256, 64, yb.p, yb.pitch, rb.p, rb.pitch, xb.p, xb.pitch, g.p, float32(eps), D)
+	}
+}
+
+// NormBack: see device.Trainer.
+func (d *Device) NormBack(dx, dw, dy, x, r device.Buffer, n int, w device.Weight) {
+	const op = "norm's gradient"
+	D := x.Cols()
+	dxb, dyb, xb, rb, g := d.of(op, "x'", dx, n, D), d.of(op, "y'", dy, n, D), d.of(op, "x", x, n, D), d.of(op, "r", r, n, 1), d.gain(op, w, D)
+	if d.err != nil {
+		return
+	}
+	d.launch("norm_back_"+g.kind(), rowBlocks(n), 256, 64, dxb.p, dxb.pitch, dyb.p, dyb.pitch, xb.p, xb.pitch, rb.p, rb.pitch, g.p, D)
+	if dw == nil {
+		return
+	}
+	if dwb := d.of(op, "w'", dw, 1, D); d.err == nil {
+		d.launch("norm_gain", [3]int{ceilDiv(D, 128), 1, 1}, 128, 0, dwb.p, dyb.p, dyb.pitch, xb.p, xb.pitch, rb.p, rb.pitch, D, n)
+	}
+}
+
+// Gate: see device.Trainer.
+func (d *Device) Gate(m, g, u device.Buffer, n int) {
+	I := m.Cols()
+	mb, gb, ub := d.of("gate", "m", m, n, I), d.of("gate", "g", g, n, I), d.of("gate", "u", u, n, I)
+	if d.err == nil {
+		d.launch("gate_keep", rowBlocks(n), 256, 0, mb.p, mb.pitch, gb.p, gb.pitch, ub.p, ub.pitch, I)
+	}
+}
+
+// GateBack: see device.Trainer.
+func (d *Device) GateBack(dg, du, dm, g, u device.Buffer, n int) {
+	const op = "gate's gradient"
+	I := dm.Cols()
+	dgb, dub, dmb, gb, ub := d.of(op, "g'", dg, n, I), d.of(op, "u'", du, n, I), d.of(op, "m'", dm, n, I), d.of(op, "g", g, n, I), d.of(op, "u", u, n, I)
+	if d.err == nil {
+		d.launch("gate_back", rowBlocks(n), 256, 0, dgb.p, dgb.pitch, dub.p, dub.pitch, dmb.p, dmb.pitch, gb.p, gb.pitch, ub.p, ub.pitch, I)
+	}
+}
+
+// EmbedBack: see device.Trainer. The rows are sorted by their ids, so that one
+// block adds all that belong to an id, in their order.
+func (d *Device) EmbedBack(dtable, dx device.Buffer, ids []int) {
+	D := dx.Cols()
+	table, xb := d.of("embedding's gradient", "table'", dtable, 0, D), d.of("embedding's gradient", "x'", dx, len(ids), D)
+	if d.err != nil || !d.checkList("embedding's gradient", ids, table.rows) || len(ids) == 0 {
+		return
+	}
+	list, from := sorted(ids)
+	d.launch("embed_back", rowBlocks(len(from)-1), 256, 0, table.p, table.pitch, xb.p, xb.pitch,
+		put(d, "ids", narrowed(ids)), put(d, "list", list), put(d, "from", from), D)
+}
+
+// squaresBlock is how many elements a block of sum_squares takes.
+const squaresBlock = 16 * 256 * 4
+
+// SumSquares: see device.Trainer.
+func (d *Device) SumSquares(b device.Buffer) float64 {
+	s := d.of("sum of squares", "buffer", b, 0, b.Cols())
+	if d.err != nil || s.rows == 0 {
+		return 0
+	}
+	n := s.rows * s.pitch
+	blocks := ceilDiv(n, squaresBlock)
+	partial := d.need("squares", 8*blocks, false)
+	d.launch("sum_squares", rowBlocks(blocks), 256, 64, partial, s.p, uint64(n))
+	sum := 0.0
+	for _, v := range get[float64](d, partial, blocks) {
+		sum += v
+	}
+	return sum
+}
+
+// AdamW: see device.Trainer.
+func (d *Device) AdamW(p, g, m, v device.Buffer, s device.AdamW) {
+	rows, cols := p.Rows(), p.Cols()
+	pb, gb, mb, vb := d.of("adamw", "p", p, rows, cols), d.of("adamw", "g", g, rows, cols), d.of("adamw", "m", m, rows, cols), d.of("adamw", "v", v, rows, cols)
+	if d.err != nil {
+		return
+	}
+	if gb.bytes() != pb.bytes() || mb.bytes() != pb.bytes() || vb.bytes() != pb.bytes() || s.Step < 1 {
+		d.fail(fmt.Errorf("adamw: want four buffers [%d %d] and a step from 1, got %d, %d, %d rows, step %d", rows, cols, gb.rows, mb.rows, vb.rows, s.Step))
+		return
+	}
+	c1, c2 := 1-math.Pow(s.Beta1, float64(s.Step)), 1-math.Pow(s.Beta2, float64(s.Step))
+	n := rows * pb.pitch
+	d.launch("adamw", rowBlocks(ceilDiv(n, 1024)), 256, 0, pb.p, gb.p, mb.p, vb.p, uint64(n), float32(s.Clip), float32(1-s.Rate*s.Decay),
+		float32(1-s.Beta1), float32(s.Beta2), float32(1-s.Beta2), float32(s.Rate/c1), float32(math.Sqrt(c2)), float32(s.Eps))
+}

@@ -1,0 +1,70 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"fmt"
+	"math"
+
+	"mop/runtime/device"
+)
+
+// attention holds what both passes need: the kernels' suffix, the grid over queries
+// and that over keys, shared memory, and the spans' tiles or rows.
+type attention struct {
+	name          string
+	queries, keys [3]int
+	list          pointer
+	keep, back    int // shared memory, bytes
+}
+
+// attending chooses the kernels for a shape of heads.
+func (d *Device) attending(hs device.Heads, n int) attention {
+	w := prefillWidth(hs.Dh)
+	if w == 0 {
+		return attention{"any", [3]int{n, hs.H, 1}, [3]int{n, hs.K, 1}, d.pass.rows, 2048, 2048}
+	}
+	return attention{fmt.Sprint(w), [3]int{d.pass.count, hs.H, 1}, [3]int{d.pass.count, hs.K, 1}, d.pass.tiles, attendKeepShared(w), attendBackShared(w)}
+}
+
+// headsOf checks the shapes that both passes share.
+func (d *Device) headsOf(op string, hs device.Heads, spans []device.Span) (n int) {
+	if hs.K < 1 || hs.H < 1 || hs.H%hs.K != 0 || hs.Dh < 1 || hs.Dh%2 != 0 || hs.Dh > maxHeadWidth {
+		d.fail(fmt.Errorf("%s: want heads in groups, of an even width up to %d, got %+v", op, maxHeadWidth, hs))
+	}
+	return d.spread(op, spans)
+}
+
+// AttendKeep: see device.Trainer.
+func (d *Device) AttendKeep(a, stats, q, k, v device.Buffer, hs device.Heads, spans []device.Span) {
+	const op = "attend"
+	n, wide, few := d.headsOf(op, hs, spans), hs.H*hs.Dh, hs.K*hs.Dh
+	ab, sb, qb := d.of(op, "a", a, n, wide), d.of(op, "stats", stats, n, hs.H), d.of(op, "q", q, n, wide)
+	kb, vb := d.of(op, "k", k, n, few), d.of(op, "v", v, n, few)
+	if d.err != nil {
+		return
+	}
+	w := d.attending(hs, n)
+	d.launch("attend_keep_"+w.name, w.queries, 128, w.keep, ab.p, ab.pitch, sb.p, sb.pitch, qb.p, qb.pitch, kb.p, vb.p, kb.pitch,
+		w.list, hs.H, hs.K, hs.Dh, float32(math.Log2E/math.Sqrt(float64(hs.Dh))))
+}
+
+// AttendBack: see device.Trainer.
+func (d *Device) AttendBack(dq, dk, dv, da, a, stats, q, k, v device.Buffer, hs device.Heads, spans []device.Span) {
+	const op = "attention's gradient"
+	n, wide, few := d.headsOf(op, hs, spans), hs.H*hs.Dh, hs.K*hs.Dh
+	dqb, dkb, dvb := d.of(op, "q'", dq, n, wide), d.of(op, "k'", dk, n, few), d.of(op, "v'", dv, n, few)
+	dab, ab, sb := d.of(op, "a'", da, n, wide), d.of(op, "a", a, n, wide), d.of(op, "stats", stats, n, hs.H)
+	qb, kb, vb := d.of(op, "q", q, n, wide), d.of(op, "k", k, n, few), d.of(op, "v", v, n, few)
+	if d.err != nil {
+		return
+	}
+	w := d.attending(hs, n)
+	scale := float32(1 / math.Sqrt(float64(hs.Dh)))
+	delta := d.need("delta", 4*n*hs.H, false)
+	d.launch("attend_delta", rowBlocks(n), 128, 0, delta, hs.H, ab.p, ab.pitch, dab.p, dab.pitch, hs.H, hs.Dh)
+	d.launch("attend_queries_"+w.name, w.queries, 128, w.back, dqb.p, dqb.pitch, dab.p, dab.pitch, sb.p, sb.pitch, delta, hs.H,
+		qb.p, qb.pitch, kb.p, vb.p, kb.pitch, w.list, hs.H, hs.K, hs.Dh, scale)
+	d.launch("attend_keys_"+w.name, w.keys, 128, w.back, dkb.p, dvb.p, dkb.pitch, dab.p, dab.pitch, sb.p, sb.pitch, delta, hs.H,
+		qb.p, qb.pitch, kb.p, vb.p, kb.pitch, w.list, hs.H, hs.K, hs.Dh, scale)
+}

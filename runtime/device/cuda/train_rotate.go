@@ -1,0 +1,70 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"fmt"
+	"slices"
+
+	"mop/runtime/device"
+)
+
+// spread uploads where the rows of a pass belong, once for all layers: for every
+// row its position in its span and the span's length, and the spans cut into tiles.
+// It gives the number of rows, 0 after a failure.
+func (d *Device) spread(op string, spans []device.Span) int {
+	n := 0
+	for _, s := range spans {
+		if s.Row < n || s.Len < 0 {
+			d.fail(fmt.Errorf("%s: want spans one after the other, got %+v", op, spans))
+			return 0
+		}
+		n = s.Row + s.Len
+	}
+	if d.err != nil || slices.Equal(spans, d.pass.spans) {
+		return n
+	}
+	rows := make([][2]int32, n)
+	for i := range rows {
+		rows[i] = [2]int32{-1, 0}
+	}
+	var tiles [][4]int32
+	longest := 0
+	for _, s := range spans {
+		for i := range s.Len {
+			rows[s.Row+i] = [2]int32{int32(i), int32(s.Len)}
+		}
+		for i := 0; i < s.Len; i += attendTile {
+			tiles = append(tiles, [4]int32{int32(s.Row), int32(s.Len), int32(i)})
+		}
+		longest = max(longest, s.Len)
+	}
+	d.pass = spread{slices.Clone(spans), put(d, "span rows", rows), put(d, "span tiles", tiles), len(tiles), longest}
+	return n
+}
+
+// spread is what the device holds of the spans of a training pass.
+type spread struct {
+	spans       []device.Span
+	rows, tiles pointer // [N, 2] position and length; [tiles, 4] first row, length, position
+	count       int     // of tiles
+	longest     int     // span
+}
+
+// Rotate: see device.Trainer.
+func (d *Device) Rotate(x device.Buffer, dh int, rope device.Rope, spans []device.Span, back bool) {
+	n := d.spread("rotate", spans)
+	b := d.of("rotate", "x", x, n, x.Cols())
+	if d.err != nil {
+		return
+	}
+	if dh < 2 || dh != 2*len(rope.InvFreq) || b.cols%dh != 0 {
+		d.fail(fmt.Errorf("rotate: want heads of width %d, got rows of %d, heads of %d", 2*len(rope.InvFreq), b.cols, dh))
+		return
+	}
+	sign := float32(1)
+	if back {
+		sign = -1
+	}
+	d.launch("rotate", rowBlocks(n), 128, 0, b.p, b.pitch, d.rotations(rope, d.pass.longest), d.pass.rows, b.cols/dh, dh, sign)
+}

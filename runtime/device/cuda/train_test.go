@@ -1,0 +1,355 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+	"mop/runtime/device/cpu"
+)
+
+// twin runs operations of training on the host and on the device over the same
+// numbers.
+type twin struct {
+	t    *testing.T
+	host *cpu.Device
+	dev  *Device
+	r    *rand.Rand
+}
+
+func newTwin(t *testing.T, seed, order uint64) *twin {
+	t.Helper()
+	host, err := cpu.New(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { host.Close() })
+	return &twin{t, host, open(t, order), rand.New(rand.NewPCG(seed, 7))}
+}
+
+// both is a buffer on either device, of whose rows an operation is given n.
+type both struct {
+	host, dev device.Buffer
+	n         int
+}
+
+// guardRows are rows behind those that an operation is given; it must leave them, and
+// the padding of every row, as they were.
+const guardRows, guardValue = 2, 7.25
+
+// floats makes a buffer of n rows of normal numbers, and guards.
+func (w *twin) floats(n, cols int) both {
+	w.t.Helper()
+	v := make([]float32, (n+guardRows)*cols)
+	for i := range v {
+		if v[i] = guardValue; i < n*cols {
+			v[i] = float32(w.r.NormFloat64())
+		}
+	}
+	b := w.of(n+guardRows, cols, v)
+	b.n = n
+	return b
+}
+
+func (w *twin) of(rows, cols int, v []float32) (b both) {
+	w.t.Helper()
+	b.n = rows
+	for _, s := range []struct {
+		to  *device.Buffer
+		dev device.Device
+	}{{&b.host, w.host}, {&b.dev, w.dev}} {
+		var err error
+		if *s.to, err = s.dev.Buffer(rows, cols); err != nil {
+			w.t.Fatal(err)
+		}
+		s.dev.Write(*s.to, 0, v)
+	}
+	return b
+}
+
+// vector makes a weight [n] of a type.
+func (w *twin) vector(dt checkpoint.DType, n int) (host, dev device.Weight) {
+	w.t.Helper()
+	if dt == checkpoint.F32 {
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = float32(w.r.NormFloat64())
+		}
+		b := w.of(1, n, v)
+		return w.host.Parameter(b.host, true), &weight{b.dev.(*buffer), []int{n}}
+	}
+	m := randomMatrix(w.r, 1, n, dt)
+	host, err := w.host.Place(checkpoint.Tensor{Name: "w", DType: dt, Shape: []int{n}, Data: m.bytes()})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return host, m.place(w.t, w.dev, true)
+}
+
+// rounding of what an operation computes with: float32, or tf32 on tensor cores, to 10
+// bits of mantissa.
+const inFloat32, inTF32 = 0x1p-24, 0x1p-11
+
+// same holds the device's buffer to the host's: a number may differ by the
+// rounding of the terms that make it, which add up like a walk, of the buffer's
+// largest; and what an operation must not touch is as it was.
+func (w *twin) same(name string, b both, terms int, rounding float64) {
+	w.t.Helper()
+	rows, cols := b.host.Rows(), b.host.Cols()
+	want, got := make([]float32, rows*cols), read(w.dev, b.dev)
+	w.host.Read(want, b.host, 0, rows)
+	largest := 0.0
+	n := b.n * cols
+	for _, v := range want[:n] {
+		largest = max(largest, math.Abs(float64(v)))
+	}
+	place := worst{what: name}
+	for i, v := range want {
+		allow := rounding * (4 + math.Sqrt(float64(terms))) * largest
+		if i >= n {
+			allow = 0
+		}
+		place.see(i/cols, i%cols, float64(v), float64(got[i]), allow+1e-30)
+	}
+	w.t.Logf("%s: %.0f %% of the tolerance", name, 100*place.share)
+	place.report(w.t)
+	s := b.dev.(*buffer)
+	for r := range rows {
+		for i, v := range get[float32](w.dev, s.row(r)+pointer(4*cols), s.pitch-cols) {
+			if v != 0 {
+				w.t.Fatalf("%s: row %d: padding %d was written: %v", name, r, i, v)
+			}
+		}
+	}
+}
+
+// eachTwin runs a test for every shape and order of threads.
+func eachTwin(t *testing.T, test func(t *testing.T, w *twin, N, D int, hs device.Heads, I int)) {
+	for i, s := range shapes {
+		for _, o := range orders {
+			if testing.Short() && (o != orders[0] || s.N*(s.D+s.I) > 4000) {
+				continue
+			}
+			t.Run(fmt.Sprintf("%v/%d", s, o), func(t *testing.T) {
+				w := newTwin(t, uint64(i), o)
+				test(t, w, s.N, s.D, device.Heads{H: s.H, K: s.K, Dh: s.Dh}, s.I)
+				if err := w.dev.Sync(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+func TestTrainNorm(t *testing.T) {
+	eachTwin(t, func(t *testing.T, w *twin, N, D int, _ device.Heads, _ int) {
+		for _, dt := range []checkpoint.DType{checkpoint.BF16, checkpoint.F16, checkpoint.F32} {
+			host, dev := w.vector(dt, D)
+			x, y, r, dx, dy, dw := w.floats(N, D), w.floats(N, D), w.floats(N, 1), w.floats(N, D), w.floats(N, D), w.of(1, D, make([]float32, D))
+			w.host.NormKeep(y.host, r.host, x.host, N, host, 1e-5)
+			w.dev.NormKeep(y.dev, r.dev, x.dev, N, dev, 1e-5)
+			w.same("y", y, D, inFloat32)
+			w.same("r", r, D, inFloat32)
+			w.host.NormBack(dx.host, dw.host, dy.host, x.host, r.host, N, host)
+			w.dev.NormBack(dx.dev, dw.dev, dy.dev, x.dev, r.dev, N, dev)
+			w.same("x'", dx, D, inFloat32)
+			w.same("w'", dw, N+D, inFloat32)
+			w.dev.NormBack(dx.dev, nil, dy.dev, x.dev, r.dev, N, dev)
+		}
+	})
+}
+
+func TestTrainGate(t *testing.T) {
+	eachTwin(t, func(t *testing.T, w *twin, N, _ int, _ device.Heads, I int) {
+		if I == 0 {
+			return
+		}
+		m, g, u, dm, du := w.floats(N, I), w.floats(N, I), w.floats(N, I), w.floats(N, I), w.floats(N, I)
+		w.host.Gate(m.host, g.host, u.host, N)
+		w.dev.Gate(m.dev, g.dev, u.dev, N)
+		w.same("m", m, 16, inFloat32)
+		w.host.GateBack(dm.host, du.host, dm.host, g.host, u.host, N)
+		w.dev.GateBack(dm.dev, du.dev, dm.dev, g.dev, u.dev, N)
+		w.same("g'", dm, 16, inFloat32)
+		w.same("u'", du, 16, inFloat32)
+	})
+}
+
+// Rows copied, gathered, scattered, and a table's gradient whose ids repeat.
+func TestTrainRows(t *testing.T) {
+	eachTwin(t, func(t *testing.T, w *twin, N, D int, _ device.Heads, _ int) {
+		x, y, z := w.floats(N, D), w.floats(N, D), w.floats(N, D)
+		rows, ids := w.r.Perm(N)[:(N+1)/2], make([]int, N)
+		for i := range ids {
+			ids[i] = w.r.IntN(min(5, N))
+		}
+		ids[N-1] = 0
+		w.host.Copy(y.host, x.host, N)
+		w.dev.Copy(y.dev, x.dev, N)
+		w.same("copy", y, 0, 0)
+		w.host.Gather(z.host, x.host, rows)
+		w.dev.Gather(z.dev, x.dev, rows)
+		w.same("gather", z, 0, 0)
+		w.host.Clear(y.host, N)
+		w.dev.Clear(y.dev, N)
+		w.same("clear", y, 0, 0)
+		w.host.Scatter(y.host, z.host, rows)
+		w.dev.Scatter(y.dev, z.dev, rows)
+		w.same("scatter", y, 0, 0)
+		w.host.EmbedBack(y.host, x.host, ids)
+		w.dev.EmbedBack(y.dev, x.dev, ids)
+		w.same("table'", y, 0, 0) // added in the same order: the same bits
+		w.dev.Embed(z.dev, &weight{y.dev.(*buffer), []int{N + guardRows, D}}, ids)
+		w.host.Embed(z.host, w.host.Parameter(y.host, false), ids)
+		w.same("embed", z, 0, 0)
+	})
+}
+
+// lengths cuts n rows into spans, one of a single row where there are several.
+func lengths(n int) (spans []device.Span) {
+	if n < 4 {
+		return []device.Span{{Row: 0, Len: n}}
+	}
+	return []device.Span{{Row: 0, Len: n / 3}, {Row: n / 3, Len: 1}, {Row: n/3 + 1, Len: n - n/3 - 1}}
+}
+
+func TestTrainRotate(t *testing.T) {
+	eachTwin(t, func(t *testing.T, w *twin, N, _ int, hs device.Heads, _ int) {
+		if hs.H == 0 {
+			return
+		}
+		rope := device.Rope{InvFreq: make([]float32, hs.Dh/2)}
+		for i := range rope.InvFreq {
+			rope.InvFreq[i] = float32(math.Pow(1000, -float64(2*i)/float64(hs.Dh)))
+		}
+		x := w.floats(N, hs.H*hs.Dh)
+		for _, back := range []bool{false, false, true} {
+			w.host.Rotate(x.host, hs.Dh, rope, lengths(N), back)
+			w.dev.Rotate(x.dev, hs.Dh, rope, lengths(N), back)
+		}
+		w.same("x", x, 16, inFloat32)
+	})
+}
+
+// Attention and its gradients over several spans, more than a tile of rows where the
+// heads are few; each span on its own, and the same bits twice.
+func TestTrainAttention(t *testing.T) {
+	eachTwin(t, func(t *testing.T, w *twin, N, _ int, hs device.Heads, _ int) {
+		if hs.H == 0 {
+			return
+		}
+		n := N
+		if hs.H <= 8 && !testing.Short() {
+			n = N*3 + 61
+		}
+		H, K, Dh, spans := hs.H, hs.K, hs.Dh, lengths(n)
+		q, k, v, a, stats := w.floats(n, H*Dh), w.floats(n, K*Dh), w.floats(n, K*Dh), w.floats(n, H*Dh), w.floats(n, H)
+		da, dq, dk, dv := w.floats(n, H*Dh), w.floats(n, H*Dh), w.floats(n, K*Dh), w.floats(n, K*Dh)
+		w.host.AttendKeep(a.host, stats.host, q.host, k.host, v.host, hs, spans)
+		w.dev.AttendKeep(a.dev, stats.dev, q.dev, k.dev, v.dev, hs, spans)
+		w.same("a", a, Dh, inTF32)
+		w.same("stats", stats, Dh, inTF32)
+		before := read(w.dev, dk.dev)
+		w.host.AttendBack(dq.host, dk.host, dv.host, da.host, a.host, stats.host, q.host, k.host, v.host, hs, spans)
+		w.dev.AttendBack(dq.dev, dk.dev, dv.dev, da.dev, a.dev, stats.dev, q.dev, k.dev, v.dev, hs, spans)
+		w.same("q'", dq, Dh, inTF32)
+		w.same("k'", dk, Dh, inTF32)
+		w.same("v'", dv, Dh, inTF32)
+		// The same bits twice, in another order of threads.
+		first := read(w.dev, dk.dev)
+		w.dev.Write(dk.dev, 0, before)
+		w.dev.AttendBack(dq.dev, dk.dev, dv.dev, da.dev, a.dev, stats.dev, q.dev, k.dev, v.dev, hs, spans)
+		if !slices.Equal(first, read(w.dev, dk.dev)) {
+			t.Error("k': other bits the second time")
+		}
+		w.alone(q, k, v, a, stats, hs, spans)
+	})
+}
+
+// alone holds the last span's rows to the bits that they have without the others.
+func (w *twin) alone(q, k, v, a, stats both, hs device.Heads, spans []device.Span) {
+	w.t.Helper()
+	last := spans[len(spans)-1]
+	part := func(b both) device.Buffer {
+		all := read(w.dev, b.dev)
+		return w.of(last.Len, b.dev.Cols(), all[last.Row*b.dev.Cols():(last.Row+last.Len)*b.dev.Cols()]).dev
+	}
+	a1 := w.floats(last.Len, hs.H*hs.Dh).dev
+	w.dev.AttendKeep(a1, part(stats), part(q), part(k), part(v), hs, []device.Span{{Row: 0, Len: last.Len}})
+	if got, want := read(w.dev, a1)[:last.Len*a1.Cols()], read(w.dev, a.dev)[last.Row*a1.Cols():][:last.Len*a1.Cols()]; !slices.Equal(got, want) {
+		w.t.Error("a: a span alone has other bits")
+	}
+}
+
+func TestTrainAdamW(t *testing.T) {
+	eachTwin(t, func(t *testing.T, w *twin, N, D int, _ device.Heads, _ int) {
+		buffer := func() both {
+			v := make([]float32, N*D)
+			for i := range v {
+				v[i] = float32(w.r.NormFloat64())
+			}
+			return w.of(N, D, v)
+		}
+		p, m, v := buffer(), w.of(N, D, make([]float32, N*D)), w.of(N, D, make([]float32, N*D))
+		s := device.AdamW{Rate: 1e-2, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Decay: 0.1, Clip: 0.3}
+		for s.Step = 1; s.Step < 4; s.Step++ {
+			g := buffer()
+			if want, got := w.host.SumSquares(g.host), w.dev.SumSquares(g.dev); math.Abs(want-got) > 1e-12*want {
+				t.Errorf("sum of squares: want %v, got %v", want, got)
+			}
+			w.host.AdamW(p.host, g.host, m.host, v.host, s)
+			w.dev.AdamW(p.dev, g.dev, m.dev, v.dev, s)
+		}
+		w.same("p", p, 16, inFloat32)
+		w.same("m", m, 16, inFloat32)
+		w.same("v", v, 16, inFloat32)
+	})
+}
+
+// What an operation cannot take is refused before anything is launched, with the
+// operation, what it wants and what it got; the failure is kept.
+func TestTrainRefuses(t *testing.T) {
+	hs := device.Heads{H: 2, K: 1, Dh: 4}
+	for want, run := range map[string]func(d *Device, x, y, half device.Buffer){
+		"gate: u: want [3 8], got [3 4]":                func(d *Device, x, y, _ device.Buffer) { d.Gate(x, x, y, 3) },
+		"gate: m: want [4 8], got [3 8]":                func(d *Device, x, _, _ device.Buffer) { d.Gate(x, x, x, 4) },
+		"copy: from: want [2 8], got no float32 buffer": func(d *Device, x, _, half device.Buffer) { d.Copy(x, half, 2) },
+		"gather: want an index below 3, got 3":          func(d *Device, x, _, _ device.Buffer) { d.Gather(x, x, []int{0, 3}) },
+		"scatter: want each row once, got 1 again":      func(d *Device, x, _, _ device.Buffer) { d.Scatter(x, x, []int{1, 1}) },
+		"attend: v: want [3 4], got [3 8]":              func(d *Device, x, y, _ device.Buffer) { d.AttendKeep(x, d.narrowBuffer(3, 2), x, y, x, hs, lengths(3)) },
+		"attend: want spans one after the other": func(d *Device, x, y, _ device.Buffer) {
+			d.AttendKeep(x, x, x, y, y, hs, []device.Span{{Row: 1, Len: 1}, {Row: 0, Len: 1}})
+		},
+		"rotate: want heads of width 2, got rows of 8, heads of": func(d *Device, x, _, _ device.Buffer) {
+			d.Rotate(x, 4, device.Rope{InvFreq: []float32{1}}, lengths(3), false)
+		},
+		"adamw: want four buffers [3 8] and a step from 1": func(d *Device, x, _, _ device.Buffer) { d.AdamW(x, x, x, x, device.AdamW{}) },
+	} {
+		d := open(t, orders[0])
+		x, y := floats(t, d, 3, 8, nil), floats(t, d, 3, 4, nil)
+		run(d, x, y, emptyInner(t, d, 3, 8))
+		err := d.Sync()
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+		d.Clear(x, 1)
+		if again := d.Sync(); again != err {
+			t.Errorf("want the first failure again, got %v", again)
+		}
+		d.err = nil // on a GPU the device is that of all tests
+	}
+}
+
+// narrowBuffer is a buffer for a call that is to fail for another reason.
+func (d *Device) narrowBuffer(rows, cols int) device.Buffer {
+	b, err := d.Buffer(rows, cols)
+	d.fail(err)
+	return b
+}
