@@ -3,6 +3,7 @@
 package hugepage
 
 import (
+	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -16,8 +17,11 @@ func Advise(b []byte) {
 		return
 	}
 	// To the outer bounds: what else lies there is Go's heap too.
-	p := unsafe.Pointer(unsafe.SliceData(b))
-	before := uintptr(p) % page
+	// The bounds are numbers and no pointers, which may not point at what is not
+	// allocated.
+	p := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
+	before := p % page
 	n := (before + uintptr(len(b)) + page - 1) / page * page
-	_ = unix.Madvise(unsafe.Slice((*byte)(unsafe.Add(p, -int(before))), n), unix.MADV_HUGEPAGE)
+	_, _, _ = unix.Syscall(unix.SYS_MADVISE, p-before, n, unix.MADV_HUGEPAGE)
+	runtime.KeepAlive(b)
 }
