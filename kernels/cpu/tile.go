@@ -1,5 +1,8 @@
 package cpu
 
+// MostRows is the most rows of a TileShape.
+const MostRows = 12
+
 // TileShape is the size of a register tile of the matrix product: rows of the
 // left panel, columns of the right one.
 //
@@ -10,7 +13,7 @@ package cpu
 func (s Set) TileShape() (rows, columns int) {
 	switch s {
 	case AVX512:
-		return 12, 32
+		return MostRows, 32
 	case AVX2:
 		return 6, 16
 	}

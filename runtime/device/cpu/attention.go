@@ -81,7 +81,7 @@ func (d *Device) attendBlock(worker int, ab, qb, kb, vb *buffer, capacity int, h
 	nk, n := hs.K*hs.Dh, s.Len
 	at := h / (hs.H / hs.K) * hs.Dh
 	keys, values := rows(kb.data, nk).from(s.Seq*capacity, at), rows(vb.data, nk).from(s.Seq*capacity, at)
-	queries := newLeft(d.set, &w.scratch[0], n, hs.Dh)
+	queries := newLeft(d.set, &w.scratch[0], n, hs.Dh, float32s)
 	queries.pack(d.set, rows(qb.data, qb.cols).from(s.Row, h*hs.Dh).times(float32(1/math.Sqrt(float64(hs.Dh)))), 0, queries.panels())
 	z, y := w.take(2, queryBlock*keyBlock), w.take(3, n*hs.Dh)
 	clear(y)
@@ -111,7 +111,7 @@ func (d *Device) attendBlock(worker int, ab, qb, kb, vb *buffer, capacity int, h
 			d.set.Exps(row, row, 1, most)
 			sum[i] += d.set.Sum(row)
 		}
-		weights := newLeft(d.set, &w.panels.left, n, T)
+		weights := newLeft(d.set, &w.panels.left, n, T, float32s)
 		weights.pack(d.set, rows(z, keyBlock), 0, weights.panels())
 		w.panels.multiply(d.set, y, hs.Dh, &weights, 0, weights.panels(), values.from(t0, 0), 0, hs.Dh, true)
 	}

@@ -63,10 +63,11 @@ func (d *Device) linear(kind device.Kind, y *buffer, x []float32, n int, w *weig
 		return
 	}
 	t, _ := w.bytes()
+	a := d.arithmetic(w.operand())
 	d.ops++
 	op := d.ops
 	d.pool.run(r, 4, func(worker, lo, hi int) {
-		d.vectors(y.data, y.cols, w, lo, hi, d.arranged(worker, op, x, n, c, t), n, add)
+		d.vectors(y.data, y.cols, w, lo, hi, d.arranged(worker, op, x, n, c, t, a), n, add)
 	})
 }
 
@@ -76,7 +77,7 @@ func (d *Device) GateUp(kind device.Kind, m, x device.Buffer, n int, norm, wg, w
 	r, c := gate.rowsCols()
 	h := d.normed(data(x), n, norm, eps)
 	if kind == device.Prefill {
-		l := d.packed(rows(h, c), n, c)
+		l := d.packed(rows(h, c), n, c, gate.operand(), up.operand())
 		d.columns(l, []int{r}, func(worker, _, j0, j1, i0, i1 int) {
 			p := &d.workers[worker]
 			r0, r1, w := i0*l.rows, min(i1*l.rows, n), j1-j0
@@ -92,14 +93,15 @@ func (d *Device) GateUp(kind device.Kind, m, x device.Buffer, n int, norm, wg, w
 	}
 	tg, _ := gate.bytes()
 	tu, _ := up.bytes()
+	a := d.arithmetic(gate.operand(), up.operand())
 	d.ops++
 	op := d.ops
 	d.pool.run(r, 4, func(worker, lo, hi int) {
 		g := d.workers[worker].take(0, n*r)
-		v := d.arranged(worker, op, h, n, c, tg)
+		v := d.arranged(worker, op, h, n, c, tg, a)
 		d.vectors(g, r, gate, lo, hi, v, n, false)
 		if tu != tg {
-			v = d.arranged(worker, op, h, n, c, tu)
+			v = d.arranged(worker, op, h, n, c, tu, a)
 		}
 		d.vectors(out.data, out.cols, up, lo, hi, v, n, false)
 		for i := range n {

@@ -16,24 +16,26 @@ const (
 // left is the left factor [m, k] of a product, packed for kernel.Tile: for each
 // depth, panel after panel.
 type left struct {
-	data []float32
-	m, k int
-	rows int // of a panel
+	data       []float32
+	m, k       int
+	rows       int // of a panel
+	arithmetic arithmetic
 }
 
-func newLeft(set kernel.Set, s *[]float32, m, k int) left {
+func newLeft(set kernel.Set, s *[]float32, m, k int, a arithmetic) left {
 	rows, _ := set.TileShape()
-	l := left{m: m, k: k, rows: rows}
-	l.data = grown(s, l.panels()*rows*k)
+	l := left{m: m, k: k, rows: rows, arithmetic: a}
+	l.data = grown(s, l.panels()*rows*a.steps(k))
 	return l
 }
 
 func (l *left) panels() int { return (l.m + l.rows - 1) / l.rows }
 
-// panel is panel i of the kk columns from k0 on.   [kk, rows]
+// panel is panel i of the kk columns from k0 on.   [steps of kk, rows]
 func (l *left) panel(i, k0, kk int) []float32 {
-	at := k0*l.panels()*l.rows + i*l.rows*kk
-	return l.data[at : at+l.rows*kk]
+	n := l.rows * l.arithmetic.steps(kk)
+	at := l.arithmetic.steps(k0)*l.panels()*l.rows + i*n
+	return l.data[at : at+n]
 }
 
 // pack fills panels lo..hi-1 from a, which is float32.   a [m, k]
@@ -44,6 +46,10 @@ func (l *left) pack(set kernel.Set, a operand, lo, hi int) {
 		for k0 := 0; k0 < l.k; k0 += depth {
 			kk := min(depth, l.k-k0)
 			panel := l.panel(i, k0, kk)
+			if l.arithmetic == pairs {
+				packPairs(set, asPairs(panel), l.rows, a.from(r0, k0), n, kk)
+				continue
+			}
 			if a.col == 1 {
 				set.PackRows(panel, l.rows, a.f32[r0*a.row+k0:], a.row, n, kk)
 			} else {
@@ -54,6 +60,9 @@ func (l *left) pack(set kernel.Set, a operand, lo, hi int) {
 					panel[j] *= a.scale
 				}
 			}
+			if l.arithmetic == rounded {
+				set.Round(panel)
+			}
 		}
 	}
 }
@@ -61,7 +70,7 @@ func (l *left) pack(set kernel.Set, a operand, lo, hi int) {
 // panels is a worker's packed part of a right factor.
 type panels struct {
 	left []float32 // of products that the worker computes alone
-	b    []float32 // [group/columns][depth][columns]
+	b    []float32 // [group/columns][steps of depth][columns]
 	wide []float32 // [columns, depth + 16], stored rows made float32
 	tile []float32 // [rows, columns], for tiles that stick out
 }
@@ -117,18 +126,23 @@ func (p *panels) multiply(set kernel.Set, c []float32, ldc int, a *left, i0, i1 
 		nn := min(group, j1-g)
 		for k0 := 0; k0 < a.k; k0 += depth {
 			kk := min(depth, a.k-k0)
-			p.right(set, b, g, nn, k0, kk)
+			steps := a.arithmetic.steps(kk)
+			if a.arithmetic == pairs {
+				p.rightPairs(set, b, g, nn, k0, kk)
+			} else {
+				p.right(set, b, g, nn, k0, kk)
+			}
 			add := add || k0 > 0
 			for i := i0; i < i1; i++ {
 				r0 := (i - i0) * rows
 				panel, c := a.panel(i, k0, kk), c[r0*ldc+g-j0:]
 				for j := 0; j < nn; j += columns {
-					w, h, b := min(columns, nn-j), min(rows, m-r0), p.b[j*kk:(j+columns)*kk]
+					w, h, b := min(columns, nn-j), min(rows, m-r0), p.b[j*steps:(j+columns)*steps]
 					if w == columns && h == rows {
-						set.Tile(c[j:], ldc, panel, b, kk, add)
+						a.arithmetic.tile(set, c[j:], ldc, panel, b, steps, add)
 						continue
 					}
-					set.Tile(tile, columns, panel, b, kk, false)
+					a.arithmetic.tile(set, tile, columns, panel, b, steps, false)
 					for r := range h {
 						to, from := c[r*ldc+j:r*ldc+j+w], tile[r*columns:r*columns+w]
 						if !add {
@@ -148,15 +162,15 @@ func (p *panels) multiply(set kernel.Set, c []float32, ldc int, a *left, i0, i1 
 // product computes C (+)= A B on one worker.
 // c [m, n] of row length ldc, a [m, k] float32, b [k, n]
 func (p *panels) product(set kernel.Set, c []float32, ldc, m, n, k int, a, b operand, add bool) {
-	l := newLeft(set, &p.left, m, k)
+	l := newLeft(set, &p.left, m, k, float32s)
 	l.pack(set, a, 0, l.panels())
 	p.multiply(set, c, ldc, &l, 0, l.panels(), b, 0, n, add)
 }
 
-// packed is a [m, k], float32, made a left factor by all workers. It lasts until
-// the next call.
-func (d *Device) packed(a operand, m, k int) *left {
-	l := newLeft(d.set, &d.shared[0], m, k)
+// packed is a [m, k], float32, made by all workers a left factor for the given right
+// ones. It lasts until the next call.
+func (d *Device) packed(a operand, m, k int, right ...operand) *left {
+	l := newLeft(d.set, &d.shared[0], m, k, d.arithmetic(right...))
 	d.pool.run(l.panels(), 1, func(_, lo, hi int) { l.pack(d.set, a, lo, hi) })
 	return &l
 }
@@ -203,7 +217,7 @@ func (d *Device) columns(l *left, ns []int, do func(worker, which, j0, j1, i0, i
 // product computes C (+)= A B on all workers.
 // c [m, n] of row length ldc, a [m, k] float32, b [k, n]
 func (d *Device) product(c []float32, ldc, m, n, k int, a, b operand, add bool) {
-	l := d.packed(a, m, k)
+	l := d.packed(a, m, k, b)
 	d.columns(l, []int{n}, func(worker, _, j0, j1, i0, i1 int) {
 		d.workers[worker].panels.multiply(d.set, c[i0*l.rows*ldc+j0:], ldc, l, i0, i1, b, j0, j1, add)
 	})

@@ -20,12 +20,13 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 		to[i] = &buffer{d.shared.take(1+i, n*nk), n, nk}
 	}
 	if kind == device.Prefill {
-		l := d.packed(rows(h, c), n, c)
+		l := d.packed(rows(h, c), n, c, ws[0].operand(), ws[1].operand(), ws[2].operand())
 		d.columns(l, widths, func(worker, which, j0, j1, i0, i1 int) {
 			y := to[which]
 			d.workers[worker].panels.multiply(d.set, y.data[i0*l.rows*y.cols+j0:], y.cols, l, i0, i1, ws[which].operand().t(), j0, j1, false)
 		})
 	} else {
+		a := d.arithmetic(ws[0].operand(), ws[1].operand(), ws[2].operand())
 		d.ops++
 		op := d.ops
 		d.pool.run(nq+2*nk, 4, func(worker, lo, hi int) {
@@ -35,7 +36,7 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 					continue
 				}
 				t, _ := ws[i].bytes()
-				v := d.arranged(worker, op, h, n, c, t)
+				v := d.arranged(worker, op, h, n, c, t, a)
 				d.vectors(to[i].data, to[i].cols, ws[i], r0, r1, v, n, false)
 			}
 		})

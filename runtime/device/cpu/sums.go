@@ -16,7 +16,7 @@ func (d *Device) HeadSums(sums []float64, a device.Buffer, n int, wo device.Weig
 		p := &d.workers[worker].panels
 		z := d.temp(worker, n*group)
 		for h := lo; h < hi; h++ {
-			l := newLeft(d.set, &p.left, n, hs.Dh)
+			l := newLeft(d.set, &p.left, n, hs.Dh, float32s)
 			l.pack(d.set, rows(ab.data, cols).from(0, h*hs.Dh), 0, l.panels())
 			for j := 0; j < rowsOut; j += group {
 				wide := min(group, rowsOut-j)

@@ -9,7 +9,7 @@ import (
 // arranged is the n vectors x [n, c] as kernel.Dots wants them for rows of the
 // given type, in the worker's own memory: [n, kernel.Arranged(c)]. Operation op of
 // the device, which has one x, does so once for each of its types in turn.
-func (d *Device) arranged(worker int, op uint64, x []float32, n, c int, t kernel.Type) []float32 {
+func (d *Device) arranged(worker int, op uint64, x []float32, n, c int, t kernel.Type, a arithmetic) []float32 {
 	size, w := kernel.Arranged(c), &d.workers[worker]
 	out := w.take(1, n*size)
 	if w.op == op && w.arranged == t {
@@ -17,7 +17,13 @@ func (d *Device) arranged(worker int, op uint64, x []float32, n, c int, t kernel
 	}
 	w.op, w.arranged = op, t
 	for i := range n {
-		d.set.Arrange(out[i*size:(i+1)*size], x[i*c:(i+1)*c], t)
+		row := x[i*c : (i+1)*c]
+		if a != float32s {
+			row = w.take(3, c)
+			copy(row, x[i*c:])
+			d.set.Round(row)
+		}
+		d.set.Arrange(out[i*size:(i+1)*size], row, t)
 	}
 	return out
 }

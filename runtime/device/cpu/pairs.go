@@ -1,0 +1,91 @@
+package cpu
+
+import (
+	"unsafe"
+
+	kernel "mop/kernels/cpu"
+)
+
+// arithmetic says what a product multiplies; its sums are float32 in any case.
+type arithmetic uint8
+
+const (
+	float32s arithmetic = iota
+	pairs               // bfloat16, two of k at a time
+	rounded             // bfloat16 in float32, where the set has no kernel for pairs
+)
+
+// arithmetic is what the device multiplies by the given right factors: all of
+// bfloat16, or none.
+func (d *Device) arithmetic(right ...operand) arithmetic {
+	if !d.round {
+		return float32s
+	}
+	for _, b := range right {
+		if b.bf16 == nil {
+			return float32s
+		}
+	}
+	if d.set.Pairs() {
+		return pairs
+	}
+	return rounded
+}
+
+// steps is how many steps of a tile k columns are.
+func (a arithmetic) steps(k int) int {
+	if a == pairs {
+		return (k + 1) / 2
+	}
+	return k
+}
+
+// tile is kernel.Tile or kernel.TilePairs.
+func (a arithmetic) tile(set kernel.Set, c []float32, ldc int, x, y []float32, k int, add bool) {
+	if a == pairs {
+		set.TilePairs(c, ldc, asPairs(x), asPairs(y), k, add)
+	} else {
+		set.Tile(c, ldc, x, y, k, add)
+	}
+}
+
+// asPairs views scratch memory as pairs.
+func asPairs(x []float32) []uint32 {
+	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(x))), len(x))
+}
+
+// packPairs rounds rows of a, float32, to a panel of a left factor.
+// dst [(k+1)/2, width], a [rows, k]
+func packPairs(set kernel.Set, dst []uint32, width int, a operand, rows, k int) {
+	const stride = depth + 32 // rows in different sets of the first cache
+	var narrow [kernel.MostRows * stride]uint16
+	var wide [depth]float32
+	for i := range rows {
+		row := wide[:k]
+		if a.col == 1 && a.scale == 1 {
+			row = a.f32[i*a.row : i*a.row+k]
+		} else {
+			for p := range row {
+				row[p] = a.f32[i*a.row+p*a.col] * a.scale
+			}
+		}
+		set.RoundBF16(narrow[i*stride:i*stride+k], row)
+	}
+	set.PackPairs(dst, width, narrow[:], stride, rows, k)
+}
+
+// rightPairs is right for a bfloat16 factor, whose scale is 1.
+func (p *panels) rightPairs(set kernel.Set, b operand, j0, nn, k0, kk int) {
+	_, columns := set.TileShape()
+	steps := pairs.steps(kk)
+	dst := asPairs(grown(&p.b, (group+columns)*pairs.steps(depth)))
+	for j := 0; j < nn; j += columns {
+		w, panel := min(columns, nn-j), dst[j*steps:(j+columns)*steps]
+		at := k0*b.row + (j0+j)*b.col
+		if b.row == 1 {
+			set.PackPairs(panel, columns, b.bf16[at:], b.col, w, kk)
+		} else {
+			set.PackPairColumns(panel, columns, b.bf16[at:], b.row, w, kk)
+		}
+	}
+}
