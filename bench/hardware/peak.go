@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Peak is a measured rate of float32 multiply-adds out of registers, which no
-// float32 matrix product can exceed. A multiply-add counts as two operations.
+// Peak is a measured rate of multiply-adds to float32 sums out of registers, which
+// no matrix product can exceed. A multiply-add counts as two operations.
 type Peak struct {
 	Threads int     `json:"threads"`
 	ISA     string  `json:"isa"`

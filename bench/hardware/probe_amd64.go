@@ -1,6 +1,12 @@
 package hardware
 
-import "golang.org/x/sys/cpu"
+import (
+	"math"
+
+	"golang.org/x/sys/cpu"
+
+	kernel "mop/kernels/cpu"
+)
 
 // sumAVX2 adds 64*blocks words from p on, modulo 2^64, with 32-byte loads.
 //
@@ -40,6 +46,18 @@ func probes() []probe {
 		vector("avx512", sumAVX512, func(n int, x, y float32) (float64, int) {
 			var sums [192]float32
 			fmaAVX512(n, x, y, &sums)
+			return total(sums[:]), len(sums)
+		})
+	}
+	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512BF16 {
+		vector(BF16, sumAVX512, func(n int, x, y float32) (float64, int) {
+			var sums [384]float32
+			kernel.AddPairs(n/2, math.Float32bits(x)>>16*0x10001, math.Float32bits(y)>>16*0x10001, &sums)
+			if n%2 == 1 {
+				for i := range sums {
+					sums[i] += x * y
+				}
+			}
 			return total(sums[:]), len(sums)
 		})
 	}

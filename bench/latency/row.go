@@ -14,7 +14,7 @@ type Environment struct {
 	Threads   int       // that the device uses
 	Commit    string    // of mop; see BuildCommit
 	ReadGBps  float64   // the device's measured read bandwidth, 1e9 bytes/s; 0 = not measured
-	FMAGflops float64   // its measured peak of float32 multiply-adds, 1e9 operations/s; 0 = not measured
+	FMAGflops float64   // its measured peak of multiply-adds to float32 sums, 1e9 operations/s; 0 = not measured
 	FMAISA    string    // the instruction set of that peak
 	Cores     int       // of the machine, where samples know the load of others; 0 = they do not
 	Date      time.Time // of the measurement
@@ -61,7 +61,7 @@ type Row struct {
 	PrefillShare    *float64 `json:"prefill_share"`     // prefill_gflops / fma_gflops
 	PrefillReadGBps *float64 `json:"prefill_read_gbps"` // weights, each read once / ttft
 	DecodeGflops    *float64 `json:"decode_gflops"`     // operations of a decode step / itl
-	FMAGflops       *float64 `json:"fma_gflops"`        // the peak of float32 multiply-adds that prefill_share is a share of
+	FMAGflops       *float64 `json:"fma_gflops"`        // the peak of multiply-adds that prefill_share is a share of
 	FMAISA          string   `json:"fma_isa"`           // its instruction set
 
 	Protocol Protocol `json:"protocol"`

@@ -101,7 +101,7 @@ func conditions(r latency.Row) string {
 		bandwidth = fmt.Sprintf(", reads %s GB/s", number(*r.BandwidthGBps))
 	}
 	if r.FMAGflops != nil {
-		bandwidth += fmt.Sprintf(", float32 FMA peak %s GFLOP/s (%s)", number(*r.FMAGflops), r.FMAISA)
+		bandwidth += fmt.Sprintf(", multiply-add peak %s GFLOP/s (%s)", number(*r.FMAGflops), r.FMAISA)
 	}
 	busy := ""
 	if r.OtherLoad != nil && r.StealLoad != nil {

@@ -90,7 +90,7 @@ func benchCommand(o *options) *cobra.Command {
 			return report.Write(c.OutOrStdout(), format, entries)
 		},
 	}
-	o.weightsFlag(c)
+	o.weightsFlags(c)
 	f := c.Flags()
 	f.StringArrayVar(&planFiles, "plan", nil, "measure the base and a plan's shapes, with random weights; may be repeated")
 	f.StringVar(&o.dtype, "dtype", "", "type of random weights: bf16, f16 or f32; default: the preset's own")
@@ -319,6 +319,9 @@ func (o *options) environment(dev device.Device) (latency.Environment, error) {
 	isa := o.kernels
 	if isa == "auto" {
 		isa = "" // the widest
+	}
+	if slices.Contains(hardware.ISAs(), hardware.BF16) && o.activations == "bfloat16" && (isa == "" || isa == "avx512") {
+		isa = hardware.BF16
 	}
 	limits, err := hardware.DefaultMeter().Measure(machine, dev.Threads(), isa, false)
 	if err != nil {

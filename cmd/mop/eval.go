@@ -108,7 +108,7 @@ func evalCommand(o *options) *cobra.Command {
 		},
 	}
 	p.register(ppl)
-	o.weightsFlag(ppl)
+	o.weightsFlags(ppl)
 	var k textFlags
 	var reference string
 	kl := &cobra.Command{
@@ -126,7 +126,7 @@ func evalCommand(o *options) *cobra.Command {
 			}
 			defer m.close()
 			stored := *o
-			stored.weights = "stored"
+			stored.weights, stored.activations = "stored", "float32"
 			ref, err := stored.loadOn(m.Device(), reference)
 			if err != nil {
 				return err
@@ -150,7 +150,7 @@ func evalCommand(o *options) *cobra.Command {
 		},
 	}
 	k.register(kl)
-	o.weightsFlag(kl)
+	o.weightsFlags(kl)
 	kl.Flags().StringVar(&reference, "reference", "", "model directory to compare with")
 	c.AddCommand(ppl, kl)
 	return c

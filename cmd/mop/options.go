@@ -23,7 +23,11 @@ type options struct {
 	seed    uint64
 	kernels string // of the CPU: a name of kernels/cpu.Names
 	weights string // "" or "stored": in the checkpoint's type; "int8"
-	dtype   string // of random weights, "" = the config's own; only bench sets it
+
+	// activations is what products multiply bfloat16 weights by: "" or "float32";
+	// "bfloat16".
+	activations string
+	dtype       string // of random weights, "" = the config's own; only bench sets it
 }
 
 func (o *options) register(root *cobra.Command) {
@@ -44,6 +48,12 @@ func (o *options) check() error {
 	}
 	if !slices.Contains([]string{"", "stored", "int8"}, o.weights) {
 		return usage("--weights: want one of stored, int8, got %q", o.weights)
+	}
+	if !slices.Contains([]string{"", "float32", "bfloat16"}, o.activations) {
+		return usage("--activations: want one of float32, bfloat16, got %q", o.activations)
+	}
+	if o.activations == "bfloat16" && o.weights == "int8" {
+		return usage("--activations bfloat16: multiplies weights as they are stored, not --weights int8")
 	}
 	if !slices.Contains(kernel.Names(), o.kernels) {
 		return usage("--kernels: want one of %s, got %q", strings.Join(kernel.Names(), ", "), o.kernels)
@@ -68,13 +78,25 @@ func (o *options) open() (device.Device, error) {
 	return cpu.Open(cpu.Options{Threads: o.threads, Kernels: o.kernels})
 }
 
-// weightsFlag is for the commands that only run models.
-func (o *options) weightsFlag(c *cobra.Command) {
+// weightsFlags are for the commands that only run models.
+func (o *options) weightsFlags(c *cobra.Command) {
 	c.Flags().StringVar(&o.weights, "weights", "stored", "hold matrices as they are stored, or as int8 with a scale for each row (CPU)")
+	o.activationsFlag(c)
+}
+
+func (o *options) activationsFlag(c *cobra.Command) {
+	c.Flags().StringVar(&o.activations, "activations", "float32", "multiply bfloat16 weights by float32, or by numbers rounded to bfloat16, at which some processors are twice as fast (CPU)")
 }
 
 // model places a source's weights on a device.
 func (o *options) model(dev device.Device, src checkpoint.Source) (*model.Model, error) {
+	if o.activations == "bfloat16" {
+		r, ok := dev.(device.Rounder)
+		if !ok {
+			return nil, fmt.Errorf("--activations bfloat16: wants --device cpu, got %s", dev.Name())
+		}
+		return model.LoadPlaced(dev, src, r.PlaceRounded)
+	}
 	if o.weights != "int8" {
 		return model.Load(dev, src)
 	}

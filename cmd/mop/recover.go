@@ -37,7 +37,7 @@ func recoverCommand(o *options) *cobra.Command {
 			if p.Targets, err = recover.ParseTargets(targets); err != nil {
 				return usage("%v", err)
 			}
-			p.Seed = o.seed
+			p.Seed, p.Rounded = o.seed, o.activations == "bfloat16"
 			if err := p.Check(); err != nil {
 				return usage("%v", err)
 			}
@@ -72,6 +72,7 @@ func recoverCommand(o *options) *cobra.Command {
 			return err
 		},
 	}
+	o.activationsFlag(c)
 	f := c.Flags()
 	f.StringVar(&p.Model, "model", "", "model directory")
 	f.StringVar(&p.Data, "data", "", "rows to train on: .json of {instruction, input, output}, .jsonl of these or of {text}, or a text file")

@@ -137,7 +137,7 @@ func logitsCommand(o *options) *cobra.Command {
 			return w.Flush()
 		},
 	}
-	o.weightsFlag(c)
+	o.weightsFlags(c)
 	f := c.Flags()
 	f.StringVar(&dir, "model", "", "model directory")
 	f.StringVar(&idText, "ids", "", "ids with commas between, taken as they are")
@@ -238,7 +238,7 @@ func runCommand(o *options) *cobra.Command {
 			return err
 		},
 	}
-	o.weightsFlag(c)
+	o.weightsFlags(c)
 	f := c.Flags()
 	f.StringVar(&dir, "model", "", "model directory")
 	f.StringVar(&prompt, "prompt", "", "text to continue; empty = BOS alone")

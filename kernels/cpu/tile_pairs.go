@@ -25,6 +25,18 @@ func tilePairsGeneric(c []float32, ldc int, a, b []uint32, k int, add bool) {
 	}
 }
 
+// addPairsGeneric is AddPairs in plain Go.
+func addPairsGeneric(n int, x, y uint32, sums *[384]float32) {
+	for i := range sums {
+		var sum float32
+		for range n {
+			sum += odd(x) * odd(y)
+			sum += even(x) * even(y)
+		}
+		sums[i] = sum
+	}
+}
+
 // even and odd widen the first and the second of a pair.
 func even(pair uint32) float32 { return FromBF16(uint16(pair)) }
 func odd(pair uint32) float32  { return FromBF16(uint16(pair >> 16)) }

@@ -2,7 +2,7 @@ package cpu
 
 import "golang.org/x/sys/cpu"
 
-func (s Set) pairs() bool { return s == AVX512 && cpu.X86.HasAVX512BF16 }
+func (s Set) pairs() bool { return s == AVX512 && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BF16 }
 
 // TilePairs is Tile for panels of pairs, of the same shape: a sum is formed in the
 // order of k, but the second of a pair comes before the first. Products of bfloat16

@@ -191,3 +191,13 @@ func BenchmarkPackPairs(b *testing.B) {
 		}
 	}
 }
+
+func TestAddPairs(t *testing.T) {
+	x, y := uint32(0x3fc04000), uint32(0x40a03f80) // 2 and 1.5, 1 and 5
+	var got, want [384]float32
+	AddPairs(1000, x, y, &got)
+	addPairsGeneric(1000, x, y, &want)
+	if got != want || got[383] != 1000*(2*1+1.5*5) {
+		t.Errorf("want %v, got %v", want[383], got)
+	}
+}

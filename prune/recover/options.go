@@ -26,6 +26,7 @@ type Options struct {
 	Dropout   float64           // of the adapters' inputs
 	Targets   []checkpoint.Part // what gets an adapter
 	Recompute bool              // activation checkpointing
+	Rounded   bool              // products with stored bfloat16 weights multiply bfloat16; see device.Rounder
 
 	Epochs    int
 	Steps     int     // 0 = as many as the epochs have
@@ -123,6 +124,8 @@ func (o Options) Check() error {
 		return fmt.Errorf("the adapter wants a directory apart from the model's: got %s and %s", o.SaveAdapter, o.Out)
 	case o.Log != "" && (within(o.Log, o.Out) || within(o.Log, filepath.Clean(o.Out)+".training")):
 		return fmt.Errorf("the log wants a place apart from the model's directory: got %s and %s", o.Log, o.Out)
+	case o.Full && o.Rounded:
+		return errors.New("full training computes in float32: activations cannot be bfloat16")
 	case o.Full && (o.AdapterInit != "" || o.SaveAdapter != ""):
 		return errors.New("full training has no adapters to begin with or to save")
 	}

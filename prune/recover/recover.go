@@ -98,7 +98,15 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if done, err := finished(o, run); done != nil || err != nil {
 		return done, err
 	}
-	m, err := model.Load(dev, src)
+	place := dev.Place
+	if o.Rounded {
+		r, ok := o.Device.(device.Rounder)
+		if !ok {
+			return nil, fmt.Errorf("device %s: cannot round activations to bfloat16", dev.Name())
+		}
+		place = r.PlaceRounded
+	}
+	m, err := model.LoadPlaced(dev, src, place)
 	if err != nil {
 		return nil, err
 	}
@@ -289,6 +297,9 @@ func (o *Options) Settings() map[string]any {
 	s := map[string]any{"full": o.Full, "epochs": o.Epochs, "steps": o.Steps, "batch": o.Batch, "max_length": o.MaxLength, "packing": o.Packing,
 		"loss_average": o.Average, "rate": o.Rate, "warm_up": o.WarmUp, "clip": o.Clip, "betas": []float64{o.Beta1, o.Beta2}, "eps": o.Eps, "decay": o.Decay,
 		"seed": o.Seed, "shuffle": !o.NoShuffle, "separator": o.Separator}
+	if o.Rounded {
+		s["activations"] = "bfloat16"
+	}
 	if !o.Full {
 		var names []string
 		for _, p := range o.Targets {

@@ -72,6 +72,13 @@ type Maker interface {
 	Make(r checkpoint.Recipe) (Weight, error)
 }
 
+// Rounder is a device that can multiply weights stored as bfloat16 by activations,
+// and gradients, rounded to it; sums stay float32. Activations and gradients
+// themselves stay float32, and other weights are placed as ever.
+type Rounder interface {
+	PlaceRounded(t checkpoint.Tensor) (Weight, error)
+}
+
 // Kind says what a pass is for. A device chooses its kernels by the kind and the
 // shape of the weights, never by the number of rows: a row's bits are then the
 // same in a batch and alone. Between the kinds, results agree to rounding.

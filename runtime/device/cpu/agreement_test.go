@@ -13,17 +13,26 @@ import (
 )
 
 // drawn remembers random weights by type and shape, for they take long to draw.
-type drawn map[string][]byte
+type drawn struct {
+	raw   map[string][]byte
+	round bool // activations, where weights are bfloat16
+}
+
+func newDrawn() drawn { return drawn{raw: map[string][]byte{}} }
 
 // placed is a random weight of a type on a device, its deviation that of a layer
 // whose outputs are of the size of its inputs.
 func (ws drawn) placed(t *testing.T, d *Device, dt checkpoint.DType, shape ...int) device.Weight {
 	t.Helper()
 	key := fmt.Sprint(dt, shape)
-	if ws[key] == nil {
-		ws[key] = draw(dt, shape)
+	if ws.raw[key] == nil {
+		ws.raw[key] = draw(dt, shape)
 	}
-	w, err := d.Place(checkpoint.Tensor{Name: "w", DType: dt, Shape: shape, Data: ws[key]})
+	place := d.Place
+	if ws.round {
+		place = d.PlaceRounded
+	}
+	w, err := place(checkpoint.Tensor{Name: "w", DType: dt, Shape: shape, Data: ws.raw[key]})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,13 +148,13 @@ func agree(t *testing.T, what string, want, got map[string][][]float32, toleranc
 // the plain ones to rounding, prefill with decode likewise; at any number of
 // threads, and for a row in a batch and alone, the bits are the same.
 func TestAgreement(t *testing.T) {
-	ws := drawn{}
+	ws := newDrawn()
 	best, err := kernel.Choose("auto")
 	if err != nil {
 		t.Fatal(err)
 	}
-	open := func(threads int, set kernel.Set, activations string) *Device {
-		d, err := Open(Options{Threads: threads, Kernels: set.String(), Activations: activations})
+	open := func(threads int, set kernel.Set) *Device {
+		d, err := Open(Options{Threads: threads, Kernels: set.String()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,29 +175,30 @@ func TestAgreement(t *testing.T) {
 	}
 	for _, s := range shapes {
 		for _, c := range []struct {
-			dt          checkpoint.DType
-			activations string
-		}{{checkpoint.F32, "float32"}, {checkpoint.F16, "float32"}, {checkpoint.BF16, "float32"}, {checkpoint.BF16, "bfloat16"}} {
+			dt    checkpoint.DType
+			round bool
+		}{{checkpoint.F32, false}, {checkpoint.F16, false}, {checkpoint.BF16, false}, {checkpoint.BF16, true}} {
 			dt := c.dt
+			ws.round = c.round
 			// Sums of D or I products of size 1, halved errors at random signs.
 			tolerance := 0x1p-24 * (16 + 4*math.Sqrt(float64(max(s.D, s.I))))
-			if c.activations == "bfloat16" {
+			if c.round {
 				// Norms and products differ in their last bit, which now and then
 				// rounds a product's input the other way.
 				tolerance += 0x1p-8 * 4 / math.Sqrt(float64(min(s.D, s.I)))
 			}
 			var plain map[string][][]float32
 			for set := kernel.Generic; set <= best; set++ {
-				d := open(1, set, c.activations)
+				d := open(1, set)
 				for _, kind := range []device.Kind{device.Prefill, device.Decode} {
-					what := fmt.Sprintf("%v %v %v %s %+v", set, kind, dt, c.activations, s)
+					what := fmt.Sprintf("%v %v %v round %v %+v", set, kind, dt, c.round, s)
 					whole := ws.outputs(t, d, kind, dt, s.n, s.D, s.I, s.hs, 0)
 					if plain == nil {
 						plain = whole
 					}
 					agree(t, what, plain, whole, tolerance)
 					for _, threads := range []int{2, 3, 7} {
-						agree(t, fmt.Sprint(what, ", threads ", threads), whole, ws.outputs(t, open(threads, set, c.activations), kind, dt, s.n, s.D, s.I, s.hs, 0), 0)
+						agree(t, fmt.Sprint(what, ", threads ", threads), whole, ws.outputs(t, open(threads, set), kind, dt, s.n, s.D, s.I, s.hs, 0), 0)
 					}
 					last := s.n - 1
 					alone := ws.outputs(t, d, kind, dt, 1, s.D, s.I, s.hs, last)
@@ -206,7 +216,7 @@ func TestAgreement(t *testing.T) {
 // Activations as bfloat16 are float32 ones that were rounded before: nothing else
 // of a product with bfloat16 weights changes, and nothing of one with others.
 func TestRoundedActivations(t *testing.T) {
-	ws := drawn{}
+	ws := newDrawn()
 	best, _ := kernel.Choose("auto")
 	for _, s := range [][3]int{{1, 1, 1}, {5, 37, 41}, {14, 1031, 67}, {3, 64, 9941}} {
 		n, D, I := s[0], s[1], s[2]
@@ -214,8 +224,9 @@ func TestRoundedActivations(t *testing.T) {
 			for set := kernel.Generic; set <= best; set++ {
 				for _, kind := range []device.Kind{device.Prefill, device.Decode} {
 					var out [2]*buffer
-					for i, activations := range Activations() {
-						d, err := Open(Options{Threads: 2, Kernels: set.String(), Activations: activations})
+					for i := range out {
+						ws.round = i == 1
+						d, err := Open(Options{Threads: 2, Kernels: set.String()})
 						if err != nil {
 							t.Fatal(err)
 						}
@@ -239,7 +250,7 @@ func TestRoundedActivations(t *testing.T) {
 // Infinities and NaNs in the activations come out of the fast kernels where they
 // come out of the plain ones.
 func TestNotFinite(t *testing.T) {
-	ws := drawn{}
+	ws := newDrawn()
 	best, _ := kernel.Choose("auto")
 	const n, D, I = 3, 37, 41
 	for _, bad := range []float32{float32(math.Inf(1)), float32(math.NaN())} {
@@ -248,7 +259,8 @@ func TestNotFinite(t *testing.T) {
 			for set := kernel.Generic; set <= best; set++ {
 				for i := range 4 {
 					kind := device.Kind(i % 2)
-					d, err := Open(Options{Threads: 1, Kernels: set.String(), Activations: Activations()[i/2]})
+					d, err := Open(Options{Threads: 1, Kernels: set.String()})
+					ws.round = i >= 2
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -272,7 +284,7 @@ func TestNotFinite(t *testing.T) {
 
 // The AMP sums against the formula in float64.
 func TestSumsOverHeads(t *testing.T) {
-	ws := drawn{}
+	ws := newDrawn()
 	best, _ := kernel.Choose("auto")
 	const n, D = 14, 131
 	hs := device.Heads{H: 5, K: 5, Dh: 6}

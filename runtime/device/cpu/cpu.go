@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"strings"
 
 	kernel "mop/kernels/cpu"
 	"mop/runtime/device"
@@ -19,7 +18,6 @@ import (
 // Device is the host.
 type Device struct {
 	set     kernel.Set
-	round   bool // activations, to bfloat16, where weights are stored so
 	pool    *pool
 	workers []worker
 	shared  scratch // of the operation as a whole
@@ -41,14 +39,7 @@ type worker struct {
 type Options struct {
 	Threads int    // 0 = one per core
 	Kernels string // a name of kernels/cpu.Names, "" = auto
-
-	// Activations is what products with bfloat16 weights multiply those by: float32
-	// or bfloat16, "" = float32.
-	Activations string
 }
-
-// Activations lists what Options.Activations may be.
-func Activations() []string { return []string{"float32", "bfloat16"} }
 
 // New starts a device of the given number of threads, 0 = one per core.
 func New(threads int) (*Device, error) { return Open(Options{Threads: threads}) }
@@ -68,15 +59,13 @@ func Open(o Options) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Activations != "" && !slices.Contains(Activations(), o.Activations) {
-		return nil, fmt.Errorf("activations: want one of %s, got %q", strings.Join(Activations(), ", "), o.Activations)
-	}
-	return &Device{set: set, round: o.Activations == "bfloat16", pool: newPool(o.Threads), workers: make([]worker, o.Threads)}, nil
+	return &Device{set: set, pool: newPool(o.Threads), workers: make([]worker, o.Threads)}, nil
 }
 
 var (
-	_ device.Device = (*Device)(nil)
-	_ device.Int8   = (*Device)(nil)
+	_ device.Device  = (*Device)(nil)
+	_ device.Int8    = (*Device)(nil)
+	_ device.Rounder = (*Device)(nil)
 )
 
 func (d *Device) Name() string { return "cpu" }

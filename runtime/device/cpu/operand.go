@@ -12,6 +12,7 @@ type operand struct {
 	base      int // of i8: where element (0, 0) lies
 	row, col  int
 	scale     float32
+	round     bool // the other factor to bfloat16; only where bf16 is set
 }
 
 // rows views a row-major matrix of c columns.
@@ -19,7 +20,7 @@ func rows(x []float32, c int) operand { return operand{f32: x, row: c, col: 1, s
 
 func (w *weight) operand() operand {
 	c := w.shape[len(w.shape)-1]
-	return operand{f32: w.f32, f16: w.f16, bf16: w.bf16, i8: w.i8, row: c, col: 1, scale: 1}
+	return operand{f32: w.f32, f16: w.f16, bf16: w.bf16, i8: w.i8, row: c, col: 1, scale: 1, round: w.round}
 }
 
 // t is the transpose.

@@ -15,14 +15,11 @@ const (
 	rounded             // bfloat16 in float32, where the set has no kernel for pairs
 )
 
-// arithmetic is what the device multiplies by the given right factors: all of
-// bfloat16, or none.
+// arithmetic is what an operation with the given right factors multiplies:
+// bfloat16 if all of them want it.
 func (d *Device) arithmetic(right ...operand) arithmetic {
-	if !d.round {
-		return float32s
-	}
 	for _, b := range right {
-		if b.bf16 == nil {
+		if !b.round {
 			return float32s
 		}
 	}

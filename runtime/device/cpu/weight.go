@@ -16,6 +16,7 @@ type weight struct {
 	f16   []uint16
 	bf16  []uint16
 	i8    *int8s
+	round bool // what bf16 is multiplied with, to bfloat16
 }
 
 func (w *weight) Shape() []int { return w.shape }
@@ -54,6 +55,17 @@ func (d *Device) Place(t checkpoint.Tensor) (device.Weight, error) {
 	case checkpoint.BF16:
 		w.bf16 = unsafe.Slice((*uint16)(p), n)
 	}
+	return w, nil
+}
+
+// PlaceRounded: see device.Rounder.
+func (d *Device) PlaceRounded(t checkpoint.Tensor) (device.Weight, error) {
+	placed, err := d.Place(t)
+	if err != nil {
+		return nil, err
+	}
+	w := stored(placed)
+	w.round = w.bf16 != nil
 	return w, nil
 }
 
