@@ -33,6 +33,7 @@ type Device struct {
 	given   []*owned  // pages of caches that it has
 	lost    error     // of freeing it
 	used    int64     // bytes allocated
+	peak    int64     // the most that were
 
 	spans   []device.Span // those that places and queries hold
 	tiles   int           // of up to 64 rows of a sequence
@@ -187,8 +188,16 @@ func (d *Device) memory(n int64, what string) (pointer, error) {
 	}
 	d.mu.Lock()
 	d.used += n
+	d.peak = max(d.peak, d.used)
 	d.mu.Unlock()
 	return p, nil
+}
+
+// PeakBytes is the most memory that was allocated at a time.
+func (d *Device) PeakBytes() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.peak
 }
 
 // free says how much there is.
