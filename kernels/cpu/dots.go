@@ -82,6 +82,27 @@ func arrangeBlock(dst, x []float32, t Type) {
 	}
 }
 
+// Dots gives the products of four rows with one vector: four, because as many
+// streams of loads are what a core keeps in flight. A row may stand in for
+// another; a row's product does not depend on the other three.
+// rows [4][n] of type t, x what Arrange made of n floats
+func (s Set) Dots(t Type, out *[4]float32, rows *[4]unsafe.Pointer, x []float32, n int) {
+	s.DotsAlong(t, unsafe.Slice(out, 1), rows, x, n)
+}
+
+// dotsAlongGeneric is DotsAlong in plain Go.
+func dotsAlongGeneric(t Type, out [][4]float32, rows *[4]unsafe.Pointer, x []float32, n int) {
+	p := *rows
+	for i := range out {
+		if i > 0 {
+			for k := range p {
+				p[k] = unsafe.Add(p[k], n*t.Size())
+			}
+		}
+		dotsGeneric(t, &out[i], &p, x, n)
+	}
+}
+
 // dotsGeneric is Dots in plain Go, for rows that need not be distinct.
 func dotsGeneric(t Type, out *[4]float32, rows *[4]unsafe.Pointer, x []float32, n int) {
 	for i, p := range rows {

@@ -1,9 +1,10 @@
 #include "textflag.h"
 
-// Four rows at R8..R11, two accumulators each: Z0 and Z1 of the first to Z6 and
+// Four rows at R8..R11, then those that follow each of them, R12 times; DI walks along
+// their products. Two accumulators each: Z0 and Z1 of the first to Z6 and
 // Z7 of the fourth. BX walks along the arranged vector, whose present 32 floats
 // are in Z8 and Z9. The end of a row that is no multiple of 32 is read under a
-// mask.
+// mask. Rows are asked for 2 KiB ahead, as in the kernels for AVX2.
 
 #define BEGIN \
 	MOVQ rows+8(FP), AX; \
@@ -11,6 +12,10 @@
 	MOVQ 8(AX), R9; \
 	MOVQ 16(AX), R10; \
 	MOVQ 24(AX), R11; \
+	MOVQ out+0(FP), DI; \
+	MOVQ count+32(FP), R12
+
+#define ROWS \
 	MOVQ x+16(FP), BX; \
 	MOVQ n+24(FP), CX; \
 	VPXORD Z0, Z0, Z0; \
@@ -21,6 +26,12 @@
 	VPXORD Z5, Z5, Z5; \
 	VPXORD Z6, Z6, Z6; \
 	VPXORD Z7, Z7, Z7
+
+#define AHEAD(bytes) \
+	PREFETCHT0 bytes(R8); \
+	PREFETCHT0 bytes(R9); \
+	PREFETCHT0 bytes(R10); \
+	PREFETCHT0 bytes(R11)
 
 #define NEXT(bytes) \
 	ADDQ $bytes, R8; \
@@ -33,6 +44,14 @@
 	MOVQ $1, DX; \
 	SHLQ CX, DX; \
 	DECQ DX
+
+// SKIP takes the rows over the CX elements that were left, to those that follow.
+#define SKIP(size) \
+	IMULQ $size, CX; \
+	ADDQ  CX, R8; \
+	ADDQ  CX, R9; \
+	ADDQ  CX, R10; \
+	ADDQ  CX, R11
 
 // FOLD adds the upper half of a register's lanes to the lower half.
 #define FOLD(z, y, t) \
@@ -54,8 +73,10 @@
 	VHADDPS      Y4, Y0, Y0; \
 	VEXTRACTF128 $1, Y0, X1; \
 	VADDPS       X1, X0, X0; \
-	MOVQ         out+0(FP), DI; \
 	VMOVUPS      X0, (DI); \
+	ADDQ         $16, DI; \
+	DECQ         R12; \
+	JNZ          group; \
 	VZEROUPPER; \
 	RET
 
@@ -79,15 +100,19 @@
 	VMOVDQU16.Z row, K1, t; \
 	BF(t, u, even, odd)
 
-// func dotsBF16AVX512(out *[4]float32, rows *[4]unsafe.Pointer, x *float32, n int)
-TEXT ·dotsBF16AVX512(SB), NOSPLIT, $0-32
+// func dotsBF16AVX512(out *[4]float32, rows *[4]unsafe.Pointer, x *float32, n, count int)
+TEXT ·dotsBF16AVX512(SB), NOSPLIT, $0-40
 	BEGIN
 	MOVL         $0xffff0000, DX
 	VPBROADCASTD DX, Z10
-	SUBQ         $32, CX
-	JL           tail
+
+group:
+	ROWS
+	SUBQ $32, CX
+	JL   tail
 
 loop:
+	AHEAD(2048)
 	X32
 	BFROW((R8), Z11, Z12, Z0, Z1)
 	BFROW((R9), Z13, Z14, Z2, Z3)
@@ -108,6 +133,7 @@ tail:
 	BFMASKED((R9), Z13, Z14, Z2, Z3)
 	BFMASKED((R10), Z15, Z16, Z4, Z5)
 	BFMASKED((R11), Z17, Z18, Z6, Z7)
+	SKIP(2)
 
 done:
 	END
@@ -126,13 +152,17 @@ done:
 	VFMADD231PS   Z8, t, lo; \
 	VFMADD231PS   Z9, u, hi
 
-// func dotsF16AVX512(out *[4]float32, rows *[4]unsafe.Pointer, x *float32, n int)
-TEXT ·dotsF16AVX512(SB), NOSPLIT, $0-32
+// func dotsF16AVX512(out *[4]float32, rows *[4]unsafe.Pointer, x *float32, n, count int)
+TEXT ·dotsF16AVX512(SB), NOSPLIT, $0-40
 	BEGIN
+
+group:
+	ROWS
 	SUBQ $32, CX
 	JL   tail
 
 loop:
+	AHEAD(2048)
 	X32
 	HFROW((R8), Z11, Z12, Z0, Z1)
 	HFROW((R9), Z13, Z14, Z2, Z3)
@@ -153,6 +183,7 @@ tail:
 	HFMASKED((R9), Z13, Z14, Y14, Z2, Z3)
 	HFMASKED((R10), Z15, Z16, Y16, Z4, Z5)
 	HFMASKED((R11), Z17, Z18, Y18, Z6, Z7)
+	SKIP(2)
 
 done:
 	END
@@ -167,13 +198,18 @@ done:
 	VFMADD231PS Z8, t, lo; \
 	VFMADD231PS Z9, u, hi
 
-// func dotsF32AVX512(out *[4]float32, rows *[4]unsafe.Pointer, x *float32, n int)
-TEXT ·dotsF32AVX512(SB), NOSPLIT, $0-32
+// func dotsF32AVX512(out *[4]float32, rows *[4]unsafe.Pointer, x *float32, n, count int)
+TEXT ·dotsF32AVX512(SB), NOSPLIT, $0-40
 	BEGIN
+
+group:
+	ROWS
 	SUBQ $32, CX
 	JL   tail
 
 loop:
+	AHEAD(2048)
+	AHEAD(2112)
 	X32
 	SFROW((R8), Z0, Z1)
 	SFROW((R9), Z2, Z3)
@@ -196,6 +232,7 @@ tail:
 	SFMASKED((R9), Z13, Z14, Z2, Z3)
 	SFMASKED((R10), Z15, Z16, Z4, Z5)
 	SFMASKED((R11), Z17, Z18, Z6, Z7)
+	SKIP(4)
 
 done:
 	END
@@ -219,9 +256,12 @@ done:
 	VPMOVSXBD     xu, u; \
 	Q8(t, u, lo, hi)
 
-// func dotsI8AVX512(out *[4]float32, rows *[4]unsafe.Pointer, x *float32, n int)
-TEXT ·dotsI8AVX512(SB), NOSPLIT, $0-32
+// func dotsI8AVX512(out *[4]float32, rows *[4]unsafe.Pointer, x *float32, n, count int)
+TEXT ·dotsI8AVX512(SB), NOSPLIT, $0-40
 	BEGIN
+
+group:
+	ROWS
 	SUBQ $32, CX
 	JL   tail
 
@@ -246,6 +286,7 @@ tail:
 	Q8MASKED((R9), Z13, Z14, Y14, X14, Z2, Z3)
 	Q8MASKED((R10), Z15, Z16, Y16, X16, Z4, Z5)
 	Q8MASKED((R11), Z17, Z18, Y18, X18, Z6, Z7)
+	SKIP(1)
 
 done:
 	END

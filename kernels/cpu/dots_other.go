@@ -4,10 +4,8 @@ package cpu
 
 import "unsafe"
 
-// Dots gives the products of four rows with one vector: four, because as many
-// streams of loads are what a core keeps in flight. A row may stand in for
-// another; a row's product does not depend on the other three.
-// rows [4][n] of type t, x what Arrange made of n floats
-func (s Set) Dots(t Type, out *[4]float32, rows *[4]unsafe.Pointer, x []float32, n int) {
-	dotsGeneric(t, out, rows, x, n)
+// DotsAlong is Dots for four rows, then for those that follow each of them in memory,
+// and so on.   out [count][4], rows [4][count*n] of type t
+func (s Set) DotsAlong(t Type, out [][4]float32, rows *[4]unsafe.Pointer, x []float32, n int) {
+	dotsAlongGeneric(t, out, rows, x, n)
 }

@@ -77,10 +77,22 @@ func TestDots(t *testing.T) {
 						t.Errorf("%v type %d n %d row %d: want %v, got %v, %.2f of the tolerance", s, ty, n, i, want[i], v, e/tol)
 					}
 				}
+				rows0 := rows
 				rows = [4]unsafe.Pointer{rows[2], rows[2], rows[1], rows[0]}
 				s.Dots(ty, &again, &rows, arranged[:Arranged(n)], n)
 				if again != [4]float32{got[2], got[2], got[1], got[0]} {
 					t.Errorf("%v type %d n %d: a row's bits depend on its place", s, ty, n)
+				}
+				// The same four rows as two that follow each other, twice.
+				pair := func(i, j int) unsafe.Pointer {
+					size := n * ty.Size()
+					both := append(unsafe.Slice((*byte)(rows0[i]), size)[:size:size], unsafe.Slice((*byte)(rows0[j]), size)...)
+					return unsafe.Pointer(&both[0])
+				}
+				var along [2][4]float32
+				s.DotsAlong(ty, along[:], &[4]unsafe.Pointer{pair(0, 1), pair(2, 3), pair(3, 0), pair(1, 1)}, arranged[:Arranged(n)], n)
+				if along != [2][4]float32{{got[0], got[2], got[3], got[1]}, {got[1], got[3], got[0], got[1]}} {
+					t.Errorf("%v type %d n %d: other bits along rows that follow each other", s, ty, n)
 				}
 			}
 		}

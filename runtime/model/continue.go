@@ -1,7 +1,6 @@
 package model
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -72,26 +71,14 @@ func (m *Model) Continue(cache *kvcache.Cache, seqs, ids []int, seen [][]int, n 
 	if err := steps.Start(ids, positions, seen); err != nil {
 		return err
 	}
-	// queue queues step i, of the sequences' next i+1 positions.
-	queue := func(i int) error {
-		for r, s := range seqs {
-			if err := cache.Extend(s, positions[r]+i+1); err != nil {
-				return err
-			}
-		}
-		return steps.Queue()
-	}
-	if err := queue(0); err != nil {
+	if err := steps.Queue(); err != nil {
 		return err
 	}
 	next := make([]int, len(seqs))
-	var full error
 	for i := 0; i < n; i++ {
 		ahead := i+1 < n
 		if ahead {
-			if err := queue(i + 1); errors.Is(err, device.ErrMemory) {
-				n, ahead, full = i+1, false, err // the step under way counts
-			} else if err != nil {
+			if err := steps.Queue(); err != nil {
 				return err
 			}
 		}
@@ -107,9 +94,6 @@ func (m *Model) Continue(cache *kvcache.Cache, seqs, ids []int, seen [][]int, n 
 			}
 			return nil
 		}
-	}
-	if full != nil {
-		return full
 	}
 	if short {
 		return fmt.Errorf("%d tokens: %w of %d", longest+n+1, ErrContext, longest+n)

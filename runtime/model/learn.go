@@ -253,7 +253,14 @@ func (l *Learner) place(batch []Sequence) (ids []int, err error) {
 	if len(ids) == 0 {
 		return nil, errors.New("no ids to learn from")
 	}
-	return ids, l.Reserve(len(ids))
+	if len(ids) > l.rows {
+		if err := l.reserve(len(ids)); err != nil {
+			l.rows = 0
+			return nil, fmt.Errorf("activations of %d tokens: %w", len(ids), err)
+		}
+		l.rows = len(ids)
+	}
+	return ids, nil
 }
 
 func key(name string, cols int) string { return fmt.Sprint(name, " ", cols) }

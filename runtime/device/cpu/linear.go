@@ -21,15 +21,9 @@ func normRow(set kernel.Set, y, x, w []float32, eps float64) {
 	set.ScaleMul(y, x, s, w)
 }
 
-// gain is a norm's weight vector as float32.
-func (d *Device) gain(w device.Weight) []float32 {
-	n := w.Shape()[0]
-	return stored(w).widen(d.set, make([]float32, n), 0, n)
-}
-
 // Norm: see device.Device.
 func (d *Device) Norm(y, x device.Buffer, rows []int, w device.Weight, eps float64) {
-	g := d.gain(w)
+	g := stored(w).gain
 	for i, r := range rows {
 		normRow(d.set, data(y).row(i), data(x).row(r), g, eps)
 	}
@@ -37,7 +31,7 @@ func (d *Device) Norm(y, x device.Buffer, rows []int, w device.Weight, eps float
 
 // normed is norm(x) of the first n rows, in storage of the device's own.
 func (d *Device) normed(x *buffer, n int, w device.Weight, eps float64) []float32 {
-	h, g := d.shared.take(1, n*x.cols), d.gain(w)
+	h, g := d.shared.take(1, n*x.cols), stored(w).gain
 	d.pool.run(n, 8, func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			normRow(d.set, h[i*x.cols:(i+1)*x.cols], x.row(i), g, eps)
@@ -63,11 +57,9 @@ func (d *Device) linear(kind device.Kind, y *buffer, x []float32, n int, w *weig
 		return
 	}
 	t, _ := w.bytes()
-	a := d.arithmetic(w.operand())
-	d.ops++
-	op := d.ops
-	d.pool.run(r, 4, func(worker, lo, hi int) {
-		d.vectors(y.data, y.cols, w, lo, hi, d.arranged(worker, op, x, n, c, t, a), n, add)
+	in := d.input(x, n, c, w)
+	d.pool.run(w.strides(), 1, func(worker, lo, hi int) {
+		d.vectors(y.data, y.cols, w, lo, hi, d.arranged(worker, &in, t), n, add)
 	})
 }
 
@@ -75,9 +67,8 @@ func (d *Device) linear(kind device.Kind, y *buffer, x []float32, n int, w *weig
 func (d *Device) GateUp(kind device.Kind, m, x device.Buffer, n int, norm, wg, wu device.Weight, eps float64) {
 	out, gate, up := data(m), stored(wg), stored(wu)
 	r, c := gate.rowsCols()
-	h := d.normed(data(x), n, norm, eps)
 	if kind == device.Prefill {
-		l := d.packed(rows(h, c), n, c, gate.operand(), up.operand())
+		l := d.packed(rows(d.normed(data(x), n, norm, eps), c), n, c, gate.operand(), up.operand())
 		d.columns(l, []int{r}, func(worker, _, j0, j1, i0, i1 int) {
 			p := &d.workers[worker]
 			r0, r1, w := i0*l.rows, min(i1*l.rows, n), j1-j0
@@ -93,20 +84,20 @@ func (d *Device) GateUp(kind device.Kind, m, x device.Buffer, n int, norm, wg, w
 	}
 	tg, _ := gate.bytes()
 	tu, _ := up.bytes()
-	a := d.arithmetic(gate.operand(), up.operand())
-	d.ops++
-	op := d.ops
-	d.pool.run(r, 4, func(worker, lo, hi int) {
+	in := d.input(data(x).data, n, c, gate, up)
+	in.gain, in.eps = stored(norm).gain, eps
+	q := gate.strides()
+	d.pool.run(q, 1, func(worker, lo, hi int) {
 		g := d.workers[worker].take(0, n*r)
-		v := d.arranged(worker, op, h, n, c, tg, a)
-		d.vectors(g, r, gate, lo, hi, v, n, false)
-		if tu != tg {
-			v = d.arranged(worker, op, h, n, c, tu, a)
-		}
-		d.vectors(out.data, out.cols, up, lo, hi, v, n, false)
+		d.vectors(g, r, gate, lo, hi, d.arranged(worker, &in, tg), n, false)
+		d.vectors(out.data, out.cols, up, lo, hi, d.arranged(worker, &in, tu), n, false)
 		for i := range n {
-			u := out.row(i)[lo:hi]
-			d.set.SiluMul(u, g[i*r+lo:i*r+hi], u)
+			for from := 0; from < r; from += q {
+				if a, b := from+lo, min(from+hi, r); a < b {
+					u := out.row(i)[a:b]
+					d.set.SiluMul(u, g[i*r+a:i*r+b], u)
+				}
+			}
 		}
 	})
 }

@@ -10,7 +10,6 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 	for _, s := range spans {
 		n, last = max(n, s.Row+s.Len), max(last, s.Start+s.Len)
 	}
-	h := d.normed(data(x), n, norm, eps)
 	to := [3]*buffer{data(q), {}, {}} // keys and values on their way to the cache
 	ws := [3]*weight{stored(wq), stored(wk), stored(wv)}
 	nq, c := ws[0].rowsCols()
@@ -20,24 +19,24 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 		to[i] = &buffer{d.shared.take(1+i, n*nk), n, nk}
 	}
 	if kind == device.Prefill {
+		h := d.normed(data(x), n, norm, eps)
 		l := d.packed(rows(h, c), n, c, ws[0].operand(), ws[1].operand(), ws[2].operand())
 		d.columns(l, widths, func(worker, which, j0, j1, i0, i1 int) {
 			y := to[which]
 			d.workers[worker].panels.multiply(d.set, y.data[i0*l.rows*y.cols+j0:], y.cols, l, i0, i1, ws[which].operand().t(), j0, j1, false)
 		})
 	} else {
-		a := d.arithmetic(ws[0].operand(), ws[1].operand(), ws[2].operand())
-		d.ops++
-		op := d.ops
-		d.pool.run(nq+2*nk, 4, func(worker, lo, hi int) {
-			for i, first := 0, 0; i < 3; i, first = i+1, first+widths[i] {
-				r0, r1 := max(lo-first, 0), min(hi-first, widths[i])
-				if r0 >= r1 {
-					continue
+		in := d.input(data(x).data, n, c, ws[:]...)
+		in.gain, in.eps = stored(norm).gain, eps
+		d.pool.run(ws[0].strides()+ws[1].strides()+ws[2].strides(), 1, func(worker, lo, hi int) {
+			first := 0
+			for i, w := range ws {
+				q := w.strides()
+				if a, b := max(lo-first, 0), min(hi-first, q); a < b {
+					t, _ := w.bytes()
+					d.vectors(to[i].data, to[i].cols, w, a, b, d.arranged(worker, &in, t), n, false)
 				}
-				t, _ := ws[i].bytes()
-				v := d.arranged(worker, op, h, n, c, t, a)
-				d.vectors(to[i].data, to[i].cols, ws[i], r0, r1, v, n, false)
+				first += q
 			}
 		})
 	}

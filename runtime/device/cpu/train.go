@@ -39,7 +39,7 @@ func (d *Device) Copy(dst, src device.Buffer, n int) {
 func (d *Device) Parameter(b device.Buffer, vector bool) device.Weight {
 	x := data(b)
 	if vector {
-		return &weight{shape: []int{x.rows * x.cols}, f32: x.data}
+		return &weight{shape: []int{x.rows * x.cols}, f32: x.data, gain: x.data}
 	}
 	return &weight{shape: []int{x.rows, x.cols}, f32: x.data}
 }

@@ -6,68 +6,104 @@ import (
 	kernel "mop/kernels/cpu"
 )
 
-// arranged is the n vectors x [n, c] as kernel.Dots wants them for rows of the
-// given type, in the worker's own memory: [n, kernel.Arranged(c)]. Operation op of
-// the device, which has one x, does so once for each of its types in turn.
-func (d *Device) arranged(worker int, op uint64, x []float32, n, c int, t kernel.Type, a arithmetic) []float32 {
-	size, w := kernel.Arranged(c), &d.workers[worker]
-	out := w.take(1, n*size)
-	if w.op == op && w.arranged == t {
+// input is the vectors that meet the rows of an operation's weights.
+type input struct {
+	op   uint64    // no other operation of the device has the same
+	x    []float32 // [n, c]
+	n, c int
+
+	gain  []float32 // of a norm that they go through first, nil for none   [c]
+	eps   float64
+	round bool // to bfloat16
+}
+
+// input is what the next decode operation multiplies by rows of some weights.
+// x [n, c]
+func (d *Device) input(x []float32, n, c int, ws ...*weight) input {
+	d.ops++
+	in := input{op: d.ops, x: x, n: n, c: c, round: true}
+	for _, w := range ws {
+		in.round = in.round && w.round
+	}
+	return in
+}
+
+// arranged is the input as kernel.Dots wants it for rows of the given type, in the
+// worker's own memory: [n, kernel.Arranged(c)]. Every worker norms and arranges for
+// itself, once for each type in turn: of few vectors that takes less time than to
+// wait for another who does it.
+func (d *Device) arranged(worker int, in *input, t kernel.Type) []float32 {
+	size, w := kernel.Arranged(in.c), &d.workers[worker]
+	out := w.take(1, in.n*size)
+	if w.op == in.op && w.arranged == t {
 		return out
 	}
-	w.op, w.arranged = op, t
-	for i := range n {
-		row := x[i*c : (i+1)*c]
-		if a != float32s {
-			row = w.take(3, c)
-			copy(row, x[i*c:])
-			d.set.Round(row)
+	w.op, w.arranged = in.op, t
+	for i := range in.n {
+		x, to := in.x[i*in.c:(i+1)*in.c], w.take(2, in.c)
+		if in.gain != nil {
+			normRow(d.set, to, x, in.gain, in.eps)
+			x = to
 		}
-		d.set.Arrange(out[i*size:(i+1)*size], row, t)
+		if in.round {
+			copy(to, x)
+			d.set.Round(to)
+			x = to
+		}
+		d.set.Arrange(out[i*size:(i+1)*size], x, t)
 	}
 	return out
 }
 
-// vectors computes y[i*ldy+r] (+)= W[r] . x[i] for rows lo..hi-1 of a matrix of c
-// columns and n vectors, arranged for its type.
-//
-// Four streams walk through the range, each along a quarter of its own, so that
-// each reads memory without a jump; the vectors take turns while the rows are in
-// the first cache.
+// streams is how many rows of a matrix a worker reads at a time, each along a range
+// of its own, so that memory is read without a jump.
+const streams = 4
+
+// strides is how long a stream of the matrix is, in rows: row j of stream i is row
+// i*strides+j of the matrix. A part of the work is a range of j. So that the parts of
+// a worker follow on one another in each of the streams, and what was asked for
+// ahead is what comes next.
+func (w *weight) strides() int {
+	r, _ := w.rowsCols()
+	return (r + streams - 1) / streams
+}
+
+// vectors computes y[i*ldy+r] (+)= W[r] . x[i] for the rows at lo..hi-1 of all
+// streams of a matrix of c columns and n vectors, arranged for its type. The vectors
+// take turns while the rows are in the first cache.
 func (d *Device) vectors(y []float32, ldy int, w *weight, lo, hi int, x []float32, n int, add bool) {
 	t, base := w.bytes()
-	if lo >= hi {
-		return
-	}
-	_, c := w.rowsCols()
-	size := kernel.Arranged(c)
-	bytes := c * t.Size()
-	quarter := (hi - lo + 3) / 4
-	var rows [4]unsafe.Pointer
-	var out [4]float32
-	for j := range quarter {
-		r := lo + j
+	total, c := w.rowsCols()
+	size, bytes, stride := kernel.Arranged(c), c*t.Size(), w.strides()
+	var rows [streams]unsafe.Pointer
+	var out [32][streams]float32
+	for r := lo; r < hi; {
 		for i := range rows {
-			rows[i] = rows[0] // stands in where a quarter is shorter
-			if at := r + i*quarter; at < hi {
+			rows[i] = rows[0] // stands in where a stream is shorter
+			if at := r + i*stride; at < total {
 				rows[i] = unsafe.Add(base, at*bytes)
 			}
 		}
+		many := 1
+		if n == 1 { // several would leave the first cache before their turn comes again
+			many = min(max(min(hi, total-(streams-1)*stride)-r, 1), len(out))
+		}
 		for v := range n {
-			d.set.Dots(t, &out, &rows, x[v*size:(v+1)*size], c)
-			if w.i8 != nil {
-				for i, at := 0, r; i < 4 && at < hi; i, at = i+1, at+quarter {
-					out[i] *= w.i8.scales[at]
-				}
-			}
+			d.set.DotsAlong(t, out[:many], &rows, x[v*size:(v+1)*size], c)
 			to := y[v*ldy:]
-			for i, at := 0, r; i < 4 && at < hi; i, at = i+1, at+quarter {
-				if add {
-					to[at] += out[i]
-				} else {
-					to[at] = out[i]
+			for j := range many {
+				for i, at := 0, r+j; i < streams && at < total; i, at = i+1, at+stride {
+					f := out[j][i]
+					if w.i8 != nil {
+						f *= w.i8.scales[at]
+					}
+					if add {
+						f += to[at]
+					}
+					to[at] = f
 				}
 			}
 		}
+		r += many
 	}
 }

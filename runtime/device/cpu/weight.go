@@ -16,7 +16,8 @@ type weight struct {
 	f16   []uint16
 	bf16  []uint16
 	i8    *int8s
-	round bool // what bf16 is multiplied with, to bfloat16
+	round bool      // what bf16 is multiplied with, to bfloat16
+	gain  []float32 // of a vector: what is stored, as float32
 }
 
 func (w *weight) Shape() []int { return w.shape }
@@ -54,6 +55,9 @@ func (d *Device) Place(t checkpoint.Tensor) (device.Weight, error) {
 		w.f16 = unsafe.Slice((*uint16)(p), n)
 	case checkpoint.BF16:
 		w.bf16 = unsafe.Slice((*uint16)(p), n)
+	}
+	if len(t.Shape) == 1 {
+		w.gain = w.widen(d.set, make([]float32, n), 0, n)
 	}
 	return w, nil
 }
