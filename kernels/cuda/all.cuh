@@ -19,3 +19,7 @@
 #include "adamw.cu"
 #include "attend_keep.cu"
 #include "attend_back.cu"
+#include "project.cu"
+#include "project_rank.cu"
+#include "project_operands.cu"
+#include "losses.cu"

@@ -1,0 +1,157 @@
+// Products of training on tensor cores: C[m, n] = sum_k a(m, k) b(n, k), where
+// either operand may lie along k, as in y = W x, or across it, as W does in
+// x' = W^T y' and both do in W' = y' x^T. Nothing is ever transposed in memory:
+// ldmatrix turns the 8x8 blocks of an operand that lies across.
+//
+// The tile's steps, stages and swizzle are those of tiles.cuh; the products of
+// several pairs of operands may add to the same registers.
+#pragma once
+#include "tiles.cuh"
+
+// Tiles of 128 threads. A warp of Medium has a 64x32 part, of Quarter 32x32.
+using Medium = Tile<128, 64, 2, 2>;
+using Quarter = Tile<64, 64, 2, 2>;
+
+template <class S> struct Accumulator {
+  float c[S::kM][S::kN][4] = {};
+};
+
+// Along is an operand whose elements of k lie side by side: (i, k) at p[i*ld + k],
+// count rows i, zeros behind the last k up to a multiple of 8.
+struct Along {
+  const u16 *p;
+  int ld, count;
+
+  // copy starts the copies of rows i0.. and elements k0..k0+63 of k to a stage
+  // [B, 64]; what is past count or K is zero.
+  template <int B, int Threads> MEMBER void copy(u16 *to, int i0, int k0, int K) const {
+    const int chunk = ptx::tid() % 8, first = ptx::tid() / 8;
+    const u16 *from = p + (long long)(i0 + first) * ld + k0 + chunk * 8;
+#pragma unroll
+    for (int i = 0; i < B / (Threads / 8); i++) {
+      int row = first + i * (Threads / 8);
+      bool in = i0 + row < count && k0 + chunk * 8 < K;
+      ptx::cp_async(to + row * kDepth + (chunk ^ row % 8) * 8, in ? from + (long long)i * (Threads / 8) * ld : p, in);
+    }
+  }
+  // left gives the 16 rows from i on and 16 elements from 16*k on, as the first
+  // factor of a product; right the same as two second factors of 8 columns.
+  template <int B> static MEMBER void left(u32 (&f)[4], const u16 *s, int i, int k) {
+    int lane = ptx::tid() % 32, row = i + lane % 16;
+    ptx::ldmatrix(f, s + row * kDepth + ((2 * k + lane / 16) ^ row % 8) * 8);
+  }
+  template <int B> static MEMBER void right(u32 (&f)[4], const u16 *s, int i, int k) {
+    int lane = ptx::tid() % 32, row = i + lane / 16 * 8 + lane % 8;
+    ptx::ldmatrix(f, s + row * kDepth + ((2 * k + lane / 8 % 2) ^ row % 8) * 8);
+  }
+};
+
+// Across is an operand whose elements of k are rows: (i, k) at p[k*ld + i], i up to
+// ld. What lies between the last i and ld is read and leads to no result.
+struct Across {
+  const u16 *p;
+  int ld;
+
+  // A stage is [64, B], rows of k.
+  template <int B, int Threads> MEMBER void copy(u16 *to, int i0, int k0, int K) const {
+    constexpr int kChunks = B / 8, kRows = Threads / kChunks;
+    const int chunk = ptx::tid() % kChunks, first = ptx::tid() / kChunks;
+    const u16 *from = p + (long long)(k0 + first) * ld + i0 + chunk * 8;
+#pragma unroll
+    for (int i = 0; i < kDepth / kRows; i++) {
+      int row = first + i * kRows;
+      bool in = k0 + row < K && i0 + chunk * 8 < ld;
+      ptx::cp_async(to + row * B + (chunk ^ row % 8) * 8, in ? from + (long long)i * kRows * ld : p, in);
+    }
+  }
+  template <int B> static MEMBER void left(u32 (&f)[4], const u16 *s, int i, int k) {
+    int lane = ptx::tid() % 32, row = 16 * k + lane / 16 * 8 + lane % 8;
+    ptx::ldmatrix_trans(f, s + row * B + ((i / 8 + lane / 8 % 2) ^ row % 8) * 8);
+  }
+  template <int B> static MEMBER void right(u32 (&f)[4], const u16 *s, int i, int k) {
+    int lane = ptx::tid() % 32, row = 16 * k + lane % 16;
+    ptx::ldmatrix_trans(f, s + row * B + ((i / 8 + lane / 16) ^ row % 8) * 8);
+  }
+};
+
+// multiply adds the product of a stage's 64 elements of k.
+template <class T, class A, class B, int BM, int BN, int WM, int WN>
+DEVICE void multiply(Accumulator<Tile<BM, BN, WM, WN>> &sum, const u16 *a, const u16 *b) {
+  using S = Tile<BM, BN, WM, WN>;
+  const int warp = ptx::tid() / 32, wm = warp / WN * (BM / WM), wn = warp % WN * (BN / WN);
+#pragma unroll
+  for (int k = 0; k < kDepth / 16; k++) {
+    u32 fa[S::kM][4], fb[S::kN / 2][4];
+#pragma unroll
+    for (int i = 0; i < S::kM; i++)
+      A::template left<BM>(fa[i], a, wm + i * 16, k);
+#pragma unroll
+    for (int j = 0; j < S::kN / 2; j++)
+      B::template right<BN>(fb[j], b, wn + j * 16, k);
+#pragma unroll
+    for (int i = 0; i < S::kM; i++)
+#pragma unroll
+      for (int j = 0; j < S::kN; j++)
+        T::mma(sum.c[i][j], fa[i][0], fa[i][1], fa[i][2], fa[i][3], fb[j / 2][j % 2 * 2], fb[j / 2][j % 2 * 2 + 1]);
+  }
+}
+
+// accumulate adds sum_k a(m0 + m, k) b(n0 + n, k), k < K. Shared memory is free
+// again on return.
+template <class T, class A, class B, int BM, int BN, int WM, int WN>
+DEVICE void accumulate(Accumulator<Tile<BM, BN, WM, WN>> &sum, const A &a, const B &b, int K, int m0, int n0) {
+  constexpr int kThreads = Tile<BM, BN, WM, WN>::kThreads, kStage = (BM + BN) * kDepth;
+  u16 *shared = (u16 *)ptx::shared();
+  const int steps = ceil_div(K, kDepth);
+  auto copy = [&](int step) {
+    if (step < steps) {
+      u16 *to = shared + step % kStages * kStage;
+      a.template copy<BM, kThreads>(to, m0, step * kDepth, K);
+      b.template copy<BN, kThreads>(to + BM * kDepth, n0, step * kDepth, K);
+    }
+    ptx::cp_commit();
+  };
+#pragma unroll
+  for (int s = 0; s < kStages - 1; s++)
+    copy(s);
+  for (int step = 0; step < steps; step++) {
+    ptx::cp_wait<kStages - 2>();
+    ptx::sync();
+    copy(step + kStages - 1);
+    const u16 *stage = shared + step % kStages * kStage;
+    multiply<T, A, B>(sum, stage, stage + BM * kDepth);
+  }
+  ptx::cp_wait<0>();
+  ptx::sync();
+}
+
+// each calls f(m, n, c(m, n), c(m, n+1)) for the elements of this thread, n even.
+template <int BM, int BN, int WM, int WN, class F>
+DEVICE void each(Accumulator<Tile<BM, BN, WM, WN>> &sum, int m0, int n0, F f) {
+  using S = Tile<BM, BN, WM, WN>;
+  const int lane = ptx::tid() % 32, warp = ptx::tid() / 32, g = lane / 4, t = lane % 4;
+  const int m = m0 + warp / WN * (BM / WM) + g, n = n0 + warp % WN * (BN / WN) + 2 * t;
+#pragma unroll
+  for (int i = 0; i < S::kM; i++)
+#pragma unroll
+    for (int h = 0; h < 2; h++)
+#pragma unroll
+      for (int j = 0; j < S::kN; j++)
+        f(m + i * 16 + h * 8, n + j * 8, sum.c[i][j][2 * h], sum.c[i][j][2 * h + 1]);
+}
+
+// put sets or adds a row's two neighbours n, n+1, of which only those below N are;
+// row is aligned to 8 bytes.
+DEVICE void put(float *row, int n, int N, float a, float b, bool add) {
+  float *to = row + n;
+  if (n + 1 < N) {
+    F2 v = {a, b};
+    if (add) {
+      F2 old = *(const F2 *)to;
+      v.x += old.x, v.y += old.y;
+    }
+    *(F2 *)to = v;
+  } else if (n < N) {
+    to[0] = add ? to[0] + a : a;
+  }
+}

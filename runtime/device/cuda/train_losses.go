@@ -1,0 +1,81 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"fmt"
+	"math"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+)
+
+// Losses: see device.Trainer. Rows of logits come a few at a time; their gradient
+// is 16-bit where the weights are, its largest element 1 but for the rows' scale.
+func (d *Device) Losses(nll []float64, dx, dw, x device.Buffer, w device.Weight, targets []int, scale []float32) {
+	const op = "losses"
+	m := d.matrix(op, w)
+	n, V, D := len(targets), m.rows, m.cols
+	xb := d.of(op, "x", x, n, D)
+	var dxb, dwb *buffer
+	if scale != nil {
+		dxb = d.of(op, "x'", dx, n, D)
+		if dw != nil {
+			dwb = d.of(op, "w'", dw, V, D)
+		}
+	}
+	if len(nll) < n || scale != nil && len(scale) < n {
+		d.fail(fmt.Errorf("%s: want a place and a scale for each of %d targets, got %d and %d", op, n, len(nll), len(scale)))
+	}
+	list := make([]int32, n)
+	for i, t := range targets {
+		if t < 0 || t >= V {
+			d.fail(fmt.Errorf("%s: want an id below %d, got %d", op, V, t))
+		}
+		list[i] = int32(t)
+	}
+	if d.err != nil || n == 0 {
+		return
+	}
+	most := min(lossRows(V), n)
+	ldz, ldh := roundUp(V, 32), pitch(V)
+	z, state := d.need("logits", 4*most*ldz, false), d.need("state", 24*n, false)
+	ids, scales := put(d, "targets", list), put(d, "scales", scale)
+	in := d.beside(m, xb.wide(0, n))
+	for r := 0; r < n; r += most {
+		k := min(most, n-r)
+		logits := wide{z, ldz, k, V}
+		d.times(logits, in.from(r), m, low{}, false)
+		at, to := state+pointer(24*r), ids+pointer(4*r)
+		d.launch("nll", [3]int{k, 1, 1}, 256, 128, at, z, ldz, V, 0, to)
+		if scale == nil {
+			continue
+		}
+		by, out := scales+pointer(4*r), dxb.wide(r, k)
+		if !m.trained() {
+			half, back := d.need("project y", 2*most*ldh, false), d.need("project scale", 8*most, false)
+			top := float32(1)
+			if m.half == checkpoint.F16 {
+				top = 1 << 14
+			}
+			d.launch("loss_half_"+suffix(m.half), [3]int{k, 1, 1}, 256, 0, half, ldh, back, z, ldz, V, at, to, by, top)
+			d.timesBack(out, factor{halves{half, ldh}, V}, back, m, low{}, false)
+		}
+		if m.trained() || dw != nil {
+			d.launch("loss_float", [3]int{k, 1, 1}, 256, 0, z, ldz, V, at, to, by)
+		}
+		if m.trained() {
+			d.timesBack(out, d.thirdsAlong("project y", logits, false), 0, m, low{}, false)
+		}
+		if dw != nil {
+			d.weightBack(dwb, logits, xb.wide(r, k))
+		}
+	}
+	s := get[float64](d, state, 3*n)
+	if d.err != nil {
+		return
+	}
+	for i := range n {
+		nll[i] = s[3*i] + math.Log(s[3*i+1]) - s[3*i+2]
+	}
+}

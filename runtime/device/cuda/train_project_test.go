@@ -1,0 +1,443 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+	"mop/runtime/device/cpu"
+)
+
+// twin is one matrix or buffer on the host's device and on the one under test.
+type twin struct {
+	rows, cols int
+	v          []float32 // as written, those behind the rows included
+	host, dev  device.Buffer
+}
+
+// duo is the two devices that a test compares.
+type duo struct {
+	t    *testing.T
+	host *cpu.Device
+	d    *Device
+	r    *rand.Rand
+}
+
+func newDuo(t *testing.T, order uint64) *duo {
+	host, err := cpu.New(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { host.Close() })
+	return &duo{t, host, open(t, order), rand.New(rand.NewPCG(11, 12))}
+}
+
+// numbers makes a twin of rows and two behind them, which must stay as they are;
+// size gives row i's magnitude.
+func (p *duo) numbers(rows, cols int, size func(i int) float64) *twin {
+	p.t.Helper()
+	return p.twin(rows, 2, cols, size)
+}
+
+// twin is numbers with so many rows behind.
+func (p *duo) twin(rows, spare, cols int, size func(i int) float64) *twin {
+	p.t.Helper()
+	w := &twin{rows: rows, cols: cols, v: make([]float32, (rows+spare)*cols)}
+	for i := range w.v {
+		w.v[i] = float32(p.r.NormFloat64() * size(i/max(cols, 1)))
+	}
+	for _, b := range []struct {
+		to *device.Buffer
+		d  device.Device
+	}{{&w.host, p.host}, {&w.dev, p.d}} {
+		var err error
+		if *b.to, err = b.d.Buffer(rows+spare, cols); err != nil {
+			p.t.Fatal(err)
+		}
+		if len(w.v) > 0 {
+			b.d.Write(*b.to, 0, w.v)
+		}
+	}
+	return w
+}
+
+func one(int) float64  { return 1 }
+func zero(int) float64 { return 0 }
+
+// wanted is what the host has.
+func (p *duo) wanted(w *twin) []float32 {
+	out := make([]float32, len(w.v))
+	p.host.Read(out, w.host, 0, w.host.Rows())
+	return out
+}
+
+// got is what the device has; what lies behind the rows and in their padding must
+// be as it was.
+func (p *duo) got(what string, w *twin) []float32 {
+	p.t.Helper()
+	b := w.dev.(*buffer)
+	all := get[float32](p.d, b.p, b.rows*b.pitch)
+	out := make([]float32, 0, len(w.v))
+	for i := range b.rows {
+		row := all[i*b.pitch : (i+1)*b.pitch]
+		out = append(out, row[:w.cols]...)
+		for j, v := range row[w.cols:] {
+			if v != 0 {
+				p.t.Fatalf("%s: row %d: wrote behind its end, at %d", what, i, w.cols+j)
+			}
+		}
+	}
+	for i := w.rows * w.cols; i < len(w.v); i++ {
+		if out[i] != w.v[i] {
+			p.t.Fatalf("%s: wrote behind its last row", what)
+		}
+	}
+	return out[:w.rows*w.cols]
+}
+
+// set makes the device's copy the host's.
+func (p *duo) set(w *twin) {
+	if len(w.v) > 0 {
+		p.d.Write(w.dev, 0, p.wanted(w))
+	}
+}
+
+// roundings bounds a sum whose terms hold operands that are rounded on their way:
+// those errors are independent, and six of their deviations are allowed; the sum's
+// own error is as in the table of reference_test.go.
+type roundings struct {
+	squares, sum, more float64
+	terms              int
+}
+
+func (e *roundings) add(term, unit float64) {
+	e.squares += term * term * unit * unit
+	e.sum += math.Abs(term)
+	e.terms++
+}
+
+func (e *roundings) allow() float64 {
+	return 5*math.Sqrt(e.squares) + (8+math.Sqrt(float64(e.terms)))*0x1p-22*e.sum + e.more + 1e-30
+}
+
+// thirdsUnit is the error of a product of two float32 made of three of bfloat16.
+const thirdsUnit = 0x1p-15
+
+// weightTwin is a matrix of a type, F32 being a parameter, on both devices.
+func (p *duo) weightTwin(t checkpoint.DType, rows, cols int) (host, dev device.Weight, v []float64, unitW float64) {
+	if t == checkpoint.F32 {
+		w := p.twin(rows, 0, cols, one)
+		for _, x := range w.v {
+			v = append(v, float64(x))
+		}
+		return p.host.Parameter(w.host, false), p.d.Parameter(w.dev, false), v, thirdsUnit
+	}
+	m := randomMatrix(p.r, rows, cols, t)
+	host, err := p.host.Place(checkpoint.Tensor{Name: "w", DType: t, Shape: []int{rows, cols}, Data: m.bytes()})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return host, m.place(p.t, p.d, false), m.v, unit(t)
+}
+
+type projection struct{ n, out, in, rank int }
+
+var projections = []projection{
+	{1, 1, 1, 1}, {3, 5, 7, 2}, {37, 48, 31, 8}, {130, 29, 300, 3}, {7, 530, 97, 5}, {97, 61, 530, 32},
+	{70, 131, 257, 70}, {65, 66, 64, 64}, {5, 0, 7, 2}, {5, 7, 0, 2}, {2, 9941, 3, 1}, {66, 40, 24, 0}, {9, 130, 66, 0},
+}
+
+// Project and its gradients against the host's, over odd shapes, every type, every
+// order of threads, tiles of both sizes: the same bits in all orders, and within the
+// rounding of the operands of the host's. Rows of y' differ in size by far more than
+// float16 holds.
+func TestProject(t *testing.T) {
+	const bf = 0x1p-8
+	for i, s := range projections {
+		for _, dt := range []checkpoint.DType{checkpoint.BF16, checkpoint.F16, checkpoint.F32} {
+			var first [][]float32
+			for o, order := range orders {
+				if testing.Short() && (o > 0 || s.n*s.out*s.in > 200000) {
+					continue
+				}
+				t.Run(fmt.Sprint(s, dt, order), func(t *testing.T) {
+					p := newDuo(t, order)
+					sms := p.d.limits.sms
+					p.d.limits.sms = []int{1, 1000, sms}[o]
+					defer func() { p.d.limits.sms = sms }()
+					drop := []float64{0, 0.3}[i%2]
+					hw, dw, w, uw := p.weightTwin(dt, s.out, s.in)
+					x, y := p.numbers(s.n, s.in, one), p.numbers(s.n, s.out, one)
+					dy := p.numbers(s.n, s.out, func(i int) float64 { return math.Ldexp(1, -7*(i%6)) })
+					u, gx, gw := p.numbers(s.n, max(s.rank, 1), one), p.numbers(s.n, s.in, zero), p.numbers(s.out, s.in, zero)
+					var host, dev *device.Adapter
+					var a, b, ga, gb *twin
+					keep := 1.0
+					if s.rank > 0 {
+						a, b = p.twin(s.rank, 0, s.in, one), p.twin(s.out, 0, s.rank, one)
+						ga, gb = p.twin(s.rank, 0, s.in, zero), p.twin(s.out, 0, s.rank, zero)
+						host = &device.Adapter{A: a.host, B: b.host, DA: ga.host, DB: gb.host}
+						dev = &device.Adapter{A: a.dev, B: b.dev, DA: ga.dev, DB: gb.dev}
+						for _, ad := range []*device.Adapter{host, dev} {
+							ad.Scale = 0.7
+							ad.Drop = device.Dropout{P: drop, Keys: []uint64{11, 12}, Spans: []device.Span{{Row: 0, Len: s.n / 2}, {Row: s.n / 2, Len: s.n - s.n/2}}}
+						}
+						keep = 1 / (1 - drop)
+					}
+					hu, du := u.host, u.dev
+					if s.rank == 0 {
+						hu, du = nil, nil
+					}
+
+					p.host.Project(y.host, hu, x.host, s.n, hw, host, i%3 > 0)
+					p.d.Project(y.dev, du, x.dev, s.n, dw, dev, i%3 > 0)
+					gotY, gotU := p.got("y", y), p.got("u", u)
+					wantY, wantU := p.wanted(y), p.wanted(u)
+					// What each error can grow to: u's, then y's.
+					errU := make([]float64, s.n*s.rank)
+					see := worst{what: "u"}
+					for n := range s.n {
+						for r := range s.rank {
+							var e roundings
+							for k := range s.in {
+								e.add(keep*float64(a.v[r*s.in+k])*float64(x.v[n*s.in+k]), bf)
+							}
+							errU[n*s.rank+r] = e.allow()
+							see.see(n, r, float64(wantU[n*s.rank+r]), float64(gotU[n*s.rank+r]), e.allow())
+						}
+					}
+					see.report(t)
+					see = worst{what: "y"}
+					for n := range s.n {
+						for j := range s.out {
+							e := roundings{sum: math.Abs(float64(y.v[n*s.out+j]))}
+							for k := range s.in {
+								e.add(w[j*s.in+k]*float64(x.v[n*s.in+k]), uw)
+							}
+							for r := range s.rank {
+								z := 0.7 * float64(b.v[j*s.rank+r])
+								e.add(z*float64(wantU[n*s.rank+r]), bf)
+								e.more += math.Abs(z) * errU[n*s.rank+r]
+							}
+							see.see(n, j, float64(wantY[n*s.out+j]), float64(gotY[n*s.out+j]), e.allow())
+						}
+					}
+					see.report(t)
+
+					p.set(u)
+					p.host.ProjectBack(gx.host, gw.host, dy.host, x.host, hu, s.n, hw, host)
+					p.d.ProjectBack(gx.dev, gw.dev, dy.dev, x.dev, du, s.n, dw, dev)
+					gotX, gotW := p.got("x'", gx), p.got("w'", gw)
+					wantX, wantW := p.wanted(gx), p.wanted(gw)
+					dU, errDU := make([]float64, s.n*s.rank), make([]float64, s.n*s.rank)
+					for n := range s.n {
+						for r := range s.rank {
+							var e roundings
+							for j := range s.out {
+								term := 0.7 * float64(dy.v[n*s.out+j]) * float64(b.v[j*s.rank+r])
+								dU[n*s.rank+r] += term
+								e.add(term, bf)
+							}
+							errDU[n*s.rank+r] = e.allow()
+						}
+					}
+					see = worst{what: "x'"}
+					for n := range s.n {
+						for k := range s.in {
+							var e roundings
+							for j := range s.out {
+								e.add(w[j*s.in+k]*float64(dy.v[n*s.out+j]), uw)
+							}
+							for r := range s.rank {
+								v := keep * float64(a.v[r*s.in+k])
+								e.add(v*dU[n*s.rank+r], bf)
+								e.more += math.Abs(v) * errDU[n*s.rank+r]
+							}
+							see.see(n, k, float64(wantX[n*s.in+k]), float64(gotX[n*s.in+k]), e.allow())
+						}
+					}
+					see.report(t)
+					see = worst{what: "w'"}
+					for j := range s.out {
+						for k := range s.in {
+							var e roundings
+							for n := range s.n {
+								e.add(float64(dy.v[n*s.out+j])*float64(x.v[n*s.in+k]), thirdsUnit)
+							}
+							see.see(j, k, float64(wantW[j*s.in+k]), float64(gotW[j*s.in+k]), e.allow())
+						}
+					}
+					see.report(t)
+					all := [][]float32{gotY, gotU, gotX, gotW}
+					if s.rank > 0 {
+						gotA, gotB := p.got("A'", ga), p.got("B'", gb)
+						wantA, wantB := p.wanted(ga), p.wanted(gb)
+						see = worst{what: "A'"}
+						for r := range s.rank {
+							for k := range s.in {
+								var e roundings
+								for n := range s.n {
+									v := keep * float64(x.v[n*s.in+k])
+									e.add(v*dU[n*s.rank+r], bf)
+									e.more += math.Abs(v) * errDU[n*s.rank+r]
+								}
+								see.see(r, k, float64(wantA[r*s.in+k]), float64(gotA[r*s.in+k]), e.allow())
+							}
+						}
+						see.report(t)
+						see = worst{what: "B'"}
+						for j := range s.out {
+							for r := range s.rank {
+								var e roundings
+								for n := range s.n {
+									e.add(0.7*float64(dy.v[n*s.out+j])*float64(wantU[n*s.rank+r]), bf)
+								}
+								see.see(j, r, float64(wantB[j*s.rank+r]), float64(gotB[j*s.rank+r]), e.allow())
+							}
+						}
+						see.report(t)
+						all = append(all, gotA, gotB)
+					}
+					if first == nil {
+						first = all
+					}
+					for i := range all {
+						same(t, fmt.Sprint("result ", i, " in another order"), first[i], all[i])
+					}
+					if err := p.d.Sync(); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}
+	}
+}
+
+// same holds two results to each other, bit for bit.
+func same(t *testing.T, what string, want, got []float32) {
+	t.Helper()
+	for i := range want {
+		if math.Float32bits(want[i]) != math.Float32bits(got[i]) {
+			t.Fatalf("%s: number %d: want the same bits, got %g and %g", what, i, want[i], got[i])
+		}
+	}
+}
+
+// The mask is the host's to the bit, in all three places: with identities for A and
+// B and ones for x and y' it is what comes out, at even and odd widths.
+func TestDropoutMask(t *testing.T) {
+	for _, in := range []int{64, 33, 70} {
+		for _, dt := range types {
+			t.Run(fmt.Sprint(in, dt), func(t *testing.T) {
+				p := newDuo(t, 1)
+				const n = 70
+				keys := []uint64{0x123456789abcdef, 7, 1 << 63}
+				drop := device.Dropout{P: 0.4, Keys: keys, Spans: []device.Span{{Row: 0, Len: 31}, {Row: 31, Len: 1}, {Row: 32, Len: n - 32}}}
+				m := matrix{in, in, make([]float64, in*in), dt}
+				hw, err := p.host.Place(checkpoint.Tensor{Name: "w", DType: dt, Shape: []int{in, in}, Data: m.bytes()})
+				if err != nil {
+					t.Fatal(err)
+				}
+				dw := m.place(t, p.d, false)
+				x, y, gy := p.numbers(n, in, zero), p.numbers(n, in, zero), p.numbers(n, in, zero)
+				ones := make([]float32, n*in)
+				for i := range ones {
+					ones[i] = 1
+				}
+				u, gx := p.numbers(n, in, zero), p.numbers(n, in, zero)
+				ad := []*twin{p.twin(in, 0, in, zero), p.twin(in, 0, in, zero), p.twin(in, 0, in, zero), p.twin(in, 0, in, zero)}
+				eye := make([]float32, in*in)
+				for i := range in {
+					eye[i*in+i] = 1
+				}
+				for _, d := range []device.Device{p.host, p.d} {
+					of := func(w *twin) device.Buffer {
+						if d == device.Device(p.d) {
+							return w.dev
+						}
+						return w.host
+					}
+					for _, w := range ad[:2] {
+						d.Write(of(w), 0, eye)
+					}
+					d.Write(of(x), 0, ones)
+					d.Write(of(gy), 0, ones)
+				}
+				host := &device.Adapter{A: ad[0].host, B: ad[1].host, DA: ad[2].host, DB: ad[3].host, Scale: 1, Drop: drop}
+				dev := &device.Adapter{A: ad[0].dev, B: ad[1].dev, DA: ad[2].dev, DB: ad[3].dev, Scale: 1, Drop: drop}
+				p.host.Project(y.host, u.host, x.host, n, hw, host, false)
+				p.d.Project(y.dev, u.dev, x.dev, n, dw, dev, false)
+				p.host.ProjectBack(gx.host, nil, gy.host, x.host, u.host, n, hw, host)
+				p.d.ProjectBack(gx.dev, nil, gy.dev, x.dev, u.dev, n, dw, dev)
+				dropped := 0
+				want := p.wanted(u)
+				for _, v := range want[:n*in] {
+					if v == 0 {
+						dropped++
+					}
+				}
+				if share := float64(dropped) / float64(n*in); math.Abs(share-drop.P) > 0.05 {
+					t.Errorf("want a share of %v dropped, got %v", drop.P, share)
+				}
+				gotU, gotX := p.got("u", u), p.got("x'", gx)
+				wantX := p.wanted(gx)
+				for i := range n * in {
+					if want[i] != gotU[i] || wantX[i] != gotX[i] {
+						t.Fatalf("row %d, column %d: want u %v and x' %v, got %v and %v", i/in, i%in, want[i], wantX[i], gotU[i], gotX[i])
+					}
+				}
+				// A' is a sum over rows of what was kept: the counts agree.
+				wantA, gotA := p.wanted(ad[2]), p.got("A'", ad[2])
+				for i := range wantA {
+					if math.Abs(float64(wantA[i]-gotA[i])) > 1e-4 {
+						t.Fatalf("A': row %d, column %d: want %v, got %v", i/in, i%in, wantA[i], gotA[i])
+					}
+				}
+				if err := p.d.Sync(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+// A row's bits depend on no other row: a sequence in a batch and alone.
+func TestProjectAlone(t *testing.T) {
+	for _, dt := range []checkpoint.DType{checkpoint.BF16, checkpoint.F16, checkpoint.F32} {
+		t.Run(fmt.Sprint(dt), func(t *testing.T) {
+			p := newDuo(t, 2)
+			const n, cut, out, in, rank = 131, 77, 70, 300, 5
+			_, w, _, _ := p.weightTwin(dt, out, in)
+			x, y, u := p.numbers(n, in, one), p.numbers(n, out, zero), p.numbers(n, rank, zero)
+			dy, dx := p.numbers(n, out, func(i int) float64 { return math.Ldexp(1, -i) }), p.numbers(n, in, zero)
+			ad := &device.Adapter{A: p.twin(rank, 0, in, one).dev, B: p.twin(out, 0, rank, one).dev, DA: p.twin(rank, 0, in, zero).dev, DB: p.twin(out, 0, rank, zero).dev, Scale: 0.5}
+			ad.Drop = device.Dropout{P: 0.2, Keys: []uint64{5, 6}, Spans: []device.Span{{Row: 0, Len: cut}, {Row: cut, Len: n - cut}}}
+			p.d.Project(y.dev, u.dev, x.dev, n, w, ad, false)
+			p.d.ProjectBack(dx.dev, nil, dy.dev, x.dev, u.dev, n, w, ad)
+			part := func(of *twin, v []float32) *twin {
+				s := p.numbers(n-cut, of.cols, zero)
+				p.d.Write(s.dev, 0, v[cut*of.cols:n*of.cols])
+				return s
+			}
+			x1, dy1 := part(x, x.v), part(dy, dy.v)
+			y1, u1, dx1 := p.numbers(n-cut, out, zero), p.numbers(n-cut, rank, zero), p.numbers(n-cut, in, zero)
+			ad.Drop.Keys, ad.Drop.Spans = []uint64{6}, []device.Span{{Row: 0, Len: n - cut}}
+			p.d.Project(y1.dev, u1.dev, x1.dev, n-cut, w, ad, false)
+			p.d.ProjectBack(dx1.dev, nil, dy1.dev, x1.dev, u1.dev, n-cut, w, ad)
+			for _, c := range []struct {
+				what     string
+				all, one *twin
+			}{{"y", y, y1}, {"u", u, u1}, {"x'", dx, dx1}} {
+				same(t, c.what, p.got(c.what, c.all)[cut*c.all.cols:], p.got(c.what, c.one))
+			}
+			if err := p.d.Sync(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -1,0 +1,39 @@
+package cuda
+
+import "testing"
+
+func TestProductSlab(t *testing.T) {
+	h200 := limits{132, 227 << 10}
+	for _, c := range []struct {
+		n, out int
+		want   slab
+	}{
+		{512, 4096, medium}, // two a SM
+		{512, 11008, medium},
+		{200, 4096, quarter}, // one medium alone on each SM
+		{1, 1, quarter},
+		{256, 32000, medium},
+	} {
+		if got := productSlab(c.n, c.out, h200); got != c.want {
+			t.Errorf("%d rows by %d: want %s, got %s", c.n, c.out, c.want.name, got.name)
+		}
+	}
+	for _, s := range []slab{medium, quarter} {
+		if s.shared() > 76<<10 {
+			t.Errorf("%s: %d bytes of shared memory leave no room for a third block on an SM", s.name, s.shared())
+		}
+		g := s.grid(s.rows+1, s.cols)
+		if g != [3]int{2, 1, 1} {
+			t.Errorf("%s: want two blocks for a row more than one has, got %v", s.name, g)
+		}
+	}
+}
+
+// A few rows of logits, never all: 128 MB at most where 16 rows fit in it.
+func TestLossRows(t *testing.T) {
+	for vocab, want := range map[int]int{0: 256, 1: 256, 32000: 256, 128256: 256, 1 << 20: 32, 1 << 24: 16} {
+		if got := lossRows(vocab); got != want {
+			t.Errorf("%d ids: want %d rows, got %d", vocab, want, got)
+		}
+	}
+}
