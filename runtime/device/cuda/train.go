@@ -9,6 +9,8 @@ import (
 	"mop/runtime/device"
 )
 
+var _ device.Trainer = (*Device)(nil)
+
 // Training keeps activations and gradients in float32 buffers; kernels round what
 // the tensor cores take.
 

@@ -22,7 +22,7 @@ func TestLosses(t *testing.T) {
 					continue
 				}
 				t.Run(fmt.Sprint(s, dt, order), func(t *testing.T) {
-					p := newDuo(t, order)
+					p := newTwin(t, 11, order)
 					hw, dw, w, uw := p.weightTwin(dt, s.V, s.D)
 					x := p.numbers(s.n, s.D, func(i int) float64 { return 1 / math.Sqrt(float64(s.D)) })
 					gx, gw := p.numbers(s.n, s.D, one), p.numbers(s.V, s.D, zero)
@@ -32,7 +32,7 @@ func TestLosses(t *testing.T) {
 					}
 					want, got := make([]float64, s.n), make([]float64, s.n)
 					p.host.Losses(want, gx.host, gw.host, x.host, hw, targets, scale)
-					p.d.Losses(got, gx.dev, gw.dev, x.dev, dw, targets, scale)
+					p.dev.Losses(got, gx.dev, gw.dev, x.dev, dw, targets, scale)
 					gotX, gotW := p.got("x'", gx), p.got("w'", gw)
 					wantX, wantW := p.wanted(gx), p.wanted(gw)
 
@@ -100,7 +100,7 @@ func TestLosses(t *testing.T) {
 					see.report(t)
 
 					alone := make([]float64, s.n)
-					p.d.Losses(alone, nil, nil, x.dev, dw, targets, nil)
+					p.dev.Losses(alone, nil, nil, x.dev, dw, targets, nil)
 					if !slices.Equal(got, alone) {
 						t.Error("the losses alone differ from those with gradients")
 					}
@@ -109,9 +109,9 @@ func TestLosses(t *testing.T) {
 						first = all
 					}
 					for i := range all {
-						same(t, fmt.Sprint("result ", i, " in another order"), first[i], all[i])
+						equal(t, fmt.Sprint("result ", i, " in another order"), first[i], all[i])
 					}
-					if err := p.d.Sync(); err != nil {
+					if err := p.dev.Sync(); err != nil {
 						t.Error(err)
 					}
 				})

@@ -5,56 +5,44 @@ package cuda
 import (
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"testing"
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
-	"mop/runtime/device/cpu"
 )
 
-// twin is one matrix or buffer on the host's device and on the one under test.
-type twin struct {
+// sides is one matrix or buffer on the host's device and on the one under test.
+type sides struct {
 	rows, cols int
 	v          []float32 // as written, those behind the rows included
 	host, dev  device.Buffer
 }
 
-// duo is the two devices that a test compares.
-type duo struct {
-	t    *testing.T
-	host *cpu.Device
-	d    *Device
-	r    *rand.Rand
-}
-
-func newDuo(t *testing.T, order uint64) *duo {
-	host, err := cpu.New(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { host.Close() })
-	return &duo{t, host, open(t, order), rand.New(rand.NewPCG(11, 12))}
-}
-
-// numbers makes a twin of rows and two behind them, which must stay as they are;
+// numbers makes rows of normal numbers and some behind them, which must stay as they are;
 // size gives row i's magnitude.
-func (p *duo) numbers(rows, cols int, size func(i int) float64) *twin {
+func (p *twin) numbers(rows, cols int, size func(i int) float64) *sides {
 	p.t.Helper()
-	return p.twin(rows, 2, cols, size)
+	return p.sides(rows, guardRows, cols, size)
 }
 
-// twin is numbers with so many rows behind.
-func (p *duo) twin(rows, spare, cols int, size func(i int) float64) *twin {
+// exact is numbers without rows behind.
+func (p *twin) exact(rows, cols int, size func(i int) float64) *sides {
 	p.t.Helper()
-	w := &twin{rows: rows, cols: cols, v: make([]float32, (rows+spare)*cols)}
+	return p.sides(rows, 0, cols, size)
+}
+
+func (p *twin) sides(rows, spare, cols int, size func(i int) float64) *sides {
+	p.t.Helper()
+	w := &sides{rows: rows, cols: cols, v: make([]float32, (rows+spare)*cols)}
 	for i := range w.v {
-		w.v[i] = float32(p.r.NormFloat64() * size(i/max(cols, 1)))
+		if w.v[i] = guardValue; i < rows*cols {
+			w.v[i] = float32(p.r.NormFloat64() * size(i/cols))
+		}
 	}
 	for _, b := range []struct {
 		to *device.Buffer
 		d  device.Device
-	}{{&w.host, p.host}, {&w.dev, p.d}} {
+	}{{&w.host, p.host}, {&w.dev, p.dev}} {
 		var err error
 		if *b.to, err = b.d.Buffer(rows+spare, cols); err != nil {
 			p.t.Fatal(err)
@@ -70,7 +58,7 @@ func one(int) float64  { return 1 }
 func zero(int) float64 { return 0 }
 
 // wanted is what the host has.
-func (p *duo) wanted(w *twin) []float32 {
+func (p *twin) wanted(w *sides) []float32 {
 	out := make([]float32, len(w.v))
 	p.host.Read(out, w.host, 0, w.host.Rows())
 	return out
@@ -78,10 +66,10 @@ func (p *duo) wanted(w *twin) []float32 {
 
 // got is what the device has; what lies behind the rows and in their padding must
 // be as it was.
-func (p *duo) got(what string, w *twin) []float32 {
+func (p *twin) got(what string, w *sides) []float32 {
 	p.t.Helper()
 	b := w.dev.(*buffer)
-	all := get[float32](p.d, b.p, b.rows*b.pitch)
+	all := get[float32](p.dev, b.p, b.rows*b.pitch)
 	out := make([]float32, 0, len(w.v))
 	for i := range b.rows {
 		row := all[i*b.pitch : (i+1)*b.pitch]
@@ -101,9 +89,9 @@ func (p *duo) got(what string, w *twin) []float32 {
 }
 
 // set makes the device's copy the host's.
-func (p *duo) set(w *twin) {
+func (p *twin) set(w *sides) {
 	if len(w.v) > 0 {
-		p.d.Write(w.dev, 0, p.wanted(w))
+		p.dev.Write(w.dev, 0, p.wanted(w))
 	}
 }
 
@@ -129,20 +117,20 @@ func (e *roundings) allow() float64 {
 const thirdsUnit = 0x1p-15
 
 // weightTwin is a matrix of a type, F32 being a parameter, on both devices.
-func (p *duo) weightTwin(t checkpoint.DType, rows, cols int) (host, dev device.Weight, v []float64, unitW float64) {
+func (p *twin) weightTwin(t checkpoint.DType, rows, cols int) (host, dev device.Weight, v []float64, unitW float64) {
 	if t == checkpoint.F32 {
-		w := p.twin(rows, 0, cols, one)
+		w := p.exact(rows, cols, one)
 		for _, x := range w.v {
 			v = append(v, float64(x))
 		}
-		return p.host.Parameter(w.host, false), p.d.Parameter(w.dev, false), v, thirdsUnit
+		return p.host.Parameter(w.host, false), p.dev.Parameter(w.dev, false), v, thirdsUnit
 	}
 	m := randomMatrix(p.r, rows, cols, t)
 	host, err := p.host.Place(checkpoint.Tensor{Name: "w", DType: t, Shape: []int{rows, cols}, Data: m.bytes()})
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return host, m.place(p.t, p.d, false), m.v, unit(t)
+	return host, m.place(p.t, p.dev, false), m.v, unit(t)
 }
 
 type projection struct{ n, out, in, rank int }
@@ -166,21 +154,21 @@ func TestProject(t *testing.T) {
 					continue
 				}
 				t.Run(fmt.Sprint(s, dt, order), func(t *testing.T) {
-					p := newDuo(t, order)
-					sms := p.d.limits.sms
-					p.d.limits.sms = []int{1, 1000, sms}[o]
-					defer func() { p.d.limits.sms = sms }()
+					p := newTwin(t, 11, order)
+					sms := p.dev.limits.sms
+					p.dev.limits.sms = []int{1, 1000, sms}[o]
+					defer func() { p.dev.limits.sms = sms }()
 					drop := []float64{0, 0.3}[i%2]
 					hw, dw, w, uw := p.weightTwin(dt, s.out, s.in)
 					x, y := p.numbers(s.n, s.in, one), p.numbers(s.n, s.out, one)
 					dy := p.numbers(s.n, s.out, func(i int) float64 { return math.Ldexp(1, -7*(i%6)) })
 					u, gx, gw := p.numbers(s.n, max(s.rank, 1), one), p.numbers(s.n, s.in, zero), p.numbers(s.out, s.in, zero)
 					var host, dev *device.Adapter
-					var a, b, ga, gb *twin
+					var a, b, ga, gb *sides
 					keep := 1.0
 					if s.rank > 0 {
-						a, b = p.twin(s.rank, 0, s.in, one), p.twin(s.out, 0, s.rank, one)
-						ga, gb = p.twin(s.rank, 0, s.in, zero), p.twin(s.out, 0, s.rank, zero)
+						a, b = p.exact(s.rank, s.in, one), p.exact(s.out, s.rank, one)
+						ga, gb = p.exact(s.rank, s.in, zero), p.exact(s.out, s.rank, zero)
 						host = &device.Adapter{A: a.host, B: b.host, DA: ga.host, DB: gb.host}
 						dev = &device.Adapter{A: a.dev, B: b.dev, DA: ga.dev, DB: gb.dev}
 						for _, ad := range []*device.Adapter{host, dev} {
@@ -195,7 +183,7 @@ func TestProject(t *testing.T) {
 					}
 
 					p.host.Project(y.host, hu, x.host, s.n, hw, host, i%3 > 0)
-					p.d.Project(y.dev, du, x.dev, s.n, dw, dev, i%3 > 0)
+					p.dev.Project(y.dev, du, x.dev, s.n, dw, dev, i%3 > 0)
 					gotY, gotU := p.got("y", y), p.got("u", u)
 					wantY, wantU := p.wanted(y), p.wanted(u)
 					// What each error can grow to: u's, then y's.
@@ -231,7 +219,7 @@ func TestProject(t *testing.T) {
 
 					p.set(u)
 					p.host.ProjectBack(gx.host, gw.host, dy.host, x.host, hu, s.n, hw, host)
-					p.d.ProjectBack(gx.dev, gw.dev, dy.dev, x.dev, du, s.n, dw, dev)
+					p.dev.ProjectBack(gx.dev, gw.dev, dy.dev, x.dev, du, s.n, dw, dev)
 					gotX, gotW := p.got("x'", gx), p.got("w'", gw)
 					wantX, wantW := p.wanted(gx), p.wanted(gw)
 					dU, errDU := make([]float64, s.n*s.rank), make([]float64, s.n*s.rank)
@@ -307,9 +295,9 @@ func TestProject(t *testing.T) {
 						first = all
 					}
 					for i := range all {
-						same(t, fmt.Sprint("result ", i, " in another order"), first[i], all[i])
+						equal(t, fmt.Sprint("result ", i, " in another order"), first[i], all[i])
 					}
-					if err := p.d.Sync(); err != nil {
+					if err := p.dev.Sync(); err != nil {
 						t.Error(err)
 					}
 				})
@@ -318,8 +306,8 @@ func TestProject(t *testing.T) {
 	}
 }
 
-// same holds two results to each other, bit for bit.
-func same(t *testing.T, what string, want, got []float32) {
+// equal holds two results to each other, bit for bit.
+func equal(t *testing.T, what string, want, got []float32) {
 	t.Helper()
 	for i := range want {
 		if math.Float32bits(want[i]) != math.Float32bits(got[i]) {
@@ -334,7 +322,7 @@ func TestDropoutMask(t *testing.T) {
 	for _, in := range []int{64, 33, 70} {
 		for _, dt := range types {
 			t.Run(fmt.Sprint(in, dt), func(t *testing.T) {
-				p := newDuo(t, 1)
+				p := newTwin(t, 11, 1)
 				const n = 70
 				keys := []uint64{0x123456789abcdef, 7, 1 << 63}
 				drop := device.Dropout{P: 0.4, Keys: keys, Spans: []device.Span{{Row: 0, Len: 31}, {Row: 31, Len: 1}, {Row: 32, Len: n - 32}}}
@@ -343,21 +331,21 @@ func TestDropoutMask(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				dw := m.place(t, p.d, false)
+				dw := m.place(t, p.dev, false)
 				x, y, gy := p.numbers(n, in, zero), p.numbers(n, in, zero), p.numbers(n, in, zero)
 				ones := make([]float32, n*in)
 				for i := range ones {
 					ones[i] = 1
 				}
 				u, gx := p.numbers(n, in, zero), p.numbers(n, in, zero)
-				ad := []*twin{p.twin(in, 0, in, zero), p.twin(in, 0, in, zero), p.twin(in, 0, in, zero), p.twin(in, 0, in, zero)}
+				ad := []*sides{p.exact(in, in, zero), p.exact(in, in, zero), p.exact(in, in, zero), p.exact(in, in, zero)}
 				eye := make([]float32, in*in)
 				for i := range in {
 					eye[i*in+i] = 1
 				}
-				for _, d := range []device.Device{p.host, p.d} {
-					of := func(w *twin) device.Buffer {
-						if d == device.Device(p.d) {
+				for _, d := range []device.Device{p.host, p.dev} {
+					of := func(w *sides) device.Buffer {
+						if d == device.Device(p.dev) {
 							return w.dev
 						}
 						return w.host
@@ -371,9 +359,9 @@ func TestDropoutMask(t *testing.T) {
 				host := &device.Adapter{A: ad[0].host, B: ad[1].host, DA: ad[2].host, DB: ad[3].host, Scale: 1, Drop: drop}
 				dev := &device.Adapter{A: ad[0].dev, B: ad[1].dev, DA: ad[2].dev, DB: ad[3].dev, Scale: 1, Drop: drop}
 				p.host.Project(y.host, u.host, x.host, n, hw, host, false)
-				p.d.Project(y.dev, u.dev, x.dev, n, dw, dev, false)
+				p.dev.Project(y.dev, u.dev, x.dev, n, dw, dev, false)
 				p.host.ProjectBack(gx.host, nil, gy.host, x.host, u.host, n, hw, host)
-				p.d.ProjectBack(gx.dev, nil, gy.dev, x.dev, u.dev, n, dw, dev)
+				p.dev.ProjectBack(gx.dev, nil, gy.dev, x.dev, u.dev, n, dw, dev)
 				dropped := 0
 				want := p.wanted(u)
 				for _, v := range want[:n*in] {
@@ -398,7 +386,7 @@ func TestDropoutMask(t *testing.T) {
 						t.Fatalf("A': row %d, column %d: want %v, got %v", i/in, i%in, wantA[i], gotA[i])
 					}
 				}
-				if err := p.d.Sync(); err != nil {
+				if err := p.dev.Sync(); err != nil {
 					t.Error(err)
 				}
 			})
@@ -410,32 +398,32 @@ func TestDropoutMask(t *testing.T) {
 func TestProjectAlone(t *testing.T) {
 	for _, dt := range []checkpoint.DType{checkpoint.BF16, checkpoint.F16, checkpoint.F32} {
 		t.Run(fmt.Sprint(dt), func(t *testing.T) {
-			p := newDuo(t, 2)
+			p := newTwin(t, 11, 2)
 			const n, cut, out, in, rank = 131, 77, 70, 300, 5
 			_, w, _, _ := p.weightTwin(dt, out, in)
 			x, y, u := p.numbers(n, in, one), p.numbers(n, out, zero), p.numbers(n, rank, zero)
 			dy, dx := p.numbers(n, out, func(i int) float64 { return math.Ldexp(1, -i) }), p.numbers(n, in, zero)
-			ad := &device.Adapter{A: p.twin(rank, 0, in, one).dev, B: p.twin(out, 0, rank, one).dev, DA: p.twin(rank, 0, in, zero).dev, DB: p.twin(out, 0, rank, zero).dev, Scale: 0.5}
+			ad := &device.Adapter{A: p.exact(rank, in, one).dev, B: p.exact(out, rank, one).dev, DA: p.exact(rank, in, zero).dev, DB: p.exact(out, rank, zero).dev, Scale: 0.5}
 			ad.Drop = device.Dropout{P: 0.2, Keys: []uint64{5, 6}, Spans: []device.Span{{Row: 0, Len: cut}, {Row: cut, Len: n - cut}}}
-			p.d.Project(y.dev, u.dev, x.dev, n, w, ad, false)
-			p.d.ProjectBack(dx.dev, nil, dy.dev, x.dev, u.dev, n, w, ad)
-			part := func(of *twin, v []float32) *twin {
+			p.dev.Project(y.dev, u.dev, x.dev, n, w, ad, false)
+			p.dev.ProjectBack(dx.dev, nil, dy.dev, x.dev, u.dev, n, w, ad)
+			part := func(of *sides, v []float32) *sides {
 				s := p.numbers(n-cut, of.cols, zero)
-				p.d.Write(s.dev, 0, v[cut*of.cols:n*of.cols])
+				p.dev.Write(s.dev, 0, v[cut*of.cols:n*of.cols])
 				return s
 			}
 			x1, dy1 := part(x, x.v), part(dy, dy.v)
 			y1, u1, dx1 := p.numbers(n-cut, out, zero), p.numbers(n-cut, rank, zero), p.numbers(n-cut, in, zero)
 			ad.Drop.Keys, ad.Drop.Spans = []uint64{6}, []device.Span{{Row: 0, Len: n - cut}}
-			p.d.Project(y1.dev, u1.dev, x1.dev, n-cut, w, ad, false)
-			p.d.ProjectBack(dx1.dev, nil, dy1.dev, x1.dev, u1.dev, n-cut, w, ad)
+			p.dev.Project(y1.dev, u1.dev, x1.dev, n-cut, w, ad, false)
+			p.dev.ProjectBack(dx1.dev, nil, dy1.dev, x1.dev, u1.dev, n-cut, w, ad)
 			for _, c := range []struct {
 				what     string
-				all, one *twin
+				all, one *sides
 			}{{"y", y, y1}, {"u", u, u1}, {"x'", dx, dx1}} {
-				same(t, c.what, p.got(c.what, c.all)[cut*c.all.cols:], p.got(c.what, c.one))
+				equal(t, c.what, p.got(c.what, c.all)[cut*c.all.cols:], p.got(c.what, c.one))
 			}
-			if err := p.d.Sync(); err != nil {
+			if err := p.dev.Sync(); err != nil {
 				t.Error(err)
 			}
 		})

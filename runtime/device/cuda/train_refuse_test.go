@@ -12,23 +12,23 @@ import (
 
 // What does not fit together is refused, named, and computes nothing.
 func TestProjectRefuses(t *testing.T) {
-	for name, bad := range map[string]func(p *duo, w device.Weight, x, y, u *twin, ad *device.Adapter){
-		"y: want [4 6]": func(p *duo, w device.Weight, x, y, u *twin, ad *device.Adapter) {
-			p.d.Project(x.dev, u.dev, x.dev, 4, w, ad, false)
+	for name, bad := range map[string]func(p *twin, w device.Weight, x, y, u *sides, ad *device.Adapter){
+		"y: want [4 6]": func(p *twin, w device.Weight, x, y, u *sides, ad *device.Adapter) {
+			p.dev.Project(x.dev, u.dev, x.dev, 4, w, ad, false)
 		},
-		"u: want [4 3]": func(p *duo, w device.Weight, x, y, u *twin, ad *device.Adapter) {
-			p.d.Project(y.dev, y.dev, x.dev, 4, w, ad, false)
+		"u: want [4 3]": func(p *twin, w device.Weight, x, y, u *sides, ad *device.Adapter) {
+			p.dev.Project(y.dev, y.dev, x.dev, 4, w, ad, false)
 		},
-		"row 3 of 4 is in no span": func(p *duo, w device.Weight, x, y, u *twin, ad *device.Adapter) {
+		"row 3 of 4 is in no span": func(p *twin, w device.Weight, x, y, u *sides, ad *device.Adapter) {
 			ad.Drop.Spans[0].Len = 3
-			p.d.Project(y.dev, u.dev, x.dev, 4, w, ad, false)
+			p.dev.Project(y.dev, u.dev, x.dev, 4, w, ad, false)
 		},
-		"want a dropout in [0, 1)": func(p *duo, w device.Weight, x, y, u *twin, ad *device.Adapter) {
+		"want a dropout in [0, 1)": func(p *twin, w device.Weight, x, y, u *sides, ad *device.Adapter) {
 			ad.Drop.P = 1
-			p.d.Project(y.dev, u.dev, x.dev, 4, w, ad, false)
+			p.dev.Project(y.dev, u.dev, x.dev, 4, w, ad, false)
 		},
-		"want an id below 6, got 6": func(p *duo, w device.Weight, x, y, u *twin, ad *device.Adapter) {
-			p.d.Losses(make([]float64, 1), nil, nil, x.dev, w, []int{6}, nil)
+		"want an id below 6, got 6": func(p *twin, w device.Weight, x, y, u *sides, ad *device.Adapter) {
+			p.dev.Losses(make([]float64, 1), nil, nil, x.dev, w, []int{6}, nil)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -37,11 +37,11 @@ func TestProjectRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer d.Close()
-			p := newDuo(t, 1)
-			p.d = d
+			p := newTwin(t, 11, 1)
+			p.dev = d
 			_, w, _, _ := p.weightTwin(checkpoint.BF16, 6, 5)
 			x, y, u := p.numbers(4, 5, one), p.numbers(4, 6, one), p.numbers(4, 3, one)
-			ad := &device.Adapter{A: p.twin(3, 0, 5, one).dev, B: p.twin(6, 0, 3, one).dev, Scale: 1}
+			ad := &device.Adapter{A: p.exact(3, 5, one).dev, B: p.exact(6, 3, one).dev, Scale: 1}
 			ad.Drop = device.Dropout{P: 0.5, Keys: []uint64{1}, Spans: []device.Span{{Len: 4}}}
 			if err := d.Sync(); err != nil {
 				t.Fatal(err)
