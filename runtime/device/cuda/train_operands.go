@@ -4,7 +4,6 @@ package cuda
 
 import (
 	"fmt"
-	"slices"
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
@@ -103,42 +102,21 @@ type mask struct {
 	keep         float32
 }
 
-// mask uploads where the n rows belong, once for all matrices of a pass, and their
-// keys. All rows must belong to a span.
+// mask is a dropout over n rows, all of which must belong to a span; it uploads the
+// spans' keys.
 func (d *Device) mask(op string, o device.Dropout, n int) mask {
 	if o.P == 0 {
 		return mask{keep: 1}
 	}
 	if !(o.P > 0 && o.P < 1) || len(o.Keys) != len(o.Spans) {
 		d.fail(fmt.Errorf("%s: want a dropout in [0, 1) and a key for each span, got %v, %d keys for %d spans", op, o.P, len(o.Keys), len(o.Spans)))
+	}
+	last := d.spread(op, o.Spans)
+	if d.err == nil && (last != n || d.pass.covered != n) {
+		d.fail(fmt.Errorf("%s: want a dropout over %d rows, got spans of %d, up to row %d", op, n, d.pass.covered, last))
+	}
+	if d.err != nil {
 		return mask{}
 	}
-	if !slices.Equal(o.Spans, d.dropped) {
-		places := make([][2]int32, n)
-		for i := range places {
-			places[i][0] = -1
-		}
-		for s, span := range o.Spans {
-			if span.Row < 0 || span.Len < 0 || span.Row+span.Len > n {
-				d.fail(fmt.Errorf("%s: dropout: want spans of %d rows, got rows %d to %d", op, n, span.Row, span.Row+span.Len))
-				return mask{}
-			}
-			for r := range span.Len {
-				places[span.Row+r] = [2]int32{int32(s), int32(r)}
-			}
-		}
-		for i, p := range places {
-			if p[0] < 0 {
-				d.fail(fmt.Errorf("%s: dropout: row %d of %d is in no span", op, i, n))
-				return mask{}
-			}
-		}
-		put(d, "drop places", places)
-		d.dropped = append(d.dropped[:0], o.Spans...)
-		d.droppedRows = n
-	} else if n != d.droppedRows {
-		d.fail(fmt.Errorf("%s: dropout: want spans of %d rows, got %d", op, n, d.droppedRows))
-		return mask{}
-	}
-	return mask{places: d.need("drop places", 8*n, false), keys: put(d, "drop keys", o.Keys), limit: uint64(uint32(o.P * (1 << 32))), keep: float32(1 / (1 - o.P))}
+	return mask{places: d.pass.places, keys: put(d, "drop keys", o.Keys), limit: uint64(uint32(o.P * (1 << 32))), keep: float32(1 / (1 - o.P))}
 }

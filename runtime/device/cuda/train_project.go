@@ -9,7 +9,7 @@ import (
 	"mop/runtime/device"
 )
 
-const slabThreads = 128
+const panelThreads = 128
 
 // Sizes of an adapter's small products.
 const (
@@ -97,8 +97,8 @@ func (d *Device) Project(y, u, x device.Buffer, n int, w device.Weight, ad *devi
 
 // times is y (+)= W x, and an adapter's part.
 func (d *Device) times(y wide, x factor, w *weight, l low, add bool) {
-	m, s := d.along(w), productSlab(y.n, w.rows, d.limits)
-	d.launch("project_"+s.name+"_"+suffix(w.productType()), s.grid(y.n, w.rows), slabThreads, s.shared(),
+	m, s := d.along(w), productPanel(y.n, w.rows, d.limits)
+	d.launch("project_"+s.name+"_"+suffix(w.productType()), s.grid(y.n, w.rows), panelThreads, s.shared(),
 		y.p, y.pitch, x.p, x.pitch, m.p, m.pitch, y.n, w.rows, x.k, l.u.p, l.m.p, l.u.pitch, l.rank, flag(add))
 }
 
@@ -107,7 +107,7 @@ func (d *Device) times(y wide, x factor, w *weight, l low, add bool) {
 func (d *Device) rank(kernel string, x wide, a *buffer, rank int, half halves, drop mask) (part pointer, parts int) {
 	parts = ceilDiv(x.cols, rankPart)
 	part = d.need("project parts", 4*parts*x.n*rank, false)
-	d.launch(kernel, [3]int{parts, ceilDiv(x.n, rankSide), ceilDiv(rank, rankSide)}, slabThreads, rankShared,
+	d.launch(kernel, [3]int{parts, ceilDiv(x.n, rankSide), ceilDiv(rank, rankSide)}, panelThreads, rankShared,
 		part, x.p, x.pitch, x.n, x.cols, a.p, a.pitch, rank, half.p, half.pitch, drop.places, drop.keys, drop.limit)
 	return part, parts
 }
@@ -198,22 +198,22 @@ func (d *Device) scaled(dy wide) (factor, pointer) {
 
 // timesBack is x' (+)= Wᵀ y', and an adapter's part.
 func (d *Device) timesBack(dx wide, dy factor, scale pointer, w *weight, l low, add bool) {
-	m, s := d.across(w), productSlab(dx.n, w.cols, d.limits)
-	d.launch("project_back_"+s.name+"_"+suffix(w.productType()), s.grid(dx.n, w.cols), slabThreads, s.shared(),
+	m, s := d.across(w), productPanel(dx.n, w.cols, d.limits)
+	d.launch("project_back_"+s.name+"_"+suffix(w.productType()), s.grid(dx.n, w.cols), panelThreads, s.shared(),
 		dx.p, dx.pitch, dy.p, dy.pitch, m.p, m.pitch, dx.n, dy.k, w.cols, scale,
 		l.u.p, l.u.pitch, l.m.p, l.m.pitch, l.rank, l.mask.places, l.mask.keys, l.mask.limit, l.mask.keep, flag(add))
 }
 
 // rankBack adds f drop(x)ᵀ u to an adapter's gradient, which lies turned or not.
 func (d *Device) rankBack(to *buffer, turned int, x, u wide, f float32, drop mask) {
-	d.launch("rank_grad", [3]int{ceilDiv(x.cols, rankSide), ceilDiv(u.cols, rankSide), 1}, slabThreads, rankShared,
+	d.launch("rank_grad", [3]int{ceilDiv(x.cols, rankSide), ceilDiv(u.cols, rankSide), 1}, panelThreads, rankShared,
 		to.p, to.pitch, turned, x.p, x.pitch, x.n, x.cols, u.p, u.pitch, u.cols, f, drop.places, drop.keys, drop.limit)
 }
 
 // weightBack adds y'ᵀ x, to 16 bits of float32, whatever type the weight has.
 func (d *Device) weightBack(dw *buffer, dy, x wide) {
 	g, in := d.thirdsAcross("project y", dy, dy.n, false), d.thirdsAcross("project w", x, x.n, true)
-	s := productSlab(dy.cols, x.cols, d.limits)
-	d.launch("project_weight_"+s.name, s.grid(dy.cols, x.cols), slabThreads, s.shared(),
+	s := productPanel(dy.cols, x.cols, d.limits)
+	d.launch("project_weight_"+s.name, s.grid(dy.cols, x.cols), panelThreads, s.shared(),
 		dw.p, dw.pitch, g.p, g.pitch, in.p, in.pitch, g.k, dy.cols, x.cols)
 }

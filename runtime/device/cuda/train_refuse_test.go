@@ -19,7 +19,7 @@ func TestProjectRefuses(t *testing.T) {
 		"u: want [4 3]": func(p *twin, w device.Weight, x, y, u *sides, ad *device.Adapter) {
 			p.dev.Project(y.dev, y.dev, x.dev, 4, w, ad, false)
 		},
-		"row 3 of 4 is in no span": func(p *twin, w device.Weight, x, y, u *sides, ad *device.Adapter) {
+		"want a dropout over 4 rows, got spans of 3": func(p *twin, w device.Weight, x, y, u *sides, ad *device.Adapter) {
 			ad.Drop.Spans[0].Len = 3
 			p.dev.Project(y.dev, u.dev, x.dev, 4, w, ad, false)
 		},

@@ -10,7 +10,8 @@ import (
 )
 
 // spread uploads where the rows of a pass belong, once for all layers: for every
-// row its position in its span and the span's length, and the spans cut into tiles.
+// row its position in its span and the span's length, the span and that position, and
+// the spans cut into tiles.
 // It gives the number of rows, 0 after a failure.
 func (d *Device) spread(op string, spans []device.Span) int {
 	n := 0
@@ -24,31 +25,35 @@ func (d *Device) spread(op string, spans []device.Span) int {
 	if d.err != nil || slices.Equal(spans, d.pass.spans) {
 		return n
 	}
-	rows := make([][2]int32, n)
+	rows, places := make([][2]int32, n), make([][2]int32, n)
 	for i := range rows {
 		rows[i] = [2]int32{-1, 0}
 	}
 	var tiles [][4]int32
-	longest := 0
-	for _, s := range spans {
+	longest, covered := 0, 0
+	for j, s := range spans {
 		for i := range s.Len {
-			rows[s.Row+i] = [2]int32{int32(i), int32(s.Len)}
+			rows[s.Row+i], places[s.Row+i] = [2]int32{int32(i), int32(s.Len)}, [2]int32{int32(j), int32(i)}
 		}
+		covered += s.Len
 		for i := 0; i < s.Len; i += attendTile {
 			tiles = append(tiles, [4]int32{int32(s.Row), int32(s.Len), int32(i)})
 		}
 		longest = max(longest, s.Len)
 	}
-	d.pass = spread{slices.Clone(spans), put(d, "span rows", rows), put(d, "span tiles", tiles), len(tiles), longest}
+	d.pass = spread{slices.Clone(spans), put(d, "span rows", rows), put(d, "span places", places), put(d, "span tiles", tiles), len(tiles), longest, covered}
 	return n
 }
 
 // spread is what the device holds of the spans of a training pass.
 type spread struct {
-	spans       []device.Span
-	rows, tiles pointer // [N, 2] position and length; [tiles, 4] first row, length, position
-	count       int     // of tiles
-	longest     int     // span
+	spans   []device.Span
+	rows    pointer // [N, 2] position and length
+	places  pointer // [N, 2] span and position
+	tiles   pointer // [tiles, 4] first row, length, position
+	count   int     // of tiles
+	longest int     // span
+	covered int     // rows of spans
 }
 
 // Rotate: see device.Trainer.

@@ -2,11 +2,11 @@ package cuda
 
 import "testing"
 
-func TestProductSlab(t *testing.T) {
+func TestProductPanel(t *testing.T) {
 	h200 := limits{132, 227 << 10}
 	for _, c := range []struct {
 		n, out int
-		want   slab
+		want   panel
 	}{
 		{512, 4096, medium}, // two a SM
 		{512, 11008, medium},
@@ -14,11 +14,11 @@ func TestProductSlab(t *testing.T) {
 		{1, 1, quarter},
 		{256, 32000, medium},
 	} {
-		if got := productSlab(c.n, c.out, h200); got != c.want {
+		if got := productPanel(c.n, c.out, h200); got != c.want {
 			t.Errorf("%d rows by %d: want %s, got %s", c.n, c.out, c.want.name, got.name)
 		}
 	}
-	for _, s := range []slab{medium, quarter} {
+	for _, s := range []panel{medium, quarter} {
 		if s.shared() > 76<<10 {
 			t.Errorf("%s: %d bytes of shared memory leave no room for a third block on an SM", s.name, s.shared())
 		}
