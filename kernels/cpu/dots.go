@@ -9,11 +9,19 @@ const (
 	F32 Type = iota
 	F16
 	BF16
-	I8 // int8, to be scaled
+	I8 // int8, to be scaled; its rows are Int8Row elements long
 )
 
 // Size is the bytes of an element.
 func (t Type) Size() int { return [...]int{4, 2, 2, 1}[t] }
+
+// RowBytes is how far rows of n elements are apart in memory.
+func (t Type) RowBytes(n int) int {
+	if t == I8 {
+		return Int8Row(n)
+	}
+	return n * t.Size()
+}
 
 // Arranged is the length of the vector that Arrange makes of n floats.
 func Arranged(n int) int { return (n+31)/32*32 + 32 }
@@ -23,6 +31,10 @@ func Arranged(n int) int { return (n+31)/32*32 + 32 }
 // that a load of 16-bit pairs gives even and odd elements apart: so lie theirs.
 // dst [Arranged(n)], x [n]
 func (s Set) Arrange(dst, x []float32, t Type) {
+	if t == I8 {
+		s.arrangeInt8(dst, x)
+		return
+	}
 	n, step := len(x), s.step()
 	full := n / step * step
 	if s == Generic || s == AVX2 && n < step {
@@ -96,7 +108,7 @@ func dotsAlongGeneric(t Type, out [][4]float32, rows *[4]unsafe.Pointer, x []flo
 	for i := range out {
 		if i > 0 {
 			for k := range p {
-				p[k] = unsafe.Add(p[k], n*t.Size())
+				p[k] = unsafe.Add(p[k], t.RowBytes(n))
 			}
 		}
 		dotsGeneric(t, &out[i], &p, x, n)
@@ -118,7 +130,8 @@ func dotsGeneric(t Type, out *[4]float32, rows *[4]unsafe.Pointer, x []float32, 
 		case BF16:
 			out[i] = dotBF16(unsafe.Slice((*uint16)(p), n), x[:n])
 		case I8:
-			out[i] = dotI8(unsafe.Slice((*int8)(p), n), x[:n])
+			q, scales := int8Arranged(x, n)
+			out[i] = dotInt8(unsafe.Slice((*int8)(p), n), q, scales)
 		}
 	}
 }
@@ -149,21 +162,6 @@ func dotF16(w []uint16, x []float32) float32 {
 	var tail [3]float32
 	for i, h := range w {
 		tail[i] = FromF16(h)
-	}
-	return finish(tail[:len(w)], x, s[0], s[1], s[2], s[3])
-}
-
-// dotI8 is Dot for int8 weights.
-func dotI8(w []int8, x []float32) float32 {
-	var s [4]float32
-	for ; len(w) >= 4; w, x = w[4:], x[4:] {
-		for i := range s {
-			s[i] += float32(w[i]) * x[i]
-		}
-	}
-	var tail [3]float32
-	for i, q := range w {
-		tail[i] = float32(q)
 	}
 	return finish(tail[:len(w)], x, s[0], s[1], s[2], s[3])
 }

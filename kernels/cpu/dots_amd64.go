@@ -9,6 +9,9 @@ func (s Set) DotsAlong(t Type, out [][4]float32, rows *[4]unsafe.Pointer, x []fl
 	count := len(out)
 	switch {
 	case count == 0:
+	case t == I8 && s != Generic && n > 0:
+		q, scales := int8Arranged(x, n)
+		dotsInt8AVX2(&out[0], rows, &q[0], &scales[0], len(q), count)
 	case s == Generic || s == AVX2 && n < 16:
 		dotsAlongGeneric(t, out, rows, x, n)
 	case n == 0:
@@ -17,14 +20,10 @@ func (s Set) DotsAlong(t Type, out [][4]float32, rows *[4]unsafe.Pointer, x []fl
 		dotsBF16AVX2(&out[0], rows, &x[0], n, count)
 	case s == AVX2 && t == F16:
 		dotsF16AVX2(&out[0], rows, &x[0], n, count)
-	case s == AVX2 && t == I8:
-		dotsI8AVX2(&out[0], rows, &x[0], n, count)
 	case s == AVX2:
 		dotsF32AVX2(&out[0], rows, &x[0], n, count)
 	case t == BF16:
 		dotsBF16AVX512(&out[0], rows, &x[0], n, count)
-	case t == I8:
-		dotsI8AVX512(&out[0], rows, &x[0], n, count)
 	case t == F16:
 		dotsF16AVX512(&out[0], rows, &x[0], n, count)
 	default:
@@ -51,9 +50,3 @@ func dotsF16AVX512(out *[4]float32, rows *[4]unsafe.Pointer, x *float32, n, coun
 
 //go:noescape
 func dotsF32AVX512(out *[4]float32, rows *[4]unsafe.Pointer, x *float32, n, count int)
-
-//go:noescape
-func dotsI8AVX2(out *[4]float32, rows *[4]unsafe.Pointer, x *float32, n, count int)
-
-//go:noescape
-func dotsI8AVX512(out *[4]float32, rows *[4]unsafe.Pointer, x *float32, n, count int)
