@@ -80,7 +80,7 @@ func (o *options) open() (device.Device, error) {
 
 // weightsFlags are for the commands that only run models.
 func (o *options) weightsFlags(c *cobra.Command) {
-	c.Flags().StringVar(&o.weights, "weights", "stored", "hold matrices as they are stored, or as int8 with a scale for each row (CPU)")
+	c.Flags().StringVar(&o.weights, "weights", "stored", "hold matrices as they are stored, or as int8 with a scale for each row, multiplied by activations of 16 bits (CPU)")
 	o.activationsFlag(c)
 }
 

@@ -16,6 +16,7 @@ import (
 type drawn struct {
 	raw   map[string][]byte
 	round bool // activations, where weights are bfloat16
+	int8  bool // matrices
 }
 
 func newDrawn() drawn { return drawn{raw: map[string][]byte{}} }
@@ -31,6 +32,9 @@ func (ws drawn) placed(t *testing.T, d *Device, dt checkpoint.DType, shape ...in
 	place := d.Place
 	if ws.round {
 		place = d.PlaceRounded
+	}
+	if ws.int8 {
+		place = d.PlaceInt8
 	}
 	w, err := place(checkpoint.Tensor{Name: "w", DType: dt, Shape: shape, Data: ws.raw[key]})
 	if err != nil {
@@ -79,13 +83,7 @@ func (ws drawn) outputs(t *testing.T, d *Device, kind device.Kind, dt checkpoint
 			}
 		}
 	}
-	guarded := func(cols int) *buffer {
-		b := &buffer{make([]float32, (n+1)*cols), n + 1, cols}
-		for i := range cols {
-			b.data[n*cols+i] = 3
-		}
-		return b
-	}
+	guarded := func(cols int) *buffer { return guarded(n, cols) }
 	x := &buffer{nil, n, D}
 	for i := range n {
 		x.data = append(x.data, filled(uint64(from+i), 1, D).data...)

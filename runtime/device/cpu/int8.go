@@ -5,20 +5,22 @@ import (
 	"unsafe"
 
 	"mop/internal/hugepage"
+	kernel "mop/kernels/cpu"
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
 )
 
-// int8s is a matrix whose element (i, j) is data[i*cols+j] * scales[i].
+// int8s is a matrix whose element (i, j) is data[i*stride+j] * scales[i]: see
+// device.Int8. It meets activations of 16 bits, in groups with a scale of their own
+// (kernels/cpu/int8.go), so that a product has the same bits in a prefill pass as in
+// a decode pass, and on every set of kernels.
 type int8s struct {
-	data   []int8    // [rows, cols]
+	data   []int8    // [rows, stride], zeros behind the columns
 	scales []float32 // [rows]
-	cols   int
+	stride int       // kernel.Int8Row(columns)
 }
 
-// PlaceInt8 makes a weight of a quarter to half the size: of a matrix, each row is
-// scaled to its largest element and rounded to -127..127, in memory of the
-// device's own. Activations stay float32. A vector is placed as it is.
+// PlaceInt8: see device.Int8. A matrix is rounded into memory of the device's own.
 func (d *Device) PlaceInt8(t checkpoint.Tensor) (device.Weight, error) {
 	placed, err := d.Place(t)
 	if err != nil || len(t.Shape) != 2 || len(t.Data) == 0 {
@@ -26,14 +28,15 @@ func (d *Device) PlaceInt8(t checkpoint.Tensor) (device.Weight, error) {
 	}
 	from := stored(placed)
 	n, c := from.rowsCols()
-	raw := make([]byte, n*c)
+	stride := kernel.Int8Row(c)
+	raw := make([]byte, n*stride)
 	hugepage.Advise(raw)
-	q := &int8s{unsafe.Slice((*int8)(unsafe.Pointer(&raw[0])), n*c), make([]float32, n), c}
+	q := &int8s{unsafe.Slice((*int8)(unsafe.Pointer(&raw[0])), n*stride), make([]float32, n), stride}
 	d.pool.run(n, 16, func(worker, lo, hi int) {
 		tmp := d.temp(worker, c)
 		for i := lo; i < hi; i++ {
 			row := from.widen(d.set, tmp, i, c)
-			q.scales[i] = device.RoundInt8(q.data[i*c:(i+1)*c], row)
+			q.scales[i] = device.RoundInt8(q.data[i*stride:i*stride+c], row)
 		}
 	})
 	for i, s := range q.scales {

@@ -68,7 +68,7 @@ func (d *Device) GateUp(kind device.Kind, m, x device.Buffer, n int, norm, wg, w
 	out, gate, up := data(m), stored(wg), stored(wu)
 	r, c := gate.rowsCols()
 	if kind == device.Prefill {
-		l := d.packed(rows(d.normed(data(x), n, norm, eps), c), n, c, gate.operand(), up.operand())
+		l := d.packed(rows(d.normed(data(x), n, norm, eps), c), n, c, gate.operand().t(), up.operand().t())
 		d.columns(l, []int{r}, func(worker, _, j0, j1, i0, i1 int) {
 			p := &d.workers[worker]
 			r0, r1, w := i0*l.rows, min(i1*l.rows, n), j1-j0

@@ -20,6 +20,9 @@ func rows(x []float32, c int) operand { return operand{f32: x, row: c, col: 1, s
 
 func (w *weight) operand() operand {
 	c := w.shape[len(w.shape)-1]
+	if w.i8 != nil {
+		c = w.i8.stride
+	}
 	return operand{f32: w.f32, f16: w.f16, bf16: w.bf16, i8: w.i8, row: c, col: 1, scale: 1, round: w.round}
 }
 
@@ -55,7 +58,7 @@ func (o *operand) widen(set kernel.Set, dst []float32, at int) {
 	switch {
 	case o.i8 != nil:
 		at += o.base
-		set.WidenI8(dst, o.i8.data[at:at+len(dst)], o.i8.scales[at/o.i8.cols])
+		set.WidenI8(dst, o.i8.data[at:at+len(dst)], o.i8.scales[at/o.i8.stride])
 	case o.f32 != nil:
 		copy(dst, o.f32[at:at+len(dst)])
 	case o.f16 != nil:

@@ -13,15 +13,22 @@ const (
 	float32s arithmetic = iota
 	pairs               // bfloat16, two of k at a time
 	rounded             // bfloat16 in float32, where the set has no kernel for pairs
+	int16s              // int8 weights and activations of 16 bits: see int8.go
 )
 
 // arithmetic is what an operation with the given right factors multiplies:
-// bfloat16 if all of them want it.
+// integers if all of them are, bfloat16 if all of them want it.
 func (d *Device) arithmetic(right ...operand) arithmetic {
+	whole, round := true, true
 	for _, b := range right {
-		if !b.round {
-			return float32s
-		}
+		whole = whole && b.i8 != nil && b.row == 1
+		round = round && b.round
+	}
+	switch {
+	case whole:
+		return int16s
+	case !round:
+		return float32s
 	}
 	if d.set.Pairs() {
 		return pairs
@@ -31,8 +38,11 @@ func (d *Device) arithmetic(right ...operand) arithmetic {
 
 // steps is how many steps of a tile k columns are.
 func (a arithmetic) steps(k int) int {
-	if a == pairs {
+	switch a {
+	case pairs:
 		return (k + 1) / 2
+	case int16s:
+		return kernel.Int8Row(k) / 2
 	}
 	return k
 }

@@ -20,12 +20,19 @@ type left struct {
 	m, k       int
 	rows       int // of a panel
 	arithmetic arithmetic
+	scales     []float32 // of int16s: [panels, groups, rows]
 }
 
 func newLeft(set kernel.Set, s *[]float32, m, k int, a arithmetic) left {
 	rows, _ := set.TileShape()
 	l := left{m: m, k: k, rows: rows, arithmetic: a}
-	l.data = grown(s, l.panels()*rows*a.steps(k))
+	n := l.panels() * rows * a.steps(k)
+	if a == int16s {
+		all := grown(s, n+l.panels()*rows*kernel.Int8Groups(k))
+		l.data, l.scales = all[:n], all[n:]
+		return l
+	}
+	l.data = grown(s, n)
 	return l
 }
 
@@ -40,6 +47,10 @@ func (l *left) panel(i, k0, kk int) []float32 {
 
 // pack fills panels lo..hi-1 from a, which is float32.   a [m, k]
 func (l *left) pack(set kernel.Set, a operand, lo, hi int) {
+	if l.arithmetic == int16s {
+		l.packInt16(set, a, lo, hi)
+		return
+	}
 	for i := lo; i < hi; i++ {
 		r0 := i * l.rows
 		n := min(l.rows, l.m-r0)
@@ -73,6 +84,7 @@ type panels struct {
 	b    []float32 // [group/columns][steps of depth][columns]
 	wide []float32 // [columns, depth + 16], stored rows made float32
 	tile []float32 // [rows, columns], for tiles that stick out
+	sums []float32 // [m, group], before rows of int8 weights are scaled
 }
 
 // right packs the nn <= group columns of b [k, n] from j0 on, for the kk rows from
@@ -114,6 +126,10 @@ func (p *panels) right(set kernel.Set, b operand, j0, nn, k0, kk int) {
 // multiply computes C (+)= A B for the panels i0..i1-1 of A and columns j0..j1-1
 // of B. c is C's first element wanted, its row length ldc.   b [k, n]
 func (p *panels) multiply(set kernel.Set, c []float32, ldc int, a *left, i0, i1 int, b operand, j0, j1 int, add bool) {
+	if a.arithmetic == int16s {
+		p.multiplyInt8(set, c, ldc, a, i0, i1, b, j0, j1, add)
+		return
+	}
 	rows, columns := set.TileShape()
 	tile := grown(&p.tile, rows*columns)
 	m := min(i1*rows, a.m) - i0*rows
@@ -170,7 +186,11 @@ func (p *panels) product(set kernel.Set, c []float32, ldc, m, n, k int, a, b ope
 // packed is a [m, k], float32, made by all workers a left factor for the given right
 // ones. It lasts until the next call.
 func (d *Device) packed(a operand, m, k int, right ...operand) *left {
-	l := newLeft(d.set, &d.shared[0], m, k, d.arithmetic(right...))
+	how := d.arithmetic(right...)
+	if how == int16s && (a.col != 1 || a.scale != 1) {
+		how = float32s
+	}
+	l := newLeft(d.set, &d.shared[0], m, k, how)
 	d.pool.run(l.panels(), 1, func(_, lo, hi int) { l.pack(d.set, a, lo, hi) })
 	return &l
 }

@@ -20,7 +20,7 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 	}
 	if kind == device.Prefill {
 		h := d.normed(data(x), n, norm, eps)
-		l := d.packed(rows(h, c), n, c, ws[0].operand(), ws[1].operand(), ws[2].operand())
+		l := d.packed(rows(h, c), n, c, ws[0].operand().t(), ws[1].operand().t(), ws[2].operand().t())
 		d.columns(l, widths, func(worker, which, j0, j1, i0, i1 int) {
 			y := to[which]
 			d.workers[worker].panels.multiply(d.set, y.data[i0*l.rows*y.cols+j0:], y.cols, l, i0, i1, ws[which].operand().t(), j0, j1, false)

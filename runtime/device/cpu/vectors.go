@@ -74,7 +74,7 @@ func (w *weight) strides() int {
 func (d *Device) vectors(y []float32, ldy int, w *weight, lo, hi int, x []float32, n int, add bool) {
 	t, base := w.bytes()
 	total, c := w.rowsCols()
-	size, bytes, stride := kernel.Arranged(c), c*t.Size(), w.strides()
+	size, bytes, stride := kernel.Arranged(c), t.RowBytes(c), w.strides()
 	var rows [streams]unsafe.Pointer
 	var out [32][streams]float32
 	for r := lo; r < hi; {

@@ -22,7 +22,7 @@ type weight struct {
 
 func (w *weight) Shape() []int { return w.shape }
 
-// Bytes is the size of all elements, scales included.
+// Bytes is the size of all elements, with scales and what rows are padded by.
 func (w *weight) Bytes() int64 {
 	n := 4*len(w.f32) + 2*len(w.f16) + 2*len(w.bf16)
 	if w.i8 != nil {
@@ -97,5 +97,5 @@ func (w *weight) bytes() (kernel.Type, unsafe.Pointer) {
 // row itself where it is float32 already.
 func (w *weight) widen(set kernel.Set, dst []float32, r, c int) []float32 {
 	o := w.operand()
-	return o.stretch(set, dst[:c], r*c)
+	return o.stretch(set, dst[:c], r*o.row)
 }

@@ -1,0 +1,76 @@
+package cpu
+
+import kernel "mop/kernels/cpu"
+
+// deep is depth for a product of integers, whose pairs take as much room as floats.
+const deep = 2 * depth
+
+// packInt16 is pack for activations that meet int8 weights: a's rows are contiguous.
+func (l *left) packInt16(set kernel.Set, a operand, lo, hi int) {
+	const stride = depth + 16 // rows in different sets of the first cache
+	var wide [kernel.MostRows * stride]float32
+	var scales [deep / kernel.Int8Group]float32
+	groups := kernel.Int8Groups(l.k)
+	for i := lo; i < hi; i++ {
+		r0 := i * l.rows
+		n := min(l.rows, l.m-r0)
+		for k0 := 0; k0 < l.k; k0 += deep {
+			kk := min(deep, l.k-k0)
+			steps := l.arithmetic.steps(kk)
+			to := l.scales[(i*groups+k0/kernel.Int8Group)*l.rows:]
+			for r := range l.rows {
+				clear(scales[:])
+				if r < n {
+					at := (r0+r)*a.row + k0
+					set.RoundInt16(kernel.Int16s(wide[r*stride:r*stride+steps]), scales[:], a.f32[at:at+kk])
+				}
+				for g := range kernel.Int8Groups(kk) {
+					to[g*l.rows+r] = scales[g]
+				}
+			}
+			set.PackRows(l.panel(i, k0, kk), l.rows, wide[:], stride, n, steps)
+		}
+	}
+}
+
+// rightInt8 is right for int8 weights, which become int16s here.
+func (p *panels) rightInt8(set kernel.Set, b operand, j0, nn, k0, kk int) {
+	_, columns := set.TileShape()
+	const stride = depth + 16
+	steps := int16s.steps(kk)
+	dst, wide := grown(&p.b, (group+columns)*depth), grown(&p.wide, columns*stride)
+	for j := 0; j < nn; j += columns {
+		w := min(columns, nn-j)
+		for i := range w {
+			at := b.base + k0 + (j0+j+i)*b.col
+			set.WidenInt16(kernel.Int16s(wide[i*stride:i*stride+steps]), b.i8.data[at:at+2*steps])
+		}
+		set.PackRows(dst[j*steps:(j+columns)*steps], columns, wide, stride, w, steps)
+	}
+}
+
+// multiplyInt8 is multiply for a left factor of int16s and int8 weights b. Sums are
+// formed apart from c, over all of k, and scaled when they are complete.
+func (p *panels) multiplyInt8(set kernel.Set, c []float32, ldc int, a *left, i0, i1 int, b operand, j0, j1 int, add bool) {
+	rows, columns := set.TileShape()
+	groups := kernel.Int8Groups(a.k)
+	sums := grown(&p.sums, (i1-i0)*rows*group)
+	for g := j0; g < j1; g += group {
+		nn := min(group, j1-g)
+		for k0 := 0; k0 < a.k; k0 += deep {
+			kk := min(deep, a.k-k0)
+			steps := int16s.steps(kk)
+			p.rightInt8(set, b, g, nn, k0, kk)
+			for i := i0; i < i1; i++ {
+				scales := a.scales[(i*groups+k0/kernel.Int8Group)*rows:]
+				for j := 0; j < nn; j += columns {
+					set.TileInt8(sums[(i-i0)*rows*group+j:], group, a.panel(i, k0, kk), p.b[j*steps:(j+columns)*steps], scales, steps, k0 > 0)
+				}
+			}
+		}
+		for i := range min(i1*rows, a.m) - i0*rows {
+			at := i*ldc + g - j0
+			set.Rescale(c[at:at+nn], sums[i*group:i*group+nn], b.i8.scales[g:g+nn], add)
+		}
+	}
+}
