@@ -90,6 +90,7 @@ func benchCommand(o *options) *cobra.Command {
 			return report.Write(c.OutOrStdout(), format, entries)
 		},
 	}
+	c.AddCommand(benchTrainingCommand(o))
 	o.weightsFlags(c)
 	f := c.Flags()
 	f.StringArrayVar(&planFiles, "plan", nil, "measure the base and a plan's shapes, with random weights; may be repeated")

@@ -46,11 +46,12 @@ DEVICE void attend_decode(u16 *a, int lda, const u16 *q, int ldq, Cache cache, c
   }
   ptx::sync();
 
-  const long long base = cache.at({here.seq, first}, kh), step = (long long)K * Dp;
+  const u16 *keys = cache.key({here.seq, first}, kh), *values = keys + cache.values();
+  const int step = K * Dp;
   const V4 zero = {0, 0, 0, 0};
   {
     const int pa = warp * 16 + g, pb = pa + 8;
-    const u16 *ka = cache.keys + base + pa * step + 8 * t, *kb = cache.keys + base + pb * step + 8 * t;
+    const u16 *ka = keys + pa * step + 8 * t, *kb = keys + pb * step + 8 * t;
     float c[4] = {0, 0, 0, 0};
     for (int k0 = 0; k0 < Dp; k0 += 128) { // eight loads under way
       V4 x[4], y[4];
@@ -90,7 +91,7 @@ DEVICE void attend_decode(u16 *a, int lda, const u16 *q, int ldq, Cache cache, c
   const int chunk = tid % chunks, team = tid / chunks;
   if (team < teams) {
     float sum[kGroup][8] = {};
-    const u16 *v = cache.values + base + chunk * 8;
+    const u16 *v = values + chunk * 8;
     for (int p0 = team; p0 < count; p0 += 4 * teams) { // four loads under way
       V4 x[4];
 #pragma unroll
@@ -166,9 +167,9 @@ DEVICE void attend_decode(u16 *a, int lda, const u16 *q, int ldq, Cache cache, c
 }
 
 #define ATTEND_DECODE(T, name)                                                                                             \
-  KERNEL(128, 4, attend_decode_##name, u16 *a, int lda, const u16 *q, int ldq, u16 *keys, u16 *values, const int *table,   \
+  KERNEL(128, 4, attend_decode_##name, u16 *a, int lda, const u16 *q, int ldq, const u64 *table,   \
          int pages, const Place *places, int H, int K, int Dh, float scale, float *partial, u32 *counters) {               \
-    attend_decode<T>(a, lda, q, ldq, {keys, values, table, pages, K, Dh + 7 & ~7}, places, H, Dh, scale, partial, counters); \
+    attend_decode<T>(a, lda, q, ldq, {table, pages, K, Dh + 7 & ~7}, places, H, Dh, scale, partial, counters); \
   }
 ATTEND_DECODE(BF16, bf16)
 ATTEND_DECODE(F16, f16)

@@ -32,13 +32,13 @@ DEVICE void attend_prefill(u16 *a, int lda, const u16 *q, int ldq, Cache cache, 
   auto copy = [&](int page) {
     if (page < pages) {
       u16 *to = kv + page % 2 * 2 * kPage * Width;
-      long long base = cache.at({my.seq, page * kPage}, kh);
+      const u16 *keys = cache.key({my.seq, page * kPage}, kh);
       for (int i = tid; i < kPage * kChunks; i += 128) {
         int p = i / kChunks, c = i % kChunks;
         bool in = page * kPage + p < end && c * 8 < Dp;
-        long long from = in ? base + (long long)p * cache.K * Dp + c * 8 : base;
-        ptx::cp_async(turned(to, p, c), cache.keys + from, in);
-        ptx::cp_async(turned(to + kPage * Width, p, c), cache.values + from, in);
+        const u16 *from = in ? keys + p * cache.K * Dp + c * 8 : keys;
+        ptx::cp_async(turned(to, p, c), from, in);
+        ptx::cp_async(turned(to + kPage * Width, p, c), from + cache.values(), in);
       }
     }
     ptx::cp_commit();
@@ -139,9 +139,9 @@ DEVICE void attend_prefill(u16 *a, int lda, const u16 *q, int ldq, Cache cache, 
 }
 
 #define ATTEND_PREFILL(T, name, width)                                                                                     \
-  KERNEL(128, 2, attend_prefill_##width##_##name, u16 *a, int lda, const u16 *q, int ldq, u16 *keys, u16 *values,          \
-         const int *table, int pages, const Queries *queries, int H, int K, int Dh, float scale) {                         \
-    attend_prefill<T, width>(a, lda, q, ldq, {keys, values, table, pages, K, Dh + 7 & ~7}, queries, H, Dh, scale);         \
+  KERNEL(128, 2, attend_prefill_##width##_##name, u16 *a, int lda, const u16 *q, int ldq, const u64 *table, int pages,          \
+         const Queries *queries, int H, int K, int Dh, float scale) {                         \
+    attend_prefill<T, width>(a, lda, q, ldq, {table, pages, K, Dh + 7 & ~7}, queries, H, Dh, scale);         \
   }
 ATTEND_PREFILL(BF16, bf16, 64)
 ATTEND_PREFILL(F16, f16, 64)

@@ -44,17 +44,17 @@ template <class T> struct QKVOut {
     if (head < H)
       to = q + (long long)n * ldq + head * Dh;
     else if (head < H + K)
-      to = cache.keys + cache.at(w, head - H);
+      to = cache.key(w, head - H);
     else
-      to = cache.values + cache.at(w, head - H - K);
+      to = cache.key(w, head - H - K) + cache.values();
     to[i] = narrow<T>(a);
     to[i + half] = narrow<T>(b);
   }
 };
 
 #define QKV_PARAMETERS                                                                                                     \
-  const u16 *wq, const u16 *wk, const u16 *wv, int ld, int H, int K, int Dh, u16 *q, int ldq, u16 *keys, u16 *values,      \
-      const int *table, int pages, const Place *places, const float *turn, int n
+  const u16 *wq, const u16 *wk, const u16 *wv, int ld, int H, int K, int Dh, u16 *q, int ldq, const u64 *table, int pages, \
+      const Place *places, const float *turn, int n
 
 #define QKV_DECODE(T, name)                                                                                                \
   KERNEL(256, 2, qkv_decode_##name, const float *x, int ldx, int D, const u16 *gain, float eps, QKV_PARAMETERS) {          \
@@ -65,7 +65,7 @@ template <class T> struct QKVOut {
     ptx::after_previous();                                                                                                 \
     ptx::release();                                                                                                        \
     stage_norm<T>(x, ldx, n, D, ld, gain, eps);                                                                            \
-    stream<T>(rows, r0, r1, ld, n, QKVOut<T>{q, ldq, H, K, Dh, {keys, values, table, pages, K, Dh + 7 & ~7}, places, turn}); \
+    stream<T>(rows, r0, r1, ld, n, QKVOut<T>{q, ldq, H, K, Dh, {table, pages, K, Dh + 7 & ~7}, places, turn}); \
   }
 QKV_DECODE(BF16, bf16)
 QKV_DECODE(F16, f16)
@@ -76,7 +76,7 @@ QKV_DECODE(F16, f16)
     ptx::release();                                                                                                        \
     product<T>(Size{}, Half{h, ldh}, qkv_rows(wq, wk, wv, ld, H, K, Dh), n, (H + 2 * K) * Dh, D + 7 & ~7,                   \
                ptx::bidy() * rows, ptx::bidx() * cols,                                                                     \
-               QKVOut<T>{q, ldq, H, K, Dh, {keys, values, table, pages, K, Dh + 7 & ~7}, places, turn});                   \
+               QKVOut<T>{q, ldq, H, K, Dh, {table, pages, K, Dh + 7 & ~7}, places, turn});                   \
   }
 QKV_PREFILL(BF16, bf16, Large, large, 256, 128, 128)
 QKV_PREFILL(F16, f16, Large, large, 256, 128, 128)

@@ -183,6 +183,7 @@ KERNEL(512, 1, sample, int *ids, const float *z, int ldz, int V, float temperatu
     const u64 floor = cut;
     u64 prefix = 0;
     int left = 64; // bits below the prefix
+#pragma unroll 1
     for (int level = 0; level < 6; level++) {
       const int w = level == 2 || level == 3 ? 10 : 11; // 32 bits of the logit, 32 of the id
       clear_bins(s);

@@ -74,15 +74,15 @@ struct Place {
   int seq, pos;
 };
 
-// Cache is one layer's pages: row p of sequence s is row p%64 of page
-// table[s*pages + p/64]; a page is [64, K, Dp], Dp the head width rounded up to
-// 8, with zeros in its tail.
+// Cache is one layer's pages, wherever they lie: row p of sequence s is row p%64 of
+// the page at table[s*pages + p/64]. A page is keys [64, K, Dp] and then values of
+// the same shape, Dp the head width rounded up to 8, with zeros in its tail.
 struct Cache {
-  u16 *keys, *values; // [pages, 64, K, Dp]
-  const int *table;   // [sequences, pages]
+  const u64 *table; // [sequences, pages] addresses, of pages that exist
   int pages, K, Dp;
-  MEMBER long long at(Place w, int head) const {
-    long long page = table[w.seq * pages + w.pos / kPage];
-    return ((page * kPage + w.pos % kPage) * K + head) * Dp;
+  MEMBER u16 *key(Place w, int head) const {
+    u64 page = table[(long long)w.seq * pages + w.pos / kPage];
+    return (u16 *)page + (long long)(w.pos % kPage * K + head) * Dp;
   }
+  MEMBER int values() const { return kPage * K * Dp; } // from a key to its value
 };

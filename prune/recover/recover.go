@@ -122,6 +122,12 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	for _, p := range l.Params {
 		r.Trained += int64(p.Value.Rows()) * int64(p.Value.Cols())
 	}
+	if err := l.Reserve(longest(examples, &o)); err != nil {
+		if errors.Is(err, device.ErrMemory) {
+			err = fmt.Errorf("%w; shorter examples need less, and so does recomputing activations", err)
+		}
+		return nil, err
+	}
 	s, err := openStore(o.Out, run, o.Resume)
 	if err != nil {
 		return nil, err
@@ -182,7 +188,7 @@ func (r *Result) steps(ctx context.Context, dev device.Device, l *model.Learner,
 	began, first, tokens := time.Now(), s.done, 0
 	var speeds []float64
 	last := s.done
-	err = train(ctx, l, examples, o, first, func(step Step) error {
+	err = Train(ctx, l, examples, o, first, func(step Step) error {
 		last = step.Step
 		if s.losses[1] = float32(step.Loss); step.Step == 1 {
 			s.losses[0] = float32(step.Loss)

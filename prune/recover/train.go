@@ -19,8 +19,8 @@ type Step struct {
 	Seconds  float64 `json:"seconds"`
 }
 
-// train takes the steps from first on, counted from 0, and tells each of them.
-func train(ctx context.Context, l *model.Learner, examples []Example, o *Options, first int, each func(Step) error) error {
+// Train takes the steps from first on, counted from 0, and tells each of them.
+func Train(ctx context.Context, l *model.Learner, examples []Example, o *Options, first int, each func(Step) error) error {
 	s := newSchedule(o, len(examples))
 	for step := first; step < s.total; step++ {
 		began := time.Now()
@@ -97,4 +97,16 @@ func rowsOf(examples []Example, batch []int) []int {
 		out = append(out, examples[i].Row)
 	}
 	return out
+}
+
+// longest is how many ids a pass may have.
+func longest(examples []Example, o *Options) int {
+	if o.Packing {
+		return o.MaxLength
+	}
+	n := 0
+	for _, e := range examples {
+		n = max(n, len(e.IDs))
+	}
+	return n
 }

@@ -36,7 +36,8 @@ type Buffer interface {
 type Span struct{ Seq, Start, Row, Len int }
 
 // KV is one layer's cache for B sequences of up to Capacity positions. Position
-// p of sequence s is row s*Capacity+p of both buffers.
+// p of sequence s is row s*Capacity+p of both buffers; where a row lies is the
+// device's choice.
 type KV struct {
 	Keys, Values Buffer // [B*Capacity, K*Dh]
 	Capacity     int
@@ -58,6 +59,13 @@ type Head struct {
 	Norm, W Weight // [D], [V, D]
 	Eps     float64
 	Kind    Kind // of the pass that made X
+}
+
+// Pager is a Device whose caches take memory as positions come: before a pass, each of
+// its sequences is extended to the positions that the pass ends at. Where there is no
+// room it says so, and what is there stays.
+type Pager interface {
+	Extend(kv KV, seq, positions int) error
 }
 
 // Divergence compares two rows of logits, p the reference's.

@@ -14,9 +14,11 @@ import (
 // Cache holds B sequences of up to Capacity positions each.
 type Cache struct {
 	Capacity int
-	Len      []int       // positions filled, per sequence
-	Layers   []device.KV // one per layer; nil buffers where the layer has no heads
-	Whole    bool        // see NewWhole
+	Len      []int        // positions filled, per sequence
+	Layers   []device.KV  // one per layer; nil buffers where the layer has no heads
+	Whole    bool         // see NewWhole
+	pager    device.Pager // nil = all memory is there
+	room     []int        // positions that there is memory for, per sequence
 }
 
 // New makes an empty cache on the device.
@@ -24,7 +26,8 @@ func New(dev device.Device, c *config.Config, sequences, capacity int) (*Cache, 
 	if sequences < 1 || capacity < 1 {
 		return nil, fmt.Errorf("cache: want at least 1 sequence of 1 position, got %d of %d", sequences, capacity)
 	}
-	k := &Cache{Capacity: capacity, Len: make([]int, sequences), Layers: make([]device.KV, len(c.Layers))}
+	k := &Cache{Capacity: capacity, Len: make([]int, sequences), Layers: make([]device.KV, len(c.Layers)), room: make([]int, sequences)}
+	k.pager, _ = dev.(device.Pager)
 	for l, s := range c.Layers {
 		k.Layers[l].Capacity = capacity
 		if s.Heads == 0 {
@@ -45,7 +48,8 @@ func New(dev device.Device, c *config.Config, sequences, capacity int) (*Cache, 
 func NewWhole(dev device.Device, c *config.Config, capacity int) (*Cache, error) {
 	all := c.Clone()
 	shared := map[device.Heads]device.KV{}
-	k := &Cache{Capacity: capacity, Len: make([]int, 1), Layers: make([]device.KV, len(c.Layers)), Whole: true}
+	k := &Cache{Capacity: capacity, Len: make([]int, 1), Layers: make([]device.KV, len(c.Layers)), Whole: true, room: make([]int, 1)}
+	k.pager, _ = dev.(device.Pager)
 	for l, s := range c.Layers {
 		shape := device.Heads{H: s.Heads, K: s.KVHeads, Dh: s.HeadDim}
 		if _, ok := shared[shape]; !ok {
@@ -60,6 +64,24 @@ func NewWhole(dev device.Device, c *config.Config, capacity int) (*Cache, error)
 		k.Layers[l] = shared[shape]
 	}
 	return k, nil
+}
+
+// Extend makes room for a sequence's positions up to n, where the device makes it as
+// they come. What there was no room for can be asked for again.
+func (k *Cache) Extend(seq, n int) error {
+	if k.pager == nil || n <= k.room[seq] {
+		return nil
+	}
+	for l, kv := range k.Layers {
+		if kv.Keys == nil {
+			continue
+		}
+		if err := k.pager.Extend(kv, seq, n); err != nil {
+			return fmt.Errorf("cache: layer %d: %w", l, err)
+		}
+	}
+	k.room[seq] = n
+	return nil
 }
 
 // Reset forgets all positions; the memory stays.

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -71,14 +72,26 @@ func (m *Model) Continue(cache *kvcache.Cache, seqs, ids []int, seen [][]int, n 
 	if err := steps.Start(ids, positions, seen); err != nil {
 		return err
 	}
-	if err := steps.Queue(); err != nil {
+	// queue queues step i, of the sequences' next i+1 positions.
+	queue := func(i int) error {
+		for r, s := range seqs {
+			if err := cache.Extend(s, positions[r]+i+1); err != nil {
+				return err
+			}
+		}
+		return steps.Queue()
+	}
+	if err := queue(0); err != nil {
 		return err
 	}
 	next := make([]int, len(seqs))
+	var full error
 	for i := 0; i < n; i++ {
 		ahead := i+1 < n
 		if ahead {
-			if err := steps.Queue(); err != nil {
+			if err := queue(i + 1); errors.Is(err, device.ErrMemory) {
+				n, ahead, full = i+1, false, err // the step under way counts
+			} else if err != nil {
 				return err
 			}
 		}
@@ -94,6 +107,9 @@ func (m *Model) Continue(cache *kvcache.Cache, seqs, ids []int, seen [][]int, n 
 			}
 			return nil
 		}
+	}
+	if full != nil {
+		return full
 	}
 	if short {
 		return fmt.Errorf("%d tokens: %w of %d", longest+n+1, ErrContext, longest+n)

@@ -64,6 +64,11 @@ func (m *Model) pass(kind device.Kind, cache *kvcache.Cache, chunks []Chunk, obs
 	if err := m.reserve(n); err != nil {
 		return err
 	}
+	for _, s := range spans {
+		if err := cache.Extend(s.Seq, s.Start+s.Len); err != nil {
+			return err
+		}
+	}
 	m.kind = kind
 	m.layersOf(kind, cache, ids, spans, obs)
 	if err := m.dev.Sync(); err != nil {

@@ -253,14 +253,7 @@ func (l *Learner) place(batch []Sequence) (ids []int, err error) {
 	if len(ids) == 0 {
 		return nil, errors.New("no ids to learn from")
 	}
-	if len(ids) > l.rows {
-		if err := l.reserve(len(ids)); err != nil {
-			l.rows = 0
-			return nil, fmt.Errorf("activations of %d tokens: %w", len(ids), err)
-		}
-		l.rows = len(ids)
-	}
-	return ids, nil
+	return ids, l.Reserve(len(ids))
 }
 
 func key(name string, cols int) string { return fmt.Sprint(name, " ", cols) }

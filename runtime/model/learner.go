@@ -170,6 +170,20 @@ func (y *layer) part(p checkpoint.Part) *device.Weight {
 // Config is that of the model.
 func (l *Learner) Config() *config.Config { return l.m.Config }
 
+// Reserve makes the activations of passes of up to n tokens, so that what has no room
+// fails before anything is computed.
+func (l *Learner) Reserve(n int) error {
+	if n <= l.rows {
+		return nil
+	}
+	l.rows = 0
+	if err := l.reserve(n); err != nil {
+		return fmt.Errorf("activations of %d tokens: %w", n, err)
+	}
+	l.rows = n
+	return nil
+}
+
 // ClearGradients begins a new sum.
 func (l *Learner) ClearGradients() {
 	for _, p := range l.Params {

@@ -91,6 +91,9 @@ func BenchmarkAttention(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
+				if err := d.Extend(kv, 0, T); err != nil {
+					b.Fatal(err)
+				}
 				a, q := emptyInner(b, d, 1, hs.H*hs.Dh), emptyInner(b, d, 1, hs.H*hs.Dh)
 				span := []device.Span{{Start: T - 1, Len: 1}}
 				measure(b, d, func(int) { d.Attend(device.Decode, a, q, kv, hs, span) })
@@ -105,6 +108,9 @@ func BenchmarkAttention(b *testing.B) {
 			d := open(b, 1)
 			kv, err := d.Cache(1, T, hs)
 			if err != nil {
+				b.Fatal(err)
+			}
+			if err := d.Extend(kv, 0, T); err != nil {
 				b.Fatal(err)
 			}
 			a, q := emptyInner(b, d, T, hs.H*hs.Dh), emptyInner(b, d, T, hs.H*hs.Dh)

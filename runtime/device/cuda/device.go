@@ -30,14 +30,16 @@ type Device struct {
 
 	mu      sync.Mutex
 	garbage []pointer // what the collector has found to be unused
+	given   []*owned  // pages of caches that it has
 	lost    error     // of freeing it
 	used    int64     // bytes allocated
+	peak    int64     // the most that were
 
 	spans   []device.Span // those that places and queries hold
 	tiles   int           // of up to 64 rows of a sequence
 	pass    spread        // of training
 	scratch map[string]*buffer
-	tables  map[[2]int]*buffer // page tables by sequences and pages
+	pools   map[int64]*pool    // pages of caches by their bytes
 	turns   map[*float32]*turn // rotations by the frequencies' address
 }
 
@@ -52,7 +54,7 @@ var _ device.Device = (*Device)(nil)
 func newDevice(d driver) *Device {
 	i := d.Info()
 	return &Device{driver: d, info: i, limits: limits{i.SMs, i.Shared}, half: checkpoint.BF16,
-		scratch: map[string]*buffer{}, tables: map[[2]int]*buffer{}, turns: map[*float32]*turn{}}
+		scratch: map[string]*buffer{}, pools: map[int64]*pool{}, turns: map[*float32]*turn{}}
 }
 
 // Name is "cuda".
@@ -129,9 +131,12 @@ func (b *buffer) row(r int) pointer { return b.p + pointer(r*b.pitch*b.size) }
 // collect frees what the collector found.
 func (d *Device) collect() {
 	d.mu.Lock()
-	list := d.garbage
-	d.garbage = nil
+	list, given := d.garbage, d.given
+	d.garbage, d.given = nil, nil
 	d.mu.Unlock()
+	for _, o := range given {
+		o.pool.free = append(o.pool.free, o.pages...)
+	}
 	for _, p := range list {
 		if err := d.driver.Free(p); err != nil && d.lost == nil {
 			d.lost = err
@@ -140,46 +145,63 @@ func (d *Device) collect() {
 	}
 }
 
-// alloc makes a buffer of undefined contents. Where there is no room, what the
-// collector finds unused is freed first; then the failure is the caller's to
-// report, and the device stays usable.
+// alloc makes a buffer of undefined contents; see memory.
 func (d *Device) alloc(rows, cols, pitch, size int) (*buffer, error) {
-	if d.err != nil {
-		return nil, d.err
-	}
 	if rows < 0 || cols < 0 || pitch < cols {
 		return nil, fmt.Errorf("cuda: buffer: want a size of 0 or more, got [%d %d]", rows, cols)
 	}
 	b := &buffer{rows: rows, cols: cols, pitch: pitch, size: size, half: d.half}
 	n := max(b.bytes(), 1)
+	var err error
+	if b.p, err = d.memory(n, fmt.Sprintf("[%d %d]", rows, cols)); err != nil {
+		return nil, err
+	}
+	runtime.AddCleanup(b, func(p pointer) {
+		d.mu.Lock()
+		d.garbage, d.used = append(d.garbage, p), d.used-n
+		d.mu.Unlock()
+	}, b.p)
+	return b, nil
+}
+
+// memory is n bytes for something. Where there is no room, what the collector finds
+// unused and slabs without a page in use are freed first; then the failure is the
+// caller's to report, and the device stays usable.
+func (d *Device) memory(n int64, what string) (pointer, error) {
+	if d.err != nil {
+		return 0, d.err
+	}
 	d.collect()
 	p, err := d.driver.Alloc(n)
 	for try := 0; errors.Is(err, errMemory) && try < 5; try++ {
 		runtime.GC()
 		time.Sleep(time.Millisecond << try) // cleanups run on a goroutine of their own
 		d.collect()
+		d.shrink()
 		p, err = d.driver.Alloc(n)
 	}
-	if err != nil {
-		if errors.Is(err, errMemory) {
-			return nil, fmt.Errorf("cuda: %w: want %d bytes for [%d %d], have %s", device.ErrMemory, n, rows, cols, d.memory())
-		}
-		return nil, fmt.Errorf("cuda: %w", err)
+	if errors.Is(err, errMemory) {
+		return 0, fmt.Errorf("cuda: %w: want %d bytes for %s, have %s", device.ErrMemory, n, what, d.free())
 	}
-	b.p = p
+	if err != nil {
+		return 0, fmt.Errorf("cuda: %w", err)
+	}
 	d.mu.Lock()
 	d.used += n
+	d.peak = max(d.peak, d.used)
 	d.mu.Unlock()
-	runtime.AddCleanup(b, func(p pointer) {
-		d.mu.Lock()
-		d.garbage, d.used = append(d.garbage, p), d.used-n
-		d.mu.Unlock()
-	}, p)
-	return b, nil
+	return p, nil
 }
 
-// memory says how much is free.
-func (d *Device) memory() string {
+// PeakBytes is the most memory that was allocated at a time.
+func (d *Device) PeakBytes() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.peak
+}
+
+// free says how much there is.
+func (d *Device) free() string {
 	free, err := d.driver.FreeMemory()
 	if err != nil {
 		return err.Error()
@@ -230,52 +252,8 @@ func orNil(b *buffer, err error) (device.Buffer, error) {
 	return b, nil
 }
 
-// Cache makes a layer's pages: [pages, 64, K, Dh rounded up to 8], zeroed.
-func (d *Device) Cache(sequences, capacity int, hs device.Heads) (device.KV, error) {
-	if sequences < 0 || capacity < 0 || hs.K < 0 || hs.Dh < 0 || hs.Dh > maxHeadWidth || hs.Dh%2 != 0 {
-		return device.KV{}, fmt.Errorf("cuda: cache: want an even head width up to %d, got %d sequences of %d, %d heads of %d", maxHeadWidth, sequences, capacity, hs.K, hs.Dh)
-	}
-	pages := ceilDiv(capacity, page)
-	width := hs.K * roundUp(hs.Dh, 8)
-	if _, err := d.table(sequences, pages); err != nil {
-		return device.KV{}, err
-	}
-	kv := device.KV{Capacity: capacity}
-	for _, to := range []*device.Buffer{&kv.Keys, &kv.Values} {
-		b, err := d.zeroed(sequences*pages*page, width, width, 2)
-		if err != nil {
-			return device.KV{}, err
-		}
-		*to = b
-	}
-	return kv, nil
-}
-
 // CacheBytes is that of a 16-bit number.
 func (d *Device) CacheBytes() int { return 2 }
-
-// table is the page table of a cache whose sequences own their pages one after
-// the other.
-func (d *Device) table(sequences, pages int) (*buffer, error) {
-	key := [2]int{sequences, pages}
-	if b := d.tables[key]; b != nil {
-		d.keep(b)
-		return b, nil
-	}
-	t := make([]int32, max(sequences*pages, 1))
-	for i := range t {
-		t[i] = int32(i)
-	}
-	b, err := d.alloc(1, len(t), len(t), 4)
-	if err == nil {
-		err = d.driver.Upload(b.p, 4*len(t), raw(t), 4*len(t))
-	}
-	if err != nil {
-		return nil, err
-	}
-	d.tables[key] = b
-	return b, nil
-}
 
 // need is a buffer of the device's own of at least n bytes, kept under a name;
 // zero says that a new one starts as zeros.

@@ -193,15 +193,16 @@ func TestQKVAndAttend(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for i, b := range []device.Buffer{kv.Keys, kv.Values} {
-				s := b.(*buffer)
-				if err := d.driver.Upload(s.p, 2*roundUp(Dh, 8), old[i].bytes(), 2*Dh); err != nil {
+			for _, s := range spans {
+				if err := d.Extend(kv, s.Seq, s.Start+s.Len); err != nil {
 					t.Fatal(err)
 				}
 			}
+			fillCache(t, d, kv, 0, old)
 			q := emptyInner(t, d, N, H*Dh)
 			d.QKV(kind, q, kv, floats(t, d, N, D, x), gain.place(t, d, true), wq.place(t, d, false), wk.place(t, d, false), wv.place(t, d, false), 1e-5, hs, rope, spans)
-			gq, gk, gv := read(d, q), read(d, kv.Keys), read(d, kv.Values)
+			gq := read(d, q)
+			gk, gv := readCache(d, kv)
 			place := func(i int) (seq, pos int) {
 				for _, s := range spans {
 					if i >= s.Row && i < s.Row+s.Len {

@@ -277,7 +277,10 @@ func TestStepsByItself(t *testing.T) {
 	prompts := [][]int{{1, 5, 9}, {2}, {7, 3}}
 	const n = 12
 	// The same device, that of choosing knows nothing.
-	host, err := model.Load(struct{ device.Device }{d}, src)
+	host, err := model.Load(struct {
+		device.Device
+		device.Pager
+	}{d, d}, src)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -223,17 +223,6 @@ func (d *Device) rotations(rope device.Rope, positions int) pointer {
 	return t.b.p
 }
 
-// layout is a cache's page table and pages per sequence.
-func (d *Device) layout(kv device.KV) (table pointer, pages int) {
-	pages = ceilDiv(kv.Capacity, page)
-	b, err := d.table(kv.Keys.Rows()/max(pages*page, 1), pages)
-	if err != nil {
-		d.fail(err)
-		return 0, pages
-	}
-	return b.p, pages
-}
-
 // QKV: see device.Device.
 func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.Buffer, norm, wq, wk, wv device.Weight, eps float64, hs device.Heads, rope device.Rope, spans []device.Span) {
 	qb, xb, g := q.(*buffer), x.(*buffer), norm.(*weight)
@@ -255,15 +244,15 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 		d.fail(fmt.Errorf("qkv: want at most %d positions, got %d", kv.Capacity, last))
 		return
 	}
-	for _, b := range []*buffer{qb, kv.Keys.(*buffer), kv.Values.(*buffer)} {
-		b.half = mq.half
+	cache := d.extended("qkv", kv, hs, spans)
+	if cache == nil {
+		return
 	}
-	keys, values := kv.Keys.(*buffer), kv.Values.(*buffer)
-	table, pages := d.layout(kv)
+	qb.half, cache.half = mq.half, mq.half
 	turn := d.rotations(rope, max(last, min(kv.Capacity, 4096)))
 	places := d.placed(n)
 	rest := func(at, n int) []any {
-		return []any{mq.p, mk.p, mv.p, mq.pitch, hs.H, hs.K, hs.Dh, qb.row(at), qb.pitch, keys.p, values.p, table, pages, places + pointer(8*at), turn, n}
+		return []any{mq.p, mk.p, mv.p, mq.pitch, hs.H, hs.K, hs.Dh, qb.row(at), qb.pitch, cache.table.p, cache.most, places + pointer(8*at), turn, n}
 	}
 	rows := (hs.H + 2*hs.K) * hs.Dh
 	if kind == device.Prefill {
@@ -287,12 +276,14 @@ func (d *Device) Attend(kind device.Kind, a, q device.Buffer, kv device.KV, hs d
 		return
 	}
 	ab.half = qb.half
-	keys, values := kv.Keys.(*buffer), kv.Values.(*buffer)
-	table, pages := d.layout(kv)
+	cache := d.extended("attend", kv, hs, spans)
+	if cache == nil {
+		return
+	}
 	scale := float32(1 / math.Sqrt(float64(hs.Dh)) * math.Log2E)
 	if w := prefillWidth(hs.Dh); kind == device.Prefill && w > 0 {
 		d.launch(fmt.Sprintf("attend_prefill_%d_%s", w, suffix(qb.half)), [3]int{d.tiles, hs.H, 1}, 128, prefillShared(w),
-			ab.p, ab.pitch, qb.p, qb.pitch, keys.p, values.p, table, pages, d.need("queries", 16*d.tiles, false), hs.H, hs.K, hs.Dh, scale)
+			ab.p, ab.pitch, qb.p, qb.pitch, cache.table.p, cache.most, d.need("queries", 16*d.tiles, false), hs.H, hs.K, hs.Dh, scale)
 		return
 	}
 	last := 0
@@ -302,11 +293,11 @@ func (d *Device) Attend(kind device.Kind, a, q device.Buffer, kv device.KV, hs d
 	if d.recorder != nil {
 		last = d.recorder.limit
 	}
-	d.attendRows(ab, qb, keys, values, table, pages, hs, scale, n, ceilDiv(last, page))
+	d.attendRows(ab, qb, cache, hs, scale, n, ceilDiv(last, page))
 }
 
 // attendRows is decode attention: a grid of as many pages as the longest row has.
-func (d *Device) attendRows(ab, qb, keys, values *buffer, table pointer, pages int, hs device.Heads, scale float32, n, splits int) {
+func (d *Device) attendRows(ab, qb *buffer, cache *pages, hs device.Heads, scale float32, n, splits int) {
 	groups := hs.K * ceilDiv(hs.H/hs.K, group)
 	dp := roundUp(hs.Dh, 8)
 	const most = 128 // rows at a time: the parts stay small
@@ -315,7 +306,7 @@ func (d *Device) attendRows(ab, qb, keys, values *buffer, table pointer, pages i
 		partial := d.need("partial", k*hs.H*splits*(dp+2)*4, false)
 		counters := d.need("counters", k*groups*4, true)
 		d.launch("attend_decode_"+suffix(qb.half), [3]int{splits, groups, k}, 128, attendShared(hs.H, hs.K, hs.Dh),
-			ab.row(at), ab.pitch, qb.row(at), qb.pitch, keys.p, values.p, table, pages, d.placed(n)+pointer(8*at), hs.H, hs.K, hs.Dh, scale, partial, counters)
+			ab.row(at), ab.pitch, qb.row(at), qb.pitch, cache.table.p, cache.most, d.placed(n)+pointer(8*at), hs.H, hs.K, hs.Dh, scale, partial, counters)
 	}
 }
 
