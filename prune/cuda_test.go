@@ -16,9 +16,9 @@ import (
 	"mop/runtime/model"
 )
 
-// near is how far two AMP scores of the same head or neuron may be apart,
+// nearby is how far two AMP scores of the same head or neuron may be apart,
 // relative: they are means of what was rounded to bfloat16.
-const near = 0.02
+const nearby = 0.02
 
 // A prune by kl takes the same steps on the emulated GPU as on the host, and what
 // it keeps differs only between scores closer than the rounding.
@@ -98,7 +98,7 @@ func scores(t *testing.T, dev device.Device, o Options) *plan.Scores {
 func disputed(t *testing.T, a, b []float64, x, y []int) (n int) {
 	t.Helper()
 	for i := range a {
-		if math.Abs(a[i]-b[i]) > near*a[i] {
+		if math.Abs(a[i]-b[i]) > nearby*a[i] {
 			t.Errorf("score %d: want %g, got %g", i, a[i], b[i])
 		}
 		if slices.Contains(x, i) != slices.Contains(y, i) {
@@ -107,7 +107,7 @@ func disputed(t *testing.T, a, b []float64, x, y []int) (n int) {
 			for _, j := range x {
 				border = min(border, a[j])
 			}
-			if math.Abs(a[i]-border) > 4*near*border {
+			if math.Abs(a[i]-border) > 4*nearby*border {
 				t.Errorf("%d is kept by one alone, its score is %g, the border %g", i, a[i], border)
 			}
 		}

@@ -39,15 +39,12 @@ template <class T> struct GateUpOut {
 GATEUP_DECODE(BF16, bf16)
 GATEUP_DECODE(F16, f16)
 
-#define GATEUP_PREFILL(T, name, Size, size, threads, rows, cols)                                                           \
-  KERNEL(threads, 2, gateup_prefill_##size##_##name, const u16 *h, int ldh, int D, const u16 *gate, const u16 *up, int ld, \
+#define GATEUP_PREFILL(T, name, Size, size, threads, blocks, rows, cols)                                                           \
+  KERNEL(threads, blocks, gateup_prefill_##size##_##name, const u16 *h, int ldh, int D, const u16 *gate, const u16 *up, int ld, \
          int I, u16 *m, int ldm, int n) {                                                                                  \
     ptx::after_previous();                                                                                                 \
     ptx::release();                                                                                                        \
     product<T>(Size{}, Half{h, ldh}, gateup_rows(gate, up, ld), n, 2 * I, D + 7 & ~7, ptx::bidy() * rows,                   \
                ptx::bidx() * cols, GateUpOut<T>{m, ldm});                                                                  \
   }
-GATEUP_PREFILL(BF16, bf16, Large, large, 256, 128, 128)
-GATEUP_PREFILL(F16, f16, Large, large, 256, 128, 128)
-GATEUP_PREFILL(BF16, bf16, Small, small, 128, 64, 64)
-GATEUP_PREFILL(F16, f16, Small, small, 128, 64, 64)
+EACH_TILE(GATEUP_PREFILL)

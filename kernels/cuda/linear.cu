@@ -58,15 +58,12 @@ DEVICE void linear_decode(float *y, int ldy, const void *x, int ldx, int kind, c
 LINEAR_DECODE(BF16, bf16)
 LINEAR_DECODE(F16, f16)
 
-#define LINEAR_PREFILL(T, name, Size, size, threads, rows, cols)                                                           \
-  KERNEL(threads, 2, linear_prefill_##size##_##name, float *y, int ldy, const u16 *x, int ldx, const u16 *w, int ld,       \
+#define LINEAR_PREFILL(T, name, Size, size, threads, blocks, rows, cols)                                                           \
+  KERNEL(threads, blocks, linear_prefill_##size##_##name, float *y, int ldy, const u16 *x, int ldx, const u16 *w, int ld,       \
          int out, int in, int n, int add) {                                                                                \
     ptx::after_previous();                                                                                                 \
     ptx::release();                                                                                                        \
     product<T>(Size{}, Half{x, ldx}, LinearRows{w, ld, out}, n, out, in + 7 & ~7, ptx::bidy() * rows, ptx::bidx() * cols,  \
                LinearOut{y, ldy, out, add});                                                                               \
   }
-LINEAR_PREFILL(BF16, bf16, Large, large, 256, 128, 128)
-LINEAR_PREFILL(F16, f16, Large, large, 256, 128, 128)
-LINEAR_PREFILL(BF16, bf16, Small, small, 128, 64, 64)
-LINEAR_PREFILL(F16, f16, Small, small, 128, 64, 64)
+EACH_TILE(LINEAR_PREFILL)

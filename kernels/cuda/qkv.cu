@@ -70,15 +70,12 @@ template <class T> struct QKVOut {
 QKV_DECODE(BF16, bf16)
 QKV_DECODE(F16, f16)
 
-#define QKV_PREFILL(T, name, Size, size, threads, rows, cols)                                                              \
-  KERNEL(threads, 2, qkv_prefill_##size##_##name, const u16 *h, int ldh, int D, QKV_PARAMETERS) {                          \
+#define QKV_PREFILL(T, name, Size, size, threads, blocks, rows, cols)                                                              \
+  KERNEL(threads, blocks, qkv_prefill_##size##_##name, const u16 *h, int ldh, int D, QKV_PARAMETERS) {                          \
     ptx::after_previous();                                                                                                 \
     ptx::release();                                                                                                        \
     product<T>(Size{}, Half{h, ldh}, qkv_rows(wq, wk, wv, ld, H, K, Dh), n, (H + 2 * K) * Dh, D + 7 & ~7,                   \
                ptx::bidy() * rows, ptx::bidx() * cols,                                                                     \
                QKVOut<T>{q, ldq, H, K, Dh, {table, pages, K, Dh + 7 & ~7}, places, turn});                   \
   }
-QKV_PREFILL(BF16, bf16, Large, large, 256, 128, 128)
-QKV_PREFILL(F16, f16, Large, large, 256, 128, 128)
-QKV_PREFILL(BF16, bf16, Small, small, 128, 64, 64)
-QKV_PREFILL(F16, f16, Small, small, 128, 64, 64)
+EACH_TILE(QKV_PREFILL)

@@ -2,10 +2,10 @@
 // bound by arithmetic.
 //
 // A block makes BM rows of x by BN rows of W, in steps of 64 elements of K that
-// three stages of asynchronous copies keep ahead. A row of a stage is 128 bytes;
+// stages of asynchronous copies keep ahead. A row of a stage is 128 bytes;
 // its 16-byte chunks are turned by the row's number (chunk ^ row%8), so that both
-// the copies and ldmatrix touch every bank once. Each warp holds a 64x32 (or
-// 32x32) part of the tile in registers. Rows of W come in pairs as in stream.cuh:
+// the copies and ldmatrix touch every bank once. Each warp holds its part of the tile
+// in registers, 64x32 of a large one. Rows of W come in pairs as in stream.cuh:
 // a pair's two outputs are neighbours in one thread's registers.
 #pragma once
 #include "types.cuh"
@@ -13,19 +13,37 @@
 constexpr int kStages = 3;
 constexpr int kDepth = 64; // elements of K a stage
 
-template <int BM, int BN, int WarpsM, int WarpsN> struct Tile {
+// Whatever the tile, an output is one chain of products over K, 16 elements after
+// another: its bits do not depend on the tile, nor on the number of rows. Few rows are
+// bound by reading W: their tiles are narrow, so that every SM has one, and their
+// stages many, so that 40 KiB and more of W are on the way to each.
+template <int BM, int BN, int WarpsM, int WarpsN, int Stages = kStages> struct Tile {
   static constexpr int kThreads = 32 * WarpsM * WarpsN;
   static constexpr int kM = BM / WarpsM / 16, kN = BN / WarpsN / 8; // products a warp
 };
-using Large = Tile<128, 128, 2, 4>; // 256 threads
-using Small = Tile<64, 64, 2, 2>;   // 128 threads
+using Large = Tile<128, 128, 2, 4>;  // 256 threads, 96 KiB
+using Small = Tile<64, 64, 2, 2>;    // 128 threads, 48 KiB
+using Slim = Tile<64, 32, 2, 2, 8>;  // 128 threads, 96 KiB
+using Thin = Tile<16, 32, 1, 2, 12>;   // 64 threads, 72 KiB
+
+// EACH_TILE makes a kernel for each tile and type: M(type, its name, tile, its name,
+// threads, blocks an SM, rows of x, rows of W).
+#define EACH_TILE(M)                         \
+  M(BF16, bf16, Large, large, 256, 2, 128, 128) \
+  M(F16, f16, Large, large, 256, 2, 128, 128)   \
+  M(BF16, bf16, Small, small, 128, 2, 64, 64)   \
+  M(F16, f16, Small, small, 128, 2, 64, 64)     \
+  M(BF16, bf16, Slim, slim, 128, 2, 64, 32)     \
+  M(F16, f16, Slim, slim, 128, 2, 64, 32)       \
+  M(BF16, bf16, Thin, thin, 64, 3, 16, 32)      \
+  M(F16, f16, Thin, thin, 64, 3, 16, 32)
 
 // product adds up K elements (a multiple of 8; what is past them is taken as
 // zero) and calls out(m, pair, y[m, 2*pair], y[m, 2*pair+1]) for m < M and pairs
 // whose first row is below N. x.row(m), w.row(r): where rows start, 16-byte aligned.
-template <class T, int BM, int BN, int WM, int WN, class X, class W, class Out>
-DEVICE void product(Tile<BM, BN, WM, WN>, const X &x, const W &w, int M, int N, int K, int m0, int n0, Out out) {
-  using S = Tile<BM, BN, WM, WN>;
+template <class T, int BM, int BN, int WM, int WN, int Stages, class X, class W, class Out>
+DEVICE void product(Tile<BM, BN, WM, WN, Stages>, const X &x, const W &w, int M, int N, int K, int m0, int n0, Out out) {
+  using S = Tile<BM, BN, WM, WN, Stages>;
   constexpr int kThreads = S::kThreads, kRows = kThreads / 8; // rows that one round of copies covers
   u16 *shared = (u16 *)ptx::shared();
   const int tid = ptx::tid(), lane = tid % 32, warp = tid / 32;
@@ -43,7 +61,7 @@ DEVICE void product(Tile<BM, BN, WM, WN>, const X &x, const W &w, int M, int N, 
   const int steps = ceil_div(K, kDepth);
   auto copy = [&](int step) {
     if (step < steps) {
-      u16 *to = shared + step % kStages * (BM + BN) * kDepth;
+      u16 *to = shared + step % Stages * (BM + BN) * kDepth;
       bool in = step * kDepth + chunk * 8 < K;
 #pragma unroll
       for (int i = 0; i < (BM + BN) / kRows; i++) {
@@ -55,13 +73,13 @@ DEVICE void product(Tile<BM, BN, WM, WN>, const X &x, const W &w, int M, int N, 
   };
   float c[S::kM][S::kN][4] = {};
 #pragma unroll
-  for (int s = 0; s < kStages - 1; s++)
+  for (int s = 0; s < Stages - 1; s++)
     copy(s);
   for (int step = 0; step < steps; step++) {
-    ptx::cp_wait<kStages - 2>();
+    ptx::cp_wait<Stages - 2>();
     ptx::sync();
-    copy(step + kStages - 1);
-    const u16 *a = shared + step % kStages * (BM + BN) * kDepth, *b = a + BM * kDepth;
+    copy(step + Stages - 1);
+    const u16 *a = shared + step % Stages * (BM + BN) * kDepth, *b = a + BM * kDepth;
 #pragma unroll
     for (int k = 0; k < kDepth / 16; k++) {
       u32 fa[S::kM][4], fb[S::kN / 2][4];

@@ -1,5 +1,7 @@
 package cuda
 
+import "math"
+
 // Sizes that the kernels are written for; see kernels/cuda.
 const (
 	streamThreads = 256
@@ -57,31 +59,46 @@ func streamGrid(pairs int, l limits) int { return max(1, min(2*l.sms, ceilDiv(pa
 
 // tile is the shape of a prefill product's blocks.
 type tile struct {
-	name          string
-	rows, threads int // rows of x and of W; threads
+	name       string
+	rows, cols int // of x and of W
+	threads    int
+	ahead      int // stages
+	perSM      int // blocks that fit an SM
+	cost       int // time of a block where it is one of several on an SM
 }
 
+// The costs are cycles for an element of K, times ten: a large tile is bound by its
+// products, 1024 a cycle; a small one also, less well; the others by what they copy,
+// 64 bytes a cycle.
 var (
-	large = tile{"large", 128, 256}
-	small = tile{"small", 64, 128}
+	large = tile{"large", 128, 128, 256, stages, 2, 160}
+	small = tile{"small", 64, 64, 128, stages, 4, 52}
+	slim  = tile{"slim", 64, 32, 128, 8, 2, 30}
+	thin  = tile{"thin", 16, 32, 64, 12, 3, 15}
+	tiles = []tile{large, small, slim, thin}
 )
 
 // shared is the bytes of a tile's copies under way.
-func (t tile) shared() int { return stages * 2 * t.rows * depth * 2 }
+func (t tile) shared() int { return t.ahead * (t.rows + t.cols) * depth * 2 }
 
-// productTile chooses the tile of a product of n rows by out rows. Both add in the
-// same order, so that the choice never shows in the bits. Two large tiles share an
-// SM, or four small ones, half the work of a wave; small tiles copy twice the bytes
-// for the same product, taken as 1.3 times the time, and leave less idle where
-// there is little to do.
+// grid is the blocks of a product of n rows by out rows.
+func (t tile) grid(n, out int) [3]int { return [3]int{ceilDiv(out, t.cols), ceilDiv(n, t.rows), 1} }
+
+// productTile chooses the tile of a product of n rows by out rows, by the time of the
+// SM with most blocks. All add in the same order, so that the choice never shows in the
+// bits. A wave of blocks takes two cycles an element of K at least: 16 of them are one
+// product, which waits for the one before.
 func productTile(n, out int, l limits) tile {
-	waves := func(t tile, perSM int) int {
-		return ceilDiv(ceilDiv(n, t.rows)*ceilDiv(out, t.rows), perSM*l.sms)
+	const chain = 20
+	best, least := large, math.MaxInt
+	for _, t := range tiles {
+		g := t.grid(n, out)
+		blocks := g[0] * g[1]
+		if time := max(ceilDiv(blocks, l.sms)*t.cost, ceilDiv(blocks, l.sms*t.perSM)*chain); time < least {
+			best, least = t, time
+		}
 	}
-	if 20*waves(large, 2) <= 13*waves(small, 4) {
-		return large
-	}
-	return small
+	return best
 }
 
 // attendShared is the shared memory of decode attention, bytes: queries, scores,

@@ -59,15 +59,17 @@ func TestTiles(t *testing.T) {
 	}{
 		{2048, 22016, "large"},
 		{2048, 4096, "large"},
-		{12, 4096, "small"},
 		{128, 4096, "small"},
+		{64, 4096, "slim"},
+		{12, 4096, "thin"},
+		{12, 22016, "thin"},
 	} {
 		if got := productTile(c.n, c.out, hopper); got.name != c.want {
 			t.Errorf("[%d %d]: want %s tiles, got %s", c.n, c.out, c.want, got.name)
 		}
 	}
-	for _, tile := range []tile{large, small} {
-		if 2*tile.shared() > hopper.shared || tile.shared() > ada.shared {
+	for _, tile := range tiles {
+		if tile.perSM*(tile.shared()+1024) > 228<<10 || tile.shared() > ada.shared {
 			t.Errorf("%s: %d bytes of shared memory", tile.name, tile.shared())
 		}
 	}

@@ -134,6 +134,37 @@ func TestLinear(t *testing.T) {
 	})
 }
 
+// The tile of a prefill product does not show in its bits.
+func TestTilesAgree(t *testing.T) {
+	for _, dt := range types {
+		d := open(t, orders[0])
+		defer func(l limits) { d.limits = l }(d.limits)
+		r := rand.New(rand.NewPCG(1, 2))
+		const N, out, in = 83, 97, 331
+		w, a := randomMatrix(r, out, in, dt).place(t, d, false), randomMatrix(r, N, in, dt).inner(t, d)
+		want := map[int][]float32{}
+		seen := map[string]bool{}
+		for _, n := range []int{1, 16, 17, N} {
+			for _, sms := range []int{1, 2, 3, 6, 10, 1000} {
+				d.limits.sms = sms
+				seen[productTile(n, out, d.limits).name] = true
+				y := floats(t, d, n, out, nil)
+				d.Linear(device.Prefill, y, a, n, w)
+				for i, v := range read(d, y) {
+					if row := i / out; len(want[row]) == i%out {
+						want[row] = append(want[row], v)
+					} else if v != want[row][i%out] {
+						t.Fatalf("%v: %d rows on %d SMs: at [%d %d] want the same bits, got %g and %g", dt, n, sms, row, i%out, want[row][i%out], v)
+					}
+				}
+			}
+		}
+		if len(seen) != len(tiles) {
+			t.Errorf("want all tiles tried, got %v", seen)
+		}
+	}
+}
+
 func TestGateUp(t *testing.T) {
 	each(t, func(t *testing.T, d *Device, r *rand.Rand, dt checkpoint.DType, N, D int, _ device.Heads, I int) {
 		if I == 0 {

@@ -149,7 +149,7 @@ func (d *Device) form(kind device.Kind, y, x halves, n int, w *weight, lo, out i
 // project is the prefill product with rows lo..lo+out-1 of w; y is float32.
 func (d *Device) project(y, x halves, n int, w *weight, lo, out, add int) {
 	t := productTile(n, out, d.limits)
-	d.launch("linear_prefill_"+t.name+"_"+suffix(w.half), [3]int{ceilDiv(out, t.rows), ceilDiv(n, t.rows), 1}, t.threads, t.shared(),
+	d.launch("linear_prefill_"+t.name+"_"+suffix(w.half), t.grid(n, out), t.threads, t.shared(),
 		y.p, y.pitch, x.p, x.pitch, w.row(lo), w.pitch, out, w.cols, n, add)
 }
 
@@ -257,7 +257,7 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 	rows := (hs.H + 2*hs.K) * hs.Dh
 	if kind == device.Prefill {
 		h, t := d.normed(xb, 0, n, g, eps), productTile(n, rows, d.limits)
-		d.launch("qkv_prefill_"+t.name+"_"+suffix(mq.half), [3]int{ceilDiv(rows, t.rows), ceilDiv(n, t.rows), 1}, t.threads, t.shared(),
+		d.launch("qkv_prefill_"+t.name+"_"+suffix(mq.half), t.grid(n, rows), t.threads, t.shared(),
 			append([]any{h.p, h.pitch, xb.cols}, rest(0, n)...)...)
 		return
 	}
@@ -320,7 +320,7 @@ func (d *Device) GateUp(kind device.Kind, m, x device.Buffer, n int, norm, wg, w
 	mb.half = gate.half
 	if kind == device.Prefill {
 		h, t := d.normed(xb, 0, n, g, eps), productTile(n, 2*gate.rows, d.limits)
-		d.launch("gateup_prefill_"+t.name+"_"+suffix(gate.half), [3]int{ceilDiv(2*gate.rows, t.rows), ceilDiv(n, t.rows), 1}, t.threads, t.shared(),
+		d.launch("gateup_prefill_"+t.name+"_"+suffix(gate.half), t.grid(n, 2*gate.rows), t.threads, t.shared(),
 			h.p, h.pitch, xb.cols, gate.p, up.p, gate.pitch, gate.rows, mb.p, mb.pitch, n)
 		return
 	}
