@@ -69,6 +69,8 @@ func TestErrors(t *testing.T) {
 		{false, "recover --model " + demoDir + " --data main.go --out " + out + " --steps 1 --log main.go"},
 		{true, "prune --model " + demoDir + " --out " + out + " --criterion random --recover-steps 3"},
 		{true, "prune --model " + demoDir + " --out " + out + " --criterion random --recover-lr 1"},
+		{true, "prune --model " + demoDir + " --out " + out + " --criterion random --recover-rank 4"},
+		{true, "prune --model " + demoDir + " --out " + out + " --criterion random --recover main.go --recover-rank 0"},
 		{true, "recover --model " + demoDir + " --data main.go --out " + out + " --targets q,x"},
 		{true, "recover --model " + demoDir + " --data main.go --out " + out + " --loss-average rows"},
 		{true, "recover --model " + demoDir + " --data main.go --out " + out + " --adapter-init a --rank 4"},

@@ -166,7 +166,7 @@ func pruneCommand(o *options) *cobra.Command {
 				p.Criterion = "sequence"
 			}
 			p.Sample, p.Seed = sample == "seeded", o.seed
-			for _, name := range []string{"recover-steps", "recover-split", "recover-lr"} {
+			for _, name := range []string{"recover-steps", "recover-split", "recover-lr", "recover-rank", "recover-alpha"} {
 				if c.Flags().Changed(name) && train == "" && (name == "recover-steps" || p.Recovery.Short == 0) {
 					return usage("--%s: of a training that was not asked for: give --recover FILE", name)
 				}
@@ -221,6 +221,8 @@ func pruneCommand(o *options) *cobra.Command {
 	f.StringVar(&p.Recovery.Recipe.Separator, "recover-split", "", "text between the documents of a text file that is trained on")
 	f.IntVar(&p.Recovery.Recipe.Steps, "recover-steps", 0, "steps of --recover, 0 = two epochs")
 	f.Float64Var(&p.Recovery.Recipe.Rate, "recover-lr", p.Recovery.Recipe.Rate, "learning rate of both")
+	f.IntVar(&p.Recovery.Recipe.Rank, "recover-rank", p.Recovery.Recipe.Rank, "rank of both's adapters")
+	f.Float64Var(&p.Recovery.Recipe.Alpha, "recover-alpha", p.Recovery.Recipe.Alpha, "both's adapters count alpha/rank")
 	f.BoolVar(&p.Resume, "resume", false, "go on with a run that was stopped, or to other targets")
 	widthFlags(c, &p.Width)
 	return c

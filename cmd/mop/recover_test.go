@@ -58,6 +58,23 @@ func TestRecoverCommand(t *testing.T) {
 	}
 }
 
+// prune trains its targets' models by the adapters that it is asked for.
+func TestPruneRecovers(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	text, err := mop(t, "", "prune", "--model", demoDir, "--out", out, "--targets", "0.05", "--sequence", "L", "--recover", "demo/text/calibration.jsonl",
+		"--recover-steps", "1", "--recover-rank", "3", "--recover-alpha", "7")
+	if err != nil || !strings.HasSuffix(text, "0.05-recovered  trained\n") {
+		t.Fatalf("got %q, %v", text, err)
+	}
+	var r struct {
+		Settings struct{ Rank, Alpha, Steps float64 }
+	}
+	data, err := os.ReadFile(filepath.Join(out, "0.05-recovered", "recovery.json"))
+	if err != nil || json.Unmarshal(data, &r) != nil || r.Settings.Rank != 3 || r.Settings.Alpha != 7 || r.Settings.Steps != 1 {
+		t.Errorf("want rank 3, alpha 7, one step, got %s, %v", data, err)
+	}
+}
+
 // On a real model at 20 %, training gives back at least half of the perplexity that
 // pruning cost, on stories neither trained nor scored on; and the same training of
 // the model that was not cut does not, so that it is not more training alone.
