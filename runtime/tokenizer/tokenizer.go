@@ -174,6 +174,19 @@ func (t *Tokenizer) Has(id int) bool { return id >= 0 && id < len(t.class) && t.
 // Encode gives the ids of a text. Bytes that are not valid UTF-8 give the ids
 // of the bytes themselves.
 func (t *Tokenizer) Encode(text []byte, o EncodeOptions) ([]int, error) {
+	if len(text) <= partBytes {
+		return t.encode(text, o)
+	}
+	out := make([]int, 0, len(text)/4+4)
+	err := t.EncodeEach(text, o, func(ids []int) bool {
+		out = append(out, ids...)
+		return true
+	})
+	return out, err
+}
+
+// encode is Encode all at once.
+func (t *Tokenizer) encode(text []byte, o EncodeOptions) ([]int, error) {
 	if len(text) > math.MaxInt32/4 { // normalising makes three bytes of a space
 		return nil, fmt.Errorf("text of %d bytes: want at most %d", len(text), math.MaxInt32/4)
 	}
