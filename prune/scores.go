@@ -43,10 +43,12 @@ func (r *run) amp(ctx context.Context, n int, s plan.State) (*plan.Scores, error
 	if err != nil {
 		return nil, err
 	}
-	return scores, writeScores(path, scores)
+	return scores, writeScores(path, scores, r.work())
 }
 
-func writeScores(path string, s *plan.Scores) error {
+// writeScores makes the file appear whole; what a kill leaves of it lies in work,
+// where it is swept.
+func writeScores(path string, s *plan.Scores, work string) error {
 	line, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("AMP scores: %w", err) // one that is not finite
@@ -55,7 +57,7 @@ func writeScores(path string, s *plan.Scores) error {
 		return err
 	}
 	sum := sha256.Sum256(line)
-	return renameio.WriteFile(path, append([]byte(hex.EncodeToString(sum[:])+"\n"), line...), 0o666)
+	return renameio.WriteFile(path, append([]byte(hex.EncodeToString(sum[:])+"\n"), line...), 0o666, renameio.WithTempDir(work))
 }
 
 // readScores gives nil where there are none.

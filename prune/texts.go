@@ -62,12 +62,8 @@ func readTexts(o Options, c *config.Config) (*texts, error) {
 	if !o.scored() {
 		return t, nil
 	}
-	docs, err := calibrate.Documents(o.Text, o.Separator)
-	if err != nil {
+	if t.windows, err = calibrate.First(tok, o.Text, o.Separator, min(o.Context, c.MaxPositions), o.Windows); err != nil {
 		return nil, err
-	}
-	if t.windows, err = calibrate.First(tok, docs, min(o.Context, c.MaxPositions), o.Windows); err != nil {
-		return nil, fmt.Errorf("%s: %w", o.Text, err)
 	}
 	if len(t.windows) == 0 {
 		return nil, fmt.Errorf("%s: no ids in it", o.Text)

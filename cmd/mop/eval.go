@@ -35,10 +35,6 @@ func (t *textFlags) windows(c *config.Config) ([]calibrate.Window, error) {
 	if err != nil {
 		return nil, err
 	}
-	docs, err := calibrate.Documents(t.text, t.split)
-	if err != nil {
-		return nil, err
-	}
 	context := t.context
 	if context == 0 {
 		context = min(2048, c.MaxPositions)
@@ -46,11 +42,7 @@ func (t *textFlags) windows(c *config.Config) ([]calibrate.Window, error) {
 	if context > c.MaxPositions {
 		return nil, fmt.Errorf("%s: context: %d ids, the model's maximum is %d", t.model, context, c.MaxPositions)
 	}
-	w, err := calibrate.Cut(tok, docs, context, t.stride, t.limit)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", t.text, err)
-	}
-	return w, nil
+	return calibrate.CutFile(tok, t.text, t.split, context, t.stride, t.limit)
 }
 
 // targets counts the ids that windows score, positions all that they hold.

@@ -6,9 +6,12 @@ package plainfile
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/edsrzf/mmap-go"
 )
 
 // Check refuses what is not a regular file, before anything opens it: to open a
@@ -34,6 +37,29 @@ func Read(path string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s: want at most %d bytes, got %d", path, limit, n)
 	}
 	return os.ReadFile(path)
+}
+
+// View shows a file to use, for as long as that runs: a regular one mapped, so that
+// it takes no memory of this process's own; another one is read.
+func View(path string, use func(data []byte) error) (err error) {
+	if n, err := Check(path); err != nil || n == 0 {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return use(data)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	data, err := mmap.Map(f, mmap.RDONLY, 0)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	defer func() { err = errors.Join(err, data.Unmap()) }()
+	return use(data)
 }
 
 // Sum is the sha256 of a regular file, in hex.

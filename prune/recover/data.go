@@ -5,17 +5,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"mop/internal/plainfile"
 	"mop/runtime/tokenizer"
 )
 
 // Example is one row of the data as ids; those from First on are targets.
 type Example struct {
 	Row   int // in the file, from 1: what a person finds it by
-	IDs   []int
+	IDs   []int32
 	First int // >= 1
 }
 
@@ -46,11 +47,19 @@ type row struct {
 // length becomes several examples, each with BOS in front.
 //
 // Rows that are malformed, empty, or without a target are returned apart.
-func Read(path, separator string, t *tokenizer.Tokenizer, length int) ([]Example, []Skipped, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
+func Read(path, separator string, t *tokenizer.Tokenizer, length int) (examples []Example, bad []Skipped, err error) {
+	// It is read twice, the second time for its checksum: a pipe would be empty.
+	if _, err := plainfile.Check(path); err != nil {
 		return nil, nil, err
 	}
+	err = plainfile.View(path, func(data []byte) error {
+		examples, bad, err = read(data, path, separator, t, length)
+		return err
+	})
+	return examples, bad, err
+}
+
+func read(data []byte, path, separator string, t *tokenizer.Tokenizer, length int) ([]Example, []Skipped, error) {
 	if length < 2 {
 		return nil, nil, fmt.Errorf("length: want at least 2 ids, got %d", length)
 	}
@@ -59,11 +68,7 @@ func Read(path, separator string, t *tokenizer.Tokenizer, length int) ([]Example
 	}
 	var out []Example
 	bad := []Skipped{}
-	add := func(n int, r row, err error) error {
-		var made []Example
-		if err == nil {
-			made, err = r.examples(t, length)
-		}
+	add := func(n int, made []Example, err error) error {
 		if errors.Is(err, errRow) {
 			bad = append(bad, Skipped{n, strings.TrimPrefix(err.Error(), errRow.Error()+": ")})
 			return nil
@@ -81,8 +86,8 @@ func Read(path, separator string, t *tokenizer.Tokenizer, length int) ([]Example
 			return nil, nil, fmt.Errorf("%s: want a JSON array of {instruction, input, output}: %w", path, err)
 		}
 		for i, text := range rows {
-			r, err := parseRow(text)
-			if err := add(i+1, r, err); err != nil {
+			made, err := rowExamples(text, t, length)
+			if err := add(i+1, made, err); err != nil {
 				return nil, nil, fmt.Errorf("%s: row %d: %w", path, i+1, err)
 			}
 		}
@@ -92,21 +97,22 @@ func Read(path, separator string, t *tokenizer.Tokenizer, length int) ([]Example
 			if n++; len(bytes.TrimSpace(line)) == 0 {
 				continue
 			}
-			r, err := parseRow(line)
-			if err := add(n, r, err); err != nil {
+			made, err := rowExamples(line, t, length)
+			if err := add(n, made, err); err != nil {
 				return nil, nil, fmt.Errorf("%s: line %d: %w", path, n, err)
 			}
 		}
 	default:
-		parts := []string{string(data)}
+		parts := [][]byte{data}
 		if separator != "" {
-			parts = strings.Split(parts[0], separator)
+			parts = bytes.Split(data, []byte(separator))
 		}
 		for i, part := range parts {
-			if part = strings.TrimSpace(part); part == "" && i == len(parts)-1 && i > 0 {
+			if part = bytes.TrimSpace(part); len(part) == 0 && i == len(parts)-1 && i > 0 {
 				continue // after the last separator
 			}
-			if err := add(i+1, row{Text: &part}, nil); err != nil {
+			made, err := textExamples(part, t, length)
+			if err := add(i+1, made, err); err != nil {
 				return nil, nil, fmt.Errorf("%s: part %d: %w", path, i+1, err)
 			}
 		}
@@ -142,15 +148,16 @@ func parseRow(text []byte) (row, error) {
 	return r, nil
 }
 
-// examples tokenises a row.
-func (r row) examples(t *tokenizer.Tokenizer, length int) ([]Example, error) {
+// rowExamples tokenises a row.
+func rowExamples(text []byte, t *tokenizer.Tokenizer, length int) ([]Example, error) {
+	r, err := parseRow(text)
+	if err != nil {
+		return nil, err
+	}
 	blank := func(s *string) bool { return s == nil || strings.TrimSpace(*s) == "" }
 	switch {
 	case r.Text != nil && r.Instruction == nil:
-		if blank(r.Text) {
-			return nil, fmt.Errorf("%w: the text is empty", errRow)
-		}
-		return texts(t, *r.Text, length)
+		return textExamples([]byte(*r.Text), t, length)
 	case blank(r.Instruction):
 		return nil, fmt.Errorf("%w: no instruction", errRow)
 	case blank(r.Output):
@@ -160,38 +167,59 @@ func (r row) examples(t *tokenizer.Tokenizer, length int) ([]Example, error) {
 	if r.Input != nil {
 		input = *r.Input
 	}
-	before, err := t.Encode([]byte(prompt(*r.Instruction, input)), tokenizer.EncodeOptions{BOS: true})
+	before, err := t.EncodeFirst([]byte(prompt(*r.Instruction, input)), length, tokenizer.EncodeOptions{BOS: true})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errRow, err)
 	}
-	after, err := t.Encode([]byte(*r.Output), tokenizer.EncodeOptions{BOS: true})
+	after, err := t.EncodeFirst([]byte(*r.Output), length, tokenizer.EncodeOptions{BOS: true})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errRow, err)
 	}
-	before, after = before[:min(len(before), length)], after[:min(len(after), length)]
 	if eos := t.EOS(); len(eos) > 0 && len(after) < length && after[len(after)-1] != eos[0] {
 		after = append(after, eos[0])
 	}
-	ids := append(before[:len(before):len(before)], after...)
-	ids = ids[:min(len(ids), length)]
-	if len(ids) <= len(before) {
+	if len(before) == length {
 		return nil, fmt.Errorf("%w: the prompt alone takes all %d ids", errRow, length)
 	}
-	return []Example{{IDs: ids, First: len(before)}}, nil
+	return []Example{{IDs: narrow(before, after[:min(len(after), length-len(before))]), First: len(before)}}, nil
 }
 
-// texts cuts a text into examples.
-func texts(t *tokenizer.Tokenizer, text string, length int) ([]Example, error) {
-	ids, err := t.Encode([]byte(text), tokenizer.EncodeOptions{})
-	if err != nil {
+// textExamples cuts a text into examples.
+func textExamples(text []byte, t *tokenizer.Tokenizer, length int) ([]Example, error) {
+	if len(bytes.TrimSpace(text)) == 0 {
+		return nil, fmt.Errorf("%w: the text is empty", errRow)
+	}
+	var out []Example
+	var ids []int // of the next example
+	take := func(n int) {
+		out = append(out, Example{IDs: narrow([]int{t.BOS()}, ids[:n]), First: 1})
+		ids = ids[n:]
+	}
+	if err := t.EncodeEach(text, tokenizer.EncodeOptions{}, func(more []int) bool {
+		for ids = append(ids, more...); len(ids) >= length-1; {
+			take(length - 1)
+		}
+		return true
+	}); err != nil {
 		return nil, fmt.Errorf("%w: %w", errRow, err)
 	}
 	if eos := t.EOS(); len(eos) > 0 {
 		ids = append(ids, eos[0])
 	}
-	var out []Example
-	for at := 0; at < len(ids); at += length - 1 {
-		out = append(out, Example{IDs: append([]int{t.BOS()}, ids[at:min(at+length-1, len(ids))]...), First: 1})
+	if len(ids) > 0 {
+		take(len(ids))
 	}
 	return out, nil
+}
+
+// narrow joins ids, in half the room.
+func narrow(lists ...[]int) []int32 {
+	var out []int32
+	for _, list := range lists {
+		out = slices.Grow(out, len(list))
+		for _, id := range list {
+			out = append(out, int32(id))
+		}
+	}
+	return out
 }

@@ -70,10 +70,10 @@ func passes(examples []Example, batch []int, o *Options, step int) [][]model.Seq
 	room := 0
 	for n, i := range batch {
 		e := examples[i]
-		q := model.Sequence{IDs: e.IDs, Labels: make([]int, len(e.IDs)), Stream: random.Key(o.Seed, fmt.Sprintf("dropout of step %d example %d", step, n))}
-		for t := range q.Labels {
-			if q.Labels[t] = -1; t+1 >= e.First && t+1 < len(e.IDs) {
-				q.Labels[t] = e.IDs[t+1]
+		q := model.Sequence{IDs: make([]int, len(e.IDs)), Labels: make([]int, len(e.IDs)), Stream: random.Key(o.Seed, fmt.Sprintf("dropout of step %d example %d", step, n))}
+		for t, id := range e.IDs {
+			if q.IDs[t], q.Labels[t] = int(id), -1; t+1 >= e.First && t+1 < len(e.IDs) {
+				q.Labels[t] = int(e.IDs[t+1])
 			}
 		}
 		if q.Scale = float32(1 / (float64(e.Targets()) * float64(len(batch)))); o.Average == Tokens {

@@ -2,7 +2,6 @@ package tokenizer
 
 import (
 	"bytes"
-	"math"
 	"strings"
 )
 
@@ -13,8 +12,9 @@ import (
 // begins otherwise than it goes on: so the next part begins at a seam before the
 // end of the last one, and the ids that it shares with that are left out.
 const (
-	partBytes = 1 << 20
-	leadBytes = 1 << 8 // at least, that two parts share
+	firstBytes = 1 << 14 // of the first part; each is twice as long as the one before
+	partBytes  = 1 << 20 // but no longer
+	leadBytes  = 1 << 8  // at least, that two parts share
 )
 
 // seams finds a tokenizer's.
@@ -104,9 +104,9 @@ func (s *seams) clear(text []byte, at int) bool {
 	return true
 }
 
-// inParts encodes a text in parts of about size bytes and hands their ids out, until
-// each says that it is enough.
-func (t *Tokenizer) inParts(text []byte, o EncodeOptions, size int, each func(ids []int) (more bool)) error {
+// inParts encodes a text in parts of about size bytes, which doubles until it is
+// most, and hands their ids out, until each says that it is enough.
+func (t *Tokenizer) inParts(text []byte, o EncodeOptions, size, most int, each func(ids []int) (more bool)) error {
 	s, ok := t.seams()
 	begin, end := 0, 0 // text[begin:end] has been handed out, as what text[:end] ends in
 	for {
@@ -130,21 +130,21 @@ func (t *Tokenizer) inParts(text []byte, o EncodeOptions, size int, each func(id
 		if !each(ids[known:]) || stop == len(text) {
 			return nil
 		}
-		begin, end, o.BOS = next, stop, false
+		begin, end, o.BOS, size = next, stop, false, min(2*size, most)
 	}
 }
 
 // EncodeEach is Encode for texts of any length: it hands the ids out as they come,
 // until each says that it is enough.
 func (t *Tokenizer) EncodeEach(text []byte, o EncodeOptions, each func(ids []int) (more bool)) error {
-	return t.inParts(text, o, partBytes, each)
+	return t.inParts(text, o, firstBytes, partBytes, each)
 }
 
 // EncodeFirst gives the first n ids of Encode, and looks at no more of the text
 // than they need.
 func (t *Tokenizer) EncodeFirst(text []byte, n int, o EncodeOptions) ([]int, error) {
 	var out []int
-	err := t.inParts(text, o, min(8*max(1, min(n, math.MaxInt/8)), partBytes), func(ids []int) bool {
+	err := t.EncodeEach(text, o, func(ids []int) bool {
 		out = append(out, ids...)
 		return len(out) < n
 	})

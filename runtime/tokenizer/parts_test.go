@@ -15,7 +15,7 @@ import (
 // inPartsOf is Encode by parts of so many bytes, and how many parts there were.
 func inPartsOf(t testing.TB, tok *Tokenizer, text []byte, size int, o EncodeOptions) (ids []int, parts int) {
 	t.Helper()
-	if err := tok.inParts(text, o, size, func(more []int) bool {
+	if err := tok.inParts(text, o, size, size, func(more []int) bool {
 		ids, parts = append(ids, more...), parts+1
 		return true
 	}); err != nil {
