@@ -118,9 +118,9 @@ func Measure(ctx context.Context, m *model.Model, src checkpoint.Source, o recov
 		if x.First < 1 || x.First >= x.IDs {
 			return nil, fmt.Errorf("length %d: want ids and some of them targets, got %+v", i, x)
 		}
-		e := recover.Example{Row: i + 1, First: x.First, IDs: make([]int, x.IDs)}
+		e := recover.Example{Row: i + 1, First: x.First, IDs: make([]int32, x.IDs)}
 		for t := range e.IDs {
-			e.IDs[t] = int(random.Word(key, uint64(i)<<20+uint64(t)) % uint64(m.Config.Vocab))
+			e.IDs[t] = int32(random.Word(key, uint64(i)<<20+uint64(t)) % uint64(m.Config.Vocab))
 		}
 		examples = append(examples, e)
 	}
