@@ -23,6 +23,15 @@ func (t Type) RowBytes(n int) int {
 	return n * t.Size()
 }
 
+// Streams is how many rows Dots takes at a time: as many as a core reads fastest, each
+// from a place of its own.
+func (t Type) Streams() int {
+	if t == F16 || t == BF16 {
+		return 2
+	}
+	return 4
+}
+
 // Arranged is the length of the vector that Arrange makes of n floats.
 func Arranged(n int) int { return (n+31)/32*32 + 32 }
 
@@ -94,46 +103,41 @@ func arrangeBlock(dst, x []float32, t Type) {
 	}
 }
 
-// Dots gives the products of four rows with one vector: four, because as many
-// streams of loads are what a core keeps in flight. A row may stand in for
+// Dots gives the products of four rows with one vector. A row may stand in for
 // another; a row's product does not depend on the other three.
 // rows [4][n] of type t, x what Arrange made of n floats
 func (s Set) Dots(t Type, out *[4]float32, rows *[4]unsafe.Pointer, x []float32, n int) {
-	s.DotsAlong(t, unsafe.Slice(out, 1), rows, x, n)
+	s.DotsAlong(t, out[:t.Streams()], rows, x, n)
+	if t.Streams() == 2 {
+		s.DotsAlong(t, out[2:], &[4]unsafe.Pointer{rows[2], rows[3]}, x, n)
+	}
 }
 
 // dotsAlongGeneric is DotsAlong in plain Go.
-func dotsAlongGeneric(t Type, out [][4]float32, rows *[4]unsafe.Pointer, x []float32, n int) {
-	p := *rows
+func dotsAlongGeneric(t Type, out []float32, rows *[4]unsafe.Pointer, x []float32, n int) {
+	streams := t.Streams()
 	for i := range out {
-		if i > 0 {
-			for k := range p {
-				p[k] = unsafe.Add(p[k], t.RowBytes(n))
-			}
-		}
-		dotsGeneric(t, &out[i], &p, x, n)
-	}
-}
-
-// dotsGeneric is Dots in plain Go, for rows that need not be distinct.
-func dotsGeneric(t Type, out *[4]float32, rows *[4]unsafe.Pointer, x []float32, n int) {
-	for i, p := range rows {
-		if i > 0 && p == rows[i-1] {
+		k, along := i%streams, i/streams*t.RowBytes(n)
+		if k > 0 && rows[k] == rows[k-1] {
 			out[i] = out[i-1]
 			continue
 		}
-		switch t {
-		case F32:
-			out[i] = Dot(unsafe.Slice((*float32)(p), n), x[:n])
-		case F16:
-			out[i] = dotF16(unsafe.Slice((*uint16)(p), n), x[:n])
-		case BF16:
-			out[i] = dotBF16(unsafe.Slice((*uint16)(p), n), x[:n])
-		case I8:
-			q, scales := int8Arranged(x, n)
-			out[i] = dotInt8(unsafe.Slice((*int8)(p), n), q, scales)
-		}
+		out[i] = dotGeneric(t, unsafe.Add(rows[k], along), x, n)
 	}
+}
+
+// dotGeneric is the product of a row of type t with what Arrange made of n floats.
+func dotGeneric(t Type, row unsafe.Pointer, x []float32, n int) float32 {
+	switch t {
+	case F16:
+		return dotF16(unsafe.Slice((*uint16)(row), n), x[:n])
+	case BF16:
+		return dotBF16(unsafe.Slice((*uint16)(row), n), x[:n])
+	case I8:
+		q, scales := int8Arranged(x, n)
+		return dotInt8(unsafe.Slice((*int8)(row), n), q, scales)
+	}
+	return Dot(unsafe.Slice((*float32)(row), n), x[:n])
 }
 
 // dotBF16 is Dot for bfloat16 weights.

@@ -85,9 +85,10 @@ func TestDots(t *testing.T) {
 					both := append(unsafe.Slice((*byte)(rows0[i]), size)[:size:size], unsafe.Slice((*byte)(rows0[j]), size)...)
 					return unsafe.Pointer(&both[0])
 				}
-				var along [2][4]float32
-				s.DotsAlong(ty, along[:], &[4]unsafe.Pointer{pair(0, 1), pair(2, 3), pair(3, 0), pair(1, 1)}, arranged[:Arranged(n)], n)
-				if along != [2][4]float32{{got[0], got[2], got[3], got[1]}, {got[1], got[3], got[0], got[1]}} {
+				var along [8]float32
+				s.DotsAlong(ty, along[:2*ty.Streams()], &[4]unsafe.Pointer{pair(0, 1), pair(2, 3), pair(3, 0), pair(1, 1)}, arranged[:Arranged(n)], n)
+				if ty.Streams() == 2 && along != [8]float32{got[0], got[2], got[1], got[3]} ||
+					ty.Streams() == 4 && along != [8]float32{got[0], got[2], got[3], got[1], got[1], got[3], got[0], got[1]} {
 					t.Errorf("%v type %d n %d: other bits along rows that follow each other", s, ty, n)
 				}
 			}

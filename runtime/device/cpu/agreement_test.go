@@ -245,6 +245,37 @@ func TestRoundedActivations(t *testing.T) {
 	}
 }
 
+// Gate and up may be stored in different types.
+func TestMixedTypes(t *testing.T) {
+	ws := newDrawn()
+	best, _ := kernel.Choose("auto")
+	const n, D, I = 3, 37, 531
+	types := []checkpoint.DType{checkpoint.F32, checkpoint.F16, checkpoint.BF16}
+	for _, gate := range types {
+		for _, up := range types {
+			var plain map[string][][]float32
+			for set := kernel.Generic; set <= best; set++ {
+				for _, threads := range []int{1, 3} {
+					for _, kind := range []device.Kind{device.Prefill, device.Decode} {
+						d, err := Open(Options{Threads: threads, Kernels: set.String()})
+						if err != nil {
+							t.Fatal(err)
+						}
+						m := &buffer{make([]float32, n*I), n, I}
+						d.GateUp(kind, m, filled(1, n, D), n, ws.placed(t, d, checkpoint.F32, D), ws.placed(t, d, gate, I, D), ws.placed(t, d, up, I, D), 1e-5)
+						d.Close()
+						got := map[string][][]float32{"gate-up": {m.row(0), m.row(1), m.row(2)}}
+						if plain == nil {
+							plain = got
+						}
+						agree(t, fmt.Sprint(gate, up, set, kind, threads), plain, got, 1e-6)
+					}
+				}
+			}
+		}
+	}
+}
+
 // Infinities and NaNs in the activations come out of the fast kernels where they
 // come out of the plain ones.
 func TestNotFinite(t *testing.T) {

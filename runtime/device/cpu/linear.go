@@ -82,15 +82,25 @@ func (d *Device) GateUp(kind device.Kind, m, x device.Buffer, n int, norm, wg, w
 		})
 		return
 	}
-	tg, _ := gate.bytes()
-	tu, _ := up.bytes()
 	in := d.input(data(x).data, n, c, gate, up)
 	in.gain, in.eps = stored(norm).gain, eps
+	tg, _ := gate.bytes()
+	tu, _ := up.bytes()
+	if tg != tu {
+		g := &buffer{d.shared.take(1, n*r), n, r}
+		d.apart(&in, []*buffer{g, out}, []*weight{gate, up})
+		d.pool.run(n, 1, func(_, lo, hi int) {
+			for i := lo; i < hi; i++ {
+				d.set.SiluMul(out.row(i), g.row(i), out.row(i))
+			}
+		})
+		return
+	}
 	q := gate.strides()
 	d.pool.run(q, 1, func(worker, lo, hi int) {
 		g := d.workers[worker].take(0, n*r)
 		d.vectors(g, r, gate, lo, hi, d.arranged(worker, &in, tg), n, false)
-		d.vectors(out.data, out.cols, up, lo, hi, d.arranged(worker, &in, tu), n, false)
+		d.vectors(out.data, out.cols, up, lo, hi, d.arranged(worker, &in, tg), n, false)
 		for i := range n {
 			for from := 0; from < r; from += q {
 				if a, b := from+lo, min(from+hi, r); a < b {

@@ -28,17 +28,7 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 	} else {
 		in := d.input(data(x).data, n, c, ws[:]...)
 		in.gain, in.eps = stored(norm).gain, eps
-		d.pool.run(ws[0].strides()+ws[1].strides()+ws[2].strides(), 1, func(worker, lo, hi int) {
-			first := 0
-			for i, w := range ws {
-				q := w.strides()
-				if a, b := max(lo-first, 0), min(hi-first, q); a < b {
-					t, _ := w.bytes()
-					d.vectors(to[i].data, to[i].cols, w, a, b, d.arranged(worker, &in, t), n, false)
-				}
-				first += q
-			}
-		})
+		d.apart(&in, to[:], ws[:])
 	}
 	table, kb, vb := d.table(rope, last), data(kv.Keys), data(kv.Values)
 	for _, s := range spans {

@@ -55,17 +55,34 @@ func (d *Device) arranged(worker int, in *input, t kernel.Type) []float32 {
 	return out
 }
 
-// streams is how many rows of a matrix a worker reads at a time, each along a range
-// of its own, so that memory is read without a jump.
-const streams = 4
+// apart computes to[i] = ws[i] x for matrices that share an input.
+func (d *Device) apart(in *input, to []*buffer, ws []*weight) {
+	total := 0
+	for _, w := range ws {
+		total += w.strides()
+	}
+	d.pool.run(total, 1, func(worker, lo, hi int) {
+		first := 0
+		for i, w := range ws {
+			q := w.strides()
+			if a, b := max(lo-first, 0), min(hi-first, q); a < b {
+				t, _ := w.bytes()
+				d.vectors(to[i].data, to[i].cols, w, a, b, d.arranged(worker, in, t), in.n, false)
+			}
+			first += q
+		}
+	})
+}
 
-// strides is how long a stream of the matrix is, in rows: row j of stream i is row
-// i*strides+j of the matrix. A part of the work is a range of j. So that the parts of
-// a worker follow on one another in each of the streams, and what was asked for
-// ahead is what comes next.
+// strides is how long a stream of the matrix is, in rows. A worker reads some rows at a
+// time, each along a range of its own, so that memory is read without a jump: row j of
+// stream i is row i*strides+j of the matrix. A part of the work is a range of j, so that
+// the parts of a worker follow on one another in each of the streams, and what was
+// asked for ahead is what comes next.
 func (w *weight) strides() int {
+	t, _ := w.bytes()
 	r, _ := w.rowsCols()
-	return (r + streams - 1) / streams
+	return (r + t.Streams() - 1) / t.Streams()
 }
 
 // vectors computes y[i*ldy+r] (+)= W[r] . x[i] for the rows at lo..hi-1 of all
@@ -74,11 +91,11 @@ func (w *weight) strides() int {
 func (d *Device) vectors(y []float32, ldy int, w *weight, lo, hi int, x []float32, n int, add bool) {
 	t, base := w.bytes()
 	total, c := w.rowsCols()
-	size, bytes, stride := kernel.Arranged(c), t.RowBytes(c), w.strides()
-	var rows [streams]unsafe.Pointer
-	var out [32][streams]float32
+	size, bytes, stride, streams := kernel.Arranged(c), t.RowBytes(c), w.strides(), t.Streams()
+	var rows [4]unsafe.Pointer
+	var out [128]float32
 	for r := lo; r < hi; {
-		for i := range rows {
+		for i := range streams {
 			rows[i] = rows[0] // stands in where a stream is shorter
 			if at := r + i*stride; at < total {
 				rows[i] = unsafe.Add(base, at*bytes)
@@ -86,14 +103,14 @@ func (d *Device) vectors(y []float32, ldy int, w *weight, lo, hi int, x []float3
 		}
 		many := 1
 		if n == 1 { // several would leave the first cache before their turn comes again
-			many = min(max(min(hi, total-(streams-1)*stride)-r, 1), len(out))
+			many = min(max(min(hi, total-(streams-1)*stride)-r, 1), len(out)/streams)
 		}
 		for v := range n {
-			d.set.DotsAlong(t, out[:many], &rows, x[v*size:(v+1)*size], c)
+			d.set.DotsAlong(t, out[:many*streams], &rows, x[v*size:(v+1)*size], c)
 			to := y[v*ldy:]
 			for j := range many {
 				for i, at := 0, r+j; i < streams && at < total; i, at = i+1, at+stride {
-					f := out[j][i]
+					f := out[j*streams+i]
 					if w.i8 != nil {
 						f *= w.i8.scales[at]
 					}
