@@ -20,6 +20,6 @@ else
 	echo "bundle: no stories260K under $data: its tests will count as not run" >&2
 fi
 [ -z "${SANITIZER:-}" ] || cp -r "$SANITIZER" "$out/sanitizer"
-cp bench/gpu/gpu-suite.sh bench/gpu/*.py "$out/"
+cp bench/gpu/gpu-suite.sh bench/gpu/*.py bench/training/alpaca.json "$out/"
 git describe --always --dirty >"$out/commit" 2>/dev/null || echo unknown >"$out/commit"
 du -sh "$out"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# gpu-suite.sh kernels|speed|peers [--quick], or gpu-suite.sh --quick for a slice of
-# all three. Runs from its own folder on a machine with a GPU and Python; needs no Go
+# gpu-suite.sh kernels|speed|training|peers [--quick], or gpu-suite.sh --quick for a
+# slice of all four. Runs from its own folder on a machine with a GPU and Python; needs no Go
 # and no network. Every row is written to results/ as soon as it is there. The exit
 # status is 0 only if every row is ok: what could not be run is not.
 #
@@ -8,6 +8,8 @@
 #            and racecheck on the small shapes (needs compute-sanitizer)
 #   speed    the card's ceilings by PyTorch; each kernel; llama-2-7b and llama-3-8b
 #            along the released path, paper-exact and rounded widths
+#   training adapters of llama-2-7b and llama-3-8b at 40 %, 512 ids a row and Alpaca's
+#            own lengths, against peft (needs torch, transformers and peft)
 #   peers    PyTorch transformers on the same shapes (needs torch and transformers)
 set -uo pipefail
 cd "$(dirname "$0")"
@@ -16,14 +18,14 @@ part=${1:-}
 quick=
 for a in "$@"; do [ "$a" = --quick ] && quick=1; done
 case $part in
-kernels | speed | peers) ;;
+kernels | speed | training | peers) ;;
 --quick)
 	rc=0
-	for p in kernels speed peers; do "$0" $p --quick || rc=1; done
+	for p in kernels speed training peers; do "$0" $p --quick || rc=1; done
 	exit $rc
 	;;
 *)
-	sed -n '2,14p' "$0" >&2
+	sed -n '2,16p' "$0" >&2
 	exit 2
 	;;
 esac
@@ -35,7 +37,7 @@ mkdir -p "$out"
 rows=$out/rows.tsv
 : >"$rows"
 begin=$SECONDS
-limit=${quick:+55} # a part ends before nine minutes, the three slices before three
+limit=${quick:+42} # a part ends before nine minutes, the four slices before three
 limit=${limit:-525}
 git_commit=$(cat commit 2>/dev/null || echo unknown)
 {
@@ -89,7 +91,7 @@ kernels() {
 			continue
 		fi
 		run "$tool" 200 "$sanitizer" --tool $tool --error-exitcode 9 --launch-timeout 0 "$tests" -test.short \
-			-test.run 'TestEmbedAndNorm|TestLinear|TestGateUp|TestQKVAndAttend|TestAMPSums|TestLogitReductions|TestChoose|TestStepsByItself'
+			-test.run 'TestEmbedAndNorm|TestLinear|TestGateUp|TestQKVAndAttend|TestAMPSums|TestLogitReductions|TestChoose|TestStepsByItself|TestTrain'
 	done
 	cd "$root"
 }
@@ -109,7 +111,7 @@ path() {
 speed() {
 	run ceilings 60 bash -c '"$1" ceilings.py $2 >"$3"' _ "$python" "${quick:+--quick}" "$out/ceilings.jsonl"
 	cd repo/runtime/device/cuda
-	run "kernels alone" 90 bash -c '"$1" -test.run "^\$" -test.bench "$3" -test.benchtime "$4" >"$2"' _ "$tests" "$out/kernels.txt" "${quick:+llama-2-7b/(o|down)/1\$}" "${quick:+20x}"
+	run "kernels alone" 90 bash -c '"$1" -test.run "^\$" -test.bench "$3" -test.benchtime "$4" >"$2"' _ "$tests" "$out/kernels.txt" "$([ -n "$quick" ] && echo 'llama-2-7b/(o|down)/1$' || echo 'Decode|Prefill|Attention')" "$([ -n "$quick" ] && echo 20x || echo 1s)"
 	cd "$root"
 	if [ -n "$quick" ]; then
 		path llama-2-7b-exact llama-2-7b paper 15
@@ -119,6 +121,32 @@ speed() {
 	path llama-3-8b-exact llama-3-8b mlp-only 8,12,17
 	path llama-2-7b-rounded llama-2-7b exact 7,11,15 --round-to 128
 	path llama-3-8b-rounded llama-3-8b mlp-only 8,12,17 --round-to 128
+}
+
+# trained NAME PRESET PLAN STEP LENGTHS STEPS EXTRA...: measure training of one shape.
+trained() {
+	local name=$1
+	shift
+	run "$name" 120 bash -c './bin/mop bench training "preset:$1" --plan "$2" --at "$3" --lengths "$4" --steps "$5" --device cuda --format jsonl "${@:7}" >>"$6"' _ "${@:1:5}" "$out/training.jsonl" "${@:6}"
+}
+
+training() {
+	: >"$out/training.jsonl"
+	local base rule plan
+	for base in "llama-2-7b paper 15" "llama-3-8b mlp-only 17"; do
+		set -- $base
+		[ -n "$quick" ] && [ $1 = llama-3-8b ] && continue
+		plan=$out/$1.plan.json
+		run "$1 plan" 20 bash -c './bin/mop plan --device cpu --model "preset:$1" --sequence LGGLLLGGLLGLGLLGGL --rule "$2" --json >"$3"' _ $1 $2 "$plan" || continue
+		trained "$1 512" $1 "$plan" $3 512 $([ -n "$quick" ] && echo 1 || echo 4)
+		trained "$1 alpaca" $1 "$plan" $3 alpaca $([ -n "$quick" ] && echo 2 || echo 62)
+		[ -n "$quick" ] || trained "$1 recompute" $1 "$plan" $3 512 2 --recompute
+	done
+	run peft 240 bash -o pipefail -c '"$1" peers_training.py $2 | tee "$3"' _ "$python" "${quick:+--quick}" "$out/peft.jsonl"
+	if grep -q '"error"' "$out/peft.jsonl"; then row "a peer's shape" FAIL "$(grep -m1 -o '"error": "[^"]*"' "$out/peft.jsonl")"; fi
+	cd repo/runtime/device/cuda
+	run "kernels alone" 60 bash -c '"$1" -test.run "^\$" -test.bench Train -test.benchtime "$3" >"$2"' _ "$tests" "$out/kernels.txt" "$([ -n "$quick" ] && echo 20x || echo 1s)"
+	cd "$root"
 }
 
 peers() {

@@ -27,7 +27,7 @@ SHAPES = {
 }
 
 
-def build(base, shape):
+def build(base, shape, device="cuda"):
     b = dict(BASES[base])
     dtype = b.pop("dtype")
     layers, heads, kv, neurons = shape
@@ -42,7 +42,7 @@ def build(base, shape):
     old = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        with torch.device("cuda"):
+        with torch.device(device):
             model = kind(config)
     finally:
         torch.set_default_dtype(old)
@@ -93,4 +93,5 @@ def main():
                 torch._dynamo.reset()
 
 
-main()
+if __name__ == "__main__":
+    main()

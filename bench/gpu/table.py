@@ -56,6 +56,11 @@ def main(part, folder):
         if rows:
             unit = "GB/s" if kind == "decode" else "prefill GFLOP/s"
             table([kind, "model", "compression", "end to end, ms", "first token, ms", "tokens/s", unit, "of copy", "speed-up", "gain"], rows)
+    rows = [(r["model"], r.get("how", "mop") + (", recompute" if r.get("recompute") else ""), r["lengths"], r["rank"], number(r.get("train_tps"), 5), number(r.get("train_tflops")),
+             number(r["peak_bytes"] / 1e9) if r.get("peak_bytes") else "-", number(r.get("recipe_hours"), 3), r.get("error", ""))
+            for f in ["training.jsonl", "peft.jsonl"] for r in lines(folder / f)]
+    if rows:
+        table(["training", "how", "ids an example", "rank", "tokens/s", "TFLOP/s", "memory, GB", "recipe, h", "error"], rows)
     rows = [(r["model"], r["how"], number(r.get("e2e_ms")), number(r.get("tokens_per_s")), number(r.get("speedup")), r.get("error", "")) for r in lines(folder / "peers.jsonl")]
     if rows:
         table(["transformers", "how", "end to end, ms", "tokens/s", "speed-up", "error"], rows)
