@@ -21,7 +21,7 @@ test: build ## all tests
 
 emu-test: ## every CUDA kernel and the whole CUDA device, emulated on the host
 	$(CHECKED) $(EMU) -timeout 10m ./kernels/cuda ./runtime/device/cuda
-	$(EMU) -timeout 10m -run Emulated ./prune
+	$(EMU) -timeout 10m -run Emulated ./prune ./prune/recover
 
 # Headers of CUDA 11.8 or 12.x, and a libcuda to link against: the driver's own is
 # found at run time.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,7 +14,6 @@ import (
 
 	"mop/prune/recover"
 	"mop/runtime/device"
-	"mop/runtime/device/cpu"
 )
 
 func recoverCommand(o *options) *cobra.Command {
@@ -108,8 +108,7 @@ func recoverCommand(o *options) *cobra.Command {
 	return c
 }
 
-// openTrainer starts a device that can train: the CPU where auto finds one that
-// cannot.
+// openTrainer starts a device that can train.
 func (o *options) openTrainer() (device.Trainer, error) {
 	dev, err := o.open()
 	if err != nil {
@@ -118,14 +117,7 @@ func (o *options) openTrainer() (device.Trainer, error) {
 	if t, ok := dev.(device.Trainer); ok {
 		return t, nil
 	}
-	name := dev.Name()
-	if err := dev.Close(); err != nil {
-		return nil, err
-	}
-	if o.device != "auto" {
-		return nil, fmt.Errorf("--device %s: cannot train yet; cpu can", name)
-	}
-	return cpu.Open(cpu.Options{Threads: o.threads, Kernels: o.kernels})
+	return nil, errors.Join(fmt.Errorf("--device %s: cannot train", dev.Name()), dev.Close())
 }
 
 // trainingBar shows a training's progress: a bar on a terminal, elsewhere a line

@@ -10,14 +10,17 @@ import (
 	"mop/internal/killed"
 )
 
-// TestChild is no test: it is the run that TestKilled starts in a process of its
-// own, its model and output behind --.
+// TestChild is no test: it is the run that TestKilled, or its like on another device,
+// starts in a process of its own, its model and output behind --.
 func TestChild(t *testing.T) {
-	if flag.NArg() != 3 || flag.Arg(0) != "killed" {
+	if flag.NArg() != 3 || flag.Arg(0) != "killed" && flag.Arg(0) != "killed on another device" {
 		t.Skip("runs in a process of its own, for TestKilled")
 	}
 	o := fixture(t, 2)
 	o.Model, o.Out, o.Resume, o.Dropout, o.Every, o.Steps = flag.Arg(1), flag.Arg(2), true, 0.1, 4, 60
+	if flag.Arg(0) != "killed" {
+		o.Device, o.Steps, o.Every = anotherDevice(t), 6, 1
+	}
 	if _, err := Run(context.Background(), o); err != nil {
 		t.Fatal(err)
 	}

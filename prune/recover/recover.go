@@ -228,6 +228,9 @@ func (r *Result) steps(ctx context.Context, dev device.Device, l *model.Learner,
 // meanLoss is the mean over a pass's labels, without dropout.
 func meanLoss(l *model.Learner, pass []model.Sequence) (float32, error) {
 	nll, err := l.Losses(pass)
+	if err != nil {
+		return 0, err
+	}
 	sum, labels := 0.0, 0
 	for i, q := range pass {
 		sum += nll[i]
@@ -237,7 +240,7 @@ func meanLoss(l *model.Learner, pass []model.Sequence) (float32, error) {
 			}
 		}
 	}
-	return float32(sum / float64(labels)), err
+	return float32(sum / float64(labels)), nil
 }
 
 // worse is how far the loss on what was trained on may rise, in nats.
@@ -334,7 +337,7 @@ func fingerprint(src *checkpoint.Dir, o *Options, data string) (string, error) {
 		return "", err
 	}
 	h.Write(text)
-	fmt.Fprint(h, data)
+	fmt.Fprint(h, data, o.Device.Name()) // devices round differently
 	if o.AdapterInit != "" {
 		sum, err := plainfile.Sum(filepath.Join(o.AdapterInit, adapterFile))
 		if err != nil {

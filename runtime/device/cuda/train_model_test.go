@@ -56,15 +56,17 @@ func apart(a, b []float32) float64 {
 }
 
 // trainTolerance is how far a tensor's gradient may be off, relative, as a whole: every
-// number that made it went through some 20 roundings to 16 bits a layer, of relative
-// size unit, which add up like a walk. Trained parameters are multiplied in 16 bits of
-// float32; attention in tf32, whatever the weights.
-func trainTolerance(dt checkpoint.DType, full bool, layers int) float64 {
-	u := unit(dt)
+// number that made it went through some 20 roundings a layer, which add up like a walk;
+// gradients of keys and queries are differences of larger numbers. Adapters are
+// multiplied in bfloat16 whatever the weights, trained parameters in 16 bits of
+// float32, attention in tf32. PyTorch under autocast to bfloat16 is 2 % apart from the
+// same golden numbers in the median and up to 5 %.
+func trainTolerance(full bool, layers int) float64 {
+	u := unit(checkpoint.BF16)
 	if full {
-		u = 0x1p-11
+		u = 0x1p-12
 	}
-	return 2 * u * math.Sqrt(float64(20*layers))
+	return 4 * u * math.Sqrt(float64(20*layers))
 }
 
 // Gradients of adapters and of all parameters are PyTorch's, for MHA, GQA, tied and
@@ -129,17 +131,14 @@ func TestTrainGradients(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					dt := checkpoint.BF16 // what float32 weights are rounded to
-					if tt, _ := src.Tensor(checkpoint.NormName); tt.DType == checkpoint.F16 {
-						dt = checkpoint.F16
-					}
-					tol := trainTolerance(dt, full, len(l.Config().Layers))
+					tol := trainTolerance(full, len(l.Config().Layers))
 					for i, want := range losses {
 						if d := math.Abs(nll[i]-want) / want; d > tol/4 {
 							t.Errorf("loss of sequence %d: want %v, got %v: %.2g apart, want %.2g", i, want, nll[i], d, tol/4)
 						}
 					}
 					worst, at := 0.0, ""
+					var errs []float64
 					var all [][]float32
 					for _, p := range l.Params {
 						shape := []int{p.Grad.Rows(), p.Grad.Cols()}
@@ -151,12 +150,14 @@ func TestTrainGradients(t *testing.T) {
 							t.Fatal(err)
 						}
 						got := read(d, p.Grad)
-						if e := apart(checkpoint.Floats(want), got); !(e <= worst) {
+						e := apart(checkpoint.Floats(want), got)
+						if errs = append(errs, e); !(e <= worst) {
 							worst, at = e, p.Name
 						}
 						all = append(all, got)
 					}
-					t.Logf("%d tensors, at most %.2g apart, %.0f %% of the tolerance: %s", len(l.Params), worst, 100*worst/tol, at)
+					slices.Sort(errs)
+					t.Logf("%d tensors, their gradients %.2g apart, at most %.2g, %.0f %% of the tolerance: %s", len(errs), errs[len(errs)/2], worst, 100*worst/tol, at)
 					if !(worst <= tol) {
 						t.Errorf("%s: gradient is %.2g apart, want at most %.2g", at, worst, tol)
 					}
@@ -179,10 +180,11 @@ func TestTrainGradients(t *testing.T) {
 // same way. The masks of dropout are the same, the order of threads is not.
 func TestTrainSteps(t *testing.T) {
 	for _, c := range []struct {
-		name string
-		open func(t *testing.T) checkpoint.Source
+		name  string
+		steps int
+		open  func(t *testing.T) checkpoint.Source
 	}{
-		{"demo", func(t *testing.T) checkpoint.Source {
+		{"demo", 4, func(t *testing.T) checkpoint.Source {
 			src, err := checkpoint.Open("../../../cmd/mop/demo/model")
 			if err != nil {
 				t.Fatal(err)
@@ -190,7 +192,7 @@ func TestTrainSteps(t *testing.T) {
 			t.Cleanup(func() { src.Close() })
 			return src
 		}},
-		{"stories260K", func(t *testing.T) checkpoint.Source {
+		{"stories260K", 8, func(t *testing.T) checkpoint.Source {
 			src, err := llama2c.Open(sharedata.Path(t, "stories260K/stories260K.bin"))
 			if err != nil {
 				t.Fatal(err)
@@ -213,7 +215,7 @@ func TestTrainSteps(t *testing.T) {
 			for _, p := range b.Params {
 				start = append(start, read(d, p.Value))
 			}
-			steps, vocab := 8, src.Config().Vocab
+			steps, vocab := c.steps, src.Config().Vocab
 			if testing.Short() {
 				steps = 2
 			}
@@ -252,7 +254,7 @@ func TestTrainSteps(t *testing.T) {
 				}
 				want, got := learn(a), learn(b)
 				t.Logf("step %d: loss %.5f and %.5f, gradient %.4f and %.4f", step+1, want.loss, got.loss, want.norm, got.norm)
-				tol := trainTolerance(checkpoint.BF16, false, len(src.Config().Layers))
+				tol := trainTolerance(false, len(src.Config().Layers))
 				if math.Abs(want.loss-got.loss) > tol/4*want.loss {
 					t.Errorf("step %d: loss: want %v, got %v", step+1, want.loss, got.loss)
 				}

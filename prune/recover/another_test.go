@@ -1,0 +1,15 @@
+//go:build !cudaemu || cuda
+
+package recover
+
+import (
+	"testing"
+
+	"mop/runtime/device"
+)
+
+// anotherDevice is only there with the emulated GPU.
+func anotherDevice(t *testing.T) device.Device {
+	t.Fatal("there is no device but the host's")
+	return nil
+}
