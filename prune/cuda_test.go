@@ -4,11 +4,15 @@ package prune
 
 import (
 	"context"
+	"encoding/json"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
 	"mop/prune/plan"
+	"mop/prune/recover"
 	"mop/prune/score"
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
@@ -113,4 +117,52 @@ func disputed(t *testing.T, a, b []float64, x, y []int) (n int) {
 		}
 	}
 	return n
+}
+
+// Candidates and targets are trained on the emulated GPU as on the host: the same
+// steps, scores that agree to the rounding, and a trained model beside the pruned one.
+func TestRecoveryOnTheEmulatedDevice(t *testing.T) {
+	dev, err := cuda.OpenEmulated(2, 4<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	model := tinyModel(t, 3, nil)
+	run := func(on device.Device) (*plan.Plan, string) {
+		o := trained(t, model, 1, true)
+		o.Recovery.Recipe.Steps, o.Recovery.Recipe.MaxLength = 2, 60
+		if on != nil {
+			o.Device = on
+		}
+		return mustRun(t, o)[0], RecoveredDir(o.Out, 0.2)
+	}
+	want, host := run(nil)
+	got, out := run(dev)
+	if len(got.Steps) != len(want.Steps) {
+		t.Fatalf("want %d steps, got %d", len(want.Steps), len(got.Steps))
+	}
+	for i, w := range want.Steps {
+		for kind, x := range w.Scores {
+			if y := got.Steps[i].Scores[kind]; y == nil || math.Abs(*x-*y) > 0.05**x+1e-4 {
+				t.Errorf("step %d: score of %s, trained: want %v, got %v", i+1, kind, *x, y)
+			}
+		}
+	}
+	losses := func(dir string) (r recover.Result) {
+		text, err := os.ReadFile(filepath.Join(dir, "recovery.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(text, &r); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	a, b := losses(host), losses(out)
+	t.Logf("losses of the target's training: %v -> %v and %v -> %v", a.FirstLoss, a.LastLoss, b.FirstLoss, b.LastLoss)
+	if math.Abs(float64(a.LastLoss-b.LastLoss)) > 0.02*float64(a.LastLoss) || b.Steps != 2 {
+		t.Errorf("want 2 steps to a loss of %v, got %d to %v", a.LastLoss, b.Steps, b.LastLoss)
+	}
+	if err := dev.Close(); err != nil {
+		t.Error(err)
+	}
 }
