@@ -105,12 +105,25 @@ func dotInt8(w []int8, x []int16, scales []float32) (sum float32) {
 	return sum
 }
 
-// WidenInt16 is w as int16s.   dst, w [n]
-func (s Set) WidenInt16(dst []int16, w []int8) {
-	dst = dst[:len(w)]
-	n := s.widenInt16(dst, w)
-	for i, q := range w[n:] {
-		dst[n+i] = int16(q)
+// PackInt8 is PackRows for int8 weights, which become int16s, two of them in the place
+// of a float: dst's row p holds elements 2p and 2p+1 of each row of w.
+// dst [k/2, width], w [rows, stride], rows <= width, k a multiple of 16
+func (s Set) PackInt8(dst []float32, width int, w []int8, stride, rows, k int) {
+	done := 0 // rows
+	if s != Generic && k > 0 {
+		for ; done+8 <= rows; done += 8 {
+			packInt8Rows(dst[done:], width, w[done*stride:], stride, k)
+		}
+	}
+	q := Int16s(dst[:k/2*width])
+	for i := done; i < width; i++ {
+		for p := range k / 2 {
+			at, a, b := (p*width+i)*2, int8(0), int8(0)
+			if i < rows {
+				a, b = w[i*stride+2*p], w[i*stride+2*p+1]
+			}
+			q[at], q[at+1] = int16(a), int16(b)
+		}
 	}
 }
 
@@ -136,7 +149,8 @@ func tileInt8Generic(c []float32, ldc int, a, b, scales []float32, k int, add bo
 
 // Rescale computes y = z*w, or y += z*w.   y, z, w [n]
 func (s Set) Rescale(y, z, w []float32, add bool) {
-	y, w = y[:len(z)], w[:len(z)]
+	n := s.rescale(y, z, w[:len(z)], add)
+	y, z, w = y[n:len(z)], z[n:], w[n:len(z)]
 	if add {
 		for i, v := range z {
 			y[i] += float32(v * w[i])

@@ -24,13 +24,20 @@ func (s Set) toInt16(q []int16, x []float32, factor float32) {
 	toInt16Generic(q[n:len(x)], x[n:], factor)
 }
 
-func (s Set) widenInt16(dst []int16, w []int8) (done int) {
-	n := len(w) &^ 15
+func (s Set) rescale(y, z, w []float32, add bool) (done int) {
+	n := len(z) &^ 7
 	if s == Generic || n == 0 {
 		return 0
 	}
-	widenInt16AVX2(&dst[0], &w[0], n)
+	_ = y[n-1]
+	rescaleAVX2(&y[0], &z[0], &w[0], n, add)
 	return n
+}
+
+// packInt8Rows is PackInt8 for 8 rows, which leaves the other columns of dst alone.
+func packInt8Rows(dst []float32, width int, w []int8, stride, k int) {
+	_, _ = dst[(k/2-1)*width+7], w[7*stride+k-1]
+	packInt8AVX2(&dst[0], width, &w[0], stride, k)
 }
 
 // TileInt8 is Tile for a product of int8 weights with 16-bit activations; a and b
@@ -85,7 +92,10 @@ func mostAVX2(x *float32, n int) uint32
 //go:noescape
 func toInt16AVX2(q *int16, x *float32, n int, factor float32)
 
-// widenInt16AVX2 is WidenInt16 for n a multiple of 16.
+// rescaleAVX2 is Rescale for n a multiple of 8.
 //
 //go:noescape
-func widenInt16AVX2(dst *int16, w *int8, n int)
+func rescaleAVX2(y, z, w *float32, n int, add bool)
+
+//go:noescape
+func packInt8AVX2(dst *float32, width int, w *int8, stride, k int)

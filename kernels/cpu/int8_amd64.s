@@ -48,19 +48,91 @@ loop:
 	VZEROUPPER
 	RET
 
-// func widenInt16AVX2(dst *int16, w *int8, n int)
-TEXT ·widenInt16AVX2(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), DI
-	MOVQ w+8(FP), AX
-	MOVQ n+16(FP), CX
+// func rescaleAVX2(y, z, w *float32, n int, add bool)
+TEXT ·rescaleAVX2(SB), NOSPLIT, $0-33
+	MOVQ y+0(FP), DI
+	MOVQ z+8(FP), SI
+	MOVQ w+16(FP), DX
+	MOVQ n+24(FP), CX
+	CMPB add+32(FP), $0
+	JEQ  set
 
-loop:
-	VPMOVSXBW (AX), Y0
-	VMOVDQU   Y0, (DI)
-	ADDQ      $16, AX
-	ADDQ      $32, DI
-	SUBQ      $16, CX
-	JG        loop
+sum:
+	VMOVUPS (SI), Y0
+	VMULPS  (DX), Y0, Y0
+	VADDPS  (DI), Y0, Y0
+	VMOVUPS Y0, (DI)
+	ADDQ    $32, SI
+	ADDQ    $32, DX
+	ADDQ    $32, DI
+	SUBQ    $8, CX
+	JNZ     sum
+	VZEROUPPER
+	RET
+
+set:
+	VMOVUPS (SI), Y0
+	VMULPS  (DX), Y0, Y0
+	VMOVUPS Y0, (DI)
+	ADDQ    $32, SI
+	ADDQ    $32, DX
+	ADDQ    $32, DI
+	SUBQ    $8, CX
+	JNZ     set
+	VZEROUPPER
+	RET
+
+// As in transpose_amd64.s, row i and row i+4 share a register, here as four pairs of
+// int16s each; SIXTEEN reads 16 bytes of both, of which the first eight go to lo.
+#define SIXTEEN(row, other, t, lo, hi) \
+	VMOVDQU     row, t; \
+	VMOVDQU     other, X9; \
+	VPUNPCKHQDQ X9, t, hi; \
+	VPUNPCKLQDQ X9, t, lo
+
+// FOUR writes four columns of pairs, which are 64 bytes of rows in a, b, c and d.
+#define FOUR(a, b, c, d) \
+	VPMOVSXBW  a, Y0; \
+	VPMOVSXBW  b, Y1; \
+	VPMOVSXBW  c, Y2; \
+	VPMOVSXBW  d, Y3; \
+	VPUNPCKLDQ Y1, Y0, Y8; \
+	VPUNPCKHDQ Y1, Y0, Y9; \
+	VPUNPCKLDQ Y3, Y2, Y10; \
+	VPUNPCKHDQ Y3, Y2, Y11; \
+	VPUNPCKLQDQ Y10, Y8, Y0; \
+	VPUNPCKHQDQ Y10, Y8, Y1; \
+	VPUNPCKLQDQ Y11, Y9, Y2; \
+	VPUNPCKHQDQ Y11, Y9, Y3; \
+	VMOVDQU    Y0, (DI); \
+	VMOVDQU    Y1, (DI)(BX*1); \
+	VMOVDQU    Y2, (DI)(BX*2); \
+	VMOVDQU    Y3, (DI)(R10*1); \
+	LEAQ       (DI)(BX*4), DI
+
+// func packInt8AVX2(dst *float32, width int, w *int8, stride, k int)
+TEXT ·packInt8AVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ width+8(FP), BX
+	SHLQ $2, BX
+	LEAQ (BX)(BX*2), R10
+	MOVQ w+16(FP), SI
+	MOVQ stride+24(FP), DX
+	LEAQ (DX)(DX*2), R9
+	LEAQ (SI)(DX*4), R8
+	MOVQ k+32(FP), CX
+
+sixteen:
+	SIXTEEN((SI), (R8), X0, X0, X4)
+	SIXTEEN((SI)(DX*1), (R8)(DX*1), X1, X1, X5)
+	SIXTEEN((SI)(DX*2), (R8)(DX*2), X2, X2, X6)
+	SIXTEEN((SI)(R9*1), (R8)(R9*1), X3, X3, X7)
+	FOUR(X0, X1, X2, X3)
+	FOUR(X4, X5, X6, X7)
+	ADDQ $16, SI
+	ADDQ $16, R8
+	SUBQ $16, CX
+	JNZ  sixteen
 	VZEROUPPER
 	RET
 

@@ -4,7 +4,11 @@ package cpu
 
 func (s Set) most(x []float32) uint32                        { return mostGeneric(x) }
 func (s Set) toInt16(q []int16, x []float32, factor float32) { toInt16Generic(q, x, factor) }
-func (s Set) widenInt16(dst []int16, w []int8) (done int)    { return 0 }
+func (s Set) rescale(y, z, w []float32, add bool) (done int) { return 0 }
+
+func packInt8Rows(dst []float32, width int, w []int8, stride, k int) {
+	Generic.PackInt8(dst, width, w, stride, 8, k)
+}
 
 // TileInt8 is Tile for a product of int8 weights with 16-bit activations; a and b
 // hold pairs of int16s, neighbours in the direction of k, where Tile's hold floats.

@@ -163,7 +163,7 @@ func testInt8Products(t *testing.T, s Set, xs [][]float32, ws [][]int8, n int) {
 	}
 	rows, columns := s.TileShape()
 	k, groups := Int8Row(n)/2, Int8Groups(n)
-	a, b, scales, wide := make([]float32, k*rows), make([]float32, k*columns), make([]float32, groups*rows), make([]float32, columns*k)
+	a, b, scales, wide := make([]float32, k*rows), make([]float32, k*columns), make([]float32, groups*rows), make([]float32, rows*k)
 	for i := range rows {
 		q, sc := int8Arranged(arranged[i], n)
 		copy(Int16s(wide[i*k:(i+1)*k]), q)
@@ -172,10 +172,11 @@ func testInt8Products(t *testing.T, s Set, xs [][]float32, ws [][]int8, n int) {
 		}
 	}
 	s.PackRows(a, rows, wide, k, rows, k)
-	for j := range columns {
-		s.WidenInt16(Int16s(wide[j*k:(j+1)*k]), ws[j])
+	flat := make([]int8, 0, columns*2*k)
+	for _, w := range ws[:columns] {
+		flat = append(flat, w...)
 	}
-	s.PackRows(b, columns, wide, k, columns, k)
+	s.PackInt8(b, columns, flat, 2*k, columns, 2*k)
 	tile := s.TileInt8
 	kernels := []func([]float32, int, []float32, []float32, []float32, int, bool){tile}
 	if s == AVX512 && cpu.X86.HasAVX512VNNI {
@@ -206,6 +207,66 @@ func testInt8Products(t *testing.T, s Set, xs [][]float32, ws [][]int8, n int) {
 					}
 					if c[i*ldc+j] != w {
 						t.Fatalf("%v n %d, cut %d: element %d,%d: want %v, got %v", s, n, cut, i, j, w, c[i*ldc+j])
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestPackInt8(t *testing.T) {
+	for _, s := range sets() {
+		for _, width := range []int{4, 16, 32} {
+			for _, k := range []int{0, 16, 64, 192} {
+				for rows := range width + 1 {
+					rng := rand.New(rand.NewPCG(uint64(rows), uint64(k)))
+					stride := k + 64
+					w, dst := make([]int8, rows*stride), make([]float32, k/2*width+1)
+					for i := range w {
+						w[i] = int8(rng.IntN(255) - 127)
+					}
+					q := Int16s(dst)
+					for i := range q {
+						q[i] = 999
+					}
+					s.PackInt8(dst, width, w, stride, rows, k)
+					for i, v := range q {
+						want := int16(999)
+						if p, column := i/2/width, i/2%width; p < k/2 && column < rows {
+							want = int16(w[column*stride+2*p+i%2])
+						} else if p < k/2 {
+							want = 0
+						}
+						if v != want {
+							t.Fatalf("%v width %d k %d rows %d: element %d: want %d, got %d", s, width, k, rows, i, want, v)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestRescale(t *testing.T) {
+	for _, s := range sets() {
+		for n := range 35 {
+			for _, add := range []bool{false, true} {
+				y, z, w := make([]float32, n+1), make([]float32, n), make([]float32, n)
+				for i := range z {
+					y[i], z[i], w[i] = float32(i)*0.37, float32(i)-7.3, 1/float32(i+1)
+				}
+				before := slices.Clone(y)
+				s.Rescale(y, z, w, add)
+				for i, v := range y {
+					want := before[i]
+					if i < n {
+						want = z[i] * w[i]
+						if add {
+							want += before[i]
+						}
+					}
+					if v != want {
+						t.Fatalf("%v n %d add %v: element %d: want %v, got %v", s, n, add, i, want, v)
 					}
 				}
 			}

@@ -36,16 +36,11 @@ func (l *left) packInt16(set kernel.Set, a operand, lo, hi int) {
 // rightInt8 is right for int8 weights, which become int16s here.
 func (p *panels) rightInt8(set kernel.Set, b operand, j0, nn, k0, kk int) {
 	_, columns := set.TileShape()
-	const stride = depth + 16
 	steps := int16s.steps(kk)
-	dst, wide := grown(&p.b, (group+columns)*depth), grown(&p.wide, columns*stride)
+	dst := grown(&p.b, (group+columns)*depth)
 	for j := 0; j < nn; j += columns {
-		w := min(columns, nn-j)
-		for i := range w {
-			at := b.base + k0 + (j0+j+i)*b.col
-			set.WidenInt16(kernel.Int16s(wide[i*stride:i*stride+steps]), b.i8.data[at:at+2*steps])
-		}
-		set.PackRows(dst[j*steps:(j+columns)*steps], columns, wide, stride, w, steps)
+		at := b.base + k0 + (j0+j)*b.col
+		set.PackInt8(dst[j*steps:(j+columns)*steps], columns, b.i8.data[at:], b.col, min(columns, nn-j), 2*steps)
 	}
 }
 
