@@ -24,12 +24,12 @@ type Int8 interface {
 // largest magnitude being 127 of them. The scale is 0 where all of x is, and not
 // finite where one of x is not.   q, x [n]
 func RoundInt8(q []int8, x []float32) (scale float32) {
-	var most, bad float32
+	bits := uint32(0) // of the largest magnitude; a NaN's are larger than any number's
 	for _, v := range x {
-		most = max(most, max(v, -v))
-		bad += v - v
+		bits = max(bits, math.Float32bits(v)&^(1<<31))
 	}
-	if bad != 0 || most == 0 {
+	most := math.Float32frombits(bits)
+	if bad := most - most; bad != 0 || most == 0 {
 		clear(q)
 		return bad
 	}
@@ -37,7 +37,7 @@ func RoundInt8(q []int8, x []float32) (scale float32) {
 	scale = max(most/127, math.SmallestNonzeroFloat32)
 	inverse := 1 / float64(scale)
 	for i, v := range x {
-		q[i] = int8(math.RoundToEven(min(max(float64(v)*inverse, -127), 127)))
+		q[i] = int8(math.RoundToEven(float64(v) * inverse))
 	}
 	return scale
 }

@@ -2,20 +2,17 @@ package cpu
 
 import kernel "mop/kernels/cpu"
 
-// deep is depth for a product of integers, whose pairs take as much room as floats.
-const deep = 2 * depth
-
 // packInt16 is pack for activations that meet int8 weights: a's rows are contiguous.
 func (l *left) packInt16(set kernel.Set, a operand, lo, hi int) {
-	const stride = depth + 16 // rows in different sets of the first cache
+	const stride = depth/2 + 16 // rows in different sets of the first cache
 	var wide [kernel.MostRows * stride]float32
-	var scales [deep / kernel.Int8Group]float32
+	var scales [depth / kernel.Int8Group]float32
 	groups := kernel.Int8Groups(l.k)
 	for i := lo; i < hi; i++ {
 		r0 := i * l.rows
 		n := min(l.rows, l.m-r0)
-		for k0 := 0; k0 < l.k; k0 += deep {
-			kk := min(deep, l.k-k0)
+		for k0 := 0; k0 < l.k; k0 += depth {
+			kk := min(depth, l.k-k0)
 			steps := l.arithmetic.steps(kk)
 			to := l.scales[(i*groups+k0/kernel.Int8Group)*l.rows:]
 			for r := range l.rows {
@@ -52,8 +49,8 @@ func (p *panels) multiplyInt8(set kernel.Set, c []float32, ldc int, a *left, i0,
 	sums := grown(&p.sums, (i1-i0)*rows*group)
 	for g := j0; g < j1; g += group {
 		nn := min(group, j1-g)
-		for k0 := 0; k0 < a.k; k0 += deep {
-			kk := min(deep, a.k-k0)
+		for k0 := 0; k0 < a.k; k0 += depth {
+			kk := min(depth, a.k-k0)
 			steps := int16s.steps(kk)
 			p.rightInt8(set, b, g, nn, k0, kk)
 			for i := i0; i < i1; i++ {
