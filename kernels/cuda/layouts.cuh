@@ -8,7 +8,11 @@
 #pragma once
 #include "tiles.cuh"
 
-// Tiles of 128 threads. A warp of Medium has a 64x32 part, of Quarter 32x32.
+// Tiles of 128 threads, whose warps have 64x64, 64x32 and 32x32 parts of them. A
+// step of 64 reads and writes 96, 72 and 48 KiB of shared memory, for 512, 256 and
+// 128 products a block: only the first has less to wait for there than in the tensor
+// cores.
+using Broad = Tile<128, 128, 2, 2>;
 using Medium = Tile<128, 64, 2, 2>;
 using Quarter = Tile<64, 64, 2, 2>;
 

@@ -37,6 +37,8 @@ DEVICE void project(S, float *y, int ldy, const u16 *x, int ldx, const u16 *w, i
          int out, int in, const u16 *u, const u16 *b, int ldu, int rank, int add) {                                        \
     project<T>(Size{}, y, ldy, x, ldx, w, ld, n, out, in, u, b, ldu, rank, add, ptx::bidx() * rows, ptx::bidy() * cols);   \
   }
+PROJECT(BF16, bf16, Broad, broad, 2, 128, 128)
+PROJECT(F16, f16, Broad, broad, 2, 128, 128)
 PROJECT(BF16, bf16, Medium, medium, 3, 128, 64)
 PROJECT(F16, f16, Medium, medium, 3, 128, 64)
 PROJECT(BF16, bf16, Quarter, quarter, 4, 64, 64)
@@ -84,6 +86,8 @@ DEVICE void project_back(S, float *dx, int lddx, const u16 *dy, int lddy, const 
     project_back<T>(Size{}, dx, lddx, dy, lddy, w, ld, n, out, in, scale, u, ldu, a, lda, rank, {places, keys, limit, in}, \
                     keep, add, ptx::bidx() * rows, ptx::bidy() * cols);                                                    \
   }
+PROJECT_BACK(BF16, bf16, Broad, broad, 2, 128, 128)
+PROJECT_BACK(F16, f16, Broad, broad, 2, 128, 128)
 PROJECT_BACK(BF16, bf16, Medium, medium, 3, 128, 64)
 PROJECT_BACK(F16, f16, Medium, medium, 3, 128, 64)
 PROJECT_BACK(BF16, bf16, Quarter, quarter, 4, 64, 64)
@@ -107,5 +111,6 @@ DEVICE void project_weight(S, float *dw, int lddw, const u16 *dy, int lddy, cons
          int out, int in) {                                                                                                \
     project_weight(Size{}, dw, lddw, dy, lddy, x, ldx, n, out, in, ptx::bidx() * rows, ptx::bidy() * cols);                \
   }
+PROJECT_WEIGHT(Broad, broad, 2, 128, 128)
 PROJECT_WEIGHT(Medium, medium, 3, 128, 64)
 PROJECT_WEIGHT(Quarter, quarter, 4, 64, 64)

@@ -8,12 +8,12 @@
 //              where half is not null
 //   rank_join: u[n, r] = f sum_s part[s][n, r]; half[n, r] = g u[n, r] in bfloat16;
 //              and a matrix m rounded to bfloat16, for the large products
-//   rank_grad: C += f drop(x)^T u, sums over tokens: B' [out, rank] from y' and u,
-//              or, turned, A' [rank, in] from x and u'
+//   rank_grad: B' += fb y'^T u and A' += fa u'^T drop(x), sums over tokens
 //
 // A row's sums depend on its length alone, those over tokens on their number.
 // Grids: rank_*: (parts, 64 rows, 64 of rank); rank_join: 256 elements a block,
-// first those of u, then four by four of m; rank_grad: (64 columns, 64 of rank).
+// first those of u, then four by four of m; rank_grad: (64 of out, then of in; 64 of
+// rank).
 #include "dropout.cuh"
 #include "layouts.cuh"
 
@@ -108,7 +108,7 @@ DEVICE void rank_product(float *part, const float *x, int ldx, int n, int cols, 
 }
 
 #define RANK(T, name, A, side)                                                                                             \
-  KERNEL(128, 3, rank_##side##_##name, float *part, const float *x, int ldx, int n, int cols, const float *a, int lda,     \
+  KERNEL(128, 2, rank_##side##_##name, float *part, const float *x, int ldx, int n, int cols, const float *a, int lda,     \
          int rank, u16 *half, int ldh, const Place *places, const u64 *keys, u32 limit) {                                  \
     rank_product<T, A>(part, x, ldx, n, cols, a, lda, rank, half, ldh, {places, keys, limit, cols});                       \
   }
@@ -127,6 +127,7 @@ KERNEL(256, 1, rank_join, float *u, int ldu, u16 *half, int ldh, const float *pa
       return;
     float sum = 0;
     if (r < rank) {
+#pragma unroll 8
       for (int s = 0; s < parts; s++)
         sum += part[((long long)s * n + row) * rank + r];
       sum *= f;
@@ -147,25 +148,33 @@ KERNEL(256, 1, rank_join, float *u, int ldu, u16 *half, int ldh, const float *pa
   *(V2 *)(to + (long long)row * ldt + c) = {BF16::pack(v.x, v.y), BF16::pack(v.z, v.w)};
 }
 
-KERNEL(128, 3, rank_grad, float *c, int ldc, int turned, const float *x, int ldx, int n, int cols, const float *u, int ldu,
-       int rank, float f, const Place *places, const u64 *keys, u32 limit) {
-  ptx::after_previous();
-  ptx::release();
+// Gradient is one of the two: C += f drop(x)^T u.
+struct Gradient {
+  float *c;
+  int ldc, turned;
+  const float *x;
+  int ldx, cols;
+  const float *u;
+  int ldu;
+  float f;
+  Mask mask;
+};
+
+DEVICE void rank_gradient(const Gradient &g, int n, int rank, int c0, int r0) {
   constexpr int kStage = 2 * kSide * kSide;
   u16 *shared = (u16 *)ptx::shared();
-  const int c0 = ptx::bidx() * kSide, r0 = ptx::bidy() * kSide, steps = ceil_div(n, kSide);
-  const Mask mask = {places, keys, limit, cols};
+  const int steps = ceil_div(n, kSide);
   Accumulator<Quarter> sum;
   Square left, right;
   auto fetch = [&](int step) {
-    left.fetch(x, ldx, n, cols, step * kSide, c0);
-    right.fetch(u, ldu, n, rank, step * kSide, r0);
+    left.fetch(g.x, g.ldx, n, g.cols, step * kSide, c0);
+    right.fetch(g.u, g.ldu, n, rank, step * kSide, r0);
   };
   fetch(0);
   for (int step = 0; step < steps; step++) {
     u16 *stage = shared + step % 2 * kStage;
-    if (places)
-      left.drop(mask, n, step * kSide, c0);
+    if (g.mask.places)
+      left.drop(g.mask, n, step * kSide, c0);
     left.lay(stage);
     right.lay(stage + kSide * kSide);
     ptx::sync();
@@ -174,15 +183,27 @@ KERNEL(128, 3, rank_grad, float *c, int ldc, int turned, const float *x, int ldx
     multiply<BF16, Across, Across>(sum, stage, stage + kSide * kSide);
   }
   each(sum, c0, r0, [&](int i, int r, float &a, float &b) {
-    if (i >= cols)
+    if (i >= g.cols)
       return;
-    if (!turned) {
-      put(c + (long long)i * ldc, r, rank, f * a, f * b, true);
+    if (!g.turned) {
+      put(g.c + (long long)i * g.ldc, r, rank, g.f * a, g.f * b, true);
       return;
     }
     if (r < rank)
-      c[(long long)r * ldc + i] += f * a;
+      g.c[(long long)r * g.ldc + i] += g.f * a;
     if (r + 1 < rank)
-      c[(long long)(r + 1) * ldc + i] += f * b;
+      g.c[(long long)(r + 1) * g.ldc + i] += g.f * b;
   });
+}
+
+KERNEL(128, 2, rank_grad, float *db, int lddb, const float *dy, int lddy, int out, const float *u, int ldu, float fb,
+       float *da, int ldda, const float *x, int ldx, int in, const float *du, int lddu, float fa, int n, int rank,
+       const Place *places, const u64 *keys, u32 limit) {
+  ptx::after_previous();
+  ptx::release();
+  const int tiles = ceil_div(out, kSide), tile = ptx::bidx();
+  Gradient g = {da, ldda, 1, x, ldx, in, du, lddu, fa, {places, keys, limit, in}};
+  if (tile < tiles)
+    g = {db, lddb, 0, dy, lddy, out, u, ldu, fb, {}};
+  rank_gradient(g, n, rank, (tile < tiles ? tile : tile - tiles) * kSide, ptx::bidy() * kSide);
 }

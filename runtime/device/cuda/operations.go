@@ -69,6 +69,9 @@ func (d *Device) Embed(x device.Buffer, table device.Weight, ids []int) {
 // Norm: see device.Device.
 func (d *Device) Norm(y, x device.Buffer, rows []int, w device.Weight, eps float64) {
 	yb, xb, g := y.(*buffer), x.(*buffer), w.(*weight)
+	if !d.stored("norm", g) {
+		return
+	}
 	if len(rows) > yb.rows || yb.cols != xb.cols || g.cols != xb.cols || yb.size != 4 {
 		d.fail(fmt.Errorf("norm: want [%d %d] and gain [%d], got %d rows of [%d %d]", yb.rows, yb.cols, g.cols, len(rows), xb.rows, xb.cols))
 		return
@@ -116,6 +119,9 @@ func (d *Device) AddLinear(kind device.Kind, x, a device.Buffer, n int, w device
 }
 
 func (d *Device) linear(kind device.Kind, y, x *buffer, n int, w *weight, add int) {
+	if !d.stored("linear", w) {
+		return
+	}
 	if n > y.rows || n > x.rows || y.cols != w.rows || x.cols != w.cols || y.size != 4 || x.size == 2 && x.half != w.half {
 		d.fail(fmt.Errorf("linear: want y [%d %d], x [%d %d] of %v, got %d rows of y [%d %d], x [%d %d] of %v", n, w.rows, n, w.cols, w.half, n, y.rows, y.cols, x.rows, x.cols, x.half))
 		return
@@ -227,6 +233,9 @@ func (d *Device) rotations(rope device.Rope, positions int) pointer {
 func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.Buffer, norm, wq, wk, wv device.Weight, eps float64, hs device.Heads, rope device.Rope, spans []device.Span) {
 	qb, xb, g := q.(*buffer), x.(*buffer), norm.(*weight)
 	mq, mk, mv := wq.(*weight), wk.(*weight), wv.(*weight)
+	if !d.stored("qkv", g, mq, mk, mv) {
+		return
+	}
 	n := d.place(spans)
 	if hs.H*hs.Dh != mq.rows || hs.K*hs.Dh != mk.rows || hs.K*hs.Dh != mv.rows || qb.cols != mq.rows || mq.cols != xb.cols || mk.cols != xb.cols ||
 		mv.cols != xb.cols || hs.Dh != 2*len(rope.InvFreq) || n > xb.rows || n > qb.rows || mk.half != mq.half || mv.half != mq.half || g.half != mq.half {
@@ -313,6 +322,9 @@ func (d *Device) attendRows(ab, qb *buffer, cache *pages, hs device.Heads, scale
 // GateUp: see device.Device.
 func (d *Device) GateUp(kind device.Kind, m, x device.Buffer, n int, norm, wg, wu device.Weight, eps float64) {
 	mb, xb, g, gate, up := m.(*buffer), x.(*buffer), norm.(*weight), wg.(*weight), wu.(*weight)
+	if !d.stored("gate-up", g, gate, up) {
+		return
+	}
 	if n > mb.rows || n > xb.rows || mb.cols != gate.rows || up.rows != gate.rows || gate.cols != xb.cols || up.cols != xb.cols || up.half != gate.half || g.half != gate.half {
 		d.fail(fmt.Errorf("gate-up: want m [%d %d], x [%d %d], got gate %v up %v, m [%d %d], x [%d %d]", n, gate.rows, n, gate.cols, gate.shape, up.shape, mb.rows, mb.cols, xb.rows, xb.cols))
 		return

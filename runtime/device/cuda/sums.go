@@ -15,6 +15,9 @@ import (
 // HeadSums: see device.Device.
 func (d *Device) HeadSums(sums []float64, a device.Buffer, n int, wo device.Weight, hs device.Heads) {
 	ab, w := a.(*buffer), wo.(*weight)
+	if !d.stored("head sums", w) {
+		return
+	}
 	if n > ab.rows || ab.cols != hs.H*hs.Dh || w.cols != ab.cols || len(sums) != hs.H || ab.half != w.half {
 		d.fail(fmt.Errorf("head sums: want a [%d %d], got [%d %d], wo %v", n, hs.H*hs.Dh, ab.rows, ab.cols, w.shape))
 		return
@@ -72,6 +75,7 @@ func (d *Device) parts(h device.Head, hidden halves, n int, z pointer, each func
 // own, kept under a name.
 func (d *Device) end(name string, h device.Head, rows pointer, n int) halves {
 	x, g := h.X.(*buffer), h.Norm.(*weight)
+	d.stored("head", g, h.W.(*weight))
 	ld := pitch(x.cols)
 	p := d.need(name, n*ld*2, false)
 	d.launch("norm_half_"+suffix(g.half), [3]int{n, 1, 1}, 256, 64, p, ld, x.p, x.pitch, rows, g.p, float32(h.Eps), x.cols)

@@ -38,6 +38,17 @@ func (f factor) from(r int) factor {
 // trained says that a weight is a float32 parameter.
 func (w *weight) trained() bool { return w.size == 4 }
 
+// stored refuses parameters where weights of 16 bits are wanted: a pass without
+// gradients, of weights that are being trained in float32.
+func (d *Device) stored(op string, ws ...*weight) bool {
+	for _, w := range ws {
+		if w.trained() {
+			d.fail(fmt.Errorf("%s: want stored weights, got the float32 parameter %v", op, w.shape))
+		}
+	}
+	return d.err == nil
+}
+
 // productType is the type of the operands beside w.
 func (w *weight) productType() checkpoint.DType {
 	if w.trained() {

@@ -8,19 +8,20 @@ func TestProductPanel(t *testing.T) {
 		n, out int
 		want   panel
 	}{
-		{512, 4096, medium}, // two a SM
-		{512, 11008, medium},
-		{200, 4096, quarter}, // one medium alone on each SM
+		{512, 4096, broad}, // one on each SM but four
+		{512, 11008, broad},
+		{200, 4096, medium}, // more SMs at work
+		{64, 4096, quarter},
 		{1, 1, quarter},
-		{256, 32000, medium},
+		{256, 32000, broad},
 	} {
 		if got := productPanel(c.n, c.out, h200); got != c.want {
 			t.Errorf("%d rows by %d: want %s, got %s", c.n, c.out, c.want.name, got.name)
 		}
 	}
-	for _, s := range []panel{medium, quarter} {
-		if s.shared() > 76<<10 {
-			t.Errorf("%s: %d bytes of shared memory leave no room for a third block on an SM", s.name, s.shared())
+	for _, s := range []panel{broad, medium, quarter} {
+		if s.shared() > 113<<10 {
+			t.Errorf("%s: %d bytes of shared memory leave no room for a second block on an SM", s.name, s.shared())
 		}
 		g := s.grid(s.rows+1, s.cols)
 		if g != [3]int{2, 1, 1} {

@@ -180,8 +180,9 @@ func (d *Device) ProjectBack(dx, dw, dy, x, u device.Buffer, n int, w device.Wei
 		}
 		l = d.join(du, part, parts, ad.Scale, 1, round)
 		l.mask = drop
-		d.rankBack(db, 0, grad, ub.wide(0, n), ad.Scale, mask{})
-		d.rankBack(da, 1, xb.wide(0, n), du, drop.keep, drop)
+		d.launch("rank_grad", [3]int{ceilDiv(out, rankSide) + ceilDiv(in, rankSide), ceilDiv(rank, rankSide), 1}, panelThreads, rankShared,
+			db.p, db.pitch, dyb.p, dyb.pitch, out, ub.p, ub.pitch, ad.Scale,
+			da.p, da.pitch, xb.p, xb.pitch, in, du.p, du.pitch, drop.keep, n, rank, drop.places, drop.keys, drop.limit)
 	}
 	if dx != nil {
 		d.timesBack(dxb.wide(0, n), beside, scale, m, l, true)
@@ -202,12 +203,6 @@ func (d *Device) timesBack(dx wide, dy factor, scale pointer, w *weight, l low, 
 	d.launch("project_back_"+s.name+"_"+suffix(w.productType()), s.grid(dx.n, w.cols), panelThreads, s.shared(),
 		dx.p, dx.pitch, dy.p, dy.pitch, m.p, m.pitch, dx.n, dy.k, w.cols, scale,
 		l.u.p, l.u.pitch, l.m.p, l.m.pitch, l.rank, l.mask.places, l.mask.keys, l.mask.limit, l.mask.keep, flag(add))
-}
-
-// rankBack adds f drop(x)ᵀ u to an adapter's gradient, which lies turned or not.
-func (d *Device) rankBack(to *buffer, turned int, x, u wide, f float32, drop mask) {
-	d.launch("rank_grad", [3]int{ceilDiv(x.cols, rankSide), ceilDiv(u.cols, rankSide), 1}, panelThreads, rankShared,
-		to.p, to.pitch, turned, x.p, x.pitch, x.n, x.cols, u.p, u.pitch, u.cols, f, drop.places, drop.keys, drop.limit)
 }
 
 // weightBack adds y'ᵀ x, to 16 bits of float32, whatever type the weight has.

@@ -146,6 +146,7 @@ var projections = []projection{
 // float16 holds.
 func TestProject(t *testing.T) {
 	const bf = 0x1p-8
+	panels := map[string]int{}
 	for i, s := range projections {
 		for _, dt := range []checkpoint.DType{checkpoint.BF16, checkpoint.F16, checkpoint.F32} {
 			var first [][]float32
@@ -155,9 +156,16 @@ func TestProject(t *testing.T) {
 				}
 				t.Run(fmt.Sprint(s, dt, order), func(t *testing.T) {
 					p := newTwin(t, 11, order)
-					sms := p.dev.limits.sms
-					p.dev.limits.sms = []int{1, 1000, sms}[o]
-					defer func() { p.dev.limits.sms = sms }()
+					have := p.dev.limits
+					defer func() { p.dev.limits = have }()
+					for sms := range 200 { // as many as make the device choose the panel, if any do
+						l := limits{sms + 1, have.shared}
+						if c := productPanel(s.n, s.out, l); c == []panel{broad, medium, quarter}[o] {
+							p.dev.limits = l
+							panels[c.name]++
+							break
+						}
+					}
 					drop := []float64{0, 0.3}[i%2]
 					hw, dw, w, uw := p.weightTwin(dt, s.out, s.in)
 					x, y := p.numbers(s.n, s.in, one), p.numbers(s.n, s.out, one)
@@ -303,6 +311,9 @@ func TestProject(t *testing.T) {
 				})
 			}
 		}
+	}
+	if !testing.Short() && len(orders) > 2 && len(panels) < 3 {
+		t.Errorf("want products of all three panels, got %v", panels)
 	}
 }
 

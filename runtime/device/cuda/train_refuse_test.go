@@ -30,6 +30,10 @@ func TestProjectRefuses(t *testing.T) {
 		"want an id below 6, got 6": func(p *twin, w device.Weight, x, y, u *sides, ad *device.Adapter) {
 			p.dev.Losses(make([]float64, 1), nil, nil, x.dev, w, []int{6}, nil)
 		},
+		"linear: want stored weights, got the float32 parameter [6 5]": func(p *twin, w device.Weight, x, y, u *sides, ad *device.Adapter) {
+			b, _ := p.dev.Buffer(6, 5)
+			p.dev.Linear(device.Prefill, y.dev, x.dev, 4, p.dev.Parameter(b, false))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, err := OpenEmulated(1, 1<<28)
