@@ -130,7 +130,7 @@ func (r *run) reference(ctx context.Context) (criterion.Reference, error) {
 			return nil, err
 		}
 		at := 0
-		if err := criterion.Keep(ctx, path, key, m, r.texts.windows, func() {
+		if err := criterion.Keep(ctx, path, key, m, r.texts.windows, r.beginWindow(plan.New(r.base.Config())), func() {
 			at++
 			r.tell(1, "the base over the windows", at, len(r.texts.windows))
 		}); err != nil {

@@ -34,7 +34,8 @@ type run struct {
 	training map[string]string // what of the identity the candidates' training is
 	journal  *journal
 	width    plan.Options // resolved
-	key      string       // names the run, its identity's sum
+	begun    beginnings
+	key      string // names the run, its identity's sum
 }
 
 // Run prunes and returns the plan of each target's model, in their order. It may
@@ -102,6 +103,9 @@ func (r *run) all(ctx context.Context) ([]*plan.Plan, error) {
 	if r.scored() && criterion.Compares(r.Criterion) {
 		states = criterion.KeptBytes(r.base.Config().Dim, r.texts.windows)
 	}
+	if r.scored() {
+		states += begunBytes(r.base.Config().Dim, r.texts.windows, r.texts.prompts)
+	}
 	if err := r.checkRoom(states); err != nil {
 		return nil, err
 	}
@@ -113,6 +117,7 @@ func (r *run) all(ctx context.Context) ([]*plan.Plan, error) {
 		return nil, err
 	}
 	defer func() {
+		r.begun.drop(func(*beginning) bool { return true })
 		if r.kept != nil {
 			r.kept.Close()
 		}
@@ -258,8 +263,10 @@ func (r *run) duel(ctx context.Context, n int, depth, width func() (plan.State, 
 	case errD != nil && errW != nil:
 		return rec, errors.Join(errD, errW)
 	case errD != nil:
+		r.begun.settle(w)
 		return record{Step: n, Kind: plan.Width, State: w, Forced: errD.Error()}, nil
 	case errW != nil:
+		r.begun.settle(d)
 		return record{Step: n, Kind: plan.Depth, State: d, Forced: errW.Error()}, nil
 	}
 	result := map[plan.Kind]float64{}
@@ -284,6 +291,7 @@ func (r *run) duel(ctx context.Context, n int, depth, width func() (plan.State, 
 	if criterion.Better(r.Criterion, result[plan.Depth], result[plan.Width]) {
 		rec.Kind, rec.State = plan.Width, w
 	}
+	r.begun.settle(rec.State)
 	return rec, r.sweep(rec.State)
 }
 
@@ -305,7 +313,11 @@ func (r *run) score(ctx context.Context, n int, kind plan.Kind, s plan.State) (f
 		r.tell(n, "scoring "+string(kind), 0, 1)
 	}
 	defer m.close()
-	return criterion.Score(ctx, r.Criterion, ref, m.Model, r.texts.windows)
+	begin := r.beginWindow(s)
+	if r.Recovery.Short > 0 {
+		begin = nil // of other weights
+	}
+	return criterion.Score(ctx, r.Criterion, ref, m.Model, r.texts.windows, begin)
 }
 
 func (r *run) tell(step int, phase string, done, total int) {

@@ -36,13 +36,15 @@ func (r *run) amp(ctx context.Context, n int, s plan.State) (*plan.Scores, error
 	}
 	defer m.close()
 	at := 0
-	scores, err := score.AMP(ctx, m.Model, r.texts.prompts, func() {
+	begin, known, leave := r.beginPrompt(s)
+	scores, err := score.AMPFrom(ctx, m.Model, r.texts.prompts, begin, known, func() {
 		at++
 		r.tell(n, "AMP scores", at, len(r.texts.prompts))
 	})
 	if err != nil {
 		return nil, err
 	}
+	leave(scores)
 	return scores, writeScores(path, scores, r.work())
 }
 

@@ -16,7 +16,11 @@ import (
 
 // NLL is the next-token negative log-likelihood of every target, in nats.
 func NLL(ctx context.Context, m *model.Model, windows []calibrate.Window, each func(window int, nll float64)) error {
-	return over(ctx, m, windows, func(w int) error {
+	return nll(ctx, m, windows, nil, each)
+}
+
+func nll(ctx context.Context, m *model.Model, windows []calibrate.Window, begin Begin, each func(window int, nll float64)) error {
+	return over(ctx, m, windows, begin, func(w int) error {
 		ids := windows[w].IDs
 		first := min(max(windows[w].First, 1), len(ids))
 		nll, err := m.NLL(upTo(first-1, len(ids)-1), ids[first:])
@@ -27,8 +31,11 @@ func NLL(ctx context.Context, m *model.Model, windows []calibrate.Window, each f
 	})
 }
 
+// Begin says where the pass over a window begins; nil = all are whole.
+type Begin func(window int) model.Beginning
+
 // over runs the model over the windows, each a sequence of its own.
-func over(ctx context.Context, m *model.Model, windows []calibrate.Window, each func(window int) error) error {
+func over(ctx context.Context, m *model.Model, windows []calibrate.Window, begin Begin, each func(window int) error) error {
 	cache, err := kvcache.NewWhole(m.Device(), m.Config, longest(windows))
 	if err != nil {
 		return err
@@ -38,7 +45,11 @@ func over(ctx context.Context, m *model.Model, windows []calibrate.Window, each 
 			return err
 		}
 		cache.Reset()
-		if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: win.IDs}}, nil); err != nil {
+		var b model.Beginning
+		if begin != nil {
+			b = begin(w)
+		}
+		if err := m.ForwardFrom(cache, []model.Chunk{{Seq: 0, IDs: win.IDs}}, nil, b); err != nil {
 			return fmt.Errorf("text: window %d: %w", w, err)
 		}
 		if err := each(w); err != nil {
@@ -52,7 +63,11 @@ func over(ctx context.Context, m *model.Model, windows []calibrate.Window, each 
 // KL(reference || model) in nats, the cosine of the logits, and whether both
 // would choose the same id.
 func Compare(ctx context.Context, reference Reference, m *model.Model, windows []calibrate.Window, each func(kl, cosine float64, same bool)) error {
-	return beside(ctx, reference, m, windows, func(original model.Reference, rows []int) error {
+	return compare(ctx, reference, m, windows, nil, each)
+}
+
+func compare(ctx context.Context, reference Reference, m *model.Model, windows []calibrate.Window, begin Begin, each func(kl, cosine float64, same bool)) error {
+	return beside(ctx, reference, m, windows, begin, func(original model.Reference, rows []int) error {
 		d, err := model.Compare(original, m, rows)
 		for _, x := range d {
 			each(x.KL, x.Cosine, x.Same)
@@ -66,10 +81,10 @@ const hiddenRows = 16
 
 // compareHidden gives the cosine of the last hidden states, after the final
 // norm, for every position of every window.
-func compareHidden(ctx context.Context, reference Reference, m *model.Model, windows []calibrate.Window, each func(cosine float64)) error {
+func compareHidden(ctx context.Context, reference Reference, m *model.Model, windows []calibrate.Window, begin Begin, each func(cosine float64)) error {
 	D := m.Config.Dim
 	h := make([]float32, hiddenRows*D)
-	return beside(ctx, reference, m, windows, func(original model.Reference, rows []int) error {
+	return beside(ctx, reference, m, windows, begin, func(original model.Reference, rows []int) error {
 		for part := range slices.Chunk(rows, hiddenRows) {
 			if err := original.Hidden(part, func(i int, p []float32) error { copy(h[i*D:(i+1)*D], p); return nil }); err != nil {
 				return err
@@ -92,8 +107,8 @@ func compareHidden(ctx context.Context, reference Reference, m *model.Model, win
 
 // beside runs the model over the windows beside the reference, and hands out the
 // reference and the positions of each.
-func beside(ctx context.Context, reference Reference, m *model.Model, windows []calibrate.Window, each func(original model.Reference, rows []int) error) error {
-	return over(ctx, m, windows, func(w int) error {
+func beside(ctx context.Context, reference Reference, m *model.Model, windows []calibrate.Window, begin Begin, each func(original model.Reference, rows []int) error) error {
+	return over(ctx, m, windows, begin, func(w int) error {
 		ids := windows[w].IDs
 		original, err := reference.Window(w, ids)
 		if err != nil {
@@ -127,21 +142,21 @@ func Compares(name string) bool { return name != "ppl" }
 
 // Score is a candidate's score by the named criterion: the mean KL (lowest wins),
 // the mean cosine of the logits or of the last hidden states (highest wins), or
-// the perplexity (lowest wins), which needs no reference.
-func Score(ctx context.Context, name string, reference Reference, m *model.Model, windows []calibrate.Window) (float64, error) {
+// the perplexity (lowest wins), which needs no reference. begin may be nil.
+func Score(ctx context.Context, name string, reference Reference, m *model.Model, windows []calibrate.Window, begin Begin) (float64, error) {
 	var sum, n float64
 	add := func(x float64) { sum, n = sum+x, n+1 }
 	var err error
 	switch name {
 	case "ppl":
-		err = NLL(ctx, m, windows, func(_ int, nll float64) { add(nll) })
+		err = nll(ctx, m, windows, begin, func(_ int, nll float64) { add(nll) })
 		return math.Exp(sum / n), err
 	case "cosine-hidden":
-		err = compareHidden(ctx, reference, m, windows, add)
+		err = compareHidden(ctx, reference, m, windows, begin, add)
 	case "cosine":
-		err = Compare(ctx, reference, m, windows, func(_, cosine float64, _ bool) { add(cosine) })
+		err = compare(ctx, reference, m, windows, begin, func(_, cosine float64, _ bool) { add(cosine) })
 	case "kl":
-		err = Compare(ctx, reference, m, windows, func(kl, _ float64, _ bool) { add(kl) })
+		err = compare(ctx, reference, m, windows, begin, func(kl, _ float64, _ bool) { add(kl) })
 	default:
 		err = fmt.Errorf("criterion %q: not one that candidates are run for", name)
 	}

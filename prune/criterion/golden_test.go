@@ -75,7 +75,7 @@ func TestGolden(t *testing.T) {
 	}
 	want := map[string]float64{"kl": golden.KL, "cosine": golden.Cosine, "cosine-hidden": golden.Hidden, "ppl": golden.PPL}
 	for _, name := range criterion.Scored() {
-		got, err := criterion.Score(context.Background(), name, reference, m, windows)
+		got, err := criterion.Score(context.Background(), name, reference, m, windows, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

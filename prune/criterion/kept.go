@@ -51,8 +51,8 @@ func KeptBytes(dim int, windows []calibrate.Window) int64 {
 
 // Keep runs the original over the windows and writes the file, which appears
 // only when it is whole. The key names all that the states depend on. tick, which
-// may be nil, is called after each window.
-func Keep(ctx context.Context, path, key string, m *model.Model, windows []calibrate.Window, tick func()) error {
+// may be nil, is called after each window; begin may be nil too.
+func Keep(ctx context.Context, path, key string, m *model.Model, windows []calibrate.Window, begin Begin, tick func()) error {
 	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o666))
 	if err != nil {
 		return err
@@ -62,7 +62,7 @@ func Keep(ctx context.Context, path, key string, m *model.Model, windows []calib
 	io.WriteString(sum, key)
 	w := bufio.NewWriterSize(io.MultiWriter(f, sum), 1<<18)
 	row := make([]byte, 0, 4*m.Config.Dim)
-	if err := over(ctx, m, windows, func(i int) error {
+	if err := over(ctx, m, windows, begin, func(i int) error {
 		if err := m.Residual(len(windows[i].IDs), func(_ int, x []float32) error {
 			row = row[:0]
 			for _, v := range x {

@@ -50,7 +50,7 @@ func TestKept(t *testing.T) {
 		t.Errorf("no file: want ErrNotKept, got %v", err)
 	}
 	ticks := 0
-	if err := criterion.Keep(ctx, path, "key", base, windows, func() { ticks++ }); err != nil {
+	if err := criterion.Keep(ctx, path, "key", base, windows, nil, func() { ticks++ }); err != nil {
 		t.Fatal(err)
 	}
 	if ticks != len(windows) {
@@ -66,18 +66,18 @@ func TestKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range criterion.Scored() {
-		want, err := criterion.Score(ctx, name, live, other, windows)
+		want, err := criterion.Score(ctx, name, live, other, windows, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := criterion.Score(ctx, name, kept, other, windows)
+		got, err := criterion.Score(ctx, name, kept, other, windows, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got != want || want-want != 0 {
 			t.Errorf("%s: want %v, got %v", name, want, got)
 		}
-		self, err := criterion.Score(ctx, name, kept, base, windows)
+		self, err := criterion.Score(ctx, name, kept, base, windows, nil)
 		if perfect := map[string]float64{"kl": 0, "cosine": 1, "cosine-hidden": 1}; err != nil || name != "ppl" && !(self-perfect[name] < 1e-12 && perfect[name]-self < 1e-12) {
 			t.Errorf("%s of the base itself: want %v, got %v, %v", name, perfect[name], self, err)
 		}
@@ -105,7 +105,7 @@ func TestKept(t *testing.T) {
 	stopped, stop := context.WithCancel(ctx)
 	stop()
 	gone := filepath.Join(t.TempDir(), "states")
-	if err := criterion.Keep(stopped, gone, "key", base, windows, nil); !errors.Is(err, context.Canceled) {
+	if err := criterion.Keep(stopped, gone, "key", base, windows, nil, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("want a stop, got %v", err)
 	}
 	if left, _ := os.ReadDir(filepath.Dir(gone)); len(left) != 0 {

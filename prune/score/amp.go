@@ -20,6 +20,12 @@ import (
 // AMP scores a model over prompts of ids, one forward pass for each. tick, which
 // may be nil, is called after each.
 func AMP(ctx context.Context, m *model.Model, prompts [][]int, tick func()) (*plan.Scores, error) {
+	return AMPFrom(ctx, m, prompts, nil, nil, tick)
+}
+
+// AMPFrom is AMP where the passes begin as begin says, nil = all are whole. known are
+// the scores of the layers that are left out.
+func AMPFrom(ctx context.Context, m *model.Model, prompts [][]int, begin func(prompt int) model.Beginning, known *plan.Scores, tick func()) (*plan.Scores, error) {
 	if len(prompts) == 0 {
 		return nil, fmt.Errorf("calibration: no prompts")
 	}
@@ -39,7 +45,11 @@ func AMP(ctx context.Context, m *model.Model, prompts [][]int, tick func()) (*pl
 		}
 		o.now = empty(m)
 		cache.Reset()
-		if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: p}}, o); err != nil {
+		var b model.Beginning
+		if begin != nil {
+			b = begin(i)
+		}
+		if err := m.ForwardFrom(cache, []model.Chunk{{Seq: 0, IDs: p}}, o, b); err != nil {
 			return nil, fmt.Errorf("calibration: prompt %d: %w", i, err)
 		}
 		add(total.Heads, o.now.Heads, 1/float64(len(p)*len(prompts)))
@@ -47,6 +57,10 @@ func AMP(ctx context.Context, m *model.Model, prompts [][]int, tick func()) (*pl
 		if tick != nil {
 			tick()
 		}
+	}
+	if known != nil {
+		copy(total.Heads, known.Heads)
+		copy(total.MLP, known.MLP)
 	}
 	return total, nil
 }

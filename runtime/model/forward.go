@@ -37,6 +37,7 @@ type workspace struct {
 	mid    map[int]device.Buffer // [N, I] by width
 	last   device.Buffer         // [logitRows, D]
 	logits device.Buffer         // [logitRows, V]
+	host   []float32             // [n, D] of a beginning
 }
 
 // logitRows is how many positions' logits are formed at a time: [T, V] never
@@ -47,15 +48,15 @@ const logitRows = 16
 // positions to the cache. The hidden states of the chunks' ids, in order, are
 // then at hand for Logits until the next call. obs may be nil.
 func (m *Model) Forward(cache *kvcache.Cache, chunks []Chunk, obs Observer) error {
-	return m.pass(device.Prefill, cache, chunks, obs)
+	return m.pass(device.Prefill, cache, chunks, obs, Beginning{})
 }
 
 // Decode is Forward with the kernels for generation, of few ids at a time.
 func (m *Model) Decode(cache *kvcache.Cache, chunks []Chunk) error {
-	return m.pass(device.Decode, cache, chunks, nil)
+	return m.pass(device.Decode, cache, chunks, nil, Beginning{})
 }
 
-func (m *Model) pass(kind device.Kind, cache *kvcache.Cache, chunks []Chunk, obs Observer) error {
+func (m *Model) pass(kind device.Kind, cache *kvcache.Cache, chunks []Chunk, obs Observer, b Beginning) error {
 	ids, spans, err := m.check(cache, chunks)
 	if err != nil {
 		return err
@@ -70,7 +71,20 @@ func (m *Model) pass(kind device.Kind, cache *kvcache.Cache, chunks []Chunk, obs
 		}
 	}
 	m.kind = kind
-	m.layersOf(kind, cache, ids, spans, obs)
+	if b.From == 0 {
+		m.dev.Embed(m.work.x, m.embed, ids)
+	} else if err := m.give(b, n); err != nil {
+		return err
+	}
+	from := b.From
+	if b.Take != nil {
+		m.run(kind, cache, n, spans, obs, from, b.At)
+		if err := m.take(b, n); err != nil {
+			return err
+		}
+		from = b.At
+	}
+	m.run(kind, cache, n, spans, obs, from, len(m.layers))
 	if err := m.dev.Sync(); err != nil {
 		return err
 	}
@@ -82,10 +96,14 @@ func (m *Model) pass(kind device.Kind, cache *kvcache.Cache, chunks []Chunk, obs
 
 // layersOf queues a pass from the embedding to the last layer's end.
 func (m *Model) layersOf(kind device.Kind, cache *kvcache.Cache, ids []int, spans []device.Span, obs Observer) {
-	n := len(ids)
+	m.dev.Embed(m.work.x, m.embed, ids)
+	m.run(kind, cache, len(ids), spans, obs, 0, len(m.layers))
+}
+
+// run queues a pass through the layers from..to-1.
+func (m *Model) run(kind device.Kind, cache *kvcache.Cache, n int, spans []device.Span, obs Observer, from, to int) {
 	d, x, eps := m.dev, m.work.x, m.Config.NormEps
-	d.Embed(x, m.embed, ids)
-	for l := range m.layers {
+	for l := from; l < to; l++ {
 		y := &m.layers[l]
 		if s := y.shape; s.Heads > 0 {
 			hs := device.Heads{H: s.Heads, K: s.KVHeads, Dh: s.HeadDim}

@@ -113,3 +113,42 @@ func TestKeptAndWholePasses(t *testing.T) {
 		}
 	}
 }
+
+// A pass that begins in front of a layer, with the streams that another left there,
+// has the bits of a whole one.
+func TestBeginning(t *testing.T) {
+	c := odd()
+	m := load(t, checkpoint.Random(c, 3, checkpoint.BF16), 2)
+	ids := []int{5, 99, 3, 7, 7, 0, 64, 12}
+	chunk := []model.Chunk{{Seq: 0, IDs: ids}}
+	cache, err := kvcache.NewWhole(m.Device(), c, len(ids))
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := func(b model.Beginning) (out [][]float32) {
+		t.Helper()
+		cache.Reset()
+		if err := m.ForwardFrom(cache, chunk, nil, b); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Residual(len(ids), func(_ int, x []float32) error {
+			out = append(out, append([]float32(nil), x...))
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	whole := end(model.Beginning{})
+	for at := range len(c.Layers) + 1 {
+		var streams []float32
+		take := func(x []float32) error { streams = append(streams[:0], x...); return nil }
+		same(t, "leaving a beginning", whole, end(model.Beginning{At: at, Take: take}))
+		same(t, "from a beginning", whole, end(model.Beginning{From: at, Give: func(x []float32) error { copy(x, streams); return nil }}))
+	}
+	for _, b := range []model.Beginning{{From: -1}, {From: len(c.Layers) + 1}, {At: len(c.Layers) + 1, Take: func([]float32) error { return nil }}} {
+		if err := m.ForwardFrom(cache, chunk, nil, b); err == nil {
+			t.Errorf("%+v is taken", b)
+		}
+	}
+}
