@@ -23,7 +23,7 @@ func (t Type) RowBytes(n int) int {
 	return n * t.Size()
 }
 
-// Streams is how many rows Dots takes at a time: as many as a core reads fastest, each
+// Streams is how many rows DotsAlong takes at a time: as many as a core reads fastest, each
 // from a place of its own.
 func (t Type) Streams() int {
 	if t == F16 || t == BF16 {
@@ -35,8 +35,8 @@ func (t Type) Streams() int {
 // Arranged is the length of the vector that Arrange makes of n floats.
 func Arranged(n int) int { return (n+31)/32*32 + 32 }
 
-// Arrange lays out a vector for Dots with rows of the given type: in blocks of as
-// many floats as a step of Dots takes. A bfloat16 becomes a float32 by a shift, so
+// Arrange lays out a vector for DotsAlong with rows of the given type: in blocks of as
+// many floats as a step of it takes. A bfloat16 becomes a float32 by a shift, so
 // that a load of 16-bit pairs gives even and odd elements apart: so lie theirs.
 // dst [Arranged(n)], x [n]
 func (s Set) Arrange(dst, x []float32, t Type) {
@@ -81,7 +81,7 @@ func (s Set) Arrange(dst, x []float32, t Type) {
 	}
 }
 
-// step is how many elements of a row Dots takes at a time.
+// step is how many elements of a row DotsAlong takes at a time.
 func (s Set) step() int {
 	switch s {
 	case AVX512:
@@ -100,16 +100,6 @@ func arrangeBlock(dst, x []float32, t Type) {
 	half := len(dst) / 2
 	for i := range half {
 		dst[i], dst[half+i] = x[2*i], x[2*i+1]
-	}
-}
-
-// Dots gives the products of four rows with one vector. A row may stand in for
-// another; a row's product does not depend on the other three.
-// rows [4][n] of type t, x what Arrange made of n floats
-func (s Set) Dots(t Type, out *[4]float32, rows *[4]unsafe.Pointer, x []float32, n int) {
-	s.DotsAlong(t, out[:t.Streams()], rows, x, n)
-	if t.Streams() == 2 {
-		s.DotsAlong(t, out[2:], &[4]unsafe.Pointer{rows[2], rows[3]}, x, n)
 	}
 }
 

@@ -39,6 +39,14 @@ func tolerance(n int, size float64) float64 {
 	return size * 0x1p-24 * (4 + math.Sqrt(float64(n)))
 }
 
+// four is DotsAlong for four rows, one each.
+func four(s Set, t Type, out *[4]float32, rows *[4]unsafe.Pointer, x []float32, n int) {
+	s.DotsAlong(t, out[:t.Streams()], rows, x, n)
+	if t.Streams() == 2 {
+		s.DotsAlong(t, out[2:], &[4]unsafe.Pointer{rows[2], rows[3]}, x, n)
+	}
+}
+
 func TestDots(t *testing.T) {
 	for _, s := range sets() {
 		for ty := range I8 {
@@ -67,7 +75,7 @@ func TestDots(t *testing.T) {
 					}
 				}
 				var got, again [4]float32
-				s.Dots(ty, &got, &rows, arranged[:Arranged(n)], n)
+				four(s, ty, &got, &rows, arranged[:Arranged(n)], n)
 				for i, v := range got {
 					if e, tol := math.Abs(float64(v)-want[i]), tolerance(n, size[i]); !(e <= tol) {
 						t.Errorf("%v type %d n %d row %d: want %v, got %v, %.2f of the tolerance", s, ty, n, i, want[i], v, e/tol)
@@ -75,7 +83,7 @@ func TestDots(t *testing.T) {
 				}
 				rows0 := rows
 				rows = [4]unsafe.Pointer{rows[2], rows[2], rows[1], rows[0]}
-				s.Dots(ty, &again, &rows, arranged[:Arranged(n)], n)
+				four(s, ty, &again, &rows, arranged[:Arranged(n)], n)
 				if again != [4]float32{got[2], got[2], got[1], got[0]} {
 					t.Errorf("%v type %d n %d: a row's bits depend on its place", s, ty, n)
 				}
@@ -123,7 +131,7 @@ func TestDotsNotFinite(t *testing.T) {
 						s.Arrange(arranged, x, ty)
 						p := unsafe.Pointer(&raw[0])
 						var got [4]float32
-						s.Dots(ty, &got, &[4]unsafe.Pointer{p, p, p, p}, arranged, n)
+						four(s, ty, &got, &[4]unsafe.Pointer{p, p, p, p}, arranged, n)
 						if got[0] != bad && bad == bad || got[0] == got[0] && bad != bad {
 							t.Fatalf("%v type %d n %d: want %v, got %v", s, ty, n, bad, got[0])
 						}
@@ -134,40 +142,26 @@ func TestDotsNotFinite(t *testing.T) {
 	}
 }
 
+// A matrix larger than the caches, along its streams.
 func BenchmarkDots(b *testing.B) {
-	const rows, n = 8192, 2048
+	const n = 2048
 	for _, s := range sets()[1:] {
 		for ty := range Type(4) {
 			b.Run(fmt.Sprintf("%v/type %d", s, ty), func(b *testing.B) {
-				w := make([]byte, rows*n*ty.Size())
+				w := make([]byte, 96<<20)
 				for i := range w {
 					w[i] = byte(i)
 				}
 				x := make([]float32, Arranged(n))
 				s.Arrange(x, make([]float32, n), ty)
-				b.SetBytes(int64(len(w)))
-				var out [4]float32
-				for b.Loop() {
-					for r := 0; r < rows; r += 4 {
-						p := func(i int) unsafe.Pointer { return unsafe.Pointer(&w[(r+i)*n*ty.Size()]) }
-						s.Dots(ty, &out, &[4]unsafe.Pointer{p(0), p(1), p(2), p(3)}, x, n)
-					}
+				var rows [4]unsafe.Pointer
+				for i := range ty.Streams() {
+					rows[i] = unsafe.Pointer(&w[i*len(w)/ty.Streams()])
 				}
-			})
-			b.Run(fmt.Sprintf("%v/type %d/streams", s, ty), func(b *testing.B) {
-				w := make([]byte, rows*n*ty.Size())
-				for i := range w {
-					w[i] = byte(i)
-				}
-				x := make([]float32, Arranged(n))
-				s.Arrange(x, make([]float32, n), ty)
+				out := make([]float32, len(w)/ty.RowBytes(n))
 				b.SetBytes(int64(len(w)))
-				var out [4]float32
 				for b.Loop() {
-					for r := 0; r < rows/4; r++ {
-						p := func(i int) unsafe.Pointer { return unsafe.Pointer(&w[(r+i*(rows/4))*n*ty.Size()]) }
-						s.Dots(ty, &out, &[4]unsafe.Pointer{p(0), p(1), p(2), p(3)}, x, n)
-					}
+					s.DotsAlong(ty, out, &rows, x, n)
 				}
 			})
 		}

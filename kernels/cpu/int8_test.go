@@ -108,7 +108,7 @@ func exact(w []int8, q []int16, scales []float32) (sum float32) {
 	return sum
 }
 
-// Dots and TileInt8 are the formula, to the bit, on every set, at the largest sums
+// DotsAlong and TileInt8 are the formula, to the bit, on every set, at the largest sums
 // as well.
 func TestInt8Products(t *testing.T) {
 	for _, n := range widths {
@@ -157,7 +157,7 @@ func testInt8Products(t *testing.T, s Set, xs [][]float32, ws [][]int8, n int) {
 	}
 	p := func(j int) unsafe.Pointer { return unsafe.Pointer(&ws[j][0]) }
 	var got [4]float32
-	s.Dots(I8, &got, &[4]unsafe.Pointer{p(3), p(0), p(1), p(1)}, arranged[0], n)
+	four(s, I8, &got, &[4]unsafe.Pointer{p(3), p(0), p(1), p(1)}, arranged[0], n)
 	if g := [4]float32{want(0, 3), want(0, 0), want(0, 1), want(0, 1)}; got != g {
 		t.Fatalf("%v n %d: want %v, got %v", s, n, g, got)
 	}

@@ -148,7 +148,51 @@ TEXT ·mixAVX2(SB), NOSPLIT, $0-48
 	MOVQ v+32(FP), R8
 	MOVQ stride+40(FP), DX
 	SHLQ $2, DX
-	SUBQ $32, CX
+	SUBQ $64, CX
+	JL   half
+
+widest:
+	MOVQ   p+16(FP), SI
+	MOVQ   t+24(FP), BX
+	MOVQ   R8, R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+widestT:
+	VBROADCASTSS (SI), Y8
+	VFMADD231PS  (R9), Y8, Y0
+	VFMADD231PS  32(R9), Y8, Y1
+	VFMADD231PS  64(R9), Y8, Y2
+	VFMADD231PS  96(R9), Y8, Y3
+	VFMADD231PS  128(R9), Y8, Y4
+	VFMADD231PS  160(R9), Y8, Y5
+	VFMADD231PS  192(R9), Y8, Y6
+	VFMADD231PS  224(R9), Y8, Y7
+	ADDQ         $4, SI
+	ADDQ         DX, R9
+	DECQ         BX
+	JNZ          widestT
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	VMOVUPS      Y4, 128(DI)
+	VMOVUPS      Y5, 160(DI)
+	VMOVUPS      Y6, 192(DI)
+	VMOVUPS      Y7, 224(DI)
+	ADDQ         $256, DI
+	ADDQ         $256, R8
+	SUBQ         $64, CX
+	JGE          widest
+
+half:
+	ADDQ $32, CX
 	JL   tail
 
 wide:

@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"math"
-	"unsafe"
 
 	kernel "mop/kernels/cpu"
 	"mop/runtime/device"
@@ -22,45 +21,6 @@ func (d *Device) Attend(kind device.Kind, a, q device.Buffer, kv device.KV, hs d
 				i0 := j % blocks * queryBlock
 				part := device.Span{Seq: s.Seq, Start: s.Start + i0, Row: s.Row + i0, Len: min(queryBlock, s.Len-i0)}
 				d.attendBlock(worker, ab, qb, kb, vb, kv.Capacity, hs, j/blocks, part)
-			}
-		})
-	}
-}
-
-// attendRows is Attend for a head of a row at a time: its scores are products of
-// the query with four keys each, its output one pass over the values.
-func (d *Device) attendRows(ab, qb, kb, vb *buffer, capacity int, hs device.Heads, spans []device.Span) {
-	share := hs.H / hs.K
-	scale := float32(1 / math.Sqrt(float64(hs.Dh)))
-	nk, size := hs.K*hs.Dh, kernel.Arranged(hs.Dh)
-	for _, s := range spans {
-		base := s.Seq * capacity * nk
-		// (head, token) pairs, token fastest; a decode step cuts by heads.
-		d.pool.run(hs.H*s.Len, 1, func(worker, lo, hi int) {
-			w := &d.workers[worker]
-			scores, query := w.take(0, s.Start+s.Len), w.take(2, size)
-			for j := lo; j < hi; j++ {
-				h, i := j/s.Len, j%s.Len
-				row, T := s.Row+i, s.Start+i+1
-				at := base + h/share*hs.Dh
-				d.set.Arrange(query, qb.row(row)[h*hs.Dh:(h+1)*hs.Dh], kernel.F32)
-				var rows [4]unsafe.Pointer
-				var out [4]float32
-				for t := 0; t < T; t += 4 {
-					for k := range rows {
-						rows[k] = unsafe.Pointer(&kb.data[at+min(t+k, T-1)*nk])
-					}
-					d.set.Dots(kernel.F32, &out, &rows, query, hs.Dh)
-					copy(scores[t:T], out[:])
-				}
-				z := scores[:T]
-				d.set.Exps(z, z, scale, scale*d.set.Max(z))
-				y := ab.row(row)[h*hs.Dh : (h+1)*hs.Dh]
-				d.set.Mix(y, z, vb.data[at:], nk)
-				f := 1 / d.set.Sum(z)
-				for i := range y {
-					y[i] *= f
-				}
 			}
 		})
 	}

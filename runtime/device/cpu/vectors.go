@@ -28,7 +28,7 @@ func (d *Device) input(x []float32, n, c int, ws ...*weight) input {
 	return in
 }
 
-// arranged is the input as kernel.Dots wants it for rows of the given type, in the
+// arranged is the input as kernel.DotsAlong wants it for rows of the given type, in the
 // worker's own memory: [n, kernel.Arranged(c)]. Every worker norms and arranges for
 // itself, once for each type in turn: of few vectors that takes less time than to
 // wait for another who does it.

@@ -1,0 +1,79 @@
+package cpu
+
+import (
+	"math"
+	"testing"
+
+	kernel "mop/kernels/cpu"
+	"mop/runtime/device"
+)
+
+// Attention of decode passes over contexts around a chunk's multiples is the formula's in
+// float64, and has the same bits for a sequence alone and beside others of other
+// lengths, for any number of threads.
+func TestAttendRows(t *testing.T) {
+	best, _ := kernel.Choose("auto")
+	contexts := []int{1, attendChunk, 7, attendChunk + 1, 3*attendChunk - 1}
+	const capacity = 3 * attendChunk
+	for _, hs := range []device.Heads{{H: 6, K: 2, Dh: 10}, {H: 3, K: 3, Dh: 64}, {H: 5, K: 1, Dh: 8}} {
+		n, nk := len(contexts), hs.K*hs.Dh
+		q := filled(1, n, hs.H*hs.Dh)
+		kv := device.KV{Keys: filled(2, n*capacity, nk), Values: filled(3, n*capacity, nk), Capacity: capacity}
+		var spans []device.Span
+		for i, T := range contexts {
+			spans = append(spans, device.Span{Seq: i, Start: T - 1, Row: i, Len: 1})
+		}
+		for set := kernel.Generic; set <= best; set++ {
+			var first *buffer
+			for _, threads := range []int{1, 2, 3, 7} {
+				d, err := Open(Options{Threads: threads, Kernels: set.String()})
+				if err != nil {
+					t.Fatal(err)
+				}
+				a := &buffer{make([]float32, len(q.data)), n, q.cols}
+				d.Attend(device.Decode, a, q, kv, hs, spans)
+				if first == nil {
+					first = a
+					attended(t, set, a, q, data(kv.Keys), data(kv.Values), capacity, hs, contexts)
+				}
+				alone := &buffer{make([]float32, len(q.data)), n, q.cols}
+				for _, s := range spans {
+					d.Attend(device.Decode, alone, q, kv, hs, []device.Span{s})
+				}
+				d.Close()
+				for i, v := range first.data {
+					if a.data[i] != v || alone.data[i] != v {
+						t.Fatalf("%v %+v, %d threads: element %d of context %d: want %v, got %v, alone %v", set, hs, threads, i%q.cols, contexts[i/q.cols], v, a.data[i], alone.data[i])
+					}
+				}
+			}
+		}
+	}
+}
+
+// attended holds a against softmax(q . keys / sqrt(Dh)) values.
+func attended(t *testing.T, set kernel.Set, a, q, keys, values *buffer, capacity int, hs device.Heads, contexts []int) {
+	t.Helper()
+	for i, T := range contexts {
+		for h := range hs.H {
+			at := h / (hs.H / hs.K) * hs.Dh
+			want, sum := make([]float64, hs.Dh), 0.0
+			for p := range T {
+				dot := 0.0
+				for j := range hs.Dh {
+					dot += float64(q.row(i)[h*hs.Dh+j]) * float64(keys.row(i*capacity + p)[at+j])
+				}
+				e := math.Exp(dot / math.Sqrt(float64(hs.Dh)))
+				sum += e
+				for j := range hs.Dh {
+					want[j] += e * float64(values.row(i*capacity + p)[at+j])
+				}
+			}
+			for j, w := range want {
+				if got := float64(a.row(i)[h*hs.Dh+j]); !(math.Abs(got-w/sum) <= 3e-6) {
+					t.Fatalf("%v %+v context %d head %d, element %d: want %v, got %v", set, hs, T, h, j, w/sum, got)
+				}
+			}
+		}
+	}
+}
