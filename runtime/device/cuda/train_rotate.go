@@ -71,5 +71,5 @@ func (d *Device) Rotate(x device.Buffer, dh int, rope device.Rope, spans []devic
 	if back {
 		sign = -1
 	}
-	d.launch("rotate", rowBlocks(n), 128, 0, b.p, b.pitch, d.rotations(rope, d.pass.longest), d.pass.rows, b.cols/dh, dh, sign)
+	d.launch("rotate", rowBlocks(n), 128, 0, b.p, b.pitch, d.rotations(rope, roundUp(d.pass.longest, 256)), d.pass.rows, b.cols/dh, dh, sign)
 }
