@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Peak is a measured rate of multiply-adds to float32 sums out of registers, which
+// Peak is a measured rate of multiply-adds out of registers, to float32 sums or of
+// integers to int32 sums, which
 // no matrix product can exceed. A multiply-add counts as two operations.
 type Peak struct {
 	Threads int     `json:"threads"`

@@ -12,6 +12,11 @@ import (
 // BF16 names AVX-512's products of bfloat16 numbers, sums of which are float32.
 const BF16 = "avx512bf16"
 
+// Int16 follows the name of an instruction set for its products of int16 numbers, sums
+// of which are int32: what int8 weights are multiplied by. A product and its addition
+// count as a multiply-add.
+const Int16 = "int16"
+
 // probe is one instruction set's pair of loops. Twins give the same results:
 // sums of words modulo 2^64 have no order, and the sums of products are exact.
 type probe struct {
@@ -19,7 +24,8 @@ type probe struct {
 	// sum adds all words modulo 2^64.
 	sum func(words []uint64) uint64
 	// fma adds x*y n times to each of some sums that begin at zero; it returns
-	// the total of the sums, and how many there are. x and y are bfloat16 numbers.
+	// the total of the sums, and how many there are. x and y are bfloat16 numbers and
+	// multiples of a half.
 	fma func(n int, x, y float32) (total float64, sums int)
 }
 

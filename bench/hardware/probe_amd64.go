@@ -61,12 +61,18 @@ func probes() []probe {
 			return total(sums[:]), len(sums)
 		})
 	}
+	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW {
+		vector("avx512"+Int16, sumAVX512, fmaInt16AVX512)
+	}
 	if cpu.X86.HasAVX2 && cpu.X86.HasFMA {
 		vector("avx2", sumAVX2, func(n int, x, y float32) (float64, int) {
 			var sums [96]float32
 			fmaAVX2(n, x, y, &sums)
 			return total(sums[:]), len(sums)
 		})
+	}
+	if cpu.X86.HasAVX2 {
+		vector("avx2"+Int16, sumAVX2, fmaInt16AVX2)
 	}
 	return append(list, generic())
 }

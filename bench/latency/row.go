@@ -14,7 +14,7 @@ type Environment struct {
 	Threads   int       // that the device uses
 	Commit    string    // of mop; see BuildCommit
 	ReadGBps  float64   // the device's measured read bandwidth, 1e9 bytes/s; 0 = not measured
-	FMAGflops float64   // its measured peak of multiply-adds to float32 sums, 1e9 operations/s; 0 = not measured
+	FMAGflops float64   // its measured peak of multiply-adds, 1e9 operations/s; 0 = not measured
 	FMAISA    string    // the instruction set of that peak
 	Cores     int       // of the machine, where samples know the load of others; 0 = they do not
 	Date      time.Time // of the measurement

@@ -324,6 +324,14 @@ func (o *options) environment(dev device.Device) (latency.Environment, error) {
 	if slices.Contains(hardware.ISAs(), hardware.BF16) && o.activations == "bfloat16" && (isa == "" || isa == "avx512") {
 		isa = hardware.BF16
 	}
+	if o.weights == "int8" {
+		for _, name := range hardware.ISAs() { // the widest first
+			if set, ok := strings.CutSuffix(name, hardware.Int16); ok && (isa == "" || isa == set) {
+				isa = name
+				break
+			}
+		}
+	}
 	limits, err := hardware.DefaultMeter().Measure(machine, dev.Threads(), isa, false)
 	if err != nil {
 		return env, err
