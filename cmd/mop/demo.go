@@ -31,14 +31,8 @@ func demoCommand(o *options) *cobra.Command {
 			if err := p.Validate(); err != nil {
 				return usage("%v", err)
 			}
-			if err := os.MkdirAll(out, 0o777); err != nil {
+			if err := clearDemo(out); err != nil {
 				return err
-			}
-			// Everything is made anew; what an earlier demo left in OUT is replaced.
-			for _, name := range []string{"model", "text", "pruned", "recovered", "report"} {
-				if err := os.RemoveAll(filepath.Join(out, name)); err != nil {
-					return err
-				}
 			}
 			entries, samples, back, err := o.demonstrate(c, p, out)
 			if err != nil {
@@ -48,10 +42,7 @@ func demoCommand(o *options) *cobra.Command {
 			if err := report.Write(w, "md", entries); err != nil {
 				return err
 			}
-			fmt.Fprintf(w, "\n| model | perplexity |\n|---|---:|\n")
-			for _, e := range entries {
-				fmt.Fprintf(w, "| %s | %.3f |\n", e.Model, *e.PPL)
-			}
+			fmt.Fprintln(w, "\nppl: perplexity on held-out stories. A layer of this model is so thin that what it costs besides its\nweights counts, and that does not shrink with them: gain/compression nears 1 as layers grow.")
 			if err := back.write(w); err != nil {
 				return err
 			}
@@ -67,6 +58,29 @@ func demoCommand(o *options) *cobra.Command {
 	c.Flags().IntVar(&p.Runs, "runs", p.Runs, "rounds")
 	c.Flags().IntVar(&p.Discard, "discard", p.Discard, "rounds at the start that do not count")
 	return c
+}
+
+// demoMark is in every directory that a demo has been in.
+const demoMark = ".mop-demo"
+
+// clearDemo makes room for a demo, in which everything is made anew: what an earlier
+// one left is removed, what is anybody else's stays.
+func clearDemo(out string) error {
+	_, err := os.Stat(filepath.Join(out, demoMark))
+	mine := err == nil || demo.Unpacked(out)
+	for _, name := range []string{"model", "text", "pruned", "recovered", "report"} {
+		path := filepath.Join(out, name)
+		if _, err := os.Lstat(path); err == nil && !mine {
+			return fmt.Errorf("%s: exists, and no demo has been here: give another --out", path)
+		}
+		if err := os.RemoveAll(path); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(out, 0o777); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(out, demoMark), nil, 0o666)
 }
 
 // demonstrate prunes, measures, evaluates and trains.
@@ -119,8 +133,8 @@ func (o *options) demonstrate(c *cobra.Command, p latency.Protocol, out string) 
 		}
 		entries[i].PPL = &ppl
 	}
-	train := trainingBar{w: c.ErrOrStderr()}
-	back, err = o.regain(c.Context(), model, dirs[len(dirs)-1], text, filepath.Join(out, "recovered"), docs, train.tell)
+	train := &trainingBar{w: c.ErrOrStderr()}
+	back, err = o.regain(c.Context(), model, dirs[len(dirs)-1], text, filepath.Join(out, "recovered"), docs, train)
 	train.end()
 	if err != nil {
 		return nil, nil, back, err

@@ -39,13 +39,14 @@ func demoTraining() recover.Options {
 
 // regain trains the dense model and the cut one alike, and evaluates what comes
 // out on the documents.
-func (o *options) regain(ctx context.Context, dense, cut, text, out string, docs []string, progress func(recover.Progress)) (r regained, err error) {
+func (o *options) regain(ctx context.Context, dense, cut, text, out string, docs []string, bar *trainingBar) (r regained, err error) {
 	for _, m := range []struct {
 		dir, name string
 		after     *float64
 	}{{cut, "0.40", &r.cutTrained}, {dense, "dense", &r.denseTrained}} {
 		t := demoTraining()
-		t.Model, t.Data, t.Out, t.Seed, t.Progress = m.dir, filepath.Join(text, "recovery.txt"), filepath.Join(out, m.name), o.seed, progress
+		t.Model, t.Data, t.Out, t.Seed, t.Progress = m.dir, filepath.Join(text, "recovery.txt"), filepath.Join(out, m.name), o.seed, bar.tell
+		bar.of = "training " + m.name + ": "
 		if t.Device, err = o.openTrainer(); err != nil {
 			return r, err
 		}

@@ -124,6 +124,7 @@ func (o *options) openTrainer() (device.Trainer, error) {
 // now and then.
 type trainingBar struct {
 	w    io.Writer
+	of   string // "NAME: ", where several are trained
 	bar  *progressbar.ProgressBar
 	next time.Time
 }
@@ -140,13 +141,13 @@ func (b *trainingBar) tell(p recover.Progress) {
 		if b.bar == nil {
 			b.bar = progressbar.NewOptions(p.Steps, progressbar.OptionSetWriter(b.w), progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true))
 		}
-		b.bar.Describe(text)
+		b.bar.Describe(b.of + text)
 		b.bar.Set(p.Step)
 		return
 	}
 	if now := time.Now(); !now.Before(b.next) {
 		if !b.next.IsZero() {
-			fmt.Fprintf(b.w, "step %d of %d, %s, %v left\n", p.Step, p.Steps, text, p.Left.Round(time.Second))
+			fmt.Fprintf(b.w, "%sstep %d of %d, %s, %v left\n", b.of, p.Step, p.Steps, text, p.Left.Round(time.Second))
 		}
 		b.next = now.Add(quietFor)
 	}

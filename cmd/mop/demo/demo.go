@@ -4,6 +4,7 @@
 package demo
 
 import (
+	"bytes"
 	"embed"
 	"io/fs"
 	"os"
@@ -15,6 +16,14 @@ var files embed.FS
 
 // Separator stands between the stories of the text files.
 const Separator = "<|endoftext|>"
+
+// Unpacked says whether dir holds what Unpack writes last.
+func Unpacked(dir string) bool {
+	const last = "text/windows.txt"
+	there, err1 := os.ReadFile(filepath.Join(dir, last))
+	own, err2 := files.ReadFile(last)
+	return err1 == nil && err2 == nil && bytes.Equal(there, own)
+}
 
 // Unpack writes model/ and text/ to dir and returns their paths.
 func Unpack(dir string) (model, text string, err error) {
