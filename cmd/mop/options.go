@@ -80,7 +80,7 @@ func (o *options) open() (device.Device, error) {
 
 // weightsFlags are for the commands that only run models.
 func (o *options) weightsFlags(c *cobra.Command) {
-	c.Flags().StringVar(&o.weights, "weights", "stored", "hold matrices as they are stored, or as int8 with a scale for each row, multiplied by activations of 16 bits (CPU)")
+	c.Flags().StringVar(&o.weights, "weights", "stored", "hold matrices as they are stored, or as int8 with a scale for each row, multiplied by activations of 16 bits")
 	o.activationsFlag(c)
 }
 
@@ -102,7 +102,7 @@ func (o *options) model(dev device.Device, src checkpoint.Source) (*model.Model,
 	}
 	to, ok := dev.(device.Int8)
 	if !ok {
-		return nil, fmt.Errorf("--weights int8: wants --device cpu, got %s", dev.Name())
+		return nil, fmt.Errorf("--weights int8: %s does not hold them", dev.Name())
 	}
 	return model.LoadPlaced(dev, src, to.PlaceInt8)
 }

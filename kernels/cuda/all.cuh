@@ -11,6 +11,7 @@
 #include "criteria.cu"
 #include "choose.cu"
 #include "sample.cu"
+#include "widen.cu"
 #include "fill.cu"
 #include "train_rows.cu"
 #include "train_norm.cu"

@@ -40,3 +40,16 @@ KERNEL(256, 1, embed_back, float *dtable, int ld, const float *dx, int ldx, cons
     *(F4 *)(to + k) = sum;
   }
 }
+
+// embed_i8: x[n] = scale * row, of a table of 8 bits whose scales follow its V rows.
+KERNEL(256, 1, embed_i8, float *x, int ldx, const Byte *table, int ld, const int *ids, int D, int V) {
+  ptx::after_previous();
+  ptx::release();
+  int id = ids[ptx::bidx()];
+  id = id < 0 ? 0 : id;
+  const Byte *from = table + (long long)id * ld;
+  const float scale = ((const float *)(table + (long long)V * ld))[id];
+  float *to = x + (long long)ptx::bidx() * ldx;
+  for (int k = ptx::tid(); k < D; k += 256)
+    to[k] = from[k] * scale;
+}

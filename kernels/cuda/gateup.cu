@@ -3,18 +3,23 @@
 //   x [N, D] f32; Wg, Wu [I, D] 16-bit, pitch ld; m [N, I] 16-bit
 //
 // Rows come in pairs: neuron j's gate and up. gateup_decode_*: N <= 8, bound by
-// reading the weights, 4*I*ld bytes. gateup_prefill_*: any N, takes h 16-bit.
+// reading the weights, 4*I*ld bytes; of 8 bits in gateup_decode_i8_*.
+// gateup_prefill_*: any N, takes h 16-bit; with on, the weights are widened integers
+// and their scales (widen.cu).
 #include "stream.cuh"
 #include "tiles.cuh"
 
 // up is kept as a distance: a choice between two pointers would live in memory.
-struct GateUpRows {
-  const u16 *gate;
+template <class E> struct GateUpRows {
+  const E *gate;
   u64 up; // bytes from gate
-  int ld;
-  MEMBER const u16 *row(int r) const { return (const u16 *)((u64)gate + r % 2 * up) + (long long)(r / 2) * ld; }
+  int ld, I;
+  MEMBER const E *row(int r) const { return (const E *)((u64)gate + r % 2 * up) + (long long)(r / 2) * ld; }
+  MEMBER float scale(int r) const { return ((const float *)((const E *)((u64)gate + r % 2 * up) + (long long)I * ld))[r / 2]; }
 };
-DEVICE GateUpRows gateup_rows(const u16 *gate, const u16 *up, int ld) { return {gate, (u64)up - (u64)gate, ld}; }
+template <class E> DEVICE GateUpRows<E> gateup_rows(const E *gate, const E *up, int ld, int I) {
+  return {gate, (u64)up - (u64)gate, ld, I};
+}
 
 template <class T> struct GateUpOut {
   u16 *m;
@@ -24,27 +29,30 @@ template <class T> struct GateUpOut {
   }
 };
 
-#define GATEUP_DECODE(T, name)                                                                                             \
-  KERNEL(256, 2, gateup_decode_##name, const float *x, int ldx, int D, const u16 *gain, float eps, const u16 *gate,        \
-         const u16 *up, int ld, int I, u16 *m, int ldm, int n) {                                                           \
-    GateUpRows rows = gateup_rows(gate, up, ld);                                                                                      \
+#define GATEUP_DECODE(T, name, E)                                                                                             \
+  KERNEL(256, 2, gateup_decode_##name, const float *x, int ldx, int D, const u16 *gain, float eps, const E *gate,        \
+         const E *up, int ld, int I, u16 *m, int ldm, int n) {                                                             \
+    GateUpRows<E> rows = gateup_rows(gate, up, ld, I);                                                                                      \
     int r0, r1;                                                                                                            \
     stream_share(I, r0, r1);                                                                                               \
-    stream_warm(rows, r0, r1, ld);                                                                                         \
+    stream_warm<E>(rows, r0, r1, ld);                                                                                         \
     ptx::after_previous();                                                                                                 \
     ptx::release();                                                                                                        \
-    stage_norm<T>(x, ldx, n, D, ld, gain, eps);                                                                            \
-    stream<T>(rows, r0, r1, ld, n, GateUpOut<T>{m, ldm});                                                                  \
+    stage_norm<T, E>(x, ldx, n, D, ld, gain, eps);                                                                            \
+    stream<T, E>(rows, r0, r1, ld, n, scaled(rows, sizeof(E) == 1, GateUpOut<T>{m, ldm}));                                                                  \
   }
-GATEUP_DECODE(BF16, bf16)
-GATEUP_DECODE(F16, f16)
+GATEUP_DECODE(BF16, bf16, u16)
+GATEUP_DECODE(F16, f16, u16)
+GATEUP_DECODE(BF16, i8_bf16, Byte)
+GATEUP_DECODE(F16, i8_f16, Byte)
 
 #define GATEUP_PREFILL(T, name, Size, size, threads, blocks, rows, cols)                                                           \
   KERNEL(threads, blocks, gateup_prefill_##size##_##name, const u16 *h, int ldh, int D, const u16 *gate, const u16 *up, int ld, \
-         int I, u16 *m, int ldm, int n) {                                                                                  \
+         int I, u16 *m, int ldm, int n, int on) {                                                                                  \
     ptx::after_previous();                                                                                                 \
     ptx::release();                                                                                                        \
-    product<T>(Size{}, Half{h, ldh}, gateup_rows(gate, up, ld), n, 2 * I, D + 7 & ~7, ptx::bidy() * rows,                   \
-               ptx::bidx() * cols, GateUpOut<T>{m, ldm});                                                                  \
+    GateUpRows<u16> of = gateup_rows(gate, up, ld, I);                                                                     \
+    product<T>(Size{}, Half{h, ldh}, of, n, 2 * I, D + 7 & ~7, ptx::bidy() * rows, ptx::bidx() * cols,                     \
+               scaled(of, on, GateUpOut<T>{m, ldm}));                                                                      \
   }
 EACH_TILE(GATEUP_PREFILL)

@@ -134,6 +134,30 @@ DEVICE u32 tf32(float v) {
   return r;
 }
 
+// bytes_apart gives two bytes of v, each in 16 bits: the lower two (0) or the upper (1).
+DEVICE u32 bytes_apart(u32 v, int upper) {
+  u32 r;
+  asm("prmt.b32 %0, %1, 0, %2;" : "=r"(r) : "r"(v), "r"(upper ? 0x4342 : 0x4140));
+  return r;
+}
+// Sums of two pairs of 16-bit numbers; bfloat16 by a product with one, which sm_80 has.
+DEVICE u32 add_bf16(u32 a, u32 b) {
+  u32 r;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(r) : "r"(a), "r"(0x3f803f80), "r"(b));
+  return r;
+}
+DEVICE u32 add_f16(u32 a, u32 b) {
+  u32 r;
+  asm("add.f16x2 %0, %1, %2;" : "=r"(r) : "r"(a), "r"(b));
+  return r;
+}
+// nearest rounds to an integer, ties to even.
+DEVICE int nearest(double x) {
+  int r;
+  asm("cvt.rni.s32.f64 %0, %1;" : "=r"(r) : "d"(x));
+  return r;
+}
+
 // pack rounds two floats to nearest even, lo in the lower half.
 DEVICE u32 pack_bf16(float lo, float hi) {
   u32 r;

@@ -5,23 +5,30 @@
 //
 // Rows come in pairs (i, i + Dh/2) of one head, the two that a rotation mixes.
 // qkv_decode_*: N <= 8, the norm is made by every block for itself; bound by
-// reading the weights. qkv_prefill_*: any N, takes h [N, D] 16-bit.
+// reading the weights; of 8 bits in qkv_decode_i8_*. qkv_prefill_*: any N, takes h
+// [N, D] 16-bit; with on, W is widened integers and their scales (widen.cu).
 #include "stream.cuh"
 #include "tiles.cuh"
 
 // k and v are kept as distances: a choice between pointers would live in memory.
-struct QKVRows {
-  const u16 *q;
+template <class E> struct QKVRows {
+  const E *q;
   u64 k, v; // bytes from q, less the rows before
   int ld, H, K, Dh;
-  MEMBER const u16 *row(int r) const {
+  MEMBER u64 matrix(int head) const { return (u64)q + (head >= H + K ? v : head >= H ? k : 0); }
+  MEMBER const E *row(int r) const {
     int half = Dh / 2, pair = r / 2, head = pair / half;
-    u64 from = (u64)q + (head >= H + K ? v : head >= H ? k : 0);
-    return (const u16 *)from + (long long)(head * Dh + pair % half + r % 2 * half) * ld;
+    return (const E *)matrix(head) + (long long)(head * Dh + pair % half + r % 2 * half) * ld;
+  }
+  // The scales follow the matrix: H*Dh or K*Dh rows.
+  MEMBER float scale(int r) const {
+    int half = Dh / 2, pair = r / 2, head = pair / half, before = head >= H + K ? H + K : head >= H ? H : 0;
+    const E *first = (const E *)matrix(head) + (long long)before * Dh * ld;
+    return ((const float *)(first + (long long)(head >= H ? K : H) * Dh * ld))[(head - before) * Dh + pair % half + r % 2 * half];
   }
 };
-DEVICE QKVRows qkv_rows(const u16 *q, const u16 *k, const u16 *v, int ld, int H, int K, int Dh) {
-  u64 head = (u64)Dh * ld * 2;
+template <class E> DEVICE QKVRows<E> qkv_rows(const E *q, const E *k, const E *v, int ld, int H, int K, int Dh) {
+  u64 head = (u64)Dh * ld * sizeof(E);
   return {q, (u64)k - (u64)q - H * head, (u64)v - (u64)q - (H + K) * head, ld, H, K, Dh};
 }
 
@@ -52,30 +59,32 @@ template <class T> struct QKVOut {
   }
 };
 
-#define QKV_PARAMETERS                                                                                                     \
-  const u16 *wq, const u16 *wk, const u16 *wv, int ld, int H, int K, int Dh, u16 *q, int ldq, const u64 *table, int pages, \
+#define QKV_PARAMETERS(E)                                                                                                     \
+  const E *wq, const E *wk, const E *wv, int ld, int H, int K, int Dh, u16 *q, int ldq, const u64 *table, int pages, \
       const Place *places, const float *turn, int n
 
-#define QKV_DECODE(T, name)                                                                                                \
-  KERNEL(256, 2, qkv_decode_##name, const float *x, int ldx, int D, const u16 *gain, float eps, QKV_PARAMETERS) {          \
-    QKVRows rows = qkv_rows(wq, wk, wv, ld, H, K, Dh);                                                                             \
+#define QKV_DECODE(T, name, E)                                                                                                \
+  KERNEL(256, 2, qkv_decode_##name, const float *x, int ldx, int D, const u16 *gain, float eps, QKV_PARAMETERS(E)) {          \
+    QKVRows<E> rows = qkv_rows(wq, wk, wv, ld, H, K, Dh);                                                                             \
     int r0, r1;                                                                                                            \
     stream_share((H + 2 * K) * Dh / 2, r0, r1);                                                                            \
-    stream_warm(rows, r0, r1, ld);                                                                                         \
+    stream_warm<E>(rows, r0, r1, ld);                                                                                         \
     ptx::after_previous();                                                                                                 \
     ptx::release();                                                                                                        \
-    stage_norm<T>(x, ldx, n, D, ld, gain, eps);                                                                            \
-    stream<T>(rows, r0, r1, ld, n, QKVOut<T>{q, ldq, H, K, Dh, {table, pages, K, Dh + 7 & ~7}, places, turn}); \
+    stage_norm<T, E>(x, ldx, n, D, ld, gain, eps);                                                                            \
+    stream<T, E>(rows, r0, r1, ld, n, scaled(rows, sizeof(E) == 1, QKVOut<T>{q, ldq, H, K, Dh, {table, pages, K, Dh + 7 & ~7}, places, turn})); \
   }
-QKV_DECODE(BF16, bf16)
-QKV_DECODE(F16, f16)
+QKV_DECODE(BF16, bf16, u16)
+QKV_DECODE(F16, f16, u16)
+QKV_DECODE(BF16, i8_bf16, Byte)
+QKV_DECODE(F16, i8_f16, Byte)
 
 #define QKV_PREFILL(T, name, Size, size, threads, blocks, rows, cols)                                                              \
-  KERNEL(threads, blocks, qkv_prefill_##size##_##name, const u16 *h, int ldh, int D, QKV_PARAMETERS) {                          \
+  KERNEL(threads, blocks, qkv_prefill_##size##_##name, const u16 *h, int ldh, int D, QKV_PARAMETERS(u16), int on) {                          \
     ptx::after_previous();                                                                                                 \
     ptx::release();                                                                                                        \
-    product<T>(Size{}, Half{h, ldh}, qkv_rows(wq, wk, wv, ld, H, K, Dh), n, (H + 2 * K) * Dh, D + 7 & ~7,                   \
-               ptx::bidy() * rows, ptx::bidx() * cols,                                                                     \
-               QKVOut<T>{q, ldq, H, K, Dh, {table, pages, K, Dh + 7 & ~7}, places, turn});                   \
+    QKVRows<u16> of = qkv_rows(wq, wk, wv, ld, H, K, Dh);                                                                  \
+    product<T>(Size{}, Half{h, ldh}, of, n, (H + 2 * K) * Dh, D + 7 & ~7, ptx::bidy() * rows, ptx::bidx() * cols,          \
+               scaled(of, on, QKVOut<T>{q, ldq, H, K, Dh, {table, pages, K, Dh + 7 & ~7}, places, turn}));                 \
   }
 EACH_TILE(QKV_PREFILL)

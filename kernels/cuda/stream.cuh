@@ -9,6 +9,9 @@
 // Four such steps of loads are under way while the four before are multiplied:
 // 4 KiB a warp, 64 KiB an SM at two blocks.
 //
+// Weights of 8 bits come as 16 elements a lane, which four products take after they
+// are made numbers of the 16-bit type, exactly; the row's scale comes last.
+//
 // Rows come in pairs (2p, 2p+1) so that what an operation does with two outputs
 // (rotation, gate and up) is at hand in one thread.
 #pragma once
@@ -24,51 +27,84 @@ struct Batch {
   V4 a[kAhead], b[kAhead];
 };
 
-// pitch_of is the pitch of x in shared memory, elements: a half turn of the banks
-// past a multiple of all, so that rows g and g+1 fall on different ones.
-DEVICE int stream_pitch(int ld) { return ld + 32; }
+// Format says how a lane's 16 bytes of weights are multiplied: kLane elements, with as
+// many of x. kPast is how far the pitch of x in shared memory is past a multiple of all
+// banks, elements, so that rows g and g+1 fall on different ones.
+template <class T, class E> struct Format;
+template <class T> struct Format<T, u16> {
+  static constexpr int kLane = 8, kPast = 32;
+  static MEMBER void multiply(float (&c)[4], V4 a, V4 b, const u16 *x, bool in) {
+    V4 y = {0, 0, 0, 0};
+    if (in)
+      y = *(const V4 *)x;
+    T::mma(c, a.x, b.x, a.y, b.y, y.x, y.y);
+    T::mma(c, a.z, b.z, a.w, b.w, y.z, y.w);
+  }
+};
+template <class T> struct Format<T, Byte> {
+  static constexpr int kLane = 16, kPast = 8;
+  static MEMBER void four(float (&c)[4], u32 a, u32 b, u32 y0, u32 y1) {
+    auto wide = [](u32 v, int upper) { return T::of_bytes(ptx::bytes_apart(v, upper)); };
+    T::mma(c, wide(a, 0), wide(b, 0), wide(a, 1), wide(b, 1), y0, y1);
+  }
+  static MEMBER void multiply(float (&c)[4], V4 a, V4 b, const u16 *x, bool in) {
+    V4 y = {0, 0, 0, 0}, z = y;
+    if (in)
+      y = *(const V4 *)x, z = *(const V4 *)(x + 8);
+    four(c, a.x, b.x, y.x, y.y);
+    four(c, a.y, b.y, y.z, y.w);
+    four(c, a.z, b.z, z.x, z.y);
+    four(c, a.w, b.w, z.z, z.w);
+  }
+};
 
-// stream_shared: x [n, pitch] 16-bit, then parts [8, kSegment, n] float32.
-DEVICE float *stream_parts(int ld, int n) { return (float *)(ptx::shared() + n * stream_pitch(ld) * 2); }
+// stream_pitch is the pitch of x in shared memory, elements, with weights E.
+template <class E> DEVICE int stream_pitch(int ld) { return ld + Format<BF16, E>::kPast; }
+
+// stream_parts: shared memory is x [n, pitch] 16-bit, then parts [8, kSegment, n] f32.
+template <class E> DEVICE float *stream_parts(int ld, int n) { return (float *)(ptx::shared() + n * stream_pitch<E>(ld) * 2); }
 
 // stream_warm asks L2 for the first 64 KiB of this block's weights; called before the
 // previous kernel's results are waited for.
-template <class Rows> DEVICE void stream_warm(const Rows &rows, int r0, int r1, int ld) {
-  const int lines = ld / 64; // of 128 bytes
+template <class E, class Rows> DEVICE void stream_warm(const Rows &rows, int r0, int r1, int ld) {
+  constexpr int kLine = 128 / sizeof(E);
+  const int lines = ld / kLine;
   const int n = min((r1 - r0) * lines, 512);
   for (int i = ptx::tid(); i < n; i += kStreamThreads)
-    ptx::prefetch(rows.row(r0 + i / lines) + i % lines * 64);
+    ptx::prefetch(rows.row(r0 + i / lines) + i % lines * kLine);
 }
 
 // stream multiplies rows r0..r1-1 (both even) with x in shared memory and calls
 // out(n, pair, y[2*pair], y[2*pair+1]). ld is the pitch of W and the length of
-// its rows, zeros included: a multiple of 64. rows.row(r) is where row r starts.
-template <class T, class Rows, class Out>
+// its rows, zeros included: a multiple of 128 bytes. rows.row(r) is where row r starts.
+template <class T, class E, class Rows, class Out>
 DEVICE void stream(const Rows &rows, int r0, int r1, int ld, int n, Out out) {
   const u16 *x = (const u16 *)ptx::shared();
-  float *parts = stream_parts(ld, n);
+  float *parts = stream_parts<E>(ld, n);
+  using F = Format<T, E>;
+  constexpr int kStep = 4 * F::kLane; // elements that a row's four lanes load
   const int warp = ptx::tid() / 32, g = ptx::tid() % 32 / 4, t = ptx::tid() % 4;
-  const int steps = ld / 32, lo = steps * warp / kStreamWarps, hi = steps * (warp + 1) / kStreamWarps;
+  const int steps = ld / kStep, lo = steps * warp / kStreamWarps, hi = steps * (warp + 1) / kStreamWarps;
   const int batches = ceil_div(hi - lo, kAhead);
-  const u16 *xg = x + g * stream_pitch(ld) + 8 * t;
+  const u16 *xg = x + g * stream_pitch<E>(ld) + F::kLane * t;
   const V4 zero = {0, 0, 0, 0};
 
   for (int s0 = r0; s0 < r1; s0 += kSegment) {
     const int s1 = min(s0 + kSegment, r1), tiles = ceil_div(s1 - s0, 16), jobs = tiles * batches;
-    const u16 *pa = nullptr, *pb = nullptr;
+    const E *pa = nullptr, *pb = nullptr;
     int tile = 0, batch = 0; // of the next load
     auto load = [&](Batch &q) {
       if (batch == 0) {
         int r = s0 + tile * 16 + g;
-        pa = r < s1 ? rows.row(r) + 8 * t : nullptr;
-        pb = r + 8 < s1 ? rows.row(r + 8) + 8 * t : nullptr;
+        pa = r < s1 ? rows.row(r) + F::kLane * t : nullptr;
+        pb = r + 8 < s1 ? rows.row(r + 8) + F::kLane * t : nullptr;
       }
       int k = lo + batch * kAhead;
 #pragma unroll
       for (int i = 0; i < kAhead; i++) {
         bool in = k + i < hi;
-        q.a[i] = in && pa ? ptx::load_once(pa + (k + i) * 32) : zero;
-        q.b[i] = in && pb ? ptx::load_once(pb + (k + i) * 32) : zero;
+        q.a[i] = in && pa ? ptx::load_once(pa + (k + i) * kStep) : zero;
+        q.b[i] = in && pb ? ptx::load_once(pb + (k + i) * kStep) : zero;
       }
       if (++batch == batches)
         batch = 0, tile++;
@@ -84,13 +120,8 @@ DEVICE void stream(const Rows &rows, int r0, int r1, int ld, int n, Out out) {
         load(next);
       int k = lo + part * kAhead;
 #pragma unroll
-      for (int i = 0; i < kAhead; i++) {
-        V4 y = zero;
-        if (k + i < hi && g < n)
-          y = *(const V4 *)(xg + (k + i) * 32);
-        T::mma(c, now.a[i].x, now.b[i].x, now.a[i].y, now.b[i].y, y.x, y.y);
-        T::mma(c, now.a[i].z, now.b[i].z, now.a[i].w, now.b[i].w, y.z, y.w);
-      }
+      for (int i = 0; i < kAhead; i++)
+        F::multiply(c, now.a[i], now.b[i], xg + (k + i) * kStep, k + i < hi && g < n);
       if (++part == batches) {
         float *to = parts + (warp * kSegment + at * 16 + g) * n + 2 * t;
         if (2 * t < n)
@@ -130,9 +161,9 @@ DEVICE void stream_share(int pairs, int &r0, int &r1) {
 // ld: x / sqrt(mean(x^2) + eps) * gain.   x [n, ldx] f32, gain [D], both with zeros
 // in their tails. Four numbers an access; the first 4096 of a row stay in registers
 // between the two passes.
-template <class T> DEVICE void stage_norm(const float *x, int ldx, int n, int D, int ld, const u16 *gain, float eps) {
+template <class T, class E> DEVICE void stage_norm(const float *x, int ldx, int n, int D, int ld, const u16 *gain, float eps) {
   constexpr int kHeld = 4;
-  float *scratch = stream_parts(ld, n);
+  float *scratch = stream_parts<E>(ld, n);
   const int tid = ptx::tid();
   for (int i = 0; i < n; i++) {
     const F4 *row = (const F4 *)(x + (long long)i * ldx);
@@ -153,9 +184,11 @@ template <class T> DEVICE void stage_norm(const float *x, int ldx, int n, int D,
     }
     sum = block_sum<kStreamWarps>(sum, scratch);
     const float s = 1 / ptx::sqrt(sum / D + eps);
-    V2 *to = (V2 *)((u16 *)ptx::shared() + i * stream_pitch(ld));
+    V2 *to = (V2 *)((u16 *)ptx::shared() + i * stream_pitch<E>(ld));
     auto put = [&](int c, F4 v) {
-      V2 g = *(const V2 *)(gain + 4 * c);
+      V2 g = {0, 0};
+      if (4 * c < D)
+        g = *(const V2 *)(gain + 4 * c);
       to[c] = {T::pack(v.x * s * T::widen((u16)g.x), v.y * s * T::widen((u16)(g.x >> 16))),
                T::pack(v.z * s * T::widen((u16)g.y), v.w * s * T::widen((u16)(g.y >> 16)))};
     };
@@ -171,22 +204,24 @@ template <class T> DEVICE void stage_norm(const float *x, int ldx, int n, int D,
   ptx::sync();
 }
 
-// stage_half copies n rows as they are; their tails up to ld are zero already.
-DEVICE void stage_half(const u16 *x, int ldx, int n, int ld) {
+// stage_half copies n rows as they are, with zeros up to ld; their tails up to ldx are
+// zero already.
+template <class E> DEVICE void stage_half(const u16 *x, int ldx, int n, int ld) {
   u16 *to = (u16 *)ptx::shared();
   int chunks = ld / 8;
   for (int i = ptx::tid(); i < n * chunks; i += kStreamThreads)
-    *(V4 *)(to + i / chunks * stream_pitch(ld) + i % chunks * 8) = ptx::load(x + (long long)(i / chunks) * ldx + i % chunks * 8);
+    *(V4 *)(to + i / chunks * stream_pitch<E>(ld) + i % chunks * 8) =
+        i % chunks * 8 < ldx ? ptx::load(x + (long long)(i / chunks) * ldx + i % chunks * 8) : V4{0, 0, 0, 0};
   ptx::sync();
 }
 
 // stage_float rounds n rows of K elements, zeros up to ld.   x [n, ldx] f32, zeros
 // in its tail
-template <class T> DEVICE void stage_float(const float *x, int ldx, int n, int K, int ld) {
+template <class T, class E> DEVICE void stage_float(const float *x, int ldx, int n, int K, int ld) {
   const F4 zero = {0, 0, 0, 0};
   for (int i = 0; i < n; i++) {
     const F4 *row = (const F4 *)(x + (long long)i * ldx);
-    V2 *to = (V2 *)((u16 *)ptx::shared() + i * stream_pitch(ld));
+    V2 *to = (V2 *)((u16 *)ptx::shared() + i * stream_pitch<E>(ld));
     for (int c = ptx::tid(); 4 * c < ld; c += kStreamThreads) {
       F4 v = 4 * c < K ? ptx::load_floats(row + c) : zero;
       to[c] = {T::pack(v.x, v.y), T::pack(v.z, v.w)};

@@ -3,7 +3,13 @@
 #pragma once
 #include "ptx.cuh"
 
+// of_bytes makes numbers of two signed bytes, each in the lower half of 16 bits: the
+// byte goes into the mantissa of a number that is large enough to hold it, which is
+// then taken away.
 struct BF16 {
+  static MEMBER u32 of_bytes(u32 v) { // 128 + the low seven bits, less 128 or 256
+    return ptx::add_bf16((v & 0x007f007f) | 0x43004300, (v & 0x00800080) | 0xc300c300);
+  }
   static MEMBER float widen(u16 v) { return __builtin_bit_cast(float, (u32)v << 16); }
   static MEMBER u32 pack(float lo, float hi) { return ptx::pack_bf16(lo, hi); }
   static MEMBER void mma(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
@@ -12,12 +18,17 @@ struct BF16 {
 };
 
 struct F16 {
+  static MEMBER u32 of_bytes(u32 v) { return ptx::add_f16((v ^ 0x00800080) | 0x64006400, 0xe480e480); } // 1152 + byte, less 1152
   static MEMBER float widen(u16 v) { return ptx::widen_f16(v); }
   static MEMBER u32 pack(float lo, float hi) { return ptx::pack_f16(lo, hi); }
   static MEMBER void mma(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
     ptx::mma_f16(c, a0, a1, a2, a3, b0, b1);
   }
 };
+
+// Byte is a weight of 8 bits: of row r and column k the integer, to be multiplied by
+// the row's scale. The scales of a matrix, float32, follow its rows in memory.
+typedef signed char Byte;
 
 template <class T> DEVICE u16 narrow(float v) { return (u16)T::pack(v, 0); }
 
@@ -86,3 +97,17 @@ struct Cache {
   }
   MEMBER int values() const { return kPage * K * Dp; } // from a key to its value
 };
+
+// Scaled multiplies an operation's two outputs by their rows' scales, where there are
+// any, before the operation has them.
+template <class Rows, class Out> struct Scaled {
+  Rows rows;
+  Out out;
+  int on;
+  MEMBER void operator()(int n, int pair, float a, float b) const {
+    if (on)
+      a *= rows.scale(2 * pair), b *= rows.scale(2 * pair + 1);
+    out(n, pair, a, b);
+  }
+};
+template <class Rows, class Out> DEVICE Scaled<Rows, Out> scaled(const Rows &rows, int on, const Out &out) { return {rows, out, on}; }

@@ -320,6 +320,19 @@ DEVICE void mma_f16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b
 }
 DEVICE void mma_tf32(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) { emu::mma_tf32(c, {a0, a1, a2, a3, b0, b1}); }
 DEVICE u32 tf32(float v) { return emu::tf32(v); }
+DEVICE u32 bytes_apart(u32 v, int upper) {
+  v >>= upper ? 16 : 0;
+  return (v & 0xff) | (v & 0xff00) << 8;
+}
+DEVICE u32 add_bf16(u32 a, u32 b) {
+  auto one = [](u16 x, u16 y) { return (u32)emu::narrow_bf16(emu::widen_bf16(x) + emu::widen_bf16(y)); };
+  return one(a, b) | one(a >> 16, b >> 16) << 16;
+}
+DEVICE u32 add_f16(u32 a, u32 b) {
+  auto one = [](u16 x, u16 y) { return (u32)emu::narrow_f16(emu::widen_f16(x) + emu::widen_f16(y)); };
+  return one(a, b) | one(a >> 16, b >> 16) << 16;
+}
+DEVICE int nearest(double x) { return (int)::nearbyint(x); }
 DEVICE u32 pack_bf16(float lo, float hi) { return emu::narrow_bf16(lo) | (u32)emu::narrow_bf16(hi) << 16; }
 DEVICE u32 pack_f16(float lo, float hi) { return emu::narrow_f16(lo) | (u32)emu::narrow_f16(hi) << 16; }
 DEVICE float widen_f16(u16 h) { return emu::widen_f16(h); }

@@ -37,11 +37,17 @@ type layer struct {
 
 // Load places all weights. The source must stay open while the model is used.
 func Load(dev device.Device, src checkpoint.Source) (*Model, error) {
-	return LoadPlaced(dev, src, dev.Place)
+	maker, _ := dev.(device.Maker)
+	return load(dev, src, dev.Place, maker)
 }
 
-// LoadPlaced is Load with a way of the device's own to place weights.
+// LoadPlaced is Load with a way of the device's own to place weights; random ones too
+// are the host's.
 func LoadPlaced(dev device.Device, src checkpoint.Source, put func(checkpoint.Tensor) (device.Weight, error)) (*Model, error) {
+	return load(dev, src, put, nil)
+}
+
+func load(dev device.Device, src checkpoint.Source, put func(checkpoint.Tensor) (device.Weight, error), maker device.Maker) (*Model, error) {
 	c := src.Config()
 	m := &Model{Config: c, dev: dev, rope: device.Rope{InvFreq: c.InvFreq()}, layers: make([]layer, len(c.Layers))}
 	shapes := map[string][]int{}
@@ -49,7 +55,6 @@ func LoadPlaced(dev device.Device, src checkpoint.Source, put func(checkpoint.Te
 		shapes[info.Name] = info.Shape
 	}
 	recipes, _ := src.(checkpoint.Generated)
-	maker, _ := dev.(device.Maker)
 	place := func(dst *device.Weight, name string) (err error) {
 		if recipes != nil && maker != nil {
 			if r, ok := recipes.Recipe(name); ok {

@@ -115,18 +115,24 @@ func models(t *testing.T, each func(t *testing.T, src checkpoint.Source)) {
 	})
 }
 
-// pair loads one checkpoint on the host and on the device.
-func pair(t *testing.T, src checkpoint.Source, dev device.Device) (host, other *model.Model) {
+// pair loads one checkpoint on the host and on the device, in 8 bits or as stored.
+func pair(t *testing.T, src checkpoint.Source, dev device.Device, eight bool) (host, other *model.Model) {
 	t.Helper()
+	load := func(d device.Device) (*model.Model, error) {
+		if eight {
+			return model.LoadPlaced(d, src, d.(device.Int8).PlaceInt8)
+		}
+		return model.Load(d, src)
+	}
 	c, err := cpu.New(1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	if host, err = model.Load(c, src); err != nil {
+	if host, err = load(c); err != nil {
 		t.Fatal(err)
 	}
-	if other, err = model.Load(dev, src); err != nil {
+	if other, err = load(dev); err != nil {
 		t.Fatal(err)
 	}
 	return host, other
@@ -134,9 +140,10 @@ func pair(t *testing.T, src checkpoint.Source, dev device.Device) (host, other *
 
 func TestModelLogits(t *testing.T) {
 	models(t, func(t *testing.T, src checkpoint.Source) {
-		for _, dt := range types {
-			t.Run(dt.String(), func(t *testing.T) {
-				host, dev := pair(t, stored{src, dt}, open(t, orders[0]))
+		for _, f := range formats {
+			t.Run(f.String(), func(t *testing.T) {
+				dt := f.t
+				host, dev := pair(t, stored{src, dt}, open(t, orders[0]), f.eight)
 				n := min(20, host.Config.MaxPositions)
 				ids := make([]int, n)
 				for i := range ids {
@@ -166,7 +173,7 @@ func TestModelLogits(t *testing.T) {
 func TestGreedyText(t *testing.T) {
 	models(t, func(t *testing.T, src checkpoint.Source) {
 		dt := checkpoint.BF16
-		host, dev := pair(t, stored{src, dt}, open(t, orders[0]))
+		host, dev := pair(t, stored{src, dt}, open(t, orders[0]), false)
 		steps := min(40, host.Config.MaxPositions-2)
 		text := func(m *model.Model) (ids []int) {
 			cache, err := kvcache.New(m.Device(), m.Config, 1, steps+2)
@@ -396,7 +403,7 @@ func TestFailureIsKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := matrix{2, 4, make([]float64, 8), checkpoint.BF16}.place(t, d, false)
+	w := matrix{rows: 2, cols: 4, v: make([]float64, 8), t: checkpoint.BF16}.place(t, d, false)
 	d.Embed(x, w, []int{2})
 	first := d.Sync()
 	if first == nil || !strings.Contains(first.Error(), "embed: want an id below 2, got 2") {

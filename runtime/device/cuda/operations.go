@@ -63,7 +63,12 @@ func (d *Device) Embed(x device.Buffer, table device.Weight, ids []int) {
 		}
 		list[i] = int32(id)
 	}
-	d.launch("embed_"+t.kind(), [3]int{len(ids), 1, 1}, 256, 0, b.p, b.pitch, t.p, t.pitch, d.inputs(list), b.cols)
+	args := []any{b.p, b.pitch, t.p, t.pitch, d.inputs(list), b.cols}
+	if t.eight {
+		d.launch("embed_i8", [3]int{len(ids), 1, 1}, 256, 0, append(args, t.rows)...)
+		return
+	}
+	d.launch("embed_"+t.kind(), [3]int{len(ids), 1, 1}, 256, 0, args...)
 }
 
 // Norm: see device.Device.
@@ -135,8 +140,8 @@ func (d *Device) linear(kind device.Kind, y, x *buffer, n int, w *weight, add in
 		form = 1
 	}
 	d.stream(w.pitch, n, func(at, n, shared int) {
-		d.launch("linear_decode_"+suffix(w.half), [3]int{streamGrid(ceilDiv(w.rows, 2), d.limits), 1, 1}, streamThreads, shared,
-			y.row(at), y.pitch, x.row(at), x.pitch, form, w.p, w.pitch, w.rows, w.cols, n, add)
+		d.launch("linear_decode_"+w.kernels(), [3]int{streamGrid(ceilDiv(w.rows, 2), d.limits), 1, 1}, streamThreads, shared,
+			y.row(at), y.pitch, x.row(at), x.pitch, form, w.p, w.pitch, w.rows, w.cols, n, add, w.scales(0))
 	})
 }
 
@@ -147,16 +152,28 @@ func (d *Device) form(kind device.Kind, y, x halves, n int, w *weight, lo, out i
 		return
 	}
 	d.stream(w.pitch, n, func(at, n, shared int) {
-		d.launch("linear_decode_"+suffix(w.half), [3]int{streamGrid(ceilDiv(out, 2), d.limits), 1, 1}, streamThreads, shared,
-			y.p+pointer(4*at*y.pitch), y.pitch, x.p+pointer(2*at*x.pitch), x.pitch, 0, w.row(lo), w.pitch, out, w.cols, n, 0)
+		d.launch("linear_decode_"+w.kernels(), [3]int{streamGrid(ceilDiv(out, 2), d.limits), 1, 1}, streamThreads, shared,
+			y.p+pointer(4*at*y.pitch), y.pitch, x.p+pointer(2*at*x.pitch), x.pitch, 0, w.row(lo), w.pitch, out, w.cols, n, 0, w.scales(lo))
 	})
 }
 
-// project is the prefill product with rows lo..lo+out-1 of w; y is float32.
+// project is the prefill product with rows lo..lo+out-1 of w; y is float32. Of 8-bit
+// rows so many are widened at a time.
 func (d *Device) project(y, x halves, n int, w *weight, lo, out, add int) {
-	t := productTile(n, out, d.limits)
-	d.launch("linear_prefill_"+t.name+"_"+suffix(w.half), t.grid(n, out), t.threads, t.shared(),
-		y.p, y.pitch, x.p, x.pitch, w.row(lo), w.pitch, out, w.cols, n, add)
+	const part = 16384
+	for at := 0; at < out; {
+		rows, ld, from, scales := out-at, w.pitch, w.row(lo+at), pointer(0)
+		if w.eight {
+			rows, ld = min(rows, part), pitch(w.cols)
+			from = d.need("wide", rows*(2*ld+4), false)
+			d.widen(from, w, lo+at, rows, ld)
+			scales = from + pointer(2*rows*ld)
+		}
+		t := productTile(n, rows, d.limits)
+		d.launch("linear_prefill_"+t.name+"_"+suffix(w.half), t.grid(n, rows), t.threads, t.shared(),
+			y.p+pointer(4*at), y.pitch, x.p, x.pitch, from, ld, rows, w.cols, n, add, scales)
+		at += rows
+	}
 }
 
 // stream cuts n rows into passes over weights of pitch ld.
@@ -238,7 +255,7 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 	}
 	n := d.place(spans)
 	if hs.H*hs.Dh != mq.rows || hs.K*hs.Dh != mk.rows || hs.K*hs.Dh != mv.rows || qb.cols != mq.rows || mq.cols != xb.cols || mk.cols != xb.cols ||
-		mv.cols != xb.cols || hs.Dh != 2*len(rope.InvFreq) || n > xb.rows || n > qb.rows || mk.half != mq.half || mv.half != mq.half || g.half != mq.half {
+		mv.cols != xb.cols || hs.Dh != 2*len(rope.InvFreq) || n > xb.rows || n > qb.rows || mk.half != mq.half || mv.half != mq.half || g.half != mq.half || mk.eight != mq.eight || mv.eight != mq.eight {
 		d.fail(fmt.Errorf("qkv: want q [%d %d], x [%d %d], got wq %v wk %v wv %v, q [%d %d], x [%d %d]", n, hs.H*hs.Dh, n, mq.cols, mq.shape, mk.shape, mv.shape, qb.rows, qb.cols, xb.rows, xb.cols))
 		return
 	}
@@ -261,18 +278,19 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 	turn := d.rotations(rope, max(last, min(kv.Capacity, 4096)))
 	places := d.placed(n)
 	rest := func(at, n int) []any {
-		return []any{mq.p, mk.p, mv.p, mq.pitch, hs.H, hs.K, hs.Dh, qb.row(at), qb.pitch, cache.table.p, cache.most, places + pointer(8*at), turn, n}
+		return []any{hs.H, hs.K, hs.Dh, qb.row(at), qb.pitch, cache.table.p, cache.most, places + pointer(8*at), turn, n}
 	}
 	rows := (hs.H + 2*hs.K) * hs.Dh
 	if kind == device.Prefill {
 		h, t := d.normed(xb, 0, n, g, eps), productTile(n, rows, d.limits)
+		w, ld, on := d.widened(mq, mk, mv)
 		d.launch("qkv_prefill_"+t.name+"_"+suffix(mq.half), t.grid(n, rows), t.threads, t.shared(),
-			append([]any{h.p, h.pitch, xb.cols}, rest(0, n)...)...)
+			append(append([]any{h.p, h.pitch, xb.cols, w[0], w[1], w[2], ld}, rest(0, n)...), on)...)
 		return
 	}
 	d.stream(mq.pitch, n, func(at, n, shared int) {
-		d.launch("qkv_decode_"+suffix(mq.half), [3]int{streamGrid(rows/2, d.limits), 1, 1}, streamThreads, shared,
-			append([]any{xb.row(at), xb.pitch, xb.cols, g.p, float32(eps)}, rest(at, n)...)...)
+		d.launch("qkv_decode_"+mq.kernels(), [3]int{streamGrid(rows/2, d.limits), 1, 1}, streamThreads, shared,
+			append([]any{xb.row(at), xb.pitch, xb.cols, g.p, float32(eps), mq.p, mk.p, mv.p, mq.pitch}, rest(at, n)...)...)
 	})
 }
 
@@ -325,19 +343,20 @@ func (d *Device) GateUp(kind device.Kind, m, x device.Buffer, n int, norm, wg, w
 	if !d.stored("gate-up", g, gate, up) {
 		return
 	}
-	if n > mb.rows || n > xb.rows || mb.cols != gate.rows || up.rows != gate.rows || gate.cols != xb.cols || up.cols != xb.cols || up.half != gate.half || g.half != gate.half {
+	if n > mb.rows || n > xb.rows || mb.cols != gate.rows || up.rows != gate.rows || gate.cols != xb.cols || up.cols != xb.cols || up.half != gate.half || g.half != gate.half || up.eight != gate.eight {
 		d.fail(fmt.Errorf("gate-up: want m [%d %d], x [%d %d], got gate %v up %v, m [%d %d], x [%d %d]", n, gate.rows, n, gate.cols, gate.shape, up.shape, mb.rows, mb.cols, xb.rows, xb.cols))
 		return
 	}
 	mb.half = gate.half
 	if kind == device.Prefill {
 		h, t := d.normed(xb, 0, n, g, eps), productTile(n, 2*gate.rows, d.limits)
+		w, ld, on := d.widened(gate, up)
 		d.launch("gateup_prefill_"+t.name+"_"+suffix(gate.half), t.grid(n, 2*gate.rows), t.threads, t.shared(),
-			h.p, h.pitch, xb.cols, gate.p, up.p, gate.pitch, gate.rows, mb.p, mb.pitch, n)
+			h.p, h.pitch, xb.cols, w[0], w[1], ld, gate.rows, mb.p, mb.pitch, n, on)
 		return
 	}
 	d.stream(gate.pitch, n, func(at, n, shared int) {
-		d.launch("gateup_decode_"+suffix(gate.half), [3]int{streamGrid(gate.rows, d.limits), 1, 1}, streamThreads, shared,
+		d.launch("gateup_decode_"+gate.kernels(), [3]int{streamGrid(gate.rows, d.limits), 1, 1}, streamThreads, shared,
 			xb.row(at), xb.pitch, xb.cols, g.p, float32(eps), gate.p, up.p, gate.pitch, gate.rows, mb.row(at), mb.pitch, n)
 	})
 }

@@ -72,6 +72,22 @@ type matrix struct {
 	rows, cols int
 	v          []float64
 	t          checkpoint.DType
+	stored     []float64 // of a matrix held in 8 bits: what it is made of
+}
+
+// round makes the values those of 8 bits.
+func (m *matrix) round() {
+	m.stored, m.v = m.v, make([]float64, len(m.v))
+	x, q := make([]float32, m.cols), make([]int8, m.cols)
+	for i := range m.rows {
+		for j := range x {
+			x[j] = float32(m.stored[i*m.cols+j])
+		}
+		scale := device.RoundInt8(q, x)
+		for j := range x {
+			m.v[i*m.cols+j] = float64(q[j]) * float64(scale)
+		}
+	}
 }
 
 func round16(x float64, t checkpoint.DType) float64 {
@@ -82,7 +98,7 @@ func round16(x float64, t checkpoint.DType) float64 {
 }
 
 func randomMatrix(r *rand.Rand, rows, cols int, t checkpoint.DType) matrix {
-	m := matrix{rows, cols, make([]float64, rows*cols), t}
+	m := matrix{rows: rows, cols: cols, v: make([]float64, rows*cols), t: t}
 	for i := range m.v {
 		m.v[i] = round16(r.NormFloat64(), t)
 	}
@@ -93,8 +109,11 @@ func (m matrix) row(i int) []float64 { return m.v[i*m.cols : (i+1)*m.cols] }
 
 // bytes is the matrix as stored.
 func (m matrix) bytes() []byte {
-	src, dst := make([]byte, 4*len(m.v)), make([]byte, 2*len(m.v))
-	for i, x := range m.v {
+	src, dst, v := make([]byte, 4*len(m.v)), make([]byte, 2*len(m.v)), m.v
+	if m.stored != nil {
+		v = m.stored
+	}
+	for i, x := range v {
 		binary.LittleEndian.PutUint32(src[4*i:], math.Float32bits(float32(x)))
 	}
 	roundTo(dst, src, m.t)
@@ -107,7 +126,11 @@ func (m matrix) place(t testing.TB, d *Device, vector bool) device.Weight {
 	if vector {
 		shape = shape[1:]
 	}
-	w, err := d.Place(checkpoint.Tensor{Name: "w", DType: m.t, Shape: shape, Data: m.bytes()})
+	put := d.Place
+	if m.stored != nil {
+		put = d.PlaceInt8
+	}
+	w, err := put(checkpoint.Tensor{Name: "w", DType: m.t, Shape: shape, Data: m.bytes()})
 	if err != nil {
 		t.Fatal(err)
 	}

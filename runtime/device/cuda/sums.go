@@ -18,8 +18,8 @@ func (d *Device) HeadSums(sums []float64, a device.Buffer, n int, wo device.Weig
 	if !d.stored("head sums", w) {
 		return
 	}
-	if n > ab.rows || ab.cols != hs.H*hs.Dh || w.cols != ab.cols || len(sums) != hs.H || ab.half != w.half {
-		d.fail(fmt.Errorf("head sums: want a [%d %d], got [%d %d], wo %v", n, hs.H*hs.Dh, ab.rows, ab.cols, w.shape))
+	if n > ab.rows || ab.cols != hs.H*hs.Dh || w.cols != ab.cols || len(sums) != hs.H || ab.half != w.half || w.eight {
+		d.fail(fmt.Errorf("head sums: want a [%d %d] and 16-bit weights, got [%d %d], wo %v, 8 bits: %v", n, hs.H*hs.Dh, ab.rows, ab.cols, w.shape, w.eight))
 		return
 	}
 	if n == 0 || w.rows == 0 {

@@ -25,9 +25,9 @@ func (d *Device) Parameter(b device.Buffer, vector bool) device.Weight {
 		d.fail(fmt.Errorf("parameter: want a float32 matrix, or one row as a vector, got [%d %d] of %d bytes, vector %v", x.rows, x.cols, x.size, vector))
 	}
 	if vector {
-		return &weight{x, []int{x.cols}}
+		return &weight{buffer: x, shape: []int{x.cols}}
 	}
-	return &weight{x, []int{x.rows, x.cols}}
+	return &weight{buffer: x, shape: []int{x.rows, x.cols}}
 }
 
 // low is an adapter's part of a large product: u [n, rank], and B along or A across
@@ -54,8 +54,8 @@ func (d *Device) adapter(op string, ad *device.Adapter, out, in int, back bool) 
 // matrix is w as a matrix, or a failure.
 func (d *Device) matrix(op string, w device.Weight) *weight {
 	m := w.(*weight)
-	if len(m.shape) != 2 {
-		d.fail(fmt.Errorf("%s: want a matrix, got shape %v", op, m.shape))
+	if len(m.shape) != 2 || m.eight {
+		d.fail(fmt.Errorf("%s: want a matrix of 16 bits or of a parameter, got shape %v, 8 bits: %v", op, m.shape, m.eight))
 	}
 	return m
 }

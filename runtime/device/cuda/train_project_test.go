@@ -337,7 +337,7 @@ func TestDropoutMask(t *testing.T) {
 				const n = 70
 				keys := []uint64{0x123456789abcdef, 7, 1 << 63}
 				drop := device.Dropout{P: 0.4, Keys: keys, Spans: []device.Span{{Row: 0, Len: 31}, {Row: 31, Len: 1}, {Row: 32, Len: n - 32}}}
-				m := matrix{in, in, make([]float64, in*in), dt}
+				m := matrix{rows: in, cols: in, v: make([]float64, in*in), t: dt}
 				hw, err := p.host.Place(checkpoint.Tensor{Name: "w", DType: dt, Shape: []int{in, in}, Data: m.bytes()})
 				if err != nil {
 					t.Fatal(err)

@@ -83,7 +83,7 @@ func (w *twin) vector(dt checkpoint.DType, n int) (host, dev device.Weight) {
 			v[i] = float32(w.r.NormFloat64())
 		}
 		b := w.of(1, n, v)
-		return w.host.Parameter(b.host, true), &weight{b.dev.(*buffer), []int{n}}
+		return w.host.Parameter(b.host, true), &weight{buffer: b.dev.(*buffer), shape: []int{n}}
 	}
 	m := randomMatrix(w.r, 1, n, dt)
 	host, err := w.host.Place(checkpoint.Tensor{Name: "w", DType: dt, Shape: []int{n}, Data: m.bytes()})
@@ -206,7 +206,7 @@ func TestTrainRows(t *testing.T) {
 		w.host.EmbedBack(y.host, x.host, ids)
 		w.dev.EmbedBack(y.dev, x.dev, ids)
 		w.same("table'", y, 0, 0) // added in the same order: the same bits
-		w.dev.Embed(z.dev, &weight{y.dev.(*buffer), []int{N + guardRows, D}}, ids)
+		w.dev.Embed(z.dev, &weight{buffer: y.dev.(*buffer), shape: []int{N + guardRows, D}}, ids)
 		w.host.Embed(z.host, w.host.Parameter(y.host, false), ids)
 		w.same("embed", z, 0, 0)
 	})

@@ -17,16 +17,39 @@ import (
 var _ device.Maker = (*Device)(nil)
 
 // weight is a matrix [out, in] of 16-bit elements, rows padded to 128 bytes with
-// zeros, or a vector [n] as one row.
+// zeros, or a vector [n] as one row; or a matrix of 8-bit integers, its scales
+// [out] float32 after its rows.
 type weight struct {
 	*buffer
 	shape []int
+	eight bool
 }
 
 func (w *weight) Shape() []int { return w.shape }
 
-// Bytes is the size as stored, without padding.
-func (w *weight) Bytes() int64 { return int64(w.rows) * int64(w.cols) * 2 }
+// Bytes is the size without padding.
+func (w *weight) Bytes() int64 {
+	if w.eight {
+		return int64(w.rows) * (int64(w.cols) + 4)
+	}
+	return int64(w.rows) * int64(w.cols) * 2
+}
+
+// kernels is what the names of kernels that multiply the weight end in.
+func (w *weight) kernels() string {
+	if w.eight {
+		return "i8_" + suffix(w.half)
+	}
+	return suffix(w.half)
+}
+
+// scales is where those of rows lo.. lie, 0 of a weight without.
+func (w *weight) scales(lo int) pointer {
+	if w.eight {
+		return w.row(w.rows) + pointer(4*lo)
+	}
+	return 0
+}
 
 // Place uploads the tensor. F32 is rounded, to nearest even, to the type of the
 // 16-bit weight that was placed last, bfloat16 at first, and a note says so.
@@ -81,7 +104,7 @@ func (d *Device) room(name string, shape []int) (*weight, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return &weight{b, shape}, nil
+	return &weight{buffer: b, shape: shape}, nil
 }
 
 // roundTo rounds len(dst)/2 little-endian float32 of src to a 16-bit type, to
