@@ -10,6 +10,8 @@ func scaleMulBlocks(y, x []float32, f float32, w []float32) {
 	scaleMulAVX2(&y[0], &x[0], &w[0], f, len(x))
 }
 
+func gateBlocks(y, g, e, u []float32) { gateAVX2(&y[0], &g[0], &e[0], &u[0], len(y)) }
+
 func mixBlocks(y, p, v []float32, stride int) {
 	_ = v[(len(p)-1)*stride+len(y)-1]
 	mixAVX2(&y[0], len(y), &p[0], len(p), &v[0], stride)
@@ -29,6 +31,9 @@ func sumAbsAVX2(x *float32, n int) float64
 
 //go:noescape
 func scaleMulAVX2(y, x, w *float32, f float32, n int)
+
+//go:noescape
+func gateAVX2(y, z, e, u *float32, n int)
 
 //go:noescape
 func mixAVX2(y *float32, n int, p *float32, t int, v *float32, stride int)

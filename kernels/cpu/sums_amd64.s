@@ -249,3 +249,29 @@ narrowT:
 done:
 	VZEROUPPER
 	RET
+
+// func gateAVX2(y, z, e, u *float32, n int)
+TEXT ·gateAVX2(SB), NOSPLIT, $0-40
+	MOVQ     y+0(FP), DI
+	MOVQ     z+8(FP), SI
+	MOVQ     e+16(FP), DX
+	MOVQ     u+24(FP), R8
+	MOVQ     n+32(FP), CX
+	VPCMPEQD Y7, Y7, Y7
+	VPSRLD   $25, Y7, Y7
+	VPSLLD   $23, Y7, Y7 // 127 in the exponent: 1
+
+loop:
+	VMOVUPS (SI), Y0
+	VADDPS  (DX), Y7, Y1
+	VDIVPS  Y1, Y0, Y0
+	VMULPS  (R8), Y0, Y0
+	VMOVUPS Y0, (DI)
+	ADDQ    $32, SI
+	ADDQ    $32, DX
+	ADDQ    $32, R8
+	ADDQ    $32, DI
+	SUBQ    $8, CX
+	JNZ     loop
+	VZEROUPPER
+	RET

@@ -74,3 +74,26 @@ func TestMix(t *testing.T) {
 		}
 	}
 }
+
+// A gate's bits do not depend on where it stands, nor on how it is divided.
+func TestSiluMul(t *testing.T) {
+	for _, s := range sets() {
+		for _, n := range []int{0, 1, 7, 8, 9, 63, 64, 65, 200} {
+			g, u, y, e := make([]float32, n), make([]float32, n), make([]float32, n+1), make([]float32, n)
+			for i := range g {
+				g[i], u[i] = float32(i)*0.37-11, float32(n-i)*0.21
+			}
+			y[n] = 5
+			s.Exps(e, g, -1, 0)
+			s.SiluMul(y[:n], g, u)
+			for i := range g {
+				if want := g[i] / (1 + e[i]) * u[i]; y[i] != want {
+					t.Fatalf("%v, %d: element %d: want %v, got %v", s, n, i, want, y[i])
+				}
+			}
+			if y[n] != 5 {
+				t.Fatalf("%v, %d: wrote behind its end", s, n)
+			}
+		}
+	}
+}

@@ -1,6 +1,10 @@
 package cpu
 
-import kernel "mop/kernels/cpu"
+import (
+	"unsafe"
+
+	kernel "mop/kernels/cpu"
+)
 
 // operand views a matrix of stored or computed numbers: element (i, j) lies at
 // i*row + j*col, one of the two strides being 1. Exactly one slice is set; scale
@@ -75,4 +79,48 @@ func (o *operand) stretch(set kernel.Set, tmp []float32, at int) []float32 {
 	}
 	o.widen(set, tmp, at)
 	return tmp
+}
+
+// block is a part of a right factor as it lies in memory.
+type block struct {
+	first               unsafe.Pointer
+	rows, bytes, stride int // how many rows, of so many bytes, so far apart
+}
+
+// block is what a product takes at a time of a right factor [k, n]: group columns
+// from j0 on, of depth rows from k0 on, or as many as there are.
+func (o *operand) block(j0, k0, k int) block {
+	p, size, elements := o.memory()
+	at := k0*o.row + j0*o.col
+	if k0 >= k || at >= elements {
+		return block{}
+	}
+	b := block{unsafe.Add(p, at*size), group, min(depth, k-k0), o.col}
+	if o.row != 1 {
+		b = block{b.first, b.bytes, group, o.row}
+	}
+	b.rows = min(b.rows, (elements-at+b.stride-1)/b.stride)
+	b.bytes, b.stride = b.bytes*size, b.stride*size
+	return b
+}
+
+// memory is where the numbers lie, their size and how many there are from there on.
+func (o *operand) memory() (p unsafe.Pointer, size, n int) {
+	switch {
+	case o.i8 != nil:
+		rest := o.i8.data[o.base:]
+		return unsafe.Pointer(unsafe.SliceData(rest)), 1, len(rest)
+	case o.f32 != nil:
+		return unsafe.Pointer(unsafe.SliceData(o.f32)), 4, len(o.f32)
+	case o.f16 != nil:
+		return unsafe.Pointer(unsafe.SliceData(o.f16)), 2, len(o.f16)
+	}
+	return unsafe.Pointer(unsafe.SliceData(o.bf16)), 2, len(o.bf16)
+}
+
+// fetch brings the block nearer, part by part of so many: while a product works on
+// a block, the next one comes from memory.
+func (b *block) fetch(part, parts int) {
+	lo, hi := b.rows*part/parts, b.rows*(part+1)/parts
+	kernel.Fetch(unsafe.Add(b.first, lo*b.stride), b.bytes, b.stride, hi-lo)
 }

@@ -142,6 +142,10 @@ func (p *panels) multiply(set kernel.Set, c []float32, ldc int, a *left, i0, i1 
 		nn := min(group, j1-g)
 		for k0 := 0; k0 < a.k; k0 += depth {
 			kk := min(depth, a.k-k0)
+			next := b.block(g, k0+depth, a.k)
+			if k0+depth >= a.k {
+				next = b.block(g+nn, 0, a.k)
+			}
 			steps := a.arithmetic.steps(kk)
 			if a.arithmetic == pairs {
 				p.rightPairs(set, b, g, nn, k0, kk)
@@ -150,6 +154,7 @@ func (p *panels) multiply(set kernel.Set, c []float32, ldc int, a *left, i0, i1 
 			}
 			add := add || k0 > 0
 			for i := i0; i < i1; i++ {
+				next.fetch(i-i0, i1-i0)
 				r0 := (i - i0) * rows
 				panel, c := a.panel(i, k0, kk), c[r0*ldc+g-j0:]
 				for j := 0; j < nn; j += columns {
