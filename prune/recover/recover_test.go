@@ -138,6 +138,46 @@ func TestGoldenSteps(t *testing.T) {
 	}
 }
 
+// With activations and gradients rounded to bfloat16 in products with the model's
+// weights, ten steps go the same way to that precision, and are not the same.
+func TestRoundedSteps(t *testing.T) {
+	run := func(rounded bool, threads int) []Step {
+		o := fixture(t, threads)
+		o.Rounded, o.NoShuffle, o.Log = rounded, true, filepath.Join(t.TempDir(), "log.jsonl")
+		if _, err := Run(context.Background(), o); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(o.Log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var steps []Step
+		for line := range strings.Lines(string(text)) {
+			var s Step
+			if err := json.Unmarshal([]byte(line), &s); err != nil {
+				t.Fatal(err)
+			}
+			s.Seconds = 0
+			steps = append(steps, s)
+		}
+		return steps
+	}
+	plain, rounded := run(false, 1), run(true, 1)
+	if !slices.Equal(rounded, run(true, 3)) {
+		t.Error("three threads: other numbers than one")
+	}
+	if slices.Equal(plain, rounded) || len(plain) != 10 || len(rounded) != 10 {
+		t.Fatalf("want ten steps each, not the same, got %v and %v", plain, rounded)
+	}
+	for i, p := range plain {
+		r := rounded[i]
+		if d, g := math.Abs(p.Loss-r.Loss)/p.Loss, math.Abs(p.GradNorm-r.GradNorm)/p.GradNorm; d > 0x1p-9 || g > 0x1p-6 {
+			t.Errorf("step %d: loss %v and %v, gradient norm %v and %v", i+1, p.Loss, r.Loss, p.GradNorm, r.GradNorm)
+		}
+	}
+	t.Logf("loss %v and %v after ten steps", plain[9].Loss, rounded[9].Loss)
+}
+
 // compareAdapters holds the tensors of a file to golden ones of the same names. An
 // element that AdamW moves by the rate whatever its gradient's size is compared on
 // the scale of ten such moves.

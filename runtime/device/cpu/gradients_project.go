@@ -1,6 +1,8 @@
 package cpu
 
 import (
+	"math"
+
 	"mop/runtime/device"
 	"mop/runtime/random"
 )
@@ -69,22 +71,30 @@ func (d *Device) mask(y, x []float32, in int, o device.Dropout, add bool) {
 			for r := lo; r < hi; r++ {
 				at := (span.Row + r) * in
 				to, from := y[at:at+in], x[at:at+in]
-				var word uint64
-				for c := range to {
-					e := uint64(r*in + c)
-					if c == 0 || e&1 == 0 {
-						word = random.Word(key, e>>1)
-					}
-					v := from[c] * scale
-					if uint32(word>>(32*(e&1))) < limit {
-						v = 0
-					}
-					if add {
-						v += to[c]
-					}
-					to[c] = v
+				e := uint64(r * in)
+				if e&1 == 1 { // the second half of a word that the row before began
+					to[0] = kept(from[0]*scale, uint32(random.Word(key, e>>1)>>32), limit, to[0], add)
+					to, from, e = to[1:], from[1:], e+1
+				}
+				for ; len(to) >= 2; to, from, e = to[2:], from[2:], e+2 {
+					word := random.Word(key, e>>1)
+					to[0] = kept(from[0]*scale, uint32(word), limit, to[0], add)
+					to[1] = kept(from[1]*scale, uint32(word>>32), limit, to[1], add)
+				}
+				if len(to) == 1 {
+					to[0] = kept(from[0]*scale, uint32(random.Word(key, e>>1)), limit, to[0], add)
 				}
 			}
 		})
 	}
+}
+
+// kept is v where its draw is not below the limit, else 0; or what is added to.
+func kept(v float32, draw, limit uint32, to float32, add bool) float32 {
+	below := uint32((uint64(draw) - uint64(limit)) >> 32) // all ones, or zero
+	v = math.Float32frombits(math.Float32bits(v) &^ below)
+	if add {
+		v += to
+	}
+	return v
 }

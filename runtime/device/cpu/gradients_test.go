@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	kernel "mop/kernels/cpu"
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
 	"mop/runtime/device/reference"
@@ -101,10 +102,19 @@ var types = []checkpoint.DType{checkpoint.F32, checkpoint.F16, checkpoint.BF16}
 func TestProject(t *testing.T) {
 	for i, s := range [][4]int{{1, 1, 1, 1}, {3, 5, 7, 2}, {37, 48, 31, 8}, {130, 29, 300, 3}, {7, 530, 97, 5}, {97, 61, 530, 32}} {
 		n, out, in, rank := s[0], s[1], s[2], s[3]
-		for _, drop := range []float64{0, 0.3} {
-			t.Run(fmt.Sprint(s, drop), func(t *testing.T) {
+		for _, c := range []struct {
+			drop  float64
+			round bool
+		}{{0, false}, {0.3, false}, {0, true}, {0.3, true}} {
+			drop := c.drop
+			t.Run(fmt.Sprint(s, c), func(t *testing.T) {
 				b := newBench(t, 1+i%3)
-				w, w64 := b.weight(types[i%3], out, in)
+				dt := types[i%3]
+				if c.round {
+					dt = checkpoint.BF16
+				}
+				w, w64 := b.weight(dt, out, in)
+				stored(w).round = c.round
 				x, x64 := b.buffer(n, in)
 				y, y64 := b.buffer(n, out)
 				u, _ := b.buffer(n, rank)
@@ -135,7 +145,7 @@ func TestProject(t *testing.T) {
 				u64, z, base := make([]float64, n*rank), make([]float64, n*out), make([]float64, n*out)
 				reference.Linear(u64, dropped, a64, n, rank, in)
 				reference.Linear(z, u64, b64, n, out, rank)
-				reference.Linear(base, x64, w64, n, out, in)
+				reference.Linear(base, asBF16(x64, c.round), w64, n, out, in)
 				dy := slices.Clone(y64)
 				for i := range y64 {
 					y64[i] += base[i] + 0.7*z[i]
@@ -150,7 +160,8 @@ func TestProject(t *testing.T) {
 					dz[i] *= 0.7
 				}
 				du, dd := make([]float64, n*rank), make([]float64, n*in)
-				reference.LinearBack(dx64, dw64, dy, x64, w64, n, out, in)
+				reference.LinearBack(make([]float64, n*in), dw64, dy, x64, w64, n, out, in)
+				reference.LinearBack(dx64, make([]float64, out*in), asBF16(dy, c.round), x64, w64, n, out, in)
 				reference.LinearBack(du, db64, dz, u64, b64, n, out, rank)
 				reference.LinearBack(dd, da64, du, dropped, a64, n, rank, in)
 				for i := range dd {
@@ -164,6 +175,18 @@ func TestProject(t *testing.T) {
 			})
 		}
 	}
+}
+
+// asBF16 is x as bfloat16 numbers, or as it is.
+func asBF16(x []float64, round bool) []float64 {
+	if !round {
+		return x
+	}
+	out := make([]float64, len(x))
+	for i, v := range x {
+		out[i] = float64(kernel.FromBF16(kernel.ToBF16(float32(v))))
+	}
+	return out
 }
 
 func TestNormGateRotate(t *testing.T) {
