@@ -11,17 +11,23 @@
 #   training adapters of llama-2-7b and llama-3-8b at 40 %, 512 ids a row and Alpaca's
 #            own lengths, against peft (needs torch, transformers and peft)
 #   peers    PyTorch transformers on the same shapes (needs torch and transformers)
+#
+# --tiny tries the scripts themselves where there is no GPU, on a libcuda that runs the
+# kernels on the host: the demo's model in every model's place, times without meaning.
 set -uo pipefail
 cd "$(dirname "$0")"
 root=$PWD
 part=${1:-}
-quick=
-for a in "$@"; do [ "$a" = --quick ] && quick=1; done
+quick= tiny=
+for a in "$@"; do
+	[ "$a" = --quick ] && quick=1
+	[ "$a" = --tiny ] && tiny=--tiny
+done
 case $part in
 kernels | speed | training | peers) ;;
 --quick)
 	rc=0
-	for p in kernels speed training peers; do "$0" $p --quick || rc=1; done
+	for p in kernels speed training peers; do "$0" $p --quick $tiny || rc=1; done
 	exit $rc
 	;;
 *)
@@ -32,7 +38,7 @@ esac
 
 python=${PYTHON:-python3}
 export MOP_TEST_DATA=$root/data
-out=$root/results/$part${quick:+-quick}
+out=$root/results/$part${quick:+-quick}$tiny
 mkdir -p "$out"
 rows=$out/rows.tsv
 : >"$rows"
@@ -41,6 +47,7 @@ limit=525 # a part ends before nine minutes, the four slices before three
 if [ -n "$quick" ]; then
 	case $part in kernels) limit=60 ;; peers) limit=35 ;; *) limit=40 ;; esac
 fi
+[ -n "$tiny" ] && limit=3600
 git_commit=$(cat commit 2>/dev/null || echo unknown)
 {
 	echo "commit $git_commit"
@@ -59,7 +66,7 @@ run() {
 		row "$name" "NOT RUN" "no time left"
 		return 1
 	fi
-	[ "$most" -gt $left ] && most=$left
+	[ "$most" -gt $left ] || [ -n "$tiny" ] && most=$left
 	local log="$out/${name//[^A-Za-z0-9._-]/_}.log" start=$SECONDS rc
 	timeout -k 5 "$most" "$@" >"$log" 2>&1
 	rc=$?
@@ -103,20 +110,25 @@ kernels() {
 	cd "$root"
 }
 
+# model PRESET: what is measured.
+model() { [ -n "$tiny" ] && echo repo/cmd/mop/demo/model || echo "preset:$1"; }
+
 # path NAME PRESET RULE STEPS EXTRA...: plan and measure one path.
 path() {
-	local name=$1 preset=$2 rule=$3 at=$4
+	local name=$1 rule=$3 at=$4 preset
+	preset=$(model $2)
 	shift 4
 	local plan=$out/$name.plan.json
-	run "$name plan" 20 bash -c './bin/mop plan --device cpu --model "preset:$1" --sequence LGGLLLGGLLGLGLLGGL --rule "$2" --json "${@:4}" >"$3"' _ "$preset" "$rule" "$plan" "$@" || return
+	run "$name plan" 20 bash -c './bin/mop plan --device cpu --model "$1" --sequence LGGLLLGGLLGLGLLGGL --rule "$2" --json "${@:4}" >"$3"' _ "$preset" "$rule" "$plan" "$@" || return
 	local decode="--in 12 --out 128 --runs 20 --discard 10" prefill="--in 2048 --out 1 --runs 6 --discard 3"
 	[ -n "$quick" ] && decode="--in 12 --out 32 --runs 3 --discard 1"
-	run "$name decode" 150 bash -c './bin/mop bench "preset:$1" --plan "$2" --at "$3" --device cuda --format jsonl ${@:5} >"$4"' _ "$preset" "$plan" "$at" "$out/$name.decode.jsonl" $decode
-	[ -n "$quick" ] || run "$name prefill" 100 bash -c './bin/mop bench "preset:$1" --plan "$2" --at "$3" --device cuda --format jsonl ${@:5} >"$4"' _ "$preset" "$plan" "$at" "$out/$name.prefill.jsonl" $prefill
+	[ -n "$tiny" ] && decode="--in 12 --out 3 --runs 2 --discard 1" prefill="--in 70 --out 1 --runs 2 --discard 1"
+	run "$name decode" 150 bash -c './bin/mop bench "$1" --plan "$2" --at "$3" --device cuda --format jsonl ${@:5} >"$4"' _ "$preset" "$plan" "$at" "$out/$name.decode.jsonl" $decode
+	[ -n "$quick" ] || run "$name prefill" 100 bash -c './bin/mop bench "$1" --plan "$2" --at "$3" --device cuda --format jsonl ${@:5} >"$4"' _ "$preset" "$plan" "$at" "$out/$name.prefill.jsonl" $prefill
 }
 
 speed() {
-	run ceilings 60 bash -c '"$1" ceilings.py $2 >"$3"' _ "$python" "${quick:+--quick}" "$out/ceilings.jsonl"
+	run ceilings 60 bash -c '"$1" ceilings.py $2 >"$3"' _ "$python" "${quick:+--quick} $tiny" "$out/ceilings.jsonl"
 	cd repo/runtime/device/cuda
 	run "kernels alone" 90 bash -c '"$1" -test.run "^\$" -test.bench "$3" -test.benchtime "$4" >"$2"' _ "$tests" "$out/kernels.txt" "$([ -n "$quick" ] && echo 'llama-2-7b/(o|down)/1$' || echo 'Decode|Prefill|Attention')" "$([ -n "$quick" ] && echo 20x || echo 1s)"
 	cd "$root"
@@ -134,7 +146,8 @@ speed() {
 trained() {
 	local name=$1
 	shift
-	run "$name" 120 bash -c './bin/mop bench training "preset:$1" --plan "$2" --at "$3" --lengths "$4" --steps "$5" --device cuda --format jsonl "${@:7}" >>"$6"' _ "${@:1:5}" "$out/training.jsonl" "${@:6}"
+	[ -n "$tiny" ] && set -- "${@:1:3}" 9 1 --batch 2 "${@:6}"
+	run "$name" 120 bash -c './bin/mop bench training "$1" --plan "$2" --at "$3" --lengths "$4" --steps "$5" --device cuda --format jsonl "${@:7}" >>"$6"' _ "$(model $1)" "${@:2:4}" "$out/training.jsonl" "${@:6}"
 }
 
 training() {
@@ -144,12 +157,12 @@ training() {
 		set -- $base
 		[ -n "$quick" ] && [ $1 = llama-3-8b ] && continue
 		plan=$out/$1.plan.json
-		run "$1 plan" 20 bash -c './bin/mop plan --device cpu --model "preset:$1" --sequence LGGLLLGGLLGLGLLGGL --rule "$2" --json >"$3"' _ $1 $2 "$plan" || continue
+		run "$1 plan" 20 bash -c './bin/mop plan --device cpu --model "$1" --sequence LGGLLLGGLLGLGLLGGL --rule "$2" --json >"$3"' _ $(model $1) $2 "$plan" || continue
 		trained "$1 512" $1 "$plan" $3 512 $([ -n "$quick" ] && echo 1 || echo 4)
 		trained "$1 alpaca" $1 "$plan" $3 alpaca $([ -n "$quick" ] && echo 2 || echo 62)
 		[ -n "$quick" ] || trained "$1 recompute" $1 "$plan" $3 512 2 --recompute
 	done
-	run peft 240 bash -o pipefail -c '"$1" peers_training.py $2 | tee "$3"' _ "$python" "${quick:+--quick}" "$out/peft.jsonl"
+	run peft 240 bash -o pipefail -c '"$1" peers_training.py $2 | tee "$3"' _ "$python" "${quick:+--quick} $tiny" "$out/peft.jsonl"
 	if grep -q '"error"' "$out/peft.jsonl"; then row "a peer's shape" FAIL "$(grep -m1 -o '"error": "[^"]*"' "$out/peft.jsonl")"; fi
 	cd repo/runtime/device/cuda
 	run "kernels alone" 60 bash -c '"$1" -test.run "^\$" -test.bench Train -test.benchtime "$3" >"$2"' _ "$tests" "$out/kernels.txt" "$([ -n "$quick" ] && echo 20x || echo 1s)"
@@ -157,7 +170,7 @@ training() {
 }
 
 peers() {
-	run transformers 520 bash -o pipefail -c '"$1" peers.py $2 | tee "$3"' _ "$python" "${quick:+--quick}" "$out/peers.jsonl"
+	run transformers 520 bash -o pipefail -c '"$1" peers.py $2 | tee "$3"' _ "$python" "${quick:+--quick} $tiny" "$out/peers.jsonl"
 	if grep -q '"error"' "$out/peers.jsonl"; then row "a peer's shape" FAIL "$(grep -m1 -o '"error": "[^"]*"' "$out/peers.jsonl")"; fi
 }
 

@@ -49,8 +49,17 @@ def build(base, shape, device="cuda"):
     return model.eval()
 
 
+def shrink():
+    """Tiny shapes in the models' place."""
+    for b in BASES.values():
+        b.update(hidden_size=64, vocab_size=96)
+    for shapes in SHAPES.values():
+        shapes.update({name: (2, s[1] // 4, s[2] // 4, 40) for name, s in shapes.items()})
+
+
 def measure(model, runs, static, out):
-    ids = torch.randint(3, 30000, (1, 12), device="cuda")
+    ids = torch.randint(3, model.config.vocab_size, (1, 12), device=model.device)
+    synchronize = torch.cuda.synchronize if model.device.type == "cuda" else lambda: None
     kind = dict(cache_implementation="static") if static else {}
     args = dict(max_new_tokens=out, min_new_tokens=out, do_sample=False, pad_token_id=0, **kind)
     if static:
@@ -59,10 +68,10 @@ def measure(model, runs, static, out):
             model.generate(ids, **args)
     times = []
     for _ in range(runs):
-        torch.cuda.synchronize()
+        synchronize()
         start = time.perf_counter()
         model.generate(ids, **args)
-        torch.cuda.synchronize()
+        synchronize()
         times.append(1000 * (time.perf_counter() - start))
     kept = times[len(times) // 2:]
     return statistics.median(kept)
@@ -71,16 +80,21 @@ def measure(model, runs, static, out):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--quick", action="store_true")
+    p.add_argument("--tiny", action="store_true", help="tiny shapes on whatever device there is, to try the script")
     o = p.parse_args()
     runs, out = (4, 32) if o.quick else (20, 128)
+    device = "cuda" if torch.cuda.is_available() or not o.tiny else "cpu"
+    if o.tiny:
+        out = 8
+        shrink()
     for base in ["llama-2-7b"] if o.quick else BASES:
         dense = {}
         for how in ["eager", "static"]:
             for name, shape in SHAPES[base].items():
-                row = {"model": f"{base} {name}", "how": how, "in": 12, "out": out, "runs": runs, "gpu": torch.cuda.get_device_name(),
+                row = {"model": f"{base} {name}", "how": how, "in": 12, "out": out, "runs": runs, "gpu": torch.cuda.get_device_name() if device == "cuda" else device,
                        "torch": torch.__version__, "transformers": transformers.__version__}
                 try:
-                    model = build(base, shape)
+                    model = build(base, shape, device)
                     ms = measure(model, runs, how == "static", out)
                     dense.setdefault(how, ms)
                     row.update(architecture=type(model).__name__, params=sum(q.numel() for q in model.parameters()), e2e_ms=ms, tokens_per_s=1000 * out / ms, speedup=dense[how] / ms)
@@ -89,7 +103,8 @@ def main():
                 print(json.dumps(row), flush=True)
                 model = None
                 gc.collect()
-                torch.cuda.empty_cache()
+                if device == "cuda":
+                    torch.cuda.empty_cache()
                 torch._dynamo.reset()
 
 

@@ -19,7 +19,7 @@ import peft
 import torch
 import transformers
 
-from peers import BASES, SHAPES, build
+from peers import BASES, SHAPES, build, shrink
 
 BATCH = 16
 RECIPE = 2 * 51760  # examples
@@ -74,10 +74,7 @@ def main():
     o = p.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if o.tiny:
-        for b in BASES.values():
-            b.update(hidden_size=64, vocab_size=96)
-        for shapes in SHAPES.values():
-            shapes.update({name: (2, s[1] // 4, s[2] // 4, 40) for name, s in shapes.items()})
+        shrink()
     for base, name in [("llama-2-7b", "40 %")] if o.quick else [("llama-2-7b", "40 %"), ("llama-2-7b", "dense"), ("llama-3-8b", "40 %")]:
         for what, steps in [("512", 1 if o.quick else 4), ("alpaca", 1 if o.quick else 8)]:
             row = {"model": f"{base} {name}", "how": "peft", "lengths": what, "rank": 32, "batch": BATCH, "steps": steps,

@@ -151,10 +151,13 @@ DEVICE void stream(const Rows &rows, int r0, int r1, int ld, int n, Out out) {
   }
 }
 
-// stream_share is the part of [0, pairs) that falls to this block, as rows.
+// stream_share is the part of [0, pairs) that falls to this block, as rows. Blocks b
+// and b + gridx/2, which a GPU gives to one SM, have shares beside each other: their sum
+// is the same everywhere to one pair.
 DEVICE void stream_share(int pairs, int &r0, int &r1) {
-  r0 = 2 * (int)((long long)pairs * ptx::bidx() / ptx::gridx());
-  r1 = 2 * (int)((long long)pairs * (ptx::bidx() + 1) / ptx::gridx());
+  const int b = ptx::bidx(), half = (ptx::gridx() + 1) / 2, at = b < half ? 2 * b : 2 * (b - half) + 1;
+  r0 = 2 * (int)((long long)pairs * at / ptx::gridx());
+  r1 = 2 * (int)((long long)pairs * (at + 1) / ptx::gridx());
 }
 
 // stage_norm puts norm(x[i]) of n rows into shared memory, rounded, zeros up to

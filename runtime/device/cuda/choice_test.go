@@ -1,6 +1,9 @@
 package cuda
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 // An H200's and a small card's limits.
 var (
@@ -91,5 +94,51 @@ func TestAttentionFits(t *testing.T) {
 	}
 	if roundUp(9941, 64) != 9984 || pitch(1) != 64 {
 		t.Error("rows are padded to 128 bytes")
+	}
+}
+
+// Bytes of weights an SM reads in a decode step's products, the most of any over the
+// mean, along the released paths (mop plan --sequence LGGLLLGGLLGLGLLGGL): every SM
+// has its share, whatever the widths.
+func TestBytesPerSM(t *testing.T) {
+	const Dh, D = 128, 4096
+	worst := 0.0
+	for _, m := range []struct {
+		name    string
+		h, k, i int
+		vocab   int
+	}{
+		{"llama-2-7b", 32, 32, 11008, 32000}, {"llama-2-7b 20 %", 29, 29, 9941, 32000}, {"llama-2-7b 30 %", 27, 27, 9217, 32000}, {"llama-2-7b 40 %", 26, 26, 8848, 32000},
+		{"llama-3-8b", 32, 8, 14336, 128256}, {"llama-3-8b 20 %", 32, 8, 12043, 128256}, {"llama-3-8b 30 %", 32, 8, 11449, 128256}, {"llama-3-8b 40 %", 32, 8, 9641, 128256},
+	} {
+		for _, w := range []struct {
+			name      string
+			pairs, ld int
+		}{
+			{"qkv", (m.h + 2*m.k) * Dh / 2, D}, {"o", D / 2, pitch(m.h * Dh)}, {"gate-up", m.i, D}, {"down", D / 2, pitch(m.i)}, {"head", m.vocab / 2, D},
+		} {
+			// Blocks go to the SMs in turn, two to each; stream_share (stream.cuh) says which
+			// rows they take.
+			g, sms := streamGrid(w.pairs, hopper), make([]int, hopper.sms)
+			total := 0
+			for b := range g {
+				at := 2 * b
+				if half := (g + 1) / 2; b >= half {
+					at = 2*(b-half) + 1
+				}
+				n := (w.pairs*(at+1)/g - w.pairs*at/g) * 2 * w.ld * 2
+				sms[b%len(sms)] += n
+				total += n
+			}
+			if want := w.pairs * 2 * w.ld * 2; total != want {
+				t.Fatalf("%s %s: want %d bytes, got %d", m.name, w.name, want, total)
+			}
+			ratio := float64(slices.Max(sms)) * float64(len(sms)) / float64(total)
+			t.Logf("%-15s %-7s %3d blocks, %9d bytes, most/mean %.3f", m.name, w.name, g, total, ratio)
+			worst = max(worst, ratio)
+		}
+	}
+	if worst > 1.035 {
+		t.Errorf("want at most 1.035 of the mean on any SM, got %.3f", worst)
 	}
 }

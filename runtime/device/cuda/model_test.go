@@ -360,6 +360,56 @@ func TestStepsByItself(t *testing.T) {
 	}
 }
 
+// stepCounter notes how many launches a recorded step has.
+type stepCounter struct {
+	*Device
+	launches int
+}
+
+func (c *stepCounter) Record(seqs []int, limit int, step func()) (device.Steps, error) {
+	s, err := c.Device.Record(seqs, limit, step)
+	if err == nil {
+		c.launches = len(s.(*steps).r.calls)
+	}
+	return s, err
+}
+
+// A token is one recorded unit of launches: five a layer with both blocks, the
+// embedding, the last norm, the head, the choice.
+func TestLaunchesPerToken(t *testing.T) {
+	src, err := checkpoint.Open("../../model/testdata/gqa-bf16")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	d := &stepCounter{Device: open(t, orders[0])}
+	m, err := model.Load(d, src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := 4
+	for _, s := range m.Config.Layers {
+		if s.Heads > 0 {
+			want += 3
+		}
+		if s.MLP > 0 {
+			want += 2
+		}
+	}
+	for _, by := range []generate.Sampling{{}, {RepetitionPenalty: 1.2}, {Temperature: 1, TopK: 5, TopP: 0.9, MinP: 0.01, RepetitionPenalty: 1.2}} {
+		cache, err := kvcache.New(d, m.Config, 1, 20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := generate.Run(context.Background(), m, cache, [][]int{{1, 2}}, generate.Options{MaxTokens: 4, IgnoreEOS: true, Sampling: by}, func(_, _ []int) []int { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if d.launches != want {
+			t.Errorf("%+v: want %d launches a token, got %d", by, want, d.launches)
+		}
+	}
+}
+
 // A device without room says what was wanted, and goes on.
 func TestNoRoom(t *testing.T) {
 	d := open(t, orders[0])
