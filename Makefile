@@ -62,6 +62,7 @@ ptxas-report: ## registers and spills of every kernel, into kernels/README.md
 check: ## format, vet, staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt'ed: $$unformatted"; exit 1; fi
 	go vet ./...
+	GOARCH=arm64 go vet ./kernels/... ./runtime/... ./bench/hardware
 	go tool staticcheck ./...
 
 bench: build ## latency of a preset along the first released path, random weights

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"testing"
 	"unsafe"
-
-	"golang.org/x/sys/cpu"
 )
 
 // Every activation is within half a step of what it was, the largest exactly; all
@@ -177,18 +175,7 @@ func testInt8Products(t *testing.T, s Set, xs [][]float32, ws [][]int8, n int) {
 		flat = append(flat, w...)
 	}
 	s.PackInt8(b, columns, flat, 2*k, columns, 2*k)
-	tile := s.TileInt8
-	kernels := []func([]float32, int, []float32, []float32, []float32, int, bool){tile}
-	if s == AVX512 && cpu.X86.HasAVX512VNNI {
-		kernels = append(kernels, func(c []float32, ldc int, a, b, scales []float32, k int, add bool) {
-			if k == 0 {
-				s.TileInt8(c, ldc, a, b, scales, k, add)
-				return
-			}
-			tileInt8AVX512(&c[0], ldc, &a[0], &b[0], &scales[0], k, add)
-		})
-	}
-	for _, tile := range kernels {
+	for _, tile := range append(otherTilesInt8(s), s.TileInt8) {
 		for _, cut := range []int{k, k / 2 / 64 * 64} { // k in one piece and in two
 			ldc := columns + 3
 			c := make([]float32, rows*ldc)

@@ -72,7 +72,7 @@ func load(t testing.TB, src checkpoint.Source, threads int) *model.Model {
 // odd is a model whose layers all differ, a skipped block of each kind among
 // them, in sizes that divide nothing.
 func odd() *config.Config {
-	c := &config.Config{Vocab: 101, Dim: 37, HeadDim: 6, RopeTheta: 1e4, NormEps: 1e-5, MaxPositions: 64, BOS: 1, DType: "bfloat16"}
+	c := &config.Config{Vocab: 101, Dim: 37, HeadDim: 6, RopeTheta: 1e4, NormEps: 1e-5, MaxPositions: 128, BOS: 1, DType: "bfloat16"}
 	for _, s := range [][3]int{{6, 2, 41}, {0, 0, 53}, {5, 5, 0}, {1, 1, 1}, {7, 1, 128}} {
 		c.Layers = append(c.Layers, config.LayerShape{Heads: s[0], KVHeads: s[1], HeadDim: 6, MLP: s[2]})
 	}
@@ -128,7 +128,7 @@ func TestSameBitsHoweverFed(t *testing.T) {
 		src := checkpoint.Random(odd(), 3, dt)
 		m := load(t, src, 3)
 		rng := rand.New(rand.NewPCG(5, 6))
-		ids, other := make([]int, 23), make([]int, 9)
+		ids, other := make([]int, 120), make([]int, 70) // over the blocks of attention
 		for i := range ids {
 			ids[i] = rng.IntN(101)
 		}
@@ -141,7 +141,7 @@ func TestSameBitsHoweverFed(t *testing.T) {
 			steps = append(steps, []model.Chunk{{Seq: 0, IDs: ids[i : i+1]}})
 		}
 		same(t, "one by one", whole, logits(t, m, 1, steps...))
-		same(t, "in two", whole, logits(t, m, 1, []model.Chunk{{Seq: 0, IDs: ids[:10]}}, []model.Chunk{{Seq: 0, IDs: ids[10:]}}))
+		same(t, "in two", whole, logits(t, m, 1, []model.Chunk{{Seq: 0, IDs: ids[:50]}}, []model.Chunk{{Seq: 0, IDs: ids[50:]}}))
 		both := logits(t, m, 3, []model.Chunk{{Seq: 2, IDs: other}, {Seq: 0, IDs: ids}})
 		same(t, "in a batch", whole, both[len(other):])
 		same(t, "one thread", whole, logits(t, load(t, src, 1), 1, []model.Chunk{{Seq: 0, IDs: ids}}))
