@@ -43,7 +43,8 @@ func TestRounded(t *testing.T) {
 		}
 		bytes[weights] = rows[0].Bytes
 	}
-	if share := bytes["int8"] / bytes["stored"]; !(share > 0.5 && share < 0.56) {
+	// Of 2 bytes 1 is left, but rows of 96 numbers are filled up to 128.
+	if share := bytes["int8"] / bytes["stored"]; !(share > 0.5 && share < 2./3) {
 		t.Errorf("int8 reads %v bytes a token, stored weights %v", bytes["int8"], bytes["stored"])
 	}
 	if _, err := mop(t, "", "run", "--model", demoDir, "--weights", "int8", "--activations", "bfloat16"); err == nil || !strings.Contains(err.Error(), "--activations bfloat16") {
