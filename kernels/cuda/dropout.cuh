@@ -4,10 +4,12 @@
 #include "types.cuh"
 
 // Mask says what of a matrix [n, in] is kept. places[n].seq is row n's sequence
-// and .pos its row in it; no places, nothing is dropped.
+// and .pos its row in it; no places, nothing is dropped. A single sequence's key
+// needs no memory.
 struct Mask {
   const Place *places;
-  const u64 *keys;
+  const u64 *keys; // null = key is that of all
+  u64 key;
   u32 limit; // a half word below it drops
   int in;
 
@@ -17,7 +19,7 @@ struct Mask {
   };
   MEMBER Row row(int n) const {
     Place w = places[n];
-    return {keys[w.seq], (u64)w.pos * in};
+    return {keys ? keys[w.seq] : key, (u64)w.pos * in};
   }
   static MEMBER u64 word(u64 key, u64 i) {
     u64 z = key + (i + 1) * 0x9e3779b97f4a7c15ull;

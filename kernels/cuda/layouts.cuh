@@ -16,6 +16,8 @@ using Broad = Tile<128, 128, 2, 2>;
 using Medium = Tile<128, 64, 2, 2>;
 using Quarter = Tile<64, 64, 2, 2>;
 
+constexpr int kParts = kDepth / 16; // of a stage's copies, and of its products
+
 template <class S> struct Accumulator {
   float c[S::kM][S::kN][4] = {};
 };
@@ -26,13 +28,14 @@ struct Along {
   const u16 *p;
   int ld, count;
 
-  // copy starts the copies of rows i0.. and elements k0..k0+63 of k to a stage
-  // [B, 64]; what is past count or K is zero.
-  template <int B, int Threads> MEMBER void copy(u16 *to, int i0, int k0, int K) const {
+  // copy starts one of four parts of the copies of rows i0.. and elements k0..k0+63
+  // of k to a stage [B, 64]; what is past count or K is zero.
+  template <int B, int Threads> MEMBER void copy(u16 *to, int i0, int k0, int K, int part) const {
+    constexpr int kRounds = B / (Threads / 8) / kParts;
     const int chunk = ptx::tid() % 8, first = ptx::tid() / 8;
     const u16 *from = p + (long long)(i0 + first) * ld + k0 + chunk * 8;
 #pragma unroll
-    for (int i = 0; i < B / (Threads / 8); i++) {
+    for (int i = part * kRounds; i < (part + 1) * kRounds; i++) {
       int row = first + i * (Threads / 8);
       bool in = i0 + row < count && k0 + chunk * 8 < K;
       ptx::cp_async(to + row * kDepth + (chunk ^ row % 8) * 8, in ? from + (long long)i * (Threads / 8) * ld : p, in);
@@ -57,12 +60,12 @@ struct Across {
   int ld;
 
   // A stage is [64, B], rows of k.
-  template <int B, int Threads> MEMBER void copy(u16 *to, int i0, int k0, int K) const {
-    constexpr int kChunks = B / 8, kRows = Threads / kChunks;
+  template <int B, int Threads> MEMBER void copy(u16 *to, int i0, int k0, int K, int part) const {
+    constexpr int kChunks = B / 8, kRows = Threads / kChunks, kRounds = kDepth / kRows / kParts;
     const int chunk = ptx::tid() % kChunks, first = ptx::tid() / kChunks;
     const u16 *from = p + (long long)(k0 + first) * ld + i0 + chunk * 8;
 #pragma unroll
-    for (int i = 0; i < kDepth / kRows; i++) {
+    for (int i = part * kRounds; i < (part + 1) * kRounds; i++) {
       int row = first + i * kRows;
       bool in = k0 + row < K && i0 + chunk * 8 < ld;
       ptx::cp_async(to + row * B + (chunk ^ row % 8) * 8, in ? from + (long long)i * kRows * ld : p, in);
@@ -78,13 +81,14 @@ struct Across {
   }
 };
 
-// multiply adds the product of a stage's 64 elements of k.
-template <class T, class A, class B, int BM, int BN, int WM, int WN>
-DEVICE void multiply(Accumulator<Tile<BM, BN, WM, WN>> &sum, const u16 *a, const u16 *b) {
+// multiply adds the product of a stage's 64 elements of k. between(k) comes four
+// times, each time before products that it need not wait for.
+template <class T, class A, class B, int BM, int BN, int WM, int WN, class F>
+DEVICE void multiply(Accumulator<Tile<BM, BN, WM, WN>> &sum, const u16 *a, const u16 *b, F between) {
   using S = Tile<BM, BN, WM, WN>;
   const int warp = ptx::tid() / 32, wm = warp / WN * (BM / WM), wn = warp % WN * (BN / WN);
 #pragma unroll
-  for (int k = 0; k < kDepth / 16; k++) {
+  for (int k = 0; k < kParts; k++) {
     u32 fa[S::kM][4], fb[S::kN / 2][4];
 #pragma unroll
     for (int i = 0; i < S::kM; i++)
@@ -92,6 +96,7 @@ DEVICE void multiply(Accumulator<Tile<BM, BN, WM, WN>> &sum, const u16 *a, const
 #pragma unroll
     for (int j = 0; j < S::kN / 2; j++)
       B::template right<BN>(fb[j], b, wn + j * 16, k);
+    between(k);
 #pragma unroll
     for (int i = 0; i < S::kM; i++)
 #pragma unroll
@@ -106,27 +111,46 @@ template <class T, class A, class B, int BM, int BN, int WM, int WN>
 DEVICE void accumulate(Accumulator<Tile<BM, BN, WM, WN>> &sum, const A &a, const B &b, int K, int m0, int n0) {
   constexpr int kThreads = Tile<BM, BN, WM, WN>::kThreads, kStage = (BM + BN) * kDepth;
   u16 *shared = (u16 *)ptx::shared();
-  const int steps = ceil_div(K, kDepth);
-  auto copy = [&](int step) {
-    if (step < steps) {
-      u16 *to = shared + step % kStages * kStage;
-      a.template copy<BM, kThreads>(to, m0, step * kDepth, K);
-      b.template copy<BN, kThreads>(to + BM * kDepth, n0, step * kDepth, K);
-    }
-    ptx::cp_commit();
+  auto copy = [&](int step, int part) { // zeros past the last step
+    u16 *to = shared + step % kStages * kStage;
+    a.template copy<BM, kThreads>(to, m0, step * kDepth, K, part);
+    b.template copy<BN, kThreads>(to + BM * kDepth, n0, step * kDepth, K, part);
+    if (part == kParts - 1)
+      ptx::cp_commit();
   };
 #pragma unroll
   for (int s = 0; s < kStages - 1; s++)
-    copy(s);
-  for (int step = 0; step < steps; step++) {
+#pragma unroll
+    for (int part = 0; part < kParts; part++)
+      copy(s, part);
+  for (int step = 0; step * kDepth < K; step++) {
     ptx::cp_wait<kStages - 2>();
     ptx::sync();
-    copy(step + kStages - 1);
     const u16 *stage = shared + step % kStages * kStage;
-    multiply<T, A, B>(sum, stage, stage + BM * kDepth);
+    multiply<T, A, B>(sum, stage, stage + BM * kDepth, [&](int part) { copy(step + kStages - 1, part); });
   }
   ptx::cp_wait<0>();
   ptx::sync();
+}
+
+// accumulate_few is accumulate for a step or two, of bfloat16: nothing is copied
+// ahead.
+template <class A, class B, int BM, int BN, int WM, int WN>
+DEVICE void accumulate_few(Accumulator<Tile<BM, BN, WM, WN>> &sum, const A &a, const B &b, int K, int m0, int n0) {
+  constexpr int kThreads = Tile<BM, BN, WM, WN>::kThreads;
+  u16 *stage = (u16 *)ptx::shared();
+  for (int k = 0; k < K; k += kDepth) {
+#pragma unroll
+    for (int part = 0; part < kParts; part++) {
+      a.template copy<BM, kThreads>(stage, m0, k, K, part);
+      b.template copy<BN, kThreads>(stage + BM * kDepth, n0, k, K, part);
+    }
+    ptx::cp_commit();
+    ptx::cp_wait<0>();
+    ptx::sync();
+    multiply<BF16, A, B>(sum, stage, stage + BM * kDepth, [](int) {});
+    ptx::sync();
+  }
 }
 
 // each calls f(m, n, c(m, n), c(m, n+1)) for the elements of this thread, n even.

@@ -24,7 +24,7 @@ DEVICE void project(S, float *y, int ldy, const u16 *x, int ldx, const u16 *w, i
   ptx::release();
   Accumulator<S> sum;
   if (rank > 0)
-    accumulate<BF16>(sum, Along{u, ldu, n}, Along{b, ldu, out}, rank, m0, n0);
+    accumulate_few(sum, Along{u, ldu, n}, Along{b, ldu, out}, rank, m0, n0);
   accumulate<T>(sum, Along{x, ldx, n}, Along{w, ld, out}, in, m0, n0);
   each(sum, m0, n0, [&](int i, int j, float &a, float &b) {
     if (i < n)
@@ -52,7 +52,7 @@ DEVICE void project_back(S, float *dx, int lddx, const u16 *dy, int lddy, const 
   ptx::release();
   Accumulator<S> sum;
   if (rank > 0) {
-    accumulate<BF16>(sum, Along{u, ldu, n}, Across{a, lda}, rank, m0, n0);
+    accumulate_few(sum, Along{u, ldu, n}, Across{a, lda}, rank, m0, n0);
     int last = -1;
     Mask::Row row = {0, 0};
     float s = 1;
@@ -82,8 +82,8 @@ DEVICE void project_back(S, float *dx, int lddx, const u16 *dy, int lddy, const 
 #define PROJECT_BACK(T, name, Size, size, blocks, rows, cols)                                                              \
   KERNEL(128, blocks, project_back_##size##_##name, float *dx, int lddx, const u16 *dy, int lddy, const u16 *w, int ld,    \
          int n, int out, int in, const F2 *scale, const u16 *u, int ldu, const u16 *a, int lda, int rank,                  \
-         const Place *places, const u64 *keys, u32 limit, float keep, int add) {                                           \
-    project_back<T>(Size{}, dx, lddx, dy, lddy, w, ld, n, out, in, scale, u, ldu, a, lda, rank, {places, keys, limit, in}, \
+         const Place *places, const u64 *keys, u64 key, u32 limit, float keep, int add) {                                           \
+    project_back<T>(Size{}, dx, lddx, dy, lddy, w, ld, n, out, in, scale, u, ldu, a, lda, rank, {places, keys, key, limit, in}, \
                     keep, add, ptx::bidx() * rows, ptx::bidy() * cols);                                                    \
   }
 PROJECT_BACK(BF16, bf16, Broad, broad, 2, 128, 128)

@@ -96,7 +96,7 @@ DEVICE void rank_product(float *part, const float *x, int ldx, int n, int cols, 
     ptx::sync(); // the other stage is free: all have passed the barrier after it
     if (step + 1 < steps)
       fetch(step + 1);
-    multiply<BF16, Along, A>(sum, stage, stage + kSide * kSide);
+    multiply<BF16, Along, A>(sum, stage, stage + kSide * kSide, [](int) {});
   }
   part += (long long)ptx::bidx() * n * rank;
   each(sum, n0, r0, [&](int i, int r, float &a, float &b) {
@@ -109,8 +109,8 @@ DEVICE void rank_product(float *part, const float *x, int ldx, int n, int cols, 
 
 #define RANK(T, name, A, side)                                                                                             \
   KERNEL(128, 2, rank_##side##_##name, float *part, const float *x, int ldx, int n, int cols, const float *a, int lda,     \
-         int rank, u16 *half, int ldh, const Place *places, const u64 *keys, u32 limit) {                                  \
-    rank_product<T, A>(part, x, ldx, n, cols, a, lda, rank, half, ldh, {places, keys, limit, cols});                       \
+         int rank, u16 *half, int ldh, const Place *places, const u64 *keys, u64 key, u32 limit) {                                  \
+    rank_product<T, A>(part, x, ldx, n, cols, a, lda, rank, half, ldh, {places, keys, key, limit, cols});                       \
   }
 RANK(BF16, bf16, Along, down)
 RANK(F16, f16, Along, down)
@@ -180,7 +180,7 @@ DEVICE void rank_gradient(const Gradient &g, int n, int rank, int c0, int r0) {
     ptx::sync();
     if (step + 1 < steps)
       fetch(step + 1);
-    multiply<BF16, Across, Across>(sum, stage, stage + kSide * kSide);
+    multiply<BF16, Across, Across>(sum, stage, stage + kSide * kSide, [](int) {});
   }
   each(sum, c0, r0, [&](int i, int r, float &a, float &b) {
     if (i >= g.cols)
@@ -198,11 +198,11 @@ DEVICE void rank_gradient(const Gradient &g, int n, int rank, int c0, int r0) {
 
 KERNEL(128, 2, rank_grad, float *db, int lddb, const float *dy, int lddy, int out, const float *u, int ldu, float fb,
        float *da, int ldda, const float *x, int ldx, int in, const float *du, int lddu, float fa, int n, int rank,
-       const Place *places, const u64 *keys, u32 limit) {
+       const Place *places, const u64 *keys, u64 key, u32 limit) {
   ptx::after_previous();
   ptx::release();
   const int tiles = ceil_div(out, kSide), tile = ptx::bidx();
-  Gradient g = {da, ldda, 1, x, ldx, in, du, lddu, fa, {places, keys, limit, in}};
+  Gradient g = {da, ldda, 1, x, ldx, in, du, lddu, fa, {places, keys, key, limit, in}};
   if (tile < tiles)
     g = {db, lddb, 0, dy, lddy, out, u, ldu, fb, {}};
   rank_gradient(g, n, rank, (tile < tiles ? tile : tile - tiles) * kSide, ptx::bidy() * kSide);

@@ -109,12 +109,13 @@ func flag(b bool) int {
 // mask is a dropout as the kernels take it.
 type mask struct {
 	places, keys pointer
+	key          uint64 // of all rows where there are no keys
 	limit        uint64
 	keep         float32
 }
 
-// mask is a dropout over n rows, all of which must belong to a span; it uploads the
-// spans' keys.
+// mask is a dropout over n rows, all of which must belong to a span; it uploads
+// the keys of several.
 func (d *Device) mask(op string, o device.Dropout, n int) mask {
 	if o.P == 0 {
 		return mask{keep: 1}
@@ -129,5 +130,11 @@ func (d *Device) mask(op string, o device.Dropout, n int) mask {
 	if d.err != nil {
 		return mask{}
 	}
-	return mask{places: d.pass.places, keys: put(d, "drop keys", o.Keys), limit: uint64(uint32(o.P * (1 << 32))), keep: float32(1 / (1 - o.P))}
+	m := mask{places: d.pass.places, limit: uint64(uint32(o.P * (1 << 32))), keep: float32(1 / (1 - o.P))}
+	if len(o.Keys) == 1 {
+		m.key = o.Keys[0]
+	} else {
+		m.keys = put(d, "drop keys", o.Keys)
+	}
+	return m
 }

@@ -108,7 +108,7 @@ func (d *Device) rank(kernel string, x wide, a *buffer, rank int, half halves, d
 	parts = ceilDiv(x.cols, rankPart)
 	part = d.need("project parts", 4*parts*x.n*rank, false)
 	d.launch(kernel, [3]int{parts, ceilDiv(x.n, rankSide), ceilDiv(rank, rankSide)}, panelThreads, rankShared,
-		part, x.p, x.pitch, x.n, x.cols, a.p, a.pitch, rank, half.p, half.pitch, drop.places, drop.keys, drop.limit)
+		part, x.p, x.pitch, x.n, x.cols, a.p, a.pitch, rank, half.p, half.pitch, drop.places, drop.keys, drop.key, drop.limit)
 	return part, parts
 }
 
@@ -182,7 +182,7 @@ func (d *Device) ProjectBack(dx, dw, dy, x, u device.Buffer, n int, w device.Wei
 		l.mask = drop
 		d.launch("rank_grad", [3]int{ceilDiv(out, rankSide) + ceilDiv(in, rankSide), ceilDiv(rank, rankSide), 1}, panelThreads, rankShared,
 			db.p, db.pitch, dyb.p, dyb.pitch, out, ub.p, ub.pitch, ad.Scale,
-			da.p, da.pitch, xb.p, xb.pitch, in, du.p, du.pitch, drop.keep, n, rank, drop.places, drop.keys, drop.limit)
+			da.p, da.pitch, xb.p, xb.pitch, in, du.p, du.pitch, drop.keep, n, rank, drop.places, drop.keys, drop.key, drop.limit)
 	}
 	if dx != nil {
 		d.timesBack(dxb.wide(0, n), beside, scale, m, l, true)
@@ -202,7 +202,7 @@ func (d *Device) timesBack(dx wide, dy factor, scale pointer, w *weight, l low, 
 	m, s := d.across(w), productPanel(dx.n, w.cols, d.limits)
 	d.launch("project_back_"+s.name+"_"+suffix(w.productType()), s.grid(dx.n, w.cols), panelThreads, s.shared(),
 		dx.p, dx.pitch, dy.p, dy.pitch, m.p, m.pitch, dx.n, dy.k, w.cols, scale,
-		l.u.p, l.u.pitch, l.m.p, l.m.pitch, l.rank, l.mask.places, l.mask.keys, l.mask.limit, l.mask.keep, flag(add))
+		l.u.p, l.u.pitch, l.m.p, l.m.pitch, l.rank, l.mask.places, l.mask.keys, l.mask.key, l.mask.limit, l.mask.keep, flag(add))
 }
 
 // weightBack adds y'ᵀ x, to 16 bits of float32, whatever type the weight has.
