@@ -66,7 +66,8 @@ run() {
 		row "$name" "NOT RUN" "no time left"
 		return 1
 	fi
-	[ "$most" -gt $left ] || [ -n "$tiny" ] && most=$left
+	[ -n "$tiny" ] && most=$((5 * most))
+	[ "$most" -gt $left ] && most=$left
 	local log="$out/${name//[^A-Za-z0-9._-]/_}.log" start=$SECONDS rc
 	timeout -k 5 "$most" "$@" >"$log" 2>&1
 	rc=$?
@@ -113,6 +114,15 @@ kernels() {
 # model PRESET: what is measured.
 model() { [ -n "$tiny" ] && echo repo/cmd/mop/demo/model || echo "preset:$1"; }
 
+# alone SECONDS PATTERN: the benchmarks of kernels that match, in their folder.
+alone() {
+	local time=1s
+	[ -n "$quick" ] && time=20x
+	[ -n "$tiny" ] && time=1x
+	run "kernels alone" $1 bash -c '"$1" -test.run "^\$" $5 -test.bench "$3" -test.benchtime "$4" >"$2"' _ "$tests" "$out/kernels.txt" "$2" $time "${tiny:+-test.short}"
+	grep -q '^Benchmark' "$out/kernels.txt" || row "kernels alone" FAIL "no benchmark ran"
+}
+
 # path NAME PRESET RULE STEPS EXTRA...: plan and measure one path.
 path() {
 	local name=$1 rule=$3 at=$4 preset
@@ -130,7 +140,7 @@ path() {
 speed() {
 	run ceilings 60 bash -c '"$1" ceilings.py $2 >"$3"' _ "$python" "${quick:+--quick} $tiny" "$out/ceilings.jsonl"
 	cd repo/runtime/device/cuda
-	run "kernels alone" 90 bash -c '"$1" -test.run "^\$" -test.bench "$3" -test.benchtime "$4" >"$2"' _ "$tests" "$out/kernels.txt" "$([ -n "$quick" ] && echo 'llama-2-7b/(o|down)/1$' || echo 'Decode|Prefill|Attention')" "$([ -n "$quick" ] && echo 20x || echo 1s)"
+	alone 90 "$([ -n "$quick" ] && echo 'Decode/llama-2-7b/(o|down)/1$' || echo 'Decode|Prefill|Attention')"
 	cd "$root"
 	if [ -n "$quick" ]; then
 		path llama-2-7b-exact llama-2-7b paper 15
@@ -166,7 +176,7 @@ training() {
 	if grep -q '"error"' "$out/peft.jsonl"; then row "a peer's shape" FAIL "$(grep -m1 -o '"error": "[^"]*"' "$out/peft.jsonl")"; fi
 	[ -n "$quick" ] && return
 	cd repo/runtime/device/cuda
-	run "kernels alone" 120 bash -c '"$1" -test.run "^\$" -test.bench Train >"$2"' _ "$tests" "$out/kernels.txt"
+	alone 120 Train
 	cd "$root"
 }
 
