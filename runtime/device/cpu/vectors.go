@@ -107,20 +107,30 @@ func (d *Device) vectors(y []float32, ldy int, w *weight, lo, hi int, x []float3
 		}
 		for v := range n {
 			d.set.DotsAlong(t, out[:many*streams], &rows, x[v*size:(v+1)*size], c)
-			to := y[v*ldy:]
-			for j := range many {
-				for i, at := 0, r+j; i < streams && at < total; i, at = i+1, at+stride {
-					f := out[j*streams+i]
-					if w.i8 != nil {
-						f *= w.i8.scales[at]
-					}
-					if add {
-						f += to[at]
-					}
-					to[at] = f
+			for i, at := 0, r; i < streams && at < total; i, at = i+1, at+stride {
+				k := min(many, total-at)
+				var scales []float32
+				if w.i8 != nil {
+					scales = w.i8.scales[at : at+k]
 				}
+				collect(y[v*ldy+at:v*ldy+at+k], out[i:], streams, scales, add)
 			}
 		}
 		r += many
+	}
+}
+
+// collect puts every step-th of x into y, or adds it, times scales where there are any.
+// y, scales [k], x [k, step]
+func collect(y, x []float32, step int, scales []float32, add bool) {
+	for j := range y {
+		f := x[j*step]
+		if scales != nil {
+			f *= scales[j]
+		}
+		if add {
+			f += y[j]
+		}
+		y[j] = f
 	}
 }
