@@ -81,6 +81,44 @@ func TestPack(t *testing.T) {
 	}
 }
 
+func TestPack16(t *testing.T) {
+	for _, s := range sets() {
+		m, n := s.TileShape()
+		for _, width := range []int{m, n} {
+			for _, k := range []int{1, 7, 15, 16, 17, 31, 64, 331} {
+				for rows := range width + 1 {
+					stride := k + 5
+					src := make([]uint16, max(rows*stride-5, 0)) // up to the last number wanted
+					for i := range src {
+						src[i] = uint16(i * 0x9e37)
+					}
+					for what, c := range map[string]struct {
+						pack func(dst []float32, width int, src []uint16, stride, rows, k int)
+						from func(uint16) float32
+					}{"bfloat16": {s.PackBF16, FromBF16}, "half": {s.PackF16, FromF16}} {
+						dst := make([]float32, k*width+8)
+						for i := range dst {
+							dst[i] = -1
+						}
+						c.pack(dst[:k*width], width, src, stride, rows, k)
+						for i, v := range dst {
+							want := float32(-1)
+							if p, r := i/width, i%width; p < k && r < rows {
+								want = c.from(src[r*stride+p])
+							} else if p < k {
+								want = 0
+							}
+							if math.Float32bits(v) != math.Float32bits(want) && (v == v || want == want) {
+								t.Fatalf("%v %s width %d k %d rows %d: element %d: want %v, got %v", s, what, width, k, rows, i, want, v)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestWiden(t *testing.T) {
 	all := make([]uint16, 1<<16)
 	for i := range all {
@@ -136,6 +174,13 @@ func BenchmarkPack(b *testing.B) {
 			src, dst := make([]float32, n*(k+16)), make([]float32, n*k)
 			for b.Loop() {
 				s.PackRows(dst, n, src, k+16, n, k)
+			}
+			b.ReportMetric(float64(n*k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "G/s")
+		})
+		b.Run(s.String()+"/bfloat16", func(b *testing.B) {
+			src, dst := make([]uint16, n*2048), make([]float32, n*k)
+			for b.Loop() {
+				s.PackBF16(dst, n, src, 2048, n, k)
 			}
 			b.ReportMetric(float64(n*k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "G/s")
 		})

@@ -13,6 +13,12 @@ const (
 	group = 128
 )
 
+// fewPanels of a left factor, or fewer, meet a panel of the right one while that is in
+// the first cache, and the next block of the right factor comes from memory meanwhile:
+// where there are few, packing takes as long as multiplying. The order of the tiles
+// changes no sum.
+const fewPanels = 8
+
 // left is the left factor [m, k] of a product, packed for kernel.Tile: for each
 // depth, panel after panel.
 type left struct {
@@ -97,6 +103,10 @@ func (p *panels) right(set kernel.Set, b operand, j0, nn, k0, kk int) {
 		switch {
 		case b.row == 1 && b.f32 != nil:
 			set.PackRows(panel, columns, b.f32[k0+(j0+j)*b.col:], b.col, w, kk)
+		case b.row == 1 && b.bf16 != nil:
+			set.PackBF16(panel, columns, b.bf16[k0+(j0+j)*b.col:], b.col, w, kk)
+		case b.row == 1 && b.f16 != nil:
+			set.PackF16(panel, columns, b.f16[k0+(j0+j)*b.col:], b.col, w, kk)
 		case b.row == 1:
 			// A stride that is no power of two keeps the rows in different sets of
 			// the first cache.
@@ -138,8 +148,13 @@ func (p *panels) multiply(set kernel.Set, c []float32, ldc int, a *left, i0, i1 
 			clear(c[i*ldc : i*ldc+j1-j0])
 		}
 	}
+	few := i1-i0 <= fewPanels
 	for g := j0; g < j1; g += group {
 		nn := min(group, j1-g)
+		each := nn // columns packed at a time
+		if few {
+			each = columns
+		}
 		for k0 := 0; k0 < a.k; k0 += depth {
 			kk := min(depth, a.k-k0)
 			next := b.block(g, k0+depth, a.k)
@@ -147,31 +162,39 @@ func (p *panels) multiply(set kernel.Set, c []float32, ldc int, a *left, i0, i1 
 				next = b.block(g+nn, 0, a.k)
 			}
 			steps := a.arithmetic.steps(kk)
-			if a.arithmetic == pairs {
-				p.rightPairs(set, b, g, nn, k0, kk)
-			} else {
-				p.right(set, b, g, nn, k0, kk)
-			}
 			add := add || k0 > 0
-			for i := i0; i < i1; i++ {
-				next.fetch(i-i0, i1-i0)
-				r0 := (i - i0) * rows
-				panel, c := a.panel(i, k0, kk), c[r0*ldc+g-j0:]
-				for j := 0; j < nn; j += columns {
-					w, h, b := min(columns, nn-j), min(rows, m-r0), p.b[j*steps:(j+columns)*steps]
-					if w == columns && h == rows {
-						a.arithmetic.tile(set, c[j:], ldc, panel, b, steps, add)
-						continue
+			for s := 0; s < nn; s += each {
+				end := min(s+each, nn)
+				if few {
+					next.fetch(s/columns, (nn+columns-1)/columns)
+				}
+				if a.arithmetic == pairs {
+					p.rightPairs(set, b, g+s, end-s, k0, kk)
+				} else {
+					p.right(set, b, g+s, end-s, k0, kk)
+				}
+				for i := i0; i < i1; i++ {
+					if !few {
+						next.fetch(i-i0, i1-i0)
 					}
-					a.arithmetic.tile(set, tile, columns, panel, b, steps, false)
-					for r := range h {
-						to, from := c[r*ldc+j:r*ldc+j+w], tile[r*columns:r*columns+w]
-						if !add {
-							copy(to, from)
+					r0 := (i - i0) * rows
+					panel, c := a.panel(i, k0, kk), c[r0*ldc+g-j0:]
+					for j := s; j < end; j += columns {
+						w, h, b := min(columns, nn-j), min(rows, m-r0), p.b[(j-s)*steps:(j-s+columns)*steps]
+						if w == columns && h == rows {
+							a.arithmetic.tile(set, c[j:], ldc, panel, b, steps, add)
 							continue
 						}
-						for x, v := range from {
-							to[x] += v
+						a.arithmetic.tile(set, tile, columns, panel, b, steps, false)
+						for r := range h {
+							to, from := c[r*ldc+j:r*ldc+j+w], tile[r*columns:r*columns+w]
+							if !add {
+								copy(to, from)
+								continue
+							}
+							for x, v := range from {
+								to[x] += v
+							}
 						}
 					}
 				}
