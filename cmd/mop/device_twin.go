@@ -4,12 +4,17 @@ package main
 
 import (
 	"context"
+	"debug/buildinfo"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -22,7 +27,44 @@ import (
 // lies beside it and was built with the tag cuda.
 const twinName = "mop-cuda"
 
-var errNoTwin = errors.New("no " + twinName + " beside this binary (make cuda builds it)")
+var (
+	errNoTwin  = errors.New("no " + twinName + " beside this binary (make cuda builds it)")
+	errNotCUDA = errors.New("the " + twinName + " beside this binary was not built with the tag cuda (make cuda does)")
+)
+
+// errOtherBuild says that the twin is of other sources: what it computes might differ.
+type errOtherBuild struct{ twin, self string }
+
+func (e errOtherBuild) Error() string {
+	return fmt.Sprintf("%s is of commit %s, this binary of %s (make cuda builds both)", twinName, e.twin, e.self)
+}
+
+// sameBuild holds a Go binary to the tag and, where both say it, to the commit of this
+// one. What cannot be read is left to its start to tell.
+func sameBuild(path string) error {
+	other, err := buildinfo.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	said := func(b *debug.BuildInfo, key string) string {
+		for _, s := range b.Settings {
+			if s.Key == key {
+				return s.Value
+			}
+		}
+		return ""
+	}
+	if !slices.Contains(strings.Split(said(other, "-tags"), ","), "cuda") {
+		return errNotCUDA
+	}
+	if self, ok := debug.ReadBuildInfo(); ok {
+		const commit = "vcs.revision"
+		if a, b := said(other, commit), said(self, commit); a != b && a != "" && b != "" {
+			return errOtherBuild{a, b}
+		}
+	}
+	return nil
+}
 
 // twin finds the twin and asks it, in a process of its own, for the GPUs it sees.
 func twin() (path string, gpus []place, err error) {
@@ -34,8 +76,15 @@ func twin() (path string, gpus []place, err error) {
 		return "", nil, err
 	}
 	path = filepath.Join(filepath.Dir(self), twinName)
-	if _, err := os.Stat(path); err != nil {
+	there, err := os.Stat(path)
+	if err != nil {
 		return "", nil, errNoTwin
+	}
+	if me, err := os.Stat(self); err == nil && os.SameFile(me, there) { // it would ask itself, for ever
+		return "", nil, errNotCUDA
+	}
+	if err := sameBuild(path); err != nil {
+		return "", nil, err
 	}
 	if gpus, err = askTwin(path); err != nil {
 		return "", nil, err
@@ -49,7 +98,10 @@ type reply struct {
 	long bool // it said more
 }
 
-const maxReply = 1 << 20 // bytes
+const (
+	maxReply = 1 << 20 // bytes
+	patience = time.Minute
+)
 
 func (r *reply) Write(p []byte) (int, error) {
 	if len(r.text)+len(p) > maxReply {
@@ -64,8 +116,10 @@ var errLongReply = fmt.Errorf("says more than %d bytes", maxReply)
 
 // askTwin gives the GPUs that a twin sees, at least one.
 func askTwin(path string) (gpus []place, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	wait, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	ctx, stop := signal.NotifyContext(wait, os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	ask := exec.CommandContext(ctx, path, "inspect", "--devices", "--json")
 	ask.WaitDelay = time.Second // for what it may have started
 	var said, complaint reply
@@ -73,6 +127,12 @@ func askTwin(path string) (gpus []place, err error) {
 	err = ask.Run()
 	if said.long || complaint.long {
 		return nil, fmt.Errorf("%s: %w", twinName, errLongReply)
+	}
+	if wait.Err() != nil {
+		return nil, fmt.Errorf("%s: no answer in %v", twinName, patience)
+	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("%s: %w", twinName, ctx.Err())
 	}
 	if err != nil {
 		// The loader complains on stderr, package cu on stdout.
@@ -102,9 +162,12 @@ func askTwin(path string) (gpus []place, err error) {
 }
 
 // openCUDA goes on as the twin where that finds a GPU, and else says why not.
-func openCUDA(bool) (device.Device, error) {
+func openCUDA(auto bool) (device.Device, error) {
 	path, _, err := twin()
 	if err != nil {
+		if auto && errors.As(err, new(errOtherBuild)) { // a GPU may be there all the same
+			slog.Warn("the CPU is taken", "because", err)
+		}
 		return nil, err
 	}
 	return nil, fmt.Errorf("%s: %w", twinName, syscall.Exec(path, append([]string{os.Args[0]}, os.Args[1:]...), os.Environ()))

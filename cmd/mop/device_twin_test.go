@@ -3,11 +3,15 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // Without a twin, and so without a GPU, cuda is refused with what there is, and
@@ -53,5 +57,45 @@ func TestTwinTalksOn(t *testing.T) {
 		if _, err := askTwin(path); !errors.Is(err, errLongReply) {
 			t.Errorf("%s: want %v, got %v", script, errLongReply, err)
 		}
+	}
+}
+
+// A twin that is this binary itself, or was built without the tag, is refused before
+// it is started: it would look for a twin in turn.
+func TestTwinWithoutTheTag(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, twinName)
+	data, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := sameBuild(path); !errors.Is(err, errNotCUDA) {
+		t.Errorf("want %q, got %v", errNotCUDA, err)
+	}
+	if err := sameBuild(filepath.Join(dir, "none")); err != nil {
+		t.Errorf("a file that cannot be read is not sameBuild's to tell, got %v", err)
+	}
+}
+
+// An interrupt is not kept waiting by a twin that says nothing.
+func TestTwinInterrupted(t *testing.T) {
+	path := filepath.Join(t.TempDir(), twinName)
+	if err := os.WriteFile(path, []byte("#!/bin/sh\nexec sleep 50\n"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	caught := make(chan os.Signal, 1) // so that the test lives
+	signal.Notify(caught, syscall.SIGTERM)
+	defer signal.Stop(caught)
+	time.AfterFunc(300*time.Millisecond, func() { syscall.Kill(os.Getpid(), syscall.SIGTERM) })
+	begin := time.Now()
+	if _, err := askTwin(path); !errors.Is(err, context.Canceled) || time.Since(begin) > 10*time.Second {
+		t.Errorf("want %v at once, got %v after %v", context.Canceled, err, time.Since(begin))
 	}
 }

@@ -46,9 +46,6 @@ func recoverCommand(o *options) *cobra.Command {
 					return usage("recover: --adapter-init has its own --%s", name)
 				}
 			}
-			if o.device == "auto" {
-				o.device = "cpu" // no other device trains yet
-			}
 			if p.Device, err = o.openTrainer(); err != nil {
 				return err
 			}

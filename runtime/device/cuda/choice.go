@@ -1,6 +1,9 @@
 package cuda
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // Sizes that the kernels are written for; see kernels/cuda.
 const (
@@ -123,3 +126,15 @@ func prefillWidth(dh int) int {
 
 // prefillShared is its shared memory, bytes: queries, two pages of keys and values.
 func prefillShared(width int) int { return 5 * page * width * 2 }
+
+// oldestDriver is the first whose library has all that the launcher calls:
+// cuLaunchKernelEx came with CUDA 11.8.
+const oldestDriver = 11080
+
+// driverFits refuses a driver that supports less; version is 1000*major + 10*minor.
+func driverFits(version int) error {
+	if version < oldestDriver {
+		return fmt.Errorf("want a driver for CUDA %d.%d or later, got one for %d.%d", oldestDriver/1000, oldestDriver%1000/10, version/1000, version%1000/10)
+	}
+	return nil
+}

@@ -142,3 +142,11 @@ func TestBytesPerSM(t *testing.T) {
 		t.Errorf("want at most 1.035 of the mean on any SM, got %.3f", worst)
 	}
 }
+
+func TestOldDrivers(t *testing.T) {
+	for version, fits := range map[int]bool{11040: false, 11070: false, 11080: true, 12090: true, 13000: true} {
+		if err := driverFits(version); (err == nil) != fits {
+			t.Errorf("driver for CUDA %d: want fitting %v, got %v", version, fits, err)
+		}
+	}
+}

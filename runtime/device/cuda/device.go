@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 	"unsafe"
@@ -72,12 +73,23 @@ func (d *Device) Threads() int { return 1 }
 // PassRows is how many rows a prefill pass should have: 16 rows of large tiles.
 func (d *Device) PassRows() int { return 2048 }
 
-// Sync waits for all work.
+// Sync waits for all work. A pass for which there was no memory is told here, once:
+// nothing of it counts, and the next may go on.
 func (d *Device) Sync() error {
 	if d.err == nil {
 		d.waited(d.driver.Sync())
 	}
-	return d.err
+	return d.told()
+}
+
+// told gives the failure that is kept; one of memory is kept no longer.
+func (d *Device) told() error {
+	err := d.err
+	if errors.Is(err, device.ErrMemory) {
+		d.err = nil
+		d.spans, d.pass = nil, spread{} // what was to be placed was not
+	}
+	return err
 }
 
 // waited keeps the failure of a wait. A kernel fails while the host is elsewhere:
@@ -107,7 +119,10 @@ func (d *Device) Close() error {
 // fail keeps the first failure.
 func (d *Device) fail(err error) {
 	if d.err == nil && err != nil {
-		d.err = fmt.Errorf("cuda: %w", err)
+		if !strings.HasPrefix(err.Error(), "cuda: ") {
+			err = fmt.Errorf("cuda: %w", err)
+		}
+		d.err = err
 	}
 }
 
@@ -267,7 +282,7 @@ func (d *Device) need(name string, n int, zero bool) pointer {
 		}
 		var err error
 		if b, err = make(1, n, n, 1); err != nil {
-			d.fail(err)
+			d.fail(fmt.Errorf("%w, for %q of an operation", err, name))
 			return 0
 		}
 		d.scratch[name] = b
@@ -327,6 +342,10 @@ func (d *Device) launch(kernel string, grid [3]int, threads, shared int, args ..
 		case pointer:
 			slots[i] = uint64(v)
 		case int:
+			if v != int(int32(v)) {
+				d.fail(fmt.Errorf("%s: argument %d: want a number of 32 bits, got %d", kernel, i, v))
+				return
+			}
 			slots[i] = uint64(uint32(int32(v)))
 		case uint64:
 			slots[i] = v

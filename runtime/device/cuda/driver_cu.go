@@ -110,6 +110,9 @@ func (g *gpu) open(index int) (err error) {
 	if cc < 80 {
 		return fmt.Errorf("%s: want compute capability 8.0 or more, got %d.%d", g.info.Name, g.info.Major, g.info.Minor)
 	}
+	if err := driverFits(g.info.Driver); err != nil {
+		return err
+	}
 	g.folder = "ptx/sm_80"
 	if cc >= 90 {
 		g.folder = "ptx/sm_90"
@@ -209,6 +212,9 @@ func (g *gpu) room(n int) ([]byte, error) {
 }
 
 func (g *gpu) Upload(p pointer, pitch int, src []byte, rowBytes int) error {
+	if pitch == rowBytes { // bytes as they are, cut anywhere
+		pitch, rowBytes = 1, 1
+	}
 	return g.do(func() error {
 		if pitch > halfBytes {
 			return fmt.Errorf("upload: want rows of at most %d bytes, got %d", halfBytes, pitch)

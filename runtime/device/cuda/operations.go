@@ -222,6 +222,9 @@ func (d *Device) rotations(rope device.Rope, positions int) pointer {
 	key := &rope.InvFreq[0]
 	t := d.turns[key]
 	if t == nil || t.positions < positions {
+		if t != nil { // not anew for every position
+			positions = max(positions, 2*t.positions)
+		}
 		half := len(rope.InvFreq)
 		cs := make([]float32, positions*half*2)
 		for p := range positions {

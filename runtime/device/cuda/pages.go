@@ -80,7 +80,7 @@ func (d *Device) Extend(kv device.KV, seq, positions int) error {
 		return fmt.Errorf("cuda: cache: want one of %d sequences and at most %d positions, got sequence %d and %d", p.sequences, p.capacity, seq, positions)
 	}
 	first, want := p.have[seq], ceilDiv(positions, page)
-	if want <= first {
+	if want <= first || d.err != nil {
 		return d.err
 	}
 	var entries []uint64
@@ -131,6 +131,7 @@ func (d *Device) grow(of *pool) error {
 	if err == nil {
 		d.mu.Lock()
 		d.used += int64(n) * of.bytes
+		d.peak = max(d.peak, d.used)
 		d.mu.Unlock()
 	} else {
 		n = 1

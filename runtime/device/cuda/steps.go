@@ -64,7 +64,7 @@ func (d *Device) Record(seqs []int, limit int, step func()) (device.Steps, error
 	step()
 	d.recorder = nil
 	if d.err != nil {
-		return nil, d.err
+		return nil, d.told()
 	}
 	s := &steps{d: d, r: r, seqs: seqs}
 	var err error
