@@ -2,7 +2,7 @@
 # kernels/build.sh DIR: compile every kernel to PTX in DIR, one folder for each
 # architecture, with the pinned compiler: Debian's clang 19.1.7 (package clang-19).
 #
-#   sm_80  PTX 7.4: drivers of CUDA 11.4 (470) and later
+#   sm_80  PTX 7.4; the launcher itself wants a driver of CUDA 11.8 (520) or later
 #   sm_90  PTX 7.8: drivers of CUDA 11.8 (520) and later; launches that overlap
 set -euo pipefail
 out=$(mkdir -p "$1" && cd "$1" && pwd)

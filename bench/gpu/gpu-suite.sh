@@ -17,24 +17,25 @@
 set -uo pipefail
 cd "$(dirname "$0")"
 root=$PWD
-part=${1:-}
-quick= tiny=
-for a in "$@"; do
-	[ "$a" = --quick ] && quick=1
-	[ "$a" = --tiny ] && tiny=--tiny
-done
-case $part in
-kernels | speed | training | peers) ;;
---quick)
-	rc=0
-	for p in kernels speed training peers; do "$0" $p --quick $tiny || rc=1; done
-	exit $rc
-	;;
-*)
-	sed -n '2,16p' "$0" >&2
+usage() {
+	sed -n '2,/^set /{/^#/p}' "$root/gpu-suite.sh" >&2
 	exit 2
-	;;
-esac
+}
+part= quick= tiny=
+for a in "$@"; do
+	case $a in
+	kernels | speed | training | peers) [ -z "$part" ] || usage; part=$a ;;
+	--quick) quick=1 ;;
+	--tiny) tiny=--tiny ;;
+	*) usage ;;
+	esac
+done
+if [ -z "$part" ]; then
+	[ -n "$quick" ] || usage
+	rc=0
+	for p in kernels speed training peers; do "$root/gpu-suite.sh" $p --quick $tiny || rc=1; done
+	exit $rc
+fi
 
 python=${PYTHON:-python3}
 export MOP_TEST_DATA=$root/data
@@ -58,6 +59,10 @@ git_commit=$(cat commit 2>/dev/null || echo unknown)
 # row NAME RESULT NOTE: one line, at once.
 row() { printf '%s\t%s\t%s\n' "$1" "$2" "$3" | tee -a "$rows"; }
 
+# A part that is stopped takes along what it runs, and keeps the rows there are.
+child=
+trap '[ -n "$child" ] && kill "$child" 2>/dev/null; exit 143' TERM INT HUP
+
 # run NAME SECONDS CMD...: the command's log in its own file, its row when it ends.
 run() {
 	local name=$1 most=$2 left=$((limit - (SECONDS - begin)))
@@ -69,8 +74,11 @@ run() {
 	[ -n "$tiny" ] && most=$((5 * most))
 	[ "$most" -gt $left ] && most=$left
 	local log="$out/${name//[^A-Za-z0-9._-]/_}.log" start=$SECONDS rc
-	timeout -k 5 "$most" "$@" >"$log" 2>&1
+	timeout -k 5 "$most" "$@" >"$log" 2>&1 &
+	child=$!
+	wait "$child"
 	rc=$?
+	child=
 	local took="$((SECONDS - start)) s"
 	if [ $rc -eq 124 ]; then
 		row "$name" "TIME OUT" "$took"
