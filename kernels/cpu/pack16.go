@@ -19,6 +19,18 @@ func nextPacked(i, p, step, rows, k, stride int) int {
 // PackBF16 is PackRows for a matrix of bfloat16s, which it widens.
 // dst [k, width], src [rows, stride], rows <= width
 func (s Set) PackBF16(dst []float32, width int, src []uint16, stride, rows, k int) {
+	s.pack16(dst, width, src, stride, rows, k, packBF16, FromBF16)
+}
+
+// PackF16 is PackRows for a matrix of halves, which it widens.
+// dst [k, width], src [rows, stride], rows <= width
+func (s Set) PackF16(dst []float32, width int, src []uint16, stride, rows, k int) {
+	s.pack16(dst, width, src, stride, rows, k, packF16, FromF16)
+}
+
+// pack16 packs eight rows at a time by eight, and what is left one by one.
+func (s Set) pack16(dst []float32, width int, src []uint16, stride, rows, k int,
+	eight func(dst []float32, width int, src []uint16, stride, k, ahead int), one func(uint16) float32) {
 	done := 0
 	if s != Generic && k >= 16 {
 		done = rows &^ 7
@@ -26,7 +38,7 @@ func (s Set) PackBF16(dst []float32, width int, src []uint16, stride, rows, k in
 		for p := 0; p < k; p += step {
 			p0 := min(p, k-16) // where few are left, some before them once more
 			for i := 0; i < done; i += 8 {
-				packBF16(dst[p0*width+i:], width, src[i*stride+p0:], stride, min(step, k-p0), nextPacked(i, p, step, done, k, stride)-p0)
+				eight(dst[p0*width+i:], width, src[i*stride+p0:], stride, min(step, k-p0), nextPacked(i, p, step, done, k, stride)-p0)
 			}
 		}
 	}
@@ -36,32 +48,7 @@ func (s Set) PackBF16(dst []float32, width int, src []uint16, stride, rows, k in
 			continue
 		}
 		for p, b := range src[i*stride : i*stride+k] {
-			dst[p*width+i] = FromBF16(b)
-		}
-	}
-}
-
-// PackF16 is PackRows for a matrix of halves, which it widens.
-// dst [k, width], src [rows, stride], rows <= width
-func (s Set) PackF16(dst []float32, width int, src []uint16, stride, rows, k int) {
-	done := 0
-	if s != Generic && k >= 16 {
-		done = rows &^ 7
-		step := packStep(width)
-		for p := 0; p < k; p += step {
-			p0 := min(p, k-16) // where few are left, some before them once more
-			for i := 0; i < done; i += 8 {
-				packF16(dst[p0*width+i:], width, src[i*stride+p0:], stride, min(step, k-p0), nextPacked(i, p, step, done, k, stride)-p0)
-			}
-		}
-	}
-	for i := done; i < width; i++ {
-		if i >= rows {
-			clearColumn(dst[i:], width, k)
-			continue
-		}
-		for p, h := range src[i*stride : i*stride+k] {
-			dst[p*width+i] = FromF16(h)
+			dst[p*width+i] = one(b)
 		}
 	}
 }
