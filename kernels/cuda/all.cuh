@@ -11,7 +11,7 @@
 #include "criteria.cu"
 #include "choose.cu"
 #include "sample.cu"
-#include "widen.cu"
+#include "round_i8.cu"
 #include "fill.cu"
 #include "train_rows.cu"
 #include "train_norm.cu"

@@ -23,7 +23,7 @@ struct AbsoluteOut {
     ptx::release();                                                                                                        \
     int h = ptx::bidz();                                                                                                   \
     float sum = 0;                                                                                                         \
-    product<T>(Large{}, Half{a + h * Dh, lda}, Half{wo + h * Dh, ld}, n, D, Dh, ptx::bidy() * 128, ptx::bidx() * 128,      \
+    product<T, u16>(Large{}, Half{a + h * Dh, lda}, Half{wo + h * Dh, ld}, n, D, Dh, ptx::bidy() * 128, ptx::bidx() * 128,      \
                AbsoluteOut{&sum, D});                                                                                      \
     ptx::sync();                                                                                                           \
     sum = block_sum<8>(sum, (float *)ptx::shared());                                                                       \

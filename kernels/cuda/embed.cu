@@ -51,5 +51,5 @@ KERNEL(256, 1, embed_i8, float *x, int ldx, const Byte *table, int ld, const int
   const float scale = ((const float *)(table + (long long)V * ld))[id];
   float *to = x + (long long)ptx::bidx() * ldx;
   for (int k = ptx::tid(); k < D; k += 256)
-    to[k] = from[k] * scale;
+    to[k] = from[byte_place(k)] * scale;
 }

@@ -3,9 +3,8 @@
 //   x [N, D] f32; Wg, Wu [I, D] 16-bit, pitch ld; m [N, I] 16-bit
 //
 // Rows come in pairs: neuron j's gate and up. gateup_decode_*: N <= 8, bound by
-// reading the weights, 4*I*ld bytes; of 8 bits in gateup_decode_i8_*.
-// gateup_prefill_*: any N, takes h 16-bit; with on, the weights are widened integers
-// and their scales (widen.cu).
+// reading the weights, 4*I*ld bytes; of 8 bits in *_i8_*, their scales after their rows.
+// gateup_prefill_*: any N, takes h 16-bit.
 #include "stream.cuh"
 #include "tiles.cuh"
 
@@ -46,13 +45,13 @@ GATEUP_DECODE(F16, f16, u16)
 GATEUP_DECODE(BF16, i8_bf16, Byte)
 GATEUP_DECODE(F16, i8_f16, Byte)
 
-#define GATEUP_PREFILL(T, name, Size, size, threads, blocks, rows, cols)                                                           \
-  KERNEL(threads, blocks, gateup_prefill_##size##_##name, const u16 *h, int ldh, int D, const u16 *gate, const u16 *up, int ld, \
-         int I, u16 *m, int ldm, int n, int on) {                                                                                  \
+#define GATEUP_PREFILL(T, E, name, Size, size, threads, blocks, rows, cols)                                                \
+  KERNEL(threads, blocks, gateup_prefill_##size##_##name, const u16 *h, int ldh, int D, const E *gate, const E *up,        \
+         int ld, int I, u16 *m, int ldm, int n) {                                                                          \
     ptx::after_previous();                                                                                                 \
     ptx::release();                                                                                                        \
-    GateUpRows<u16> of = gateup_rows(gate, up, ld, I);                                                                     \
-    product<T>(Size{}, Half{h, ldh}, of, n, 2 * I, D + 7 & ~7, ptx::bidy() * rows, ptx::bidx() * cols,                     \
-               scaled(of, on, GateUpOut<T>{m, ldm}));                                                                      \
+    GateUpRows<E> of = gateup_rows(gate, up, ld, I);                                                                       \
+    product<T, E>(Size{}, Half{h, ldh}, of, n, 2 * I, D + 7 & ~7, ptx::bidy() * rows, ptx::bidx() * cols,                  \
+                  scaled(of, sizeof(E) == 1, GateUpOut<T>{m, ldm}));                                                       \
   }
 EACH_TILE(GATEUP_PREFILL)

@@ -1,13 +1,13 @@
 // Output projections and the head: y[n] (+)= W x[n], float32 sums.
 //
 //   W [out, in] 16-bit, pitch ld (a multiple of 64, zero tails); y [N, out] f32
-//   8-bit (linear_decode_i8_*): pitch a multiple of 128, scales [out] f32
+//   8-bit (*_i8_*): pitch a multiple of 128, scales [out] f32
 //
 // linear_decode_*: N <= 8, bound by reading W: 2*out*ld bytes. Grid: up to two
 // blocks an SM, each an equal share of the rows. x is 16-bit [N, in] (kind 0) or
 // float32 that is rounded on the way in (kind 1).
 // linear_prefill_*: any N, 2*N*out*in flops. Grid: tiles of out by tiles of N. x
-// is 16-bit; with scales, W is widened integers (widen.cu).
+// is 16-bit.
 #include "stream.cuh"
 #include "tiles.cuh"
 
@@ -64,13 +64,13 @@ LINEAR_DECODE(F16, f16, u16)
 LINEAR_DECODE(BF16, i8_bf16, Byte)
 LINEAR_DECODE(F16, i8_f16, Byte)
 
-#define LINEAR_PREFILL(T, name, Size, size, threads, blocks, rows, cols)                                                           \
-  KERNEL(threads, blocks, linear_prefill_##size##_##name, float *y, int ldy, const u16 *x, int ldx, const u16 *w, int ld,       \
+#define LINEAR_PREFILL(T, E, name, Size, size, threads, blocks, rows, cols)                                                \
+  KERNEL(threads, blocks, linear_prefill_##size##_##name, float *y, int ldy, const u16 *x, int ldx, const E *w, int ld,    \
          int out, int in, int n, int add, const float *scales) {                                                           \
     ptx::after_previous();                                                                                                 \
     ptx::release();                                                                                                        \
-    LinearRows<u16> of = {w, ld, out, scales};                                                                             \
-    product<T>(Size{}, Half{x, ldx}, of, n, out, in + 7 & ~7, ptx::bidy() * rows, ptx::bidx() * cols,                      \
-               scaled(of, scales != nullptr, LinearOut{y, ldy, out, add}));                                                \
+    LinearRows<E> of = {w, ld, out, scales};                                                                               \
+    product<T, E>(Size{}, Half{x, ldx}, of, n, out, in + 7 & ~7, ptx::bidy() * rows, ptx::bidx() * cols,                   \
+                  scaled(of, sizeof(E) == 1, LinearOut{y, ldy, out, add}));                                                \
   }
 EACH_TILE(LINEAR_PREFILL)

@@ -5,8 +5,8 @@
 //
 // Rows come in pairs (i, i + Dh/2) of one head, the two that a rotation mixes.
 // qkv_decode_*: N <= 8, the norm is made by every block for itself; bound by
-// reading the weights; of 8 bits in qkv_decode_i8_*. qkv_prefill_*: any N, takes h
-// [N, D] 16-bit; with on, W is widened integers and their scales (widen.cu).
+// reading the weights; of 8 bits in *_i8_*, their scales after their rows.
+// qkv_prefill_*: any N, takes h [N, D] 16-bit.
 #include "stream.cuh"
 #include "tiles.cuh"
 
@@ -79,12 +79,12 @@ QKV_DECODE(F16, f16, u16)
 QKV_DECODE(BF16, i8_bf16, Byte)
 QKV_DECODE(F16, i8_f16, Byte)
 
-#define QKV_PREFILL(T, name, Size, size, threads, blocks, rows, cols)                                                              \
-  KERNEL(threads, blocks, qkv_prefill_##size##_##name, const u16 *h, int ldh, int D, QKV_PARAMETERS(u16), int on) {                          \
+#define QKV_PREFILL(T, E, name, Size, size, threads, blocks, rows, cols)                                                   \
+  KERNEL(threads, blocks, qkv_prefill_##size##_##name, const u16 *h, int ldh, int D, QKV_PARAMETERS(E)) {                  \
     ptx::after_previous();                                                                                                 \
     ptx::release();                                                                                                        \
-    QKVRows<u16> of = qkv_rows(wq, wk, wv, ld, H, K, Dh);                                                                  \
-    product<T>(Size{}, Half{h, ldh}, of, n, (H + 2 * K) * Dh, D + 7 & ~7, ptx::bidy() * rows, ptx::bidx() * cols,          \
-               scaled(of, on, QKVOut<T>{q, ldq, H, K, Dh, {table, pages, K, Dh + 7 & ~7}, places, turn}));                 \
+    QKVRows<E> of = qkv_rows(wq, wk, wv, ld, H, K, Dh);                                                                    \
+    product<T, E>(Size{}, Half{h, ldh}, of, n, (H + 2 * K) * Dh, D + 7 & ~7, ptx::bidy() * rows, ptx::bidx() * cols,       \
+                  scaled(of, sizeof(E) == 1, QKVOut<T>{q, ldq, H, K, Dh, {table, pages, K, Dh + 7 & ~7}, places, turn}));  \
   }
 EACH_TILE(QKV_PREFILL)

@@ -43,18 +43,19 @@ template <class T> struct Format<T, u16> {
 };
 template <class T> struct Format<T, Byte> {
   static constexpr int kLane = 16, kPast = 8;
-  static MEMBER void four(float (&c)[4], u32 a, u32 b, u32 y0, u32 y1) {
-    auto wide = [](u32 v, int upper) { return T::of_bytes(ptx::bytes_apart(v, upper)); };
-    T::mma(c, wide(a, 0), wide(b, 0), wide(a, 1), wide(b, 1), y0, y1);
+  // two is half of both pairs of words: columns k, k+1 and k+2, k+3 of rows g and g+8.
+  static MEMBER void two(float (&c)[4], u32 a0, u32 b0, u32 a1, u32 b1, int upper, u32 y0, u32 y1) {
+    auto wide = [=](u32 v) { return T::of_bytes(ptx::bytes_apart(v, upper)); };
+    T::mma(c, wide(a0), wide(b0), wide(a1), wide(b1), y0, y1);
   }
   static MEMBER void multiply(float (&c)[4], V4 a, V4 b, const u16 *x, bool in) {
     V4 y = {0, 0, 0, 0}, z = y;
     if (in)
       y = *(const V4 *)x, z = *(const V4 *)(x + 8);
-    four(c, a.x, b.x, y.x, y.y);
-    four(c, a.y, b.y, y.z, y.w);
-    four(c, a.z, b.z, z.x, z.y);
-    four(c, a.w, b.w, z.z, z.w);
+    two(c, a.x, b.x, a.y, b.y, 0, y.x, y.y);
+    two(c, a.z, b.z, a.w, b.w, 0, y.z, y.w);
+    two(c, a.x, b.x, a.y, b.y, 1, z.x, z.y);
+    two(c, a.z, b.z, a.w, b.w, 1, z.z, z.w);
   }
 };
 

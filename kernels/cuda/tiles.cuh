@@ -2,11 +2,14 @@
 // bound by arithmetic.
 //
 // A block makes BM rows of x by BN rows of W, in steps of 64 elements of K that
-// stages of asynchronous copies keep ahead. A row of a stage is 128 bytes;
-// its 16-byte chunks are turned by the row's number (chunk ^ row%8), so that both
-// the copies and ldmatrix touch every bank once. Each warp holds its part of the tile
-// in registers, 64x32 of a large one. Rows of W come in pairs as in stream.cuh:
-// a pair's two outputs are neighbours in one thread's registers.
+// stages of asynchronous copies keep ahead. A row's 16-byte chunks are turned by its
+// number (Staged), so that both the copies and ldmatrix touch every bank once. Each
+// warp holds its part of the tile in registers, 64x32 of a large one. Rows of W come in
+// pairs as in stream.cuh: a pair's two outputs are neighbours in one thread's registers.
+//
+// Weights of 8 bits lie in the stages as they do in memory, and become 16-bit integers,
+// exactly, on their way from registers to the product: the sums are those of a matrix of
+// such integers, to the bit, and are scaled last.
 #pragma once
 #include "types.cuh"
 
@@ -26,78 +29,110 @@ using Small = Tile<64, 64, 2, 2>;    // 128 threads, 48 KiB
 using Slim = Tile<64, 32, 2, 2, 8>;  // 128 threads, 96 KiB
 using Thin = Tile<16, 32, 1, 2, 12>;   // 64 threads, 72 KiB
 
-// EACH_TILE makes a kernel for each tile and type: M(type, its name, tile, its name,
-// threads, blocks an SM, rows of x, rows of W).
-#define EACH_TILE(M)                         \
-  M(BF16, bf16, Large, large, 256, 2, 128, 128) \
-  M(F16, f16, Large, large, 256, 2, 128, 128)   \
-  M(BF16, bf16, Small, small, 128, 2, 64, 64)   \
-  M(F16, f16, Small, small, 128, 2, 64, 64)     \
-  M(BF16, bf16, Slim, slim, 128, 2, 64, 32)     \
-  M(F16, f16, Slim, slim, 128, 2, 64, 32)       \
-  M(BF16, bf16, Thin, thin, 64, 3, 16, 32)      \
-  M(F16, f16, Thin, thin, 64, 3, 16, 32)
+// EACH_TILE makes a kernel for each tile, type and width of weights: M(type, weights,
+// their name, tile, its name, threads, blocks an SM, rows of x, rows of W).
+#define EACH_FORMAT(M, ...)      \
+  M(BF16, u16, bf16, __VA_ARGS__)     \
+  M(F16, u16, f16, __VA_ARGS__)       \
+  M(BF16, Byte, i8_bf16, __VA_ARGS__) \
+  M(F16, Byte, i8_f16, __VA_ARGS__)
+#define EACH_TILE(M)                              \
+  EACH_FORMAT(M, Large, large, 256, 2, 128, 128)  \
+  EACH_FORMAT(M, Small, small, 128, 2, 64, 64)    \
+  EACH_FORMAT(M, Slim, slim, 128, 2, 64, 32)      \
+  EACH_FORMAT(M, Thin, thin, 64, 3, 16, 32)
+
+// Staged says how a row of 64 elements lies in a stage: where its chunks of 16 bytes
+// start, and what of four matrices that ldmatrix read of them are the second factors of
+// columns 8*j.. of step k. Read are 16 rows, two chunks of each: of 16 bits a step's, of
+// 8 bits those of two steps.
+template <class E> struct Staged;
+template <> struct Staged<u16> {
+  static constexpr int kSteps = 1;
+  static MEMBER int at(int row, int chunk) { return row * 128 + (chunk ^ row % 8) * 16; }
+  template <class T> static MEMBER void factors(u32 (&b)[2], const u32 (&f)[4], int j, int) { b[0] = f[j % 2 * 2], b[1] = f[j % 2 * 2 + 1]; }
+};
+template <> struct Staged<Byte> {
+  static constexpr int kSteps = 2;
+  static MEMBER int at(int row, int chunk) { return row * 64 + (chunk ^ row / 2 % 4) * 16; }
+  template <class T> static MEMBER void factors(u32 (&b)[2], const u32 (&f)[4], int j, int k) {
+    u32 v = f[j % 2 * 2 + k % 2]; // elements 2t, 2t+1, 2t+8, 2t+9: see byte_place
+    b[0] = T::of_bytes(ptx::bytes_apart(v, 0)), b[1] = T::of_bytes(ptx::bytes_apart(v, 1));
+  }
+};
+
+// Copies are a thread's part of the copies of Rows rows of a matrix to a stage.
+template <class E, int Rows, int Threads> struct Copies {
+  static constexpr int kChunks = kDepth * sizeof(E) / 16, kLane = 16 / sizeof(E), kEach = Threads / kChunks; // rows of a round
+  static_assert(Rows % kEach == 0, "rounds are whole");
+  const E *from[Rows / kEach];
+  template <class M> MEMBER Copies(const M &m, int r0, int count) {
+#pragma unroll
+    for (int i = 0; i < Rows / kEach; i++)
+      from[i] = m.row(min(r0 + ptx::tid() / kChunks + i * kEach, count - 1)) + ptx::tid() % kChunks * kLane;
+  }
+  // start begins those of elements k.. of K.
+  MEMBER void start(u8 *to, int k, int K) const {
+    const int chunk = ptx::tid() % kChunks, first = ptx::tid() / kChunks;
+    bool in = k + chunk * kLane < K;
+#pragma unroll
+    for (int i = 0; i < Rows / kEach; i++)
+      ptx::cp_async(to + Staged<E>::at(first + i * kEach, chunk), in ? from[i] + k : from[i], in);
+  }
+};
 
 // product adds up K elements (a multiple of 8; what is past them is taken as
 // zero) and calls out(m, pair, y[m, 2*pair], y[m, 2*pair+1]) for m < M and pairs
-// whose first row is below N. x.row(m), w.row(r): where rows start, 16-byte aligned.
-template <class T, int BM, int BN, int WM, int WN, int Stages, class X, class W, class Out>
+// whose first row is below N. x.row(m), w.row(r): where rows start, 16-byte aligned,
+// those of 8 bits with zeros up to a multiple of 16.
+template <class T, class E, int BM, int BN, int WM, int WN, int Stages, class X, class W, class Out>
 DEVICE void product(Tile<BM, BN, WM, WN, Stages>, const X &x, const W &w, int M, int N, int K, int m0, int n0, Out out) {
   using S = Tile<BM, BN, WM, WN, Stages>;
-  constexpr int kThreads = S::kThreads, kRows = kThreads / 8; // rows that one round of copies covers
-  u16 *shared = (u16 *)ptx::shared();
-  const int tid = ptx::tid(), lane = tid % 32, warp = tid / 32;
+  constexpr int kX = BM * kDepth * 2, kStage = kX + BN * kDepth * sizeof(E); // bytes
+  constexpr int kAheadOf = Stages * (BM + BN) * kDepth * 2 / kStage;         // stages in the memory of 16-bit ones
+  u8 *shared = ptx::shared();
+  const int lane = ptx::tid() % 32, warp = ptx::tid() / 32;
   const int wm = warp / WN * (BM / WM), wn = warp % WN * (BN / WN);
-  const int chunk = tid % 8, first = tid / 8;
-
-  const u16 *from[(BM + BN) / kRows];
-#pragma unroll
-  for (int i = 0; i < BM / kRows; i++)
-    from[i] = x.row(min(m0 + first + i * kRows, M - 1)) + chunk * 8;
-#pragma unroll
-  for (int i = 0; i < BN / kRows; i++)
-    from[BM / kRows + i] = w.row(min(n0 + first + i * kRows, N - 1)) + chunk * 8;
+  const Copies<u16, BM, S::kThreads> of_x(x, m0, M);
+  const Copies<E, BN, S::kThreads> of_w(w, n0, N);
 
   const int steps = ceil_div(K, kDepth);
   auto copy = [&](int step) {
     if (step < steps) {
-      u16 *to = shared + step % Stages * (BM + BN) * kDepth;
-      bool in = step * kDepth + chunk * 8 < K;
-#pragma unroll
-      for (int i = 0; i < (BM + BN) / kRows; i++) {
-        int row = first + i * kRows;
-        ptx::cp_async(to + row * kDepth + (chunk ^ row % 8) * 8, in ? from[i] + step * kDepth : from[i], in);
-      }
+      u8 *to = shared + step % kAheadOf * kStage;
+      of_x.start(to, step * kDepth, K);
+      of_w.start(to + kX, step * kDepth, K);
     }
     ptx::cp_commit();
   };
   float c[S::kM][S::kN][4] = {};
 #pragma unroll
-  for (int s = 0; s < Stages - 1; s++)
+  for (int s = 0; s < kAheadOf - 1; s++)
     copy(s);
   for (int step = 0; step < steps; step++) {
-    ptx::cp_wait<Stages - 2>();
+    ptx::cp_wait<kAheadOf - 2>();
     ptx::sync();
-    copy(step + Stages - 1);
-    const u16 *a = shared + step % Stages * (BM + BN) * kDepth, *b = a + BM * kDepth;
+    copy(step + kAheadOf - 1);
+    const u8 *a = shared + step % kAheadOf * kStage, *b = a + kX;
+    u32 fb[S::kN / 2][4];
 #pragma unroll
     for (int k = 0; k < kDepth / 16; k++) {
-      u32 fa[S::kM][4], fb[S::kN / 2][4];
+      u32 fa[S::kM][4];
 #pragma unroll
-      for (int i = 0; i < S::kM; i++) { // lanes 0-15: rows, first half of k; 16-31: second
-        int row = wm + i * 16 + lane % 16;
-        ptx::ldmatrix(fa[i], a + row * kDepth + ((2 * k + lane / 16) ^ row % 8) * 8);
+      for (int i = 0; i < S::kM; i++) // lanes 0-15: rows, first half of k; 16-31: second
+        ptx::ldmatrix(fa[i], a + Staged<u16>::at(wm + i * 16 + lane % 16, 2 * k + lane / 16));
+      if (k % Staged<E>::kSteps == 0)
+#pragma unroll
+        for (int j = 0; j < S::kN / 2; j++) // two products' rows: 0-7 both chunks, then 8-15
+          ptx::ldmatrix(fb[j], b + Staged<E>::at(wn + j * 16 + lane / 16 * 8 + lane % 8, 2 * k / Staged<E>::kSteps + lane / 8 % 2));
+#pragma unroll
+      for (int j = 0; j < S::kN; j++) {
+        u32 f[2];
+        Staged<E>::template factors<T>(f, fb[j / 2], j, k);
+#pragma unroll
+        for (int i = 0; i < S::kM; i++)
+          T::mma(c[i][j], fa[i][0], fa[i][1], fa[i][2], fa[i][3], f[0], f[1]);
       }
-#pragma unroll
-      for (int j = 0; j < S::kN / 2; j++) { // two products' rows: 0-7 halves, then 8-15
-        int row = wn + j * 16 + lane / 16 * 8 + lane % 8;
-        ptx::ldmatrix(fb[j], b + row * kDepth + ((2 * k + lane / 8 % 2) ^ row % 8) * 8);
-      }
-#pragma unroll
-      for (int i = 0; i < S::kM; i++)
-#pragma unroll
-        for (int j = 0; j < S::kN; j++)
-          T::mma(c[i][j], fa[i][0], fa[i][1], fa[i][2], fa[i][3], fb[j / 2][j % 2 * 2], fb[j / 2][j % 2 * 2 + 1]);
     }
   }
   ptx::cp_wait<0>();

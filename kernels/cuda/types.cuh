@@ -28,7 +28,12 @@ struct F16 {
 
 // Byte is a weight of 8 bits: of row r and column k the integer, to be multiplied by
 // the row's scale. The scales of a matrix, float32, follow its rows in memory.
+//
+// Of each 16 columns of a row the bytes are 0 1 8 9, 2 3 10 11, 4 5 12 13, 6 7 14 15: a
+// word holds what a lane of a product of prefill multiplies. byte_place is where column k
+// lies.
 typedef signed char Byte;
+DEVICE int byte_place(int k) { return k & ~14 | (k & 6) << 1 | (k & 8) >> 2; }
 
 template <class T> DEVICE u16 narrow(float v) { return (u16)T::pack(v, 0); }
 

@@ -4,7 +4,6 @@ package cuda
 
 import (
 	"fmt"
-	"unsafe"
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
@@ -65,46 +64,22 @@ func (d *Device) PlaceInt8(t checkpoint.Tensor) (device.Weight, error) {
 	return w, nil
 }
 
+// bytePlace is where a row's column k lies: see byte_place in kernels/cuda/types.cuh.
+func bytePlace(k int) int { return k&^14 | k&6<<1 | k&8>>2 }
+
 // roundOnHost uploads rows of float32.
 func (d *Device) roundOnHost(w *weight, at, n int, from []byte) {
 	x := checkpoint.Floats(checkpoint.Tensor{DType: checkpoint.F32, Shape: []int{n, w.cols}, Data: from})
-	q, scales := make([]int8, n*w.cols), make([]float32, n)
+	q, scales := make([]int8, w.cols), make([]float32, n)
+	rows := make([]int8, n*w.pitch)
 	for i := range n {
-		scales[i] = device.RoundInt8(q[i*w.cols:(i+1)*w.cols], x[i*w.cols:(i+1)*w.cols])
+		scales[i] = device.RoundInt8(q, x[i*w.cols:(i+1)*w.cols])
+		for k, v := range q {
+			rows[i*w.pitch+bytePlace(k)] = v
+		}
 	}
-	d.fail(d.driver.Upload(w.row(at), w.pitch, unsafe.Slice((*byte)(unsafe.Pointer(&q[0])), len(q)), w.cols))
+	d.fail(d.driver.Upload(w.row(at), w.pitch, raw(rows), w.pitch))
 	if d.err == nil {
 		d.fail(d.driver.Upload(w.scales(at), 4*n, raw(scales), 4*n))
 	}
-}
-
-// widened gives matrices of one width as the kernels of prefill want them, rows of
-// pitch ld; on = 1: they are integers whose scales follow them, in memory of the
-// device's own.
-func (d *Device) widened(ws ...*weight) (at []pointer, ld, on int) {
-	if !ws[0].eight {
-		for _, w := range ws {
-			at = append(at, w.p)
-		}
-		return at, ws[0].pitch, 0
-	}
-	ld = pitch(ws[0].cols)
-	size := func(w *weight) int { return roundUp(w.rows*(2*ld+4), 256) }
-	total := 0
-	for _, w := range ws {
-		total += size(w)
-	}
-	p := d.need("wide", total, false)
-	for _, w := range ws {
-		at = append(at, p)
-		d.widen(p, w, 0, w.rows, ld)
-		p += pointer(size(w))
-	}
-	return at, ld, 1
-}
-
-// widen makes 16-bit integers of rows lo..lo+n-1, and their scales after them.
-func (d *Device) widen(to pointer, w *weight, lo, n, ld int) {
-	const accesses = 256 * 8 // of 16 elements, a block
-	d.launch("widen_i8_"+suffix(w.half), [3]int{ceilDiv(n*ld/16, accesses), 1, 1}, 256, 0, to, ld, w.row(lo), w.pitch, w.scales(lo), n)
 }

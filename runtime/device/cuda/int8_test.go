@@ -54,7 +54,7 @@ func TestInt8Rounding(t *testing.T) {
 					if j < s[1] {
 						want = q[j]
 					}
-					if v := got[i*b.pitch+j]; v != want {
+					if v := got[i*b.pitch+bytePlace(j)]; v != want {
 						t.Fatalf("%v %v: [%d %d]: want %d, got %d", dt, s, i, j, want, v)
 					}
 				}

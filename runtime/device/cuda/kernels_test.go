@@ -162,27 +162,49 @@ func TestLinear(t *testing.T) {
 	})
 }
 
-// The tile of a prefill product does not show in its bits.
+// The tile of a prefill product does not show in its bits. Rows of 8 bits give the
+// bits of 16-bit ones that are such integers, times their scale.
 func TestTilesAgree(t *testing.T) {
+	const N, out, in = 83, 97, 331
 	for _, dt := range types {
 		d := open(t, orders[0])
 		defer func(l limits) { d.limits = l }(d.limits)
 		r := rand.New(rand.NewPCG(1, 2))
-		const N, out, in = 83, 97, 331
-		w, a := randomMatrix(r, out, in, dt).place(t, d, false), randomMatrix(r, N, in, dt).inner(t, d)
-		want := map[int][]float32{}
-		seen := map[string]bool{}
-		for _, n := range []int{1, 16, 17, N} {
-			for _, sms := range []int{1, 2, 3, 6, 10, 1000} {
-				d.limits.sms = sms
-				seen[productTile(n, out, d.limits).name] = true
-				y := floats(t, d, n, out, nil)
-				d.Linear(device.Prefill, y, a, n, w)
-				for i, v := range read(d, y) {
-					if row := i / out; len(want[row]) == i%out {
-						want[row] = append(want[row], v)
-					} else if v != want[row][i%out] {
-						t.Fatalf("%v: %d rows on %d SMs: at [%d %d] want the same bits, got %g and %g", dt, n, sms, row, i%out, want[row][i%out], v)
+		w := matrix{rows: out, cols: in, v: make([]float64, out*in), t: dt}
+		scales := make([]float32, out)
+		for i := range out {
+			for j := range in {
+				w.v[i*in+j] = float64(r.IntN(255) - 127)
+			}
+			w.v[i*in+r.IntN(in)] = 127
+			scales[i] = float32(math.Ldexp(1, i%7-3))
+		}
+		a := randomMatrix(r, N, in, dt).inner(t, d)
+		scaled := w
+		scaled.v = make([]float64, len(w.v))
+		for i, v := range w.v {
+			scaled.v[i] = v * float64(scales[i/in])
+		}
+		scaled.round()
+		want, seen := map[int][]float32{}, map[string]bool{}
+		for _, m := range []struct {
+			w     device.Weight
+			scale func(j int) float32
+		}{{w.place(t, d, false), func(j int) float32 { return scales[j] }}, {scaled.place(t, d, false), func(int) float32 { return 1 }}} {
+			for _, n := range []int{1, 16, 17, N} {
+				for _, sms := range []int{1, 2, 3, 6, 10, 1000} {
+					d.limits.sms = sms
+					seen[productTile(n, out, d.limits).name] = true
+					y := floats(t, d, n, out, nil)
+					d.Linear(device.Prefill, y, a, n, m.w)
+					for i, v := range read(d, y) {
+						row, j := i/out, i%out
+						v *= m.scale(j)
+						if len(want[row]) == j {
+							want[row] = append(want[row], v)
+						} else if v != want[row][j] {
+							t.Fatalf("%v, %d bytes: %d rows on %d SMs: at [%d %d] want the same bits, got %g and %g", dt, m.w.Bytes(), n, sms, row, j, want[row][j], v)
+						}
 					}
 				}
 			}

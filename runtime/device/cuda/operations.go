@@ -157,23 +157,11 @@ func (d *Device) form(kind device.Kind, y, x halves, n int, w *weight, lo, out i
 	})
 }
 
-// project is the prefill product with rows lo..lo+out-1 of w; y is float32. Of 8-bit
-// rows so many are widened at a time.
+// project is the prefill product with rows lo..lo+out-1 of w; y is float32.
 func (d *Device) project(y, x halves, n int, w *weight, lo, out, add int) {
-	const part = 16384
-	for at := 0; at < out; {
-		rows, ld, from, scales := out-at, w.pitch, w.row(lo+at), pointer(0)
-		if w.eight {
-			rows, ld = min(rows, part), pitch(w.cols)
-			from = d.need("wide", rows*(2*ld+4), false)
-			d.widen(from, w, lo+at, rows, ld)
-			scales = from + pointer(2*rows*ld)
-		}
-		t := productTile(n, rows, d.limits)
-		d.launch("linear_prefill_"+t.name+"_"+suffix(w.half), t.grid(n, rows), t.threads, t.shared(),
-			y.p+pointer(4*at), y.pitch, x.p, x.pitch, from, ld, rows, w.cols, n, add, scales)
-		at += rows
-	}
+	t := productTile(n, out, d.limits)
+	d.launch("linear_prefill_"+t.name+"_"+w.kernels(), t.grid(n, out), t.threads, t.shared(),
+		y.p, y.pitch, x.p, x.pitch, w.row(lo), w.pitch, out, w.cols, n, add, w.scales(lo))
 }
 
 // stream cuts n rows into passes over weights of pitch ld.
@@ -286,9 +274,8 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 	rows := (hs.H + 2*hs.K) * hs.Dh
 	if kind == device.Prefill {
 		h, t := d.normed(xb, 0, n, g, eps), productTile(n, rows, d.limits)
-		w, ld, on := d.widened(mq, mk, mv)
-		d.launch("qkv_prefill_"+t.name+"_"+suffix(mq.half), t.grid(n, rows), t.threads, t.shared(),
-			append(append([]any{h.p, h.pitch, xb.cols, w[0], w[1], w[2], ld}, rest(0, n)...), on)...)
+		d.launch("qkv_prefill_"+t.name+"_"+mq.kernels(), t.grid(n, rows), t.threads, t.shared(),
+			append([]any{h.p, h.pitch, xb.cols, mq.p, mk.p, mv.p, mq.pitch}, rest(0, n)...)...)
 		return
 	}
 	d.stream(mq.pitch, n, func(at, n, shared int) {
@@ -353,9 +340,8 @@ func (d *Device) GateUp(kind device.Kind, m, x device.Buffer, n int, norm, wg, w
 	mb.half = gate.half
 	if kind == device.Prefill {
 		h, t := d.normed(xb, 0, n, g, eps), productTile(n, 2*gate.rows, d.limits)
-		w, ld, on := d.widened(gate, up)
-		d.launch("gateup_prefill_"+t.name+"_"+suffix(gate.half), t.grid(n, 2*gate.rows), t.threads, t.shared(),
-			h.p, h.pitch, xb.cols, w[0], w[1], ld, gate.rows, mb.p, mb.pitch, n, on)
+		d.launch("gateup_prefill_"+t.name+"_"+gate.kernels(), t.grid(n, 2*gate.rows), t.threads, t.shared(),
+			h.p, h.pitch, xb.cols, gate.p, up.p, gate.pitch, gate.rows, mb.p, mb.pitch, n)
 		return
 	}
 	d.stream(gate.pitch, n, func(at, n, shared int) {
