@@ -31,14 +31,16 @@
 	VMOVUPS hi, 32(DI); \
 	ADDQ    SI, DI
 
-// func tileAVX2(c *float32, ldc int, a, b *float32, k int, add bool)
-TEXT ·tileAVX2(SB), NOSPLIT, $0-41
+// func tileAVX2(c *float32, ldc int, a, b *float32, k int, add bool, next unsafe.Pointer, step int)
+TEXT ·tileAVX2(SB), NOSPLIT, $0-64
 	MOVQ c+0(FP), DI
 	MOVQ ldc+8(FP), SI
 	SHLQ $2, SI
 	MOVQ a+16(FP), AX
 	MOVQ b+24(FP), BX
 	MOVQ k+32(FP), CX
+	MOVQ next+48(FP), R9
+	MOVQ step+56(FP), R10
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
@@ -51,10 +53,21 @@ TEXT ·tileAVX2(SB), NOSPLIT, $0-41
 	VXORPS Y13, Y13, Y13
 	VXORPS Y14, Y14, Y14
 	VXORPS Y15, Y15, Y15
+	MOVQ DI, DX
+	MOVQ $6, R8
+
+fetch: // the tile's part of c, which the multiplications below take long to come to
+	PREFETCHT0 (DX)
+	PREFETCHT0 60(DX)
+	ADDQ SI, DX
+	DECQ R8
+	JNZ  fetch
 	SUBQ $4, CX
 	JL   tail
 
 four:
+	PREFETCHT1 (R9)
+	ADDQ R10, R9
 	STEP(0, 0)
 	STEP(24, 64)
 	STEP(48, 128)

@@ -37,14 +37,16 @@
 	VMOVUPS hi, 64(DI); \
 	ADDQ    SI, DI
 
-// func tileAVX512(c *float32, ldc int, a, b *float32, k int, add bool)
-TEXT ·tileAVX512(SB), NOSPLIT, $0-41
+// func tileAVX512(c *float32, ldc int, a, b *float32, k int, add bool, next unsafe.Pointer, step int)
+TEXT ·tileAVX512(SB), NOSPLIT, $0-64
 	MOVQ c+0(FP), DI
 	MOVQ ldc+8(FP), SI
 	SHLQ $2, SI
 	MOVQ a+16(FP), AX
 	MOVQ b+24(FP), BX
 	MOVQ k+32(FP), CX
+	MOVQ next+48(FP), R9
+	MOVQ step+56(FP), R10
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
@@ -69,10 +71,21 @@ TEXT ·tileAVX512(SB), NOSPLIT, $0-41
 	VPXORD Z29, Z29, Z29
 	VPXORD Z30, Z30, Z30
 	VPXORD Z31, Z31, Z31
+	MOVQ DI, DX
+	MOVQ $12, R8
+
+fetch: // the tile's part of c, which the multiplications below take long to come to
+	PREFETCHT0 (DX)
+	PREFETCHT0 64(DX)
+	ADDQ SI, DX
+	DECQ R8
+	JNZ  fetch
 	SUBQ $4, CX
 	JL   tail
 
 four:
+	PREFETCHT1 (R9)
+	ADDQ R10, R9
 	STEP(0, 0)
 	STEP(48, 128)
 	STEP(96, 256)

@@ -1,6 +1,10 @@
 package cpu
 
-import "golang.org/x/sys/cpu"
+import (
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+)
 
 func (s Set) pairs() bool { return s == AVX512 && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BF16 }
 
@@ -8,15 +12,16 @@ func (s Set) pairs() bool { return s == AVX512 && cpu.X86.HasAVX512F && cpu.X86.
 // order of k, but the second of a pair comes before the first. Products of bfloat16
 // are exact in float32; those of subnormal numbers may count as 0.
 // c [rows, columns] with ldc floats from row to row; a [k, rows]; b [k, columns],
-// k counting pairs. The set is one with Pairs.
-func (s Set) TilePairs(c []float32, ldc int, a, b []uint32, k int, add bool) {
+// k counting pairs; next as for Tile. The set is one with Pairs.
+func (s Set) TilePairs(c []float32, ldc int, a, b []uint32, k int, add bool, next []uint32) {
 	rows, columns := s.TileShape()
 	_, _, _ = c[(rows-1)*ldc+columns-1], a[:k*rows], b[:k*columns]
 	switch {
 	case s == Generic:
 		tilePairsGeneric(c, ldc, a, b, k, add)
 	case k > 0:
-		tilePairsBF16(&c[0], ldc, &a[0], &b[0], k, add)
+		from, step := ahead(next, a, k)
+		tilePairsBF16(&c[0], ldc, &a[0], &b[0], k, add, from, step)
 	case !add:
 		for i := range rows {
 			clear(c[i*ldc : i*ldc+columns])
@@ -27,4 +32,4 @@ func (s Set) TilePairs(c []float32, ldc int, a, b []uint32, k int, add bool) {
 // tilePairsBF16 is TilePairs with 12 rows and 32 columns, k >= 1.
 //
 //go:noescape
-func tilePairsBF16(c *float32, ldc int, a, b *uint32, k int, add bool)
+func tilePairsBF16(c *float32, ldc int, a, b *uint32, k int, add bool, next unsafe.Pointer, step int)

@@ -37,14 +37,16 @@
 	VMOVUPS hi, 64(DI); \
 	ADDQ    SI, DI
 
-// func tilePairsBF16(c *float32, ldc int, a, b *uint32, k int, add bool)
-TEXT ·tilePairsBF16(SB), NOSPLIT, $0-41
+// func tilePairsBF16(c *float32, ldc int, a, b *uint32, k int, add bool, next unsafe.Pointer, step int)
+TEXT ·tilePairsBF16(SB), NOSPLIT, $0-64
 	MOVQ c+0(FP), DI
 	MOVQ ldc+8(FP), SI
 	SHLQ $2, SI
 	MOVQ a+16(FP), AX
 	MOVQ b+24(FP), BX
 	MOVQ k+32(FP), CX
+	MOVQ next+48(FP), R9
+	MOVQ step+56(FP), R10
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
@@ -82,6 +84,8 @@ fetch:
 	JL   tail
 
 four:
+	PREFETCHT1 (R9)
+	ADDQ R10, R9
 	STEP(0, 0)
 	STEP(48, 128)
 	STEP(96, 256)

@@ -41,7 +41,7 @@ func TestTilePairs(t *testing.T) {
 					c[i] = float32(rng.NormFloat64())
 				}
 				before := append([]float32(nil), c...)
-				s.TilePairs(c, ldc, a, b, k, add)
+				s.TilePairs(c, ldc, a, b, k, add, b[:k])
 				for at := range c {
 					i, j := at/ldc, at%ldc
 					want := before[at]
@@ -160,7 +160,7 @@ func BenchmarkTilePairs(b *testing.B) {
 				x, w := drawPairs(rng, k*m), drawPairs(rng, k*n)
 				c := make([]float32, m*n)
 				for b.Loop() {
-					s.TilePairs(c, n, x, w, k, true)
+					s.TilePairs(c, n, x, w, k, true, nil)
 				}
 				b.ReportMetric(float64(4*m*n*k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 			})

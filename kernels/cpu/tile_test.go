@@ -23,7 +23,7 @@ func TestTile(t *testing.T) {
 				a, b, ldc := fill(k*m), fill(k*n), n+3
 				c := fill((m-1)*ldc + n)
 				before := append([]float32(nil), c...)
-				s.Tile(c, ldc, a, b, k, add)
+				s.Tile(c, ldc, a, b, k, add, b[:k])
 				for i := range m {
 					for j := range ldc {
 						at := i*ldc + j
@@ -158,7 +158,7 @@ func BenchmarkTile(b *testing.B) {
 			b.Run(fmt.Sprintf("%v/%d", s, k), func(b *testing.B) {
 				c, x, w := make([]float32, m*n), make([]float32, m*k), make([]float32, n*k)
 				for b.Loop() {
-					s.Tile(c, n, x, w, k, true)
+					s.Tile(c, n, x, w, k, true, nil)
 				}
 				b.ReportMetric(float64(2*m*n*k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 			})

@@ -48,11 +48,11 @@ func (a arithmetic) steps(k int) int {
 }
 
 // tile is kernel.Tile or kernel.TilePairs.
-func (a arithmetic) tile(set kernel.Set, c []float32, ldc int, x, y []float32, k int, add bool) {
+func (a arithmetic) tile(set kernel.Set, c []float32, ldc int, x, y []float32, k int, add bool, next []float32) {
 	if a == pairs {
-		set.TilePairs(c, ldc, asPairs(x), asPairs(y), k, add)
+		set.TilePairs(c, ldc, asPairs(x), asPairs(y), k, add, asPairs(next))
 	} else {
-		set.Tile(c, ldc, x, y, k, add)
+		set.Tile(c, ldc, x, y, k, add, next)
 	}
 }
 

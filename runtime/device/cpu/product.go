@@ -84,6 +84,11 @@ func (l *left) pack(set kernel.Set, a operand, lo, hi int) {
 	}
 }
 
+// piece is part i of x, of so many.
+func piece(x []float32, i, parts int) []float32 {
+	return x[len(x)*i/parts : len(x)*(i+1)/parts]
+}
+
 // panels is a worker's packed part of a right factor.
 type panels struct {
 	left []float32 // of products that the worker computes alone
@@ -180,12 +185,16 @@ func (p *panels) multiply(set kernel.Set, c []float32, ldc int, a *left, i0, i1 
 					r0 := (i - i0) * rows
 					panel, c := a.panel(i, k0, kk), c[r0*ldc+g-j0:]
 					for j := s; j < end; j += columns {
+						var near []float32 // of the next panel, a tile's share
+						if i+1 < i1 {
+							near = piece(a.panel(i+1, k0, kk), (j-s)/columns, (end-s+columns-1)/columns)
+						}
 						w, h, b := min(columns, nn-j), min(rows, m-r0), p.b[(j-s)*steps:(j-s+columns)*steps]
 						if w == columns && h == rows {
-							a.arithmetic.tile(set, c[j:], ldc, panel, b, steps, add)
+							a.arithmetic.tile(set, c[j:], ldc, panel, b, steps, add, near)
 							continue
 						}
-						a.arithmetic.tile(set, tile, columns, panel, b, steps, false)
+						a.arithmetic.tile(set, tile, columns, panel, b, steps, false, near)
 						for r := range h {
 							to, from := c[r*ldc+j:r*ldc+j+w], tile[r*columns:r*columns+w]
 							if !add {
