@@ -27,10 +27,13 @@ func (t Type) RowBytes(n int) int {
 // from a place of its own.
 func (t Type) Streams() int {
 	if t == F16 || t == BF16 {
-		return 2
+		return 6
 	}
 	return 4
 }
+
+// MostStreams is what no type's Streams exceeds.
+const MostStreams = 6
 
 // Arranged is the length of the vector that Arrange makes of n floats.
 func Arranged(n int) int { return (n+31)/32*32 + 32 }
@@ -104,7 +107,7 @@ func arrangeBlock(dst, x []float32, t Type) {
 }
 
 // dotsAlongGeneric is DotsAlong in plain Go.
-func dotsAlongGeneric(t Type, out []float32, rows *[4]unsafe.Pointer, x []float32, n int) {
+func dotsAlongGeneric(t Type, out []float32, rows *[MostStreams]unsafe.Pointer, x []float32, n int) {
 	streams := t.Streams()
 	for i := range out {
 		k, along := i%streams, i/streams*t.RowBytes(n)

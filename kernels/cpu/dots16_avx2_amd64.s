@@ -1,23 +1,28 @@
 #include "textflag.h"
 
-// Two rows at R8 and R9, then those that follow each of them, R12 times; DI walks along
-// their products. Four accumulators each: Y0 to Y3 of the first, Y4 to Y7 of the second.
-// BX walks along the arranged vector, whose present 16 floats are in Y8 and Y9. The end
-// of a row that is no multiple of 16 is read as the row's last 16 elements, those
-// before it masked away.
+// Six rows at R8 to R13, then those that follow each of them, SI times; DI walks along
+// their products. Two accumulators each: Y0 and Y1 of the first to Y10 and Y11 of the
+// sixth. BX walks along the arranged vector, whose present 16 floats are in Y12 and Y13.
+// The end of a row that is no multiple of 16 is read as the row's last 16 elements,
+// those before it masked away.
 //
-// Every 64 bytes of a row, those 4 KiB further on are asked for: the processor's own
-// prefetching stops at pages. One core of a Zen 5 read rows of 11 KiB so at 41 GB/s,
-// and at 25 to 31 without; four rows at a time, asked for 2 KiB ahead, at 40. Where
-// memory gives 84 GB/s to both cores, a step of TinyLlama's shape took 3 % less by two
-// rows than by four.
+// Every 64 bytes of a row, those AX bytes further on are asked for: see distance. The
+// vector of a wide matrix does not stay in the first cache beside what streams through
+// it, and six rows share what is read of it: rows of 11 KiB came at 46 to 49 GB/s by six
+// where two had 30 to 32 and four 40 to 43 (the same loops in C, on two cores of a Zen 4
+// that read 52 to 57).
 
 #define BEGIN \
 	MOVQ rows+8(FP), AX; \
 	MOVQ 0(AX), R8; \
 	MOVQ 8(AX), R9; \
+	MOVQ 16(AX), R10; \
+	MOVQ 24(AX), R11; \
+	MOVQ 32(AX), R12; \
+	MOVQ 40(AX), R13; \
 	MOVQ out+0(FP), DI; \
-	MOVQ count+32(FP), R12
+	MOVQ count+32(FP), SI; \
+	MOVQ ahead+40(FP), AX
 
 #define ROWS \
 	MOVQ x+16(FP), BX; \
@@ -30,11 +35,27 @@
 	VXORPS Y5, Y5, Y5; \
 	VXORPS Y6, Y6, Y6; \
 	VXORPS Y7, Y7, Y7; \
+	VXORPS Y8, Y8, Y8; \
+	VXORPS Y9, Y9, Y9; \
+	VXORPS Y10, Y10, Y10; \
+	VXORPS Y11, Y11, Y11; \
 	SUBQ $32, CX
+
+#define AHEAD \
+	PREFETCHT0 (R8)(AX*1); \
+	PREFETCHT0 (R9)(AX*1); \
+	PREFETCHT0 (R10)(AX*1); \
+	PREFETCHT0 (R11)(AX*1); \
+	PREFETCHT0 (R12)(AX*1); \
+	PREFETCHT0 (R13)(AX*1)
 
 #define NEXT(bytes) \
 	ADDQ $bytes, R8; \
-	ADDQ $bytes, R9
+	ADDQ $bytes, R9; \
+	ADDQ $bytes, R10; \
+	ADDQ $bytes, R11; \
+	ADDQ $bytes, R12; \
+	ADDQ $bytes, R13
 
 // BACK puts the rows at their last 16 elements, CX being those not yet read.
 #define BACK \
@@ -42,78 +63,97 @@
 	SUBQ CX, DX; \
 	ADDQ DX, DX; \
 	SUBQ DX, R8; \
-	SUBQ DX, R9
+	SUBQ DX, R9; \
+	SUBQ DX, R10; \
+	SUBQ DX, R11; \
+	SUBQ DX, R12; \
+	SUBQ DX, R13
 
-// END adds each row's 32 lanes: accumulators, then neighbours, then halves.
+// END adds each row's 16 lanes: accumulators, then neighbours, then halves.
 #define END \
 	VADDPS       Y1, Y0, Y0; \
 	VADDPS       Y3, Y2, Y2; \
 	VADDPS       Y5, Y4, Y4; \
 	VADDPS       Y7, Y6, Y6; \
-	VADDPS       Y2, Y0, Y0; \
-	VADDPS       Y6, Y4, Y4; \
+	VADDPS       Y9, Y8, Y8; \
+	VADDPS       Y11, Y10, Y10; \
+	VHADDPS      Y2, Y0, Y0; \
+	VHADDPS      Y6, Y4, Y4; \
+	VHADDPS      Y10, Y8, Y8; \
 	VHADDPS      Y4, Y0, Y0; \
-	VHADDPS      Y0, Y0, Y0; \
+	VHADDPS      Y8, Y8, Y8; \
 	VEXTRACTF128 $1, Y0, X1; \
+	VEXTRACTF128 $1, Y8, X9; \
 	VADDPS       X1, X0, X0; \
-	VMOVSD       X0, (DI); \
-	ADDQ         $8, DI; \
-	DECQ         R12; \
+	VADDPS       X9, X8, X8; \
+	VMOVUPS      X0, (DI); \
+	VMOVSD       X8, 16(DI); \
+	ADDQ         $24, DI; \
+	DECQ         SI; \
 	JNZ          group; \
 	VZEROUPPER; \
 	RET
 
 #define X16(at) \
-	VMOVUPS at(BX), Y8; \
-	VMOVUPS (at+32)(BX), Y9
+	VMOVUPS at(BX), Y12; \
+	VMOVUPS (at+32)(BX), Y13
 
-// BF takes 16 bfloat16s in Y11: as eight 32-bit words, the upper half of each is
+// SIX does the same to all rows.
+#define SIX(do, at) \
+	do(at, R8, Y0, Y1); \
+	do(at, R9, Y2, Y3); \
+	do(at, R10, Y4, Y5); \
+	do(at, R11, Y6, Y7); \
+	do(at, R12, Y8, Y9); \
+	do(at, R13, Y10, Y11)
+
+DATA odd<>+0(SB)/8, $0xffff0000ffff0000
+DATA odd<>+8(SB)/8, $0xffff0000ffff0000
+DATA odd<>+16(SB)/8, $0xffff0000ffff0000
+DATA odd<>+24(SB)/8, $0xffff0000ffff0000
+GLOBL odd<>(SB), RODATA|NOPTR, $32
+
+// BF takes 16 bfloat16s in Y14: as eight 32-bit words, the upper half of each is
 // an odd element, the lower half, shifted up, an even one.
-#define BF(even, odd) \
-	VPSLLD      $16, Y11, Y12; \
-	VPAND       Y10, Y11, Y11; \
-	VFMADD231PS Y8, Y12, even; \
-	VFMADD231PS Y9, Y11, odd
+#define BF(even, odds) \
+	VPSLLD      $16, Y14, Y15; \
+	VPAND       odd<>(SB), Y14, Y14; \
+	VFMADD231PS Y12, Y15, even; \
+	VFMADD231PS Y13, Y14, odds
 
-#define BFROW(at, row, even, odd) \
-	VMOVDQU at(row), Y11; \
-	BF(even, odd)
+#define BFROW(at, row, even, odds) \
+	VMOVDQU at(row), Y14; \
+	BF(even, odds)
 
-#define BFMASKED(row, even, odd) \
-	VMOVDQU 64(BX), Y11; \
-	VPAND   (row), Y11, Y11; \
-	BF(even, odd)
+#define BFMASKED(at, row, even, odds) \
+	VMOVDQU 64(BX), Y14; \
+	VPAND   at(row), Y14, Y14; \
+	BF(even, odds)
 
-// func dotsBF16AVX2(out *float32, rows *[4]unsafe.Pointer, x *float32, n, count int)
-TEXT ·dotsBF16AVX2(SB), NOSPLIT, $0-40
+// func dotsBF16AVX2(out *float32, rows *[MostStreams]unsafe.Pointer, x *float32, n, count, ahead int)
+TEXT ·dotsBF16AVX2(SB), NOSPLIT, $0-48
 	BEGIN
-	VPCMPEQD Y10, Y10, Y10
-	VPSLLD   $16, Y10, Y10
 
 group:
 	ROWS
 	JL one
 
 loop:
-	PREFETCHT0 4096(R8)
-	PREFETCHT0 4096(R9)
+	AHEAD
 	X16(0)
-	BFROW(0, R8, Y0, Y1)
-	BFROW(0, R9, Y4, Y5)
+	SIX(BFROW, 0)
 	X16(64)
-	BFROW(32, R8, Y2, Y3)
-	BFROW(32, R9, Y6, Y7)
+	SIX(BFROW, 32)
 	NEXT(64)
-	ADDQ       $128, BX
-	SUBQ       $32, CX
-	JGE        loop
+	ADDQ $128, BX
+	SUBQ $32, CX
+	JGE  loop
 
 one:
 	ADDQ $16, CX
 	JL   rest
 	X16(0)
-	BFROW(0, R8, Y0, Y1)
-	BFROW(0, R9, Y4, Y5)
+	SIX(BFROW, 0)
 	NEXT(32)
 	ADDQ $64, BX
 	SUBQ $16, CX
@@ -123,31 +163,30 @@ rest:
 	JZ   done
 	BACK
 	X16(0)
-	BFMASKED(R8, Y0, Y1)
-	BFMASKED(R9, Y4, Y5)
+	SIX(BFMASKED, 0)
 	NEXT(32)
 
 done:
 	END
 
 #define HFROW(at, row, lo, hi) \
-	VCVTPH2PS   at(row), Y11; \
-	VCVTPH2PS   (at+16)(row), Y12; \
-	VFMADD231PS Y8, Y11, lo; \
-	VFMADD231PS Y9, Y12, hi
+	VCVTPH2PS   at(row), Y14; \
+	VCVTPH2PS   (at+16)(row), Y15; \
+	VFMADD231PS Y12, Y14, lo; \
+	VFMADD231PS Y13, Y15, hi
 
-#define HFMASKED(row, lo, hi) \
-	VMOVDQU     64(BX), X11; \
-	VMOVDQU     80(BX), X12; \
-	VPAND       (row), X11, X11; \
-	VPAND       16(row), X12, X12; \
-	VCVTPH2PS   X11, Y11; \
-	VCVTPH2PS   X12, Y12; \
-	VFMADD231PS Y8, Y11, lo; \
-	VFMADD231PS Y9, Y12, hi
+#define HFMASKED(at, row, lo, hi) \
+	VMOVDQU     64(BX), X14; \
+	VMOVDQU     80(BX), X15; \
+	VPAND       at(row), X14, X14; \
+	VPAND       (at+16)(row), X15, X15; \
+	VCVTPH2PS   X14, Y14; \
+	VCVTPH2PS   X15, Y15; \
+	VFMADD231PS Y12, Y14, lo; \
+	VFMADD231PS Y13, Y15, hi
 
-// func dotsF16AVX2(out *float32, rows *[4]unsafe.Pointer, x *float32, n, count int)
-TEXT ·dotsF16AVX2(SB), NOSPLIT, $0-40
+// func dotsF16AVX2(out *float32, rows *[MostStreams]unsafe.Pointer, x *float32, n, count, ahead int)
+TEXT ·dotsF16AVX2(SB), NOSPLIT, $0-48
 	BEGIN
 
 group:
@@ -155,25 +194,21 @@ group:
 	JL one
 
 loop:
-	PREFETCHT0 4096(R8)
-	PREFETCHT0 4096(R9)
+	AHEAD
 	X16(0)
-	HFROW(0, R8, Y0, Y1)
-	HFROW(0, R9, Y4, Y5)
+	SIX(HFROW, 0)
 	X16(64)
-	HFROW(32, R8, Y2, Y3)
-	HFROW(32, R9, Y6, Y7)
+	SIX(HFROW, 32)
 	NEXT(64)
-	ADDQ       $128, BX
-	SUBQ       $32, CX
-	JGE        loop
+	ADDQ $128, BX
+	SUBQ $32, CX
+	JGE  loop
 
 one:
 	ADDQ $16, CX
 	JL   rest
 	X16(0)
-	HFROW(0, R8, Y0, Y1)
-	HFROW(0, R9, Y4, Y5)
+	SIX(HFROW, 0)
 	NEXT(32)
 	ADDQ $64, BX
 	SUBQ $16, CX
@@ -183,8 +218,7 @@ rest:
 	JZ   done
 	BACK
 	X16(0)
-	HFMASKED(R8, Y0, Y1)
-	HFMASKED(R9, Y4, Y5)
+	SIX(HFMASKED, 0)
 	NEXT(32)
 
 done:

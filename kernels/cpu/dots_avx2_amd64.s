@@ -6,9 +6,7 @@
 // are in Y8 and Y9. The end of a row that is no multiple of 16 is read as the
 // row's last 16 elements, those before it masked away.
 //
-// Every 64 bytes of a row, those 2 KiB further on are asked for. The processor's own
-// prefetching stops at pages and holds few streams: where memory would give 41 GB/s
-// to one core of a Zen 5, four streams of rows of 11 KiB got 34 by it, and 39 so.
+// Every 64 bytes of a row, those AX bytes further on are asked for: see distance.
 
 #define BEGIN \
 	MOVQ rows+8(FP), AX; \
@@ -17,7 +15,8 @@
 	MOVQ 16(AX), R10; \
 	MOVQ 24(AX), R11; \
 	MOVQ out+0(FP), DI; \
-	MOVQ count+32(FP), R12
+	MOVQ count+32(FP), R12; \
+	MOVQ ahead+40(FP), AX
 
 #define ROWS \
 	MOVQ x+16(FP), BX; \
@@ -32,10 +31,10 @@
 	VXORPS Y7, Y7, Y7
 
 #define AHEAD \
-	PREFETCHT0 2048(R8); \
-	PREFETCHT0 2048(R9); \
-	PREFETCHT0 2048(R10); \
-	PREFETCHT0 2048(R11)
+	PREFETCHT0 (R8)(AX*1); \
+	PREFETCHT0 (R9)(AX*1); \
+	PREFETCHT0 (R10)(AX*1); \
+	PREFETCHT0 (R11)(AX*1)
 
 #define NEXT(bytes) \
 	ADDQ $bytes, R8; \
@@ -87,8 +86,8 @@
 	VFMADD231PS Y8, Y11, lo; \
 	VFMADD231PS Y9, Y12, hi
 
-// func dotsF32AVX2(out *[4]float32, rows *[4]unsafe.Pointer, x *float32, n, count int)
-TEXT ·dotsF32AVX2(SB), NOSPLIT, $0-40
+// func dotsF32AVX2(out *[4]float32, rows *[MostStreams]unsafe.Pointer, x *float32, n, count, ahead int)
+TEXT ·dotsF32AVX2(SB), NOSPLIT, $0-48
 	BEGIN
 
 group:

@@ -4,7 +4,7 @@
 // their products. Two accumulators each: Z0 and Z1 of the first to Z6 and
 // Z7 of the fourth. BX walks along the arranged vector, whose present 32 floats
 // are in Z8 and Z9. The end of a row that is no multiple of 32 is read under a
-// mask. Rows are asked for 2 KiB ahead, as in the kernels for AVX2.
+// mask. Rows are asked for AX bytes ahead, as in the kernels for AVX2.
 
 #define BEGIN \
 	MOVQ rows+8(FP), AX; \
@@ -13,7 +13,8 @@
 	MOVQ 16(AX), R10; \
 	MOVQ 24(AX), R11; \
 	MOVQ out+0(FP), DI; \
-	MOVQ count+32(FP), R12
+	MOVQ count+32(FP), R12; \
+	MOVQ ahead+40(FP), AX
 
 #define ROWS \
 	MOVQ x+16(FP), BX; \
@@ -28,10 +29,10 @@
 	VPXORD Z7, Z7, Z7
 
 #define AHEAD(bytes) \
-	PREFETCHT0 bytes(R8); \
-	PREFETCHT0 bytes(R9); \
-	PREFETCHT0 bytes(R10); \
-	PREFETCHT0 bytes(R11)
+	PREFETCHT0 bytes(R8)(AX*1); \
+	PREFETCHT0 bytes(R9)(AX*1); \
+	PREFETCHT0 bytes(R10)(AX*1); \
+	PREFETCHT0 bytes(R11)(AX*1)
 
 #define NEXT(bytes) \
 	ADDQ $bytes, R8; \
@@ -94,8 +95,8 @@
 	VFMADD231PS Z8, t, lo; \
 	VFMADD231PS Z9, u, hi
 
-// func dotsF32AVX512(out *[4]float32, rows *[4]unsafe.Pointer, x *float32, n, count int)
-TEXT ·dotsF32AVX512(SB), NOSPLIT, $0-40
+// func dotsF32AVX512(out *[4]float32, rows *[MostStreams]unsafe.Pointer, x *float32, n, count, ahead int)
+TEXT ·dotsF32AVX512(SB), NOSPLIT, $0-48
 	BEGIN
 
 group:
@@ -104,8 +105,8 @@ group:
 	JL   tail
 
 loop:
-	AHEAD(2048)
-	AHEAD(2112)
+	AHEAD(0)
+	AHEAD(64)
 	X32
 	SFROW((R8), Z0, Z1)
 	SFROW((R9), Z2, Z3)

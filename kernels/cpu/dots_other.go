@@ -8,6 +8,6 @@ import "unsafe"
 // streams, then with the rows that follow each of them in memory, and so on.
 // out [count][t.Streams()], rows [t.Streams()][count*n] of type t, x what Arrange made
 // of n floats
-func (s Set) DotsAlong(t Type, out []float32, rows *[4]unsafe.Pointer, x []float32, n int) {
+func (s Set) DotsAlong(t Type, out []float32, rows *[MostStreams]unsafe.Pointer, x []float32, n int) {
 	dotsAlongGeneric(t, out, rows, x, n)
 }

@@ -39,11 +39,19 @@ func tolerance(n int, size float64) float64 {
 	return size * 0x1p-24 * (4 + math.Sqrt(float64(n)))
 }
 
-// four is DotsAlong for four rows, one each.
+// four is DotsAlong for four rows, one each; further streams have the same rows.
 func four(s Set, t Type, out *[4]float32, rows *[4]unsafe.Pointer, x []float32, n int) {
-	s.DotsAlong(t, out[:t.Streams()], rows, x, n)
-	if t.Streams() == 2 {
-		s.DotsAlong(t, out[2:], &[4]unsafe.Pointer{rows[2], rows[3]}, x, n)
+	var all [MostStreams]unsafe.Pointer
+	for i := range all {
+		all[i] = rows[i%4]
+	}
+	got := make([]float32, t.Streams())
+	s.DotsAlong(t, got, &all, x, n)
+	copy(out[:], got)
+	for i, v := range got {
+		if math.Float32bits(v) != math.Float32bits(got[i%4]) {
+			out[i%4] = float32(math.NaN()) // a row has other bits in another stream
+		}
 	}
 }
 
@@ -87,17 +95,23 @@ func TestDots(t *testing.T) {
 				if again != [4]float32{got[2], got[2], got[1], got[0]} {
 					t.Errorf("%v type %d n %d: a row's bits depend on its place", s, ty, n)
 				}
-				// The same four rows as two that follow each other, twice.
+				// The same four rows, two that follow each other in each stream.
 				pair := func(i, j int) unsafe.Pointer {
 					size := n * ty.Size()
 					both := append(unsafe.Slice((*byte)(rows0[i]), size)[:size:size], unsafe.Slice((*byte)(rows0[j]), size)...)
 					return unsafe.Pointer(&both[0])
 				}
-				var along [8]float32
-				s.DotsAlong(ty, along[:2*ty.Streams()], &[4]unsafe.Pointer{pair(0, 1), pair(2, 3), pair(3, 0), pair(1, 1)}, arranged[:Arranged(n)], n)
-				if ty.Streams() == 2 && along != [8]float32{got[0], got[2], got[1], got[3]} ||
-					ty.Streams() == 4 && along != [8]float32{got[0], got[2], got[3], got[1], got[1], got[3], got[0], got[1]} {
-					t.Errorf("%v type %d n %d: other bits along rows that follow each other", s, ty, n)
+				streams := ty.Streams()
+				var pairs [MostStreams]unsafe.Pointer
+				for i := range streams {
+					pairs[i] = pair(i%4, (i+i/4+1)%4)
+				}
+				along := make([]float32, 2*streams)
+				s.DotsAlong(ty, along, &pairs, arranged[:Arranged(n)], n)
+				for i := range streams {
+					if along[i] != got[i%4] || along[streams+i] != got[(i+i/4+1)%4] {
+						t.Errorf("%v type %d n %d: other bits along rows that follow each other", s, ty, n)
+					}
 				}
 			}
 		}
@@ -142,28 +156,30 @@ func TestDotsNotFinite(t *testing.T) {
 	}
 }
 
-// A matrix larger than the caches, along its streams.
+// A matrix larger than the caches, along its streams, by the width of its rows.
 func BenchmarkDots(b *testing.B) {
-	const n = 2048
+	w := make([]byte, 96<<20)
+	for i := range w {
+		w[i] = byte(i)
+	}
 	for _, s := range sets()[1:] {
 		for ty := range Type(4) {
-			b.Run(fmt.Sprintf("%v/type %d", s, ty), func(b *testing.B) {
-				w := make([]byte, 96<<20)
-				for i := range w {
-					w[i] = byte(i)
-				}
-				x := make([]float32, Arranged(n))
-				s.Arrange(x, make([]float32, n), ty)
-				var rows [4]unsafe.Pointer
-				for i := range ty.Streams() {
-					rows[i] = unsafe.Pointer(&w[i*len(w)/ty.Streams()])
-				}
-				out := make([]float32, len(w)/ty.RowBytes(n))
-				b.SetBytes(int64(len(w)))
-				for b.Loop() {
-					s.DotsAlong(ty, out, &rows, x, n)
-				}
-			})
+			for _, n := range []int{2048, 5632} {
+				b.Run(fmt.Sprintf("%v/type %d/%d", s, ty, n), func(b *testing.B) {
+					x := make([]float32, Arranged(n))
+					s.Arrange(x, make([]float32, n), ty)
+					count := len(w) / ty.RowBytes(n) / ty.Streams()
+					var rows [MostStreams]unsafe.Pointer
+					for i := range ty.Streams() {
+						rows[i] = unsafe.Pointer(&w[i*count*ty.RowBytes(n)])
+					}
+					out := make([]float32, count*ty.Streams())
+					b.SetBytes(int64(len(out) * ty.RowBytes(n)))
+					for b.Loop() {
+						s.DotsAlong(ty, out, &rows, x, n)
+					}
+				})
+			}
 		}
 	}
 }

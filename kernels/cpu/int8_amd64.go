@@ -80,7 +80,7 @@ func tileInt8VNNI(c *float32, ldc int, a, b, scales *float32, k int, add bool)
 // dotsInt8AVX2 is DotsAlong for rows of int8, n a multiple of 64 and not 0.
 //
 //go:noescape
-func dotsInt8AVX2(out *[4]float32, rows *[4]unsafe.Pointer, x *int16, scales *float32, n, count int)
+func dotsInt8AVX2(out *[4]float32, rows *[MostStreams]unsafe.Pointer, x *int16, scales *float32, n, count, ahead int)
 
 // mostAVX2 is mostGeneric for n a multiple of 8.
 //

@@ -136,7 +136,8 @@ sixteen:
 	VZEROUPPER
 	RET
 
-// Four rows at R8..R11, then those that follow each of them, R12 times; their sums of the present group in Y0..Y3, of groups in X8.
+// Four rows at R8..R11, then those that follow each of them, R12 times; their sums of the
+// present group in Y0..Y3, of groups in X8. Rows are asked for AX bytes ahead.
 // A step takes 16 bytes of a row as int16s, and 16 activations, in Y4 or Y5: three
 // operations for 16 products.
 #define ROW(at, row, sum) \
@@ -155,8 +156,8 @@ sixteen:
 	ROW(at, R10, Y2); \
 	ROW(at, R11, Y3)
 
-// func dotsInt8AVX2(out *[4]float32, rows *[4]unsafe.Pointer, x *int16, scales *float32, n, count int)
-TEXT ·dotsInt8AVX2(SB), NOSPLIT, $0-48
+// func dotsInt8AVX2(out *[4]float32, rows *[MostStreams]unsafe.Pointer, x *int16, scales *float32, n, count, ahead int)
+TEXT ·dotsInt8AVX2(SB), NOSPLIT, $0-56
 	MOVQ  rows+8(FP), AX
 	MOVQ  0(AX), R8
 	MOVQ  8(AX), R9
@@ -164,6 +165,7 @@ TEXT ·dotsInt8AVX2(SB), NOSPLIT, $0-48
 	MOVQ  24(AX), R11
 	MOVQ  out+0(FP), DI
 	MOVQ  count+40(FP), R12
+	MOVQ  ahead+48(FP), AX
 
 rows:
 	MOVQ  x+16(FP), BX
@@ -182,12 +184,10 @@ group:
 	VPXOR   Y3, Y3, Y3
 
 line:
-	// What is 4 KiB further on: see dots_avx2_amd64.s. Of bytes, 2 KiB are too near:
-	// 69 GB/s instead of 73 on two cores that memory gives 84.
-	PREFETCHT0 4096(R8)
-	PREFETCHT0 4096(R9)
-	PREFETCHT0 4096(R10)
-	PREFETCHT0 4096(R11)
+	PREFETCHT0 (R8)(AX*1)
+	PREFETCHT0 (R9)(AX*1)
+	PREFETCHT0 (R10)(AX*1)
+	PREFETCHT0 (R11)(AX*1)
 	ROWS(0)
 	ROWS(32)
 	ADDQ       $64, R8

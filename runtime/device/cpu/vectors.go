@@ -92,8 +92,8 @@ func (d *Device) vectors(y []float32, ldy int, w *weight, lo, hi int, x []float3
 	t, base := w.bytes()
 	total, c := w.rowsCols()
 	size, bytes, stride, streams := kernel.Arranged(c), t.RowBytes(c), w.strides(), t.Streams()
-	var rows [4]unsafe.Pointer
-	var out [128]float32
+	var rows [kernel.MostStreams]unsafe.Pointer
+	var out [192]float32
 	for r := lo; r < hi; {
 		for i := range streams {
 			rows[i] = rows[0] // stands in where a stream is shorter
