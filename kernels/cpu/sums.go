@@ -62,7 +62,7 @@ func (s Set) ScaleMul(y, x []float32, f float32, w []float32) {
 	}
 }
 
-// Mix: y = sum_t p[t] v[t*stride : t*stride+len(y)], one t after the other.
+// Mix: y = sum_t p[t] v[t*stride : t*stride+len(y)].
 func (s Set) Mix(y, p, v []float32, stride int) {
 	n := 0
 	if len(p) > 0 {

@@ -148,6 +148,7 @@ TEXT ·mixAVX2(SB), NOSPLIT, $0-48
 	MOVQ v+32(FP), R8
 	MOVQ stride+40(FP), DX
 	SHLQ $2, DX
+	LEAQ (DX)(DX*2), R10
 	SUBQ $64, CX
 	JL   half
 
@@ -227,24 +228,54 @@ tail:
 	ADDQ $32, CX
 	JZ   done
 
+// Eight elements alone have four sums, of t, t+1, t+2 and t+3, which hide the latency of
+// the multiply-add; the last t go to the first sum.
 narrow:
 	MOVQ   p+16(FP), SI
 	MOVQ   t+24(FP), BX
 	MOVQ   R8, R9
 	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	SUBQ   $4, BX
+	JL     few
 
 narrowT:
+	VBROADCASTSS (SI), Y4
+	VBROADCASTSS 4(SI), Y5
+	VBROADCASTSS 8(SI), Y6
+	VBROADCASTSS 12(SI), Y7
+	VFMADD231PS  (R9), Y4, Y0
+	VFMADD231PS  (R9)(DX*1), Y5, Y1
+	VFMADD231PS  (R9)(DX*2), Y6, Y2
+	VFMADD231PS  (R9)(R10*1), Y7, Y3
+	ADDQ         $16, SI
+	LEAQ         (R9)(DX*4), R9
+	SUBQ         $4, BX
+	JGE          narrowT
+
+few:
+	ADDQ $4, BX
+	JZ   joined
+
+fewT:
 	VBROADCASTSS (SI), Y4
 	VFMADD231PS  (R9), Y4, Y0
 	ADDQ         $4, SI
 	ADDQ         DX, R9
 	DECQ         BX
-	JNZ          narrowT
-	VMOVUPS      Y0, (DI)
-	ADDQ         $32, DI
-	ADDQ         $32, R8
-	SUBQ         $8, CX
-	JNZ          narrow
+	JNZ          fewT
+
+joined:
+	VADDPS  Y1, Y0, Y0
+	VADDPS  Y3, Y2, Y2
+	VADDPS  Y2, Y0, Y0
+	VMOVUPS Y0, (DI)
+	ADDQ    $32, DI
+	ADDQ    $32, R8
+	SUBQ    $8, CX
+	JNZ     narrow
 
 done:
 	VZEROUPPER

@@ -45,7 +45,7 @@ func TestSums(t *testing.T) {
 func TestMix(t *testing.T) {
 	for _, s := range sets() {
 		for _, n := range []int{1, 6, 7, 8, 9, 32, 40, 64, 71, 128} {
-			for _, T := range []int{0, 1, 2, 33} {
+			for _, T := range []int{0, 1, 2, 4, 7, 33} {
 				rng := rand.New(rand.NewPCG(uint64(n), uint64(T)))
 				stride := n + 3
 				p, v, y := make([]float32, T), make([]float32, T*stride), make([]float32, n+1)

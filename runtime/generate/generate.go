@@ -24,8 +24,8 @@ type Options struct {
 // Run continues each prompt (ids, at least one each). The cache is emptied
 // first and must hold prompt and continuation. After each step, emit is called
 // with the new id of every sequence that is still running; it returns the
-// sequences to end (nil = none). A sequence also ends at an EOS id, which is
-// not emitted, or at MaxTokens.
+// sequences to end (nil = none); what it is given is valid during the call only. A
+// sequence also ends at an EOS id, which is not emitted, or at MaxTokens.
 func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]int, o Options, emit func(seqs, ids []int) (done []int)) error {
 	if err := o.Check(); err != nil {
 		return err
@@ -70,6 +70,8 @@ func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]
 		}
 	}
 	step := 0
+	ids := make([]int, len(prompts))
+	d := decoder{m: m, cache: cache, samplers: samplers, next: next}
 	// turn hands out the step's ids and says whether any sequence is left to go on.
 	turn := func() (more bool, err error) {
 		step++
@@ -79,12 +81,12 @@ func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]
 		if len(live) == 0 {
 			return false, nil
 		}
-		ids := make([]int, len(live))
 		for i, s := range live {
 			ids[i] = next[s]
 		}
-		done := emit(live, ids)
-		live = slices.DeleteFunc(slices.Clone(live), func(s int) bool { return slices.Contains(done, s) })
+		if done := emit(live, ids[:len(live)]); len(done) > 0 {
+			live = slices.DeleteFunc(slices.Clone(live), func(s int) bool { return slices.Contains(done, s) })
+		}
 		if step == o.MaxTokens || len(live) == 0 {
 			return false, nil
 		}
@@ -94,7 +96,7 @@ func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]
 	for more && err == nil {
 		if m.Steps() {
 			more, err = steps(m, cache, live, next, samplers, o.MaxTokens-step, turn, func() int { return len(live) })
-		} else if err = decode(m, cache, live, next, samplers); err == nil {
+		} else if err = d.step(live); err == nil {
 			more, err = turn()
 		}
 		if errors.Is(err, model.ErrContext) {
@@ -136,18 +138,32 @@ func steps(m *model.Model, cache *kvcache.Cache, live, next []int, samplers []*s
 	return more, errors.Join(failed, err)
 }
 
-// decode runs one id of each live sequence and draws the next ones.
-func decode(m *model.Model, cache *kvcache.Cache, live, next []int, samplers []*sampler) error {
-	chunks := make([]model.Chunk, len(live))
-	rows := make([]int, len(live))
+// decoder decodes step by step, in memory that it keeps.
+type decoder struct {
+	m        *model.Model
+	cache    *kvcache.Cache
+	samplers []*sampler // per sequence
+	next     []int      // per sequence: its last id
+	live     []int      // the sequences of the step
+	chunks   []model.Chunk
+	rows     []int
+}
+
+// step runs one id of each live sequence and draws the next ones.
+func (d *decoder) step(live []int) error {
+	d.live, d.chunks, d.rows = live, d.chunks[:0], d.rows[:0]
 	for i, s := range live {
-		chunks[i], rows[i] = model.Chunk{Seq: s, IDs: []int{next[s]}}, i
+		d.chunks, d.rows = append(d.chunks, model.Chunk{Seq: s, IDs: d.next[s : s+1]}), append(d.rows, i)
 	}
-	if err := m.Decode(cache, chunks); err != nil {
+	if err := d.m.Decode(d.cache, d.chunks); err != nil {
 		return err
 	}
-	return m.Logits(rows, func(i int, z []float32) (err error) {
-		next[live[i]], err = samplers[live[i]].next(z)
-		return err
-	})
+	return d.m.Logits(d.rows, d.draw)
+}
+
+// draw draws the next id of a step's sequence i.
+func (d *decoder) draw(i int, logits []float32) (err error) {
+	s := d.live[i]
+	d.next[s], err = d.samplers[s].next(logits)
+	return err
 }

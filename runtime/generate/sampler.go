@@ -67,12 +67,18 @@ var ErrNotFinite = errors.New("the logit is not finite")
 
 // next draws an id; logits [V] are left as they are.
 func (p *sampler) next(logits []float32) (int, error) {
-	for id, z := range logits {
+	id, top := 0, logits[0]
+	for i, z := range logits {
 		if z-z != 0 {
-			return 0, fmt.Errorf("id %d: %w", id, ErrNotFinite)
+			return 0, fmt.Errorf("id %d: %w", i, ErrNotFinite)
+		}
+		if z > top {
+			id, top = i, z
 		}
 	}
-	id := p.draw(logits)
+	if p.Temperature != 0 || p.penalises() {
+		id = p.draw(logits)
+	}
 	p.took(id)
 	return id, nil
 }
@@ -104,10 +110,12 @@ func (p *sampler) draw(logits []float32) int {
 	return id
 }
 
+func (p *sampler) penalises() bool { return p.RepetitionPenalty > 0 && p.RepetitionPenalty != 1 }
+
 // penalised is a logit after the repetition penalty.
 func (p *sampler) penalised(id int, logit float32) float64 {
 	z := float64(logit)
-	if p.RepetitionPenalty > 0 && p.RepetitionPenalty != 1 && p.seen[id] {
+	if p.penalises() && p.seen[id] {
 		if z > 0 {
 			return z / p.RepetitionPenalty
 		}

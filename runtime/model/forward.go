@@ -3,6 +3,7 @@ package model
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"mop/runtime/device"
 	"mop/runtime/kvcache"
@@ -38,6 +39,10 @@ type workspace struct {
 	last   device.Buffer         // [logitRows, D]
 	logits device.Buffer         // [logitRows, V]
 	host   []float32             // [n, D] of a beginning
+	out    []float32             // [n, V] or [n, D], what is handed out
+	ids    []int                 // [n] of the pass
+	spans  []device.Span         // of the pass
+	seen   []bool                // [sequences]
 }
 
 // logitRows is how many positions' logits are formed at a time: [T, V] never
@@ -129,7 +134,7 @@ func (m *Model) run(kind device.Kind, cache *kvcache.Cache, n int, spans []devic
 // Hidden gives the final norm's output for the given rows of the last pass to
 // each, row by row; the slice [D] is valid during the call only.
 func (m *Model) Hidden(rows []int, each func(i int, h []float32) error) error {
-	return inParts(m.dev, rows, m.Config.Dim, func(part []int) device.Buffer {
+	return inParts(m.dev, &m.work.out, rows, m.Config.Dim, func(part []int) device.Buffer {
 		m.dev.Norm(m.work.last, m.work.x, part, m.norm, m.Config.NormEps)
 		return m.work.last
 	}, each)
@@ -138,7 +143,7 @@ func (m *Model) Hidden(rows []int, each func(i int, h []float32) error) error {
 // Logits gives the logits of the given rows of the last pass to each, row by
 // row, with kernels of that pass's kind; the slice [V] is valid during the call only.
 func (m *Model) Logits(rows []int, each func(i int, logits []float32) error) error {
-	return inParts(m.dev, rows, m.Config.Vocab, func(part []int) device.Buffer {
+	return inParts(m.dev, &m.work.out, rows, m.Config.Vocab, func(part []int) device.Buffer {
 		m.dev.Norm(m.work.last, m.work.x, part, m.norm, m.Config.NormEps)
 		m.dev.Linear(m.kind, m.work.logits, m.work.last, len(part), m.head)
 		return m.work.logits
@@ -146,9 +151,12 @@ func (m *Model) Logits(rows []int, each func(i int, logits []float32) error) err
 }
 
 // inParts lets form make a buffer [len(part), width] of some rows at a time, and
-// hands it out row by row.
-func inParts(d device.Device, rows []int, width int, form func(part []int) device.Buffer, each func(int, []float32) error) error {
-	host := make([]float32, min(logitRows, len(rows))*width)
+// hands it out row by row, through memory that is kept for the next time; each may not
+// ask the same model for more meanwhile.
+func inParts(d device.Device, kept *[]float32, rows []int, width int, form func(part []int) device.Buffer, each func(int, []float32) error) error {
+	n := min(logitRows, len(rows)) * width
+	*kept = slices.Grow((*kept)[:0], n)[:n]
+	host := *kept
 	for at := 0; at < len(rows); at += logitRows {
 		part := rows[at:min(at+logitRows, len(rows))]
 		b := form(part)
@@ -165,14 +173,18 @@ func inParts(d device.Device, rows []int, width int, form func(part []int) devic
 	return nil
 }
 
-// check validates the chunks and places their rows.
+// check validates the chunks and places their rows; what it gives is valid until the
+// next call.
 func (m *Model) check(cache *kvcache.Cache, chunks []Chunk) (ids []int, spans []device.Span, err error) {
-	seen := map[int]bool{}
+	w := &m.work
+	w.seen = slices.Grow(w.seen[:0], len(cache.Len))[:len(cache.Len)]
+	clear(w.seen)
+	ids, spans = w.ids[:0], w.spans[:0]
 	for _, c := range chunks {
-		if c.Seq < 0 || c.Seq >= len(cache.Len) || seen[c.Seq] {
+		if c.Seq < 0 || c.Seq >= len(cache.Len) || w.seen[c.Seq] {
 			return nil, nil, fmt.Errorf("sequence %d: want each of %d at most once", c.Seq, len(cache.Len))
 		}
-		seen[c.Seq] = true
+		w.seen[c.Seq] = true
 		for i, id := range c.IDs {
 			if id < 0 || id >= m.Config.Vocab {
 				return nil, nil, fmt.Errorf("id %d at position %d: %w of %d", id, cache.Len[c.Seq]+i, ErrVocabulary, m.Config.Vocab)
@@ -193,6 +205,7 @@ func (m *Model) check(cache *kvcache.Cache, chunks []Chunk) (ids []int, spans []
 	if len(ids) == 0 {
 		return nil, nil, errors.New("no ids to run")
 	}
+	w.ids, w.spans = ids, spans
 	return ids, spans, nil
 }
 

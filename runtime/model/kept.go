@@ -27,6 +27,7 @@ type Kept struct {
 	dev        device.Device
 	states     []byte        // float32 [N, D], little-endian
 	host       []float32     // [rows, D]
+	out        []float32     // [n, D], what is handed out
 	norm, head device.Weight // [D], [V, D]
 	eps        float64
 	x          device.Buffer // [rows, D], the present states
@@ -83,7 +84,7 @@ func (k *Kept) Device() device.Device { return k.dev }
 
 // Hidden is as of a Model.
 func (k *Kept) Hidden(rows []int, each func(i int, h []float32) error) error {
-	return inParts(k.dev, rows, k.x.Cols(), func(part []int) device.Buffer {
+	return inParts(k.dev, &k.out, rows, k.x.Cols(), func(part []int) device.Buffer {
 		k.dev.Norm(k.last, k.x, part, k.norm, k.eps)
 		return k.last
 	}, each)

@@ -1,6 +1,7 @@
 package model_test
 
 import (
+	"fmt"
 	"testing"
 
 	"mop/runtime/checkpoint"
@@ -40,6 +41,33 @@ func BenchmarkPrefill12(b *testing.B)  { benchmarkPrefill(b, 12) }
 
 func BenchmarkDecode(b *testing.B) {
 	m, cache := tiny(b)
+	benchmarkDecode(b, m, cache)
+	b.ReportMetric(float64(m.BytesPerToken(76))*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
+}
+
+// BenchmarkDecodeThin is of the demo's model: a step is as long as what its layers cost
+// besides their weights.
+func BenchmarkDecodeThin(b *testing.B) {
+	src, err := checkpoint.Open("../../cmd/mop/demo/model")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer src.Close()
+	for _, threads := range []int{1, 2} {
+		b.Run(fmt.Sprint(threads), func(b *testing.B) {
+			m := load(b, src, threads)
+			cache, err := kvcache.New(m.Device(), m.Config, 1, 140)
+			if err != nil {
+				b.Fatal(err)
+			}
+			benchmarkDecode(b, m, cache)
+		})
+	}
+}
+
+// benchmarkDecode steps through positions 12 to 139, again and again.
+func benchmarkDecode(b *testing.B, m *model.Model, cache *kvcache.Cache) {
+	b.ReportAllocs()
 	ids := make([]int, 12)
 	for b.Loop() {
 		if cache.Len[0] < 12 || cache.Len[0] == 140 {
@@ -55,5 +83,33 @@ func BenchmarkDecode(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64(m.BytesPerToken(76))*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
+}
+
+// A step takes no memory of its own: of a small model it is over in some 100 us.
+func TestDecodeAllocatesNothing(t *testing.T) {
+	src, err := checkpoint.Open("../../cmd/mop/demo/model")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	m := load(t, src, 2)
+	cache, err := kvcache.New(m.Device(), m.Config, 2, 300)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunks, rows, sum := []model.Chunk{{Seq: 0, IDs: []int{5}}, {Seq: 1, IDs: []int{7}}}, []int{0, 1}, 0.0
+	step := func() {
+		if err := m.Decode(cache, chunks); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Logits(rows, func(_ int, z []float32) error { sum += float64(z[0]); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 257 { // beyond a chunk of attention
+		step()
+	}
+	if n := testing.AllocsPerRun(20, step); n != 0 {
+		t.Errorf("want no allocation in a step, got %v", n)
+	}
 }

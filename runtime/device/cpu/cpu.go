@@ -22,10 +22,17 @@ type Device struct {
 	workers []worker
 	shared  scratch // of the operation as a whole
 	ropes   ropes
-	ops     uint64   // counts the decode operations
+	ops     uint64    // counts the decode operations
+	along   along     // the present one, of products
+	attends attending // the present one, of attention
+	parts   parts
 	train   training // what only training needs
 	err     error
 }
+
+// parts are what workers do of decode operations, made once: a step of a small model
+// is over before the memory for many of them would be cleaned up.
+type parts struct{ along, gateUp, attend, join func(worker, lo, hi int) }
 
 // worker is what one worker has to itself.
 type worker struct {
@@ -59,7 +66,9 @@ func Open(o Options) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Device{set: set, pool: newPool(o.Threads), workers: make([]worker, o.Threads)}, nil
+	d := &Device{set: set, pool: newPool(o.Threads), workers: make([]worker, o.Threads)}
+	d.parts = parts{d.alongPart, d.gateUpPart, d.attendPart, d.joinPart}
+	return d, nil
 }
 
 var (

@@ -56,11 +56,8 @@ func (d *Device) linear(kind device.Kind, y *buffer, x []float32, n int, w *weig
 		d.product(y.data, y.cols, n, r, c, rows(x, c), w.operand().t(), add)
 		return
 	}
-	t, _ := w.bytes()
-	in := d.input(x, n, c, w)
-	d.pool.run(w.strides(), 1, func(worker, lo, hi int) {
-		d.vectors(y.data, y.cols, w, lo, hi, d.arranged(worker, &in, t), n, add)
-	})
+	d.along = along{input: d.input(x, n, c, w), ws: [3]*weight{w}, to: [3]target{{y.data, y.cols}}, add: add}
+	d.runAlong()
 }
 
 // GateUp: see device.Device.
@@ -82,32 +79,38 @@ func (d *Device) GateUp(kind device.Kind, m, x device.Buffer, n int, norm, wg, w
 		})
 		return
 	}
-	in := d.input(data(x).data, n, c, gate, up)
-	in.gain, in.eps = stored(norm).gain, eps
-	tg, _ := gate.bytes()
-	tu, _ := up.bytes()
-	if tg != tu {
-		g := &buffer{d.shared.take(1, n*r), n, r}
-		d.apart(&in, []*buffer{g, out}, []*weight{gate, up})
+	d.along = along{input: d.input(data(x).data, n, c, gate, up), ws: [3]*weight{gate, up}, to: [3]target{1: {out.data, out.cols}}}
+	d.along.gain, d.along.eps = stored(norm).gain, eps
+	if tg, tu := gate.kind(), up.kind(); tg != tu {
+		g := d.shared.take(1, n*r)
+		d.along.to[0] = target{g, r}
+		d.runAlong()
 		d.pool.run(n, 1, func(_, lo, hi int) {
 			for i := lo; i < hi; i++ {
-				d.set.SiluMul(out.row(i), g.row(i), out.row(i))
+				d.set.SiluMul(out.row(i), g[i*r:(i+1)*r], out.row(i))
 			}
 		})
 		return
 	}
-	q := gate.strides()
-	d.pool.run(q, 1, func(worker, lo, hi int) {
-		g := d.workers[worker].take(0, n*r)
-		d.vectors(g, r, gate, lo, hi, d.arranged(worker, &in, tg), n, false)
-		d.vectors(out.data, out.cols, up, lo, hi, d.arranged(worker, &in, tg), n, false)
-		for i := range n {
-			for from := 0; from < r; from += q {
-				if a, b := from+lo, min(from+hi, r); a < b {
-					u := out.row(i)[a:b]
-					d.set.SiluMul(u, g[i*r+a:i*r+b], u)
-				}
+	d.spread(gate.strides(), (gate.Bytes()+up.Bytes())*int64(n), d.parts.gateUp)
+}
+
+// gateUpPart is some rows of GateUp in a decode pass, for gate and up of one type:
+// d.along with the first target left out.
+func (d *Device) gateUpPart(worker, lo, hi int) {
+	o := &d.along
+	gate, up, out := o.ws[0], o.ws[1], o.to[1]
+	r, q := gate.shape[0], gate.strides()
+	g := d.workers[worker].take(0, o.n*r)
+	x := d.arranged(worker, &o.input, gate.kind())
+	d.vectors(g, r, gate, lo, hi, x, o.n, false)
+	d.vectors(out.y, out.ld, up, lo, hi, x, o.n, false)
+	for i := range o.n {
+		for from := 0; from < r; from += q {
+			if a, b := from+lo, min(from+hi, r); a < b {
+				u := out.y[i*out.ld+a : i*out.ld+b]
+				d.set.SiluMul(u, g[i*r+a:i*r+b], u)
 			}
 		}
-	})
+	}
 }

@@ -18,20 +18,42 @@ import (
 // read memory equally fast, and where cores are short, a worker may not get to run
 // for milliseconds. A part's result does not depend on who computes it. Nor does
 // anyone spin for long where spinning has been in vain.
+//
+// A small task costs as much as its cache lines take from core to core: one to say
+// that there is work, the worker's own, and one to say that it is done.
 type pool struct {
 	threads int
+	lanes   []lane // per worker
+	closed  atomic.Bool
+	_       [64]byte
 
-	mu     sync.Mutex // one task at a time
-	task   func(worker, lo, hi int)
-	n      int
-	align  int
-	epoch  atomic.Uint64   // counts the tasks; workers watch it
-	taken  []atomic.Uint64 // per part: the epoch that it was last taken in
-	parts  int             // of the present task
-	left   atomic.Int64    // parts of the present task that are not done
-	closed atomic.Bool
-	sleeps []sleeper // per worker; the caller's is that of part 0
+	mu    sync.Mutex // one task at a time
+	task  func(worker, lo, hi int)
+	n     int
+	align int
+	parts int    // of the present task
+	per   int    // parts of each worker that has any
+	epoch uint64 // counts the tasks
+	_     [64]byte
+	left  atomic.Int64 // parts of the present task that are not done
+	_     [64]byte
 }
+
+// lane is what a worker watches.
+type lane struct {
+	claims atomic.Uint64 // see claims
+	_      [56]byte
+	sleeper
+}
+
+// claims are the parts lo..hi-1 of a worker's that nobody has begun, of the task of an
+// epoch: the worker takes the first, others the last.
+type claims uint64
+
+func newClaims(epoch uint64, n int) claims { return claims(epoch<<16 | uint64(n)) }
+
+func (c claims) lo() int { return int(c >> 8 & 0xff) }
+func (c claims) hi() int { return int(c & 0xff) }
 
 // sleeper lets one goroutine sleep until another wakes it.
 type sleeper struct {
@@ -42,10 +64,20 @@ type sleeper struct {
 	_      [32]byte      // a cache line of its own
 }
 
+// looks is how often to look without asking for the time: what a small task takes.
+const looks = 32
+
 // wait returns once ready does: it spins at first, then sleeps. Whoever makes
 // ready true calls rouse afterwards.
 func (s *sleeper) wait(ready func() bool) {
 	if s.spin > 0 {
+		for range looks {
+			if ready() {
+				s.spin = min(2*s.spin, s.most)
+				return
+			}
+			kernel.Pause(1)
+		}
 		start := time.Now()
 		for {
 			for range 8 {
@@ -53,7 +85,7 @@ func (s *sleeper) wait(ready func() bool) {
 					s.spin = min(2*s.spin, s.most)
 					return
 				}
-				kernel.Pause(4)
+				kernel.Pause(2)
 			}
 			if time.Since(start) > s.spin {
 				break
@@ -84,13 +116,13 @@ const (
 	mostSpin  = 400 * time.Microsecond
 )
 
-// share is how many parts of a task each worker has.
+// share is how many parts of a task each worker has at most.
 const share = 4
 
 func newPool(threads int) *pool {
-	p := &pool{threads: threads, taken: make([]atomic.Uint64, threads*share), sleeps: make([]sleeper, threads)}
+	p := &pool{threads: threads, lanes: make([]lane, threads)}
 	for w := range threads {
-		s := &p.sleeps[w]
+		s := &p.lanes[w]
 		s.wake = make(chan struct{}, 1)
 		if threads <= min(runtime.NumCPU(), runtime.GOMAXPROCS(0)) { // else who spins would keep another from working
 			s.spin, s.most = mostSpin, mostSpin
@@ -106,50 +138,65 @@ func newPool(threads int) *pool {
 // when all are done. Ranges start at multiples of align. The task gets the number
 // of the worker that runs it.
 func (p *pool) run(n, align int, task func(worker, lo, hi int)) {
+	p.split(n, align, p.threads, share, task)
+}
+
+// split is run with at most so many workers, of so many parts each.
+func (p *pool) split(n, align, workers, per int, task func(worker, lo, hi int)) {
 	if n <= 0 {
 		return
 	}
-	if p.threads == 1 || n <= align {
+	blocks := (n + align - 1) / align
+	if workers = min(workers, blocks); workers < 2 {
 		task(0, 0, n)
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.task, p.n, p.align = task, n, align
-	p.parts = p.threads * min(share, max(1, n/align/p.threads))
-	p.left.Store(int64(len(p.taken)))
-	epoch := p.epoch.Add(1)
-	for w := 1; w < p.threads; w++ {
-		p.sleeps[w].rouse()
+	p.per = min(per, blocks/workers)
+	p.parts = p.per * workers
+	p.left.Store(int64(p.parts))
+	p.epoch++
+	c := uint64(newClaims(p.epoch, p.per))
+	for w := 1; w < workers; w++ {
+		p.lanes[w].claims.Store(c)
+		p.lanes[w].rouse()
 	}
-	p.work(0, epoch)
-	p.sleeps[0].wait(func() bool { return p.left.Load() == 0 })
+	p.lanes[0].claims.Store(c)
+	p.work(0)
+	p.lanes[0].wait(func() bool { return p.left.Load() == 0 })
 	p.task = nil
 }
 
 // work does worker w's parts of the present task, in order, then those of others
 // that nobody has begun, the last first.
-func (p *pool) work(w int, epoch uint64) {
+func (p *pool) work(w int) {
+	done := 0
 	for i := range p.threads {
 		of := (w + i) % p.threads
-		for j := range share {
-			if i > 0 {
-				j = share - 1 - j
+		l := &p.lanes[of]
+		for {
+			c := claims(l.claims.Load())
+			part, rest := c.lo(), c+1<<8
+			if part == c.hi() {
+				break
 			}
-			if !p.taken[of*share+j].CompareAndSwap(epoch-1, epoch) {
+			if i > 0 {
+				part, rest = c.hi()-1, c-1
+			}
+			if !l.claims.CompareAndSwap(uint64(c), uint64(rest)) {
 				continue
 			}
-			// The task cannot end now before this part does.
-			per := p.parts / p.threads
-			if j < per {
-				if lo, hi := cut(p.n, p.align, of*per+j, p.parts); lo < hi {
-					p.task(w, lo, hi)
-				}
+			// The task cannot end now before this part counts as done.
+			if lo, hi := cut(p.n, p.align, of*p.per+part, p.parts); lo < hi {
+				p.task(w, lo, hi)
 			}
-			if p.left.Add(-1) == 0 {
-				p.sleeps[0].rouse()
-			}
+			done++
 		}
+	}
+	if done > 0 && p.left.Add(-int64(done)) == 0 {
+		p.lanes[0].rouse()
 	}
 }
 
@@ -160,14 +207,14 @@ func cut(n, align, w, parts int) (lo, hi int) {
 }
 
 func (p *pool) serve(w int) {
-	seen := uint64(0)
-	for {
-		p.sleeps[w].wait(func() bool { return p.epoch.Load() != seen })
-		seen = p.epoch.Load()
-		if p.closed.Load() {
-			return
-		}
-		p.work(w, seen)
+	l := &p.lanes[w]
+	ready := func() bool {
+		c := claims(l.claims.Load())
+		return c.lo() < c.hi() || p.closed.Load()
+	}
+	for !p.closed.Load() {
+		l.wait(ready)
+		p.work(w)
 	}
 }
 
@@ -178,8 +225,7 @@ func (p *pool) close() {
 	if p.closed.Swap(true) {
 		return
 	}
-	p.epoch.Add(1)
 	for w := 1; w < p.threads; w++ {
-		p.sleeps[w].rouse()
+		p.lanes[w].rouse()
 	}
 }

@@ -10,37 +10,48 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 	for _, s := range spans {
 		n, last = max(n, s.Row+s.Len), max(last, s.Start+s.Len)
 	}
-	to := [3]*buffer{data(q), {}, {}} // keys and values on their way to the cache
 	ws := [3]*weight{stored(wq), stored(wk), stored(wv)}
-	nq, c := ws[0].rowsCols()
+	_, c := ws[0].rowsCols()
 	nk := hs.K * hs.Dh
-	widths := []int{nq, nk, nk}
-	for i := 1; i < 3; i++ {
-		to[i] = &buffer{d.shared.take(1+i, n*nk), n, nk}
-	}
+	// Keys and values on their way to the cache are in storage of the device's own.
+	to := [3]target{{data(q).data, data(q).cols}, {d.shared.take(2, n*nk), nk}, {d.shared.take(3, n*nk), nk}}
 	if kind == device.Prefill {
-		h := d.normed(data(x), n, norm, eps)
-		l := d.packed(rows(h, c), n, c, ws[0].operand().t(), ws[1].operand().t(), ws[2].operand().t())
-		d.columns(l, widths, func(worker, which, j0, j1, i0, i1 int) {
-			y := to[which]
-			d.workers[worker].panels.multiply(d.set, y.data[i0*l.rows*y.cols+j0:], y.cols, l, i0, i1, ws[which].operand().t(), j0, j1, false)
-		})
+		d.products(d.normed(data(x), n, norm, eps), n, c, ws, to)
 	} else {
-		in := d.input(data(x).data, n, c, ws[:]...)
-		in.gain, in.eps = stored(norm).gain, eps
-		d.apart(&in, to[:], ws[:])
+		d.along = along{input: d.input(data(x).data, n, c, ws[:]...), ws: ws, to: to}
+		d.along.gain, d.along.eps = stored(norm).gain, eps
+		d.runAlong()
 	}
-	table, kb, vb := d.table(rope, last), data(kv.Keys), data(kv.Values)
+	table := d.table(rope, last)
 	for _, s := range spans {
-		d.pool.run(s.Len, 8, func(_, lo, hi int) {
-			for i := lo; i < hi; i++ {
-				cos, sin := table.at(s.Start + i)
-				row, at := s.Row+i, s.Seq*kv.Capacity+s.Start+i
-				rotate(to[0].row(row)[:nq], hs.Dh, cos, sin)
-				rotate(to[1].row(row), hs.Dh, cos, sin)
-				copy(kb.row(at), to[1].row(row))
-				copy(vb.row(at), to[2].row(row))
-			}
-		})
+		if s.Len <= 8 {
+			d.place(table, kv, hs, s, to, 0, s.Len)
+			continue
+		}
+		d.pool.run(s.Len, 8, func(_, lo, hi int) { d.place(table, kv, hs, s, to, lo, hi) })
+	}
+}
+
+// products is W h of three matrices in a prefill pass.   h [n, c]
+func (d *Device) products(h []float32, n, c int, ws [3]*weight, to [3]target) {
+	l := d.packed(rows(h, c), n, c, ws[0].operand().t(), ws[1].operand().t(), ws[2].operand().t())
+	d.columns(l, []int{ws[0].shape[0], ws[1].shape[0], ws[2].shape[0]}, func(worker, which, j0, j1, i0, i1 int) {
+		y := to[which]
+		d.workers[worker].panels.multiply(d.set, y.y[i0*l.rows*y.ld+j0:], y.ld, l, i0, i1, ws[which].operand().t(), j0, j1, false)
+	})
+}
+
+// place turns the queries and keys of the rows lo..hi-1 of a span, and puts keys and
+// values into the cache. q [.., H*Dh], k and v [.., K*Dh]
+func (d *Device) place(table *ropeTable, kv device.KV, hs device.Heads, s device.Span, qkv [3]target, lo, hi int) {
+	kb, vb := data(kv.Keys), data(kv.Values)
+	for i := lo; i < hi; i++ {
+		cos, sin := table.at(s.Start + i)
+		row, at := s.Row+i, s.Seq*kv.Capacity+s.Start+i
+		q, k, v := qkv[0].row(row)[:hs.H*hs.Dh], qkv[1].row(row), qkv[2].row(row)
+		rotate(q, hs.Dh, cos, sin)
+		rotate(k, hs.Dh, cos, sin)
+		copy(kb.row(at), k)
+		copy(vb.row(at), v)
 	}
 }

@@ -55,23 +55,65 @@ func (d *Device) arranged(worker int, in *input, t kernel.Type) []float32 {
 	return out
 }
 
-// apart computes to[i] = ws[i] x for matrices that share an input.
-func (d *Device) apart(in *input, to []*buffer, ws []*weight) {
-	total := 0
-	for _, w := range ws {
-		total += w.strides()
-	}
-	d.pool.run(total, 1, func(worker, lo, hi int) {
-		first := 0
-		for i, w := range ws {
-			q := w.strides()
-			if a, b := max(lo-first, 0), min(hi-first, q); a < b {
-				t, _ := w.bytes()
-				d.vectors(to[i].data, to[i].cols, w, a, b, d.arranged(worker, in, t), in.n, false)
-			}
-			first += q
+// along is a decode operation: matrices that meet the same vectors, y = W x of each.
+type along struct {
+	input
+	ws  [3]*weight // nil where there are fewer
+	to  [3]target  // of each
+	add bool       // y += W x
+}
+
+// target is where the rows of a product go.
+type target struct {
+	y  []float32 // [n, ld]
+	ld int
+}
+
+func (t *target) row(i int) []float32 { return t.y[i*t.ld : (i+1)*t.ld] }
+
+// workerBytes is how much a worker reads at least: to tell another that there is work,
+// and to be told that it is done, takes a good part of the time to read as much from the
+// cache. partBytes is the same for a part of its work.
+const (
+	workerBytes = 12 << 10
+	partBytes   = 96 << 10
+)
+
+// spread lets as many workers as are worth it share n equal pieces of work that read so
+// many bytes.
+func (d *Device) spread(n int, bytes int64, task func(worker, lo, hi int)) {
+	workers := min(bytes/workerBytes, int64(d.pool.threads))
+	per := min(max(bytes/partBytes/max(workers, 1), 1), share)
+	d.pool.split(n, 1, int(workers), int(per), task)
+}
+
+// runAlong does the operation d.along.
+func (d *Device) runAlong() {
+	o := &d.along
+	total, bytes := 0, int64(0)
+	for _, w := range o.ws {
+		if w != nil {
+			total += w.strides()
+			bytes += w.Bytes()
 		}
-	})
+	}
+	d.spread(total, bytes*int64(o.n), d.parts.along)
+}
+
+// alongPart computes some rows of each of the matrices in d.along, counted over them.
+func (d *Device) alongPart(worker, lo, hi int) {
+	o, first := &d.along, 0
+	for i, w := range o.ws {
+		if w == nil {
+			break
+		}
+		q := w.strides()
+		if a, b := max(lo-first, 0), min(hi-first, q); a < b {
+			t, _ := w.bytes()
+			d.vectors(o.to[i].y, o.to[i].ld, w, a, b, d.arranged(worker, &o.input, t), o.n, o.add)
+		}
+		first += q
+	}
 }
 
 // strides is how long a stream of the matrix is, in rows. A worker reads some rows at a
@@ -107,6 +149,11 @@ func (d *Device) vectors(y []float32, ldy int, w *weight, lo, hi int, x []float3
 		}
 		for v := range n {
 			d.set.DotsAlong(t, out[:many*streams], &rows, x[v*size:(v+1)*size], c)
+			if streams == 2 && w.i8 == nil && r+stride+many <= total {
+				at := v*ldy + r
+				d.set.Split(y[at:at+many], y[at+stride:at+stride+many], out[:2*many], add)
+				continue
+			}
 			for i, at := 0, r; i < streams && at < total; i, at = i+1, at+stride {
 				k := min(many, total-at)
 				var scales []float32

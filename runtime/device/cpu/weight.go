@@ -93,6 +93,12 @@ func (w *weight) bytes() (kernel.Type, unsafe.Pointer) {
 	return kernel.F32, nil
 }
 
+// kind is the weight's type.
+func (w *weight) kind() kernel.Type {
+	t, _ := w.bytes()
+	return t
+}
+
 // widen puts row r of a matrix of c columns into dst as float32, or returns the
 // row itself where it is float32 already.
 func (w *weight) widen(set kernel.Set, dst []float32, r, c int) []float32 {
