@@ -246,7 +246,7 @@ func (o *options) measure(ctx context.Context, p latency.Protocol, list []conten
 		}
 		layers = append(layers, shapes)
 	}
-	env, err := o.environment(dev)
+	env, err := o.environment(dev, false)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -280,12 +280,30 @@ func (o *options) measure(ctx context.Context, p latency.Protocol, list []conten
 	if err != nil {
 		return nil, samples, err
 	}
+	if contradicted(rows) {
+		again, err := o.environment(dev, true)
+		if err != nil {
+			return nil, samples, err
+		}
+		env.ReadGBps, env.FMAGflops = max(env.ReadGBps, again.ReadGBps), max(env.FMAGflops, again.FMAGflops)
+		if rows, err = latency.Rows(p, subjects, samples, env); err != nil {
+			return nil, samples, err
+		}
+	}
 	warnOfLoad(rows)
 	entries := report.Entries(rows)
 	for i := range entries {
 		entries[i].Series, entries[i].Layers = list[i].series, layers[i]
 	}
 	return entries, samples, nil
+}
+
+// contradicted says that rows took more than all of the machine's limits, which were
+// remembered of another time then.
+func contradicted(rows []latency.Row) bool {
+	return slices.ContainsFunc(rows, func(r latency.Row) bool {
+		return r.Share != nil && *r.Share > 1 || r.PrefillShare != nil && *r.PrefillShare > 1
+	})
 }
 
 // loadWorthAWarning is the share of the cores from which on others' load shows in
@@ -307,8 +325,8 @@ func warnOfLoad(rows []latency.Row) {
 }
 
 // environment is what all rows share, the host's limits among them where the
-// host computes.
-func (o *options) environment(dev device.Device) (latency.Environment, error) {
+// host computes: remembered ones, or measured again.
+func (o *options) environment(dev device.Device, again bool) (latency.Environment, error) {
 	machine := hardware.Describe()
 	env := latency.Environment{Device: deviceName(dev), CPU: machine.CPU, Threads: dev.Threads(), Commit: latency.BuildCommit(), Date: time.Now()}
 	if _, _, ok := hardware.OtherLoad(); ok {
@@ -332,7 +350,7 @@ func (o *options) environment(dev device.Device) (latency.Environment, error) {
 			}
 		}
 	}
-	limits, err := hardware.DefaultMeter().Measure(machine, dev.Threads(), isa, false)
+	limits, err := hardware.DefaultMeter().Measure(machine, dev.Threads(), isa, again)
 	if err != nil {
 		return env, err
 	}

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"testing"
+
+	"mop/bench/hardware"
+)
+
+// Limits that were remembered, and that a run exceeds, are measured again: the share
+// is of what the machine reads today.
+func TestBenchContradictsLimits(t *testing.T) {
+	cache := t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", cache)
+	const old = 1e-3 // GB/s
+	stub := func(m hardware.Machine, threads int, isa string) (hardware.Limits, error) {
+		return hardware.Limits{Machine: m, Read: hardware.Bandwidth{Threads: threads, GBps: old}, FMA: hardware.Peak{Threads: threads, GFLOPs: 1e9}}, nil
+	}
+	if _, err := (hardware.Meter{Dir: filepath.Join(cache, "mop"), Limits: stub}).Measure(hardware.Describe(), 1, "", true); err != nil {
+		t.Fatal(err)
+	}
+	out, err := mop(t, "", "bench", demoDir, "--device", "cpu", "--threads", "1", "--runs", "2", "--discard", "1", "--in", "3", "--out", "3", "--format", "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []struct {
+		Bandwidth float64 `json:"bandwidth_gbps"`
+		Peak      float64 `json:"fma_gflops"`
+	}
+	if err := json.Unmarshal([]byte(out), &rows); err != nil || len(rows) != 1 {
+		t.Fatalf("want one row, got %v: %s", err, out)
+	}
+	if rows[0].Bandwidth <= 100*old {
+		t.Errorf("want the bandwidth measured again, got %g GB/s", rows[0].Bandwidth)
+	}
+	if rows[0].Peak != 1e9 {
+		t.Errorf("what was not exceeded stays, got a peak of %g GFLOP/s", rows[0].Peak)
+	}
+}
