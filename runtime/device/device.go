@@ -80,6 +80,12 @@ type Maker interface {
 	Make(r checkpoint.Recipe) (Weight, error)
 }
 
+// OneType is a device that multiplies the weights of a block by one kernel, or one's
+// results by the next, and wants them of one type: that which Type gives.
+type OneType interface {
+	Type(w Weight) checkpoint.DType
+}
+
 // Rounder is a device that can multiply weights stored as bfloat16 by activations,
 // and gradients, rounded to it; sums stay float32. Activations and gradients
 // themselves stay float32, and other weights are placed as ever.

@@ -83,16 +83,20 @@ func load(dev device.Device, src checkpoint.Source, put func(checkpoint.Tensor) 
 	for l := range m.layers {
 		y := &m.layers[l]
 		y.shape = c.Layers[l]
-		parts := map[checkpoint.Part]*device.Weight{
-			checkpoint.AttnNorm: &y.attnNorm, checkpoint.WQ: &y.wq, checkpoint.WK: &y.wk, checkpoint.WV: &y.wv, checkpoint.WO: &y.wo,
-			checkpoint.MLPNorm: &y.mlpNorm, checkpoint.WGate: &y.wgate, checkpoint.WUp: &y.wup, checkpoint.WDown: &y.wdown,
-		}
-		for p, w := range parts {
-			name := checkpoint.LayerName(l, p)
-			if shapes[name] == nil {
-				continue // the layer skips this block
+		for _, block := range [][]part{
+			{{checkpoint.WQ, &y.wq}, {checkpoint.WK, &y.wk}, {checkpoint.WV, &y.wv}, {checkpoint.WO, &y.wo}, {checkpoint.AttnNorm, &y.attnNorm}},
+			{{checkpoint.WGate, &y.wgate}, {checkpoint.WUp, &y.wup}, {checkpoint.WDown, &y.wdown}, {checkpoint.MLPNorm, &y.mlpNorm}},
+		} {
+			for _, x := range block {
+				name := checkpoint.LayerName(l, x.of)
+				if shapes[name] == nil {
+					continue // the layer skips this block
+				}
+				if err := place(x.w, name); err != nil {
+					return nil, fmt.Errorf("layer %d: %w", l, err)
+				}
 			}
-			if err := place(w, name); err != nil {
+			if err := oneType(dev, src, l, block); err != nil {
 				return nil, fmt.Errorf("layer %d: %w", l, err)
 			}
 		}
@@ -107,6 +111,32 @@ func load(dev device.Device, src checkpoint.Source, put func(checkpoint.Tensor) 
 		}
 	}
 	return m, nil
+}
+
+// part is a weight of a block.
+type part struct {
+	of checkpoint.Part
+	w  *device.Weight
+}
+
+// oneType refuses a block of several types on a device that wants one.
+func oneType(dev device.Device, src checkpoint.Source, l int, block []part) error {
+	d, ok := dev.(device.OneType)
+	if !ok {
+		return nil
+	}
+	first, name := *block[0].w, checkpoint.LayerName(l, block[0].of)
+	for _, x := range block {
+		if *x.w == nil || d.Type(*x.w) == d.Type(first) {
+			continue
+		}
+		file, at := "", checkpoint.LayerName(l, x.of)
+		if f, ok := src.(interface{ File(string) string }); ok {
+			file = f.File(at) + ": "
+		}
+		return fmt.Errorf("%s%s: want %v as %s, got %v: %s computes a block in one type", file, at, d.Type(first), name, d.Type(*x.w), dev.Name())
+	}
+	return nil
 }
 
 // Device is where the model lives.

@@ -47,6 +47,44 @@ func (s stored) Tensor(name string) (checkpoint.Tensor, error) {
 	return t, nil
 }
 
+// mixed is a checkpoint with one tensor in another type.
+type mixed struct {
+	stored
+	name string
+	t    checkpoint.DType
+}
+
+func (m mixed) Tensor(name string) (checkpoint.Tensor, error) {
+	if name == m.name {
+		return stored{m.Source, m.t}.Tensor(name)
+	}
+	return m.stored.Tensor(name)
+}
+
+func (m mixed) File(name string) string { return "some.safetensors" }
+
+// A block of two types is refused when it is loaded: the file, the tensor, what was
+// wanted and what was there.
+func TestMixedTypes(t *testing.T) {
+	src, err := checkpoint.Open("../../../cmd/mop/demo/model")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	d := open(t, orders[0])
+	q, gate := checkpoint.LayerName(1, checkpoint.WQ), checkpoint.LayerName(1, checkpoint.WGate)
+	for name, with := range map[string]string{checkpoint.LayerName(1, checkpoint.WV): q, checkpoint.LayerName(1, checkpoint.AttnNorm): q, checkpoint.LayerName(1, checkpoint.WDown): gate} {
+		bad := mixed{stored{src, checkpoint.BF16}, name, checkpoint.F16}
+		want := fmt.Sprintf("layer 1: some.safetensors: %s: want BF16 as %s, got F16: cuda computes a block in one type", name, with)
+		if _, err := model.Load(d, bad); err == nil || err.Error() != want {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+	if _, err := model.Load(d, mixed{stored{src, checkpoint.BF16}, checkpoint.EmbedName, checkpoint.F16}); err != nil {
+		t.Errorf("a table of another type is no fault, got %v", err)
+	}
+}
+
 // modelTolerance is what a logit may differ by: inner activations are rounded to
 // 16 bits eight times a layer and twice at the end, errors that add up like a walk
 // of as many steps; twice that, of the row's largest logit.

@@ -247,7 +247,7 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 	n := d.place(spans)
 	if hs.H*hs.Dh != mq.rows || hs.K*hs.Dh != mk.rows || hs.K*hs.Dh != mv.rows || qb.cols != mq.rows || mq.cols != xb.cols || mk.cols != xb.cols ||
 		mv.cols != xb.cols || hs.Dh != 2*len(rope.InvFreq) || n > xb.rows || n > qb.rows || mk.half != mq.half || mv.half != mq.half || g.half != mq.half || mk.eight != mq.eight || mv.eight != mq.eight {
-		d.fail(fmt.Errorf("qkv: want q [%d %d], x [%d %d], got wq %v wk %v wv %v, q [%d %d], x [%d %d]", n, hs.H*hs.Dh, n, mq.cols, mq.shape, mk.shape, mv.shape, qb.rows, qb.cols, xb.rows, xb.cols))
+		d.fail(fmt.Errorf("qkv: want q [%d %d], x [%d %d] and one type, got norm %v, wq %v wk %v wv %v, q [%d %d], x [%d %d]", n, hs.H*hs.Dh, n, mq.cols, g, mq, mk, mv, qb.rows, qb.cols, xb.rows, xb.cols))
 		return
 	}
 	last := 0
@@ -334,7 +334,7 @@ func (d *Device) GateUp(kind device.Kind, m, x device.Buffer, n int, norm, wg, w
 		return
 	}
 	if n > mb.rows || n > xb.rows || mb.cols != gate.rows || up.rows != gate.rows || gate.cols != xb.cols || up.cols != xb.cols || up.half != gate.half || g.half != gate.half || up.eight != gate.eight {
-		d.fail(fmt.Errorf("gate-up: want m [%d %d], x [%d %d], got gate %v up %v, m [%d %d], x [%d %d]", n, gate.rows, n, gate.cols, gate.shape, up.shape, mb.rows, mb.cols, xb.rows, xb.cols))
+		d.fail(fmt.Errorf("gate-up: want m [%d %d], x [%d %d] and one type, got norm %v, gate %v up %v, m [%d %d], x [%d %d]", n, gate.rows, n, gate.cols, g, gate, up, mb.rows, mb.cols, xb.rows, xb.cols))
 		return
 	}
 	mb.half = gate.half

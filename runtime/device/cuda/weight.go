@@ -14,7 +14,10 @@ import (
 	"mop/runtime/device"
 )
 
-var _ device.Maker = (*Device)(nil)
+var (
+	_ device.Maker   = (*Device)(nil)
+	_ device.OneType = (*Device)(nil)
+)
 
 // weight is a matrix [out, in] of 16-bit elements, rows padded to 128 bytes with
 // zeros, or a vector [n] as one row; or a matrix of 8-bit integers, its scales
@@ -27,12 +30,23 @@ type weight struct {
 
 func (w *weight) Shape() []int { return w.shape }
 
+// Type is that of activations beside a weight: see device.OneType.
+func (d *Device) Type(w device.Weight) checkpoint.DType { return w.(*weight).half }
+
 // Bytes is the size without padding.
 func (w *weight) Bytes() int64 {
 	if w.eight {
 		return int64(w.rows) * (int64(w.cols) + 4)
 	}
 	return int64(w.rows) * int64(w.cols) * 2
+}
+
+// String gives the shape and the type.
+func (w *weight) String() string {
+	if w.eight {
+		return fmt.Sprintf("%v of int8 beside %v", w.shape, w.half)
+	}
+	return fmt.Sprintf("%v of %v", w.shape, w.half)
 }
 
 // kernels is what the names of kernels that multiply the weight end in.
