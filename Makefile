@@ -45,6 +45,7 @@ launcher-test: cuda ## the CUDA launcher on a libcuda that runs the kernels on t
 	./bin/mop run --model cmd/mop/demo/model --prompt "Once upon" --max-tokens 20 --device cpu >out/cuda/cpu.txt
 	LD_LIBRARY_PATH=out/cuda/emulated ./bin/mop run --model cmd/mop/demo/model --prompt "Once upon" --max-tokens 20 --device cuda >out/cuda/cuda.txt
 	cmp out/cuda/cpu.txt out/cuda/cuda.txt
+	LD_LIBRARY_PATH=out/cuda/emulated kernels/emu/options.sh bin/mop
 
 gpu-bundle: cuda ## out/gpu-bundle: all that a machine with a GPU and Python needs for gpu-suite.sh
 	$(CUDA_BUILD) test -c -trimpath -tags cuda -o out/cuda/device.test ./runtime/device/cuda

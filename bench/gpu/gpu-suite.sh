@@ -95,7 +95,7 @@ run() {
 tests=$root/repo/runtime/device/cuda/device.test
 kernels() {
 	run "a device is there" 60 ./bin/mop inspect --devices --device cuda || true
-	grep -q '^cuda .*capability' "$out/a_device_is_there.log" || row "cuda" FAIL "$(tail -1 "$out/a_device_is_there.log")"
+	grep -q '^cuda:0 .*capability' "$out/a_device_is_there.log" || row "cuda" FAIL "$(tail -1 "$out/a_device_is_there.log")"
 	cd repo/runtime/device/cuda
 	# A slice takes one process: each compiles the kernels that it uses.
 	if [ -n "$quick" ]; then

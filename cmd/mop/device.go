@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
+	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"mop/bench/hardware"
@@ -13,12 +16,46 @@ import (
 
 // place is a device that --device can name, as inspect --devices lists it.
 type place struct {
-	Device     string `json:"device"`
+	Device     string `json:"device"` // "cpu"; "cuda:0" and on
 	Name       string `json:"name"`
 	Bytes      int64  `json:"bytes,omitempty"`      // of its own memory
 	Capability string `json:"capability,omitempty"` // compute capability
 	SMs        int    `json:"sms,omitempty"`
 	Driver     string `json:"driver,omitempty"` // CUDA version that the driver supports
+}
+
+// deviceFlag is what --device says: the index of a GPU, that of the first by the name
+// cuda alone.
+type deviceFlag struct {
+	kind  string // cpu, cuda, auto
+	index int
+}
+
+func parseDevice(text string) (deviceFlag, error) {
+	kind, number, numbered := strings.Cut(text, ":")
+	if !numbered {
+		if slices.Contains([]string{"cpu", "cuda", "auto"}, text) {
+			return deviceFlag{kind: text}, nil
+		}
+	} else if n, err := strconv.ParseUint(number, 10, 31); err == nil && kind == "cuda" {
+		return deviceFlag{kind, int(n)}, nil
+	}
+	return deviceFlag{}, usage("--device: want one of cpu, cuda, cuda:N, auto, got %q", text)
+}
+
+// gpuPlace is the place of the GPU of an index.
+func gpuPlace(index int) string { return fmt.Sprintf("cuda:%d", index) }
+
+// noGPU says that there is no GPU of an index.
+func noGPU(index int) error { return fmt.Errorf("no %s", gpuPlace(index)) }
+
+// placeNames names devices beside the CPU.
+func placeNames(gpus []place) string {
+	names := "cpu"
+	for _, p := range gpus {
+		names += fmt.Sprintf(", %s (%s)", p.Device, p.Name)
+	}
+	return names
 }
 
 // places lists the devices there are, and why there are no others.

@@ -9,20 +9,27 @@ import (
 	"mop/runtime/device/cuda"
 )
 
-// openCUDA starts the first GPU.
-func openCUDA(bool) (device.Device, error) {
-	d, err := cuda.Open(0)
-	if err != nil {
-		return nil, err
+// openCUDA starts the GPU of an index, or says which there are.
+func openCUDA(f deviceFlag) (device.Device, []place, error) {
+	gpus, err := listCUDA()
+	if err == nil && f.index >= len(gpus) {
+		err = noGPU(f.index)
 	}
-	return d, nil
+	if err != nil {
+		return nil, gpus, err
+	}
+	d, err := cuda.Open(f.index)
+	if err != nil {
+		return nil, gpus, err
+	}
+	return d, gpus, nil
 }
 
 func listCUDA() ([]place, error) {
 	all, err := cuda.Devices()
 	var list []place
-	for _, i := range all {
-		list = append(list, place{Device: "cuda", Name: i.Name, Bytes: i.Total, Capability: fmt.Sprintf("%d.%d", i.Major, i.Minor), SMs: i.SMs,
+	for n, i := range all {
+		list = append(list, place{Device: gpuPlace(n), Name: i.Name, Bytes: i.Total, Capability: fmt.Sprintf("%d.%d", i.Major, i.Minor), SMs: i.SMs,
 			Driver: fmt.Sprintf("%d.%d", i.Driver/1000, i.Driver%1000/10)})
 	}
 	return list, err

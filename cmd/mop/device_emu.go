@@ -12,17 +12,21 @@ import (
 const emulatedBytes = 8 << 30
 
 // openCUDA starts the emulation where a GPU is asked for by name.
-func openCUDA(auto bool) (device.Device, error) {
-	if auto {
-		return nil, errors.New("the emulation is not taken by itself")
+func openCUDA(f deviceFlag) (device.Device, []place, error) {
+	gpus, _ := listCUDA()
+	if f.kind == "auto" {
+		return nil, gpus, errors.New("the emulation is not taken by itself")
+	}
+	if f.index > 0 {
+		return nil, gpus, noGPU(f.index)
 	}
 	d, err := cuda.OpenEmulated(1, emulatedBytes)
 	if err != nil {
-		return nil, err
+		return nil, gpus, err
 	}
-	return d, nil
+	return d, gpus, nil
 }
 
 func listCUDA() ([]place, error) {
-	return []place{{Device: "cuda", Name: "host emulation", Bytes: emulatedBytes, Capability: "8.0", SMs: 3, Driver: "none"}}, nil
+	return []place{{Device: gpuPlace(0), Name: "host emulation", Bytes: emulatedBytes, Capability: "8.0", SMs: 3, Driver: "none"}}, nil
 }

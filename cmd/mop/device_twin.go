@@ -151,7 +151,7 @@ func askTwin(path string) (gpus []place, err error) {
 		return nil, fmt.Errorf("%s: %w", twinName, err)
 	}
 	for _, p := range all {
-		if p.Device == "cuda" {
+		if strings.HasPrefix(p.Device, "cuda:") {
 			gpus = append(gpus, p)
 		}
 	}
@@ -161,16 +161,21 @@ func askTwin(path string) (gpus []place, err error) {
 	return gpus, nil
 }
 
-// openCUDA goes on as the twin where that finds a GPU, and else says why not.
-func openCUDA(auto bool) (device.Device, error) {
-	path, _, err := twin()
+// openCUDA goes on as the twin where that finds the GPU, and else says why not, and
+// which there are.
+func openCUDA(f deviceFlag) (device.Device, []place, error) {
+	path, gpus, err := twin()
+	if err == nil && f.index >= len(gpus) {
+		err = noGPU(f.index)
+	}
 	if err != nil {
-		if auto && errors.As(err, new(errOtherBuild)) { // a GPU may be there all the same
+		if f.kind == "auto" && errors.As(err, new(errOtherBuild)) { // a GPU may be there all the same
 			slog.Warn("the CPU is taken", "because", err)
 		}
-		return nil, err
+		return nil, gpus, err
 	}
-	return nil, fmt.Errorf("%s: %w", twinName, syscall.Exec(path, append([]string{os.Args[0]}, os.Args[1:]...), os.Environ()))
+	err = syscall.Exec(path, append([]string{os.Args[0]}, os.Args[1:]...), os.Environ())
+	return nil, gpus, fmt.Errorf("%s: %w", twinName, err)
 }
 
 func listCUDA() ([]place, error) {

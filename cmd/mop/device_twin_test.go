@@ -36,6 +36,15 @@ func TestNoGPU(t *testing.T) {
 	}
 }
 
+// A GPU is named by its number, the first also without one.
+func TestDeviceFlag(t *testing.T) {
+	for text, want := range map[string]deviceFlag{"cpu": {"cpu", 0}, "auto": {"auto", 0}, "cuda": {"cuda", 0}, "cuda:0": {"cuda", 0}, "cuda:17": {"cuda", 17}} {
+		if got, err := parseDevice(text); got != want || err != nil {
+			t.Errorf("%s: want %v, got %v, %v", text, want, got, err)
+		}
+	}
+}
+
 // A twin that cannot be started is told with the reason.
 func TestTwinDoesNotStart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), twinName)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,7 +33,7 @@ type options struct {
 
 func (o *options) register(root *cobra.Command) {
 	f := root.PersistentFlags()
-	f.StringVar(&o.device, "device", "auto", "where to compute: cpu, cuda, or auto: cuda where there is one")
+	f.StringVar(&o.device, "device", "auto", "where to compute: cpu, cuda (the first GPU), cuda:N, or auto: cuda where there is one")
 	f.IntVar(&o.threads, "threads", 0, "threads to compute with, 0 = all cores")
 	f.StringVar(&o.kernels, "kernels", "auto", "instructions that the CPU computes with: "+strings.Join(kernel.Names(), ", "))
 	f.Uint64Var(&o.seed, "seed", 0, "seed of whatever is drawn at random")
@@ -40,8 +41,9 @@ func (o *options) register(root *cobra.Command) {
 
 // check refuses values that no command can use, also where it needs none.
 func (o *options) check() error {
-	if !slices.Contains([]string{"cpu", "cuda", "auto"}, o.device) {
-		return usage("--device: want one of cpu, cuda, auto, got %q", o.device)
+	on, err := parseDevice(o.device)
+	if err != nil {
+		return err
 	}
 	if o.threads < 0 || o.threads > 1024 {
 		return usage("--threads: want 0 to 1024, got %d", o.threads)
@@ -58,7 +60,21 @@ func (o *options) check() error {
 	if !slices.Contains(kernel.Names(), o.kernels) {
 		return usage("--kernels: want one of %s, got %q", strings.Join(kernel.Names(), ", "), o.kernels)
 	}
+	if only := o.onlyCPU(); only != "" && on.kind == "cuda" {
+		return usage("%s: only the CPU has it: want --device cpu or auto, got %s", only, o.device)
+	}
 	return nil
+}
+
+// onlyCPU names an option that is given and that only the CPU has.
+func (o *options) onlyCPU() string {
+	switch {
+	case o.activations == "bfloat16":
+		return "--activations bfloat16"
+	case o.kernels != "auto":
+		return "--kernels " + o.kernels
+	}
+	return ""
 }
 
 // open starts the device.
@@ -66,13 +82,23 @@ func (o *options) open() (device.Device, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	if o.device != "cpu" {
-		dev, err := openCUDA(o.device == "auto")
+	on, err := parseDevice(o.device)
+	if err != nil {
+		return nil, err
+	}
+	only := o.onlyCPU()
+	switch {
+	case on.kind == "auto" && only != "":
+		if gpus, _ := listCUDA(); len(gpus) > 0 {
+			slog.Info("the CPU is taken, not the GPU", "because", "only it has "+only)
+		}
+	case on.kind != "cpu":
+		dev, gpus, err := openCUDA(on)
 		if dev != nil {
 			return dev, nil
 		}
-		if o.device == "cuda" {
-			return nil, fmt.Errorf("--device cuda: %w; there is: cpu", err)
+		if on.kind == "cuda" {
+			return nil, fmt.Errorf("--device %s: %w; there is: %s", o.device, err, placeNames(gpus))
 		}
 	}
 	return cpu.Open(cpu.Options{Threads: o.threads, Kernels: o.kernels})

@@ -1,8 +1,9 @@
 //go:build ignore
 
-// A libcuda.so.1 whose device is the host emulation: what the launcher calls of the
-// driver, so that binaries built for a GPU can be tried without one. Built by
-// libcuda.sh, which adds an empty function for every other name of cuda.h.
+// A libcuda.so.1 whose two devices are the host emulation: what the launcher calls of
+// the driver, so that binaries built for a GPU can be tried without one. What belongs to
+// one device is refused where the other's context is current. Built by libcuda.sh, which
+// adds an empty function for every other name of cuda.h.
 #include <cuda.h>
 
 #include <map>
@@ -13,9 +14,11 @@
 #include "../cuda/emu.cc"
 
 namespace {
+struct Device;
 struct Function {
   std::string name;
   int parameters;
+  Device *device;
   int shared = 48 << 10;
 };
 struct Module {
@@ -31,39 +34,45 @@ struct Graph {
 };
 
 constexpr size_t kMemory = (size_t)1 << 30;
-std::map<CUdeviceptr, size_t> buffers;
-size_t used;
-bool capturing;
-Graph captured;
+constexpr int kDevices = 2;
+// A device is its own context, and its one stream.
+struct Device {
+  std::map<CUdeviceptr, size_t> buffers;
+  size_t used = 0;
+  bool capturing = false;
+  Graph captured;
+  CUresult sticky = CUDA_SUCCESS;
+
+  // inside says whether a range lies in one buffer.
+  bool inside(CUdeviceptr p, size_t n) const {
+    auto b = buffers.upper_bound(p);
+    if (b == buffers.begin())
+      return false;
+    --b;
+    return p + n <= b->first + b->second;
+  }
+} devices[kDevices];
 uint64_t seed = 1;
-thread_local CUcontext current;
-CUcontext const context = (CUcontext)&buffers;
-CUresult sticky = CUDA_SUCCESS;
+thread_local Device *current;
 
 CUresult run(const Call &c) {
+  if (c.f->device != current)
+    return CUDA_ERROR_INVALID_CONTEXT;
   const char *error = mop_emu_launch(c.f->name.c_str(), c.grid[0], c.grid[1], c.grid[2], c.threads, c.shared, c.slots.data(), seed++);
   if (!error)
     return CUDA_SUCCESS;
   fprintf(stderr, "emulated driver: %s: %s\n", c.f->name.c_str(), error);
-  return sticky = CUDA_ERROR_ILLEGAL_INSTRUCTION;
-}
-
-// inside says whether a range lies in one buffer.
-bool inside(CUdeviceptr p, size_t n) {
-  auto b = buffers.upper_bound(p);
-  if (b == buffers.begin())
-    return false;
-  --b;
-  return p + n <= b->first + b->second;
+  return current->sticky = CUDA_ERROR_ILLEGAL_INSTRUCTION;
 }
 
 CUresult ready(bool copies = true) {
   if (!current)
     return CUDA_ERROR_INVALID_CONTEXT;
-  if (copies && capturing)
+  if (copies && current->capturing)
     return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-  return sticky;
+  return current->sticky;
 }
+CUresult ready(CUstream s, bool copies = true) { return (Device *)s == current ? ready(copies) : CUDA_ERROR_INVALID_HANDLE; }
 } // namespace
 
 #define API extern "C" CUresult CUDAAPI
@@ -73,8 +82,8 @@ CUresult ready(bool copies = true) {
 
 API cuInit(unsigned) { return CUDA_SUCCESS; }
 API cuDriverGetVersion(int *v) { return *v = 12040, CUDA_SUCCESS; }
-API cuDeviceGetCount(int *n) { return *n = 1, CUDA_SUCCESS; }
-API cuDeviceGet(CUdevice *d, int i) { return *d = i, i == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE; }
+API cuDeviceGetCount(int *n) { return *n = kDevices, CUDA_SUCCESS; }
+API cuDeviceGet(CUdevice *d, int i) { return *d = i, i >= 0 && i < kDevices ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE; }
 API cuDeviceGetName(char *name, int n, CUdevice) { return snprintf(name, n, "host emulation (driver)"), CUDA_SUCCESS; }
 API cuDeviceTotalMem(size_t *n, CUdevice) { return *n = kMemory, CUDA_SUCCESS; }
 API cuDeviceGetAttribute(int *v, CUdevice_attribute a, CUdevice) {
@@ -87,50 +96,55 @@ API cuDeviceGetAttribute(int *v, CUdevice_attribute a, CUdevice) {
   }
   return CUDA_SUCCESS;
 }
-API cuDevicePrimaryCtxRetain(CUcontext *c, CUdevice) { return *c = context, CUDA_SUCCESS; }
+API cuDevicePrimaryCtxRetain(CUcontext *c, CUdevice d) { return *c = (CUcontext)&devices[d], CUDA_SUCCESS; }
 API cuDevicePrimaryCtxRelease(CUdevice) { return CUDA_SUCCESS; }
-API cuCtxSetCurrent(CUcontext c) { return current = c, CUDA_SUCCESS; }
-API cuCtxGetCurrent(CUcontext *c) { return *c = current, CUDA_SUCCESS; }
-API cuStreamCreate(CUstream *s, unsigned) { return *s = (CUstream)&captured, ready(); }
+API cuCtxSetCurrent(CUcontext c) { return current = (Device *)c, CUDA_SUCCESS; }
+API cuCtxGetCurrent(CUcontext *c) { return *c = (CUcontext)current, CUDA_SUCCESS; }
+API cuStreamCreate(CUstream *s, unsigned) { return *s = (CUstream)current, ready(); }
 API cuStreamDestroy(CUstream) { return CUDA_SUCCESS; }
-API cuStreamSynchronize(CUstream) { return ready(); }
+API cuStreamSynchronize(CUstream s) { return ready(s); }
 API cuEventCreate(CUevent *e, unsigned) { return *e = (CUevent) new int, ready(); }
 API cuEventDestroy(CUevent e) { return delete (int *)e, CUDA_SUCCESS; }
-API cuEventRecord(CUevent, CUstream) { return ready(); }
+API cuEventRecord(CUevent, CUstream s) { return ready(s); }
 API cuEventSynchronize(CUevent) { return ready(); }
 
 API cuMemAlloc(CUdeviceptr *p, size_t n) {
   CHECK(ready());
-  if (used + n > kMemory)
+  if (current->used + n > kMemory)
     return CUDA_ERROR_OUT_OF_MEMORY;
   if (!(*p = (CUdeviceptr)mop_emu_alloc(n)))
     return CUDA_ERROR_OUT_OF_MEMORY;
-  buffers[*p] = n, used += n;
+  current->buffers[*p] = n, current->used += n;
   return CUDA_SUCCESS;
 }
 API cuMemFree(CUdeviceptr p) {
-  if (!buffers.count(p))
+  CHECK(current ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT);
+  auto b = current->buffers.find(p);
+  if (b == current->buffers.end())
     return CUDA_ERROR_INVALID_VALUE;
-  used -= buffers[p];
-  buffers.erase(p);
+  current->used -= b->second;
+  current->buffers.erase(b);
   bool intact = mop_emu_intact((void *)p);
   mop_emu_free((void *)p);
-  return intact ? CUDA_SUCCESS : sticky = CUDA_ERROR_ILLEGAL_ADDRESS;
+  return intact ? CUDA_SUCCESS : current->sticky = CUDA_ERROR_ILLEGAL_ADDRESS;
 }
-API cuMemGetInfo(size_t *free, size_t *total) { return *free = kMemory - used, *total = kMemory, ready(); }
-API cuMemsetD8Async(CUdeviceptr p, unsigned char v, size_t n, CUstream) {
+API cuMemGetInfo(size_t *free, size_t *total) {
   CHECK(ready());
-  return inside(p, n) ? memset((void *)p, v, n), CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+  return *free = kMemory - current->used, *total = kMemory, CUDA_SUCCESS;
+}
+API cuMemsetD8Async(CUdeviceptr p, unsigned char v, size_t n, CUstream s) {
+  CHECK(ready(s));
+  return current->inside(p, n) ? memset((void *)p, v, n), CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 API cuMemHostAlloc(void **p, size_t n, unsigned) { return *p = malloc(n), ready(); }
 API cuMemFreeHost(void *p) { return free(p), CUDA_SUCCESS; }
-API cuMemcpyHtoDAsync(CUdeviceptr d, const void *h, size_t n, CUstream) {
-  CHECK(ready());
-  return inside(d, n) ? memcpy((void *)d, h, n), CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+API cuMemcpyHtoDAsync(CUdeviceptr d, const void *h, size_t n, CUstream s) {
+  CHECK(ready(s));
+  return current->inside(d, n) ? memcpy((void *)d, h, n), CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
-API cuMemcpyDtoHAsync(void *h, CUdeviceptr d, size_t n, CUstream) {
-  CHECK(ready());
-  return inside(d, n) ? memcpy(h, (const void *)d, n), CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+API cuMemcpyDtoHAsync(void *h, CUdeviceptr d, size_t n, CUstream s) {
+  CHECK(ready(s));
+  return current->inside(d, n) ? memcpy(h, (const void *)d, n), CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
 // The text is read as far as the launcher relies on it: entries and the number of
@@ -146,7 +160,7 @@ API cuModuleLoadDataEx(CUmodule *m, const void *image, unsigned, CUjit_option *,
     size_t open = text.find('(', at), close = text.find("\n)", open);
     Function f;
     f.name = text.substr(at + entry.size(), open - at - entry.size());
-    f.parameters = 0;
+    f.parameters = 0, f.device = current;
     for (size_t p = text.find(".param ", open); p < close; p = text.find(".param ", p + 1))
       f.parameters++;
     out->functions[f.name] = f;
@@ -169,33 +183,34 @@ API cuFuncSetAttribute(CUfunction f, CUfunction_attribute a, int v) {
   return CUDA_SUCCESS;
 }
 API cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **args, void **) {
-  CHECK(ready(false));
+  CHECK(ready(c->hStream, false));
   Call call = {(Function *)f, {(int)c->gridDimX, (int)c->gridDimY, (int)c->gridDimZ}, (int)c->blockDimX, (int)c->sharedMemBytes, {}};
   if (call.shared > call.f->shared)
     return CUDA_ERROR_INVALID_VALUE;
   for (int i = 0; i < call.f->parameters; i++)
     call.slots.push_back(*(uint64_t *)args[i]);
-  if (capturing)
-    return captured.calls.push_back(call), CUDA_SUCCESS;
+  if (current->capturing)
+    return current->captured.calls.push_back(call), CUDA_SUCCESS;
   return run(call);
 }
-API cuStreamBeginCapture(CUstream, CUstreamCaptureMode) {
-  CHECK(ready());
-  capturing = true, captured.calls.clear();
+API cuStreamBeginCapture(CUstream s, CUstreamCaptureMode) {
+  CHECK(ready(s));
+  current->capturing = true, current->captured.calls.clear();
   return CUDA_SUCCESS;
 }
-API cuStreamEndCapture(CUstream, CUgraph *g) {
-  if (!capturing)
+API cuStreamEndCapture(CUstream s, CUgraph *g) {
+  CHECK(ready(s, false));
+  if (!current->capturing)
     return CUDA_ERROR_ILLEGAL_STATE;
-  capturing = false;
-  *g = (CUgraph) new Graph(captured);
+  current->capturing = false;
+  *g = (CUgraph) new Graph(current->captured);
   return CUDA_SUCCESS;
 }
 API cuGraphInstantiateWithFlags(CUgraphExec *e, CUgraph g, unsigned long long) { return *e = (CUgraphExec) new Graph(*(Graph *)g), ready(); }
 API cuGraphDestroy(CUgraph g) { return delete (Graph *)g, CUDA_SUCCESS; }
 API cuGraphExecDestroy(CUgraphExec e) { return delete (Graph *)e, CUDA_SUCCESS; }
-API cuGraphLaunch(CUgraphExec e, CUstream) {
-  CHECK(ready());
+API cuGraphLaunch(CUgraphExec e, CUstream s) {
+  CHECK(ready(s));
   for (const Call &c : ((Graph *)e)->calls)
     CHECK(run(c));
   return CUDA_SUCCESS;

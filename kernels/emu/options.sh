@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# kernels/emu/options.sh MOP: what --device means on a machine with GPUs: MOP, whose twin
+# lies beside it, runs on the libcuda of libcuda.sh, which shows two.
+set -euo pipefail
+mop=$1
+model=$(dirname "$0")/../../cmd/mop/demo/model
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+
+# said STATUS TEXT FLAGS...: a run ends so, and says TEXT in one line on stderr.
+said() {
+	local want=$1 text=$2 status=0
+	shift 2
+	"$mop" run --model "$model" --prompt "Once upon" --max-tokens 3 "$@" >"$tmp/out" 2>"$tmp/err" || status=$?
+	if [ $status -ne "$want" ] || [ "$(grep -c . "$tmp/err")" -ne 1 ] || ! grep -qF -- "$text" "$tmp/err"; then
+		echo "mop run $*: want status $want and \"$text\", got $status:" >&2
+		cat "$tmp/err" >&2
+		exit 1
+	fi
+}
+
+# same FLAGS...: a run says nothing and gives the text of the one before.
+same() {
+	"$mop" run --model "$model" --prompt "Once upon" --max-tokens 3 "$@" >"$tmp/again" 2>"$tmp/err"
+	if ! cmp "$tmp/out" "$tmp/again" || [ -s "$tmp/err" ]; then
+		echo "mop run $*:" >&2
+		cat "$tmp/err" >&2
+		exit 1
+	fi
+}
+
+"$mop" inspect --devices >"$tmp/devices"
+[ "$(cut -d' ' -f1 "$tmp/devices" | tr '\n' ' ')" = "cpu cuda:0 cuda:1 " ] || { cat "$tmp/devices" >&2; exit 1; }
+said 0 "only it has --activations bfloat16" --activations bfloat16
+said 0 "only it has --kernels generic" --kernels generic
+same --device cpu
+same --device cuda
+same --device cuda:1
+same --weights int8 --device cuda:1
+said 1 "no cuda:2; there is: cpu, cuda:0 (host emulation (driver)), cuda:1 (host emulation (driver))" --device cuda:2
+said 2 "want --device cpu or auto, got cuda:1" --device cuda:1 --activations bfloat16
