@@ -15,7 +15,45 @@ DATA expNumbers<>+40(SB)/4, $0x3f000000 // 0.50000001201
 DATA expNumbers<>+44(SB)/4, $0x3f800000 // 1.0
 GLOBL expNumbers<>(SB), RODATA|NOPTR, $48
 
-// Eight at a time, all constants in memory but four; bound by the multiply-adds.
+// EXPNUMBERS puts the first of them into registers.
+#define EXPNUMBERS \
+	LEAQ expNumbers<>(SB), AX; \
+	VBROADCASTSS 0(AX), Y13; \
+	VBROADCASTSS 4(AX), Y12; \
+	VBROADCASTSS 8(AX), Y11; \
+	VBROADCASTSS 12(AX), Y10; \
+	VBROADCASTSS 16(AX), Y9; \
+	VBROADCASTSS 20(AX), Y8; \
+	VBROADCASTSS 24(AX), Y7; \
+	VBROADCASTSS 28(AX), Y6; \
+	VBROADCASTSS 32(AX), Y5
+
+// EXP is Y2 = exp of Y0 times Y15 less Y14.
+#define EXP \
+	VFMSUB213PS Y14, Y15, Y0; \
+	VMAXPS Y0, Y13, Y0; \ // a NaN stays one
+	VMINPS Y0, Y12, Y0; \
+	VMULPS Y11, Y0, Y1; \
+	VROUNDPS $0, Y1, Y1; \ // n
+	VFNMADD231PS Y10, Y1, Y0; \
+	VFNMADD231PS Y9, Y1, Y0; \ // r
+	VCVTPS2DQ Y1, Y1; \
+	VMOVAPS Y8, Y2; \
+	VBROADCASTSS 36(AX), Y3; \
+	VFMADD213PS Y7, Y0, Y2; \
+	VFMADD213PS Y6, Y0, Y2; \
+	VFMADD213PS Y5, Y0, Y2; \
+	VFMADD213PS Y3, Y0, Y2; \
+	VBROADCASTSS 40(AX), Y3; \
+	VFMADD213PS Y3, Y0, Y2; \
+	VMULPS Y0, Y0, Y3; \
+	VFMADD213PS Y0, Y3, Y2; \
+	VBROADCASTSS 44(AX), Y3; \
+	VADDPS Y3, Y2, Y2; \
+	VPSLLD $23, Y1, Y1; \ // times 2^n, in the exponent
+	VPADDD Y1, Y2, Y2
+
+// Eight at a time; bound by the multiply-adds.
 //
 // func expsFMA(n int, y, x *float32, scale, shift float32)
 TEXT ·expsFMA(SB), NOSPLIT, $0-32
@@ -24,45 +62,40 @@ TEXT ·expsFMA(SB), NOSPLIT, $0-32
 	MOVQ x+16(FP), SI
 	VBROADCASTSS scale+24(FP), Y15
 	VBROADCASTSS shift+28(FP), Y14
-	LEAQ expNumbers<>(SB), AX
-	VBROADCASTSS 0(AX), Y13
-	VBROADCASTSS 4(AX), Y12
-	VBROADCASTSS 8(AX), Y11
-	VBROADCASTSS 12(AX), Y10
-	VBROADCASTSS 16(AX), Y9
-	VBROADCASTSS 20(AX), Y8
-	VBROADCASTSS 24(AX), Y7
-	VBROADCASTSS 28(AX), Y6
-	VBROADCASTSS 32(AX), Y5
-	VBROADCASTSS 36(AX), Y4
+	EXPNUMBERS
 
 loop:
 	VMOVUPS (SI), Y0
-	VFMSUB213PS Y14, Y15, Y0 // x*scale - shift
-	VMAXPS Y0, Y13, Y0       // a NaN stays one
-	VMINPS Y0, Y12, Y0
-	VMULPS Y11, Y0, Y1
-	VROUNDPS $0, Y1, Y1      // n
-	VFNMADD231PS Y10, Y1, Y0
-	VFNMADD231PS Y9, Y1, Y0  // r
-	VCVTPS2DQ Y1, Y1
-	VMOVAPS Y8, Y2
-	VFMADD213PS Y7, Y0, Y2
-	VFMADD213PS Y6, Y0, Y2
-	VFMADD213PS Y5, Y0, Y2
-	VFMADD213PS Y4, Y0, Y2
-	VBROADCASTSS 40(AX), Y3
-	VFMADD213PS Y3, Y0, Y2
-	VMULPS Y0, Y0, Y3
-	VFMADD213PS Y0, Y3, Y2
-	VBROADCASTSS 44(AX), Y3
-	VADDPS Y3, Y2, Y2
-	VPSLLD $23, Y1, Y1       // times 2^n, in the exponent
-	VPADDD Y1, Y2, Y2
+	EXP
 	VMOVUPS Y2, (DI)
 	ADDQ $32, SI
 	ADDQ $32, DI
 	SUBQ $8, CX
 	JNZ  loop
+	VZEROUPPER
+	RET
+
+// z = exp(scale*z - top), a lane a head, and sum, one t after the other.
+//
+// func octetExps(sum *[8]float32, z *float32, top *[8]float32, t int, scale float32)
+TEXT ·octetExps(SB), NOSPLIT, $0-36
+	MOVQ z+8(FP), SI
+	MOVQ top+16(FP), BX
+	MOVQ t+24(FP), CX
+	VBROADCASTSS scale+32(FP), Y15
+	VMOVUPS (BX), Y14
+	EXPNUMBERS
+	VXORPS Y4, Y4, Y4
+
+loop:
+	VMOVUPS (SI), Y0
+	EXP
+	VMOVUPS Y2, (SI)
+	VADDPS  Y2, Y4, Y4
+	ADDQ $32, SI
+	DECQ CX
+	JNZ  loop
+	MOVQ    sum+0(FP), DI
+	VMOVUPS Y4, (DI)
 	VZEROUPPER
 	RET

@@ -15,8 +15,8 @@ import (
 const attendChunk = 256
 
 // attendRow is a row of queries: its number, its first position's row in the cache, the
-// positions it sees, and how many units of work come before its own.
-type attendRow struct{ row, base, T, first int }
+// positions it sees, and how many units of work and how many parts come before its own.
+type attendRow struct{ row, base, T, unit, part int }
 
 // chunks is how many of them the row's positions make.
 func (r *attendRow) chunks() int { return (r.T + attendChunk - 1) / attendChunk }
@@ -30,34 +30,56 @@ type attending struct {
 	a, q, k, v *buffer
 	hs         device.Heads
 	rows       []attendRow
-	parts      []partial // [units]
-	out        []float32 // [units, Dh], of rows of more than one chunk
+	parts      []partial // [rows, H, chunks]
+	out        []float32 // [rows, H, chunks, Dh], of rows of more than one chunk
 }
 
-// attendRows is Attend for a head and a chunk of a row's positions at a time. Where there
-// is more than one chunk, what they gave is then added, weighted, in their order.
+// octets says that eight heads are attended to at once: see kernel.Set.Octet. The last
+// ones may be fewer; what lies behind their keys is read, and counts for nothing.
+func octets(hs device.Heads) bool { return hs.Dh == kernel.OctetSize && hs.H == hs.K }
+
+// octetSlack is how many floats lie behind a cache's last row.
+const octetSlack = (kernel.OctetSize - 1) * kernel.OctetSize
+
+// attendRows is Attend for a head, or an octet of them, and a chunk of a row's positions
+// at a time. Where there is more than one chunk, what they gave is then added, weighted,
+// in their order.
 func (d *Device) attendRows(ab, qb, kb, vb *buffer, capacity int, hs device.Heads, spans []device.Span) {
 	o := &d.attends
 	o.a, o.q, o.k, o.v, o.hs, o.rows = ab, qb, kb, vb, hs, o.rows[:0]
-	units, bytes, long := 0, int64(0), false
+	each, do := hs.H, d.parts.attend // units in a chunk
+	if octets(hs) {
+		each, do = (hs.H+kernel.OctetSize-1)/kernel.OctetSize, d.parts.octet
+	}
+	units, parts, bytes, long := 0, 0, int64(0), false
 	for _, s := range spans {
 		for i := range s.Len {
-			r := attendRow{s.Row + i, s.Seq * capacity, s.Start + i + 1, units}
-			units += hs.H * r.chunks()
+			r := attendRow{s.Row + i, s.Seq * capacity, s.Start + i + 1, units, parts}
+			units += each * r.chunks()
+			parts += hs.H * r.chunks()
 			bytes += int64(r.T) * int64(hs.H*hs.Dh*8)
 			long = long || r.chunks() > 1
 			o.rows = append(o.rows, r)
 		}
 	}
-	o.parts = slices.Grow(o.parts[:0], units)[:units]
-	o.out = d.shared.take(1, units*hs.Dh)
-	d.spread(units, bytes, d.parts.attend)
+	o.parts = slices.Grow(o.parts[:0], parts)[:parts]
+	o.out = d.shared.take(1, parts*hs.Dh)
+	d.spread(units, bytes, do)
 	if long {
 		d.pool.run(len(o.rows)*hs.H, 1, d.parts.join)
 	}
 }
 
-// attendPart does some units of d.attends.
+// to is where a head's sums over a chunk go.   y [Dh]
+func (o *attending) to(r *attendRow, h, c int) (y []float32, p *partial) {
+	at := r.part + h*r.chunks() + c
+	if r.chunks() == 1 {
+		return o.a.row(r.row)[h*o.hs.Dh : (h+1)*o.hs.Dh], &o.parts[at]
+	}
+	return o.out[at*o.hs.Dh : (at+1)*o.hs.Dh], &o.parts[at]
+}
+
+// attendPart does some units of d.attends, a head each.
 func (d *Device) attendPart(worker, lo, hi int) {
 	o := &d.attends
 	hs, rows := o.hs, o.rows
@@ -65,32 +87,64 @@ func (d *Device) attendPart(worker, lo, hi int) {
 	scale := float32(1 / math.Sqrt(float64(hs.Dh)))
 	z, i := d.workers[worker].take(0, attendChunk), 0
 	for u := lo; u < hi; u++ {
-		for i+1 < len(rows) && rows[i+1].first <= u {
+		for i+1 < len(rows) && rows[i+1].unit <= u {
 			i++
 		}
 		r := &rows[i]
 		chunks := r.chunks()
 		// Heads of one KV head follow on one another for each of the chunks.
-		k, c, of := (u-r.first)/share/chunks, (u-r.first)/share%chunks, (u-r.first)%share
+		k, c, of := (u-r.unit)/share/chunks, (u-r.unit)/share%chunks, (u-r.unit)%share
 		h, t0 := k*share+of, c*attendChunk
 		at := (r.base+t0)*nk + k*hs.Dh
 		z := z[:min(attendChunk, r.T-t0)]
 		d.set.Scores(z, o.q.row(r.row)[h*hs.Dh:(h+1)*hs.Dh], o.k.data[at:], nk)
-		p := &o.parts[u]
+		y, p := o.to(r, h, c)
 		p.top = scale * d.set.Max(z)
 		d.set.Exps(z, z, scale, p.top)
 		p.sum = d.set.Sum(z)
-		y := o.out[u*hs.Dh : (u+1)*hs.Dh]
-		if chunks == 1 {
-			y = o.a.row(r.row)[h*hs.Dh : (h+1)*hs.Dh]
-		}
 		d.set.Mix(y, z, o.v.data[at:], nk)
 		if chunks == 1 {
-			f := 1 / p.sum
-			for j := range y {
-				y[j] *= f
+			times(y, 1/p.sum)
+		}
+	}
+}
+
+// octetPart is attendPart where a unit is an octet of heads.
+func (d *Device) octetPart(worker, lo, hi int) {
+	const n = kernel.OctetSize
+	o := &d.attends
+	hs, rows := o.hs, o.rows
+	nk := hs.K * n
+	scale := float32(1 / math.Sqrt(n))
+	z, i := d.workers[worker].take(0, n*attendChunk), 0
+	var q, y [n * n]float32
+	var top, sum [n]float32
+	for u := lo; u < hi; u++ {
+		for i+1 < len(rows) && rows[i+1].unit <= u {
+			i++
+		}
+		r := &rows[i]
+		chunks := r.chunks()
+		h0, c := (u-r.unit)/chunks*n, (u-r.unit)%chunks
+		at := (r.base+c*attendChunk)*nk + h0*n
+		heads := min(n, hs.H-h0)
+		clear(q[copy(q[:], o.q.row(r.row)[h0*n:(h0+heads)*n]):])
+		d.set.Octet(&y, &q, &top, &sum, z[:n*min(attendChunk, r.T-c*attendChunk)], o.k.data[at:cap(o.k.data)], o.v.data[at:cap(o.v.data)], nk, scale)
+		for h := range heads {
+			to, p := o.to(r, h0+h, c)
+			p.top, p.sum = top[h], sum[h]
+			copy(to, y[h*n:(h+1)*n])
+			if chunks == 1 {
+				times(to, 1/p.sum)
 			}
 		}
+	}
+}
+
+// times scales y.
+func times(y []float32, f float32) {
+	for i := range y {
+		y[i] *= f
 	}
 }
 
@@ -98,29 +152,24 @@ func (d *Device) attendPart(worker, lo, hi int) {
 func (d *Device) joinPart(_, lo, hi int) {
 	o := &d.attends
 	hs := o.hs
-	share := hs.H / hs.K
 	for j := lo; j < hi; j++ {
 		r, h := &o.rows[j/hs.H], j%hs.H
 		chunks := r.chunks()
 		if chunks == 1 {
 			continue
 		}
-		unit := func(c int) int { return r.first + (h/share*chunks+c)*share + h%share }
-		top, sum := o.parts[unit(0)].top, float32(0)
-		for c := range chunks {
-			top = max(top, o.parts[unit(c)].top)
+		first := r.part + h*chunks
+		top, sum := o.parts[first].top, float32(0)
+		for u := first; u < first+chunks; u++ {
+			top = max(top, o.parts[u].top)
 		}
 		y := o.a.row(r.row)[h*hs.Dh : (h+1)*hs.Dh]
 		clear(y)
-		for c := range chunks {
-			u := unit(c)
+		for u := first; u < first+chunks; u++ {
 			f := kernel.Exp32(o.parts[u].top - top)
 			sum += f * o.parts[u].sum
 			kernel.Axpy(y, f, o.out[u*hs.Dh:(u+1)*hs.Dh])
 		}
-		f := 1 / sum
-		for i := range y {
-			y[i] *= f
-		}
+		times(y, 1/sum)
 	}
 }

@@ -15,10 +15,14 @@ func TestAttendRows(t *testing.T) {
 	best, _ := kernel.Choose("auto")
 	contexts := []int{1, attendChunk, 7, attendChunk + 1, 3*attendChunk - 1}
 	const capacity = 3 * attendChunk
-	for _, hs := range []device.Heads{{H: 6, K: 2, Dh: 10}, {H: 3, K: 3, Dh: 64}, {H: 5, K: 1, Dh: 8}} {
+	for _, hs := range []device.Heads{{H: 6, K: 2, Dh: 10}, {H: 3, K: 3, Dh: 64}, {H: 5, K: 1, Dh: 8}, {H: 3, K: 3, Dh: 8}, {H: 11, K: 11, Dh: 8}} {
 		n, nk := len(contexts), hs.K*hs.Dh
 		q := filled(1, n, hs.H*hs.Dh)
-		kv := device.KV{Keys: filled(2, n*capacity, nk), Values: filled(3, n*capacity, nk), Capacity: capacity}
+		keys, values := filled(2, n*capacity, nk), filled(3, n*capacity, nk)
+		for _, b := range []*buffer{keys, values} { // as Cache makes them
+			b.data = append(b.data, make([]float32, octetSlack)...)[:len(b.data)]
+		}
+		kv := device.KV{Keys: keys, Values: values, Capacity: capacity}
 		var spans []device.Span
 		for i, T := range contexts {
 			spans = append(spans, device.Span{Seq: i, Start: T - 1, Row: i, Len: 1})

@@ -32,7 +32,7 @@ type Device struct {
 
 // parts are what workers do of decode operations, made once: a step of a small model
 // is over before the memory for many of them would be cleaned up.
-type parts struct{ along, gateUp, attend, join func(worker, lo, hi int) }
+type parts struct{ along, gateUp, attend, octet, join func(worker, lo, hi int) }
 
 // worker is what one worker has to itself.
 type worker struct {
@@ -67,7 +67,7 @@ func Open(o Options) (*Device, error) {
 		return nil, err
 	}
 	d := &Device{set: set, pool: newPool(o.Threads), workers: make([]worker, o.Threads)}
-	d.parts = parts{d.alongPart, d.gateUpPart, d.attendPart, d.joinPart}
+	d.parts = parts{d.alongPart, d.gateUpPart, d.attendPart, d.octetPart, d.joinPart}
 	return d, nil
 }
 
@@ -127,12 +127,18 @@ func (d *Device) Inner(rows int, widths []int) (map[int]device.Buffer, error) {
 
 // Cache makes a layer's keys and values, float32.
 func (d *Device) Cache(sequences, capacity int, hs device.Heads) (device.KV, error) {
-	keys, err := d.Buffer(sequences*capacity, hs.K*hs.Dh)
-	if err != nil {
-		return device.KV{}, err
+	var kv [2]device.Buffer
+	for i := range kv {
+		b, err := d.Buffer(sequences*capacity, hs.K*hs.Dh)
+		if err != nil {
+			return device.KV{}, err
+		}
+		if kv[i] = b; octets(hs) {
+			n := len(data(b).data)
+			data(b).data = make([]float32, n+octetSlack)[:n]
+		}
 	}
-	values, err := d.Buffer(sequences*capacity, hs.K*hs.Dh)
-	return device.KV{Keys: keys, Values: values, Capacity: capacity}, err
+	return device.KV{Keys: kv[0], Values: kv[1], Capacity: capacity}, nil
 }
 
 // CacheBytes is that of a float32.

@@ -137,33 +137,53 @@ func (d *Device) vectors(y []float32, ldy int, w *weight, lo, hi int, x []float3
 	var rows [kernel.MostStreams]unsafe.Pointer
 	var out [192]float32
 	for r := lo; r < hi; {
+		many := min(hi-r, len(out)/streams)
+		if n > 1 { // more would leave the first cache before their turn comes again
+			many = min(many, max(firstCache/(streams*bytes), 1))
+		}
 		for i := range streams {
 			rows[i] = rows[0] // stands in where a stream is shorter
 			if at := r + i*stride; at < total {
-				rows[i] = unsafe.Add(base, at*bytes)
+				rows[i], many = unsafe.Add(base, at*bytes), min(many, total-at)
 			}
-		}
-		many := 1
-		if n == 1 { // several would leave the first cache before their turn comes again
-			many = min(max(min(hi, total-(streams-1)*stride)-r, 1), len(out)/streams)
 		}
 		for v := range n {
 			d.set.DotsAlong(t, out[:many*streams], &rows, x[v*size:(v+1)*size], c)
-			if streams == 2 && w.i8 == nil && r+stride+many <= total {
-				at := v*ldy + r
-				d.set.Split(y[at:at+many], y[at+stride:at+stride+many], out[:2*many], add)
+			if streams == 6 && r+5*stride < total {
+				collectSix(y[v*ldy+r:], stride, out[:many*streams], add)
 				continue
 			}
 			for i, at := 0, r; i < streams && at < total; i, at = i+1, at+stride {
-				k := min(many, total-at)
 				var scales []float32
 				if w.i8 != nil {
-					scales = w.i8.scales[at : at+k]
+					scales = w.i8.scales[at : at+many]
 				}
-				collect(y[v*ldy+at:v*ldy+at+k], out[i:], streams, scales, add)
+				collect(y[v*ldy+at:v*ldy+at+many], out[i:], streams, scales, add)
 			}
 		}
 		r += many
+	}
+}
+
+// firstCache is how much of a core's first cache rows may take.
+const firstCache = 16 << 10
+
+// collectSix puts the products of six streams in their places, a stride apart, or adds
+// them.   y [5*stride+k], x [k, 6]
+func collectSix(y []float32, stride int, x []float32, add bool) {
+	y0 := y[:len(x)/6]
+	y1, y2, y3 := y[stride:][:len(y0)], y[2*stride:][:len(y0)], y[3*stride:][:len(y0)]
+	y4, y5 := y[4*stride:][:len(y0)], y[5*stride:][:len(y0)]
+	if add {
+		for j := range y0 {
+			f := x[6*j : 6*j+6 : 6*j+6]
+			y0[j], y1[j], y2[j], y3[j], y4[j], y5[j] = y0[j]+f[0], y1[j]+f[1], y2[j]+f[2], y3[j]+f[3], y4[j]+f[4], y5[j]+f[5]
+		}
+		return
+	}
+	for j := range y0 {
+		f := x[6*j : 6*j+6 : 6*j+6]
+		y0[j], y1[j], y2[j], y3[j], y4[j], y5[j] = f[0], f[1], f[2], f[3], f[4], f[5]
 	}
 }
 
