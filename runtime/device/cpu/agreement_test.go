@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -157,6 +158,9 @@ func TestAgreement(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { d.Close() })
+		if d.set != set {
+			t.Fatalf("want a device with kernels %v, got %v", set, d.set)
+		}
 		return d
 	}
 	shapes := []struct {
@@ -360,6 +364,36 @@ func TestSumsOverHeads(t *testing.T) {
 				}
 				if math.Abs(got-want) > 1e-12*want {
 					t.Errorf("%v column %d: want %v, got %v", set, j, want, got)
+				}
+			}
+		}
+	}
+}
+
+// A decode pass has sums of its own, made while the weights come from memory: it does
+// not multiply as a prefill pass does, which of a matrix that is longer than the first
+// cache gives other bits.
+func TestDecodeIsNotPrefill(t *testing.T) {
+	ws := newDrawn()
+	best, _ := kernel.Choose("auto")
+	const n, D, I = 2, 4099, 61
+	for set := kernel.Generic; set <= best; set++ {
+		d, err := Open(Options{Threads: 1, Kernels: set.String()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		x := filled(1, n, D)
+		for _, dt := range []checkpoint.DType{checkpoint.F32, checkpoint.F16, checkpoint.BF16} {
+			w := ws.placed(t, d, dt, I, D)
+			for _, op := range []func(device.Kind, device.Buffer, device.Buffer, int, device.Weight){d.Linear, d.AddLinear} {
+				var out [2]*buffer
+				for i, kind := range []device.Kind{device.Prefill, device.Decode} {
+					out[i] = filled(2, n, I)
+					op(kind, out[i], x, n, w)
+				}
+				if slices.Equal(out[0].data, out[1].data) {
+					t.Errorf("%v %v: decode has the bits of prefill", set, dt)
 				}
 			}
 		}

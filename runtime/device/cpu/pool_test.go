@@ -3,6 +3,7 @@ package cpu
 import (
 	"runtime"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -27,6 +28,96 @@ func TestPoolCoversAll(t *testing.T) {
 						t.Fatalf("%d threads, %d by %d: element %d met %d times", threads, n, align, i, c)
 					}
 				}
+			}
+		}
+		p.close()
+	}
+}
+
+// patience is more than any machine takes to let a goroutine run.
+const patience = 20 * time.Second
+
+// Workers run at once: parts that wait for one another end.
+func TestPoolIsParallel(t *testing.T) {
+	for _, threads := range []int{2, 3, 7} {
+		p := newPool(threads)
+		for i := 0; i < 20 && !t.Failed(); i++ {
+			var here atomic.Int32
+			p.run(threads, 1, func(_, _, _ int) {
+				here.Add(1)
+				for start := time.Now(); int(here.Load()) < threads; runtime.Gosched() {
+					if time.Since(start) > patience {
+						t.Errorf("%d of %d parts began within %v", here.Load(), threads, patience)
+						here.Add(int32(threads))
+					}
+				}
+			})
+		}
+		p.close()
+	}
+}
+
+// Workers without work take no time of the processor.
+func TestPoolSleeps(t *testing.T) {
+	p := newPool(max(2, min(runtime.NumCPU(), runtime.GOMAXPROCS(0))))
+	defer p.close()
+	p.run(100, 1, func(_, _, _ int) {})
+	least := time.Hour // over some spells: the runtime's own work may fall into one
+	for range 8 {
+		before := processorTime(t)
+		time.Sleep(100 * time.Millisecond)
+		least = min(least, processorTime(t)-before)
+	}
+	if least > 2*time.Millisecond {
+		t.Errorf("idle workers took %v of 100 ms", least)
+	}
+}
+
+func processorTime(t *testing.T) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// Who waits looks again and again before it sleeps, and sleeps in the end.
+func TestSleeperSpins(t *testing.T) {
+	looks, slept := 0, false
+	s := sleeper{wake: make(chan struct{}, 1), spin: time.Hour, most: time.Hour}
+	s.wait(func() bool {
+		looks++
+		slept = slept || s.asleep.Load()
+		return slept || looks == 1000
+	})
+	if slept {
+		t.Errorf("slept after %d looks", looks)
+	}
+	s.spin = time.Microsecond
+	var woken atomic.Bool
+	done := make(chan struct{})
+	go func() {
+		s.wait(woken.Load)
+		close(done)
+	}()
+	for start := time.Now(); !s.asleep.Load(); time.Sleep(time.Millisecond) {
+		if time.Since(start) > patience {
+			t.Fatalf("did not sleep within %v", patience)
+		}
+	}
+	woken.Store(true)
+	s.rouse()
+	<-done
+}
+
+// Workers spin where each has a core, and nobody where some would be in the way.
+func TestPoolSpins(t *testing.T) {
+	cores := min(runtime.NumCPU(), runtime.GOMAXPROCS(0))
+	for _, threads := range []int{1, cores, cores + 1} {
+		p := newPool(threads)
+		for w := range threads {
+			if s := &p.lanes[w]; (s.most > 0) != (threads <= cores) {
+				t.Errorf("worker %d of %d on %d cores spins for up to %v", w, threads, cores, s.most)
 			}
 		}
 		p.close()
