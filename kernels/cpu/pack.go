@@ -1,5 +1,7 @@
 package cpu
 
+import "unsafe"
+
 // PackRows lays rows of a matrix side by side, as a panel of Tile:
 // dst[p*width+i] = src[i*stride+p] for i < rows and p < k; columns rows..width-1
 // of dst are zero.   dst [k, width], src [rows, stride], rows <= width
@@ -46,8 +48,36 @@ func packScalar(dst []float32, width int, src []float32, stride, rows, n, from, 
 // src[p*stride+i] for i < columns and p < k; the rest of each row of dst is zero.
 // dst [k, width], src [k, stride], columns <= width
 func PackColumns(dst []float32, width int, src []float32, stride, columns, k int) {
+	if k == 0 || columns == 0 {
+		clear(dst[:k*width])
+		return
+	}
+	dst, src = dst[:k*width], src[:(k-1)*stride+columns]
+	if columns < width {
+		clear(dst)
+	}
+	to, from := unsafe.Pointer(&dst[0]), unsafe.Pointer(&src[0])
+	switch columns { // rows so short that a call for each would take longer than they do
+	case 6:
+		copyRows[[6]float32](to, from, width, stride, k)
+	case 8:
+		copyRows[[8]float32](to, from, width, stride, k)
+	case 12:
+		copyRows[[12]float32](to, from, width, stride, k)
+	case 16:
+		copyRows[[16]float32](to, from, width, stride, k)
+	case 32:
+		copyRows[[32]float32](to, from, width, stride, k)
+	default:
+		for p := range k {
+			copy(dst[p*width:], src[p*stride:p*stride+columns])
+		}
+	}
+}
+
+// copyRows copies k rows of a fixed length, ds floats apart in dst and ss floats in src.
+func copyRows[Row any](dst, src unsafe.Pointer, ds, ss, k int) {
 	for p := range k {
-		row := dst[p*width : (p+1)*width]
-		clear(row[copy(row, src[p*stride:p*stride+columns]):])
+		*(*Row)(unsafe.Add(dst, p*4*ds)) = *(*Row)(unsafe.Add(src, p*4*ss))
 	}
 }

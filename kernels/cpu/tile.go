@@ -20,6 +20,15 @@ func (s Set) TileShape() (rows, columns int) {
 	return 4, 4
 }
 
+// Narrow is the set whose tile a product of so few columns fills best; its bits are
+// those of s.
+func (s Set) Narrow(columns int) Set {
+	if s == AVX512 && columns <= 16 {
+		return AVX2
+	}
+	return s
+}
+
 // tileGeneric is Tile in plain Go.
 func tileGeneric(c []float32, ldc int, a, b []float32, k int, add bool) {
 	for i := range 4 {

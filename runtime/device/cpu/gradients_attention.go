@@ -3,7 +3,6 @@ package cpu
 import (
 	"math"
 
-	kernel "mop/kernels/cpu"
 	"mop/runtime/device"
 )
 
@@ -26,46 +25,22 @@ func (d *Device) AttendKeep(a, stats, q, k, v device.Buffer, hs device.Heads, sp
 				T := i0 + n
 				z := d.temp(worker, n*T)
 				p.product(d.set, z, T, n, T, hs.Dh, rows(qb.data, qb.cols).from(s.Row+i0, h*hs.Dh).times(scale), keys.t(), false)
+				var inverse [queryRows]float32
 				for i := range n {
-					row := z[i*T : (i+1)*T]
-					sb.row(s.Row + i0 + i)[h] = softmax(d.set, row[:i0+i+1])
-					clear(row[i0+i+1:])
+					row, seen := z[i*T:(i+1)*T], i0+i+1
+					top := d.set.Max(row[:seen])
+					d.set.Exps(row[:seen], row[:seen], 1, top)
+					sum := d.set.Sum(row[:seen])
+					sb.row(s.Row + i0 + i)[h], inverse[i] = top+float32(math.Log(float64(sum))), 1/sum
+					clear(row[seen:])
 				}
 				p.product(d.set, ab.data[(s.Row+i0)*ab.cols+h*hs.Dh:], ab.cols, n, hs.Dh, T, rows(z, T), values, false)
+				for i := range n {
+					times(ab.row(s.Row + i0 + i)[h*hs.Dh:(h+1)*hs.Dh], inverse[i])
+				}
 			}
 		}
 	})
-}
-
-// softmax replaces scores by probabilities and returns log sum exp.
-func softmax(set kernel.Set, z []float32) float32 {
-	top := highest(z)
-	set.Exps(z, z, 1, top)
-	var s [4]float32
-	i := 0
-	for ; i+4 <= len(z); i += 4 {
-		s[0], s[1], s[2], s[3] = s[0]+z[i], s[1]+z[i+1], s[2]+z[i+2], s[3]+z[i+3]
-	}
-	for ; i < len(z); i++ {
-		s[0] += z[i]
-	}
-	sum := (s[0] + s[1]) + (s[2] + s[3])
-	inv := 1 / sum
-	for i := range z {
-		z[i] *= inv
-	}
-	return top + float32(math.Log(float64(sum)))
-}
-
-// highest is the largest number, or one that is none.
-func highest(z []float32) float32 {
-	top := z[0]
-	for _, v := range z {
-		if !(v <= top) {
-			top = v
-		}
-	}
-	return top
 }
 
 // AttendBack: see device.Trainer. Each worker owns KV heads of a span, whose

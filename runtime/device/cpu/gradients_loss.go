@@ -44,7 +44,7 @@ func (d *Device) Losses(nll []float64, dx, dw, x device.Buffer, w device.Weight,
 // logSoftmax returns log sum exp of z and, with scale, replaces z by scale[i] times
 // the probabilities.
 func logSoftmax(set kernel.Set, z, scale []float32, i int) float64 {
-	top := highest(z)
+	top := set.Max(z)
 	set.Exps(z, z, 1, top)
 	var sum float64
 	for _, e := range z {

@@ -215,6 +215,7 @@ func (p *panels) multiply(set kernel.Set, c []float32, ldc int, a *left, i0, i1 
 // product computes C (+)= A B on one worker.
 // c [m, n] of row length ldc, a [m, k] float32, b [k, n]
 func (p *panels) product(set kernel.Set, c []float32, ldc, m, n, k int, a, b operand, add bool) {
+	set = set.Narrow(n)
 	l := newLeft(set, &p.left, m, k, float32s)
 	l.pack(set, a, 0, l.panels())
 	p.multiply(set, c, ldc, &l, 0, l.panels(), b, 0, n, add)
