@@ -108,13 +108,18 @@ func (m *Model) layersOf(kind device.Kind, cache *kvcache.Cache, ids []int, span
 // run queues a pass through the layers from..to-1.
 func (m *Model) run(kind device.Kind, cache *kvcache.Cache, n int, spans []device.Span, obs Observer, from, to int) {
 	d, x, eps := m.dev, m.work.x, m.Config.NormEps
+	fuser, _ := d.(device.Fuser)
 	for l := from; l < to; l++ {
 		y := &m.layers[l]
 		if s := y.shape; s.Heads > 0 {
 			hs := device.Heads{H: s.Heads, K: s.KVHeads, Dh: s.HeadDim}
 			q, a, kv := m.work.q[s.Heads*s.HeadDim], m.work.a[s.Heads*s.HeadDim], cache.Layers[l]
-			d.QKV(kind, q, kv, x, y.attnNorm, y.wq, y.wk, y.wv, eps, hs, m.rope, spans)
-			d.Attend(kind, a, q, kv, hs, spans)
+			if fuser != nil {
+				fuser.QKVAttend(kind, a, q, kv, x, y.attnNorm, y.wq, y.wk, y.wv, eps, hs, m.rope, spans)
+			} else {
+				d.QKV(kind, q, kv, x, y.attnNorm, y.wq, y.wk, y.wv, eps, hs, m.rope, spans)
+				d.Attend(kind, a, q, kv, hs, spans)
+			}
 			if obs != nil {
 				obs.Attention(l, a, n, y.wo, hs)
 			}

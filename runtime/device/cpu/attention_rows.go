@@ -111,32 +111,35 @@ func (d *Device) attendPart(worker, lo, hi int) {
 
 // octetPart is attendPart where a unit is an octet of heads.
 func (d *Device) octetPart(worker, lo, hi int) {
-	const n = kernel.OctetSize
-	o := &d.attends
-	hs, rows := o.hs, o.rows
-	nk := hs.K * n
-	scale := float32(1 / math.Sqrt(n))
-	z, i := d.workers[worker].take(0, n*attendChunk), 0
-	var q, y [n * n]float32
-	var top, sum [n]float32
+	o, i := &d.attends, 0
 	for u := lo; u < hi; u++ {
-		for i+1 < len(rows) && rows[i+1].unit <= u {
+		for i+1 < len(o.rows) && o.rows[i+1].unit <= u {
 			i++
 		}
-		r := &rows[i]
-		chunks := r.chunks()
-		h0, c := (u-r.unit)/chunks*n, (u-r.unit)%chunks
-		at := (r.base+c*attendChunk)*nk + h0*n
-		heads := min(n, hs.H-h0)
-		clear(q[copy(q[:], o.q.row(r.row)[h0*n:(h0+heads)*n]):])
-		d.set.Octet(&y, &q, &top, &sum, z[:n*min(attendChunk, r.T-c*attendChunk)], o.k.data[at:cap(o.k.data)], o.v.data[at:cap(o.v.data)], nk, scale)
-		for h := range heads {
-			to, p := o.to(r, h0+h, c)
-			p.top, p.sum = top[h], sum[h]
-			copy(to, y[h*n:(h+1)*n])
-			if chunks == 1 {
-				times(to, 1/p.sum)
-			}
+		r := &o.rows[i]
+		h0, c := (u-r.unit)/r.chunks()*kernel.OctetSize, (u-r.unit)%r.chunks()
+		d.octet(worker, r, h0, min(kernel.OctetSize, o.hs.H-h0), c)
+	}
+}
+
+// octet attends to a chunk of a row of d.attends for an octet of heads, or fewer, from
+// h0 on. A head's bits do not depend on its place among them.
+func (d *Device) octet(worker int, r *attendRow, h0, heads, c int) {
+	const n = kernel.OctetSize
+	o := &d.attends
+	nk := o.hs.K * n
+	z := d.workers[worker].take(0, n*attendChunk)[:n*min(attendChunk, r.T-c*attendChunk)]
+	var q, y [n * n]float32
+	var top, sum [n]float32
+	copy(q[:], o.q.row(r.row)[h0*n:(h0+heads)*n])
+	at := (r.base+c*attendChunk)*nk + h0*n
+	d.set.Octet(&y, &q, &top, &sum, z, o.k.data[at:cap(o.k.data)], o.v.data[at:cap(o.v.data)], nk, float32(1/math.Sqrt(n)))
+	for h := range heads {
+		to, p := o.to(r, h0+h, c)
+		p.top, p.sum = top[h], sum[h]
+		copy(to, y[h*n:(h+1)*n])
+		if r.chunks() == 1 {
+			times(to, 1/p.sum)
 		}
 	}
 }
