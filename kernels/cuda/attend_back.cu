@@ -79,7 +79,7 @@ DEVICE void attend_keys(float *dk, float *dv, int lddk, const float *da, int ldd
   const int kc = ptx::bidy() * Dh, group = H / K, end = my.first + my.length;
   const int tid = ptx::tid(), lane = tid % 32, warp = tid / 32, g = lane / 4, t = lane % 4;
   u32 *ks = (u32 *)ptx::shared(), *vs = ks + kSpanTile * P, *qs = vs + kSpanTile * P, *ds = qs + kStep * P;
-  float *lse = (float *)(ds + kStep * P), *mean = lse + kStep; // of the queries
+  float *past = (float *)qs + Width; // in what lies between the queries' rows: log sum exp, delta
   fill_tile<Width, kSpanTile>(ks, k, ldk, my.first + my.at, end, kc, Dh);
   fill_tile<Width, kSpanTile>(vs, v, ldk, my.first + my.at, end, kc, Dh);
   const int row0 = my.at + warp * 16 + g; // position of the key; the other is 8 on
@@ -91,8 +91,8 @@ DEVICE void attend_keys(float *dk, float *dv, int lddk, const float *da, int ldd
       fill_tile<Width, kStep>(ds, da, ldda, my.first + at, end, h * Dh, Dh);
       if (tid < kStep) {
         const long long r = my.first + min(at + tid, my.length - 1);
-        lse[tid] = stats[r * lds + h] * kLog2e;
-        mean[tid] = delta[r * ldd + h];
+        past[tid * P] = stats[r * lds + h] * kLog2e;
+        past[tid * P + 1] = delta[r * ldd + h];
       }
       ptx::sync();
       float p[kStep / 8][4] = {}, dp[kStep / 8][4] = {};
@@ -104,8 +104,8 @@ DEVICE void attend_keys(float *dk, float *dv, int lddk, const float *da, int ldd
         for (int i = 0; i < 4; i++) {
           int query = 8 * j + 2 * t + i % 2;
           bool seen = row0 + i / 2 * 8 <= at + query && at + query < my.length;
-          p[j][i] = seen ? ptx::exp2(p[j][i] * (scale * kLog2e) - lse[query]) : 0;
-          dp[j][i] = p[j][i] * (dp[j][i] - mean[query]) * scale;
+          p[j][i] = seen ? ptx::exp2(p[j][i] * (scale * kLog2e) - past[query * P]) : 0;
+          dp[j][i] = p[j][i] * (dp[j][i] - past[query * P + 1]) * scale;
         }
       down<Width>(ov, p, ds, Dh);
       down<Width>(ok, dp, qs, Dh);

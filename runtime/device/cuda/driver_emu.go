@@ -11,8 +11,8 @@ import (
 	kernels "mop/kernels/cuda"
 )
 
-// emulated is the host's emulation of the kernels, with few SMs and fences around
-// every buffer.
+// emulated is the host's emulation of the kernels, with few SMs, the least shared memory
+// that a supported GPU gives a block, and fences around every buffer.
 type emulated struct {
 	seed  *rand.Rand
 	sizes map[pointer]int64
@@ -27,7 +27,7 @@ func OpenEmulated(seed uint64, room int64) (*Device, error) {
 }
 
 func (e *emulated) Info() Info {
-	return Info{Name: "host emulation", Major: 8, SMs: 3, Shared: 163 << 10, Total: e.room}
+	return Info{Name: "host emulation", Major: 8, SMs: 3, Shared: 99 << 10, Total: e.room}
 }
 
 func (e *emulated) Alloc(bytes int64) (pointer, error) {
@@ -73,6 +73,9 @@ func (e *emulated) Download(dst []byte, p pointer) error {
 }
 
 func (e *emulated) Launch(kernel string, grid [3]int, threads, shared int, slots []uint64) error {
+	if most := e.Info().Shared; shared > most {
+		return fmt.Errorf("want at most %d bytes of shared memory, got %d", most, shared)
+	}
 	return kernels.Launch(kernel, grid, threads, shared, slots, e.seed.Uint64())
 }
 

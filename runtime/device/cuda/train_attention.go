@@ -15,16 +15,16 @@ type attention struct {
 	name          string
 	queries, keys [3]int
 	list          pointer
-	keep, back    int // shared memory, bytes
+	shared        int // memory, bytes
 }
 
 // attending chooses the kernels for a shape of heads.
 func (d *Device) attending(hs device.Heads, n int) attention {
 	w := prefillWidth(hs.Dh)
 	if w == 0 {
-		return attention{"any", [3]int{n, hs.H, 1}, [3]int{n, hs.K, 1}, d.pass.rows, 2048, 2048}
+		return attention{"any", [3]int{n, hs.H, 1}, [3]int{n, hs.K, 1}, d.pass.rows, 2048}
 	}
-	return attention{fmt.Sprint(w), [3]int{d.pass.count, hs.H, 1}, [3]int{d.pass.count, hs.K, 1}, d.pass.tiles, attendKeepShared(w), attendBackShared(w)}
+	return attention{fmt.Sprint(w), [3]int{d.pass.count, hs.H, 1}, [3]int{d.pass.count, hs.K, 1}, d.pass.tiles, attendTrainShared(w)}
 }
 
 // headsOf checks the shapes that both passes share.
@@ -45,7 +45,7 @@ func (d *Device) AttendKeep(a, stats, q, k, v device.Buffer, hs device.Heads, sp
 		return
 	}
 	w := d.attending(hs, n)
-	d.launch("attend_keep_"+w.name, w.queries, 128, w.keep, ab.p, ab.pitch, sb.p, sb.pitch, qb.p, qb.pitch, kb.p, vb.p, kb.pitch,
+	d.launch("attend_keep_"+w.name, w.queries, 128, w.shared, ab.p, ab.pitch, sb.p, sb.pitch, qb.p, qb.pitch, kb.p, vb.p, kb.pitch,
 		w.list, hs.H, hs.K, hs.Dh, float32(math.Log2E/math.Sqrt(float64(hs.Dh))))
 }
 
@@ -63,8 +63,8 @@ func (d *Device) AttendBack(dq, dk, dv, da, a, stats, q, k, v device.Buffer, hs 
 	scale := float32(1 / math.Sqrt(float64(hs.Dh)))
 	delta := d.need("delta", 4*n*hs.H, false)
 	d.launch("attend_delta", rowBlocks(n), 128, 0, delta, hs.H, ab.p, ab.pitch, dab.p, dab.pitch, hs.H, hs.Dh)
-	d.launch("attend_queries_"+w.name, w.queries, 128, w.back, dqb.p, dqb.pitch, dab.p, dab.pitch, sb.p, sb.pitch, delta, hs.H,
+	d.launch("attend_queries_"+w.name, w.queries, 128, w.shared, dqb.p, dqb.pitch, dab.p, dab.pitch, sb.p, sb.pitch, delta, hs.H,
 		qb.p, qb.pitch, kb.p, vb.p, kb.pitch, w.list, hs.H, hs.K, hs.Dh, scale)
-	d.launch("attend_keys_"+w.name, w.keys, 128, w.back, dkb.p, dvb.p, dkb.pitch, dab.p, dab.pitch, sb.p, sb.pitch, delta, hs.H,
+	d.launch("attend_keys_"+w.name, w.keys, 128, w.shared, dkb.p, dvb.p, dkb.pitch, dab.p, dab.pitch, sb.p, sb.pitch, delta, hs.H,
 		qb.p, qb.pitch, kb.p, vb.p, kb.pitch, w.list, hs.H, hs.K, hs.Dh, scale)
 }
