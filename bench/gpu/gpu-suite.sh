@@ -30,16 +30,36 @@ for a in "$@"; do
 	*) usage ;;
 	esac
 done
+
+# A part that is stopped takes along what it runs, and keeps the rows there are; what
+# it runs does not outlive it if it is killed either.
+child= running= out=
+stop() {
+	trap '' TERM INT HUP
+	[ -z "$out" ] || row "${running:-$part}" STOPPED "by a signal"
+	[ -z "$child" ] || { kill "$child" && wait "$child"; } 2>/dev/null
+	[ -z "$out" ] || table
+	exit 143
+}
+trap stop TERM INT HUP
+leash=()
+setpriv --pdeathsig TERM true 2>/dev/null && leash=(setpriv --pdeathsig TERM)
+
 if [ -z "$part" ]; then
 	[ -n "$quick" ] || usage
 	rc=0
-	for p in kernels speed training peers; do "$root/gpu-suite.sh" $p --quick $tiny || rc=1; done
+	for p in kernels speed training peers; do
+		"${leash[@]}" "$root/gpu-suite.sh" $p --quick $tiny &
+		child=$!
+		wait "$child" || rc=1
+	done
 	exit $rc
 fi
 
 python=${PYTHON:-python3}
 export MOP_TEST_DATA=$root/data
 out=$root/results/$part${quick:+-quick}$tiny
+[ ! -e "$out" ] || mv "$out" "$out-before-$(date -u +%Y%m%dT%H%M%SZ)"
 mkdir -p "$out"
 rows=$out/rows.tsv
 : >"$rows"
@@ -59,9 +79,8 @@ git_commit=$(cat commit 2>/dev/null || echo unknown)
 # row NAME RESULT NOTE: one line, at once.
 row() { printf '%s\t%s\t%s\n' "$1" "$2" "$3" | tee -a "$rows"; }
 
-# A part that is stopped takes along what it runs, and keeps the rows there are.
-child=
-trap '[ -n "$child" ] && kill "$child" 2>/dev/null; exit 143' TERM INT HUP
+# table prints what there is.
+table() { "$python" "$root/table.py" "$part" "$out" | tee "$out/table.md"; }
 
 # run NAME SECONDS CMD...: the command's log in its own file, its row when it ends.
 run() {
@@ -74,11 +93,12 @@ run() {
 	[ -n "$tiny" ] && most=$((5 * most))
 	[ "$most" -gt $left ] && most=$left
 	local log="$out/${name//[^A-Za-z0-9._-]/_}.log" start=$SECONDS rc
-	timeout -k 5 "$most" "$@" >"$log" 2>&1 &
+	running=$name
+	"${leash[@]}" timeout -k 5 "$most" "${leash[@]}" "$@" >"$log" 2>&1 &
 	child=$!
 	wait "$child"
 	rc=$?
-	child=
+	child= running=
 	local took="$((SECONDS - start)) s"
 	if [ $rc -eq 124 ]; then
 		row "$name" "TIME OUT" "$took"
@@ -194,7 +214,7 @@ peers() {
 }
 
 $part
-"$python" table.py "$part" "$out" | tee "$out/table.md"
+table
 if [ ! -s "$rows" ] || cut -f2 "$rows" | grep -qvx ok; then
 	echo "$part: not every row is ok" >&2
 	exit 1
