@@ -26,9 +26,15 @@ emu-test: ## every CUDA kernel and the whole CUDA device, emulated on the host
 # Headers of CUDA 11.8 or 12.x, and a libcuda to link against: the driver's own is
 # found at run time.
 CUDA_HOME ?= $(CURDIR)/out/cuda/nvidia/cuda_runtime
-CUDA_BUILD = CGO_ENABLED=1 CGO_CFLAGS=-I$(CUDA_HOME)/include CGO_LDFLAGS=-L$(CURDIR)/out/cuda/link go
+cuda_build = CGO_ENABLED=1 CGO_CFLAGS=-I$(1)/include CGO_LDFLAGS=-L$(CURDIR)/out/cuda/link go
+CUDA_BUILD = $(call cuda_build,$(CUDA_HOME))
 $(CUDA_HOME)/include/cuda.h:
 	python3 -m pip install -q --no-deps --target out/cuda nvidia-cuda-runtime-cu12==12.9.79
+
+# The oldest headers.
+CUDA_11 = $(CURDIR)/out/cuda11/nvidia/cuda_runtime
+$(CUDA_11)/include/cuda.h:
+	python3 -m pip install -q --no-deps --target out/cuda11 nvidia-cuda-runtime-cu11==11.8.89
 
 out/cuda/link/libcuda.so: $(CUDA_HOME)/include/cuda.h kernels/emu/libcuda.sh
 	CUDA_HOME=$(CUDA_HOME) kernels/emu/libcuda.sh out/cuda/link stub
@@ -36,7 +42,7 @@ out/cuda/link/libcuda.so: $(CUDA_HOME)/include/cuda.h kernels/emu/libcuda.sh
 cuda: build out/cuda/link/libcuda.so ## ./bin/mop and, for machines with a GPU, its twin ./bin/mop-cuda
 	$(CUDA_BUILD) build $(GOFLAGS_BUILD) -tags cuda -o bin/mop-cuda ./cmd/mop
 
-launcher-test: cuda ## the CUDA launcher on a libcuda that runs the kernels on the host
+launcher-test: cuda $(CUDA_11)/include/cuda.h ## the CUDA launcher on a libcuda that runs the kernels on the host
 	$(CUDA_BUILD) vet -tags cuda ./runtime/device/cuda ./cmd/mop
 	CUDA_HOME=$(CUDA_HOME) kernels/emu/libcuda.sh out/cuda/emulated
 	$(CUDA_BUILD) test -c -trimpath -tags cuda -o out/cuda/device.test ./runtime/device/cuda
@@ -46,6 +52,12 @@ launcher-test: cuda ## the CUDA launcher on a libcuda that runs the kernels on t
 	LD_LIBRARY_PATH=out/cuda/emulated ./bin/mop run --model cmd/mop/demo/model --prompt "Once upon" --max-tokens 20 --device cuda >out/cuda/cuda.txt
 	cmp out/cuda/cpu.txt out/cuda/cuda.txt
 	LD_LIBRARY_PATH=out/cuda/emulated kernels/emu/options.sh bin/mop
+	# The twin of the oldest headers; and that of today's where the driver is as old.
+	$(call cuda_build,$(CUDA_11)) build $(GOFLAGS_BUILD) -tags cuda -o out/cuda11/bin/mop-cuda ./cmd/mop
+	cp bin/mop out/cuda11/bin/
+	CUDA_HOME=$(CUDA_11) kernels/emu/libcuda.sh out/cuda11/emulated
+	LD_LIBRARY_PATH=out/cuda11/emulated kernels/emu/options.sh out/cuda11/bin/mop
+	LD_LIBRARY_PATH=out/cuda11/emulated kernels/emu/options.sh bin/mop
 
 gpu-bundle: cuda ## out/gpu-bundle: all that a machine with a GPU and Python needs for gpu-suite.sh
 	$(CUDA_BUILD) test -c -trimpath -tags cuda -o out/cuda/device.test ./runtime/device/cuda
@@ -64,6 +76,8 @@ check: ## format, vet, staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt'ed: $$unformatted"; exit 1; fi
 	go vet ./...
 	GOARCH=arm64 go vet ./kernels/... ./runtime/... ./bench/hardware
+	GOARCH=arm64 go build ./...
+	GOOS=darwin GOARCH=arm64 go build ./...
 	go tool staticcheck ./...
 
 bench: build ## latency of a preset along the first released path, random weights
