@@ -22,14 +22,32 @@ func (w *writer) file(name string, write func(io.Writer) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	b := bufio.NewWriterSize(f, 1<<20)
-	if err := write(b); err != nil {
+	b := bufio.NewWriterSize(f, writeSize)
+	if err := write(whole{b}); err != nil {
 		return err
 	}
 	if err := b.Flush(); err != nil {
 		return err
 	}
 	return f.Sync()
+}
+
+// writeSize is twice the size of a huge page. A system that keeps files in memory in
+// pieces as large as they were written maps them so as well: a model that was just
+// written is then read, by whoever maps it, with few translations of addresses.
+const writeSize = 4 << 20
+
+// whole passes on nothing but whole buffers, each at a multiple of their size in the
+// file: bufio alone writes what is larger than its buffer at once.
+type whole struct{ *bufio.Writer }
+
+func (w whole) Write(p []byte) (n int, err error) {
+	for len(p) > 0 && err == nil {
+		var k int
+		k, err = w.Writer.Write(p[:min(len(p), max(w.Available(), 1))]) // 1: a full one empties itself
+		n, p = n+k, p[k:]
+	}
+	return n, err
 }
 
 // publish makes a directory of need bytes under a hidden name beside its own,

@@ -1,0 +1,54 @@
+package checkpoint
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"slices"
+	"testing"
+)
+
+// pieces keeps what it is given, and how long each piece was; it fails after so many.
+type pieces struct {
+	all     []byte
+	lengths []int
+	most    int
+}
+
+var errFull = errors.New("full")
+
+func (p *pieces) Write(b []byte) (int, error) {
+	if len(p.lengths) == p.most {
+		return 0, errFull
+	}
+	p.all, p.lengths = append(p.all, b...), append(p.lengths, len(b))
+	return len(b), nil
+}
+
+func TestWholeBuffers(t *testing.T) {
+	var want []byte
+	for i := range 16*5 + 3 {
+		want = append(want, byte(i))
+	}
+	for _, sizes := range [][]int{{83}, {1, 82}, {16, 67}, {7, 16, 40, 0, 20}, {32, 33, 18}} {
+		p := &pieces{most: 100}
+		w := whole{bufio.NewWriterSize(p, 16)}
+		rest := want
+		for _, n := range sizes {
+			if k, err := w.Write(rest[:n]); k != n || err != nil {
+				t.Fatalf("%v: want %d, got %d, %v", sizes, n, k, err)
+			}
+			rest = rest[n:]
+		}
+		if err := w.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(p.all, want) || !slices.Equal(p.lengths, []int{16, 16, 16, 16, 16, 3}) {
+			t.Errorf("%v: got pieces of %v", sizes, p.lengths)
+		}
+	}
+	w := whole{bufio.NewWriterSize(&pieces{most: 2}, 16)}
+	if n, err := w.Write(want); n >= len(want) || !errors.Is(err, errFull) {
+		t.Errorf("want %v, got %d, %v", errFull, n, err)
+	}
+}
