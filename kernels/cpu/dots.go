@@ -23,16 +23,17 @@ func (t Type) RowBytes(n int) int {
 	return n * t.Size()
 }
 
-// Streams is how many rows DotsAlong takes at a time: as many as a core reads fastest, each
-// from a place of its own.
-func (t Type) Streams() int {
-	if t == F16 || t == BF16 {
-		return 6
+// Streams is how many rows of n elements DotsAlong takes at a time, each from a place of
+// its own: as many as a core reads fastest. Where the vector does not stay in the first
+// cache, more rows share what is read of it.
+func (t Type) Streams(n int) int {
+	if (t == F16 || t == BF16) && n > 3072 {
+		return MostStreams
 	}
 	return 4
 }
 
-// MostStreams is what no type's Streams exceeds.
+// MostStreams is what Streams does not exceed.
 const MostStreams = 6
 
 // Arranged is the length of the vector that Arrange makes of n floats.
@@ -108,7 +109,7 @@ func arrangeBlock(dst, x []float32, t Type) {
 
 // dotsAlongGeneric is DotsAlong in plain Go.
 func dotsAlongGeneric(t Type, out []float32, rows *[MostStreams]unsafe.Pointer, x []float32, n int) {
-	streams := t.Streams()
+	streams := t.Streams(n)
 	for i := range out {
 		k, along := i%streams, i/streams*t.RowBytes(n)
 		if k > 0 && rows[k] == rows[k-1] {

@@ -45,7 +45,7 @@ func four(s Set, t Type, out *[4]float32, rows *[4]unsafe.Pointer, x []float32, 
 	for i := range all {
 		all[i] = rows[i%4]
 	}
-	got := make([]float32, t.Streams())
+	got := make([]float32, t.Streams(n))
 	s.DotsAlong(t, got, &all, x, n)
 	copy(out[:], got)
 	for i, v := range got {
@@ -101,7 +101,7 @@ func TestDots(t *testing.T) {
 					both := append(unsafe.Slice((*byte)(rows0[i]), size)[:size:size], unsafe.Slice((*byte)(rows0[j]), size)...)
 					return unsafe.Pointer(&both[0])
 				}
-				streams := ty.Streams()
+				streams := ty.Streams(n)
 				var pairs [MostStreams]unsafe.Pointer
 				for i := range streams {
 					pairs[i] = pair(i%4, (i+i/4+1)%4)
@@ -168,12 +168,12 @@ func BenchmarkDots(b *testing.B) {
 				b.Run(fmt.Sprintf("%v/type %d/%d", s, ty, n), func(b *testing.B) {
 					x := make([]float32, Arranged(n))
 					s.Arrange(x, make([]float32, n), ty)
-					count := len(w) / ty.RowBytes(n) / ty.Streams()
+					count := len(w) / ty.RowBytes(n) / ty.Streams(n)
 					var rows [MostStreams]unsafe.Pointer
-					for i := range ty.Streams() {
+					for i := range ty.Streams(n) {
 						rows[i] = unsafe.Pointer(&w[i*count*ty.RowBytes(n)])
 					}
-					out := make([]float32, count*ty.Streams())
+					out := make([]float32, count*ty.Streams(n))
 					b.SetBytes(int64(len(out) * ty.RowBytes(n)))
 					for b.Loop() {
 						s.DotsAlong(ty, out, &rows, x, n)

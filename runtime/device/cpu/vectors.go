@@ -123,8 +123,8 @@ func (d *Device) alongPart(worker, lo, hi int) {
 // asked for ahead is what comes next.
 func (w *weight) strides() int {
 	t, _ := w.bytes()
-	r, _ := w.rowsCols()
-	return (r + t.Streams() - 1) / t.Streams()
+	r, c := w.rowsCols()
+	return (r + t.Streams(c) - 1) / t.Streams(c)
 }
 
 // vectors computes y[i*ldy+r] (+)= W[r] . x[i] for the rows at lo..hi-1 of all
@@ -133,7 +133,7 @@ func (w *weight) strides() int {
 func (d *Device) vectors(y []float32, ldy int, w *weight, lo, hi int, x []float32, n int, add bool) {
 	t, base := w.bytes()
 	total, c := w.rowsCols()
-	size, bytes, stride, streams := kernel.Arranged(c), t.RowBytes(c), w.strides(), t.Streams()
+	size, bytes, stride, streams := kernel.Arranged(c), t.RowBytes(c), w.strides(), t.Streams(c)
 	var rows [kernel.MostStreams]unsafe.Pointer
 	var out [192]float32
 	for r := lo; r < hi; {
