@@ -24,10 +24,11 @@ func (t Type) RowBytes(n int) int {
 }
 
 // Streams is how many rows of n elements DotsAlong takes at a time, each from a place of
-// its own: as many as a core reads fastest. Where the vector does not stay in the first
-// cache, more rows share what is read of it.
+// its own: as many as a core reads fastest. More rows share what is read of the vector
+// and of the call; from memory, fewer are faster as long as the vector stays in the first
+// cache.
 func (t Type) Streams(n int) int {
-	if (t == F16 || t == BF16) && n > 3072 {
+	if (t == F16 || t == BF16) && (n < 1024 || n > 3072) {
 		return MostStreams
 	}
 	return 4
