@@ -380,7 +380,7 @@ func subject(dev device.Device, m *model.Model, name string, p latency.Protocol,
 	return latency.Subject{
 		Name: name, Params: m.Config.Params(), Vocab: m.Config.Vocab, Special: special, Context: m.Config.MaxPositions,
 		BytesPerToken: perToken, PrefillBytes: weights,
-		PrefillFlops: int64(p.Batch) * model.Flops(m.Config, 0, p.In, 1), DecodeFlops: model.Flops(m.Config, p.In+p.Out/2, 1, 1),
+		PrefillFlops: int64(p.Batch) * model.PromptFlops(m.Config, p.In), DecodeFlops: model.Flops(m.Config, p.In+p.Out/2, 1, 1),
 		PeakBytes: m.WeightBytes() + kvcache.Bytes(m.Config, p.Batch, p.In+p.Out), Load: load,
 		Run: func(ctx context.Context, prompts [][]int, out int, step func()) error {
 			return generate.Run(ctx, m, cache, prompts, generate.Options{MaxTokens: out, IgnoreEOS: true}, func(_, _ []int) []int {

@@ -94,6 +94,17 @@ func (c *Config) Params() int64 {
 	return n
 }
 
+// LastAttention is the last layer with attention, 0 where there is none: those after it
+// take every position by itself.
+func (c *Config) LastAttention() int {
+	for l := len(c.Layers) - 1; l > 0; l-- {
+		if c.Layers[l].Heads > 0 {
+			return l
+		}
+	}
+	return 0
+}
+
 // Uniform reports whether all layers have the same shape, and neither block is
 // skipped: the models that plain LlamaForCausalLM can describe.
 func (c *Config) Uniform() bool {

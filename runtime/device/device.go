@@ -145,6 +145,8 @@ type Device interface {
 
 	// Embed: x[n] = table[ids[n]].        x [N, D], table [V, D]
 	Embed(x Buffer, table Weight, ids []int)
+	// Gather: y[i] = x[rows[i]].           y [len(rows), C], x [N, C]
+	Gather(y, x Buffer, rows []int)
 	// Norm: y[n] = x[n] / rms(x[n]) * w, rms(x) = sqrt(mean(x^2) + eps), over
 	// the given rows of x; y [len(rows), D].
 	Norm(y, x Buffer, rows []int, w Weight, eps float64)

@@ -55,8 +55,7 @@ type Trainer interface {
 	// few rows of logits exist at a time. It waits for the result.
 	// x, dx [n, D], w [V, D], n = len(targets)
 	Losses(nll []float64, dx, dw, x Buffer, w Weight, targets []int, scale []float32)
-	// Gather: y[i] = x[rows[i]]; Scatter: y[rows[i]] = x[i].
-	Gather(y, x Buffer, rows []int)
+	// Scatter: y[rows[i]] = x[i].
 	Scatter(y, x Buffer, rows []int)
 	// EmbedBack: table'[ids[n]] += x'[n], in the order of n.
 	EmbedBack(dtable, dx Buffer, ids []int)

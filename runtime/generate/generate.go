@@ -56,11 +56,12 @@ func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]
 				return err
 			}
 			part := p[at:min(at+prefill, len(p))]
-			if err := m.Forward(cache, []model.Chunk{{Seq: i, IDs: part}}, nil); err != nil {
+			last, err := m.ForwardLast(cache, []model.Chunk{{Seq: i, IDs: part}})
+			if err != nil {
 				return err
 			}
 			if at+len(part) == len(p) {
-				if err := m.Logits([]int{len(part) - 1}, func(_ int, z []float32) (err error) {
+				if err := m.Logits(last, func(_ int, z []float32) (err error) {
 					next[i], err = samplers[i].next(z)
 					return err
 				}); err != nil {

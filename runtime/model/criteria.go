@@ -10,7 +10,7 @@ import (
 const reducedRows = 512
 
 func (m *Model) end() device.Head {
-	return device.Head{X: m.work.x, Norm: m.norm, W: m.head, Eps: m.Config.NormEps, Kind: m.kind}
+	return device.Head{X: m.work.final, Norm: m.norm, W: m.head, Eps: m.Config.NormEps, Kind: m.kind}
 }
 
 // NLL is the negative log-likelihood, in nats, of the id targets[i] after row

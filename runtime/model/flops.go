@@ -21,3 +21,28 @@ func Flops(c *config.Config, past, n, rows int) int64 {
 	}
 	return total
 }
+
+// PromptFlops is Flops of a prompt of n positions whose last one's logits are wanted,
+// as Model.ForwardLast runs it: the other positions leave keys and values in the last
+// layer with attention, and go no further; their queries there count for nothing.
+func PromptFlops(c *config.Config, n int) int64 {
+	if n < longPrompt {
+		return Flops(c, 0, n, 1)
+	}
+	D, N := int64(c.Dim), int64(n)
+	total := 2 * int64(c.Vocab) * D
+	cut := c.LastAttention()
+	for l, s := range c.Layers {
+		q, kv, I := int64(s.Heads)*int64(s.HeadDim), int64(s.KVHeads)*int64(s.HeadDim), int64(s.MLP)
+		rows, seen := N, N*(N+1)/2
+		if l >= cut {
+			rows, seen = 1, N
+		}
+		total += 2*rows*D*(2*q+3*I) + 4*q*seen
+		if l == cut {
+			rows = N
+		}
+		total += 2 * rows * D * 2 * kv
+	}
+	return total
+}

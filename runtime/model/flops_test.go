@@ -28,3 +28,23 @@ func TestFlops(t *testing.T) {
 		t.Errorf("9 positions: %d, 4 and then 5: %d", a, b)
 	}
 }
+
+// By hand: D 3, V 5, three layers, the last one without attention.
+func TestPromptFlops(t *testing.T) {
+	first, second := config.LayerShape{Heads: 1, KVHeads: 1, HeadDim: 1, MLP: 2}, config.LayerShape{Heads: 4, KVHeads: 2, HeadDim: 2, MLP: 7}
+	c := &config.Config{Vocab: 5, Dim: 3, Layers: []config.LayerShape{first, second, {HeadDim: 2, MLP: 1}}}
+	// Of 40 positions, the first layer takes all; the second their keys and values, and
+	// queries, output and MLP of one that sees 40; the third one.
+	all := 40*(4*3+3*3*2) + 2*1*40*41/2
+	cut := 40*2*3*4 + (2*3*8 + 3*3*7) + 2*8*40
+	if got, want := PromptFlops(c, 40), int64(2*(all+cut+3*3*1+5*3)); got != want {
+		t.Errorf("40 positions: want %d, got %d", want, got)
+	}
+	if got, want := PromptFlops(c, 31), Flops(c, 0, 31, 1); got != want {
+		t.Errorf("31 positions, all of them in all layers: want %d, got %d", want, got)
+	}
+	c.Layers = []config.LayerShape{{MLP: 2}, {MLP: 2}}
+	if got, want := PromptFlops(c, 40), int64(2*(2*3*3*2+5*3)); got != want {
+		t.Errorf("no attention: want %d, got %d", want, got)
+	}
+}

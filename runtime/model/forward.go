@@ -34,6 +34,8 @@ type Observer interface {
 type workspace struct {
 	rows   int
 	x      device.Buffer         // [N, D] residual stream
+	tail   device.Buffer         // [chunks, D] that of the last ids, in the last layers
+	final  device.Buffer         // what the last pass ended with: x, or tail
 	q, a   map[int]device.Buffer // [N, H*Dh] by width
 	mid    map[int]device.Buffer // [N, I] by width
 	last   device.Buffer         // [logitRows, D]
@@ -61,13 +63,60 @@ func (m *Model) Decode(cache *kvcache.Cache, chunks []Chunk) error {
 	return m.pass(device.Decode, cache, chunks, nil, Beginning{})
 }
 
+// ForwardLast is Forward of which only the chunks' last ids are wanted: their rows,
+// which Logits takes next, come back in the order of the chunks that have ids. Their
+// bits are those of Forward. The other ids leave keys and values in the last layer
+// with attention, and go no further.
+func (m *Model) ForwardLast(cache *kvcache.Cache, chunks []Chunk) (rows []int, err error) {
+	err = m.within(device.Prefill, cache, chunks, func(ids []int, spans []device.Span) error {
+		m.dev.Embed(m.work.x, m.embed, ids)
+		if len(ids) < longPrompt {
+			m.run(device.Prefill, cache, m.work.x, len(ids), spans, nil, 0, len(m.layers))
+			for _, s := range spans {
+				rows = append(rows, s.Row+s.Len-1)
+			}
+			return nil
+		}
+		for i := range spans {
+			rows = append(rows, i)
+		}
+		return m.runLast(cache, len(ids), spans)
+	})
+	return rows, err
+}
+
+// longPrompt is from how many ids on ForwardLast leaves some out. Fewer take no longer
+// than one: the time is that of their weights.
+const longPrompt = 32
+
 func (m *Model) pass(kind device.Kind, cache *kvcache.Cache, chunks []Chunk, obs Observer, b Beginning) error {
+	return m.within(kind, cache, chunks, func(ids []int, spans []device.Span) error {
+		n := len(ids)
+		if b.From == 0 {
+			m.dev.Embed(m.work.x, m.embed, ids)
+		} else if err := m.give(b, n); err != nil {
+			return err
+		}
+		from := b.From
+		if b.Take != nil {
+			m.run(kind, cache, m.work.x, n, spans, obs, from, b.At)
+			if err := m.take(b, n); err != nil {
+				return err
+			}
+			from = b.At
+		}
+		m.run(kind, cache, m.work.x, n, spans, obs, from, len(m.layers))
+		return nil
+	})
+}
+
+// within does a pass of the chunks' ids over all layers, which queue queues.
+func (m *Model) within(kind device.Kind, cache *kvcache.Cache, chunks []Chunk, queue func(ids []int, spans []device.Span) error) error {
 	ids, spans, err := m.check(cache, chunks)
 	if err != nil {
 		return err
 	}
-	n := len(ids)
-	if err := m.reserve(n); err != nil {
+	if err := m.reserve(len(ids)); err != nil {
 		return err
 	}
 	for _, s := range spans {
@@ -75,21 +124,10 @@ func (m *Model) pass(kind device.Kind, cache *kvcache.Cache, chunks []Chunk, obs
 			return err
 		}
 	}
-	m.kind = kind
-	if b.From == 0 {
-		m.dev.Embed(m.work.x, m.embed, ids)
-	} else if err := m.give(b, n); err != nil {
+	m.kind, m.work.final = kind, m.work.x
+	if err := queue(ids, spans); err != nil {
 		return err
 	}
-	from := b.From
-	if b.Take != nil {
-		m.run(kind, cache, n, spans, obs, from, b.At)
-		if err := m.take(b, n); err != nil {
-			return err
-		}
-		from = b.At
-	}
-	m.run(kind, cache, n, spans, obs, from, len(m.layers))
 	if err := m.dev.Sync(); err != nil {
 		return err
 	}
@@ -101,18 +139,47 @@ func (m *Model) pass(kind device.Kind, cache *kvcache.Cache, chunks []Chunk, obs
 
 // layersOf queues a pass from the embedding to the last layer's end.
 func (m *Model) layersOf(kind device.Kind, cache *kvcache.Cache, ids []int, spans []device.Span, obs Observer) {
+	m.work.final = m.work.x
 	m.dev.Embed(m.work.x, m.embed, ids)
-	m.run(kind, cache, len(ids), spans, obs, 0, len(m.layers))
+	m.run(kind, cache, m.work.x, len(ids), spans, obs, 0, len(m.layers))
 }
 
-// run queues a pass through the layers from..to-1.
-func (m *Model) run(kind device.Kind, cache *kvcache.Cache, n int, spans []device.Span, obs Observer, from, to int) {
-	d, x, eps := m.dev, m.work.x, m.Config.NormEps
+// runLast queues a prefill pass through all layers. From the last one with attention
+// on, only the spans' last rows go on, in tail, which becomes what the pass ends with.
+func (m *Model) runLast(cache *kvcache.Cache, n int, spans []device.Span) error {
+	w := &m.work
+	if w.tail == nil || w.tail.Rows() < len(spans) {
+		b, err := m.dev.Buffer(len(spans), m.Config.Dim)
+		if err != nil {
+			return fmt.Errorf("activations of %d chunks: %w", len(spans), err)
+		}
+		w.tail = b
+	}
+	cut := m.Config.LastAttention()
+	m.run(device.Prefill, cache, w.x, n, spans, nil, 0, cut)
+	if y := &m.layers[cut]; y.shape.Heads > 0 {
+		q := w.q[y.shape.Heads*y.shape.HeadDim]
+		m.dev.QKV(device.Prefill, q, cache.Layers[cut], w.x, y.attnNorm, y.wq, y.wk, y.wv, m.Config.NormEps, y.heads(), m.rope, spans)
+	}
+	rows, last := make([]int, len(spans)), make([]device.Span, len(spans))
+	for i, s := range spans {
+		rows[i] = s.Row + s.Len - 1
+		last[i] = device.Span{Seq: s.Seq, Start: s.Start + s.Len - 1, Row: i, Len: 1}
+	}
+	m.dev.Gather(w.tail, w.x, rows)
+	w.final = w.tail
+	m.run(device.Prefill, cache, w.tail, len(spans), last, nil, cut, len(m.layers))
+	return nil
+}
+
+// run queues a pass of n rows x through the layers from..to-1.
+func (m *Model) run(kind device.Kind, cache *kvcache.Cache, x device.Buffer, n int, spans []device.Span, obs Observer, from, to int) {
+	d, eps := m.dev, m.Config.NormEps
 	fuser, _ := d.(device.Fuser)
 	for l := from; l < to; l++ {
 		y := &m.layers[l]
 		if s := y.shape; s.Heads > 0 {
-			hs := device.Heads{H: s.Heads, K: s.KVHeads, Dh: s.HeadDim}
+			hs := y.heads()
 			q, a, kv := m.work.q[s.Heads*s.HeadDim], m.work.a[s.Heads*s.HeadDim], cache.Layers[l]
 			if fuser != nil {
 				fuser.QKVAttend(kind, a, q, kv, x, y.attnNorm, y.wq, y.wk, y.wv, eps, hs, m.rope, spans)
@@ -140,7 +207,7 @@ func (m *Model) run(kind device.Kind, cache *kvcache.Cache, n int, spans []devic
 // each, row by row; the slice [D] is valid during the call only.
 func (m *Model) Hidden(rows []int, each func(i int, h []float32) error) error {
 	return inParts(m.dev, &m.work.out, rows, m.Config.Dim, func(part []int) device.Buffer {
-		m.dev.Norm(m.work.last, m.work.x, part, m.norm, m.Config.NormEps)
+		m.dev.Norm(m.work.last, m.work.final, part, m.norm, m.Config.NormEps)
 		return m.work.last
 	}, each)
 }
@@ -149,7 +216,7 @@ func (m *Model) Hidden(rows []int, each func(i int, h []float32) error) error {
 // row, with kernels of that pass's kind; the slice [V] is valid during the call only.
 func (m *Model) Logits(rows []int, each func(i int, logits []float32) error) error {
 	return inParts(m.dev, &m.work.out, rows, m.Config.Vocab, func(part []int) device.Buffer {
-		m.dev.Norm(m.work.last, m.work.x, part, m.norm, m.Config.NormEps)
+		m.dev.Norm(m.work.last, m.work.final, part, m.norm, m.Config.NormEps)
 		m.dev.Linear(m.kind, m.work.logits, m.work.last, len(part), m.head)
 		return m.work.logits
 	}, each)

@@ -106,7 +106,7 @@ func (m *Model) Residual(n int, each func(i int, x []float32) error) error {
 	host := make([]float32, logitRows*D)
 	for at := 0; at < n; at += logitRows {
 		part := min(logitRows, n-at)
-		m.dev.Read(host, m.work.x, at, part)
+		m.dev.Read(host, m.work.final, at, part)
 		if err := m.dev.Sync(); err != nil {
 			return err
 		}

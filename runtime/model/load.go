@@ -35,6 +35,11 @@ type layer struct {
 	mlpNorm, wgate, wup, wdown device.Weight // [D] [I, D] [I, D] [D, I]
 }
 
+// heads is the layer's attention shape.
+func (y *layer) heads() device.Heads {
+	return device.Heads{H: y.shape.Heads, K: y.shape.KVHeads, Dh: y.shape.HeadDim}
+}
+
 // Load places all weights. The source must stay open while the model is used.
 func Load(dev device.Device, src checkpoint.Source) (*Model, error) {
 	maker, _ := dev.(device.Maker)

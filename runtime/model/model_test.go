@@ -2,6 +2,7 @@ package model_test
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -147,6 +148,54 @@ func TestSameBitsHoweverFed(t *testing.T) {
 		same(t, "one thread", whole, logits(t, load(t, src, 1), 1, []model.Chunk{{Seq: 0, IDs: ids}}))
 		if whole[0][0] == whole[5][0] {
 			t.Fatal("the logits do not depend on the ids")
+		}
+	}
+}
+
+// The rows of the last ids are those of a whole pass, to the bit, and so is what
+// follows them: long chunks, short ones, one that goes on, several at once; with last
+// layers of any kind.
+func TestForwardLast(t *testing.T) {
+	for _, layers := range []int{1, 2, 3, 5} {
+		c := odd()
+		c.Layers = c.Layers[:layers]
+		if layers == 1 {
+			c.Layers = []config.LayerShape{{HeadDim: 6, MLP: 9}, {HeadDim: 6, MLP: 5}} // no attention at all
+		}
+		m := load(t, checkpoint.Random(c, 3, checkpoint.BF16), 2)
+		ids := make([]int, 100)
+		for i := range ids {
+			ids[i] = i * i % 101
+		}
+		passes := [][]model.Chunk{
+			{{Seq: 0, IDs: ids[:50]}},
+			{{Seq: 2, IDs: ids[:70]}, {Seq: 1}, {Seq: 0, IDs: ids[50:60]}},
+			{{Seq: 1, IDs: ids[:3]}, {Seq: 2, IDs: ids[70:73]}},
+		}
+		want := logits(t, m, 3, passes...)
+		cache, err := kvcache.New(m.Device(), m.Config, 3, 128)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := 0
+		for i, chunks := range passes {
+			rows, err := m.ForwardLast(cache, chunks)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got, last [][]float32
+			if err := m.Logits(rows, func(_ int, z []float32) error {
+				got = append(got, append([]float32(nil), z...))
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range chunks {
+				if first += len(c.IDs); len(c.IDs) > 0 {
+					last = append(last, want[first-1])
+				}
+			}
+			same(t, fmt.Sprintf("%d layers, pass %d", layers, i), last, got)
 		}
 	}
 }

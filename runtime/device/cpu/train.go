@@ -44,7 +44,7 @@ func (d *Device) Parameter(b device.Buffer, vector bool) device.Weight {
 	return &weight{shape: []int{x.rows, x.cols}, f32: x.data}
 }
 
-// Gather: see device.Trainer.
+// Gather: see device.Device.
 func (d *Device) Gather(y, x device.Buffer, rows []int) {
 	for i, r := range rows {
 		copy(data(y).row(i), data(x).row(r))

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -301,6 +302,60 @@ func TestSameBitsInABatch(t *testing.T) {
 	for i, v := range alone[0] {
 		if v != parts[0][i] || v != batch[9][i] {
 			t.Fatalf("id %d: want the same bits, got %g alone, %g in parts, %g in a batch", i, v, parts[0][i], batch[9][i])
+		}
+	}
+}
+
+// Prompts whose last ids alone go through the whole last layer leave those the bits of a
+// whole pass, and the same keys and values.
+func TestForwardLast(t *testing.T) {
+	src, err := checkpoint.Open("../../model/testdata/different-bf16")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	d := open(t, orders[0])
+	m, err := model.Load(d, src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := make([]int, 60)
+	for i := range ids {
+		ids[i] = i * 7 % m.Config.Vocab
+	}
+	run := func(last bool) (out [][]float32) {
+		cache, err := kvcache.New(d, m.Config, 2, 90)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keep := func(rows []int) {
+			if err := m.Logits(rows, func(_ int, z []float32) error {
+				out = append(out, append([]float32(nil), z...))
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		chunks, rows := []model.Chunk{{Seq: 1, IDs: ids}, {Seq: 0, IDs: ids[:20]}}, []int{59, 79}
+		if last {
+			rows, err = m.ForwardLast(cache, chunks)
+		} else {
+			err = m.Forward(cache, chunks, nil)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		keep(rows)
+		if err := m.Decode(cache, []model.Chunk{{Seq: 1, IDs: []int{3}}, {Seq: 0, IDs: []int{4}}}); err != nil {
+			t.Fatal(err)
+		}
+		keep([]int{0, 1})
+		return out
+	}
+	want, got := run(false), run(true)
+	for i := range want {
+		if !slices.Equal(want[i], got[i]) {
+			t.Fatalf("row %d: want the bits of a whole pass, got %v for %v", i, got[i], want[i])
 		}
 	}
 }

@@ -52,7 +52,7 @@ func (d *Device) Copy(dst, src device.Buffer, n int) {
 	d.move("copy", dst, src, n, 0, 0, n, n)
 }
 
-// Gather: see device.Trainer.
+// Gather: see device.Device.
 func (d *Device) Gather(y, x device.Buffer, rows []int) {
 	if d.checkList("gather", rows, x.Rows()) {
 		d.move("gather", y, x, len(rows), 0, put(d, "rows", narrowed(rows)), len(rows), 0)
