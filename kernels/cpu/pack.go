@@ -12,6 +12,9 @@ func (s Set) PackRows(dst []float32, width int, src []float32, stride, rows, k i
 		// each step's surplus is overwritten by the next step, and by earlier rows
 		// and the last columns, which therefore come after.
 		at = (k - 1) / 8 * 8
+		if width%8 == 0 { // no surplus
+			at = k / 8 * 8
+		}
 		for i := (rows - 1) / 8 * 8; i >= 0; i -= 8 {
 			if i+8 <= rows || rows == width && len(src) >= (i+7)*stride+at {
 				transpose8(dst[i:], width, src[i*stride:], stride, at)

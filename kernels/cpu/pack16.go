@@ -1,8 +1,8 @@
 package cpu
 
-// packStep is how many columns of 16-bit numbers are packed at a time: the 32 KiB that are
+// packStep is how many columns of 16-bit numbers are packed at a time: the 16 KiB that are
 // written then stay in the first cache until their lines are full.
-func packStep(width int) int { return max(8192/width, 16) }
+func packStep(width int) int { return max(4096/width, 16) }
 
 // nextPacked is where the eight rows begin that are packed after those from i on, of the
 // columns from p on, as an element of row i.

@@ -14,16 +14,27 @@ func (d *Device) Attend(kind device.Kind, a, q device.Buffer, kv device.KV, hs d
 		d.attendRows(ab, qb, kb, vb, kv.Capacity, hs, spans)
 		return
 	}
+	heads := headsAtOnce(hs)
 	for _, s := range spans {
 		blocks := (s.Len + queryBlock - 1) / queryBlock
-		d.pool.run(hs.H*blocks, 1, func(worker, lo, hi int) {
+		d.pool.run(hs.H/heads*blocks, 1, func(worker, lo, hi int) {
 			for j := lo; j < hi; j++ {
 				i0 := j % blocks * queryBlock
 				part := device.Span{Seq: s.Seq, Start: s.Start + i0, Row: s.Row + i0, Len: min(queryBlock, s.Len-i0)}
-				d.attendBlock(worker, ab, qb, kb, vb, kv.Capacity, hs, j/blocks, part)
+				d.attendBlock(worker, ab, qb, kb, vb, kv.Capacity, hs, j/blocks*heads, heads, part)
 			}
 		})
 	}
+}
+
+// headsAtOnce is how many heads of one KV head share its keys and values while those
+// are packed: the most up to four that divide their number.
+func headsAtOnce(hs device.Heads) int {
+	n := 4
+	for hs.H/hs.K%n > 0 {
+		n--
+	}
+	return n
 }
 
 // Blocks of attention in a prefill pass: scores exist for so many queries and keys
@@ -34,51 +45,61 @@ const (
 	keyBlock   = 64
 )
 
-// attendBlock is Attend for one head of at most queryBlock rows: over blocks of
-// keys, with the largest score so far and the sum of exponentials under it.
-func (d *Device) attendBlock(worker int, ab, qb, kb, vb *buffer, capacity int, hs device.Heads, h int, s device.Span) {
+// attendBlock is Attend for some heads of one KV head, from h on, of at most queryBlock
+// rows each: over blocks of keys, with the largest score so far and the sum of
+// exponentials under it. Row j of head h+i is row i*s.Len+j here.
+func (d *Device) attendBlock(worker int, ab, qb, kb, vb *buffer, capacity int, hs device.Heads, h, heads int, s device.Span) {
 	w := &d.workers[worker]
-	nk, n := hs.K*hs.Dh, s.Len
+	nk, n := hs.K*hs.Dh, heads*s.Len
 	at := h / (hs.H / hs.K) * hs.Dh
 	keys, values := rows(kb.data, nk).from(s.Seq*capacity, at), rows(vb.data, nk).from(s.Seq*capacity, at)
-	queries := newLeft(d.set, &w.scratch[0], n, hs.Dh, float32s)
-	queries.pack(d.set, rows(qb.data, qb.cols).from(s.Row, h*hs.Dh).times(float32(1/math.Sqrt(float64(hs.Dh)))), 0, queries.panels())
-	z, y := w.take(2, queryBlock*keyBlock), w.take(3, n*hs.Dh)
-	clear(y)
-	var top, sum [queryBlock]float32
-	for i := range top {
-		top[i] = float32(math.Inf(-1))
+	z, y := w.take(2, n*keyBlock), w.take(3, n*hs.Dh)
+	for i := range n {
+		from := (h + i/s.Len) * hs.Dh
+		copy(y[i*hs.Dh:(i+1)*hs.Dh], qb.row(s.Row + i%s.Len)[from:from+hs.Dh])
 	}
-	for t0 := 0; t0 < s.Start+n; t0 += keyBlock {
-		T := min(keyBlock, s.Start+n-t0)
+	queries := newLeft(d.set, &w.scratch[0], n, hs.Dh, float32s)
+	queries.pack(d.set, rows(y, hs.Dh).times(float32(1/math.Sqrt(float64(hs.Dh)))), 0, queries.panels())
+	clear(y)
+	var tops, sums [4 * queryBlock]float32
+	for i := range tops {
+		tops[i] = float32(math.Inf(-1))
+	}
+	for t0 := 0; t0 < s.Start+s.Len; t0 += keyBlock {
+		T := min(keyBlock, s.Start+s.Len-t0)
 		w.panels.multiply(d.set, z, keyBlock, &queries, 0, queries.panels(), keys.from(t0, 0).t(), 0, T, false)
 		for i := range n {
 			row := z[i*keyBlock : i*keyBlock+T]
-			seen := min(max(s.Start+i+1-t0, 0), T)
+			seen := min(max(s.Start+i%s.Len+1-t0, 0), T)
 			clear(row[seen:])
-			if row = row[:seen]; seen == 0 {
-				continue
+			if seen > 0 {
+				d.soften(row[:seen], y[i*hs.Dh:(i+1)*hs.Dh], &tops[i], &sums[i])
 			}
-			most := max(top[i], d.set.Max(row))
-			if most != top[i] {
-				keep := kernel.Exp32(top[i] - most)
-				sum[i] *= keep
-				for j := range hs.Dh {
-					y[i*hs.Dh+j] *= keep
-				}
-				top[i] = most
-			}
-			d.set.Exps(row, row, 1, most)
-			sum[i] += d.set.Sum(row)
 		}
 		weights := newLeft(d.set, &w.panels.left, n, T, float32s)
 		weights.pack(d.set, rows(z, keyBlock), 0, weights.panels())
 		w.panels.multiply(d.set, y, hs.Dh, &weights, 0, weights.panels(), values.from(t0, 0), 0, hs.Dh, true)
 	}
 	for i := range n {
-		to, f := ab.row(s.Row + i)[h*hs.Dh:(h+1)*hs.Dh], 1/sum[i]
+		to, f := ab.row(s.Row + i%s.Len)[(h+i/s.Len)*hs.Dh:][:hs.Dh], 1/sums[i]
 		for j := range to {
 			to[j] = y[i*hs.Dh+j] * f
 		}
 	}
+}
+
+// soften makes weights of scores: their exponentials under the largest score so far. If
+// that grows, what was summed under the last one, y and sum, shrinks.   z [T], y [Dh]
+func (d *Device) soften(z, y []float32, top, sum *float32) {
+	most := max(*top, d.set.Max(z))
+	if most != *top {
+		keep := kernel.Exp32(*top - most)
+		*sum *= keep
+		for j := range y {
+			y[j] *= keep
+		}
+		*top = most
+	}
+	d.set.Exps(z, z, 1, most)
+	*sum += d.set.Sum(z)
 }
