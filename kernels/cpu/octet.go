@@ -16,7 +16,7 @@ func (s Set) Octet(y, q *[64]float32, top, sum *[8]float32, z, k, v []float32, s
 		return
 	}
 	last := (T-1)*stride + len(q) - 1
-	_, _ = k[last], v[last]
+	k, v = k[:last+1], v[:last+1]
 	if s != Generic {
 		octet(y, q, top, sum, &z[0], &k[0], &v[0], stride, T, scale)
 		return

@@ -19,8 +19,9 @@ import (
 // for milliseconds. A part's result does not depend on who computes it. Nor does
 // anyone spin for long where spinning has been in vain.
 //
-// A small task costs as much as its cache lines take from core to core: one to say
-// that there is work, the worker's own, and one to say that it is done.
+// A small task costs as much as its cache lines take from core to core. The way is one
+// line to say that there is work, the worker's own, which holds all of the task, and one
+// to say that it is done, which nobody else writes.
 type pool struct {
 	threads int
 	lanes   []lane // per worker
@@ -28,22 +29,23 @@ type pool struct {
 	_       [64]byte
 
 	mu    sync.Mutex // one task at a time
-	task  func(worker, lo, hi int)
-	n     int
-	align int
-	parts int    // of the present task
-	per   int    // parts of each worker that has any
-	epoch uint64 // counts the tasks
-	_     [64]byte
-	left  atomic.Int64 // parts of the present task that are not done
-	_     [64]byte
+	epoch uint64     // counts the tasks
 }
 
-// lane is what a worker watches.
+// lane is a worker's.
 type lane struct {
 	claims atomic.Uint64 // see claims
-	_      [56]byte
+	task
+	_    [16]byte
+	done atomic.Uint64 // parts that the worker has done, ever
+	_    [56]byte
 	sleeper
+}
+
+// task is what there is to do, in every lane that has parts of it.
+type task struct {
+	do                     func(worker, lo, hi int)
+	n, align, per, workers int // per parts for each of so many workers
 }
 
 // claims are the parts lo..hi-1 of a worker's that nobody has begun, of the task of an
@@ -73,7 +75,7 @@ func (s *sleeper) wait(ready func() bool) {
 	if s.spin > 0 {
 		for range looks {
 			if ready() {
-				s.spin = min(2*s.spin, s.most)
+				s.more()
 				return
 			}
 			kernel.Pause(1)
@@ -82,7 +84,7 @@ func (s *sleeper) wait(ready func() bool) {
 		for {
 			for range 8 {
 				if ready() {
-					s.spin = min(2*s.spin, s.most)
+					s.more()
 					return
 				}
 				kernel.Pause(2)
@@ -99,6 +101,14 @@ func (s *sleeper) wait(ready func() bool) {
 			return
 		}
 		<-s.wake
+	}
+}
+
+// more lets the next wait spin for longer. What is the most already is left alone: others
+// look at the line to see who sleeps.
+func (s *sleeper) more() {
+	if s.spin < s.most {
+		s.spin = min(2*s.spin, s.most)
 	}
 }
 
@@ -137,42 +147,48 @@ func newPool(threads int) *pool {
 // run cuts [0, n) into contiguous ranges, the same for the same n, and returns
 // when all are done. Ranges start at multiples of align. The task gets the number
 // of the worker that runs it.
-func (p *pool) run(n, align int, task func(worker, lo, hi int)) {
-	p.split(n, align, p.threads, share, task)
+func (p *pool) run(n, align int, do func(worker, lo, hi int)) {
+	p.split(n, align, p.threads, share, do)
 }
 
 // split is run with at most so many workers, of so many parts each.
-func (p *pool) split(n, align, workers, per int, task func(worker, lo, hi int)) {
+func (p *pool) split(n, align, workers, per int, do func(worker, lo, hi int)) {
 	if n <= 0 {
 		return
 	}
 	blocks := (n + align - 1) / align
 	if workers = min(workers, blocks); workers < 2 {
-		task(0, 0, n)
+		do(0, 0, n)
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.task, p.n, p.align = task, n, align
-	p.per = min(per, blocks/workers)
-	p.parts = p.per * workers
-	p.left.Store(int64(p.parts))
 	p.epoch++
-	c := uint64(newClaims(p.epoch, p.per))
-	for w := 1; w < workers; w++ {
-		p.lanes[w].claims.Store(c)
-		p.lanes[w].rouse()
+	t := task{do, n, align, min(per, blocks/workers), workers}
+	c, before := uint64(newClaims(p.epoch, t.per)), p.done()
+	for w := workers - 1; w >= 0; w-- {
+		l := &p.lanes[w]
+		l.task = t
+		l.claims.Store(c)
+		if w > 0 {
+			l.rouse()
+		}
 	}
-	p.lanes[0].claims.Store(c)
-	p.work(0)
-	p.lanes[0].wait(func() bool { return p.left.Load() == 0 })
-	p.task = nil
+	want := before + uint64(t.per*t.workers-p.work(0))
+	p.lanes[0].wait(func() bool { return p.done() == want })
+}
+
+// done is how many parts workers other than the caller have done, ever.
+func (p *pool) done() (n uint64) {
+	for w := 1; w < p.threads; w++ {
+		n += p.lanes[w].done.Load()
+	}
+	return n
 }
 
 // work does worker w's parts of the present task, in order, then those of others
-// that nobody has begun, the last first.
-func (p *pool) work(w int) {
-	done := 0
+// that nobody has begun, the last first. It returns how many it did.
+func (p *pool) work(w int) (done int) {
 	for i := range p.threads {
 		of := (w + i) % p.threads
 		l := &p.lanes[of]
@@ -189,15 +205,13 @@ func (p *pool) work(w int) {
 				continue
 			}
 			// The task cannot end now before this part counts as done.
-			if lo, hi := cut(p.n, p.align, of*p.per+part, p.parts); lo < hi {
-				p.task(w, lo, hi)
+			if lo, hi := cut(l.n, l.align, of*l.per+part, l.per*l.workers); lo < hi {
+				l.do(w, lo, hi)
 			}
 			done++
 		}
 	}
-	if done > 0 && p.left.Add(-int64(done)) == 0 {
-		p.lanes[0].rouse()
-	}
+	return done
 }
 
 // cut is part w of [0, n), of so many.
@@ -214,7 +228,10 @@ func (p *pool) serve(w int) {
 	}
 	for !p.closed.Load() {
 		l.wait(ready)
-		p.work(w)
+		if n := p.work(w); n > 0 {
+			l.done.Add(uint64(n))
+			p.lanes[0].rouse()
+		}
 	}
 }
 
