@@ -118,6 +118,7 @@ func TestChoose(t *testing.T) {
 		{}, {Penalty: 1.7}, {Temperature: 0.7}, {Temperature: 1.3, Penalty: 0.5}, {Temperature: 1e-38}, {Temperature: 1e308, TopK: 3},
 		{Temperature: 1, TopK: 1}, {Temperature: 0.8, TopK: 40}, {Temperature: 2, TopP: 0.9}, {Temperature: 1, TopP: 1e-9},
 		{Temperature: 1.5, MinP: 0.05}, {Temperature: 1, TopK: 5000, TopP: 0.95, MinP: 0.001, Penalty: 1.2}, {Temperature: 30, TopP: 0.999},
+		{Temperature: 30, TopP: 0.99999994}, // all ids that have any share
 	}
 	for _, V := range []int{1, 2, 97, 9941, 32001} {
 		for _, kind := range []string{"alike", "ties", "flat"} {

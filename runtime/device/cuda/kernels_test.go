@@ -53,6 +53,9 @@ func (f format) matrix(r *rand.Rand, rows, cols int) matrix {
 	return m
 }
 
+// epsilon of the norms: large, so that what is done with it shows.
+const epsilon = 0.3
+
 // each runs a test for every shape, both types, every order.
 func each(t *testing.T, test func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.Heads, I int)) {
 	for _, s := range shapes {
@@ -100,7 +103,7 @@ func TestEmbedAndNorm(t *testing.T) {
 			}
 		}
 		y := floats(t, d, N, D, make([]float64, N*D))
-		d.Norm(y, x, rows, gain.place(t, d, true), 1e-5)
+		d.Norm(y, x, rows, gain.place(t, d, true), epsilon)
 		w, got := worst{what: "norm"}, read(d, y)
 		for i := range N {
 			from, sum := table.row(ids[rows[i]]), 0.0
@@ -108,11 +111,13 @@ func TestEmbedAndNorm(t *testing.T) {
 				sum += e * e
 			}
 			for j, e := range from {
-				want := e / math.Sqrt(sum/float64(D)+1e-5) * gain.v[j]
+				want := e / math.Sqrt(sum/float64(D)+epsilon) * gain.v[j]
 				w.see(i, j, want, float64(got[i*D+j]), (9+math.Sqrt(float64(D)))*0x1p-24*math.Abs(want)+1e-30)
 			}
 		}
 		w.report(t)
+		zeroTails(t, d, "embed", x)
+		zeroTails(t, d, "norm", y)
 	})
 }
 
@@ -130,6 +135,7 @@ func TestLinear(t *testing.T) {
 		for _, kind := range []device.Kind{device.Decode, device.Prefill} {
 			y := floats(t, d, N, D, start)
 			d.AddLinear(kind, y, in, N, m)
+			zeroTails(t, d, kind.String()+" add", y)
 			sum := worst{what: kind.String() + " add"}
 			got := read(d, y)
 			for i := range N {
@@ -143,6 +149,7 @@ func TestLinear(t *testing.T) {
 			wide := floats(t, d, N, I, a.v)
 			d.Linear(kind, y, wide, N, m)
 			plain := read(d, y)
+			zeroTails(t, d, kind.String(), y)
 			one := floats(t, d, 1, I, a.row(N-1))
 			d.Linear(kind, y, one, 1, m)
 			for j, v := range read(d, y)[:D] {
@@ -225,10 +232,11 @@ func TestGateUp(t *testing.T) {
 		x := normal(r, N*D)
 		for _, kind := range []device.Kind{device.Decode, device.Prefill} {
 			m := emptyInner(t, d, N, I)
-			d.GateUp(kind, m, floats(t, d, N, D, x), N, gain.place(t, d, true), gate.place(t, d, false), up.place(t, d, false), 1e-5)
+			d.GateUp(kind, m, floats(t, d, N, D, x), N, gain.place(t, d, true), gate.place(t, d, false), up.place(t, d, false), epsilon)
+			zeroTails(t, d, kind.String(), m)
 			w := worst{what: kind.String()}
 			for i := range N {
-				h := normRow(x[i*D:(i+1)*D], gain.v, 1e-5, dt)
+				h := normRow(x[i*D:(i+1)*D], gain.v, epsilon, dt)
 				got := make([]float32, I)
 				d.Read(got, m, i, 1)
 				for j := range I {
@@ -285,23 +293,15 @@ func TestQKVAndAttend(t *testing.T) {
 			}
 			fillCache(t, d, kv, 0, old)
 			q := emptyInner(t, d, N, H*Dh)
-			d.QKV(kind, q, kv, floats(t, d, N, D, x), gain.place(t, d, true), wq.place(t, d, false), wk.place(t, d, false), wv.place(t, d, false), 1e-5, hs, rope, spans)
+			d.QKV(kind, q, kv, floats(t, d, N, D, x), gain.place(t, d, true), wq.place(t, d, false), wk.place(t, d, false), wv.place(t, d, false), epsilon, hs, rope, spans)
+			zeroTails(t, d, kind.String()+" qkv", q)
 			gq := read(d, q)
 			gk, gv := readCache(d, kv)
-			place := func(i int) (seq, pos int) {
-				for _, s := range spans {
-					if i >= s.Row && i < s.Row+s.Len {
-						return s.Seq, s.Start + i - s.Row
-					}
-				}
-				panic("no span")
-			}
-			Dp := roundUp(Dh, 8)
-			at := func(seq, pos, head, i int) int { return ((seq*roundUp(capacity, page)+pos)*K+head)*Dp + i }
+			at := positionsOf(kv)
 			w := worst{what: kind.String() + " qkv"}
 			for i := range N {
-				h := normRow(x[i*D:(i+1)*D], gain.v, 1e-5, dt)
-				seq, pos := place(i)
+				h := normRow(x[i*D:(i+1)*D], gain.v, epsilon, dt)
+				seq, pos := placeOf(spans, i)
 				for part, m := range []matrix{wq, wk, wv} {
 					for head := range m.rows / Dh {
 						for j := range Dh / 2 {
@@ -332,55 +332,137 @@ func TestQKVAndAttend(t *testing.T) {
 			}
 			w.report(t)
 
-			// Attention over the numbers as they are stored.
-			a := emptyInner(t, d, N, H*Dh)
-			d.Attend(kind, a, q, kv, hs, spans)
-			ga := read(d, a)
-			d.Attend(kind, a, q, kv, hs, spans)
-			for i, v := range read(d, a) {
-				if v != ga[i] {
-					t.Fatalf("%v attend again: number %d: want the same bits, got %g and %g", kind, i, ga[i], v)
-				}
-			}
-			w = worst{what: kind.String() + " attend"}
-			for i := range N {
-				seq, pos := place(i)
-				for head := range H {
-					kh := head / (H / K)
-					s, top := make([]float64, pos+1), math.Inf(-1)
-					var es float64 // error of a score
-					for p := range s {
-						var sum float64
-						for j := range Dh {
-							term := float64(gq[i*H*Dh+head*Dh+j]) * float64(gk[at(seq, p, kh, j)])
-							s[p] += term
-							sum += math.Abs(term)
-						}
-						s[p] /= math.Sqrt(float64(Dh))
-						top = max(top, s[p])
-						es = max(es, bound{sum: sum / math.Sqrt(float64(Dh)), terms: Dh}.allow(0, dt))
-					}
-					var total float64
-					for p := range s {
-						s[p] = math.Exp(s[p] - top)
-						total += s[p]
-					}
-					for j := range Dh {
-						var want, sum float64
-						for p := range s {
-							v := s[p] / total * float64(gv[at(seq, p, kh, j)])
-							want += v
-							sum += math.Abs(v)
-						}
-						allow := sum * (2*es + 0x1p-18)
-						if kind == device.Prefill { // the weights are rounded
-							allow += sum * unit(dt) * 2
-						}
-						w.see(i, head*Dh+j, want, float64(ga[i*H*Dh+head*Dh+j]), allow+unit(dt)*(math.Abs(want)+allow)+0x1p-24)
-					}
-				}
-			}
-			w.report(t)
+			checkAttend(t, d, kind, q, kv, hs, spans)
 		}
 	})
+}
+
+// positionsOf says where in readCache's numbers those of a position are.
+func positionsOf(kv device.KV) func(seq, pos, head, i int) int {
+	p := kv.Keys.(*pages)
+	return func(seq, pos, head, i int) int {
+		return ((seq*p.most*page+pos)*p.heads.K+head)*roundUp(p.heads.Dh, 8) + i
+	}
+}
+
+// placeOf is where row i of a pass belongs.
+func placeOf(spans []device.Span, i int) (seq, pos int) {
+	for _, s := range spans {
+		if i >= s.Row && i < s.Row+s.Len {
+			return s.Seq, s.Start + i - s.Row
+		}
+	}
+	panic("no span")
+}
+
+// checkAttend holds attention to the numbers as they are stored; a second call, which
+// finds what the first left in the device's own memory, gives the same bits.
+func checkAttend(t *testing.T, d *Device, kind device.Kind, q *buffer, kv device.KV, hs device.Heads, spans []device.Span) {
+	t.Helper()
+	H, K, Dh, N, dt := hs.H, hs.K, hs.Dh, q.rows, q.half
+	gq := read(d, q)
+	gk, gv := readCache(d, kv)
+	at := positionsOf(kv)
+	a, again := emptyInner(t, d, N, H*Dh), emptyInner(t, d, N, H*Dh)
+	d.Attend(kind, a, q, kv, hs, spans)
+	d.Attend(kind, again, q, kv, hs, spans)
+	zeroTails(t, d, kind.String()+" attend", a)
+	ga := read(d, a)
+	for i, v := range read(d, again) {
+		if v != ga[i] {
+			t.Fatalf("%v attend again: number %d: want the same bits, got %g and %g", kind, i, ga[i], v)
+		}
+	}
+	w := worst{what: kind.String() + " attend"}
+	for i := range N {
+		seq, pos := placeOf(spans, i)
+		for head := range H {
+			kh := head / (H / K)
+			s, top := make([]float64, pos+1), math.Inf(-1)
+			var es float64 // error of a score
+			for p := range s {
+				var sum float64
+				for j := range Dh {
+					term := float64(gq[i*H*Dh+head*Dh+j]) * float64(gk[at(seq, p, kh, j)])
+					s[p] += term
+					sum += math.Abs(term)
+				}
+				s[p] /= math.Sqrt(float64(Dh))
+				top = max(top, s[p])
+				es = max(es, bound{sum: sum / math.Sqrt(float64(Dh)), terms: Dh}.allow(0, dt))
+			}
+			var total float64
+			for p := range s {
+				s[p] = math.Exp(s[p] - top)
+				total += s[p]
+			}
+			for j := range Dh {
+				var want, sum float64
+				for p := range s {
+					v := s[p] / total * float64(gv[at(seq, p, kh, j)])
+					want += v
+					sum += math.Abs(v)
+				}
+				allow := sum * (2*es + 0x1p-18)
+				if kind == device.Prefill { // the weights are rounded
+					allow += sum * unit(dt) * 2
+				}
+				w.see(i, head*Dh+j, want, float64(ga[i*H*Dh+head*Dh+j]), allow+unit(dt)*(math.Abs(want)+allow)+0x1p-24)
+			}
+		}
+	}
+	w.report(t)
+}
+
+// Attention over several pages, the largest score in the first of them, in the last,
+// or anywhere: what a page leaves must neither be lost nor outlive the next. Passes of
+// few pages come between those of many.
+func TestAttendPages(t *testing.T) {
+	for i, hs := range []device.Heads{{H: 2, K: 1, Dh: 64}, {H: 3, K: 3, Dh: 6}, {H: 10, K: 1, Dh: 16}, {H: 2, K: 2, Dh: 128}, {H: 1, K: 1, Dh: 136}} {
+		for j, o := range orders {
+			for k, dt := range types {
+				if testing.Short() && (j > 0 || k > 0) {
+					continue
+				}
+				grow := float64((i+j+k)%3 - 1)
+				t.Run(fmt.Sprintf("%+v/%g/%v/%d", hs, grow, dt, o), func(t *testing.T) { attendPages(t, open(t, o), hs, grow, dt, o) })
+			}
+		}
+	}
+}
+
+func attendPages(t *testing.T, d *Device, hs device.Heads, grow float64, dt checkpoint.DType, seed uint64) {
+	r := rand.New(rand.NewPCG(uint64(hs.Dh), seed))
+	const long, short = 261, 70
+	kv, err := d.Cache(3, 300, hs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq, n := range map[int]int{0: short, 2: long} {
+		if err := d.Extend(kv, seq, n); err != nil {
+			t.Fatal(err)
+		}
+		kv.Keys.(*pages).half = dt
+		rows := [2]matrix{randomMatrix(r, n, hs.K*hs.Dh, dt), randomMatrix(r, n, hs.K*hs.Dh, dt)}
+		for pos := range n { // scores of some 1 to 5
+			for j, v := range rows[0].row(pos) {
+				rows[0].row(pos)[j] = round16(v*math.Exp(grow*float64(pos-n/2)/float64(n)), dt)
+			}
+		}
+		fillCache(t, d, kv, seq, rows)
+	}
+	for _, spans := range [][]device.Span{
+		{{Seq: 0, Start: short - 3, Row: 0, Len: 3}, {Seq: 2, Start: long - 72, Row: 3, Len: 72}},
+		{{Seq: 0, Start: 5, Row: 0, Len: 2}},
+		{{Seq: 2, Start: 190, Row: 0, Len: 3}, {Seq: 0, Start: 0, Row: 3, Len: 1}},
+	} {
+		last := spans[len(spans)-1]
+		q := randomMatrix(r, last.Row+last.Len, hs.H*hs.Dh, dt).inner(t, d)
+		for _, kind := range []device.Kind{device.Decode, device.Prefill} {
+			checkAttend(t, d, kind, q, kv, hs, spans)
+		}
+	}
+	if err := d.Sync(); err != nil {
+		t.Error(err)
+	}
 }

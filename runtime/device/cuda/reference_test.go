@@ -189,6 +189,19 @@ func read(d *Device, b device.Buffer) []float32 {
 	return out
 }
 
+// zeroTails holds the padding of a buffer's rows to zeros: what an operation leaves
+// there is the next one's input.
+func zeroTails(t *testing.T, d *Device, what string, b *buffer) {
+	t.Helper()
+	line := b.pitch * b.size
+	for i, v := range get[byte](d, b.p, b.rows*line) {
+		if col := i % line / b.size; v != 0 && col >= b.cols {
+			t.Errorf("%s: row %d: want zeros from column %d on, got byte %#x of column %d", what, i/line, b.cols, v, col)
+			return
+		}
+	}
+}
+
 // product is sum_k w[k] x[k] with its bound; rounded says that x was rounded on
 // the way.
 func product(w, x []float64, rounded bool) (y float64, b bound) {

@@ -94,9 +94,9 @@ func logitReductions(t *testing.T, d *Device, N, D, V int, dt checkpoint.DType) 
 		if V > 20 { // a tie: both devices take the lower
 			copy(s.w.row(20), s.w.row(11))
 		}
-		s.h = device.Head{X: floats(t, d, N, D, s.x), Norm: gain.place(t, d, true), W: s.w.place(t, d, false), Eps: 1e-5}
+		s.h = device.Head{X: floats(t, d, N, D, s.x), Norm: gain.place(t, d, true), W: s.w.place(t, d, false), Eps: epsilon}
 		for i := range N {
-			h := normRow(s.x[i*D:(i+1)*D], gain.v, 1e-5, dt)
+			h := normRow(s.x[i*D:(i+1)*D], gain.v, epsilon, dt)
 			z := make([]float64, V)
 			for j := range z {
 				var b bound
@@ -125,14 +125,7 @@ func logitReductions(t *testing.T, d *Device, N, D, V int, dt checkpoint.DType) 
 	wn, wk, wc := worst{what: "nll"}, worst{what: "kl"}, worst{what: "cosine"}
 	for i, row := range rows {
 		zp, zq := p.z[row], q.z[row]
-		lse := func(z []float64) float64 {
-			top, sum := slices.Max(z), 0.0
-			for _, v := range z {
-				sum += math.Exp(v - top)
-			}
-			return top + math.Log(sum)
-		}
-		lp, lq := lse(zp), lse(zq)
+		lp, lq := logSum(zp, 1), logSum(zq, 1)
 		wn.see(i, 1, lp-zp[targets[i]], nlls[i], 2*p.e+1e-5)
 		if got := zp[decoded[i]]; got < slices.Max(zp)-2*p.e {
 			t.Errorf("argmax of row %d, decode: id %d has %g, the largest is %g", row, decoded[i], got, slices.Max(zp))
@@ -157,6 +150,103 @@ func logitReductions(t *testing.T, d *Device, N, D, V int, dt checkpoint.DType) 
 	wn.report(t)
 	wk.report(t)
 	wc.report(t)
+}
+
+// Logits that are known to the bit, by the part of the vocabulary that the largest of
+// them lies in: what earlier parts left is scaled by it, and of equals in several parts
+// the lowest id counts.
+func TestLogitParts(t *testing.T) {
+	d := open(t, orders[len(orders)-1])
+	dt := checkpoint.BF16
+	const V = 2*vocabulary + 300
+	r := rand.New(rand.NewPCG(8, 8))
+	ones := matrix{rows: 1, cols: 1, v: []float64{1}, t: dt}
+	// x is 1 and -1, its norm too: the rows' logits are the weights, and less the weights.
+	x := floats(t, d, 2, 1, []float64{1, -1})
+	signs := []float64{1, -1}
+	head := func(set func(z []float64)) (device.Head, []float64) {
+		w := randomMatrix(r, V, 1, dt)
+		for i, v := range w.v {
+			w.v[i] = max(-3, min(v, 3))
+		}
+		set(w.v)
+		return device.Head{X: x, Norm: ones.place(t, d, true), W: w.place(t, d, false)}, w.v
+	}
+	step := func(by float64) func(z []float64) { // each part that much above the one before
+		return func(z []float64) {
+			for i := range z {
+				z[i] = round16(z[i]+by*float64(i/vocabulary), dt)
+			}
+		}
+	}
+	// Largest of all at some ids, and smallest at others.
+	at := func(most, least []int) func(z []float64) {
+		return func(z []float64) {
+			for _, i := range most {
+				z[i] = 9
+			}
+			for _, i := range least {
+				z[i] = -9
+			}
+		}
+	}
+	const first, second, third = 70, vocabulary + 69, 2*vocabulary + 5
+	const low1, low2, low3 = 100, vocabulary + 99, 2*vocabulary + 35
+	for _, c := range []struct {
+		what string
+		p, q func(z []float64)
+		same [2]bool
+	}{
+		{"steps of one", step(1), step(-1), [2]bool{}},
+		{"steps of thirty", step(30), step(0.5), [2]bool{}},
+		{"ties of p", at([]int{first, second, third}, []int{low2, low3}), at([]int{first}, []int{low2}), [2]bool{true, true}},
+		{"ties of q", at([]int{second}, []int{low1}), at([]int{second, third}, []int{low1, low2}), [2]bool{true, true}},
+		{"ties in a part", at([]int{second, second + 1, second + 300}, []int{0, 1}), at([]int{second}, []int{0}), [2]bool{true, true}},
+		{"not the later", at([]int{first, second}, []int{low1, low3}), at([]int{second}, []int{low3}), [2]bool{false, false}},
+		{"the last", at([]int{V - 1}, []int{vocabulary - 1}), at([]int{V - 1}, []int{vocabulary}), [2]bool{true, false}},
+	} {
+		p, zp := head(c.p)
+		q, zq := head(c.q)
+		div := make([]device.Divergence, 2)
+		d.Compare(div, p, q, []int{0, 1})
+		rows := []int{0, 1, 0, 1, 0, 1, 0, 1, 0, 1}
+		targets := []int{0, 0, vocabulary - 1, vocabulary, vocabulary, second, 2 * vocabulary, 2*vocabulary - 1, V - 1, V - 1}
+		nll := make([]float64, len(rows))
+		d.NLL(nll, p, rows, targets)
+		for i, id := range targets {
+			sign := signs[rows[i]]
+			if want := logSum(zp, sign) - sign*zp[id]; math.Abs(nll[i]-want) > 1e-5 {
+				t.Errorf("%s: nll of id %d of row %d: want %g, got %g", c.what, id, rows[i], want, nll[i])
+			}
+		}
+		for row, sign := range signs {
+			lp, lq := logSum(zp, sign), logSum(zq, sign)
+			var kl, pp, qq, pq float64
+			for j := range zp {
+				a, b := sign*zp[j], sign*zq[j]
+				kl += math.Exp(a-lp) * ((a - lp) - (b - lq))
+				pp, qq, pq = pp+a*a, qq+b*b, pq+a*b
+			}
+			if got := div[row]; math.Abs(got.KL-kl) > 1e-4 || math.Abs(got.Cosine-pq/math.Sqrt(pp*qq)) > 1e-12 || got.Same != c.same[row] {
+				t.Errorf("%s: row %d: want a divergence of %g, cosine %g, the same id: %v, got %+v", c.what, row, kl, pq/math.Sqrt(pp*qq), c.same[row], got)
+			}
+		}
+	}
+	if err := d.Sync(); err != nil {
+		t.Error(err)
+	}
+}
+
+// logSum is log sum exp of sign*z.
+func logSum(z []float64, sign float64) float64 {
+	top, sum := math.Inf(-1), 0.0
+	for _, v := range z {
+		top = max(top, sign*v)
+	}
+	for _, v := range z {
+		sum += math.Exp(sign*v - top)
+	}
+	return top + math.Log(sum)
 }
 
 // Weights made on the device are the host's to the bit.
