@@ -4,9 +4,13 @@ package cuda
 
 import (
 	"errors"
+	"fmt"
+	"math"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
@@ -95,4 +99,181 @@ func TestLargeUpload(t *testing.T) {
 		t.Errorf("want the number refused, got %v", err)
 	}
 	d.err = nil
+}
+
+// A table of rotations is as long as positions came, twice as long when they go past
+// its end; every entry is cosine and sine of the angle in float32.
+func TestRotationsGrow(t *testing.T) {
+	d := open(t, orders[0])
+	rope, other := device.Rope{InvFreq: []float32{1, 0.3, 0.007}}, device.Rope{InvFreq: []float32{0.5, 0.3, 0.007}}
+	check := func(rope device.Rope, asked, want int) pointer {
+		t.Helper()
+		p := d.rotations(rope, asked)
+		if got := d.turns[&rope.InvFreq[0]].positions; got != want {
+			t.Errorf("%d positions: want a table of %d, got %d", asked, want, got)
+		}
+		for i, v := range get[float32](d, p, want*6) {
+			sin, cos := math.Sincos(float64(float32(i/6) * rope.InvFreq[i%6/2]))
+			if e := []float64{cos, sin}[i%2]; v != float32(e) {
+				t.Fatalf("%d positions: number %d: want %g, got %g", asked, i, e, v)
+			}
+		}
+		return p
+	}
+	first := check(rope, 10, 10)
+	if check(rope, 7, 10) != first || check(rope, 10, 10) != first {
+		t.Error("want the same table for fewer positions")
+	}
+	check(other, 3, 3)
+	check(rope, 11, 20)
+	check(rope, 100, 100)
+	check(other, 4, 6)
+	// Positions past the first table of a long cache.
+	hs, one := device.Heads{H: 1, K: 1, Dh: 2}, checkpoint.BF16
+	kv, err := d.Cache(1, 9000, hs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rope.InvFreq = []float32{0.001}
+	// D is 1, the norm's outcome 1: of weights (1, 0) a row is cosine and sine.
+	gain, w := matrix{rows: 1, cols: 1, v: []float64{1}, t: one}.place(t, d, true), matrix{rows: 2, cols: 1, v: []float64{1, 0}, t: one}.place(t, d, false)
+	x := floats(t, d, 1, 1, []float64{1})
+	for _, pos := range []int{3, 4095, 4096, 8191, 8192} {
+		if err := d.Extend(kv, 0, pos+1); err != nil {
+			t.Fatal(err)
+		}
+		for _, kind := range []device.Kind{device.Decode, device.Prefill} {
+			q := emptyInner(t, d, 1, 2)
+			d.QKV(kind, q, kv, x, gain, w, w, w, 0, hs, rope, []device.Span{{Start: pos, Len: 1}})
+			sin, cos := math.Sincos(float64(float32(pos) * rope.InvFreq[0]))
+			if got := read(d, q); math.Abs(float64(got[0])-cos) > 0x1p-8 || math.Abs(float64(got[1])-sin) > 0x1p-8 {
+				t.Errorf("%v: position %d: want %g and %g, got %v", kind, pos, cos, sin, got)
+			}
+		}
+	}
+	if err := d.Sync(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A pass whose later operations need more of the device's own memory than its earlier
+// ones gives what each gives alone.
+func TestScratchGrowsInAPass(t *testing.T) {
+	d := open(t, orders[0])
+	r := rand.New(rand.NewPCG(5, 5))
+	dt := checkpoint.BF16
+	type job struct {
+		y, x *buffer
+		w    device.Weight
+		want []float32
+	}
+	var jobs []job
+	for _, s := range [][3]int{{3, 4, 8}, {3, 9, 300}, {40, 20, 700}, {2, 5, 8}} { // n, out, in
+		v := normal(r, s[0]*s[2])
+		jobs = append(jobs, job{y: floats(t, d, s[0], s[1], nil), x: floats(t, d, s[0], s[2], v), w: randomMatrix(r, s[1], s[2], dt).place(t, d, false)})
+	}
+	run := func(j job) { d.Linear(device.Prefill, j.y, j.x, j.x.rows, j.w) }
+	for i := range jobs {
+		clear(d.scratch)
+		run(jobs[i])
+		jobs[i].want = read(d, jobs[i].y)
+	}
+	clear(d.scratch)
+	for _, j := range jobs {
+		if err := d.driver.Clear(j.y.p, j.y.bytes()); err != nil {
+			t.Fatal(err)
+		}
+		run(j)
+	}
+	for i, j := range jobs {
+		for k, v := range read(d, j.y) {
+			if v != j.want[k] {
+				t.Fatalf("product %d: number %d: want %g, got %g", i, k, j.want[k], v)
+			}
+		}
+	}
+	if err := d.Sync(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A recorded step goes on with the memory that it was recorded with, though the
+// device's own has grown since, and the table of rotations too.
+func TestScratchGrowsUnderAStep(t *testing.T) {
+	d := open(t, orders[0])
+	clear(d.scratch)
+	r := rand.New(rand.NewPCG(6, 6))
+	hs, dt := device.Heads{H: 2, K: 1, Dh: 8}, checkpoint.BF16
+	const D, V, limit = 16, 50, 2 * page
+	table, gain := randomMatrix(r, V, D, dt).place(t, d, false), randomMatrix(r, 1, D, dt).place(t, d, true)
+	wq, wk, wv, wo := randomMatrix(r, 16, D, dt).place(t, d, false), randomMatrix(r, 8, D, dt).place(t, d, false), randomMatrix(r, 8, D, dt).place(t, d, false), randomMatrix(r, D, 16, dt).place(t, d, false)
+	rope := device.Rope{InvFreq: []float32{1, 0.5, 0.25, 0.125}}
+	x, q, a := floats(t, d, 2, D, nil), emptyInner(t, d, 2, 16), emptyInner(t, d, 2, 16)
+	kv, err := d.Cache(2, 1<<20, hs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq := range 2 {
+		if err := d.Extend(kv, seq, limit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spans := []device.Span{{Seq: 1, Row: 0, Len: 1}, {Seq: 0, Row: 1, Len: 1}}
+	s, err := d.Record([]int{1, 0}, limit, func() {
+		d.Embed(x, table, []int{0, 0})
+		d.QKV(device.Decode, q, kv, x, gain, wq, wk, wv, 1e-5, hs, rope, spans)
+		d.Attend(device.Decode, a, q, kv, hs, spans)
+		d.AddLinear(device.Decode, x, a, 2, wo)
+		d.Choose(device.Head{Kind: device.Decode, X: x, Norm: gain, W: table, Eps: 1e-5}, 2, device.Draw{Temperature: 1, Penalty: 1.1, Streams: []uint64{3, 4}})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func() (all [][]int) {
+		if err := s.Start([]int{3, 5}, []int{limit - 4, 0}, [][]int{{1}, {2}}); err != nil {
+			t.Fatal(err)
+		}
+		for range 4 {
+			if err := s.Queue(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 4 {
+			ids := make([]int, 2)
+			if err := s.Next(ids); err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, ids)
+		}
+		return all
+	}
+	want := run()
+	var names []string
+	for name := range d.scratch {
+		names = append(names, name)
+	}
+	if len(names) < 5 {
+		t.Fatalf("want a step that needs memory of the device's own, got %v", names)
+	}
+	for _, name := range names {
+		d.need(name, 2*d.scratch[name].cols, true)
+	}
+	d.rotations(rope, 1<<16)
+	for range 10 { // what nothing refers to goes
+		runtime.GC()
+		time.Sleep(time.Millisecond)
+		d.collect()
+	}
+	if got := run(); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("want %v again, got %v", want, got)
+	}
+	for _, b := range []any{x, q, a, kv.Keys, table, gain, wq, wk, wv, wo} { // the caller's to hold
+		runtime.KeepAlive(b)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := d.Sync(); err != nil {
+		t.Error(err)
+	}
 }

@@ -134,3 +134,107 @@ func TestNoRoomForAPage(t *testing.T) {
 	}
 	runtime.KeepAlive(ballast)
 }
+
+// The peak of memory counts the cache's pages by the slabs that they come in, each of
+// half as many pages as are in use, and those that are given back no longer.
+func TestPeakBytesOfPages(t *testing.T) {
+	d := open(t, orders[0])
+	runtime.GC()
+	used := func() int64 {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.used
+	}
+	d.mu.Lock()
+	d.peak = d.used
+	d.mu.Unlock()
+	hs := device.Heads{H: 3, K: 3, Dh: 20}
+	const one, table = int64(2 * page * 3 * 24 * 2), int64(100 * 8) // the width is rounded up to 8
+	start := used()
+	kv, err := d.Cache(1, 100*page, hs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := []int64{1, 2, 3, 4, 6, 6, 9, 9, 9, 13} // pages, after each was asked for
+	for i, pages := range there {
+		if err := d.Extend(kv, 0, i*page+1); err != nil {
+			t.Fatal(err)
+		}
+		if got := used() - start; got != table+pages*one {
+			t.Errorf("%d pages: want %d bytes more, got %d", i+1, table+pages*one, got)
+		}
+	}
+	top := start + table + there[len(there)-1]*one
+	if d.PeakBytes() != top {
+		t.Errorf("want a peak of %d bytes, got %d", top, d.PeakBytes())
+	}
+	if err := d.Extend(kv, 0, 5); err != nil || used() != top {
+		t.Errorf("positions that are there: want nothing new, got %d bytes, %v", used()-top, err)
+	}
+	runtime.KeepAlive(kv.Keys)
+	kv = device.KV{}
+	for try := 0; used() != start && try < 50; try++ {
+		runtime.GC()
+		time.Sleep(time.Millisecond)
+		d.collect()
+		d.shrink()
+	}
+	if used() != start || d.PeakBytes() != top {
+		t.Errorf("without the cache: want %d bytes and a peak of %d, got %d and %d", start, top, used(), d.PeakBytes())
+	}
+}
+
+// A pool's pages go to whatever cache is extended next, zeros in the tails of their
+// heads again.
+func TestPagesAreUsedAgain(t *testing.T) {
+	d := open(t, orders[0])
+	hs := device.Heads{H: 1, K: 1, Dh: 6}
+	var first map[uint64]bool
+	for round := range 2 {
+		kv, err := d.Cache(2, 3*page, hs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := kv.Keys.(*pages)
+		for seq, n := range []int{page, 2*page + 1} {
+			if err := d.Extend(kv, seq, n); err != nil {
+				t.Fatal(err)
+			}
+		}
+		table, seen := get[uint64](d, p.table.p, p.sequences*p.most), map[uint64]bool{}
+		for i, want := range []bool{true, false, false, true, true, true} {
+			if (table[i] != 0) != want || seen[table[i]] && want {
+				t.Fatalf("round %d: want pages of their own at 0, 3, 4 and 5, got %#x", round, table)
+			}
+			if want {
+				seen[table[i]] = true
+			}
+		}
+		for at := range seen {
+			if round == 1 && !first[at] {
+				t.Errorf("want the pages of before, got one at %#x", at)
+			}
+			for i, v := range get[uint16](d, pointer(at), 2*page*8) {
+				if v != 0 {
+					t.Fatalf("round %d: number %d: want zeros, got %#x", round, i, v)
+				}
+			}
+			junk := make([]byte, 2*page*8*2)
+			for i := range junk {
+				junk[i] = 7
+			}
+			if err := d.driver.Upload(pointer(at), len(junk), junk, len(junk)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		first = seen
+		size := p.own.pool
+		runtime.KeepAlive(kv.Keys)
+		kv, p = device.KV{}, nil
+		for try := 0; len(size.free) < 4 && try < 50; try++ {
+			runtime.GC()
+			time.Sleep(time.Millisecond)
+			d.collect()
+		}
+	}
+}
