@@ -35,6 +35,10 @@ func (d *Device) Choose(h device.Head, n int, by device.Draw) {
 		d.fail(errors.New("choose: want it recorded"))
 		return
 	}
+	if n != r.ids.cols || n > h.X.Rows() {
+		d.fail(fmt.Errorf("choose: want %d rows as recorded, got %d of %d", r.ids.cols, n, h.X.Rows()))
+		return
+	}
 	V := h.W.Shape()[0]
 	g := drawing{Draw: by, places: r.places.p, advance: 1}
 	if by.Temperature > 0 {

@@ -51,8 +51,8 @@ func (d *Device) Write(b device.Buffer, row int, src []float32) {
 // Embed: see device.Device.
 func (d *Device) Embed(x device.Buffer, table device.Weight, ids []int) {
 	b, t := x.(*buffer), table.(*weight)
-	if len(ids) > b.rows || b.cols != t.cols {
-		d.fail(fmt.Errorf("embed: want at most %d ids and width %d, got %d and %d", b.rows, b.cols, len(ids), t.cols))
+	if len(ids) > b.rows || b.cols != t.cols || b.size != 4 {
+		d.fail(fmt.Errorf("embed: want float32, at most %d ids and width %d, got %d and %d", b.rows, b.cols, len(ids), t.cols))
 		return
 	}
 	list := make([]int32, len(ids))
@@ -77,12 +77,16 @@ func (d *Device) Norm(y, x device.Buffer, rows []int, w device.Weight, eps float
 	if !d.stored("norm", g) {
 		return
 	}
-	if len(rows) > yb.rows || yb.cols != xb.cols || g.cols != xb.cols || yb.size != 4 {
-		d.fail(fmt.Errorf("norm: want [%d %d] and gain [%d], got %d rows of [%d %d]", yb.rows, yb.cols, g.cols, len(rows), xb.rows, xb.cols))
+	if len(rows) > yb.rows || yb.cols != xb.cols || g.cols != xb.cols || yb.size != 4 || xb.size != 4 {
+		d.fail(fmt.Errorf("norm: want float32 [%d %d] and gain [%d], got %d rows of [%d %d]", yb.rows, yb.cols, g.cols, len(rows), xb.rows, xb.cols))
 		return
 	}
 	list := make([]int32, len(rows))
 	for i, r := range rows {
+		if r < 0 || r >= xb.rows {
+			d.fail(fmt.Errorf("norm: want a row below %d, got %d", xb.rows, r))
+			return
+		}
 		list[i] = int32(r)
 	}
 	d.launch("norm_float_"+suffix(g.half), [3]int{len(rows), 1, 1}, 256, 64, yb.p, yb.pitch, xb.p, xb.pitch, put(d, "rows", list), g.p, float32(eps), xb.cols)
@@ -246,7 +250,7 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 	}
 	n := d.place(spans)
 	if hs.H*hs.Dh != mq.rows || hs.K*hs.Dh != mk.rows || hs.K*hs.Dh != mv.rows || qb.cols != mq.rows || mq.cols != xb.cols || mk.cols != xb.cols ||
-		mv.cols != xb.cols || hs.Dh != 2*len(rope.InvFreq) || n > xb.rows || n > qb.rows || mk.half != mq.half || mv.half != mq.half || g.half != mq.half || mk.eight != mq.eight || mv.eight != mq.eight {
+		mv.cols != xb.cols || hs.Dh != 2*len(rope.InvFreq) || n > xb.rows || n > qb.rows || xb.size != 4 || qb.size != 2 || mk.half != mq.half || mv.half != mq.half || g.half != mq.half || mk.eight != mq.eight || mv.eight != mq.eight {
 		d.fail(fmt.Errorf("qkv: want q [%d %d], x [%d %d] and one type, got norm %v, wq %v wk %v wv %v, q [%d %d], x [%d %d]", n, hs.H*hs.Dh, n, mq.cols, g, mq, mk, mv, qb.rows, qb.cols, xb.rows, xb.cols))
 		return
 	}
@@ -288,7 +292,7 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 func (d *Device) Attend(kind device.Kind, a, q device.Buffer, kv device.KV, hs device.Heads, spans []device.Span) {
 	ab, qb := a.(*buffer), q.(*buffer)
 	n := d.place(spans)
-	if n > ab.rows || n > qb.rows || ab.cols != hs.H*hs.Dh || qb.cols != ab.cols || hs.K < 1 || hs.H%hs.K != 0 {
+	if n > ab.rows || n > qb.rows || ab.cols != hs.H*hs.Dh || qb.cols != ab.cols || ab.size != 2 || qb.size != 2 || hs.K < 1 || hs.H%hs.K != 0 {
 		d.fail(fmt.Errorf("attend: want [%d %d], got a [%d %d], q [%d %d]", n, hs.H*hs.Dh, ab.rows, ab.cols, qb.rows, qb.cols))
 		return
 	}
@@ -333,7 +337,7 @@ func (d *Device) GateUp(kind device.Kind, m, x device.Buffer, n int, norm, wg, w
 	if !d.stored("gate-up", g, gate, up) {
 		return
 	}
-	if n > mb.rows || n > xb.rows || mb.cols != gate.rows || up.rows != gate.rows || gate.cols != xb.cols || up.cols != xb.cols || up.half != gate.half || g.half != gate.half || up.eight != gate.eight {
+	if n > mb.rows || n > xb.rows || mb.size != 2 || xb.size != 4 || mb.cols != gate.rows || up.rows != gate.rows || gate.cols != xb.cols || up.cols != xb.cols || up.half != gate.half || g.half != gate.half || up.eight != gate.eight {
 		d.fail(fmt.Errorf("gate-up: want m [%d %d], x [%d %d] and one type, got norm %v, gate %v up %v, m [%d %d], x [%d %d]", n, gate.rows, n, gate.cols, g, gate, up, mb.rows, mb.cols, xb.rows, xb.cols))
 		return
 	}

@@ -74,8 +74,10 @@ func (d *Device) parts(h device.Head, hidden halves, n int, z pointer, each func
 // end norms the given rows of a head's residual stream into memory of the device's
 // own, kept under a name.
 func (d *Device) end(name string, h device.Head, rows pointer, n int) halves {
-	x, g := h.X.(*buffer), h.Norm.(*weight)
-	d.stored("head", g, h.W.(*weight))
+	x, g, w := h.X.(*buffer), h.Norm.(*weight), h.W.(*weight)
+	if d.stored("head", g, w) && (w.cols != x.cols || g.cols != x.cols || x.size != 4 || g.half != w.half) {
+		d.fail(fmt.Errorf("head: want float32 [%d %d] and weights of one type, got [%d %d], gain %v of %v, w %v of %v", x.rows, w.cols, x.rows, x.cols, g.shape, g.half, w.shape, w.half))
+	}
 	ld := pitch(x.cols)
 	p := d.need(name, n*ld*2, false)
 	d.launch("norm_half_"+suffix(g.half), [3]int{n, 1, 1}, 256, 64, p, ld, x.p, x.pitch, rows, g.p, float32(h.Eps), x.cols)

@@ -1,0 +1,341 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+)
+
+// bad is arguments of every operation, which fit until a case of TestRefuses spoils
+// some.
+type bad struct {
+	d             *Device
+	x, y, m, q, a *buffer // [4 6], [4 6] float32; [4 5], [4 8], [4 8] of 16 bits
+	small         *buffer // [1 6] float32
+	half          *buffer // [4 6] of 16 bits
+	gain          device.Weight
+	table, wo     device.Weight // [9 6], [6 8]
+	gate, up      device.Weight // [5 6]
+	wq, wk, wv    device.Weight // [8 6], [4 6], [4 6]
+	hs            device.Heads
+	kv            device.KV
+	rope          device.Rope
+	spans         []device.Span
+	n             int
+	rows, ids     []int
+}
+
+func (b *bad) weight(t *testing.T, dt checkpoint.DType, rows, cols int) device.Weight {
+	m := matrix{rows: rows, cols: cols, v: make([]float64, rows*cols), t: dt}
+	return m.place(t, b.d, false)
+}
+
+func (b *bad) eight(t *testing.T, rows, cols int) device.Weight {
+	m := matrix{rows: rows, cols: cols, v: make([]float64, rows*cols), t: checkpoint.BF16}
+	m.round()
+	return m.place(t, b.d, false)
+}
+
+func (b *bad) vector(t *testing.T, dt checkpoint.DType, n int) device.Weight {
+	m := matrix{rows: 1, cols: n, v: make([]float64, n), t: dt}
+	return m.place(t, b.d, true)
+}
+
+func newBad(t *testing.T, d *Device) *bad {
+	b := &bad{d: d, hs: device.Heads{H: 4, K: 2, Dh: 2}, rope: device.Rope{InvFreq: []float32{1}}, n: 4, rows: []int{0, 3}, ids: []int{1, 8}}
+	dt := checkpoint.BF16
+	b.gain = b.vector(t, dt, 6)
+	b.table, b.wo = b.weight(t, dt, 9, 6), b.weight(t, dt, 6, 8)
+	b.gate, b.up = b.weight(t, dt, 5, 6), b.weight(t, dt, 5, 6)
+	b.wq, b.wk, b.wv = b.weight(t, dt, 8, 6), b.weight(t, dt, 4, 6), b.weight(t, dt, 4, 6)
+	b.x, b.y, b.small = floats(t, d, 4, 6, nil), floats(t, d, 4, 6, nil), floats(t, d, 1, 6, nil)
+	b.m, b.q, b.a, b.half = emptyInner(t, d, 4, 5), emptyInner(t, d, 4, 8), emptyInner(t, d, 4, 8), emptyInner(t, d, 4, 6)
+	kv, err := d.Cache(2, 100, b.hs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.kv, b.spans = kv, []device.Span{{Seq: 1, Start: 60, Row: 0, Len: 4}}
+	if err := d.Extend(kv, 1, 64); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (b *bad) embed()  { b.d.Embed(b.x, b.table, b.ids) }
+func (b *bad) norm()   { b.d.Norm(b.y, b.x, b.rows, b.gain, 1e-5) }
+func (b *bad) linear() { b.d.AddLinear(device.Decode, b.y, b.a, b.n, b.wo) }
+func (b *bad) qkv() {
+	b.d.QKV(device.Prefill, b.q, b.kv, b.x, b.gain, b.wq, b.wk, b.wv, 1e-5, b.hs, b.rope, b.spans)
+}
+func (b *bad) attend() { b.d.Attend(device.Decode, b.a, b.q, b.kv, b.hs, b.spans) }
+func (b *bad) gateUp() {
+	b.d.GateUp(device.Decode, b.m, b.x, b.n, b.gain, b.gate, b.up, 1e-5)
+}
+func (b *bad) head() device.Head {
+	return device.Head{Kind: device.Decode, X: b.x, Norm: b.gain, W: b.table, Eps: 1e-5}
+}
+func (b *bad) argmax()  { b.d.Argmax(make([]int, 2), b.head(), b.rows) }
+func (b *bad) nll()     { b.d.NLL(make([]float64, 2), b.head(), b.rows, b.ids) }
+func (b *bad) compare() { b.d.Compare(make([]device.Divergence, 2), b.head(), b.head(), b.rows) }
+func (b *bad) heads()   { b.d.HeadSums(make([]float64, b.hs.H), b.a, b.n, b.wo, b.hs) }
+func (b *bad) columns() { b.d.ColumnSums(make([]float64, 5), b.m, b.n) }
+func (b *bad) read()    { b.d.Read(make([]float32, 24), b.x, 0, b.n) }
+func (b *bad) write()   { b.d.Write(b.x, 0, make([]float32, 6*b.n)) }
+
+// Every precondition of every operation is checked: what does not fit is refused by
+// name and launches nothing, and so is whatever comes after it.
+func TestRefuses(t *testing.T) {
+	d := open(t, orders[0])
+	bf16, f16 := checkpoint.BF16, checkpoint.F16
+	type spoil struct {
+		what string
+		do   func(b *bad)
+	}
+	cases := []struct {
+		op   string // its name in the error
+		call func(b *bad)
+		by   []spoil
+	}{
+		{"embed: ", (*bad).embed, []spoil{
+			{"more ids than rows", func(b *bad) { b.x = b.small }}, {"another width", func(b *bad) { b.table = b.wo }},
+			{"16 bits", func(b *bad) { b.x = b.half }}, {"an id too high", func(b *bad) { b.ids = []int{9} }}, {"an id below 0", func(b *bad) { b.ids = []int{0, -1} }},
+		}},
+		{"norm: ", (*bad).norm, []spoil{
+			{"more rows than y", func(b *bad) { b.y = b.small }}, {"another width of y", func(b *bad) { b.y = floats(t, d, 4, 5, nil) }},
+			{"another gain", func(b *bad) { b.gain = b.vector(t, bf16, 7) }}, {"y of 16 bits", func(b *bad) { b.y = b.half }}, {"x of 16 bits", func(b *bad) { b.x = b.half }},
+			{"a row too high", func(b *bad) { b.rows = []int{4} }}, {"a row below 0", func(b *bad) { b.rows = []int{-1} }},
+		}},
+		{"linear: ", (*bad).linear, []spoil{
+			{"y of fewer rows", func(b *bad) { b.y = b.small }}, {"x of fewer rows", func(b *bad) { b.a = emptyInner(t, d, 3, 8) }},
+			{"another width of y", func(b *bad) { b.y = floats(t, d, 4, 5, nil) }}, {"another width of x", func(b *bad) { b.a = b.half }},
+			{"y of 16 bits", func(b *bad) { b.y = b.half }}, {"x of another type", func(b *bad) { b.a.half = f16 }},
+		}},
+		{"qkv: ", (*bad).qkv, []spoil{
+			{"other heads of q", func(b *bad) { b.hs.H = 6 }}, {"wk of other heads", func(b *bad) { b.wk = b.weight(t, bf16, 6, 6) }}, {"wv of other heads", func(b *bad) { b.wv = b.weight(t, bf16, 6, 6) }},
+			{"q of another width", func(b *bad) { b.q = b.half }}, {"wq of another width", func(b *bad) { b.wq = b.weight(t, bf16, 8, 5) }},
+			{"wk of another width", func(b *bad) { b.wk = b.weight(t, bf16, 4, 5) }}, {"wv of another width", func(b *bad) { b.wv = b.weight(t, bf16, 4, 5) }},
+			{"other rotations", func(b *bad) { b.rope.InvFreq = []float32{1, 2} }}, {"x of fewer rows", func(b *bad) { b.x = b.small }}, {"q of fewer rows", func(b *bad) { b.q = emptyInner(t, d, 3, 8) }},
+			{"x of 16 bits", func(b *bad) { b.x = b.half }}, {"q of float32", func(b *bad) { b.q = floats(t, d, 4, 8, nil) }},
+			{"wk of another type", func(b *bad) { b.wk = b.weight(t, f16, 4, 6) }}, {"wv of another type", func(b *bad) { b.wv = b.weight(t, f16, 4, 6) }},
+			{"a gain of another type", func(b *bad) { b.gain = b.vector(t, f16, 6) }},
+			{"wk of 8 bits", func(b *bad) { b.wk = b.eight(t, 4, 6) }}, {"wv of 8 bits", func(b *bad) { b.wv = b.eight(t, 4, 6) }},
+			{"a position past the cache's end", func(b *bad) { b.spans[0].Start = 97 }}, {"a position without a page", func(b *bad) { b.spans[0].Start = 61 }},
+			{"a sequence without pages", func(b *bad) { b.spans[0].Seq = 0 }}, {"a sequence too high", func(b *bad) { b.spans[0].Seq = 2 }}, {"a sequence below 0", func(b *bad) { b.spans[0].Seq = -1 }},
+			{"a cache of other heads", func(b *bad) { b.kv, _ = d.Cache(2, 100, device.Heads{H: 4, K: 4, Dh: 2}) }},
+			{"a cache of other widths", func(b *bad) { b.kv, _ = d.Cache(2, 100, device.Heads{H: 4, K: 2, Dh: 4}) }},
+		}},
+		{"attend: ", (*bad).attend, []spoil{
+			{"a of fewer rows", func(b *bad) { b.a = emptyInner(t, d, 3, 8) }}, {"q of fewer rows", func(b *bad) { b.q = emptyInner(t, d, 3, 8) }},
+			{"a of another width", func(b *bad) { b.a = b.half }}, {"q of another width", func(b *bad) { b.q = b.half }},
+			{"a of float32", func(b *bad) { b.a = floats(t, d, 4, 8, nil) }}, {"q of float32", func(b *bad) { b.q = floats(t, d, 4, 8, nil) }},
+			{"no heads of the cache", func(b *bad) { b.hs.K = 0 }}, {"heads that do not divide", func(b *bad) { b.hs.K = 3 }},
+			{"a position without a page", func(b *bad) { b.spans[0].Start = 61 }}, {"a cache of other heads", func(b *bad) { b.hs.K = 4 }},
+		}},
+		{"gate-up: ", (*bad).gateUp, []spoil{
+			{"m of fewer rows", func(b *bad) { b.m = emptyInner(t, d, 3, 5) }}, {"x of fewer rows", func(b *bad) { b.x = b.small }},
+			{"m of another width", func(b *bad) { b.m = b.half }}, {"m of float32", func(b *bad) { b.m = floats(t, d, 4, 5, nil) }}, {"x of 16 bits", func(b *bad) { b.x = b.half }},
+			{"up of other rows", func(b *bad) { b.up = b.weight(t, bf16, 6, 6) }}, {"a gate of another width", func(b *bad) { b.gate = b.weight(t, bf16, 5, 7) }},
+			{"up of another width", func(b *bad) { b.up = b.weight(t, bf16, 5, 7) }}, {"up of another type", func(b *bad) { b.up = b.weight(t, f16, 5, 6) }},
+			{"a gain of another type", func(b *bad) { b.gain = b.vector(t, f16, 6) }}, {"up of 8 bits", func(b *bad) { b.up = b.eight(t, 5, 6) }},
+		}},
+		{"head: ", (*bad).argmax, []spoil{
+			{"a row too high", func(b *bad) { b.rows = []int{0, 4} }}, {"a row below 0", func(b *bad) { b.rows = []int{0, -1} }},
+			{"w of another width", func(b *bad) { b.table = b.wo }}, {"another gain", func(b *bad) { b.gain = b.vector(t, bf16, 7) }},
+			{"x of 16 bits", func(b *bad) { b.x = b.half }}, {"a gain of another type", func(b *bad) { b.gain = b.vector(t, f16, 6) }},
+		}},
+		{"head: ", (*bad).nll, []spoil{{"a row too high", func(b *bad) { b.rows = []int{4, 0} }}}},
+		{"head: ", (*bad).compare, []spoil{{"a row too high", func(b *bad) { b.rows = []int{4, 0} }}}},
+		{"nll: ", (*bad).nll, []spoil{{"an id too high", func(b *bad) { b.ids = []int{9, 0} }}, {"an id below 0", func(b *bad) { b.ids = []int{0, -1} }}}},
+		{"head sums: ", (*bad).heads, []spoil{
+			{"a of fewer rows", func(b *bad) { b.a = emptyInner(t, d, 3, 8) }}, {"a of another width", func(b *bad) { b.a = b.half }},
+			{"w of another width", func(b *bad) { b.wo = b.gate }}, {"other heads", func(b *bad) { b.hs.H = 3 }}, {"a of another type", func(b *bad) { b.a.half = f16 }},
+			{"8 bits", func(b *bad) { b.wo = b.eight(t, 6, 8) }},
+		}},
+		{"column sums: ", (*bad).columns, []spoil{{"fewer rows", func(b *bad) { b.n = 5 }}, {"another width", func(b *bad) { b.m = b.half }}}},
+		{"read: ", (*bad).read, []spoil{{"too many rows", func(b *bad) { b.n = 5 }}, {"rows below 0", func(b *bad) { b.n = -1 }}, {"no room for them", func(b *bad) { b.x = floats(t, d, 4, 7, nil) }}}},
+		{"write: ", (*bad).write, []spoil{{"too many rows", func(b *bad) { b.n = 5 }}, {"16 bits", func(b *bad) { b.x = b.half }}, {"no whole rows", func(b *bad) { b.x = floats(t, d, 5, 5, nil) }}}},
+	}
+	for _, c := range cases {
+		c.by = append([]spoil{{"nothing", func(*bad) {}}}, c.by...)
+		for _, by := range c.by {
+			t.Run(c.op+by.what, func(t *testing.T) {
+				b, good := newBad(t, d), newBad(t, d)
+				by.do(b)
+				if err := d.Sync(); err != nil {
+					t.Fatal(err)
+				}
+				c.call(b)
+				launched := len(d.launched)
+				err := d.err
+				if by.what == "nothing" {
+					if err != nil {
+						t.Fatalf("want it done, got %v", err)
+					}
+					return
+				}
+				defer forgive(d)
+				if err == nil || !strings.HasPrefix(err.Error(), "cuda: "+c.op) {
+					t.Fatalf("want the failure of %s, got %v", c.op, err)
+				}
+				if launched > 0 {
+					t.Errorf("want no launch, got %v", d.launched)
+				}
+				for _, c := range cases {
+					c.call(good)
+				}
+				if len(d.launched) > 0 || d.Sync() != err {
+					t.Errorf("after the failure: want it again and no launch, got %v, %v", d.Sync(), d.launched)
+				}
+			})
+		}
+	}
+	// Two heads, of which one does not fit.
+	b := newBad(t, d)
+	d.Compare(make([]device.Divergence, 1), b.head(), device.Head{X: b.x, Norm: b.gain, W: b.gate}, []int{0})
+	refused(t, d, "compare: want one vocabulary, got 9 and 5")
+	d.Compare(make([]device.Divergence, 1), b.head(), device.Head{X: b.small, Norm: b.gain, W: b.table}, []int{1})
+	refused(t, d, "head: want a row below 1, got 1")
+	d.Read(make([]float32, 5), b.x, 0, 1)
+	refused(t, d, "read: want rows of [4 6], got 1 from 0")
+	d.Read(make([]float32, 24), b.x, -1, 1)
+	refused(t, d, "read: want rows of [4 6], got 1 from -1")
+	d.Write(b.x, -1, make([]float32, 6))
+	refused(t, d, "write: want rows of float32 [4 6], got 6 numbers from -1")
+	d.Choose(b.head(), 1, device.Draw{})
+	refused(t, d, "choose: want it recorded")
+	d.launch("embed_bf16", [3]int{1, 1, 1}, 256, 0, "text")
+	refused(t, d, "embed_bf16: argument 0 has no slot")
+	d.launch("no such", [3]int{1, 1, 1}, 256, 0)
+	refused(t, d, "no such: grid [1 1 1], 256 threads, 0 bytes shared, arguments []: ")
+}
+
+// refused wants a failure and ends it.
+func refused(t *testing.T, d *Device, want string) {
+	t.Helper()
+	if err := d.err; err == nil || !strings.HasPrefix(err.Error(), "cuda: "+want) {
+		t.Errorf("want the failure %q, got %v", want, err)
+	}
+	forgive(d)
+}
+
+// forgive makes a device of use again whose failure a test has seen.
+func forgive(d *Device) { d.err, d.spans = nil, nil }
+
+// What makes no buffer, weight or cache says so; the device goes on.
+func TestRefusesToMake(t *testing.T) {
+	d := open(t, orders[0])
+	hs := device.Heads{H: 2, K: 2, Dh: 4}
+	kv, err := d.Cache(2, 70, hs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tensor := func(shape []int, bytes int) checkpoint.Tensor {
+		return checkpoint.Tensor{Name: "w", DType: checkpoint.BF16, Shape: shape, Data: make([]byte, bytes)}
+	}
+	for want, f := range map[string]func() error{
+		"buffer: want a size of 0 or more, got [-1 3]":     func() error { _, err := d.Buffer(-1, 3); return err },
+		"buffer: want a size of 0 or more, got [3 -1]":     func() error { _, err := d.Buffer(3, -1); return err },
+		"w: want a vector or a matrix, got shape [2 2 2]":  func() error { _, err := d.Place(tensor([]int{2, 2, 2}, 16)); return err },
+		"w: want a vector or a matrix, got shape []":       func() error { _, err := d.Place(tensor(nil, 0)); return err },
+		"w: want 12 bytes for shape [2 3] of BF16, got 10": func() error { _, err := d.Place(tensor([]int{2, 3}, 10)); return err },
+		"w: want 12 bytes for shape [2 3] of BF16, got 14": func() error { _, err := d.PlaceInt8(tensor([]int{2, 3}, 14)); return err },
+		"r: want a vector or a matrix, got shape [1 1 1]": func() error {
+			_, err := d.Make(checkpoint.Recipe{Name: "r", Shape: []int{1, 1, 1}, DType: checkpoint.BF16})
+			return err
+		},
+		"got -1 sequences of 3, 2 heads of 4":                     func() error { _, err := d.Cache(-1, 3, hs); return err },
+		"got 1 sequences of -3, 2 heads of 4":                     func() error { _, err := d.Cache(1, -3, hs); return err },
+		"got 1 sequences of 3, -2 heads of 4":                     func() error { _, err := d.Cache(1, 3, device.Heads{K: -2, Dh: 4}); return err },
+		"got 1 sequences of 3, 2 heads of 3":                      func() error { _, err := d.Cache(1, 3, device.Heads{K: 2, Dh: 3}); return err },
+		"got 1 sequences of 3, 2 heads of -2":                     func() error { _, err := d.Cache(1, 3, device.Heads{K: 2, Dh: -2}); return err },
+		"got 1 sequences of 3, 2 heads of 1026":                   func() error { _, err := d.Cache(1, 3, device.Heads{K: 2, Dh: 1026}); return err },
+		"at most 70 positions, got sequence 0 and 71":             func() error { return d.Extend(kv, 0, 71) },
+		"want one of 2 sequences and at most 70 positions, got s": func() error { return d.Extend(kv, 2, 1) },
+		"at most 70 positions, got sequence -1 and 1":             func() error { return d.Extend(kv, -1, 1) },
+	} {
+		if err := f(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+		if err := d.Sync(); err != nil {
+			t.Errorf("after %q: want a device that works, got %v", want, err)
+		}
+	}
+	if got := kv.Keys.(*pages).have; !slices.Equal(got, []int{0, 0}) {
+		t.Errorf("want no pages, got %v", got)
+	}
+}
+
+// A recorded step takes and gives what it was recorded for, and no more.
+func TestStepRefuses(t *testing.T) {
+	d := open(t, orders[0])
+	b := newBad(t, d)
+	record := func(n int, by device.Draw) (device.Steps, error) {
+		return d.Record([]int{1, 0}, 64, func() { d.Choose(b.head(), n, by) })
+	}
+	for want, f := range map[string]func() (device.Steps, error){
+		"choose: want 2 rows as recorded, got 1 of 4":        func() (device.Steps, error) { return record(1, device.Draw{}) },
+		"choose: want a stream for each of 2 rows, got 1":    func() (device.Steps, error) { return record(2, device.Draw{Temperature: 1, Streams: []uint64{1}}) },
+		"choose: want 2 rows as recorded, got 2 of 1":        func() (device.Steps, error) { b.x = b.small; return record(2, device.Draw{}) },
+		"qkv: want at most 100 positions, got 101":           func() (device.Steps, error) { return d.Record([]int{1}, 101, b.qkv) },
+		"qkv: want sequence 9 extended to 64 positions, got": func() (device.Steps, error) { b.spans[0].Seq = 9; return d.Record([]int{9}, 64, b.qkv) },
+	} {
+		b = newBad(t, d)
+		if s, err := f(); s != nil || err == nil || !strings.HasPrefix(err.Error(), "cuda: "+want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+		if d.recorder != nil {
+			t.Error("want launches to go to the device again")
+		}
+		forgive(d)
+	}
+	b = newBad(t, d)
+	s, err := record(2, device.Draw{Penalty: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, seen := []int{1, 2}, [][]int{{3}, nil}
+	for want, f := range map[string]func() error{
+		"want ids, positions and ids seen of 2 rows, got 1, 2 and 2": func() error { return s.Start(good[:1], good, seen) },
+		"want ids, positions and ids seen of 2 rows, got 2, 1 and 2": func() error { return s.Start(good, good[:1], seen) },
+		"want ids, positions and ids seen of 2 rows, got 2, 2 and 1": func() error { return s.Start(good, good, seen[:1]) },
+		"want ids seen below 32, got 32":                             func() error { return s.Start(good, good, [][]int{{32}, nil}) },
+		"want ids seen below 32, got -1":                             func() error { return s.Start(good, good, [][]int{{-1}, nil}) },
+		"want 2 ids of a queued step, got room for 2 of 0 steps":     func() error { return s.Next(make([]int, 2)) },
+	} {
+		if err := f(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+	if err := s.Start(good, good, seen); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Queue(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Next(make([]int, 1)); err == nil || !strings.Contains(err.Error(), "want 2 ids of a queued step, got room for 1 of 1 steps") {
+		t.Errorf("got %v", err)
+	}
+	if err := s.Next(make([]int, 2)); err != nil {
+		t.Error(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	// After a failure nothing is queued.
+	d.fail(errors.New("failed before"))
+	for _, err := range []error{s.Start(good, good, seen), s.Queue(), s.Next(good)} {
+		if err != d.err {
+			t.Errorf("want the device's failure, got %v", err)
+		}
+	}
+	if s, err := record(2, device.Draw{}); s != nil || err != d.err {
+		t.Errorf("want the device's failure, got %v", err)
+	}
+	forgive(d)
+}
