@@ -80,10 +80,12 @@ type Maker interface {
 	Make(r checkpoint.Recipe) (Weight, error)
 }
 
-// OneType is a device that multiplies the weights of a block by one kernel, or one's
-// results by the next, and wants them of one type: that which Type gives.
-type OneType interface {
-	Type(w Weight) checkpoint.DType
+// Typed is a Device that multiplies in one 16-bit type all through a model. Weights
+// placed from then on are of that type, whatever they are stored in: others are
+// rounded to nearest even, which a note says, and one that is beyond the type's largest
+// number is refused.
+type Typed interface {
+	ComputeIn(t checkpoint.DType)
 }
 
 // Rounder is a device that can multiply weights stored as bfloat16 by activations,

@@ -47,16 +47,21 @@ func LoadKept(dev device.Device, src checkpoint.Source, states checkpoint.Tensor
 	if c.Tied {
 		head = checkpoint.EmbedName
 	}
-	for name, to := range map[string]*device.Weight{checkpoint.NormName: &k.norm, head: &k.head} {
+	computeIn(dev, src)
+	place := func(name string) (device.Weight, error) {
 		t, err := src.Tensor(name)
-		if err == nil {
-			*to, err = dev.Place(t)
-		}
 		if err != nil {
 			return nil, err
 		}
+		return dev.Place(t)
 	}
 	var err error
+	if k.norm, err = place(checkpoint.NormName); err != nil {
+		return nil, err
+	}
+	if k.head, err = place(head); err != nil {
+		return nil, err
+	}
 	k.states, k.host = states.Data, make([]float32, rows*c.Dim)
 	if k.x, err = dev.Buffer(rows, c.Dim); err != nil {
 		return nil, err

@@ -130,12 +130,7 @@ func (l *Learner) param(name string, rows, cols int) (*Param, error) {
 // own replaces every weight by a float32 parameter.
 func (l *Learner) own(src checkpoint.Source) error {
 	m := l.m
-	weights := map[string]*device.Weight{checkpoint.EmbedName: &m.embed, checkpoint.NormName: &m.norm, checkpoint.HeadName: &m.head}
-	for i := range m.layers {
-		for _, p := range append(checkpoint.Projections(), checkpoint.AttnNorm, checkpoint.MLPNorm) {
-			weights[checkpoint.LayerName(i, p)] = m.layers[i].part(p)
-		}
-	}
+	weights := m.weights()
 	for _, info := range checkpoint.Expected(m.Config) {
 		t, err := src.Tensor(info.Name)
 		if err != nil {

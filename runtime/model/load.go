@@ -5,6 +5,7 @@ package model
 
 import (
 	"fmt"
+	"slices"
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
@@ -55,93 +56,81 @@ func LoadPlaced(dev device.Device, src checkpoint.Source, put func(checkpoint.Te
 func load(dev device.Device, src checkpoint.Source, put func(checkpoint.Tensor) (device.Weight, error), maker device.Maker) (*Model, error) {
 	c := src.Config()
 	m := &Model{Config: c, dev: dev, rope: device.Rope{InvFreq: c.InvFreq()}, layers: make([]layer, len(c.Layers))}
-	shapes := map[string][]int{}
-	for _, info := range checkpoint.Expected(c) {
-		shapes[info.Name] = info.Shape
-	}
 	recipes, _ := src.(checkpoint.Generated)
-	place := func(dst *device.Weight, name string) (err error) {
+	place := func(info checkpoint.Info) (device.Weight, error) {
 		if recipes != nil && maker != nil {
-			if r, ok := recipes.Recipe(name); ok {
-				if *dst, err = maker.Make(r); err == nil {
-					m.bytes += (*dst).Bytes()
-				}
-				return err
+			if r, ok := recipes.Recipe(info.Name); ok {
+				return maker.Make(r)
 			}
 		}
-		t, err := src.Tensor(name)
+		t, err := src.Tensor(info.Name)
 		if err != nil {
-			return err
-		}
-		if want := shapes[name]; fmt.Sprint(want) != fmt.Sprint(t.Shape) {
-			return fmt.Errorf("%s: want shape %v, got %v", name, want, t.Shape)
-		}
-		if *dst, err = put(t); err != nil {
-			return err
-		}
-		m.bytes += (*dst).Bytes()
-		return nil
-	}
-	if err := place(&m.embed, checkpoint.EmbedName); err != nil {
-		return nil, err
-	}
-	for l := range m.layers {
-		y := &m.layers[l]
-		y.shape = c.Layers[l]
-		for _, block := range [][]part{
-			{{checkpoint.WQ, &y.wq}, {checkpoint.WK, &y.wk}, {checkpoint.WV, &y.wv}, {checkpoint.WO, &y.wo}, {checkpoint.AttnNorm, &y.attnNorm}},
-			{{checkpoint.WGate, &y.wgate}, {checkpoint.WUp, &y.wup}, {checkpoint.WDown, &y.wdown}, {checkpoint.MLPNorm, &y.mlpNorm}},
-		} {
-			for _, x := range block {
-				name := checkpoint.LayerName(l, x.of)
-				if shapes[name] == nil {
-					continue // the layer skips this block
-				}
-				if err := place(x.w, name); err != nil {
-					return nil, fmt.Errorf("layer %d: %w", l, err)
-				}
-			}
-			if err := oneType(dev, src, l, block); err != nil {
-				return nil, fmt.Errorf("layer %d: %w", l, err)
-			}
-		}
-	}
-	if err := place(&m.norm, checkpoint.NormName); err != nil {
-		return nil, err
-	}
-	m.head = m.embed
-	if !c.Tied {
-		if err := place(&m.head, checkpoint.HeadName); err != nil {
 			return nil, err
 		}
+		if !slices.Equal(info.Shape, t.Shape) {
+			return nil, fmt.Errorf("%s: want shape %v, got %v", info.Name, info.Shape, t.Shape)
+		}
+		return put(t)
+	}
+	computeIn(dev, src)
+	for l := range m.layers {
+		m.layers[l].shape = c.Layers[l]
+	}
+	to := m.weights()
+	for _, info := range checkpoint.Expected(c) {
+		w, err := place(info)
+		if err != nil {
+			return nil, err
+		}
+		*to[info.Name] = w
+		m.bytes += w.Bytes()
+	}
+	if c.Tied {
+		m.head = m.embed
 	}
 	return m, nil
 }
 
-// part is a weight of a block.
-type part struct {
-	of checkpoint.Part
-	w  *device.Weight
+// weights are the places of the model's weights, by the names of their tensors.
+func (m *Model) weights() map[string]*device.Weight {
+	to := map[string]*device.Weight{checkpoint.EmbedName: &m.embed, checkpoint.NormName: &m.norm, checkpoint.HeadName: &m.head}
+	for l := range m.layers {
+		for _, p := range append(checkpoint.Projections(), checkpoint.AttnNorm, checkpoint.MLPNorm) {
+			to[checkpoint.LayerName(l, p)] = m.layers[l].part(p)
+		}
+	}
+	return to
 }
 
-// oneType refuses a block of several types on a device that wants one.
-func oneType(dev device.Device, src checkpoint.Source, l int, block []part) error {
-	d, ok := dev.(device.OneType)
+// computeIn tells a device that computes in one 16-bit type which: that of most bytes
+// of the source's matrices, bfloat16 where none is of 16 bits.
+func computeIn(dev device.Device, src checkpoint.Source) {
+	d, ok := dev.(device.Typed)
 	if !ok {
-		return nil
+		return
 	}
-	first, name := *block[0].w, checkpoint.LayerName(l, block[0].of)
-	for _, x := range block {
-		if *x.w == nil || d.Type(*x.w) == d.Type(first) {
+	recipes, _ := src.(checkpoint.Generated)
+	var elements [3]int // by type
+	for _, info := range checkpoint.Expected(src.Config()) {
+		if len(info.Shape) != 2 {
 			continue
 		}
-		file, at := "", checkpoint.LayerName(l, x.of)
-		if f, ok := src.(interface{ File(string) string }); ok {
-			file = f.File(at) + ": "
+		n := info.Shape[0] * info.Shape[1]
+		if recipes != nil { // making one only to ask for its type takes long
+			if r, ok := recipes.Recipe(info.Name); ok {
+				elements[r.DType] += n
+				continue
+			}
 		}
-		return fmt.Errorf("%s%s: want %v as %s, got %v: %s computes a block in one type", file, at, d.Type(first), name, d.Type(*x.w), dev.Name())
+		if t, err := src.Tensor(info.Name); err == nil { // else it is told where it is placed
+			elements[t.DType] += n
+		}
 	}
-	return nil
+	if elements[checkpoint.F16] > elements[checkpoint.BF16] {
+		d.ComputeIn(checkpoint.F16)
+	} else {
+		d.ComputeIn(checkpoint.BF16)
+	}
 }
 
 // Device is where the model lives.

@@ -22,9 +22,9 @@ type Device struct {
 	driver driver
 	info   Info
 	limits limits
-	err    error            // the first failure, kept
-	half   checkpoint.DType // of the 16-bit weight placed last: what F32 becomes
-	noted  bool
+	err    error                        // the first failure, kept
+	half   checkpoint.DType             // of all weights placed from now on; F32: see typeFor
+	noted  map[[2]checkpoint.DType]bool // weights were rounded from and to
 
 	launched []string  // kernels since the last wait
 	recorder *recorder // where launches go instead, while a step is recorded
@@ -54,7 +54,7 @@ var _ device.Device = (*Device)(nil)
 
 func newDevice(d driver) *Device {
 	i := d.Info()
-	return &Device{driver: d, info: i, limits: limits{i.SMs, i.Shared}, half: checkpoint.BF16,
+	return &Device{driver: d, info: i, limits: limits{i.SMs, i.Shared}, noted: map[[2]checkpoint.DType]bool{},
 		scratch: map[string]*buffer{}, pools: map[int64]*pool{}, turns: map[*float32]*turn{}}
 }
 
@@ -165,7 +165,7 @@ func (d *Device) alloc(rows, cols, pitch, size int) (*buffer, error) {
 	if rows < 0 || cols < 0 || pitch < cols {
 		return nil, fmt.Errorf("cuda: buffer: want a size of 0 or more, got [%d %d]", rows, cols)
 	}
-	b := &buffer{rows: rows, cols: cols, pitch: pitch, size: size, half: d.half}
+	b := &buffer{rows: rows, cols: cols, pitch: pitch, size: size, half: d.typeFor(checkpoint.F32)}
 	n := max(b.bytes(), 1)
 	var err error
 	if b.p, err = d.memory(n, fmt.Sprintf("[%d %d]", rows, cols)); err != nil {

@@ -31,11 +31,8 @@ func (d *Device) PlaceInt8(t checkpoint.Tensor) (device.Weight, error) {
 		return nil, fmt.Errorf("%s: %w", t.Name, err)
 	}
 	b.rows = rows
-	if t.DType != checkpoint.F32 {
-		d.half = t.DType
-	}
 	w := &weight{buffer: b, shape: t.Shape, eight: true}
-	w.half = d.half
+	w.half = d.typeFor(t.DType)
 	part := max(1, min(rows, roundBytes/(4*ld)))
 	var wide *buffer
 	if t.DType != checkpoint.F32 {
@@ -51,7 +48,7 @@ func (d *Device) PlaceInt8(t checkpoint.Tensor) (device.Weight, error) {
 			continue
 		}
 		d.fail(d.driver.Upload(wide.p, 2*wide.pitch, from, line))
-		d.launch("round_i8_"+suffix(w.half), [3]int{ceilDiv(n, 8), 1, 1}, 256, 0, w.row(at), ld, w.scales(at), wide.p, wide.pitch, n, cols)
+		d.launch("round_i8_"+suffix(t.DType), [3]int{ceilDiv(n, 8), 1, 1}, 256, 0, w.row(at), ld, w.scales(at), wide.p, wide.pitch, n, cols)
 	}
 	for i, s := range get[float32](d, w.scales(0), rows) {
 		if s-s != 0 {

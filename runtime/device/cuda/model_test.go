@@ -23,7 +23,8 @@ import (
 	"mop/runtime/model"
 )
 
-// stored is a checkpoint with its weights rounded to a 16-bit type.
+// stored is a checkpoint with its weights in another type, rounded where that is
+// narrower.
 type stored struct {
 	checkpoint.Source
 	t checkpoint.DType
@@ -34,56 +35,31 @@ func (s stored) Tensor(name string) (checkpoint.Tensor, error) {
 	if err != nil || t.DType == s.t {
 		return t, err
 	}
-	n := len(t.Data) / t.DType.Size()
-	wide := t.Data
-	if t.DType != checkpoint.F32 {
-		wide = make([]byte, 4*n)
-		for i := range n {
-			v := widen(binary.LittleEndian.Uint16(t.Data[2*i:]), t.DType)
-			binary.LittleEndian.PutUint32(wide[4*i:], math.Float32bits(v))
-		}
+	wide := make([]byte, 0, 4*len(t.Data)/t.DType.Size())
+	for _, v := range checkpoint.Floats(t) {
+		wide = binary.LittleEndian.AppendUint32(wide, math.Float32bits(v))
 	}
-	t.DType, t.Data = s.t, make([]byte, 2*n)
+	if t.DType = s.t; s.t == checkpoint.F32 {
+		t.Data = wide
+		return t, nil
+	}
+	t.Data = make([]byte, len(wide)/2)
 	roundTo(t.Data, wide, s.t)
 	return t, nil
 }
 
-// mixed is a checkpoint with one tensor in another type.
+// mixed is a checkpoint that stores some tensors in a type of their own.
 type mixed struct {
-	stored
-	name string
-	t    checkpoint.DType
+	checkpoint.Source
+	other checkpoint.DType
+	is    func(name string) bool
 }
 
 func (m mixed) Tensor(name string) (checkpoint.Tensor, error) {
-	if name == m.name {
-		return stored{m.Source, m.t}.Tensor(name)
+	if m.is(name) {
+		return stored{m.Source, m.other}.Tensor(name)
 	}
-	return m.stored.Tensor(name)
-}
-
-func (m mixed) File(name string) string { return "some.safetensors" }
-
-// A block of two types is refused when it is loaded: the file, the tensor, what was
-// wanted and what was there.
-func TestMixedTypes(t *testing.T) {
-	src, err := checkpoint.Open("../../../cmd/mop/demo/model")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer src.Close()
-	d := open(t, orders[0])
-	q, gate := checkpoint.LayerName(1, checkpoint.WQ), checkpoint.LayerName(1, checkpoint.WGate)
-	for name, with := range map[string]string{checkpoint.LayerName(1, checkpoint.WV): q, checkpoint.LayerName(1, checkpoint.AttnNorm): q, checkpoint.LayerName(1, checkpoint.WDown): gate} {
-		bad := mixed{stored{src, checkpoint.BF16}, name, checkpoint.F16}
-		want := fmt.Sprintf("layer 1: some.safetensors: %s: want BF16 as %s, got F16: cuda computes a block in one type", name, with)
-		if _, err := model.Load(d, bad); err == nil || err.Error() != want {
-			t.Errorf("want %q, got %v", want, err)
-		}
-	}
-	if _, err := model.Load(d, mixed{stored{src, checkpoint.BF16}, checkpoint.EmbedName, checkpoint.F16}); err != nil {
-		t.Errorf("a table of another type is no fault, got %v", err)
-	}
+	return m.Source.Tensor(name)
 }
 
 // modelTolerance is what a logit may differ by: inner activations are rounded to
@@ -183,28 +159,38 @@ func TestModelLogits(t *testing.T) {
 			t.Run(f.String(), func(t *testing.T) {
 				dt := f.t
 				host, dev := pair(t, stored{src, dt}, open(t, orders[0]), f.eight)
-				n := min(20, host.Config.MaxPositions)
-				ids := make([]int, n)
-				for i := range ids {
-					ids[i] = (i*i*37 + 1) % host.Config.Vocab
-				}
-				want, got := logits(t, host, ids, n-4), logits(t, dev, ids, n-4)
-				w := worst{what: "logits"}
-				for i := range want {
-					largest := 0.0
-					for _, v := range want[i] {
-						largest = max(largest, math.Abs(float64(v)))
-					}
-					tol := modelTolerance(dt, len(host.Config.Layers), largest)
-					for j, v := range want[i] {
-						w.see(i, j, float64(v), float64(got[i][j]), tol)
-					}
-				}
-				t.Logf("worst: position and id %v: %g and %g, %.0f %% of the tolerance", w.at, w.want, w.got, 100*w.share)
-				w.report(t)
+				sameLogits(t, host, dev, dt)
 			})
 		}
 	})
+}
+
+// sameLogits holds the logits of a prompt and of the four ids after it to the host's.
+func sameLogits(t *testing.T, host, dev *model.Model, dt checkpoint.DType) {
+	t.Helper()
+	n := min(20, host.Config.MaxPositions)
+	ids := make([]int, n)
+	for i := range ids {
+		ids[i] = (i*i*37 + 1) % host.Config.Vocab
+	}
+	want, got := logits(t, host, ids, n-4), logits(t, dev, ids, n-4)
+	w := worst{what: "logits"}
+	for i := range want {
+		tol := modelTolerance(dt, len(host.Config.Layers), largest(want[i]))
+		for j, v := range want[i] {
+			w.see(i, j, float64(v), float64(got[i][j]), tol)
+		}
+	}
+	t.Logf("worst: position and id %v: %g and %g, %.0f %% of the tolerance", w.at, w.want, w.got, 100*w.share)
+	w.report(t)
+}
+
+// largest is the largest magnitude.
+func largest(z []float32) (top float64) {
+	for _, v := range z {
+		top = max(top, math.Abs(float64(v)))
+	}
+	return top
 }
 
 // Greedy text is equal up to the first step whose two largest logits are closer
@@ -213,43 +199,122 @@ func TestGreedyText(t *testing.T) {
 	models(t, func(t *testing.T, src checkpoint.Source) {
 		dt := checkpoint.BF16
 		host, dev := pair(t, stored{src, dt}, open(t, orders[0]), false)
-		steps := min(40, host.Config.MaxPositions-2)
-		text := func(m *model.Model) (ids []int) {
-			cache, err := kvcache.New(m.Device(), m.Config, 1, steps+2)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := generate.Run(context.Background(), m, cache, [][]int{{1}}, generate.Options{MaxTokens: steps, IgnoreEOS: true}, func(_, next []int) []int {
-				ids = append(ids, next[0])
-				return nil
-			}); err != nil {
-				t.Fatal(err)
-			}
-			return ids
-		}
-		want, got := text(host), text(dev)
-		z := logits(t, host, append([]int{1}, want[:len(want)-1]...), len(want))
-		for i := range want {
-			top, second := math.Inf(-1), math.Inf(-1)
-			largest := 0.0
-			for _, v := range z[i] {
-				largest = max(largest, math.Abs(float64(v)))
-				if x := float64(v); x > top {
-					top, second = x, top
-				} else if x > second {
-					second = x
-				}
-			}
-			if tol := modelTolerance(dt, len(host.Config.Layers), largest); top-second < 2*tol {
-				t.Logf("equal for %d steps; at step %d the two largest logits are %.3g apart, the tolerance is %.3g", i, i, top-second, tol)
-				return
-			}
-			if got[i] != want[i] {
-				t.Fatalf("step %d: want id %d, got %d, though its logit is %g above the next", i, want[i], got[i], top-second)
-			}
-		}
-		t.Logf("equal for all %d steps", steps)
+		sameText(t, host, dev, dt, 40)
 	})
+}
+
+func sameText(t *testing.T, host, dev *model.Model, dt checkpoint.DType, steps int) {
+	t.Helper()
+	steps = min(steps, host.Config.MaxPositions-2)
+	text := func(m *model.Model) (ids []int) {
+		cache, err := kvcache.New(m.Device(), m.Config, 1, steps+2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := generate.Run(context.Background(), m, cache, [][]int{{1}}, generate.Options{MaxTokens: steps, IgnoreEOS: true}, func(_, next []int) []int {
+			ids = append(ids, next[0])
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return ids
+	}
+	want, got := text(host), text(dev)
+	z := logits(t, host, append([]int{1}, want[:len(want)-1]...), len(want))
+	for i := range want {
+		top, second := math.Inf(-1), math.Inf(-1)
+		for _, v := range z[i] {
+			if x := float64(v); x > top {
+				top, second = x, top
+			} else if x > second {
+				second = x
+			}
+		}
+		if tol := modelTolerance(dt, len(host.Config.Layers), largest(z[i])); top-second < 2*tol {
+			t.Logf("equal for %d steps; at step %d the two largest logits are %.3g apart, the tolerance is %.3g", i, i, top-second, tol)
+			return
+		}
+		if got[i] != want[i] {
+			t.Fatalf("step %d: want id %d, got %d, though its logit is %g above the next", i, want[i], got[i], top-second)
+		}
+	}
+	t.Logf("equal for all %d steps", steps)
+}
+
+// nlls is what the ids after each position cost.
+func nlls(t *testing.T, m *model.Model, ids []int) []float64 {
+	t.Helper()
+	cache, err := kvcache.New(m.Device(), m.Config, 1, len(ids))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Forward(cache, []model.Chunk{{IDs: ids}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	rows := make([]int, len(ids)-1)
+	for i := range rows {
+		rows[i] = i
+	}
+	nll, err := m.NLL(rows, ids[1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return nll
+}
+
+// A checkpoint of several types is computed in the one of most bytes of its matrices;
+// what is stored in another is rounded to it, and all that a model gives is the host's.
+func TestMixedTypes(t *testing.T) {
+	const F32, F16, BF16 = checkpoint.F32, checkpoint.F16, checkpoint.BF16
+	has := func(parts ...string) func(string) bool {
+		return func(name string) bool {
+			return slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(name, p) })
+		}
+	}
+	for _, dir := range []string{"gqa-bf16", "tied-f16"} {
+		src, err := checkpoint.Open("../../model/testdata/" + dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer src.Close()
+		for _, c := range []struct {
+			what       string
+			most, rest checkpoint.DType
+			is         func(string) bool
+		}{
+			{"head", BF16, F16, has("lm_head")},
+			{"head", F16, BF16, has("lm_head")},
+			{"norms and table", F16, F32, has("norm", "embed")},
+			{"norms", BF16, F32, has("norm")},
+			{"norms", F16, BF16, has("norm")},
+			{"last norm", BF16, F16, has("model.norm")},
+			{"gates", BF16, F16, has("gate")},
+			{"keys and values", F16, BF16, has("k_proj", "v_proj")},
+			{"a layer", F16, BF16, has("layers.1.")},
+			{"all but the norms", BF16, F32, has("proj", "embed", "head")},
+		} {
+			for _, eight := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s: %v, %s %v, int8 %v", dir, c.most, c.what, c.rest, eight), func(t *testing.T) {
+					d := open(t, orders[0])
+					host, dev := pair(t, mixed{stored{src, c.most}, c.rest, c.is}, d, eight)
+					if got := d.half; got != c.most {
+						t.Errorf("want it computed in %v, got %v", c.most, got)
+					}
+					sameLogits(t, host, dev, c.most)
+					sameText(t, host, dev, c.most, 8)
+					ids := []int{1, 5, 7, 9, 3, 2}
+					want := nlls(t, host, ids)
+					got := nlls(t, dev, ids)
+					z := logits(t, host, ids, len(ids))
+					for i := range want {
+						if tol := 2 * modelTolerance(c.most, len(host.Config.Layers), largest(z[i])); math.Abs(want[i]-got[i]) > tol {
+							t.Errorf("nll at %d: want %g, got %g, tolerance %g", i, want[i], got[i], tol)
+						}
+					}
+				})
+			}
+		}
+	}
 }
 
 // A batch gives each sequence the bits that it has alone; so does a prompt that is

@@ -60,7 +60,7 @@ func (d *Device) Cache(sequences, capacity int, hs device.Heads) (device.KV, err
 		of = &pool{bytes: size}
 		d.pools[size] = of
 	}
-	p := &pages{sequences: sequences, most: ceilDiv(capacity, page), capacity: capacity, heads: hs, half: d.half, have: make([]int, sequences), own: &owned{pool: of}}
+	p := &pages{sequences: sequences, most: ceilDiv(capacity, page), capacity: capacity, heads: hs, half: d.typeFor(checkpoint.F32), have: make([]int, sequences), own: &owned{pool: of}}
 	var err error
 	if p.table, err = d.zeroed(sequences, p.most, p.most, 8); err != nil {
 		return device.KV{}, err

@@ -76,7 +76,7 @@ func (d *Device) parts(h device.Head, hidden halves, n int, z pointer, each func
 func (d *Device) end(name string, h device.Head, rows pointer, n int) halves {
 	x, g, w := h.X.(*buffer), h.Norm.(*weight), h.W.(*weight)
 	if d.stored("head", g, w) && (w.cols != x.cols || g.cols != x.cols || x.size != 4 || g.half != w.half) {
-		d.fail(fmt.Errorf("head: want float32 [%d %d] and weights of one type, got [%d %d], gain %v of %v, w %v of %v", x.rows, w.cols, x.rows, x.cols, g.shape, g.half, w.shape, w.half))
+		d.fail(fmt.Errorf("head: want float32 x [%d %d] and weights of one type, got [%d %d], gain %v, w %v", x.rows, w.cols, x.rows, x.cols, g, w))
 	}
 	ld := pitch(x.cols)
 	p := d.need(name, n*ld*2, false)

@@ -15,8 +15,8 @@ import (
 )
 
 var (
-	_ device.Maker   = (*Device)(nil)
-	_ device.OneType = (*Device)(nil)
+	_ device.Maker = (*Device)(nil)
+	_ device.Typed = (*Device)(nil)
 )
 
 // weight is a matrix [out, in] of 16-bit elements, rows padded to 128 bytes with
@@ -29,9 +29,6 @@ type weight struct {
 }
 
 func (w *weight) Shape() []int { return w.shape }
-
-// Type is that of activations beside a weight: see device.OneType.
-func (d *Device) Type(w device.Weight) checkpoint.DType { return w.(*weight).half }
 
 // Bytes is the size without padding.
 func (w *weight) Bytes() int64 {
@@ -65,8 +62,31 @@ func (w *weight) scales(lo int) pointer {
 	return 0
 }
 
-// Place uploads the tensor. F32 is rounded, to nearest even, to the type of the
-// 16-bit weight that was placed last, bfloat16 at first, and a note says so.
+// ComputeIn: see device.Typed.
+func (d *Device) ComputeIn(t checkpoint.DType) { d.half = t }
+
+// typeFor is the type on the device of a weight stored in t: that of ComputeIn, else
+// its own, bfloat16 of float32.
+func (d *Device) typeFor(t checkpoint.DType) checkpoint.DType {
+	switch {
+	case d.half != checkpoint.F32:
+		return d.half
+	case t == checkpoint.F32:
+		return checkpoint.BF16
+	}
+	return t
+}
+
+// note says once that weights of a type are rounded to another.
+func (d *Device) note(from, to checkpoint.DType) {
+	if k := [2]checkpoint.DType{from, to}; !d.noted[k] {
+		d.noted[k] = true
+		slog.Info(from.ConfigName()+" weights are rounded for the device", "to", to.ConfigName())
+	}
+}
+
+// Place uploads the tensor, in the type that ComputeIn says; without, as it is stored,
+// float32 as bfloat16.
 func (d *Device) Place(t checkpoint.Tensor) (device.Weight, error) {
 	w, err := d.room(t.Name, t.Shape)
 	if err != nil {
@@ -75,34 +95,53 @@ func (d *Device) Place(t checkpoint.Tensor) (device.Weight, error) {
 	if want := w.rows * w.cols * t.DType.Size(); len(t.Data) != want {
 		return nil, fmt.Errorf("%s: want %d bytes for shape %v of %v, got %d", t.Name, want, t.Shape, t.DType, len(t.Data))
 	}
-	if t.DType != checkpoint.F32 {
-		d.half = t.DType
-	} else if !d.noted {
-		d.noted = true
-		slog.Info("float32 weights are rounded for the device", "to", d.half.ConfigName())
-	}
-	w.half = d.half
+	w.half = d.typeFor(t.DType)
 	if len(t.Data) == 0 {
 		return w, nil
 	}
-	if t.DType != checkpoint.F32 {
+	if t.DType == w.half {
 		if err := d.driver.Upload(w.p, 2*w.pitch, t.Data, 2*w.cols); err != nil {
 			return nil, fmt.Errorf("cuda: %s: %w", t.Name, err)
 		}
 		return w, nil
 	}
+	d.note(t.DType, w.half)
 	// Some rows at a time: the rounded copy stays small.
 	const part = 4 << 20
-	rows := max(1, part/(2*w.cols))
-	buf := make([]byte, min(rows, w.rows)*2*w.cols)
+	rows, line := max(1, part/(2*w.cols)), w.cols*t.DType.Size()
 	for r := 0; r < w.rows; r += rows {
-		n := min(rows, w.rows-r) * w.cols
-		roundTo(buf[:2*n], t.Data[4*r*w.cols:], d.half)
-		if err := d.driver.Upload(w.row(r), 2*w.pitch, buf[:2*n], 2*w.cols); err != nil {
+		n := min(rows, w.rows-r)
+		buf, at := converted(t.Data[r*line:(r+n)*line], t.DType, w.half)
+		if at >= 0 {
+			return nil, fmt.Errorf("%s: element %d: beyond the largest number of %v, which the device computes in here", t.Name, r*w.cols+at, w.half)
+		}
+		if err := d.driver.Upload(w.row(r), 2*w.pitch, buf, 2*w.cols); err != nil {
 			return nil, fmt.Errorf("cuda: %s: %w", t.Name, err)
 		}
 	}
 	return w, nil
+}
+
+// converted is little-endian numbers of a type in a 16-bit one, and the index of the
+// first that is finite but for that, or -1.
+func converted(data []byte, from, to checkpoint.DType) (out []byte, over int) {
+	n := len(data) / from.Size()
+	if from != checkpoint.F32 {
+		wide := make([]byte, 4*n)
+		for i := range n {
+			binary.LittleEndian.PutUint32(wide[4*i:], math.Float32bits(widen(binary.LittleEndian.Uint16(data[2*i:]), from)))
+		}
+		data = wide
+	}
+	out = make([]byte, 2*n)
+	roundTo(out, data, to)
+	for i := range n {
+		y, x := widen(binary.LittleEndian.Uint16(out[2*i:]), to), math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))
+		if y-y != 0 && x-x == 0 {
+			return out, i
+		}
+	}
+	return out, -1
 }
 
 // room makes a weight of a shape, contents undefined.
@@ -142,15 +181,18 @@ func roundTo(dst, src []byte, t checkpoint.DType) {
 // Make makes random weights on the device: the host's bits, where they are stored in
 // 16 bits; float32 ones are rounded as Place does.
 func (d *Device) Make(r checkpoint.Recipe) (device.Weight, error) {
-	t := r.DType
-	if t == checkpoint.F32 {
-		t = d.half
+	t := d.typeFor(r.DType)
+	if r.DType != checkpoint.F32 && r.DType != t {
+		return nil, fmt.Errorf("%s: want random weights of %v, which the device computes in here, got %v", r.Name, t, r.DType)
+	}
+	if r.DType != t {
+		d.note(r.DType, t)
 	}
 	w, err := d.room(r.Name, r.Shape)
 	if err != nil {
 		return nil, err
 	}
-	d.half, w.half = t, t
+	w.half = t
 	d.launch("fill_"+suffix(t), [3]int{w.rows, 1, 1}, 256, 0, w.p, w.pitch, w.cols, r.Key, r.Scale)
 	if d.err != nil {
 		return nil, d.err
