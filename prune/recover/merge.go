@@ -37,6 +37,9 @@ func merged(src checkpoint.Source, dev device.Device, l *model.Learner) ([]check
 			s.Write = func(w checkpoint.Writer) error {
 				x := make([]float32, p.Value.Rows()*p.Value.Cols())
 				dev.Read(x, p.Value, 0, p.Value.Rows())
+				if err := dev.Sync(); err != nil {
+					return err
+				}
 				return writeTrained(w, t, x)
 			}
 		} else if at, ok := adapted[info.Name]; ok && l.Adapted(at.layer, at.part) {

@@ -231,11 +231,10 @@ func inParts(d device.Device, kept *[]float32, rows []int, width int, form func(
 	host := *kept
 	for at := 0; at < len(rows); at += logitRows {
 		part := rows[at:min(at+logitRows, len(rows))]
-		b := form(part)
+		d.Read(host, form(part), 0, len(part))
 		if err := d.Sync(); err != nil {
 			return err
 		}
-		d.Read(host, b, 0, len(part))
 		for i := range part {
 			if err := each(at+i, host[i*width:(i+1)*width]); err != nil {
 				return err

@@ -222,11 +222,11 @@ func (l *Learner) Delta(layer int, p checkpoint.Part) ([]float32, error) {
 		return nil, err
 	}
 	l.dev.ProjectBack(b, nil, ad.B, nil, nil, out, l.dev.Parameter(ad.A, false), nil)
+	delta := make([]float32, out*in)
+	l.dev.Read(delta, b, 0, out)
 	if err := l.dev.Sync(); err != nil {
 		return nil, err
 	}
-	delta := make([]float32, out*in)
-	l.dev.Read(delta, b, 0, out)
 	for i := range delta {
 		delta[i] *= ad.Scale
 	}

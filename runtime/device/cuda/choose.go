@@ -35,6 +35,7 @@ func (d *Device) Choose(h device.Head, n int, by device.Draw) {
 		d.fail(errors.New("choose: want it recorded"))
 		return
 	}
+	d.head("choose", n, h)
 	if n != r.ids.cols || n > h.X.Rows() {
 		d.fail(fmt.Errorf("choose: want %d rows as recorded, got %d of %d", r.ids.cols, n, h.X.Rows()))
 		return

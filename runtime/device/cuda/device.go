@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +28,7 @@ type Device struct {
 	noted  map[[2]checkpoint.DType]bool // weights were rounded from and to
 
 	launched []string  // kernels since the last wait
+	doing    operation // the present one
 	recorder *recorder // where launches go instead, while a step is recorded
 
 	mu      sync.Mutex
@@ -98,6 +100,9 @@ func (d *Device) waited(err error) {
 	if err != nil && len(d.launched) > 0 {
 		err = fmt.Errorf("one of %d launches, the last of them %s: %w", len(d.launched), d.launched[len(d.launched)-1], err)
 	}
+	if err != nil {
+		err = fmt.Errorf("after %v: %w", d.doing, err)
+	}
 	d.launched = d.launched[:0]
 	d.fail(err)
 }
@@ -116,14 +121,23 @@ func (d *Device) Close() error {
 	return err
 }
 
-// fail keeps the first failure.
+// fail keeps the first failure. One of memory says what there is.
 func (d *Device) fail(err error) {
 	if d.err == nil && err != nil {
+		if errors.Is(err, errMemory) && !errors.Is(err, device.ErrMemory) {
+			err = fmt.Errorf("%w: %w, have %s", device.ErrMemory, err, d.free())
+		}
 		if !strings.HasPrefix(err.Error(), "cuda: ") {
 			err = fmt.Errorf("cuda: %w", err)
 		}
 		d.err = err
 	}
+}
+
+// failed keeps a failure and gives the first one.
+func (d *Device) failed(err error) error {
+	d.fail(err)
+	return d.err
 }
 
 // buffer is memory of the device: rows of cols elements of size bytes, pitch
@@ -199,7 +213,7 @@ func (d *Device) memory(n int64, what string) (pointer, error) {
 		return 0, fmt.Errorf("cuda: %w: want %d bytes for %s, have %s", device.ErrMemory, n, what, d.free())
 	}
 	if err != nil {
-		return 0, fmt.Errorf("cuda: %w", err)
+		return 0, d.failed(fmt.Errorf("%v: %d bytes for %s: %w", d.doing, n, what, err))
 	}
 	d.mu.Lock()
 	d.used += n
@@ -233,19 +247,21 @@ func (d *Device) zeroed(rows, cols, pitch, size int) (*buffer, error) {
 		return nil, err
 	}
 	if err := d.driver.Clear(b.p, b.bytes()); err != nil {
-		return nil, fmt.Errorf("cuda: %w", err)
+		return nil, d.failed(fmt.Errorf("%v: clearing [%d %d]: %w", d.doing, rows, cols, err))
 	}
 	return b, nil
 }
 
 // Buffer makes a float32 array, rows padded to 128 bytes.
 func (d *Device) Buffer(rows, cols int) (device.Buffer, error) {
+	d.begin("buffer")
 	return orNil(d.zeroed(rows, cols, max(roundUp(cols, 32), 32), 4))
 }
 
 // Inner makes 16-bit arrays, rows padded to 128 bytes with zeros: each in memory
 // of its own, since another width would leave its numbers in the padding.
 func (d *Device) Inner(rows int, widths []int) (map[int]device.Buffer, error) {
+	d.begin("inner")
 	out := map[int]device.Buffer{}
 	for _, w := range widths {
 		if out[w] != nil {
@@ -299,9 +315,15 @@ func (d *Device) keep(b *buffer) {
 }
 
 // upload fills a buffer without padding.
-func (d *Device) upload(b *buffer, v []byte) {
-	if d.err == nil && len(v) > 0 {
-		d.fail(d.driver.Upload(b.p, len(v), v, len(v)))
+func (d *Device) upload(b *buffer, v []byte) { d.send(b.p, v, fmt.Sprintf("[%d %d]", b.rows, b.cols)) }
+
+// send uploads bytes for something.
+func (d *Device) send(p pointer, v []byte, what string) {
+	if d.err != nil || len(v) == 0 {
+		return
+	}
+	if err := d.driver.Upload(p, len(v), v, len(v)); err != nil {
+		d.fail(fmt.Errorf("%v: upload of %d bytes, %s: %w", d.doing, len(v), what, err))
 	}
 }
 
@@ -309,18 +331,21 @@ func (d *Device) upload(b *buffer, v []byte) {
 func put[T any](d *Device, name string, s []T) pointer {
 	b := raw(s)
 	p := d.need(name, len(b), false)
-	if d.err == nil && len(b) > 0 {
-		d.fail(d.driver.Upload(p, len(b), b, len(b)))
-	}
+	d.send(p, b, name)
 	return p
 }
 
 // get downloads n elements.
 func get[T any](d *Device, p pointer, n int) []T {
 	out := make([]T, n)
-	if d.err == nil && n > 0 {
-		d.waited(d.driver.Download(raw(out), p))
+	if d.err != nil || n == 0 {
+		return out
 	}
+	err := d.driver.Download(raw(out), p)
+	if err != nil {
+		err = fmt.Errorf("download of %d numbers: %w", n, err)
+	}
+	d.waited(err)
 	return out
 }
 
@@ -362,7 +387,8 @@ func (d *Device) launch(kernel string, grid [3]int, threads, shared int, args ..
 	}
 	d.launched = append(d.launched, kernel)
 	if err := d.driver.Launch(kernel, grid, threads, shared, slots); err != nil {
-		d.fail(fmt.Errorf("%s: grid %v, %d threads, %d bytes shared, arguments %v: %w", kernel, grid, threads, shared, args, err))
+		sizes := slices.DeleteFunc(slices.Clone(args), func(a any) bool { _, address := a.(pointer); return address })
+		d.fail(fmt.Errorf("%s: grid %v, %d threads, %d bytes shared, arguments %v: in %v: %w", kernel, grid, threads, shared, sizes, d.doing, err))
 	}
 }
 

@@ -25,6 +25,7 @@ func (d *Device) PlaceInt8(t checkpoint.Tensor) (device.Weight, error) {
 	if want := rows * line; len(t.Data) != want {
 		return nil, fmt.Errorf("%s: want %d bytes for shape %v of %v, got %d", t.Name, want, t.Shape, t.DType, len(t.Data))
 	}
+	d.begin("place " + t.Name)
 	ld := roundUp(cols, 128)
 	b, err := d.alloc(rows+ceilDiv(4*rows, ld), cols, ld, 1)
 	if err != nil {
@@ -32,6 +33,7 @@ func (d *Device) PlaceInt8(t checkpoint.Tensor) (device.Weight, error) {
 	}
 	b.rows = rows
 	w := &weight{buffer: b, shape: t.Shape, eight: true}
+	d.begin("round "+t.Name, w.of("w"))
 	w.half = d.typeFor(t.DType)
 	part := max(1, min(rows, roundBytes/(4*ld)))
 	var wide *buffer
@@ -47,7 +49,9 @@ func (d *Device) PlaceInt8(t checkpoint.Tensor) (device.Weight, error) {
 			d.roundOnHost(w, at, n, from)
 			continue
 		}
-		d.fail(d.driver.Upload(wide.p, 2*wide.pitch, from, line))
+		if err := d.driver.Upload(wide.p, 2*wide.pitch, from, line); err != nil {
+			return nil, d.failed(fmt.Errorf("%v: upload of rows from %d: %w", d.doing, at, err))
+		}
 		d.launch("round_i8_"+suffix(t.DType), [3]int{ceilDiv(n, 8), 1, 1}, 256, 0, w.row(at), ld, w.scales(at), wide.p, wide.pitch, n, cols)
 	}
 	for i, s := range get[float32](d, w.scales(0), rows) {
@@ -75,8 +79,6 @@ func (d *Device) roundOnHost(w *weight, at, n int, from []byte) {
 			rows[i*w.pitch+bytePlace(k)] = v
 		}
 	}
-	d.fail(d.driver.Upload(w.row(at), w.pitch, raw(rows), w.pitch))
-	if d.err == nil {
-		d.fail(d.driver.Upload(w.scales(at), 4*n, raw(scales), 4*n))
-	}
+	d.send(w.row(at), raw(rows), fmt.Sprintf("rows from %d", at))
+	d.send(w.scales(at), raw(scales), fmt.Sprintf("scales from %d", at))
 }

@@ -125,9 +125,6 @@ func TestEmbedAndNorm(t *testing.T) {
 // same rows give the same bits alone and together.
 func TestLinear(t *testing.T) {
 	each(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, _ device.Heads, I int) {
-		if I == 0 {
-			return
-		}
 		dt := f.t
 		w, a := f.matrix(r, D, I), randomMatrix(r, N, I, dt)
 		m, in := w.place(t, d, false), a.inner(t, d)
@@ -224,9 +221,6 @@ func TestTilesAgree(t *testing.T) {
 
 func TestGateUp(t *testing.T) {
 	each(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, _ device.Heads, I int) {
-		if I == 0 {
-			return
-		}
 		dt := f.t
 		gate, up, gain := f.matrix(r, I, D), f.matrix(r, I, D), randomMatrix(r, 1, D, dt)
 		x := normal(r, N*D)
@@ -253,11 +247,33 @@ func TestGateUp(t *testing.T) {
 	})
 }
 
+// noHeads is a block without heads: nothing is computed, and what it adds is zero.
+func noHeads(t *testing.T, d *Device, r *rand.Rand, f format, N, D int) {
+	gain, none, wo := randomMatrix(r, 1, D, f.t).place(t, d, true), f.matrix(r, 0, D).place(t, d, false), f.matrix(r, D, 0).place(t, d, false)
+	start := normal(r, N*D)
+	for _, kind := range []device.Kind{device.Decode, device.Prefill} {
+		kv, err := d.Cache(1, 100, device.Heads{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, q, a, spans := floats(t, d, N, D, start), emptyInner(t, d, N, 0), matrix{rows: N, t: f.t}.inner(t, d), []device.Span{{Len: N}}
+		d.QKV(kind, q, kv, x, gain, none, none, none, 1e-5, device.Heads{}, device.Rope{}, spans)
+		d.Attend(kind, a, q, kv, device.Heads{}, spans)
+		d.AddLinear(kind, x, a, N, wo)
+		for i, v := range read(d, x) {
+			if v != float32(start[i]) {
+				t.Fatalf("%v: row %d, column %d: want %g as before, got %g", kind, i/D, i%D, start[i], v)
+			}
+		}
+	}
+}
+
 // A pass over two sequences of a cache, one of them from a later position on;
 // then attention over what was appended and over what lay there.
 func TestQKVAndAttend(t *testing.T) {
 	each(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.Heads, _ int) {
 		if hs.H == 0 {
+			noHeads(t, d, r, f, N, D)
 			return
 		}
 		H, K, Dh, dt := hs.H, hs.K, hs.Dh, f.t

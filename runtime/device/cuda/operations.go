@@ -14,6 +14,7 @@ import (
 // Read copies rows to the host, widened.
 func (d *Device) Read(dst []float32, b device.Buffer, row, n int) {
 	s := b.(*buffer)
+	d.begin("read", s.of("buffer"))
 	if row < 0 || n < 0 || row+n > s.rows || len(dst) < n*s.cols {
 		d.fail(fmt.Errorf("read: want rows of [%d %d], got %d from %d", s.rows, s.cols, n, row))
 		return
@@ -43,14 +44,19 @@ func (d *Device) Write(b device.Buffer, row int, src []float32) {
 		d.fail(fmt.Errorf("write: want rows of float32 [%d %d], got %d numbers from %d", s.rows, s.cols, len(src), row))
 		return
 	}
-	if d.err == nil && len(src) > 0 {
-		d.fail(d.driver.Upload(s.row(row), 4*s.pitch, raw(src), 4*s.cols))
+	d.begin("write", s.of("buffer"))
+	if d.err != nil || len(src) == 0 {
+		return
+	}
+	if err := d.driver.Upload(s.row(row), 4*s.pitch, raw(src), 4*s.cols); err != nil {
+		d.fail(fmt.Errorf("%v: upload of rows of it from %d: %w", d.doing, row, err))
 	}
 }
 
 // Embed: see device.Device.
 func (d *Device) Embed(x device.Buffer, table device.Weight, ids []int) {
 	b, t := x.(*buffer), table.(*weight)
+	d.begin("embed", b.of("x"), t.of("table"))
 	if len(ids) > b.rows || b.cols != t.cols || b.size != 4 {
 		d.fail(fmt.Errorf("embed: want float32, at most %d ids and width %d, got %d and %d", b.rows, b.cols, len(ids), t.cols))
 		return
@@ -74,6 +80,7 @@ func (d *Device) Embed(x device.Buffer, table device.Weight, ids []int) {
 // Norm: see device.Device.
 func (d *Device) Norm(y, x device.Buffer, rows []int, w device.Weight, eps float64) {
 	yb, xb, g := y.(*buffer), x.(*buffer), w.(*weight)
+	d.begin("norm", yb.of("y"), xb.of("x"))
 	if !d.stored("norm", g) {
 		return
 	}
@@ -128,6 +135,7 @@ func (d *Device) AddLinear(kind device.Kind, x, a device.Buffer, n int, w device
 }
 
 func (d *Device) linear(kind device.Kind, y, x *buffer, n int, w *weight, add int) {
+	d.begin("linear", y.of("y"), x.of("x"), w.of("w"))
 	if !d.stored("linear", w) {
 		return
 	}
@@ -228,7 +236,8 @@ func (d *Device) rotations(rope device.Rope, positions int) pointer {
 		}
 		b, err := d.alloc(1, len(cs), len(cs), 4)
 		if err == nil {
-			err = d.driver.Upload(b.p, 4*len(cs), raw(cs), 4*len(cs))
+			d.send(b.p, raw(cs), fmt.Sprintf("rotations of %d positions", positions))
+			err = d.err
 		}
 		if err != nil {
 			d.fail(err)
@@ -245,8 +254,12 @@ func (d *Device) rotations(rope device.Rope, positions int) pointer {
 func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.Buffer, norm, wq, wk, wv device.Weight, eps float64, hs device.Heads, rope device.Rope, spans []device.Span) {
 	qb, xb, g := q.(*buffer), x.(*buffer), norm.(*weight)
 	mq, mk, mv := wq.(*weight), wk.(*weight), wv.(*weight)
+	d.begin("qkv", qb.of("q"), xb.of("x"), mq.of("wq"), mk.of("wk"), mv.of("wv"))
 	if !d.stored("qkv", g, mq, mk, mv) {
 		return
+	}
+	if hs.H == 0 && hs.K == 0 && mq.rows+mk.rows+mv.rows+qb.cols == 0 {
+		return // neither queries nor a place in the cache
 	}
 	n := d.place(spans)
 	if hs.H*hs.Dh != mq.rows || hs.K*hs.Dh != mk.rows || hs.K*hs.Dh != mv.rows || qb.cols != mq.rows || mq.cols != xb.cols || mk.cols != xb.cols ||
@@ -291,6 +304,10 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 // Attend: see device.Device.
 func (d *Device) Attend(kind device.Kind, a, q device.Buffer, kv device.KV, hs device.Heads, spans []device.Span) {
 	ab, qb := a.(*buffer), q.(*buffer)
+	d.begin("attend", ab.of("a"), qb.of("q"), operand{"keys", kv.Keys.Rows(), kv.Keys.Cols()})
+	if hs.H == 0 && hs.K == 0 && ab.cols+qb.cols == 0 {
+		return
+	}
 	n := d.place(spans)
 	if n > ab.rows || n > qb.rows || ab.cols != hs.H*hs.Dh || qb.cols != ab.cols || ab.size != 2 || qb.size != 2 || hs.K < 1 || hs.H%hs.K != 0 {
 		d.fail(fmt.Errorf("attend: want [%d %d], got a [%d %d], q [%d %d]", n, hs.H*hs.Dh, ab.rows, ab.cols, qb.rows, qb.cols))
@@ -334,6 +351,7 @@ func (d *Device) attendRows(ab, qb *buffer, cache *pages, hs device.Heads, scale
 // GateUp: see device.Device.
 func (d *Device) GateUp(kind device.Kind, m, x device.Buffer, n int, norm, wg, wu device.Weight, eps float64) {
 	mb, xb, g, gate, up := m.(*buffer), x.(*buffer), norm.(*weight), wg.(*weight), wu.(*weight)
+	d.begin("gate-up", mb.of("m"), xb.of("x"), gate.of("gate"), up.of("up"))
 	if !d.stored("gate-up", g, gate, up) {
 		return
 	}

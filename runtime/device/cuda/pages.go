@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 
@@ -54,6 +55,7 @@ func (d *Device) Cache(sequences, capacity int, hs device.Heads) (device.KV, err
 	if sequences < 0 || capacity < 0 || hs.K < 0 || hs.Dh < 0 || hs.Dh > maxHeadWidth || hs.Dh%2 != 0 {
 		return device.KV{}, fmt.Errorf("cuda: cache: want an even head width up to %d, got %d sequences of %d, %d heads of %d", maxHeadWidth, sequences, capacity, hs.K, hs.Dh)
 	}
+	d.begin("cache")
 	size := max(int64(2*page*hs.K*roundUp(hs.Dh, 8)*2), 16)
 	of := d.pools[size]
 	if of == nil {
@@ -83,12 +85,15 @@ func (d *Device) Extend(kv device.KV, seq, positions int) error {
 	if want <= first || d.err != nil {
 		return d.err
 	}
+	d.begin("extend", operand{"cache", p.Rows(), p.Cols()})
 	var entries []uint64
 	var failed error
 	for len(entries) < want-first {
 		at, err := d.page(p.own.pool)
 		if err == nil && p.heads.Dh%8 != 0 { // the heads' tails are zeros
-			err = d.driver.Clear(at, p.own.pool.bytes)
+			if err = d.driver.Clear(at, p.own.pool.bytes); err != nil {
+				err = d.failed(fmt.Errorf("%v: clearing a page: %w", d.doing, err))
+			}
 		}
 		if err != nil {
 			failed = fmt.Errorf("%d positions of sequence %d: %w", positions, seq, err)
@@ -97,9 +102,7 @@ func (d *Device) Extend(kv device.KV, seq, positions int) error {
 		p.own.pages = append(p.own.pages, at)
 		entries = append(entries, uint64(at))
 	}
-	if len(entries) > 0 && d.err == nil {
-		d.fail(d.driver.Upload(p.table.row(seq)+pointer(8*first), 8*len(entries), raw(entries), 8*len(entries)))
-	}
+	d.send(p.table.row(seq)+pointer(8*first), raw(entries), "pages")
 	p.have[seq] += len(entries)
 	if d.err != nil {
 		return d.err
@@ -128,6 +131,9 @@ func (d *Device) grow(of *pool) error {
 	}
 	n := max(1, min(used/2, int(slabBytes/of.bytes)))
 	p, err := d.driver.Alloc(int64(n) * of.bytes)
+	if err != nil && !errors.Is(err, errMemory) {
+		return d.failed(fmt.Errorf("%v: %d bytes for pages: %w", d.doing, int64(n)*of.bytes, err))
+	}
 	if err == nil {
 		d.mu.Lock()
 		d.used += int64(n) * of.bytes

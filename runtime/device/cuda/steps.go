@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 
 	"mop/runtime/device"
@@ -17,6 +18,7 @@ type recorder struct {
 	ids, places *buffer   // the step's input and its outcome: [N] int32, [N, 2] int32
 	seen        *buffer   // ids that a penalty is for, a bit each: [N, V/32] uint32, or nil
 	kept        []*buffer // what the launches point to, of the device's own
+	last        operation
 }
 
 // steps is a recorded step.
@@ -50,6 +52,7 @@ func (d *Device) Record(seqs []int, limit int, step func()) (device.Steps, error
 	if d.err != nil || n == 0 {
 		return nil, d.err
 	}
+	d.begin("record")
 	r := &recorder{limit: limit}
 	for _, b := range []struct {
 		to   **buffer
@@ -63,15 +66,18 @@ func (d *Device) Record(seqs []int, limit int, step func()) (device.Steps, error
 	d.recorder = r
 	step()
 	d.recorder = nil
+	r.last = d.doing
 	if d.err != nil {
 		return nil, d.told()
 	}
 	s := &steps{d: d, r: r, seqs: seqs}
 	var err error
-	if s.recording, err = d.driver.Record(r.calls); err != nil {
-		err = fmt.Errorf("a step of %d launches: %w", len(r.calls), err)
-		d.fail(err)
-		return nil, d.err
+	s.recording, err = d.driver.Record(r.calls)
+	if errors.Is(err, errMemory) {
+		return nil, fmt.Errorf("cuda: %w: a step of %d launches, have %s: %w", device.ErrMemory, len(r.calls), d.free(), err)
+	}
+	if err != nil {
+		return nil, d.failed(s.named(err))
 	}
 	return s, nil
 }
@@ -81,6 +87,7 @@ func (s *steps) Start(ids, positions []int, seen [][]int) error {
 	if len(ids) != len(s.seqs) || len(positions) != len(s.seqs) || s.r.seen != nil && len(seen) != len(s.seqs) {
 		return fmt.Errorf("cuda: want ids, positions and ids seen of %d rows, got %d, %d and %d", len(s.seqs), len(ids), len(positions), len(seen))
 	}
+	s.d.begin("start", s.r.ids.of("ids"), s.r.places.of("places"))
 	list, places := make([]int32, len(ids)), make([][2]int32, len(ids))
 	for i := range ids {
 		list[i], places[i] = int32(ids[i]), [2]int32{int32(s.seqs[i]), int32(positions[i])}
@@ -110,8 +117,7 @@ func (s *steps) Queue() error {
 	}
 	take, err := s.recording.Run(s.r.ids.p, 4*len(s.seqs))
 	if err != nil {
-		s.d.fail(fmt.Errorf("a step of %d launches: %w", len(s.r.calls), err))
-		return s.d.err
+		return s.d.failed(s.named(err))
 	}
 	s.takes = append(s.takes, take)
 	return nil
@@ -127,13 +133,22 @@ func (s *steps) Next(ids []int) error {
 	}
 	list := make([]int32, len(ids))
 	if err := s.takes[0](raw(list)); err != nil {
-		s.d.fail(fmt.Errorf("a step of %d launches: %w", len(s.r.calls), err))
+		return s.d.failed(s.named(err))
 	}
 	s.takes = s.takes[1:]
 	for i, id := range list {
 		ids[i] = int(id)
 	}
 	return s.d.err
+}
+
+// named says what a step consists of: a graph's failure does not.
+func (s *steps) named(err error) error {
+	c := s.r.calls
+	if len(c) == 0 {
+		return err
+	}
+	return fmt.Errorf("a step of %d launches, %s to %s, for %d sequences up to %v: %w", len(c), c[0].kernel, c[len(c)-1].kernel, len(s.seqs), s.r.last, err)
 }
 
 // Close: see device.Steps.

@@ -15,6 +15,7 @@ import (
 // HeadSums: see device.Device.
 func (d *Device) HeadSums(sums []float64, a device.Buffer, n int, wo device.Weight, hs device.Heads) {
 	ab, w := a.(*buffer), wo.(*weight)
+	d.begin("head sums", ab.of("a"), w.of("wo"))
 	if !d.stored("head sums", w) {
 		return
 	}
@@ -36,22 +37,26 @@ func (d *Device) HeadSums(sums []float64, a device.Buffer, n int, wo device.Weig
 	}
 	out := d.need("sums", 8*hs.H, false)
 	d.launch("gather_sums", [3]int{hs.H, 1, 1}, 256, 64, out, d.need("partial", hs.H*each*4, false), each)
-	for h, s := range get[float64](d, out, hs.H) {
-		sums[h] += s
-	}
+	d.add(sums, out)
 }
 
 // ColumnSums: see device.Device.
 func (d *Device) ColumnSums(sums []float64, m device.Buffer, n int) {
 	mb := m.(*buffer)
+	d.begin("column sums", mb.of("m"))
 	if n > mb.rows || len(sums) != mb.cols {
 		d.fail(fmt.Errorf("column sums: want [%d %d], got [%d %d]", n, len(sums), mb.rows, mb.cols))
 		return
 	}
 	out := d.need("sums", 8*mb.cols, false)
 	d.launch("column_sums_"+suffix(mb.half), [3]int{ceilDiv(mb.cols, 128), 1, 1}, 128, 0, out, mb.p, mb.pitch, mb.cols, n)
-	for j, s := range get[float64](d, out, mb.cols) {
-		sums[j] += s
+	d.add(sums, out)
+}
+
+// add adds numbers of the device to sums.
+func (d *Device) add(sums []float64, p pointer) {
+	for i, s := range get[float64](d, p, len(sums)) {
+		sums[i] += s
 	}
 }
 
@@ -84,6 +89,14 @@ func (d *Device) end(name string, h device.Head, rows pointer, n int) halves {
 	return halves{p, ld}
 }
 
+// head begins an operation on n rows of models' ends.
+func (d *Device) head(op string, n int, heads ...device.Head) {
+	d.begin(op)
+	for _, h := range heads {
+		d.doing.operands = append(d.doing.operands, operand{"x", n, h.X.Cols()}, h.W.(*weight).of("w"))
+	}
+}
+
 // checkRows refuses rows that a head does not have.
 func (d *Device) checkRows(h device.Head, rows []int) []int32 {
 	list := make([]int32, len(rows))
@@ -99,6 +112,7 @@ func (d *Device) checkRows(h device.Head, rows []int) []int32 {
 // NLL: see device.Device.
 func (d *Device) NLL(nll []float64, h device.Head, rows, targets []int) {
 	n := len(rows)
+	d.head("nll", n, h)
 	list := d.checkRows(h, rows)
 	ids := make([]int32, n)
 	for i, t := range targets {
@@ -127,6 +141,7 @@ func (d *Device) NLL(nll []float64, h device.Head, rows, targets []int) {
 // Compare: see device.Device.
 func (d *Device) Compare(out []device.Divergence, p, q device.Head, rows []int) {
 	n := len(rows)
+	d.head("compare", n, p, q)
 	if p.W.Shape()[0] != q.W.Shape()[0] {
 		d.fail(fmt.Errorf("compare: want one vocabulary, got %d and %d", p.W.Shape()[0], q.W.Shape()[0]))
 	}
@@ -156,6 +171,7 @@ func (d *Device) Compare(out []device.Divergence, p, q device.Head, rows []int) 
 // Argmax: see device.Device.
 func (d *Device) Argmax(ids []int, h device.Head, rows []int) {
 	n := len(rows)
+	d.head("argmax", n, h)
 	list := d.checkRows(h, rows)
 	if d.err != nil || n == 0 {
 		return
@@ -167,7 +183,11 @@ func (d *Device) Argmax(ids []int, h device.Head, rows []int) {
 	d.form(h.Kind, halves{z, ldz}, hidden, n, h.W.(*weight), 0, V)
 	chosen := d.need("chosen", 4*n, false)
 	d.choose(chosen, z, ldz, V, n, drawing{})
-	for i, id := range get[int32](d, chosen, n) {
+	of := get[int32](d, chosen, n)
+	if d.err != nil {
+		return
+	}
+	for i, id := range of {
 		ids[i] = int(id)
 	}
 }

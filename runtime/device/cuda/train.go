@@ -16,6 +16,7 @@ var _ device.Trainer = (*Device)(nil)
 
 // of is a buffer of n rows or more, of cols float32 columns, or a failure.
 func (d *Device) of(op, name string, b device.Buffer, n, cols int) *buffer {
+	d.operand(op, operand{name, n, cols})
 	s, ok := b.(*buffer)
 	if !ok || s.size != 4 || s.rows < n || s.cols != cols {
 		got := "no float32 buffer of this device"
@@ -43,7 +44,9 @@ func rowBlocks(n int) [3]int { return [3]int{n, 1, 1} }
 func (d *Device) Clear(b device.Buffer, n int) {
 	s := d.of("clear", "buffer", b, n, b.Cols())
 	if d.err == nil {
-		d.fail(d.driver.Clear(s.p, int64(n)*int64(s.pitch)*4))
+		if err := d.driver.Clear(s.p, int64(n)*int64(s.pitch)*4); err != nil {
+			d.fail(fmt.Errorf("%v: %w", d.doing, err))
+		}
 	}
 }
 

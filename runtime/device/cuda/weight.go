@@ -101,7 +101,7 @@ func (d *Device) Place(t checkpoint.Tensor) (device.Weight, error) {
 	}
 	if t.DType == w.half {
 		if err := d.driver.Upload(w.p, 2*w.pitch, t.Data, 2*w.cols); err != nil {
-			return nil, fmt.Errorf("cuda: %s: %w", t.Name, err)
+			return nil, d.failed(fmt.Errorf("%s: upload of %v: %w", t.Name, t.Shape, err))
 		}
 		return w, nil
 	}
@@ -116,7 +116,7 @@ func (d *Device) Place(t checkpoint.Tensor) (device.Weight, error) {
 			return nil, fmt.Errorf("%s: element %d: beyond the largest number of %v, which the device computes in here", t.Name, r*w.cols+at, w.half)
 		}
 		if err := d.driver.Upload(w.row(r), 2*w.pitch, buf, 2*w.cols); err != nil {
-			return nil, fmt.Errorf("cuda: %s: %w", t.Name, err)
+			return nil, d.failed(fmt.Errorf("%s: upload of %v: %w", t.Name, t.Shape, err))
 		}
 	}
 	return w, nil
@@ -144,7 +144,7 @@ func converted(data []byte, from, to checkpoint.DType) (out []byte, over int) {
 	return out, -1
 }
 
-// room makes a weight of a shape, contents undefined.
+// room makes a weight of a shape, contents undefined where it has any.
 func (d *Device) room(name string, shape []int) (*weight, error) {
 	if len(shape) < 1 || len(shape) > 2 {
 		return nil, fmt.Errorf("%s: want a vector or a matrix, got shape %v", name, shape)
@@ -153,7 +153,12 @@ func (d *Device) room(name string, shape []int) (*weight, error) {
 	if len(shape) == 2 {
 		rows = shape[0]
 	}
-	b, err := d.alloc(rows, cols, pitch(cols), 2)
+	d.begin("place " + name)
+	make := d.alloc
+	if rows*cols == 0 { // what lies beyond is multiplied: zeros
+		make = d.zeroed
+	}
+	b, err := make(rows, cols, pitch(cols), 2)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -193,6 +198,7 @@ func (d *Device) Make(r checkpoint.Recipe) (device.Weight, error) {
 		return nil, err
 	}
 	w.half = t
+	d.begin("make "+r.Name, w.of("w"))
 	d.launch("fill_"+suffix(t), [3]int{w.rows, 1, 1}, 256, 0, w.p, w.pitch, w.cols, r.Key, r.Scale)
 	if d.err != nil {
 		return nil, d.err

@@ -1,0 +1,242 @@
+//go:build cudaemu && !cuda
+
+package cuda
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/config"
+	"mop/runtime/device"
+	"mop/runtime/generate"
+	"mop/runtime/kvcache"
+	"mop/runtime/model"
+)
+
+// failing is the emulation, of which one call fails.
+type failing struct {
+	*emulated
+	calls, fails int // that so far, and the one that fails; 0 = none
+	by           error
+	what         string // the call that failed
+}
+
+func (f *failing) next(what string) error {
+	if f.calls++; f.calls != f.fails {
+		return nil
+	}
+	f.what = what
+	return f.by
+}
+
+func (f *failing) Alloc(n int64) (pointer, error) {
+	if err := f.next("Alloc"); err != nil {
+		return 0, err
+	}
+	return f.emulated.Alloc(n)
+}
+
+func (f *failing) Clear(p pointer, n int64) error {
+	return errors.Join(f.next("Clear"), f.emulated.Clear(p, n))
+}
+
+func (f *failing) Upload(p pointer, pitch int, src []byte, row int) error {
+	if err := f.next("Upload"); err != nil {
+		return err
+	}
+	return f.emulated.Upload(p, pitch, src, row)
+}
+
+func (f *failing) Download(dst []byte, p pointer) error {
+	if err := f.next("Download"); err != nil {
+		return err
+	}
+	return f.emulated.Download(dst, p)
+}
+
+func (f *failing) Launch(kernel string, grid [3]int, threads, shared int, slots []uint64) error {
+	if err := f.next("Launch"); err != nil {
+		return err
+	}
+	return f.emulated.Launch(kernel, grid, threads, shared, slots)
+}
+
+func (f *failing) Sync() error { return f.next("Sync") }
+
+func (f *failing) Record(calls []call) (recording, error) {
+	if err := f.next("Record"); err != nil {
+		return nil, err
+	}
+	r, err := f.emulated.Record(calls)
+	return failingRecording{r, f}, err
+}
+
+type failingRecording struct {
+	recording
+	f *failing
+}
+
+func (r failingRecording) Run(p pointer, n int) (func([]byte) error, error) {
+	if err := r.f.next("Run"); err != nil {
+		return nil, err
+	}
+	take, err := r.recording.Run(p, n)
+	return func(dst []byte) error {
+		if err := r.f.next("take"); err != nil {
+			return err
+		}
+		return take(dst)
+	}, err
+}
+
+// run computes something and gives out what is right as it comes.
+type run func(d *Device, src checkpoint.Source, out func(v any)) error
+
+// prompt is a model after a pass over a few ids.
+func prompt(d *Device, src checkpoint.Source) (*model.Model, *kvcache.Cache, error) {
+	m, err := model.Load(d, src)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := kvcache.New(d, m.Config, 1, 12)
+	if err != nil {
+		return nil, nil, err
+	}
+	return m, c, m.Forward(c, []model.Chunk{{IDs: []int{1, 2, 3}}}, nil)
+}
+
+var runs = map[string]run{
+	"logits": func(d *Device, src checkpoint.Source, out func(any)) error {
+		m, _, err := prompt(d, src)
+		if err != nil {
+			return err
+		}
+		if err := m.Logits([]int{0, 2}, func(_ int, z []float32) error { out(slices.Clone(z)); return nil }); err != nil {
+			return err
+		}
+		if err := m.Residual(2, func(_ int, x []float32) error { out(slices.Clone(x)); return nil }); err != nil {
+			return err
+		}
+		nll, err := m.NLL([]int{0, 1}, []int{2, 3})
+		if err != nil {
+			return err
+		}
+		out(nll)
+		return nil
+	},
+	"generate": func(d *Device, src checkpoint.Source, out func(any)) error {
+		m, err := model.Load(d, src)
+		if err != nil {
+			return err
+		}
+		c, err := kvcache.New(d, m.Config, 1, 12)
+		if err != nil {
+			return err
+		}
+		o := generate.Options{MaxTokens: 3, IgnoreEOS: true, Sampling: generate.Sampling{Temperature: 1, Seed: 3, RepetitionPenalty: 1.1}}
+		return generate.Run(context.Background(), m, c, [][]int{{1, 2}}, o, func(_, ids []int) []int { out(ids[0]); return nil })
+	},
+	"train": func(d *Device, src checkpoint.Source, out func(any)) error {
+		m, err := model.Load(d, src)
+		if err != nil {
+			return err
+		}
+		l, err := model.NewLearner(m, src, model.LearnOptions{Rank: 2, Alpha: 4, Targets: checkpoint.Projections()})
+		if err != nil {
+			return err
+		}
+		l.ClearGradients()
+		nll, err := l.Learn([]model.Sequence{{IDs: []int{1, 2, 3}, Labels: []int{-1, 3, 4}, Scale: 1}})
+		if err != nil {
+			return err
+		}
+		out(nll)
+		norm, err := l.GradientNorm()
+		if err != nil {
+			return err
+		}
+		out(norm)
+		if err := l.Update(device.AdamW{Rate: 1e-3, Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, Clip: 1, Step: 1}); err != nil {
+			return err
+		}
+		delta, err := l.Delta(0, checkpoint.WQ)
+		if err != nil {
+			return err
+		}
+		out(delta)
+		return nil
+	},
+}
+
+// shaped is what an error says of shapes.
+var shaped = regexp.MustCompile(`\[\d+( \d+)?\]|\d+ bytes`)
+
+// Whatever call of the driver fails, first to last of a run: the error names the
+// operation, shapes and CUDA's error, what was given out until then is right, and the
+// error stays; one of memory says what there is, and the device goes on.
+func TestEveryCallFails(t *testing.T) {
+	shape := config.LayerShape{Heads: 2, KVHeads: 1, HeadDim: 4, MLP: 5}
+	c := &config.Config{Vocab: 11, Dim: 6, HeadDim: 4, RopeTheta: 1e4, NormEps: 1e-5, MaxPositions: 16, Layers: []config.LayerShape{shape}}
+	src := checkpoint.Random(c, 1, checkpoint.BF16)
+	for name, run := range runs {
+		try := func(fails int, by error) (out []string, f *failing, d *Device, err error) {
+			f = &failing{emulated: &emulated{seed: rand.New(rand.NewPCG(1, 0)), sizes: map[pointer]int64{}, room: 1 << 28}, fails: fails, by: by}
+			d = newDevice(f)
+			err = run(d, src, func(v any) { out = append(out, fmt.Sprint(v)) })
+			return out, f, d, err
+		}
+		want, f, d, err := try(0, nil)
+		if err != nil || len(want) == 0 {
+			t.Fatalf("%s: %v, %v", name, want, err)
+		}
+		calls := f.calls
+		d.Close()
+		step := 1
+		if testing.Short() {
+			step = 7
+		}
+		t.Logf("%s: %d calls", name, calls)
+		for n := 1; n <= calls; n += step {
+			got, f, d, err := try(n, errors.New("cuSomething: CUDA_ERROR_ILLEGAL_ADDRESS"))
+			at := fmt.Sprintf("%s, call %d of %d, %s", name, n, calls, f.what)
+			switch {
+			case err == nil || !strings.Contains(err.Error(), "cuda: ") || !strings.Contains(err.Error(), "CUDA_ERROR_ILLEGAL_ADDRESS") || !shaped.MatchString(err.Error()) || strings.Contains(err.Error(), "no operation"):
+				t.Errorf("%s: want an operation, shapes and CUDA's error, got %v", at, err)
+			case d.Sync() == nil || !strings.Contains(err.Error(), d.Sync().Error()):
+				t.Errorf("%s: want it kept, got %v after %v", at, d.Sync(), err)
+			case len(got) > len(want) || !slices.Equal(got, want[:len(got)]):
+				t.Errorf("%s: want nothing wrong given out, got %v instead of %v", at, got, want)
+			}
+			if testing.Verbose() && n%11 == 1 {
+				t.Log(at, err)
+			}
+			d.Close()
+
+			got, f, d, err = try(n, fmt.Errorf("%w: cuSomething: CUDA_ERROR_OUT_OF_MEMORY", errMemory))
+			switch at := fmt.Sprintf("%s, no memory in call %d of %d, %s", name, n, calls, f.what); {
+			case err == nil && f.what == "Alloc": // it was there at another try
+				if !slices.Equal(got, want) {
+					t.Errorf("%s: want %v, got %v", at, want, got)
+				}
+			case !errors.Is(err, device.ErrMemory) || !strings.Contains(err.Error(), " free of "):
+				t.Errorf("%s: want %v and what there is, got %v", at, device.ErrMemory, err)
+			case len(got) > len(want) || !slices.Equal(got, want[:len(got)]):
+				t.Errorf("%s: want nothing wrong given out, got %v instead of %v", at, got, want)
+			default:
+				d.Sync() // which tells it where nobody has waited since
+				got = nil
+				if err := run(d, src, func(v any) { got = append(got, fmt.Sprint(v)) }); err != nil || !slices.Equal(got, want) {
+					t.Errorf("%s: want %v afterwards, got %v, %v", at, want, got, err)
+				}
+			}
+			d.Close()
+		}
+	}
+}

@@ -1,0 +1,43 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import "fmt"
+
+// operation is what an error of the driver names: an operation of device.Device and the
+// shapes that it is given.
+type operation struct {
+	name     string
+	operands []operand
+}
+
+type operand struct {
+	name       string
+	rows, cols int
+}
+
+// String is "linear, y [3 5], x [3 4], w [5 4]".
+func (o operation) String() string {
+	s := o.name
+	if s == "" {
+		s = "no operation"
+	}
+	for _, x := range o.operands {
+		s += fmt.Sprintf(", %s [%d %d]", x.name, x.rows, x.cols)
+	}
+	return s
+}
+
+// of names an operand.
+func (b *buffer) of(name string) operand { return operand{name, b.rows, b.cols} }
+
+// begin notes an operation.
+func (d *Device) begin(name string, operands ...operand) { d.doing = operation{name, operands} }
+
+// operand notes one more of an operation, or the first of the next.
+func (d *Device) operand(op string, x operand) {
+	if o := d.doing; o.name != op || len(o.operands) > 0 && o.operands[0].name == x.name {
+		d.doing = operation{name: op}
+	}
+	d.doing.operands = append(d.doing.operands, x)
+}
