@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"mop/internal/mapped"
 )
 
 func main() {
@@ -32,7 +34,7 @@ func run(ctx context.Context, args []string) int {
 	out := &output{file: os.Stdout}
 	root.SetOut(out)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := execute(ctx, root)
 	if err == nil {
 		err = out.err
 	}
@@ -48,6 +50,14 @@ func run(ctx context.Context, args []string) int {
 		return 2
 	}
 	return 1
+}
+
+// execute runs the command; a mapped file that cannot be read any more is an error
+// like others.
+func execute(ctx context.Context, root *cobra.Command) (err error) {
+	defer mapped.Guard()()
+	defer mapped.Catch(&err)
+	return root.ExecuteContext(ctx)
 }
 
 func newRoot() *cobra.Command {

@@ -11,7 +11,7 @@ import (
 	"io"
 	"os"
 
-	"github.com/edsrzf/mmap-go"
+	"mop/internal/mapped"
 )
 
 // Check refuses what is not a regular file, before anything opens it: to open a
@@ -42,7 +42,8 @@ func Read(path string, limit int64) ([]byte, error) {
 // View shows a file to use, for as long as that runs: a regular one mapped, so that
 // it takes no memory of this process's own; another one is read.
 func View(path string, use func(data []byte) error) (err error) {
-	if n, err := Check(path); err != nil || n == 0 {
+	n, err := Check(path)
+	if err != nil || n == 0 {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			return err
@@ -54,9 +55,9 @@ func View(path string, use func(data []byte) error) (err error) {
 		return err
 	}
 	defer f.Close()
-	data, err := mmap.Map(f, mmap.RDONLY, 0)
+	data, err := mapped.Map(f, int(n))
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return err
 	}
 	defer func() { err = errors.Join(err, data.Unmap()) }()
 	return use(data)

@@ -14,6 +14,7 @@ import (
 	"github.com/edsrzf/mmap-go"
 	"github.com/google/renameio/v2"
 
+	"mop/internal/mapped"
 	"mop/prune/calibrate"
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
@@ -105,7 +106,7 @@ func OpenKept(path, key string, dev device.Device, src checkpoint.Source, window
 		err = fmt.Errorf("%w: %s: want %d bytes, got %d", ErrNotKept, path, KeptBytes(dim, windows), st.Size())
 	}
 	if err == nil {
-		k.mapped, err = mmap.Map(f, mmap.RDONLY, 0)
+		k.mapped, err = mapped.Map(f, int(st.Size()))
 	}
 	if err != nil {
 		return nil, errors.Join(err, k.Close())

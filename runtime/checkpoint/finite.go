@@ -4,7 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"runtime"
-	"sync"
+
+	"mop/internal/mapped"
 )
 
 // CheckFinite reads every tensor of a model, on all cores, and names the first,
@@ -43,17 +44,13 @@ func firstNotFinite(t Tensor) int {
 	size := t.DType.Size()
 	n := len(t.Data) / size
 	found := make([]int, runtime.GOMAXPROCS(0))
-	var wg sync.WaitGroup
-	for w := range found {
+	mapped.Each(len(found), func(w int) {
 		lo, hi := n*w/len(found), n*(w+1)/len(found)
-		wg.Go(func() {
-			found[w] = scan(t.Data[lo*size:hi*size], t.DType)
-			if found[w] >= 0 {
-				found[w] += lo
-			}
-		})
-	}
-	wg.Wait()
+		found[w] = scan(t.Data[lo*size:hi*size], t.DType)
+		if found[w] >= 0 {
+			found[w] += lo
+		}
+	})
 	for _, i := range found {
 		if i >= 0 {
 			return i

@@ -11,6 +11,7 @@ import (
 	"github.com/edsrzf/mmap-go"
 	"github.com/nlpodyssey/safetensors"
 
+	"mop/internal/mapped"
 	"mop/internal/plainfile"
 )
 
@@ -102,11 +103,7 @@ func Map(path string, least int64) (mmap.MMap, error) {
 		return nil, err
 	}
 	defer f.Close() // a mapping outlives its file
-	m, err := mmap.MapRegion(f, int(n), mmap.RDONLY, 0, 0)
-	if err != nil {
-		return nil, fmt.Errorf("%s: map %d bytes: %w", path, n, err)
-	}
-	return m, nil
+	return mapped.Map(f, int(n))
 }
 
 // mapFile maps a safetensors file and lists its tensors in the order of their

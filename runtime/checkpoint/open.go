@@ -23,9 +23,9 @@ const (
 var ErrNoWeights = errors.New("no weights")
 
 // Dir is an open model directory. Its tensors are views of mapped, read-only
-// files and end with Close. A file that another program shortens while it is
-// mapped ends this process with SIGBUS at the next touch, as with every mapping;
-// sizes are checked when the file is opened, and Save never writes in place.
+// files and end with Close. Sizes are checked when a file is opened, and Save never
+// writes in place; a file that another program shortens while it is mapped gives a
+// fault at the next touch: see package mapped.
 type Dir struct {
 	Path    string
 	config  *config.Config

@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"runtime"
-	"sync"
+	"sync/atomic"
+
+	"mop/internal/mapped"
 )
 
 // Sum is the sha256, in hex, over the tensors' names, types, shapes and sha256
@@ -16,25 +18,17 @@ func Sum(src Source) (string, error) {
 	infos := Expected(src.Config())
 	parts := make([]string, len(infos))
 	errs := make([]error, len(infos))
-	next := make(chan int)
-	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() {
-			for i := range next {
-				t, err := src.Tensor(infos[i].Name)
-				if err != nil {
-					errs[i] = err
-					continue
-				}
-				parts[i] = fmt.Sprintf("%s %v %v %x\n", t.Name, t.DType, t.Shape, sha256.Sum256(t.Data))
+	var next atomic.Int64
+	mapped.Each(runtime.GOMAXPROCS(0), func(int) {
+		for i := int(next.Add(1)) - 1; i < len(infos); i = int(next.Add(1)) - 1 {
+			t, err := src.Tensor(infos[i].Name)
+			if err != nil {
+				errs[i] = err
+				continue
 			}
-		})
-	}
-	for i := range infos {
-		next <- i
-	}
-	close(next)
-	wg.Wait()
+			parts[i] = fmt.Sprintf("%s %v %v %x\n", t.Name, t.DType, t.Shape, sha256.Sum256(t.Data))
+		}
+	})
 	all := sha256.New()
 	for i, p := range parts {
 		if errs[i] != nil {

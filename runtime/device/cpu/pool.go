@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"mop/internal/mapped"
 	kernel "mop/kernels/cpu"
 )
 
@@ -30,6 +31,9 @@ type pool struct {
 
 	mu    sync.Mutex // one task at a time
 	epoch uint64     // counts the tasks
+
+	// fault is what the first part that could not read a mapped file panicked with.
+	fault atomic.Pointer[any]
 }
 
 // lane is a worker's.
@@ -146,7 +150,8 @@ func newPool(threads int) *pool {
 
 // run cuts [0, n) into contiguous ranges, the same for the same n, and returns
 // when all are done. Ranges start at multiples of align. The task gets the number
-// of the worker that runs it.
+// of the worker that runs it. Where a part cannot read a mapped file, whoever does it,
+// run panics with that fault once all others are done.
 func (p *pool) run(n, align int, do func(worker, lo, hi int)) {
 	p.split(n, align, p.threads, share, do)
 }
@@ -176,6 +181,10 @@ func (p *pool) split(n, align, workers, per int, do func(worker, lo, hi int)) {
 	}
 	want := before + uint64(t.per*t.workers-p.work(0))
 	p.lanes[0].wait(func() bool { return p.done() == want })
+	if f := p.fault.Load(); f != nil {
+		p.fault.Store(nil)
+		panic(*f)
+	}
 }
 
 // done is how many parts workers other than the caller have done, ever.
@@ -189,6 +198,11 @@ func (p *pool) done() (n uint64) {
 // work does worker w's parts of the present task, in order, then those of others
 // that nobody has begun, the last first. It returns how many it did.
 func (p *pool) work(w int) (done int) {
+	defer func() {
+		if r := recover(); r != nil {
+			done += 1 + p.failed(w, r)
+		}
+	}()
 	for i := range p.threads {
 		of := (w + i) % p.threads
 		l := &p.lanes[of]
@@ -214,6 +228,16 @@ func (p *pool) work(w int) (done int) {
 	return done
 }
 
+// failed keeps worker w's fault for the caller and goes on with the other parts; it
+// returns how many it did.
+func (p *pool) failed(w int, fault any) int {
+	if !mapped.IsFault(fault) {
+		panic(fault)
+	}
+	p.fault.CompareAndSwap(nil, &fault)
+	return p.work(w)
+}
+
 // cut is part w of [0, n), of so many.
 func cut(n, align, w, parts int) (lo, hi int) {
 	blocks := (n + align - 1) / align
@@ -221,6 +245,7 @@ func cut(n, align, w, parts int) (lo, hi int) {
 }
 
 func (p *pool) serve(w int) {
+	mapped.Guard()
 	l := &p.lanes[w]
 	ready := func() bool {
 		c := claims(l.claims.Load())

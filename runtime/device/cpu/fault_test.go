@@ -1,0 +1,84 @@
+package cpu
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"mop/internal/mapped"
+	kernel "mop/kernels/cpu"
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+)
+
+// deep needs more stack than a goroutine begins with.
+func deep(n int) byte {
+	var a [1024]byte
+	if n > 0 {
+		a[n] = deep(n - 1)
+	}
+	return a[n/2]
+}
+
+// A weights file that becomes shorter while it is mapped is an error of whoever called
+// the operation, from the kernels of every set, whichever worker met it, with the stack
+// moved and the garbage collected on the way; the device then works as before.
+func TestShortenedWeights(t *testing.T) {
+	const n, D, I = 2, 259, 1021
+	best, _ := kernel.Choose("auto")
+	whole := &buffer{make([]float32, n*I), n, I}
+	for _, dt := range []checkpoint.DType{checkpoint.F32, checkpoint.F16, checkpoint.BF16} {
+		raw := draw(dt, []int{I, D})
+		path := filepath.Join(t.TempDir(), "w")
+		if err := os.WriteFile(path, raw, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		m, err := checkpoint.Map(path, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Unmap()
+		if err := os.Truncate(path, int64(len(raw)/3)); err != nil {
+			t.Skip(err) // a system that holds mapped files
+		}
+		for set := kernel.Generic; set <= best; set++ {
+			for _, threads := range []int{1, 2, 3} {
+				d, err := Open(Options{Threads: threads, Kernels: set.String()})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range 4 {
+					kind, place := device.Kind(i%2), d.Place
+					if i >= 2 {
+						place = d.PlaceRounded
+					}
+					multiply := func(data []byte) (err error) {
+						defer mapped.Guard()()
+						defer mapped.Catch(&err)
+						defer func() { runtime.GC(); deep(200) }()
+						w, err := place(checkpoint.Tensor{Name: "w", DType: dt, Shape: []int{I, D}, Data: data})
+						if err != nil {
+							return err
+						}
+						d.Linear(kind, whole, filled(1, n, D), n, w)
+						return nil
+					}
+					what := fmt.Sprintf("%v %v %v threads %d case %d", set, kind, dt, threads, i)
+					done := make(chan error)
+					go func() { done <- multiply(m) }() // a goroutine of its own begins with a small stack
+					if err := <-done; !errors.Is(err, mapped.ErrFault) || !strings.HasPrefix(err.Error(), path+": ") {
+						t.Fatalf("%s: want %v of %s, got %v", what, mapped.ErrFault, path, err)
+					}
+					if err := multiply(raw); err != nil {
+						t.Fatalf("%s: afterwards: %v", what, err)
+					}
+				}
+				d.Close()
+			}
+		}
+	}
+}
