@@ -34,7 +34,7 @@ func MeasureLimits(m Machine, threads int, isa string) (Limits, error) {
 	}
 	l.FMA, err = FMAPeak(threads, isa)
 	if othersAfter, stealAfter, ok := OtherLoad(); ok && known && m.Cores > 0 {
-		l.Others = max(0, float64(othersAfter-others+stealAfter-steal)/float64(time.Since(l.Measured))/float64(m.Cores))
+		l.Others = min(max(0, float64(othersAfter-others+stealAfter-steal)/float64(time.Since(l.Measured))/float64(m.Cores)), 1)
 	}
 	return l, err
 }

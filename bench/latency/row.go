@@ -16,6 +16,7 @@ type Environment struct {
 	ReadGBps  float64   // the device's measured read bandwidth, 1e9 bytes/s; 0 = not measured
 	FMAGflops float64   // its measured peak of multiply-adds, 1e9 operations/s; 0 = not measured
 	FMAISA    string    // the instruction set of that peak
+	LimitLoad float64   // share of the cores that others took while both were measured
 	Cores     int       // of the machine, where samples know the load of others; 0 = they do not
 	Date      time.Time // of the measurement
 }
@@ -40,7 +41,7 @@ type Row struct {
 
 	BytesPerToken int64    `json:"bytes_per_token"` // read by a decode step, over batch
 	ReadGBps      *float64 `json:"read_gbps"`       // bytes_per_token * decode_tps
-	Share         *float64 `json:"share"`           // read_gbps / the measured read bandwidth
+	Share         *float64 `json:"share"`           // read_gbps / the measured read bandwidth; means nothing where limit_load is above Busy
 	PeakBytes     int64    `json:"peak_bytes"`      // the model's weights and cache, counted
 	LoadMS        float64  `json:"load_ms"`
 
@@ -50,15 +51,16 @@ type Row struct {
 	Commit  string `json:"commit"`
 
 	// What disturbed: shares of all cores' time during the kept runs; nil where
-	// the system does not tell.
+	// the system does not tell, as of runs that are over within a few of its steps.
 	OtherLoad *float64 `json:"other_load"` // that other processes took
 	StealLoad *float64 `json:"steal_load"` // that the hypervisor gave to other machines
+	LimitLoad *float64 `json:"limit_load"` // that both took while the machine's limits were measured; nil = no limits
 
 	Percentiles   Percentiles `json:"percentiles"`
 	BandwidthGBps *float64    `json:"bandwidth_gbps"` // what share is a share of
 
 	PrefillGflops   *float64 `json:"prefill_gflops"`    // operations of the prompt's pass / ttft
-	PrefillShare    *float64 `json:"prefill_share"`     // prefill_gflops / fma_gflops
+	PrefillShare    *float64 `json:"prefill_share"`     // prefill_gflops / fma_gflops; likewise
 	PrefillReadGBps *float64 `json:"prefill_read_gbps"` // weights, each read once / ttft
 	DecodeGflops    *float64 `json:"decode_gflops"`     // operations of a decode step / itl
 	FMAGflops       *float64 `json:"fma_gflops"`        // the peak of multiply-adds that prefill_share is a share of
@@ -68,6 +70,13 @@ type Row struct {
 	Go       string   `json:"go"`
 	Date     string   `json:"date"` // RFC 3339, UTC
 }
+
+// Busy is the share of the cores from which on others' load shows: in times, which are
+// too long, and in a machine's limits, which are then none.
+const Busy = 0.05
+
+// loadStep is how finely systems count the time of processors.
+const loadStep = 10 * time.Millisecond
 
 // Percentiles by name ("p90"), only those that the sample allows: of the kept
 // runs for E2E and TTFT, of all their single gaps between ids for ITL.
@@ -179,6 +188,9 @@ func row(p Protocol, s Subject, dense, x *series, env Environment) Row {
 	if env.FMAGflops > 0 {
 		r.FMAGflops, r.FMAISA = &env.FMAGflops, env.FMAISA
 	}
+	if env.ReadGBps > 0 || env.FMAGflops > 0 {
+		r.LimitLoad = &env.LimitLoad
+	}
 	if s.PrefillFlops > 0 {
 		r.PrefillGflops = finite(float64(s.PrefillFlops) / r.TTFT / 1e6) // 1e9 operations and 1e3 ms
 		if env.FMAGflops > 0 {
@@ -194,8 +206,10 @@ func row(p Protocol, s Subject, dense, x *series, env Environment) Row {
 			elapsed += t
 		}
 		// The system counts this process and the whole in unlike steps.
-		share := func(t float64) *float64 { return finite(max(0, t/elapsed/float64(env.Cores))) }
-		r.OtherLoad, r.StealLoad = share(x.others), share(x.steal)
+		share := func(t float64) *float64 { return finite(min(max(0, t/elapsed/float64(env.Cores)), 1)) }
+		if elapsed >= ms(10*loadStep) {
+			r.OtherLoad, r.StealLoad = share(x.others), share(x.steal)
+		}
 	}
 	if p.Out > 1 {
 		itl := median(x.itl)

@@ -37,7 +37,7 @@ func TestRowsByHand(t *testing.T) {
 		{Name: "dense", Params: 1000, BytesPerToken: 3e6, PrefillBytes: 14e6, PrefillFlops: 21e9, DecodeFlops: 5e6, PeakBytes: 77, Load: 1500 * time.Microsecond},
 		{Name: "half", Params: 600, Compression: 0.4, BytesPerToken: 2e6},
 	}
-	env := Environment{Device: "cpu", CPU: "Z80", Threads: 3, Commit: "c0ffee", ReadGBps: 1.6, FMAGflops: 600, FMAISA: "avx2", Cores: 4, Date: time.Date(2026, 2, 6, 13, 0, 0, 0, time.FixedZone("", 3600))}
+	env := Environment{Device: "cpu", CPU: "Z80", Threads: 3, Commit: "c0ffee", ReadGBps: 1.6, FMAGflops: 600, FMAISA: "avx2", LimitLoad: 0.04, Cores: 4, Date: time.Date(2026, 2, 6, 13, 0, 0, 0, time.FixedZone("", 3600))}
 	rows, err := Rows(p, subjects, samples, env)
 	if err != nil {
 		t.Fatal(err)
@@ -65,6 +65,7 @@ func TestRowsByHand(t *testing.T) {
 	check("decode GFLOP/s", *d.DecodeGflops, 5e6*200/1e9)
 	check("others", *d.OtherLoad, (90.0-16)/370/4) // of 370 ms on four cores
 	check("steal", *d.StealLoad, 37.0/370/4)
+	check("limits", *d.LimitLoad, 0.04)
 	check("others, counted in unlike steps", *h.OtherLoad, 0)
 	if *d.FMAGflops != 600 || d.FMAISA != "avx2" || h.PrefillGflops != nil || h.PrefillShare != nil || h.PrefillReadGBps != nil || h.DecodeGflops != nil {
 		t.Errorf("peak of the environment and nothing of the unknown: got %+v, %+v", d, h)
@@ -92,6 +93,46 @@ func TestRowsByHand(t *testing.T) {
 	check("half hi", *h.Speedup.Hi, 2.75)
 	if d.Device != "cpu" || d.CPU != "Z80" || d.Threads != 3 || d.Commit != "c0ffee" || d.PeakBytes != 77 || d.Params != 1000 || d.Date != "2026-02-06T12:00:00Z" {
 		t.Errorf("facts not carried: %+v", d)
+	}
+}
+
+// Of limits is told what others took while they were measured. Nothing tells the load of
+// a few milliseconds, which is counted in steps of ten, and others never took more than
+// everything.
+func TestBusyMachine(t *testing.T) {
+	p := Protocol{In: 4, Out: 3, Batch: 1, Runs: 1}
+	subject := []Subject{{Name: "a", BytesPerToken: 5e6, PrefillFlops: 1e9}}
+	for _, c := range []struct {
+		limits, took float64 // ms
+		others       time.Duration
+		known        bool
+	}{
+		{0, 1000, 0, true}, {0.06, 1000, 0, true}, {1, 1000, 9 * time.Second, true},
+		{0, 99, 20 * time.Millisecond, false}, {0, 100, 20 * time.Millisecond, true},
+	} {
+		s := sample("a", 0, false, time.Duration(c.took)-2, 1, 3)
+		s.Others = c.others
+		env := Environment{ReadGBps: 2, FMAGflops: 3, LimitLoad: c.limits, Cores: 4}
+		rows, err := Rows(p, subject, []Sample{s}, env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := rows[0]
+		if *r.LimitLoad != c.limits || r.Share == nil || r.PrefillShare == nil {
+			t.Errorf("%+v: got %+v", c, r)
+		}
+		if (r.OtherLoad != nil) != c.known || (r.StealLoad != nil) != c.known {
+			t.Errorf("%+v: want the load known %v, got %v", c, c.known, r.OtherLoad)
+		}
+		if c.known {
+			if want := min(c.others.Seconds()*1000/c.took/4, 1); math.Abs(*r.OtherLoad-want) > 1e-12 {
+				t.Errorf("%+v: want a load of %v, got %v", c, want, *r.OtherLoad)
+			}
+		}
+	}
+	rows, err := Rows(p, subject, []Sample{sample("a", 0, false, 8, 1, 3)}, Environment{})
+	if err != nil || rows[0].LimitLoad != nil {
+		t.Errorf("without limits: want no load of theirs, got %v, %v", rows, err)
 	}
 }
 
@@ -137,7 +178,7 @@ func TestRowFieldNames(t *testing.T) {
 	}
 	for name := range strings.FieldsSeq(`model params compression e2e_ms ttft_ms itl_ms prefill_tps decode_tps speedup gain
 		gain_per_compression bytes_per_token read_gbps share peak_bytes load_ms device cpu threads commit
-		prefill_gflops prefill_share prefill_read_gbps decode_gflops fma_gflops fma_isa other_load steal_load`) {
+		prefill_gflops prefill_share prefill_read_gbps decode_gflops fma_gflops fma_isa other_load steal_load limit_load`) {
 		if _, there := got[name]; !there {
 			t.Errorf("no field %s", name)
 		}

@@ -127,6 +127,7 @@ func columns() []column {
 		{"ppl", func(e *Entry) any { return e.PPL }},
 		{"other_load", func(e *Entry) any { return e.OtherLoad }},
 		{"steal_load", func(e *Entry) any { return e.StealLoad }},
+		{"limit_load", func(e *Entry) any { return e.LimitLoad }},
 		{"device", func(e *Entry) any { return e.Device }},
 		{"cpu", func(e *Entry) any { return e.CPU }},
 		{"threads", func(e *Entry) any { return e.Threads }},

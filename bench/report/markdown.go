@@ -69,6 +69,9 @@ func limitsTable(entries []Entry) string {
 	tg, pp := fmt.Sprintf("tg%d ", r.Protocol.Out), fmt.Sprintf("pp%d ", r.Protocol.In)
 	var rows [][]string
 	for _, e := range entries {
+		if busyLimits(r) {
+			e.Share, e.PrefillShare = nil, nil
+		}
 		rows = append(rows, []string{
 			e.Model, optional(e.ReadGBps, number), optional(e.Share, percent), optional(e.DecodeGflops, number),
 			optional(e.PrefillGflops, number), optional(e.PrefillShare, percent), optional(e.PrefillReadGBps, number),
@@ -76,6 +79,9 @@ func limitsTable(entries []Entry) string {
 	}
 	return table([]string{"model", tg + "GB/s", bandwidth, tg + "GFLOP/s", pp + "GFLOP/s", peak, pp + "GB/s"}, rows)
 }
+
+// busyLimits says that the machine's limits are none: others worked meanwhile.
+func busyLimits(r latency.Row) bool { return r.LimitLoad != nil && *r.LimitLoad > latency.Busy }
 
 func anyPPL(entries []Entry) bool {
 	for _, e := range entries {
@@ -102,6 +108,9 @@ func conditions(r latency.Row) string {
 	}
 	if r.FMAGflops != nil {
 		bandwidth += fmt.Sprintf(", multiply-add peak %s GFLOP/s (%s)", number(*r.FMAGflops), r.FMAISA)
+	}
+	if busyLimits(r) {
+		bandwidth += fmt.Sprintf(" (measured while others took %.0f %% of the cores: no limits, so there are no shares)", 100**r.LimitLoad)
 	}
 	busy := ""
 	if r.OtherLoad != nil && r.StealLoad != nil {

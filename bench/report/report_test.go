@@ -44,6 +44,21 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
+// What was measured while others worked is called no limit.
+func TestBusyLimits(t *testing.T) {
+	for load, want := range map[float64]bool{latency.Busy: false, 0.31: true} {
+		r := fixture().Entries[0].Row
+		r.LimitLoad = &load
+		if line := conditions(r); strings.Contains(line, "(measured while others took 31 % of the cores: no limits, so there are no shares)") != want || strings.Contains(line, "no shares") != want {
+			t.Errorf("a load of %v: %s", load, line)
+		}
+		entries := []Entry{{Row: r}}
+		if cells := strings.Split(limitsTable(entries), "|"); (strings.TrimSpace(cells[len(cells)-6]) == "-") != want || entries[0].Share == nil {
+			t.Errorf("a load of %v: shares are left out: want %v, got %q", load, want, cells)
+		}
+	}
+}
+
 func TestFormatsAgainstGolden(t *testing.T) {
 	for _, format := range Formats() {
 		var b bytes.Buffer
