@@ -194,7 +194,11 @@ func (r *run) loop(ctx context.Context) (*plan.Plan, []plan.State, error) {
 			return nil, nil, fmt.Errorf("%s: step %d: %w", r.journal.path, n, err)
 		}
 		states = append(states, state)
-		slog.Info("step", "n", n, "kind", s.Kind, "compression", fmt.Sprintf("%.2f %%", 100*s.Compression), "known", known)
+		message := "step"
+		if known {
+			message = "step that was taken before"
+		}
+		slog.Info(message, "n", n, "kind", s.Kind, "compression", fmt.Sprintf("%.2f %%", 100*s.Compression))
 		if s.Compression >= goal {
 			return path, states, nil
 		}

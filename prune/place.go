@@ -89,6 +89,9 @@ func real(path string) (string, error) {
 			return filepath.Join(found, rest), nil
 		}
 		if !errors.Is(err, os.ErrNotExist) || at == filepath.Dir(at) {
+			if named := (*os.PathError)(nil); !errors.As(err, &named) {
+				err = fmt.Errorf("%s: %w", at, err)
+			}
 			return "", err
 		}
 		rest = filepath.Join(filepath.Base(at), rest)

@@ -42,7 +42,7 @@ func (r *run) choose(ctx context.Context, path *plan.Plan, states []plan.State) 
 		}
 		taken[n] = target
 		if far := math.Abs(path.Steps[n-1].Compression - target); far > 0.05 {
-			slog.Warn("the nearest step is far from the target", "target", target, "compression", path.Steps[n-1].Compression)
+			slog.Warn("the nearest step is far from the target: --exact-target meets it", "target", target, "compression", fmt.Sprintf("%.4f", path.Steps[n-1].Compression))
 		}
 		p := *path
 		out = append(out, madeBy(&p, n, target, states[n]))

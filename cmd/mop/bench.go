@@ -66,6 +66,9 @@ func benchCommand(o *options) *cobra.Command {
 			if slices.Contains(names, "") {
 				return usage("bench: want names with commas between, got %q", args[0])
 			}
+			if o.dtype != "" && len(planFiles) == 0 && !slices.ContainsFunc(names, isPreset) {
+				return usage("bench: --dtype is of random weights: it wants a preset:NAME or a --plan")
+			}
 			if at != "" && len(planFiles) == 0 {
 				return usage("bench: --at wants a --plan")
 			}

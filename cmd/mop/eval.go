@@ -64,8 +64,8 @@ func evalCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "eval",
 		Short: "Measure a model's quality: perplexity, divergence from another",
-		Args:  exactly(0),
-		RunE:  func(*cobra.Command, []string) error { return usage("eval: want ppl or kl") },
+		Args:  cobra.ArbitraryArgs,
+		RunE:  oneOf("ppl or kl"),
 	}
 	var p textFlags
 	ppl := &cobra.Command{

@@ -15,8 +15,8 @@ func importCommand(*options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "import",
 		Short: "Turn another program's model into a Hugging Face directory",
-		Args:  exactly(0),
-		RunE:  func(c *cobra.Command, _ []string) error { return usage("import: want a kind: llama2c") },
+		Args:  cobra.ArbitraryArgs,
+		RunE:  oneOf("a kind, llama2c"),
 	}
 	var weights, tok, out string
 	l := &cobra.Command{
@@ -37,8 +37,8 @@ func importCommand(*options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if n := src.Config().Vocab; t.Vocab() > n {
-				return fmt.Errorf("%s: %d ids, the model in %s has only %d", tok, t.Vocab(), weights, n)
+			if n := src.Config().Vocab; t.Vocab() != n {
+				return fmt.Errorf("%s: want %d pieces, one for each id of the model in %s, got %d", tok, n, weights, t.Vocab())
 			}
 			var text, settings bytes.Buffer
 			if err := tokenizer.WriteJSON(&text, t); err != nil {

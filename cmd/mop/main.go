@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -23,6 +24,17 @@ func main() {
 
 // errUsage marks what the user typed wrong: exit 2 instead of 1.
 var errUsage = errors.New("usage")
+
+// errResume says how to go on with what was interrupted.
+var errResume = errors.New("the same command with --resume goes on")
+
+// resumable marks the error of a command that has --resume.
+func resumable(err error) error {
+	if !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, errResume)
+}
 
 func usage(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errUsage, fmt.Sprintf(format, args...))
@@ -41,8 +53,10 @@ func run(ctx context.Context, args []string) int {
 	if err == nil {
 		return 0
 	}
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		err = errors.New("interrupted")
+	if cause := err; ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		if err = errors.New("interrupted"); errors.Is(cause, errResume) {
+			err = fmt.Errorf("interrupted: %w", errResume)
+		}
 	}
 	// Joined errors stand on a line each.
 	fmt.Fprintln(os.Stderr, "mop:", strings.ReplaceAll(err.Error(), "\n", "; "))
@@ -89,5 +103,16 @@ func exactly(n int) cobra.PositionalArgs {
 			return usage("%s: want %d arguments, got %q", c.CommandPath(), n, args)
 		}
 		return nil
+	}
+}
+
+// oneOf is what a command does that wants one of its own commands.
+func oneOf(kinds string) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		got := "nothing"
+		if len(args) > 0 {
+			got = strconv.Quote(args[0])
+		}
+		return usage("%s: want %s, got %s", c.CommandPath(), kinds, got)
 	}
 }

@@ -36,7 +36,7 @@ func (o *options) register(root *cobra.Command) {
 	f.StringVar(&o.device, "device", "auto", "where to compute: cpu, cuda (the first GPU), cuda:N, or auto: cuda where there is one")
 	f.IntVar(&o.threads, "threads", 0, "threads to compute with, 0 = all cores")
 	f.StringVar(&o.kernels, "kernels", "auto", "instructions that the CPU computes with: "+strings.Join(kernel.Names(), ", "))
-	f.Uint64Var(&o.seed, "seed", 0, "seed of whatever is drawn at random")
+	f.Uint64Var(&o.seed, "seed", 0, "seed of whatever is drawn at random (default 0)")
 }
 
 // check refuses values that no command can use, also where it needs none.
@@ -132,6 +132,9 @@ func (o *options) model(dev device.Device, src checkpoint.Source) (*model.Model,
 	}
 	return model.LoadPlaced(dev, src, to.PlaceInt8)
 }
+
+// isPreset tells a preset's name from a directory's.
+func isPreset(name string) bool { return strings.HasPrefix(name, "preset:") }
 
 // source opens a model directory, or makes a preset with random weights.
 func (o *options) source(name string) (checkpoint.Source, error) {

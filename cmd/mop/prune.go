@@ -39,7 +39,7 @@ func checkWidth(w plan.Options) error {
 	return nil
 }
 
-// wrongUse is usage, but for a target that is well written and cannot be.
+// wrongUse is usage, but for a target that this model cannot meet.
 func wrongUse(err error) error {
 	if errors.Is(err, plan.ErrTarget) {
 		return err
@@ -72,7 +72,7 @@ func planCommand(o *options) *cobra.Command {
 			}
 			if c.Flags().Changed("target") {
 				if err := plan.CheckTarget(target); err != nil {
-					return err
+					return usage("%v", err)
 				}
 			}
 			if steps < 0 {
@@ -154,7 +154,7 @@ func pruneCommand(o *options) *cobra.Command {
 			}
 			var err error
 			if p.Targets, err = plan.ParseTargets(targets); err != nil {
-				return wrongUse(err)
+				return usage("%v", err)
 			}
 			if sample != "first" && sample != "seeded" {
 				return usage("--calibration-sample: want first or seeded, got %q", sample)
@@ -187,7 +187,7 @@ func pruneCommand(o *options) *cobra.Command {
 			plans, err := prune.Run(c.Context(), p)
 			bar.end()
 			if err != nil {
-				return err
+				return resumable(err)
 			}
 			if err := printMade(c.OutOrStdout(), p.Out, plans); err != nil || !p.Recovery.Final {
 				return err
@@ -259,7 +259,7 @@ func replayPlans(c *cobra.Command, r prune.ReplayOptions) error {
 	}
 	plans, err := prune.Replay(c.Context(), r)
 	if err != nil {
-		return err
+		return resumable(err)
 	}
 	return printMade(c.OutOrStdout(), r.Out, plans)
 }

@@ -55,7 +55,7 @@ func recoverCommand(o *options) *cobra.Command {
 			r, err := recover.Run(c.Context(), p)
 			bar.end()
 			if err != nil {
-				return err
+				return resumable(err)
 			}
 			w := c.OutOrStdout()
 			if asJSON {

@@ -8,9 +8,11 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"mop/internal/plainfile"
 	"mop/runtime/generate"
 	"mop/runtime/kvcache"
 	"mop/runtime/model"
@@ -146,13 +148,14 @@ func logitsCommand(o *options) *cobra.Command {
 }
 
 func runCommand(o *options) *cobra.Command {
-	var dir, prompt string
+	var dir, prompt, file string
 	var stops []string
+	var stats bool
 	var g generate.Options
 	c := &cobra.Command{
 		Use:     "run --model DIR --prompt TEXT",
 		Short:   "Continue a text",
-		Example: "  mop run --model ./model --prompt 'Once upon a time' --max-tokens 100\n  mop run --model ./model --prompt '' --temperature 0.8 --top-p 0.9 --seed 7",
+		Example: "  mop run --model ./model --prompt 'Once upon a time' --max-tokens 100\n  mop run --model ./model --prompt '' --temperature 0.8 --top-p 0.9 --seed 7\n  mop run --model ./model --prompt-file story.txt --stats",
 		Args:    exactly(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := need(c, "model"); err != nil {
@@ -170,11 +173,20 @@ func runCommand(o *options) *cobra.Command {
 			case g.RepetitionPenalty == 0:
 				return usage("--repetition-penalty: want a value above 0, got 0")
 			}
+			if c.Flags().Changed("prompt") && file != "" {
+				return usage("run: want --prompt or --prompt-file, got both")
+			}
 			t, err := tokenizer.Open(dir)
 			if err != nil {
 				return err
 			}
-			ids, err := t.Encode([]byte(prompt), tokenizer.EncodeOptions{BOS: true})
+			text := []byte(prompt)
+			if file != "" {
+				if text, err = promptOf(c, file); err != nil {
+					return err
+				}
+			}
+			ids, err := t.Encode(text, tokenizer.EncodeOptions{BOS: true})
 			if err != nil {
 				return fmt.Errorf("%s: %w", dir, err)
 			}
@@ -205,20 +217,22 @@ func runCommand(o *options) *cobra.Command {
 			}
 			out := c.OutOrStdout()
 			s := t.Stream(ids[len(ids)-1])
-			text := &stopper{stops: stops, w: out}
+			written := &stopper{stops: stops, w: out}
 			var failed error
 			emitted := 0
+			clock := pace{start: time.Now(), prompt: len(ids)}
 			err = generate.Run(c.Context(), m.Model, cache, [][]int{ids}, g, func(_, ids []int) []int {
 				emitted++
+				clock.tick()
 				var b []byte
 				var err error
 				if t.Has(ids[0]) { // a vocabulary may be padded with rows that no piece has
 					b, err = s.Push(ids[0])
 				}
 				if err == nil {
-					err = text.write(b)
+					err = written.write(b)
 				}
-				if failed = err; err != nil || text.stopped {
+				if failed = err; err != nil || written.stopped {
 					return []int{0}
 				}
 				return nil
@@ -227,13 +241,16 @@ func runCommand(o *options) *cobra.Command {
 				return m.fail(err)
 			}
 			if err = failed; err == nil {
-				err = text.finish(s.Flush())
+				err = written.finish(s.Flush())
 			}
-			if short && emitted == room && !text.stopped {
+			if short && emitted == room && !written.stopped {
 				slog.Warn("the context is full", "tokens", m.Config.MaxPositions)
 			}
 			if onTerminal(out) {
 				fmt.Fprintln(out)
+			}
+			if stats && err == nil {
+				fmt.Fprint(c.ErrOrStderr(), clock)
 			}
 			return err
 		},
@@ -242,6 +259,8 @@ func runCommand(o *options) *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&dir, "model", "", "model directory")
 	f.StringVar(&prompt, "prompt", "", "text to continue; empty = BOS alone")
+	f.StringVar(&file, "prompt-file", "", "file with the text to continue, - for stdin; a line's end at its end is left out")
+	f.BoolVar(&stats, "stats", false, "tell on stderr how many ids came and went, and how fast")
 	f.IntVar(&g.MaxTokens, "max-tokens", 128, "ids to generate at most")
 	f.Float64Var(&g.Temperature, "temperature", 0, "0 = always the likeliest id")
 	f.IntVar(&g.TopK, "top-k", 0, "draw from the k likeliest ids, 0 = all")
@@ -251,6 +270,48 @@ func runCommand(o *options) *cobra.Command {
 	f.BoolVar(&g.IgnoreEOS, "ignore-eos", false, "always generate --max-tokens ids")
 	f.StringArrayVar(&stops, "stop", nil, "end before this text; may be given several times")
 	return c
+}
+
+// promptOf reads a prompt, without the end of its last line, which editors put there.
+func promptOf(c *cobra.Command, file string) (text []byte, err error) {
+	const limit = 1 << 28 // bytes
+	if file == "-" {
+		text, err = io.ReadAll(io.LimitReader(c.InOrStdin(), limit))
+	} else {
+		text, err = plainfile.Read(file, limit)
+	}
+	if line, ok := bytes.CutSuffix(text, []byte("\n")); ok {
+		text = bytes.TrimSuffix(line, []byte("\r"))
+	}
+	return text, err
+}
+
+// pace is how fast ids came.
+type pace struct {
+	start, first, last time.Time
+	prompt, ids        int
+}
+
+func (p *pace) tick() {
+	p.last = time.Now()
+	if p.ids++; p.ids == 1 {
+		p.first = p.last
+	}
+}
+
+// String is a line for the prompt, whose time ends with the first id, and one for the
+// ids after it.
+func (p pace) String() string {
+	if p.ids == 0 {
+		return fmt.Sprintf("prompt: %d ids; generated: none\n", p.prompt)
+	}
+	line := func(what string, ids, timed int, d time.Duration) string {
+		if timed == 0 || d <= 0 {
+			return fmt.Sprintf("%s: %d ids\n", what, ids)
+		}
+		return fmt.Sprintf("%s: %d ids, %.1f ids/s\n", what, ids, float64(timed)/d.Seconds())
+	}
+	return line("prompt", p.prompt, p.prompt, p.first.Sub(p.start)) + line("generated", p.ids, p.ids-1, p.last.Sub(p.first))
 }
 
 // stopper writes text up to the first stop string; what may be the beginning of

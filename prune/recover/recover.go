@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"mop/internal/plainfile"
@@ -82,7 +83,10 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.MaxLength = min(o.MaxLength, src.Config().MaxPositions)
+	if n := src.Config().MaxPositions; o.MaxLength > n {
+		slog.Warn("examples are cut to the model's context", "model", o.Model, "asked for", o.MaxLength, "context", n)
+		o.MaxLength = n
+	}
 	examples, skipped, err := Read(o.Data, o.Separator, tok, o.MaxLength)
 	if err := report(o, skipped, err); err != nil {
 		return nil, err
@@ -166,7 +170,7 @@ func report(o Options, skipped []Skipped, err error) error {
 		for _, s := range skipped[:min(5, len(skipped))] {
 			first = append(first, fmt.Sprintf("row %d: %s", s.Row, s.Reason))
 		}
-		slog.Warn("rows skipped", "file", o.Data, "count", len(skipped), "first", first)
+		slog.Warn("rows skipped", "file", o.Data, "count", len(skipped), "first", strings.Join(first, "; "))
 	}
 	return nil
 }

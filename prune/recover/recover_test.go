@@ -568,3 +568,26 @@ func TestOneAtATime(t *testing.T) {
 		t.Errorf("want the second run refused, got %v", second)
 	}
 }
+
+// What was left out is listed, and said is that the model has no room for as long
+// examples as were asked for.
+func TestSaysWhatIsLess(t *testing.T) {
+	var log bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	defer slog.SetDefault(before)
+	if err := report(Options{Data: "d"}, []Skipped{{3, "empty"}, {8, "no output"}}, nil); err != nil || !strings.Contains(log.String(), "row 3: empty; row 8: no output") {
+		t.Errorf("got %v, %s", err, log.String())
+	}
+	for length, want := range map[int]bool{175: false, 100_000: true} {
+		log.Reset()
+		o := fixture(t, 1)
+		o.MaxLength, o.Steps = length, 1
+		if _, err := Run(context.Background(), o); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(log.String(), `"asked for"=100000 context=`); got != want {
+			t.Errorf("length %d: want the warning: %v, got %s", length, want, log.String())
+		}
+	}
+}

@@ -1,0 +1,30 @@
+package prune
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"mop/prune/plan"
+)
+
+// A target that no step comes near is said, in few digits, with the flag that meets it.
+func TestFarTarget(t *testing.T) {
+	var log bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	defer slog.SetDefault(before)
+	for target, want := range map[float64]bool{0.35: false, 0.4: true} {
+		log.Reset()
+		r := &run{Options: Options{Targets: []float64{target}}}
+		path := &plan.Plan{Steps: []plan.Step{{Compression: 1. / 3}}}
+		if _, err := r.choose(context.Background(), path, make([]plan.State, 2)); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(log.String(), "--exact-target meets it") && strings.Contains(log.String(), "compression=0.3333\n"); got != want {
+			t.Errorf("target %v: want the warning: %v, got %s", target, want, log.String())
+		}
+	}
+}
