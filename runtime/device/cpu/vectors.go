@@ -61,6 +61,7 @@ type along struct {
 	ws  [3]*weight // nil where there are fewer
 	to  [3]target  // of each
 	add bool       // y += W x
+	per [3]int     // pieces of each one's stride: see count
 }
 
 // target is where the rows of a product go.
@@ -90,29 +91,63 @@ func (d *Device) spread(n int, bytes int64, task func(worker, lo, hi int)) {
 // runAlong does the operation d.along.
 func (d *Device) runAlong() {
 	o := &d.along
-	total, bytes := 0, int64(0)
+	total, bytes := o.count()
+	d.spread(total, bytes*int64(o.n), d.parts.along)
+}
+
+// count says how many pieces the matrices are, all of the same number of bytes, and how
+// many bytes in all. A stride of a matrix is some pieces: as many as of another, where
+// their types are the same.
+func (o *along) count() (pieces int, bytes int64) {
+	unit := o.ws[0].strideBytes()
 	for _, w := range o.ws {
 		if w != nil {
-			total += w.strides()
+			unit = gcd(unit, w.strideBytes())
 			bytes += w.Bytes()
 		}
 	}
-	d.spread(total, bytes*int64(o.n), d.parts.along)
+	for i, w := range o.ws {
+		if w != nil {
+			if o.per[i] = 1; w.strideBytes() > unit {
+				o.per[i] = w.strideBytes() / unit
+			}
+			pieces += w.strides() * o.per[i]
+		}
+	}
+	return pieces, bytes
+}
+
+// gcd divides nothing where a and b are the same, as they are but for unlike types.
+func gcd(a, b int) int {
+	for a != b && b > 0 {
+		a, b = b, a%b
+	}
+	return max(a, 1)
+}
+
+// rows is the strides of matrix i that begin in the pieces lo..hi-1.
+func (o *along) rows(i, lo, hi int) (a, b int) {
+	for j := range i {
+		n := o.ws[j].strides() * o.per[j]
+		lo, hi = lo-n, hi-n
+	}
+	if per := o.per[i]; per > 1 {
+		lo, hi = (lo+per-1)/per, (hi+per-1)/per
+	}
+	return max(lo, 0), min(hi, o.ws[i].strides())
 }
 
 // alongPart computes some rows of each of the matrices in d.along, counted over them.
 func (d *Device) alongPart(worker, lo, hi int) {
-	o, first := &d.along, 0
+	o := &d.along
 	for i, w := range o.ws {
 		if w == nil {
 			break
 		}
-		q := w.strides()
-		if a, b := max(lo-first, 0), min(hi-first, q); a < b {
+		if a, b := o.rows(i, lo, hi); a < b {
 			t, _ := w.bytes()
 			d.vectors(o.to[i].y, o.to[i].ld, w, a, b, d.arranged(worker, &o.input, t), o.n, o.add)
 		}
-		first += q
 	}
 }
 
@@ -125,6 +160,13 @@ func (w *weight) strides() int {
 	t, _ := w.bytes()
 	r, c := w.rowsCols()
 	return (r + t.Streams(c) - 1) / t.Streams(c)
+}
+
+// strideBytes is what one row of each stream takes.
+func (w *weight) strideBytes() int {
+	t, _ := w.bytes()
+	_, c := w.rowsCols()
+	return t.Streams(c) * t.RowBytes(c)
 }
 
 // vectors computes y[i*ldy+r] (+)= W[r] . x[i] for the rows at lo..hi-1 of all
