@@ -47,9 +47,12 @@ launcher-test: cuda $(CUDA_11)/include/cuda.h ## the CUDA launcher on a libcuda 
 	CUDA_HOME=$(CUDA_HOME) kernels/emu/libcuda.sh out/cuda/emulated
 	$(CUDA_BUILD) test -c -trimpath -tags cuda -o out/cuda/device.test ./runtime/device/cuda
 	cd runtime/device/cuda && LD_LIBRARY_PATH=$(CURDIR)/out/cuda/emulated ../../../out/cuda/device.test -test.short
-	LD_LIBRARY_PATH=out/cuda/emulated ./bin/mop inspect --devices
+	LD_LIBRARY_PATH=out/cuda/emulated ./bin/mop inspect --devices | grep 'kernels of sm_90a$$'
+	LD_LIBRARY_PATH=out/cuda/emulated EMULATED_DRIVER=11080 ./bin/mop inspect --devices | grep 'kernels of sm_90$$'
 	./bin/mop run --model cmd/mop/demo/model --prompt "Once upon" --max-tokens 20 --device cpu >out/cuda/cpu.txt
 	LD_LIBRARY_PATH=out/cuda/emulated ./bin/mop run --model cmd/mop/demo/model --prompt "Once upon" --max-tokens 20 --device cuda >out/cuda/cuda.txt
+	cmp out/cuda/cpu.txt out/cuda/cuda.txt
+	LD_LIBRARY_PATH=out/cuda/emulated EMULATED_DRIVER=11080 ./bin/mop run --model cmd/mop/demo/model --prompt "Once upon" --max-tokens 20 --device cuda >out/cuda/cuda.txt
 	cmp out/cuda/cpu.txt out/cuda/cuda.txt
 	LD_LIBRARY_PATH=out/cuda/emulated kernels/emu/options.sh bin/mop
 	# The twin of the oldest headers; and that of today's where the driver is as old.

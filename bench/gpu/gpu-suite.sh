@@ -168,7 +168,7 @@ path() {
 speed() {
 	run ceilings 60 bash -c '"$1" ceilings.py $2 >"$3"' _ "$python" "${quick:+--quick} $tiny" "$out/ceilings.jsonl"
 	cd repo/runtime/device/cuda
-	alone 90 "$([ -n "$quick" ] && echo 'Decode/llama-2-7b/(o|down)/1$' || echo 'Decode|Prefill|Attention')"
+	alone 140 "$([ -n "$quick" ] && echo 'Decode/llama-2-7b/(o|down)/1$' || echo 'Decode|Prefill|Attention')"
 	cd "$root"
 	if [ -n "$quick" ]; then
 		path llama-2-7b-exact llama-2-7b paper 15

@@ -39,7 +39,7 @@ def main(part, folder):
     for text in (folder / "kernels.txt").read_text().splitlines() if (folder / "kernels.txt").exists() else []:
         m = re.match(r"Benchmark(\S+?)(?:-\d+)?\s+\d+\s.*?([\d.e+]+) (GB/s|TFLOP/s)", text)
         if m:
-            value, product = float(m[2]), ceilings.get("product " + m[1].removeprefix("Prefill/"))
+            value, product = float(m[2]), ceilings.get("product " + re.sub("^Prefill/sm_[^/]*/", "", m[1]))
             ceiling = copy if m[3] == "GB/s" else product
             rows.append((m[1], f"{number(value)} {m[3]}", f"{100 * value / ceiling:.0f} %" if ceiling else "-"))
     if rows:

@@ -21,7 +21,8 @@ type place struct {
 	Bytes      int64  `json:"bytes,omitempty"`      // of its own memory
 	Capability string `json:"capability,omitempty"` // compute capability
 	SMs        int    `json:"sms,omitempty"`
-	Driver     string `json:"driver,omitempty"` // CUDA version that the driver supports
+	Driver     string `json:"driver,omitempty"`  // CUDA version that the driver supports
+	Kernels    string `json:"kernels,omitempty"` // the set that is used, see kernels/README.md
 }
 
 // deviceFlag is what --device says: the index of a GPU, that of the first by the name
@@ -74,7 +75,7 @@ func writePlaces(w io.Writer, list []place, missing error, asJSON bool) error {
 	for _, p := range list {
 		fmt.Fprintf(t, "%s\t%s", p.Device, p.Name)
 		if p.Bytes > 0 {
-			fmt.Fprintf(t, "\t%sB, compute capability %s, %d SMs, driver for CUDA %s", human(p.Bytes), p.Capability, p.SMs, p.Driver)
+			fmt.Fprintf(t, "\t%sB, compute capability %s, %d SMs, driver for CUDA %s, kernels of %s", human(p.Bytes), p.Capability, p.SMs, p.Driver, p.Kernels)
 		}
 		fmt.Fprintln(t)
 	}

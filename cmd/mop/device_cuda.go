@@ -30,7 +30,7 @@ func listCUDA() ([]place, error) {
 	var list []place
 	for n, i := range all {
 		list = append(list, place{Device: gpuPlace(n), Name: i.Name, Bytes: i.Total, Capability: fmt.Sprintf("%d.%d", i.Major, i.Minor), SMs: i.SMs,
-			Driver: fmt.Sprintf("%d.%d", i.Driver/1000, i.Driver%1000/10)})
+			Driver: fmt.Sprintf("%d.%d", i.Driver/1000, i.Driver%1000/10), Kernels: i.Set})
 	}
 	return list, err
 }

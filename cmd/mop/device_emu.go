@@ -28,5 +28,5 @@ func openCUDA(f deviceFlag) (device.Device, []place, error) {
 }
 
 func listCUDA() ([]place, error) {
-	return []place{{Device: gpuPlace(0), Name: "host emulation", Bytes: emulatedBytes, Capability: "8.0", SMs: 3, Driver: "none"}}, nil
+	return []place{{Device: gpuPlace(0), Name: "host emulation", Bytes: emulatedBytes, Capability: "8.0", SMs: 3, Driver: "none", Kernels: "sm_80"}}, nil
 }

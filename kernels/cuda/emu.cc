@@ -7,7 +7,11 @@
 #include <cstdarg>
 #include <sys/mman.h>
 
-#include "all.cuh"
+// EMULATED names other kernels than the device's.
+#ifndef EMULATED
+#define EMULATED "all.cuh"
+#endif
+#include EMULATED
 
 namespace emu {
 Machine m;
@@ -40,13 +44,14 @@ mop_switch_stack:
 constexpr size_t kStack = 128 << 10;
 constexpr size_t kShared = 228 << 10;
 constexpr size_t kPageBytes = 4096;
-static unsigned char *stacks, *shared_end;
+static unsigned char *stacks, *shared_end[kMaxBlocks];
 
 void to_scheduler() { mop_switch_stack(&m.now->sp, m.scheduler); }
 
 void fail(const char *format, ...) {
   if (!m.error[0]) {
-    int n = snprintf(m.error, sizeof m.error, "block (%d,%d,%d): ", m.block[0], m.block[1], m.block[2]);
+    const int *at = m.now->block->index;
+    int n = snprintf(m.error, sizeof m.error, "block (%d,%d,%d): ", at[0], at[1], at[2]);
     va_list args;
     va_start(args, format);
     vsnprintf(m.error + n, sizeof m.error - n, format, args);
@@ -56,24 +61,38 @@ void fail(const char *format, ...) {
   abort();
 }
 
-static void release_barrier() {
-  for (int w = 0; w < m.threads / 32; w++) {
+static void release_barrier(Block &b) {
+  int warps = m.threads / 32;
+  for (int w = b.rank * warps; w < (b.rank + 1) * warps; w++) {
     m.warps[w].runnable |= m.waiting[w];
     m.waiting[w] = 0;
   }
-  m.at_barrier = 0;
+  b.at_barrier = 0;
+}
+
+static void release_cluster() {
+  for (int w = 0; w < m.cluster * m.threads / 32; w++) {
+    m.warps[w].runnable |= m.waiting_cluster[w];
+    m.waiting_cluster[w] = 0;
+  }
+  m.at_cluster = 0;
 }
 
 static void fiber_main() {
   m.kernel->call(m.kernel->function, m.slots);
   Fiber &f = *m.now;
+  Block &b = *f.block;
   f.done = true;
   Warp &w = warp();
   w.runnable &= ~(1u << lane());
   if (w.here)
     fail("thread %d ended while its warp is at %s", f.tid, w.op);
-  if (--m.live > 0 && m.at_barrier == m.live)
-    release_barrier();
+  if (f.products)
+    fail("thread %d ended and has not waited for its products", f.tid);
+  if (--b.live > 0 && b.at_barrier == b.live)
+    release_barrier(b);
+  if (--m.live > 0 && m.at_cluster == m.live)
+    release_cluster();
   to_scheduler();
   abort();
 }
@@ -82,11 +101,16 @@ static bool prepare() {
   if (stacks)
     return true;
   auto map = [](size_t n) { return (unsigned char *)mmap(nullptr, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0); };
-  unsigned char *s = map(kStack * kMaxThreads), *sh = map(kShared + kPageBytes);
+  unsigned char *s = map(kStack * kMaxThreads);
   m.fibers = (Fiber *)map(sizeof(Fiber) * kMaxThreads);
-  if (s == MAP_FAILED || sh == MAP_FAILED || m.fibers == MAP_FAILED || mprotect(sh + kShared, kPageBytes, PROT_NONE))
+  if (s == MAP_FAILED || m.fibers == MAP_FAILED)
     return false;
-  shared_end = sh + kShared;
+  for (unsigned char *&end : shared_end) {
+    unsigned char *sh = map(kShared + kPageBytes);
+    if (sh == MAP_FAILED || mprotect(sh + kShared, kPageBytes, PROT_NONE))
+      return false;
+    end = sh + kShared;
+  }
   for (int h = 0; h < 65536; h++) {
     int e = h >> 10 & 31, f = h & 1023;
     float v = e == 31 ? (f ? NAN : INFINITY) : e ? ldexpf(1024 + f, e - 25) : ldexpf(f, -24);
@@ -114,24 +138,46 @@ uint16_t narrow_f16(float f) {
   return sign | (u + 0xfff + (u >> 13 & 1)) >> 13;
 }
 
-// run_block runs one block's fibers until all have ended.
-static void run_block() {
-  memset(shared_end - m.shared_bytes, 0xff, m.shared_bytes);
-  m.shared = shared_end - m.shared_bytes;
-  m.live = m.threads;
-  m.at_barrier = 0;
-  int warps = m.threads / 32;
+// left says what a block should not leave behind.
+static void left(Block &b) {
+  auto say = [&](const char *what, long n, int at) {
+    snprintf(m.error, sizeof m.error, "block (%d,%d,%d): at its end %s: %ld, shared memory %#x", b.index[0], b.index[1], b.index[2], what, n, at);
+  };
+  for (int i = 0; i < b.barriers; i++)
+    if (b.barrier[i].bytes)
+      say("a barrier waits for bytes", b.barrier[i].bytes, b.barrier[i].at);
+  const Fiber *f = m.fibers + b.rank * m.threads;
+  for (int t = 0; t < m.threads; t++)
+    if (f[t].issued != f[t / 128 * 128].issued)
+      say("a thread's products are not its warpgroup's", t, 0);
+}
+
+// run_cluster runs the fibers of a cluster's blocks, the first of them number first,
+// until all have ended.
+static void run_cluster(long long first) {
+  int warps = m.cluster * m.threads / 32;
+  m.live = m.cluster * m.threads;
+  m.at_cluster = m.boxes = 0;
   for (int w = 0; w < warps; w++) {
     m.warps[w].here = 0;
     m.warps[w].runnable = ~0u;
-    m.waiting[w] = 0;
+    m.waiting[w] = m.waiting_cluster[w] = 0;
   }
-  for (int t = 0; t < m.threads; t++) {
-    Fiber &f = m.fibers[t];
-    f.tid = t, f.done = false, f.group = 0, f.copies = 0;
-    void **top = (void **)(stacks + kStack * (t + 1)) - 2; // after ret the stack is as after a call
-    top[0] = (void *)fiber_main;
-    f.sp = top - 6;
+  for (int r = 0; r < m.cluster; r++) {
+    Block &b = m.blocks[r];
+    long long n = first + r;
+    b.rank = r, b.index[0] = n % m.grid[0], b.index[1] = n / m.grid[0] % m.grid[1], b.index[2] = n / m.grid[0] / m.grid[1];
+    b.live = m.threads, b.at_barrier = b.barriers = 0;
+    b.shared = shared_end[r] - m.shared_bytes;
+    memset(b.shared, 0xff, m.shared_bytes);
+    for (int t = 0; t < m.threads; t++) {
+      int i = r * m.threads + t;
+      Fiber &f = m.fibers[i];
+      f.tid = t, f.block = &b, f.done = false, f.group = 0, f.copies = 0, f.waits = nullptr, f.fenced = false, f.open = f.products = 0, f.issued = 0;
+      void **top = (void **)(stacks + kStack * (i + 1)) - 2; // after ret the stack is as after a call
+      top[0] = (void *)fiber_main;
+      f.sp = top - 6;
+    }
   }
   while (m.live > 0) {
     uint64_t r = draw();
@@ -141,9 +187,22 @@ static void run_block() {
         w = (r + i) % warps;
         break;
       }
+    if (m.boxes && (w < 0 || r >> 60 < 4)) {
+      deliver((r >> 50 & 255) % m.boxes);
+      if (m.error[0])
+        return;
+      continue;
+    }
     if (w < 0) {
-      snprintf(m.error, sizeof m.error, "block (%d,%d,%d): deadlock: %d of %d threads at a barrier, warp 0 at %s", m.block[0], m.block[1], m.block[2],
-               m.at_barrier, m.live, m.warps[0].here ? m.warps[0].op : "a barrier");
+      Block &b = m.blocks[0];
+      int n = snprintf(m.error, sizeof m.error, "block (%d,%d,%d): deadlock: %d of %d threads at a barrier, warp 0 at %s", b.index[0], b.index[1], b.index[2],
+                       b.at_barrier, b.live, m.warps[0].here ? m.warps[0].op : "a barrier");
+      for (int i = 0; i < m.cluster * m.threads; i++)
+        if (const Fiber &f = m.fibers[i]; f.waits) {
+          snprintf(m.error + n, sizeof m.error - n, "; thread %d of block %d waits for parity %d at %#x: %d of %d arrivals and %ld bytes to come, %u phases ended", f.tid,
+                   f.block->rank, f.parity, f.waits->at, f.waits->pending, f.waits->count, f.waits->bytes, f.waits->phase);
+          break;
+        }
       return;
     }
     int start = r >> 32 & 31, stride = (r >> 40 & 31) | 1;
@@ -157,28 +216,41 @@ static void run_block() {
       }
     }
   }
+  if (m.boxes)
+    snprintf(m.error, sizeof m.error, "block (%d,%d,%d): it ended before a copy to its shared memory had", m.box[0].block->index[0], m.box[0].block->index[1],
+             m.box[0].block->index[2]);
+  for (int r = 0; r < m.cluster && !m.error[0]; r++)
+    left(m.blocks[r]);
+}
+
+// stop waits at a barrier of so many threads, unless this is the last to come.
+static void stop(int &here, int all, uint32_t *waiting, void (*release)()) {
+  Warp &w = warp();
+  if (w.here)
+    fail("thread %d is at a barrier while its warp is at %s", m.now->tid, w.op);
+  if (++here == all)
+    return release();
+  waiting[(m.now - m.fibers) / 32] |= 1u << lane();
+  w.runnable &= ~(1u << lane());
+  to_scheduler();
 }
 } // namespace emu
 
 void ptx::sync() {
   using namespace emu;
-  Warp &w = warp();
-  if (w.here)
-    fail("thread %d is at a barrier while its warp is at %s", m.now->tid, w.op);
-  if (++m.at_barrier == m.live) {
-    release_barrier();
-    return;
-  }
-  int i = m.now->tid / 32;
-  m.waiting[i] |= 1u << lane();
-  w.runnable &= ~(1u << lane());
-  to_scheduler();
+  Block &b = *m.now->block;
+  stop(b.at_barrier, b.live, m.waiting, [] { release_barrier(*m.now->block); });
+}
+
+void ptx::cluster_sync() {
+  using namespace emu;
+  stop(m.at_cluster, m.live, m.waiting_cluster, release_cluster);
 }
 
 #include "emu_c.h"
 
 // mop_emu_launch gives nullptr or what went wrong, valid until the next call.
-extern "C" const char *mop_emu_launch(const char *name, int gx, int gy, int gz, int threads, int shared, const uint64_t *slots, uint64_t seed) {
+extern "C" const char *mop_emu_launch(const char *name, int gx, int gy, int gz, int threads, int shared, int cluster, const uint64_t *slots, uint64_t seed) {
   using namespace emu;
   m.error[0] = 0;
   auto error = [](const char *text) {
@@ -198,19 +270,42 @@ extern "C" const char *mop_emu_launch(const char *name, int gx, int gy, int gz, 
     return error("too much shared memory");
   if (gx < 1 || gy < 1 || gz < 1 || gy > 65535 || gz > 65535)
     return error("the grid is empty or too large");
-  m.kernel = k, m.slots = slots, m.threads = threads, m.shared_bytes = ((size_t)shared + 15) / 16 * 16, m.seed = seed;
+  if (cluster < 1 || cluster > kMaxBlocks || gx % cluster || cluster * threads > kMaxThreads)
+    return error("the grid is not made of such clusters");
+  m.kernel = k, m.slots = slots, m.threads = threads, m.cluster = cluster, m.shared_bytes = ((size_t)shared + 15) / 16 * 16, m.seed = seed;
   m.grid[0] = gx, m.grid[1] = gy, m.grid[2] = gz;
-  long long n = (long long)gx * gy * gz;
-  // Blocks run one after the other, from a random one on, forward or backward.
+  long long n = (long long)gx * gy * gz / cluster;
+  // Clusters run one after the other, from a random one on, forward or backward.
   long long first = draw() % n;
   bool back = draw() & 1;
   for (long long i = 0; i < n; i++) {
-    long long b = (first + (back ? n - i : i)) % n;
-    m.block[0] = b % gx, m.block[1] = b / gx % gy, m.block[2] = b / gx / gy;
-    run_block();
+    run_cluster((first + (back ? n - i : i)) % n * cluster);
     if (m.error[0])
       return m.error;
   }
+  return nullptr;
+}
+
+// mop_emu_encode makes the map of a tensor of 16-bit elements of three dimensions, whose
+// boxes are swizzled by 128 bytes and hold zeros where there is nothing; or says which
+// of cuTensorMapEncodeTiled's conditions does not hold. Strides in bytes.
+extern "C" const char *mop_emu_encode(uint64_t *map, void *address, const uint64_t *dims, const uint64_t *strides, const uint32_t *box) {
+  if ((uintptr_t)address % 16)
+    return "the tensor is not aligned to 16 bytes";
+  for (int i = 0; i < 3; i++)
+    if (dims[i] < 1 || dims[i] > (uint64_t)1 << 32)
+      return "a dimension is not of 1 to 2^32 elements";
+  for (int i = 0; i < 2; i++)
+    if (strides[i] % 16 || strides[i] >= (uint64_t)1 << 40)
+      return "a stride is not a multiple of 16 bytes below 2^40";
+  for (int i = 0; i < 3; i++)
+    if (box[i] < 1 || box[i] > 256)
+      return "a box is not of 1 to 256 elements in each dimension";
+  if (2 * box[0] % 16 || 2 * box[0] > 128)
+    return "the rows of a box are not of a multiple of 16 bytes, 128 at most";
+  emu::Tensor t = {emu::kTensor, (uint64_t)address, {dims[0], dims[1], dims[2]}, {strides[0], strides[1]}, {box[0], box[1], box[2]}, {}, 0};
+  t.check = emu::check(t);
+  memcpy(map, &t, sizeof t);
   return nullptr;
 }
 

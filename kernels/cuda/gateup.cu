@@ -4,9 +4,10 @@
 //
 // Rows come in pairs: neuron j's gate and up. gateup_decode_*: N <= 8, bound by
 // reading the weights, 4*I*ld bytes; of 8 bits in *_i8_*, their scales after their rows.
-// gateup_prefill_*: any N, takes h 16-bit.
+// gateup_prefill_*: any N, takes h 16-bit; gateup_prefill_wgmma* (sm_90a): blocks that
+// stay, see wgmma.cuh.
 #include "stream.cuh"
-#include "tiles.cuh"
+#include "wgmma.cuh"
 
 // up is kept as a distance: a choice between two pointers would live in memory.
 template <class E> struct GateUpRows {
@@ -21,9 +22,11 @@ template <class E> DEVICE GateUpRows<E> gateup_rows(const E *gate, const E *up, 
 }
 
 template <class T> struct GateUpOut {
+  struct Before {};
   u16 *m;
   int ldm;
-  MEMBER void operator()(int n, int j, float gate, float up) const {
+  MEMBER Before before(int, int) const { return {}; }
+  MEMBER void operator()(int n, int j, float gate, float up, Before) const {
     m[(long long)n * ldm + j] = narrow<T>(gate / (1 + ptx::exp2(-gate * kLog2e)) * up);
   }
 };
@@ -55,3 +58,28 @@ GATEUP_DECODE(F16, i8_f16, Byte)
                   scaled(of, sizeof(E) == 1, GateUpOut<T>{m, ldm}));                                                       \
   }
 EACH_TILE(GATEUP_PREFILL)
+
+#ifdef HOPPER
+// 64 rows are eight neurons' gates, their ups, and so on.
+struct GateUpBoxes {
+  const TensorMap *gate, *up; // [I, D], boxes of 8 rows
+  int I;
+  MEMBER void load(u16 *to, int k, int block, u64 *b) const {
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      ptx::load_box(to + 2 * i * 8 * kDepth, gate, k, 32 * block + 8 * i, 0, b);
+      ptx::load_box(to + (2 * i + 1) * 8 * kDepth, up, k, 32 * block + 8 * i, 0, b);
+    }
+  }
+  MEMBER int pair(int p) const { return p < I ? p : -1; }
+};
+
+#define GATEUP_WGMMA(T, name, tokens, threads, blocks, groups, stages, cluster)                                            \
+  KERNEL(threads, blocks, gateup_prefill_wgmma##tokens##_##name, TensorMap gate, TensorMap up, TensorMap h, int D, int I,  \
+         u16 *m, int ldm, int n) {                                                                                         \
+    GateUpBoxes of = {MAP(gateup_prefill_wgmma##tokens##_##name, 0, gate), MAP(gateup_prefill_wgmma##tokens##_##name, 1, up), I}; \
+    wgmma_product<T>(Warpgroups<tokens, groups, stages, cluster>{}, MAP(gateup_prefill_wgmma##tokens##_##name, 2, h), of, n, \
+                     ceil_div(I, 32), D, GateUpOut<T>{m, ldm});                                                            \
+  }
+EACH_WARPGROUPS(GATEUP_WGMMA)
+#endif

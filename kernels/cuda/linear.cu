@@ -7,9 +7,9 @@
 // blocks an SM, each an equal share of the rows. x is 16-bit [N, in] (kind 0) or
 // float32 that is rounded on the way in (kind 1).
 // linear_prefill_*: any N, 2*N*out*in flops. Grid: tiles of out by tiles of N. x
-// is 16-bit.
+// is 16-bit. linear_prefill_wgmma* (sm_90a): blocks that stay, see wgmma.cuh.
 #include "stream.cuh"
-#include "tiles.cuh"
+#include "wgmma.cuh"
 
 // The rows of one matrix as they are; a last row without a pair repeats.
 template <class E> struct LinearRows {
@@ -21,20 +21,19 @@ template <class E> struct LinearRows {
 };
 
 struct LinearOut {
+  using Before = F2;
   float *y;
   int ldy, out, add;
-  MEMBER void operator()(int n, int pair, float a, float b) const {
-    float *to = y + (long long)n * ldy + 2 * pair; // ldy is a multiple of 32
-    if (2 * pair + 1 == out) {
-      to[0] = add ? to[0] + a : a;
-      return;
-    }
-    F2 v = {a, b};
-    if (add) {
-      F2 old = *(const F2 *)to;
-      v.x += old.x, v.y += old.y;
-    }
-    *(F2 *)to = v;
+  MEMBER float *at(int n, int pair) const { return y + (long long)n * ldy + 2 * pair; } // ldy is a multiple of 32
+  MEMBER F2 before(int n, int pair) const { return add ? *(const F2 *)at(n, pair) : F2{0, 0}; }
+  MEMBER void operator()(int n, int pair, float a, float b, F2 old) const {
+    float *to = at(n, pair);
+    if (add)
+      a += old.x, b += old.y;
+    if (2 * pair + 1 == out)
+      to[0] = a;
+    else
+      *(F2 *)to = {a, b};
   }
 };
 
@@ -74,3 +73,41 @@ LINEAR_DECODE(F16, i8_f16, Byte)
                   scaled(of, sizeof(E) == 1, LinearOut{y, ldy, out, add}));                                                \
   }
 EACH_TILE(LINEAR_PREFILL)
+
+#ifdef HOPPER
+// The 64 rows of a block as they lie: a pair is rows j and j+8 of 16.
+DEVICE int first_of(int pair) { return pair / 8 * 16 + pair % 8; }
+
+struct LinearBoxes {
+  const TensorMap *map; // [out, in], boxes of 64 rows
+  int out;
+  MEMBER void load(u16 *to, int k, int block, u64 *b) const { ptx::load_box(to, map, k, 64 * block, 0, b); }
+  MEMBER int pair(int p) const { return first_of(p) < out ? p : -1; }
+};
+
+struct LinearApart {
+  using Before = F2;
+  float *y;
+  int ldy, out, add;
+  MEMBER float *at(int n, int pair) const { return y + (long long)n * ldy + first_of(pair); }
+  MEMBER F2 before(int n, int pair) const {
+    const float *from = at(n, pair);
+    return {add ? from[0] : 0, add && first_of(pair) + 8 < out ? from[8] : 0};
+  }
+  MEMBER void operator()(int n, int pair, float a, float b, F2 old) const {
+    float *to = at(n, pair);
+    to[0] = add ? old.x + a : a;
+    if (first_of(pair) + 8 < out)
+      to[8] = add ? old.y + b : b;
+  }
+};
+
+#define LINEAR_WGMMA(T, name, tokens, threads, blocks, groups, stages, cluster)                                            \
+  KERNEL(threads, blocks, linear_prefill_wgmma##tokens##_##name, TensorMap w, TensorMap x, float *y, int ldy, int out,     \
+         int in, int n, int add) {                                                                                         \
+    LinearBoxes of = {MAP(linear_prefill_wgmma##tokens##_##name, 0, w), out};                                              \
+    wgmma_product<T>(Warpgroups<tokens, groups, stages, cluster>{}, MAP(linear_prefill_wgmma##tokens##_##name, 1, x), of, n, \
+                     ceil_div(out, 64), in, LinearApart{y, ldy, out, add});                                                \
+  }
+EACH_WARPGROUPS(LINEAR_WGMMA)
+#endif

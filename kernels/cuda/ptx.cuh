@@ -1,7 +1,8 @@
 // Everything that C++ has no word for: thread indices, barriers, warp exchanges,
 // asynchronous copies, tensor-core products. Kernels call these functions and
 // hold no assembly; the host emulation gives the same functions another body.
-// PTX ISA sections: 9.7.9 (data movement), 9.7.13 (barriers), 9.7.14 (mma).
+// PTX ISA sections: 9.7.9 (data movement), 9.7.13 (barriers), 9.7.14 (mma), 9.7.15
+// (wgmma).
 #pragma once
 
 typedef unsigned char u8;
@@ -23,14 +24,40 @@ struct alignas(8) F2 {
   float x, y;
 };
 
+// TensorMap says where a tensor of three dimensions lies and which boxes of it are
+// copied; the driver encodes it, and a kernel takes it by value, before its other
+// parameters.
+struct alignas(64) TensorMap {
+  u64 opaque[16];
+};
+
 #ifdef CUEMU
+#define HOPPER
 #include "../emu/emu.h"
+#include "../emu/hopper.h"
 #else
 
 #define DEVICE static inline __attribute__((device, always_inline))
 #define MEMBER inline __attribute__((device, always_inline))
 #define KERNEL(threads, blocks, name, ...) \
   extern "C" __attribute__((global, launch_bounds(threads, blocks))) void name(__VA_ARGS__)
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#define HOPPER
+#define SHARED_ALIGN 1024 // the swizzle of a box repeats after so many bytes
+// MAP is where a kernel's parameter of an index, a tensor map, lies. The address of
+// the C++ variable would be that of a copy in local memory, which the copies of boxes
+// do not take.
+#define MAP(kernel, index, variable) MAP_OF(kernel, index)
+#define MAP_OF(kernel, index)                                                                                \
+  ({                                                                                                         \
+    u64 at;                                                                                                  \
+    asm("{.reg .b64 t; mov.b64 t, " #kernel "_param_" #index "; cvta.param.u64 %0, t;}" : "=l"(at));         \
+    (const TensorMap *)at;                                                                                   \
+  })
+#else
+#define SHARED_ALIGN 128
+#endif
 
 namespace ptx {
 
@@ -42,7 +69,7 @@ DEVICE int gridx() { return __nvvm_read_ptx_sreg_nctaid_x(); }
 DEVICE int gridy() { return __nvvm_read_ptx_sreg_nctaid_y(); }
 
 // shared is the block's dynamic shared memory; the kernels use no other.
-extern __attribute__((shared, aligned(128))) u8 shared_memory[];
+extern __attribute__((shared, aligned(SHARED_ALIGN))) u8 shared_memory[];
 DEVICE u8 *shared() { return shared_memory; }
 DEVICE u32 shared_address(const void *p) {
   return (u32)(u64)(const __attribute__((address_space(3))) void *)p;
@@ -223,6 +250,110 @@ DEVICE void release() {
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
+
+#ifdef HOPPER
+// What compute capability 9.0 alone has (sm_90a): barriers that count bytes, copies of
+// boxes out of tensors, clusters of blocks, products of a warpgroup.
+
+// A barrier in shared memory: a phase ends when count arrivals have come and as many
+// bytes as were announced.
+DEVICE void barrier_init(u64 *b, int count) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(b)), "r"(count) : "memory");
+}
+// barriers_made lets the cluster and the copies see barriers after the next cluster_sync
+// or sync.
+DEVICE void barriers_made() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+// arrive_expect arrives, and announces bytes.
+DEVICE void arrive_expect(u64 *b, int bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(b)), "r"(bytes) : "memory");
+}
+// arrive_at arrives at the barrier in the same place of a block of the cluster. Ordinary
+// writes it orders for this block alone (.cluster would wait for them, in every step).
+DEVICE void arrive_at(u64 *b, int rank) {
+  asm volatile("{.reg .b32 t; mapa.shared::cluster.u32 t, %0, %1; mbarrier.arrive.shared::cluster.b64 _, [t];}" ::"r"(
+                   shared_address(b)), "r"(rank) : "memory");
+}
+// wait_phase returns when the phase of a parity has ended; the first has parity 0.
+DEVICE void wait_phase(u64 *b, int parity) {
+  u32 done;
+  do
+    asm volatile("{.reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.b32 %0, 1, 0, p;}"
+                 : "=r"(done) : "r"(shared_address(b)), "r"(parity) : "memory");
+  while (!done);
+}
+// load_box starts the copy of the box at (c0, c1, c2) to shared memory; what lies
+// outside of the tensor arrives as zeros. b is told the box's bytes.
+DEVICE void load_box(void *to, const TensorMap *map, int c0, int c1, int c2, u64 *b) {
+  asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2,%3,%4}], [%5];" ::"r"(
+                   shared_address(to)), "l"(map), "r"(c0), "r"(c1), "r"(c2), "r"(shared_address(b)) : "memory");
+}
+// load_box_to copies to the same place of every block of the cluster in mask, and tells
+// the barrier in the same place there.
+DEVICE void load_box_to(int mask, void *to, const TensorMap *map, int c0, int c1, int c2, u64 *b) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2,%3,%4}], [%5], %6;" ::"r"(
+          shared_address(to)), "l"(map), "r"(c0), "r"(c1), "r"(c2), "r"(shared_address(b)), "h"((u16)mask) : "memory");
+}
+
+DEVICE int cluster_rank() {
+  u32 r;
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(r));
+  return r;
+}
+// cluster_sync is a barrier of all threads of the cluster's blocks.
+DEVICE void cluster_sync() {
+  asm volatile("barrier.cluster.arrive.release; barrier.cluster.wait.acquire;" ::: "memory");
+}
+
+// Warpgroups take other numbers of registers than the kernel was started with: all of
+// their threads say so.
+template <int N> DEVICE void registers_down() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N)); }
+template <int N> DEVICE void registers_up() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N)); }
+
+// wgmma: D[64, N] += A[64, 16] B[N, 16], D float32, A and B in shared memory where
+// descriptors say, by 128 threads, until wgmma_wait. Warp w of them holds rows 16w..;
+// with g = lane/4, t = lane%4: d[4j], d[4j+1] (g, 8j+2t..), d[4j+2], d[4j+3] (g+8, 8j+2t..).
+DEVICE void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+DEVICE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+// wgmma_wait returns when at most N of the groups are under way.
+template <int N> DEVICE void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory"); }
+// settled keeps the compiler from reading or writing d on the other side of it.
+template <int N> DEVICE void settled(float (&d)[N]) {
+#pragma unroll
+  for (int i = 0; i < N; i++)
+    asm volatile("" : "+f"(d[i])::"memory");
+}
+
+// Ten register operands, and lists of 8 to 128 of them; and what they stand for.
+#define WGMMA_TEN(t) "%" #t "0,%" #t "1,%" #t "2,%" #t "3,%" #t "4,%" #t "5,%" #t "6,%" #t "7,%" #t "8,%" #t "9"
+#define WGMMA_SIXTY WGMMA_TEN() "," WGMMA_TEN(1) "," WGMMA_TEN(2) "," WGMMA_TEN(3) "," WGMMA_TEN(4) "," WGMMA_TEN(5)
+#define WGMMA_LIST_16 "%0,%1,%2,%3,%4,%5,%6,%7"
+#define WGMMA_LIST_32 WGMMA_TEN() ",%10,%11,%12,%13,%14,%15"
+#define WGMMA_LIST_64 WGMMA_TEN() "," WGMMA_TEN(1) "," WGMMA_TEN(2) ",%30,%31"
+#define WGMMA_LIST_128 WGMMA_SIXTY ",%60,%61,%62,%63"
+#define WGMMA_LIST_256                                                                                        \
+  WGMMA_SIXTY "," WGMMA_TEN(6) "," WGMMA_TEN(7) "," WGMMA_TEN(8) "," WGMMA_TEN(9) "," WGMMA_TEN(10) "," WGMMA_TEN(11) \
+      ",%120,%121,%122,%123,%124,%125,%126,%127"
+#define WGMMA_D(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
+#define WGMMA_D16(i) WGMMA_D(i)
+#define WGMMA_D32(i) WGMMA_D16(i), WGMMA_D16(i + 8)
+#define WGMMA_D64(i) WGMMA_D32(i), WGMMA_D32(i + 16)
+#define WGMMA_D128(i) WGMMA_D64(i), WGMMA_D64(i + 32)
+#define WGMMA_D256(i) WGMMA_D128(i), WGMMA_D128(i + 64)
+#define WGMMA(type, n, a, b)                                                                                                     \
+  DEVICE void wgmma_##type(float (&d)[n / 2], u64 da, u64 db) {                                                                  \
+    asm volatile("wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." #type "." #type " {" WGMMA_LIST_##n "}, %" #a ", %" #b ", 1, 1, 1, 0, 0;" \
+                 : WGMMA_D##n(0) : "l"(da), "l"(db) : "memory");                                                                             \
+  }
+#define WGMMA_ALL(type)      \
+  WGMMA(type, 16, 8, 9)      \
+  WGMMA(type, 32, 16, 17)    \
+  WGMMA(type, 64, 32, 33)    \
+  WGMMA(type, 128, 64, 65)   \
+  WGMMA(type, 256, 128, 129)
+WGMMA_ALL(bf16)
+WGMMA_ALL(f16)
+#endif
 
 } // namespace ptx
 #endif

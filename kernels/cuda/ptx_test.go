@@ -40,7 +40,15 @@ func TestPTXIsOfTheseSources(t *testing.T) {
 			t.Errorf("%s is new: run make kernels", s)
 		}
 		if name, ok := strings.CutSuffix(s, ".cu"); ok {
-			for _, arch := range []string{"sm_80", "sm_90"} {
+			text, err := os.ReadFile(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			archs := []string{"sm_80", "sm_90"}
+			if strings.Contains(string(text), "HOPPER") {
+				archs = append(archs, "sm_90a")
+			}
+			for _, arch := range archs {
 				if _, err := os.Stat(filepath.Join("ptx", arch, name+".ptx")); err != nil {
 					t.Error(err)
 				}

@@ -6,9 +6,10 @@
 // Rows come in pairs (i, i + Dh/2) of one head, the two that a rotation mixes.
 // qkv_decode_*: N <= 8, the norm is made by every block for itself; bound by
 // reading the weights; of 8 bits in *_i8_*, their scales after their rows.
-// qkv_prefill_*: any N, takes h [N, D] 16-bit.
+// qkv_prefill_*: any N, takes h [N, D] 16-bit; qkv_prefill_wgmma* (sm_90a): blocks that
+// stay, see wgmma.cuh.
 #include "stream.cuh"
-#include "tiles.cuh"
+#include "wgmma.cuh"
 
 // k and v are kept as distances: a choice between pointers would live in memory.
 template <class E> struct QKVRows {
@@ -38,13 +39,25 @@ template <class T> struct QKVOut {
   Cache cache;
   const Place *places;
   const float *turn;
-  MEMBER void operator()(int n, int pair, float a, float b) const {
-    int half = Dh / 2, head = pair / half, i = pair % half;
-    Place w = places[n];
+  struct Before {
+    Place place;
+    float cosine, sine; // of queries and keys
+  };
+  MEMBER Before before(int n, int pair) const {
+    int half = Dh / 2, head = pair / half;
+    Before b = {places[n], 1, 0};
     if (head < H + K) {
-      const float *cs = turn + ((long long)w.pos * half + i) * 2;
-      float r = a * cs[0] - b * cs[1];
-      b = b * cs[0] + a * cs[1];
+      const float *cs = turn + ((long long)b.place.pos * half + pair % half) * 2;
+      b.cosine = cs[0], b.sine = cs[1];
+    }
+    return b;
+  }
+  MEMBER void operator()(int n, int pair, float a, float b, const Before &before) const {
+    int half = Dh / 2, head = pair / half, i = pair % half;
+    Place w = before.place;
+    if (head < H + K) {
+      float r = a * before.cosine - b * before.sine;
+      b = b * before.cosine + a * before.sine;
       a = r;
     }
     u16 *to;
@@ -59,9 +72,8 @@ template <class T> struct QKVOut {
   }
 };
 
-#define QKV_PARAMETERS(E)                                                                                                     \
-  const E *wq, const E *wk, const E *wv, int ld, int H, int K, int Dh, u16 *q, int ldq, const u64 *table, int pages, \
-      const Place *places, const float *turn, int n
+#define QKV_PLACES int H, int K, int Dh, u16 *q, int ldq, const u64 *table, int pages, const Place *places, const float *turn, int n
+#define QKV_PARAMETERS(E) const E *wq, const E *wk, const E *wv, int ld, QKV_PLACES
 
 #define QKV_DECODE(T, name, E)                                                                                                \
   KERNEL(256, 2, qkv_decode_##name, const float *x, int ldx, int D, const u16 *gain, float eps, QKV_PARAMETERS(E)) {          \
@@ -88,3 +100,38 @@ QKV_DECODE(F16, i8_f16, Byte)
                   scaled(of, sizeof(E) == 1, QKVOut<T>{q, ldq, H, K, Dh, {table, pages, K, Dh + 7 & ~7}, places, turn}));  \
   }
 EACH_TILE(QKV_PREFILL)
+
+#ifdef HOPPER
+// Eight pairs of a head are 16 rows: their first, their second ones. A head of Dh/2
+// pairs begins with a new eight.
+struct QKVBoxes {
+  const TensorMap *q, *k, *v; // [2*heads, Dh/2, D], boxes of 8 rows
+  int H, K, half;
+  MEMBER int eights() const { return ceil_div(half, 8); } // of a head
+  MEMBER void load(u16 *to, int at, int block, u64 *b) const {
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      int head = (4 * block + i) / eights(), row = (4 * block + i) % eights() * 8;
+      const TensorMap *map = head < H ? q : head < H + K ? k : v;
+      head -= head < H ? 0 : head < H + K ? H : H + K;
+      ptx::load_box(to + 2 * i * 8 * kDepth, map, at, row, 2 * head, b);
+      ptx::load_box(to + (2 * i + 1) * 8 * kDepth, map, at, row, 2 * head + 1, b);
+    }
+  }
+  MEMBER int pair(int p) const {
+    int head = p / 8 / eights(), i = p / 8 % eights() * 8 + p % 8;
+    return head < H + 2 * K && i < half ? head * half + i : -1;
+  }
+};
+
+#define QKV_WGMMA(T, name, tokens, threads, blocks, groups, stages, cluster)                                               \
+  KERNEL(threads, blocks, qkv_prefill_wgmma##tokens##_##name, TensorMap wq, TensorMap wk, TensorMap wv, TensorMap h, int D, \
+         QKV_PLACES) {                                                                                                     \
+    QKVBoxes of = {MAP(qkv_prefill_wgmma##tokens##_##name, 0, wq), MAP(qkv_prefill_wgmma##tokens##_##name, 1, wk),         \
+                   MAP(qkv_prefill_wgmma##tokens##_##name, 2, wv), H, K, Dh / 2};                                          \
+    wgmma_product<T>(Warpgroups<tokens, groups, stages, cluster>{}, MAP(qkv_prefill_wgmma##tokens##_##name, 3, h), of, n,  \
+                     ceil_div((H + 2 * K) * of.eights(), 4), D,                                                            \
+                     QKVOut<T>{q, ldq, H, K, Dh, {table, pages, K, Dh + 7 & ~7}, places, turn});                           \
+  }
+EACH_WARPGROUPS(QKV_WGMMA)
+#endif

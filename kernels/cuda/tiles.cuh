@@ -31,11 +31,18 @@ using Thin = Tile<16, 32, 1, 2, 12>;   // 64 threads, 72 KiB
 
 // EACH_TILE makes a kernel for each tile, type and width of weights: M(type, weights,
 // their name, tile, its name, threads, blocks an SM, rows of x, rows of W).
-#define EACH_FORMAT(M, ...)      \
-  M(BF16, u16, bf16, __VA_ARGS__)     \
-  M(F16, u16, f16, __VA_ARGS__)       \
+// In the set sm_90a weights of 16 bits have wgmma.cuh.
+#define EACH_BYTES(M, ...)            \
   M(BF16, Byte, i8_bf16, __VA_ARGS__) \
   M(F16, Byte, i8_f16, __VA_ARGS__)
+#if defined(HOPPER) && !defined(CUEMU)
+#define EACH_FORMAT EACH_BYTES
+#else
+#define EACH_FORMAT(M, ...)       \
+  M(BF16, u16, bf16, __VA_ARGS__) \
+  M(F16, u16, f16, __VA_ARGS__)   \
+  EACH_BYTES(M, __VA_ARGS__)
+#endif
 #define EACH_TILE(M)                              \
   EACH_FORMAT(M, Large, large, 256, 2, 128, 128)  \
   EACH_FORMAT(M, Small, small, 128, 2, 64, 64)    \

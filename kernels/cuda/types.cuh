@@ -15,6 +15,9 @@ struct BF16 {
   static MEMBER void mma(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
     ptx::mma_bf16(c, a0, a1, a2, a3, b0, b1);
   }
+#ifdef HOPPER
+  template <int N> static MEMBER void wgmma(float (&d)[N], u64 a, u64 b) { ptx::wgmma_bf16(d, a, b); }
+#endif
 };
 
 struct F16 {
@@ -24,6 +27,9 @@ struct F16 {
   static MEMBER void mma(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
     ptx::mma_f16(c, a0, a1, a2, a3, b0, b1);
   }
+#ifdef HOPPER
+  template <int N> static MEMBER void wgmma(float (&d)[N], u64 a, u64 b) { ptx::wgmma_f16(d, a, b); }
+#endif
 };
 
 // Byte is a weight of 8 bits: of row r and column k the integer, to be multiplied by
@@ -106,13 +112,16 @@ struct Cache {
 // Scaled multiplies an operation's two outputs by their rows' scales, where there are
 // any, before the operation has them.
 template <class Rows, class Out> struct Scaled {
+  using Before = typename Out::Before;
   Rows rows;
   Out out;
   int on;
-  MEMBER void operator()(int n, int pair, float a, float b) const {
+  MEMBER Before before(int n, int pair) const { return out.before(n, pair); }
+  MEMBER void operator()(int n, int pair, float a, float b, const Before &before) const {
     if (on)
       a *= rows.scale(2 * pair), b *= rows.scale(2 * pair + 1);
-    out(n, pair, a, b);
+    out(n, pair, a, b, before);
   }
+  MEMBER void operator()(int n, int pair, float a, float b) const { (*this)(n, pair, a, b, before(n, pair)); }
 };
 template <class Rows, class Out> DEVICE Scaled<Rows, Out> scaled(const Rows &rows, int on, const Out &out) { return {rows, out, on}; }

@@ -4,8 +4,8 @@ package emu
 
 import "embed"
 
-// Source is the header's text, embedded so that a change of it rebuilds what
-// includes it.
+// Source is the headers' text, embedded so that a change of it rebuilds what
+// includes them.
 //
-//go:embed emu.h
+//go:embed *.h
 var Source embed.FS

@@ -7,8 +7,9 @@
 // shows. Warp operations are a rendezvous of all 32 lanes: the last to come does
 // the work for all. Shared memory is new poison (NaN) for every block and lies
 // before an unmapped page, as does every device buffer. Asynchronous copies
-// happen when they are waited for, and not before. What it cannot show: memory
-// order between blocks, bank conflicts, time.
+// happen when they are waited for, and not before. The blocks of a cluster run side by
+// side, clusters one after the other. What it cannot show: memory order between blocks,
+// bank conflicts, time.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -26,10 +27,11 @@
 
 namespace emu {
 
-constexpr int kMaxThreads = 1024;
+constexpr int kMaxThreads = 1024; // of a cluster
+constexpr int kMaxBlocks = 2;     // of a cluster
 
 // Kernel is an entry of the table of all kernels; caller unpacks arguments that
-// come in slots of eight bytes.
+// come in slots of eight bytes, a tensor map in sixteen.
 struct Kernel {
   const char *name;
   void (*call)(void (*)(), const uint64_t *);
@@ -47,14 +49,20 @@ struct Kernel {
   Kernel(const char *n, Bound b, int t) : name(n), call(b.call), function(b.function), threads(t), next(first()) { first() = this; }
 };
 
-template <class A> A argument(uint64_t slot) {
+template <class A> A argument(const uint64_t *slot) {
   A a;
-  static_assert(sizeof(A) <= 8, "one slot an argument");
-  memcpy(&a, &slot, sizeof a);
+  memcpy(&a, slot, sizeof a);
   return a;
 }
 template <class... A, size_t... I> void spread(void (*f)(A...), const uint64_t *slots, std::index_sequence<I...>) {
-  f(argument<A>(slots[I])...);
+  const size_t sizes[] = {(sizeof(A) + 7) / 8 ...};
+  auto at = [&](size_t i) {
+    const uint64_t *p = slots;
+    for (size_t j = 0; j < i; j++)
+      p += sizes[j];
+    return p;
+  };
+  f(argument<A>(at(I))...);
 }
 template <class... A> Kernel::Bound caller(void (*f)(A...)) {
   return {[](void (*g)(), const uint64_t *slots) { spread((void (*)(A...))g, slots, std::index_sequence_for<A...>{}); }, (void (*)())f};
@@ -67,13 +75,32 @@ struct Copy {
   int group;
 };
 
+struct Block;
+struct Barrier;
+
+// Product is a wgmma that was started: this thread's part of it is done when it is
+// waited for, or before.
+struct Product {
+  void (*run)(const Product &);
+  float *d;
+  uint64_t a, b;
+  int group;
+};
+
 struct Fiber {
   void *sp;
-  int tid;
+  int tid; // in the block
+  Block *block;
   bool done;
   int group, oldest; // cp.async: the open group, the oldest that is not complete
   int copies;
   Copy pending[192];
+  const Barrier *waits; // for the end of a phase of this parity
+  int parity;
+  bool fenced; // wgmma
+  int open, products;
+  Product started[16];
+  uint64_t issued; // of the warpgroup's products, what all of its threads must agree on
 };
 
 // Warp is where 32 lanes meet: each puts its registers into in, the last to come
@@ -87,19 +114,46 @@ struct Warp {
   const void *address[32];
 };
 
+// Barrier is an mbarrier: arrivals and bytes that its phase still waits for.
+struct Barrier {
+  uint32_t at; // in shared memory
+  int count, pending;
+  long bytes;
+  unsigned phase; // the number of those that have ended
+};
+
+struct Block {
+  int rank, index[3];
+  int live, at_barrier;
+  unsigned char *shared;
+  int barriers;
+  Barrier barrier[32];
+};
+
+// Box is a copy of a box of a tensor to a block, under way.
+struct Box {
+  uint64_t map[16];
+  int at[3];
+  Block *block;
+  uint32_t to, barrier;
+};
+
 struct Machine {
   Fiber *fibers;
   Warp warps[kMaxThreads / 32];
+  Block blocks[kMaxBlocks];
   Fiber *now;
   void *scheduler;
-  int threads, live, at_barrier;
-  uint32_t waiting[kMaxThreads / 32]; // lanes at the barrier
-  int block[3], grid[3];
-  unsigned char *shared;
+  int threads, cluster; // of a block, blocks of a cluster
+  int live, at_cluster; // threads of the cluster
+  uint32_t waiting[kMaxThreads / 32], waiting_cluster[kMaxThreads / 32]; // lanes at the barriers
+  int grid[3];
   size_t shared_bytes;
   const Kernel *kernel;
   const uint64_t *slots;
   uint64_t seed;
+  int boxes;
+  Box box[256];
   char error[512];
 };
 extern Machine m;
@@ -114,7 +168,7 @@ inline uint64_t draw() { // SplitMix64
   return z ^ z >> 31;
 }
 
-inline Warp &warp() { return m.warps[m.now->tid / 32]; }
+inline Warp &warp() { return m.warps[(m.now - m.fibers) / 32]; }
 inline int lane() { return m.now->tid % 32; }
 
 // meet waits for all lanes of the warp; the last runs work.
@@ -239,12 +293,12 @@ inline void aligned(const char *what, const void *p) {
 
 namespace ptx {
 DEVICE int tid() { return emu::m.now->tid; }
-DEVICE int bidx() { return emu::m.block[0]; }
-DEVICE int bidy() { return emu::m.block[1]; }
-DEVICE int bidz() { return emu::m.block[2]; }
+DEVICE int bidx() { return emu::m.now->block->index[0]; }
+DEVICE int bidy() { return emu::m.now->block->index[1]; }
+DEVICE int bidz() { return emu::m.now->block->index[2]; }
 DEVICE int gridx() { return emu::m.grid[0]; }
 DEVICE int gridy() { return emu::m.grid[1]; }
-DEVICE u8 *shared() { return emu::m.shared; }
+DEVICE u8 *shared() { return emu::m.now->block->shared; }
 
 void sync();
 

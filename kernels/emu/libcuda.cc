@@ -3,7 +3,8 @@
 // A libcuda.so.1 whose two devices are the host emulation: what the launcher calls of
 // the driver, so that binaries built for a GPU can be tried without one. What belongs to
 // one device is refused where the other's context is current. Built by libcuda.sh, which
-// adds an empty function for every other name of cuda.h.
+// adds an empty function for every other name of cuda.h. The cards are of compute
+// capability 9.0; EMULATED_DRIVER says for which CUDA the driver is, 12040 if nothing does.
 #include <cuda.h>
 
 #include <map>
@@ -17,7 +18,7 @@ namespace {
 struct Device;
 struct Function {
   std::string name;
-  int parameters;
+  std::vector<int> parameters; // slots of eight bytes of each
   Device *device;
   int shared = 48 << 10;
 };
@@ -26,7 +27,7 @@ struct Module {
 };
 struct Call {
   Function *f;
-  int grid[3], threads, shared;
+  int grid[3], threads, shared, cluster;
   std::vector<uint64_t> slots;
 };
 struct Graph {
@@ -58,7 +59,7 @@ thread_local Device *current;
 CUresult run(const Call &c) {
   if (c.f->device != current)
     return CUDA_ERROR_INVALID_CONTEXT;
-  const char *error = mop_emu_launch(c.f->name.c_str(), c.grid[0], c.grid[1], c.grid[2], c.threads, c.shared, c.slots.data(), seed++);
+  const char *error = mop_emu_launch(c.f->name.c_str(), c.grid[0], c.grid[1], c.grid[2], c.threads, c.shared, c.cluster, c.slots.data(), seed++);
   if (!error)
     return CUDA_SUCCESS;
   fprintf(stderr, "emulated driver: %s: %s\n", c.f->name.c_str(), error);
@@ -81,7 +82,10 @@ CUresult ready(CUstream s, bool copies = true) { return (Device *)s == current ?
   return r
 
 API cuInit(unsigned) { return CUDA_SUCCESS; }
-API cuDriverGetVersion(int *v) { return *v = 12040, CUDA_SUCCESS; }
+API cuDriverGetVersion(int *v) {
+  const char *say = getenv("EMULATED_DRIVER");
+  return *v = say ? atoi(say) : 12040, CUDA_SUCCESS;
+}
 API cuDeviceGetCount(int *n) { return *n = kDevices, CUDA_SUCCESS; }
 API cuDeviceGet(CUdevice *d, int i) { return *d = i, i >= 0 && i < kDevices ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE; }
 API cuDeviceGetName(char *name, int n, CUdevice) { return snprintf(name, n, "host emulation (driver)"), CUDA_SUCCESS; }
@@ -154,15 +158,21 @@ API cuModuleLoadDataEx(CUmodule *m, const void *image, unsigned, CUjit_option *,
   std::string text = (const char *)image;
   if (text.compare(0, 9, ".version "))
     return CUDA_ERROR_INVALID_PTX;
+  int driver, major = atoi(text.c_str() + 9);
+  cuDriverGetVersion(&driver);
+  if (major >= 8 && driver < 12000)
+    return CUDA_ERROR_UNSUPPORTED_PTX_VERSION;
   auto *out = new Module;
   const std::string entry = ".visible .entry ";
   for (size_t at = text.find(entry); at != std::string::npos; at = text.find(entry, at + 1)) {
     size_t open = text.find('(', at), close = text.find("\n)", open);
     Function f;
     f.name = text.substr(at + entry.size(), open - at - entry.size());
-    f.parameters = 0, f.device = current;
-    for (size_t p = text.find(".param ", open); p < close; p = text.find(".param ", p + 1))
-      f.parameters++;
+    f.device = current;
+    for (size_t p = text.find(".param ", open); p < close; p = text.find(".param ", p + 1)) {
+      size_t end = text.find_first_of(",\n", p), many = text.find('[', p);
+      f.parameters.push_back(many < end ? atoi(text.c_str() + many + 1) / 8 : 1);
+    }
     out->functions[f.name] = f;
   }
   *m = (CUmodule)out;
@@ -184,14 +194,37 @@ API cuFuncSetAttribute(CUfunction f, CUfunction_attribute a, int v) {
 }
 API cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **args, void **) {
   CHECK(ready(c->hStream, false));
-  Call call = {(Function *)f, {(int)c->gridDimX, (int)c->gridDimY, (int)c->gridDimZ}, (int)c->blockDimX, (int)c->sharedMemBytes, {}};
+  Call call = {(Function *)f, {(int)c->gridDimX, (int)c->gridDimY, (int)c->gridDimZ}, (int)c->blockDimX, (int)c->sharedMemBytes, 1, {}};
   if (call.shared > call.f->shared)
     return CUDA_ERROR_INVALID_VALUE;
-  for (int i = 0; i < call.f->parameters; i++)
-    call.slots.push_back(*(uint64_t *)args[i]);
+  for (unsigned i = 0; i < c->numAttrs; i++)
+    if (c->attrs[i].id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION) {
+      if (c->attrs[i].value.clusterDim.y != 1 || c->attrs[i].value.clusterDim.z != 1)
+        return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+      call.cluster = c->attrs[i].value.clusterDim.x;
+    }
+  for (size_t i = 0; i < call.f->parameters.size(); i++)
+    for (int j = 0; j < call.f->parameters[i]; j++)
+      call.slots.push_back(((uint64_t *)args[i])[j]);
   if (current->capturing)
     return current->captured.calls.push_back(call), CUDA_SUCCESS;
   return run(call);
+}
+// Declared here: headers of CUDA 11.8 have no prototype. What is not 16-bit elements of
+// three dimensions in swizzled boxes the emulation does not know.
+#ifdef cuTensorMapEncodeTiled
+#undef cuTensorMapEncodeTiled
+#endif
+extern "C" int mop_tensor_map(void *map, int type, unsigned rank, void *address, const uint64_t *dims, const uint64_t *strides, const unsigned *box,
+                              const unsigned *steps, int interleave, int swizzle, int, int fill) asm("cuTensorMapEncodeTiled");
+int mop_tensor_map(void *map, int type, unsigned rank, void *address, const uint64_t *dims, const uint64_t *strides, const unsigned *box,
+                   const unsigned *steps, int interleave, int swizzle, int, int fill) {
+  if ((uintptr_t)map % 64 || type != 1 || rank != 3 || steps[0] != 1 || steps[1] != 1 || steps[2] != 1 || interleave || swizzle != 3 || fill)
+    return CUDA_ERROR_INVALID_VALUE;
+  const char *error = mop_emu_encode((uint64_t *)map, address, dims, strides, box);
+  if (error)
+    fprintf(stderr, "emulated driver: tensor map: %s\n", error);
+  return error ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
 }
 API cuStreamBeginCapture(CUstream s, CUstreamCaptureMode) {
   CHECK(ready(s));

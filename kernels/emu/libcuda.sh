@@ -14,6 +14,6 @@ gcc -w -fPIC -c "$tmp/stub.c" -o "$tmp/stub.o"
 if [ "${2:-}" = stub ]; then
 	gcc -shared -Wl,-soname,libcuda.so.1 "$tmp/stub.o" -o "$out/libcuda.so.1"
 else
-	g++ -shared -fPIC -DCUEMU -std=c++17 -O2 -fno-strict-aliasing -I"$(dirname "$header")" libcuda.cc "$tmp/stub.o" -Wl,-soname,libcuda.so.1 -o "$out/libcuda.so.1"
+	g++ -shared -fPIC -DCUEMU -std=c++17 -O2 -fno-strict-aliasing -Wno-psabi -I"$(dirname "$header")" libcuda.cc "$tmp/stub.o" -Wl,-soname,libcuda.so.1 -o "$out/libcuda.so.1"
 fi
 ln -sf libcuda.so.1 "$out/libcuda.so"

@@ -62,22 +62,31 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// BenchmarkPrefill: 2048 rows by one matrix, in TFLOP/s.
+// BenchmarkPrefill: 2048 rows by one matrix, in TFLOP/s, with every set of kernels; and
+// prompts of 16 and 128 rows by two matrices.
 func BenchmarkPrefill(b *testing.B) {
-	n := 2048
+	for _, set := range sets(b) {
+		for i, m := range matrices[:9] {
+			b.Run(set+"/"+m.name, func(b *testing.B) { prefill(b, set, 2048, m.out, m.in) })
+			for _, n := range []int{16, 128} {
+				if i == 1 || i == 2 {
+					b.Run(fmt.Sprintf("%s/%s/%d", set, m.name, n), func(b *testing.B) { prefill(b, set, n, m.out, m.in) })
+				}
+			}
+		}
+	}
+}
+
+func prefill(b *testing.B, set string, n, out, in int) {
 	if testing.Short() {
 		n = 2
 	}
-	for _, m := range matrices[:9] {
-		b.Run(m.name, func(b *testing.B) {
-			d := open(b, 1)
-			w := made(b, d, m.out, m.in)
-			x, y := emptyInner(b, d, n, m.in), floats(b, d, n, m.out, nil)
-			x.half = checkpoint.BF16
-			measure(b, d, func(int) { d.Linear(device.Prefill, y, x, n, w) })
-			b.ReportMetric(2*float64(n)*float64(m.out)*float64(m.in)*float64(b.N)/b.Elapsed().Seconds()/1e12, "TFLOP/s")
-		})
-	}
+	d := openSet(b, 1, set)
+	w := made(b, d, out, in)
+	x, y := emptyInner(b, d, n, in), floats(b, d, n, out, nil)
+	x.half = checkpoint.BF16
+	measure(b, d, func(int) { d.Linear(device.Prefill, y, x, n, w) })
+	b.ReportMetric(2*float64(n)*float64(out)*float64(in)*float64(b.N)/b.Elapsed().Seconds()/1e12, "TFLOP/s")
 }
 
 // BenchmarkAttention: a row over a context, in GB/s of cache read; and a causal

@@ -3,7 +3,10 @@
 package cuda
 
 /*
+#define _GNU_SOURCE
+#cgo LDFLAGS: -ldl
 #include <cuda.h>
+#include <dlfcn.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,27 +24,60 @@ static CUresult allow_shared(CUfunction f, int bytes) {
 	return cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, bytes);
 }
 
-// launch takes one slot of eight bytes an argument. With overlap the kernel may
-// start before the one before it has ended; it waits by itself (griddepcontrol).
-static CUresult launch(CUfunction f, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned shared, CUstream s, int overlap, const uint64_t *slots, int n) {
-	void *args[64];
-	if (n > 64)
+// launch takes n arguments in slots of eight bytes, the first of them tensor maps of
+// sixteen slots. With overlap the kernel may start before the one before it has ended;
+// it waits by itself (griddepcontrol). cluster blocks along x run side by side.
+static CUresult launch(CUfunction f, const unsigned grid[3], unsigned threads, unsigned shared, CUstream s, int overlap, int cluster, const uint64_t *slots, int maps, int n) {
+	enum { MAPS = 4, ARGUMENTS = 64 };
+	_Alignas(64) uint64_t map[MAPS][16];
+	void *args[ARGUMENTS];
+	if (n > ARGUMENTS || maps > MAPS)
 		return CUDA_ERROR_INVALID_VALUE;
+	memcpy(map, slots, maps * sizeof map[0]);
 	for (int i = 0; i < n; i++)
-		args[i] = (void *)(slots + i);
-	CUlaunchAttribute a;
-	memset(&a, 0, sizeof a);
-	a.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
-	a.value.programmaticStreamSerializationAllowed = 1;
+		args[i] = i < maps ? (void *)map[i] : (void *)(slots + 15 * maps + i);
+	CUlaunchAttribute a[2];
+	memset(a, 0, sizeof a);
 	CUlaunchConfig c;
 	memset(&c, 0, sizeof c);
-	c.gridDimX = x, c.gridDimY = y, c.gridDimZ = z;
+	c.gridDimX = grid[0], c.gridDimY = grid[1], c.gridDimZ = grid[2];
 	c.blockDimX = threads, c.blockDimY = 1, c.blockDimZ = 1;
 	c.sharedMemBytes = shared;
 	c.hStream = s;
-	if (overlap)
-		c.attrs = &a, c.numAttrs = 1;
+	c.attrs = a;
+	if (overlap) {
+		a[c.numAttrs].id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+		a[c.numAttrs++].value.programmaticStreamSerializationAllowed = 1;
+	}
+	if (cluster > 1) {
+		a[c.numAttrs].id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
+		a[c.numAttrs].value.clusterDim.x = cluster;
+		a[c.numAttrs].value.clusterDim.y = 1;
+		a[c.numAttrs++].value.clusterDim.z = 1;
+	}
 	return cuLaunchKernelEx(&c, f, args, NULL);
+}
+
+// cuTensorMapEncodeTiled came with CUDA 12.0, its prototype too: what an older driver
+// lacks is looked for when it is wanted, and the constants are as the later header has
+// them.
+typedef CUresult (*encoder)(void *map, int type, unsigned rank, void *address, const uint64_t *dims, const uint64_t *strides, const unsigned *box,
+	const unsigned *steps, int interleave, int swizzle, int promotion, int fill);
+static encoder find_encoder(void) { return (encoder)dlsym(RTLD_DEFAULT, "cuTensorMapEncodeTiled"); }
+static int encodes(void) { return find_encoder() != NULL; }
+
+// encode makes the map of 16-bit elements of three dimensions: boxes swizzled by 128
+// bytes, zeros outside, L2 filled by 256 bytes.
+static CUresult encode(uint64_t *out, uint64_t address, const uint64_t *dims, const uint64_t *strides, const unsigned *box) {
+	enum { UINT16 = 1, PLAIN = 0, SWIZZLE_128B = 3, L2_256B = 3, ZEROS = 0 };
+	const unsigned steps[] = {1, 1, 1};
+	_Alignas(64) uint64_t map[16];
+	encoder f = find_encoder();
+	if (!f)
+		return CUDA_ERROR_NOT_SUPPORTED;
+	CUresult r = f(map, UINT16, 3, (void *)(uintptr_t)address, dims, strides, box, steps, PLAIN, SWIZZLE_128B, L2_256B, ZEROS);
+	memcpy(out, map, sizeof map);
+	return r;
 }
 
 static CUresult host_alloc(void **p, size_t n) { return cuMemHostAlloc(p, n, CU_MEMHOSTALLOC_PORTABLE); }
@@ -72,8 +108,8 @@ import (
 	"gorgonia.org/cu"
 )
 
-// What package cu lacks: attributes of functions, launch attributes, pinned
-// memory, capture and replay. The current context is the caller's to set.
+// What package cu lacks: attributes of functions, launch attributes, tensor maps,
+// pinned memory, capture and replay. The current context is the caller's to set.
 
 // apiError names a CUDA call and its error.
 func apiError(call string, r C.CUresult) error {
@@ -133,13 +169,28 @@ func (f *function) allow(shared int) error {
 	return apiError("cuFuncSetAttribute", C.allow_shared(f.f, C.int(shared)))
 }
 
-func (f *function) launch(s *cu.Stream, grid [3]int, threads, shared int, overlap bool, slots []uint64) error {
+func (f *function) launch(s *cu.Stream, c call, overlap bool) error {
 	flag := C.int(0)
 	if overlap {
 		flag = 1
 	}
-	return apiError("cuLaunchKernelEx", C.launch(f.f, C.uint(grid[0]), C.uint(grid[1]), C.uint(grid[2]), C.uint(threads), C.uint(shared), stream(s), flag,
-		(*C.uint64_t)(unsafe.SliceData(slots)), C.int(len(slots))))
+	grid := [3]C.uint{C.uint(c.grid[0]), C.uint(c.grid[1]), C.uint(c.grid[2])}
+	return apiError("cuLaunchKernelEx", C.launch(f.f, &grid[0], C.uint(c.threads), C.uint(c.shared), stream(s), flag, C.int(c.cluster),
+		(*C.uint64_t)(unsafe.SliceData(c.slots)), C.int(c.maps), C.int(len(c.slots)-15*c.maps)))
+}
+
+// encodesTensorMaps says whether the driver does.
+func encodesTensorMaps() bool { return C.encodes() != 0 }
+
+func encode(t tensor) (m tensorMap, err error) {
+	dims := [3]C.uint64_t{C.uint64_t(t.dims[0]), C.uint64_t(t.dims[1]), C.uint64_t(t.dims[2])}
+	strides := [2]C.uint64_t{C.uint64_t(t.strides[0]), C.uint64_t(t.strides[1])}
+	box := [3]C.uint{depth, C.uint(t.rows), 1}
+	err = apiError("cuTensorMapEncodeTiled", C.encode((*C.uint64_t)(&m[0]), C.uint64_t(t.p), &dims[0], &strides[0], &box[0]))
+	if err != nil {
+		err = fmt.Errorf("%w: %+v", err, t)
+	}
+	return m, err
 }
 
 // pinned is host memory that the device copies by itself.

@@ -3,6 +3,7 @@ package cuda
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Sizes that the kernels are written for; see kernels/cuda.
@@ -68,33 +69,60 @@ type tile struct {
 	ahead      int // stages
 	perSM      int // blocks that fit an SM
 	cost       int // time of a block where it is one of several on an SM
+	cluster    int // blocks that share rows of x, of a tile of sm_90a; 0: none of those
 }
 
 // The costs are cycles for an element of K, times ten: a large tile is bound by its
 // products, 1024 a cycle; a small one also, less well; the others by what they copy,
 // 64 bytes a cycle.
 var (
-	large = tile{"large", 128, 128, 256, stages, 2, 160}
-	small = tile{"small", 64, 64, 128, stages, 4, 52}
-	slim  = tile{"slim", 64, 32, 128, 8, 2, 30}
-	thin  = tile{"thin", 16, 32, 64, 12, 3, 15}
+	large = tile{"large", 128, 128, 256, stages, 2, 160, 0}
+	small = tile{"small", 64, 64, 128, stages, 4, 52, 0}
+	slim  = tile{"slim", 64, 32, 128, 8, 2, 30, 0}
+	thin  = tile{"thin", 16, 32, 64, 12, 3, 15, 0}
 	tiles = []tile{large, small, slim, thin}
+
+	// Those of sm_90a: two warpgroups by their products, 2048 a cycle; the others by
+	// what they copy.
+	boxedTiles = []tile{
+		{"wgmma256", 256, 128, 384, 4, 1, 160, 2},
+		{"wgmma128", 128, 128, 384, 6, 1, 85, 2},
+		{"wgmma64", 64, 64, 160, 6, 2, 42, 1},
+		{"wgmma32", 32, 64, 160, 8, 2, 31, 1},
+		{"wgmma16", 16, 64, 160, 9, 2, 26, 1},
+	}
 )
 
-// shared is the bytes of a tile's copies under way.
-func (t tile) shared() int { return t.ahead * (t.rows + t.cols) * depth * 2 }
+// shared is the bytes of a tile's copies under way, and barriers.
+func (t tile) shared() int {
+	n := t.ahead * (t.rows + t.cols) * depth * 2
+	if t.cluster > 0 {
+		n += 1024 // a multiple, so that swizzled rows begin at one
+	}
+	return n
+}
 
-// grid is the blocks of a product of n rows by out rows.
+// grid is the tiles of a product of n rows by out rows: of W, of x.
 func (t tile) grid(n, out int) [3]int { return [3]int{ceilDiv(out, t.cols), ceilDiv(n, t.rows), 1} }
 
-// productTile chooses the tile of a product of n rows by out rows, by the time of the
-// SM with most blocks. All add in the same order, so that the choice never shows in the
-// bits. A wave of blocks takes two cycles an element of K at least: 16 of them are one
-// product, which waits for the one before.
-func productTile(n, out int, l limits) tile {
+// stay is the grid of sm_90a, clusters that make one tile after another.
+func (t tile) stay(n, out int, l limits) [3]int {
+	g := t.grid(n, out)
+	clusters := min(ceilDiv(g[0], t.cluster)*g[1], max(1, l.sms*t.perSM/t.cluster))
+	return [3]int{clusters * t.cluster, 1, 1}
+}
+
+// productTile chooses the tile of a product of n rows by out rows; boxedTile that of
+// sm_90a. All of a list add in the same order, so that the choice never shows in the bits.
+func productTile(n, out int, l limits) tile { return fastest(tiles, n, out, l) }
+func boxedTile(n, out int, l limits) tile   { return fastest(boxedTiles, n, out, l) }
+
+// fastest goes by the time of the SM with most blocks. A wave of blocks takes two cycles
+// an element of K at least: 16 of them are one product, which waits for the one before.
+func fastest(list []tile, n, out int, l limits) tile {
 	const chain = 20
-	best, least := large, math.MaxInt
-	for _, t := range tiles {
+	best, least := tile{}, math.MaxInt
+	for _, t := range list {
 		g := t.grid(n, out)
 		blocks := g[0] * g[1]
 		if time := max(ceilDiv(blocks, l.sms)*t.cost, ceilDiv(blocks, l.sms*t.perSM)*chain); time < least {
@@ -126,6 +154,32 @@ func prefillWidth(dh int) int {
 
 // prefillShared is its shared memory, bytes: queries, two pages of keys and values.
 func prefillShared(width int) int { return 5 * page * width * 2 }
+
+// The sets of kernels, by what they are compiled for. sm_90a has those of sm_90 and, in
+// the place of some, such as only compute capability 9.0 itself runs.
+const (
+	setSM80  = "sm_80"
+	setSM90  = "sm_90"
+	setSM90a = "sm_90a"
+)
+
+// kernelSet is the set for a card of compute capability cc, 10*major + minor: sm_90a
+// where the driver knows it and encodes tensor maps, both since CUDA 12.0.
+func kernelSet(cc, driver int, tensorMaps bool) string {
+	switch {
+	case cc == 90 && driver >= 12000 && tensorMaps:
+		return setSM90a
+	case cc >= 90:
+		return setSM90
+	}
+	return setSM80
+}
+
+// setsOf are the sets that a card runs whose own is set, that first.
+func setsOf(set string) []string {
+	all := []string{setSM90a, setSM90, setSM80}
+	return all[slices.Index(all, set):]
+}
 
 // oldestDriver is the first whose library has all that the launcher calls:
 // cuLaunchKernelEx came with CUDA 11.8.

@@ -57,18 +57,34 @@ func TestRowsAreCutEvenly(t *testing.T) {
 
 func TestTiles(t *testing.T) {
 	for _, c := range []struct {
-		n, out int
-		want   string
+		n, out      int
+		want, boxed string
 	}{
-		{2048, 22016, "large"},
-		{2048, 4096, "large"},
-		{128, 4096, "small"},
-		{64, 4096, "slim"},
-		{12, 4096, "thin"},
-		{12, 22016, "thin"},
+		{2048, 22016, "large", "wgmma256"},
+		{2048, 4096, "large", "wgmma256"},
+		{128, 4096, "small", "wgmma64"},
+		{128, 22016, "small", "wgmma128"},
+		{64, 4096, "slim", "wgmma32"},
+		{12, 4096, "thin", "wgmma16"},
+		{12, 22016, "thin", "wgmma16"},
 	} {
 		if got := productTile(c.n, c.out, hopper); got.name != c.want {
 			t.Errorf("[%d %d]: want %s tiles, got %s", c.n, c.out, c.want, got.name)
+		}
+		if got := boxedTile(c.n, c.out, hopper); got.name != c.boxed {
+			t.Errorf("[%d %d] of sm_90a: want %s tiles, got %s", c.n, c.out, c.boxed, got.name)
+		}
+	}
+	for _, tile := range boxedTiles {
+		if tile.perSM*(tile.shared()+1024) > 228<<10 || tile.shared() > hopper.shared || tile.shared()%1024 != 0 {
+			t.Errorf("%s: %d bytes of shared memory", tile.name, tile.shared())
+		}
+		// Whatever the shape, clusters are whole and there is work for each block.
+		for _, out := range []int{1, 64, 65, 4096, 9941} {
+			g := tile.stay(7, out, hopper)
+			if g[0]%tile.cluster != 0 || g[0] < 1 || g[0] > tile.perSM*hopper.sms || g[0] > roundUp(ceilDiv(out, tile.cols), tile.cluster) {
+				t.Errorf("%s: %d rows of W: %d blocks in clusters of %d", tile.name, out, g[0], tile.cluster)
+			}
 		}
 	}
 	for _, tile := range tiles {
@@ -147,6 +163,32 @@ func TestOldDrivers(t *testing.T) {
 	for version, fits := range map[int]bool{11040: false, 11070: false, 11080: true, 12090: true, 13000: true} {
 		if err := driverFits(version); (err == nil) != fits {
 			t.Errorf("driver for CUDA %d: want fitting %v, got %v", version, fits, err)
+		}
+	}
+}
+
+// sm_90a is for compute capability 9.0 itself, and a driver that has what it needs.
+func TestSets(t *testing.T) {
+	for _, c := range []struct {
+		cc, driver int
+		maps       bool
+		want       string
+	}{
+		{80, 13000, true, "sm_80"},
+		{89, 12040, true, "sm_80"},
+		{90, 12000, true, "sm_90a"},
+		{90, 11080, false, "sm_90"},
+		{90, 11080, true, "sm_90"},
+		{90, 12040, false, "sm_90"},
+		{100, 13000, true, "sm_90"},
+		{120, 13000, true, "sm_90"},
+	} {
+		got := kernelSet(c.cc, c.driver, c.maps)
+		if got != c.want {
+			t.Errorf("%+v: got %s", c, got)
+		}
+		if all := setsOf(got); all[0] != got || all[len(all)-1] != setSM80 {
+			t.Errorf("%s: the sets of such a card are %v", got, all)
 		}
 	}
 }

@@ -358,37 +358,45 @@ func raw[T any](s []T) []byte {
 // launch queues a kernel of an operation; what is wrong names both and the
 // arguments' shape.
 func (d *Device) launch(kernel string, grid [3]int, threads, shared int, args ...any) {
-	if d.err != nil || grid[0] == 0 || grid[1] == 0 || grid[2] == 0 {
+	d.queue(call{kernel: kernel, grid: grid, threads: threads, shared: shared}, args...)
+}
+
+// queue is launch of a call without its arguments; tensor maps come first of them.
+func (d *Device) queue(c call, args ...any) {
+	if d.err != nil || c.grid[0] == 0 || c.grid[1] == 0 || c.grid[2] == 0 {
 		return
 	}
-	slots := make([]uint64, len(args))
+	c.slots = make([]uint64, 0, len(args))
 	for i, a := range args {
 		switch v := a.(type) {
+		case tensorMap:
+			c.slots = append(c.slots, v[:]...)
+			c.maps++
 		case pointer:
-			slots[i] = uint64(v)
+			c.slots = append(c.slots, uint64(v))
 		case int:
 			if v != int(int32(v)) {
-				d.fail(fmt.Errorf("%s: argument %d: want a number of 32 bits, got %d", kernel, i, v))
+				d.fail(fmt.Errorf("%s: argument %d: want a number of 32 bits, got %d", c.kernel, i, v))
 				return
 			}
-			slots[i] = uint64(uint32(int32(v)))
+			c.slots = append(c.slots, uint64(uint32(int32(v))))
 		case uint64:
-			slots[i] = v
+			c.slots = append(c.slots, v)
 		case float32:
-			slots[i] = uint64(math.Float32bits(v))
+			c.slots = append(c.slots, uint64(math.Float32bits(v)))
 		default:
-			d.fail(fmt.Errorf("%s: argument %d has no slot", kernel, i))
+			d.fail(fmt.Errorf("%s: argument %d has no slot", c.kernel, i))
 			return
 		}
 	}
 	if d.recorder != nil {
-		d.recorder.calls = append(d.recorder.calls, call{kernel, grid, threads, shared, slots})
+		d.recorder.calls = append(d.recorder.calls, c)
 		return
 	}
-	d.launched = append(d.launched, kernel)
-	if err := d.driver.Launch(kernel, grid, threads, shared, slots); err != nil {
-		sizes := slices.DeleteFunc(slices.Clone(args), func(a any) bool { _, address := a.(pointer); return address })
-		d.fail(fmt.Errorf("%s: grid %v, %d threads, %d bytes shared, arguments %v: in %v: %w", kernel, grid, threads, shared, sizes, d.doing, err))
+	d.launched = append(d.launched, c.kernel)
+	if err := d.driver.Launch(c); err != nil {
+		sizes := slices.DeleteFunc(slices.Clone(args[c.maps:]), func(a any) bool { _, address := a.(pointer); return address })
+		d.fail(fmt.Errorf("%s: grid %v, %d threads, %d bytes shared, arguments %v: in %v: %w", c.kernel, c.grid, c.threads, c.shared, sizes, d.doing, err))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"path"
 	"runtime"
+	"slices"
 	"strings"
 
 	"gorgonia.org/cu"
@@ -26,7 +27,6 @@ type gpu struct {
 	info    Info
 	overlap bool // launches may overlap: sm_90, and a driver that captures it
 
-	folder    string               // of the PTX that fits
 	files     map[string]string    // kernel -> file
 	modules   map[string]module    // file -> module
 	functions map[string]*function // kernel -> function
@@ -79,12 +79,16 @@ func describe(d cu.Device) (i Info, err error) {
 		}
 	}
 	i.Driver = cu.Version()
+	i.Set = kernelSet(10*i.Major+i.Minor, i.Driver, encodesTensorMaps())
 	i.Total, err = d.TotalMem()
 	return i, err
 }
 
 // Open starts the GPU of an index.
-func Open(index int) (*Device, error) {
+func Open(index int) (*Device, error) { return openWith(index, "") }
+
+// openWith starts it with a set of kernels that it has, "" for the one that fits best.
+func openWith(index int, set string) (*Device, error) {
 	n, err := cu.NumDevices()
 	if err != nil {
 		return nil, fmt.Errorf("cuda: %w", err)
@@ -93,13 +97,13 @@ func Open(index int) (*Device, error) {
 		return nil, fmt.Errorf("cuda: want a device below %d, got %d", n, index)
 	}
 	g := &gpu{files: map[string]string{}, modules: map[string]module{}, functions: map[string]*function{}}
-	if err := g.open(index); err != nil {
+	if err := g.open(index, set); err != nil {
 		return nil, fmt.Errorf("cuda: device %d: %w", index, err)
 	}
 	return newDevice(g), nil
 }
 
-func (g *gpu) open(index int) (err error) {
+func (g *gpu) open(index int, set string) (err error) {
 	if g.device, err = cu.GetDevice(index); err != nil {
 		return err
 	}
@@ -113,25 +117,16 @@ func (g *gpu) open(index int) (err error) {
 	if err := driverFits(g.info.Driver); err != nil {
 		return err
 	}
-	g.folder = "ptx/sm_80"
-	if cc >= 90 {
-		g.folder = "ptx/sm_90"
+	if set != "" {
+		if !slices.Contains(setsOf(g.info.Set), set) {
+			return fmt.Errorf("%s: want kernels of one of %v, got %s", g.info.Name, setsOf(g.info.Set), set)
+		}
+		g.info.Set = set
 	}
 	// Overlapping launches are captured since CUDA 12.3.
-	g.overlap = cc >= 90 && g.info.Driver >= 12030
-	list, err := fs.Glob(kernels.PTX, g.folder+"/*.ptx")
-	if err != nil {
+	g.overlap = g.info.Set != setSM80 && g.info.Driver >= 12030
+	if err := g.find(); err != nil {
 		return err
-	}
-	for _, f := range list {
-		text, err := fs.ReadFile(kernels.PTX, f)
-		if err != nil {
-			return err
-		}
-		for _, part := range strings.Split(string(text), ".visible .entry ")[1:] {
-			name, _, _ := strings.Cut(part, "(")
-			g.files[name] = f
-		}
 	}
 	if g.context, err = g.device.RetainPrimaryCtx(); err != nil {
 		return err
@@ -150,6 +145,37 @@ func (g *gpu) open(index int) (err error) {
 		}
 		return nil
 	})
+}
+
+// find lists the files of the set's kernels. Those of sm_90a take the place of the
+// same of sm_90.
+func (g *gpu) find() error {
+	folders := []string{g.info.Set}
+	if g.info.Set == setSM90a {
+		folders = []string{setSM90a, setSM90}
+	}
+	seen := map[string]bool{}
+	for _, folder := range folders {
+		list, err := fs.Glob(kernels.PTX, "ptx/"+folder+"/*.ptx")
+		if err != nil {
+			return err
+		}
+		for _, f := range list {
+			if seen[path.Base(f)] {
+				continue
+			}
+			seen[path.Base(f)] = true
+			text, err := fs.ReadFile(kernels.PTX, f)
+			if err != nil {
+				return err
+			}
+			for _, part := range strings.Split(string(text), ".visible .entry ")[1:] {
+				name, _, _ := strings.Cut(part, "(")
+				g.files[name] = f
+			}
+		}
+	}
+	return nil
 }
 
 // do runs f with the context current.
@@ -273,7 +299,7 @@ func (g *gpu) function(kernel string) (*function, error) {
 	}
 	file, ok := g.files[kernel]
 	if !ok {
-		return nil, fmt.Errorf("no such kernel in %s", g.folder)
+		return nil, fmt.Errorf("no such kernel of the set %s", g.info.Set)
 	}
 	m, ok := g.modules[file]
 	if !ok {
@@ -294,9 +320,9 @@ func (g *gpu) function(kernel string) (*function, error) {
 	return f, nil
 }
 
-func (g *gpu) Launch(kernel string, grid [3]int, threads, shared int, slots []uint64) error {
-	return g.do(func() error { return g.launch(call{kernel, grid, threads, shared, slots}) })
-}
+func (g *gpu) Launch(c call) error { return g.do(func() error { return g.launch(c) }) }
+
+func (g *gpu) Encode(t tensor) (tensorMap, error) { return encode(t) }
 
 func (g *gpu) launch(c call) error {
 	f, err := g.function(c.kernel)
@@ -306,7 +332,7 @@ func (g *gpu) launch(c call) error {
 	if err := f.allow(c.shared); err != nil {
 		return err
 	}
-	return f.launch(&g.stream, c.grid, c.threads, c.shared, g.overlap, c.slots)
+	return f.launch(&g.stream, c, g.overlap)
 }
 
 // Record makes a graph of launches. Where a driver does not take overlapping ones

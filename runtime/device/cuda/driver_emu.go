@@ -18,16 +18,26 @@ type emulated struct {
 	sizes map[pointer]int64
 	room  int64 // bytes
 	used  int64
+	set   string
 }
 
 // OpenEmulated starts a device whose kernels run on the host, threads in an order
-// that the seed draws, with room bytes of memory.
+// that the seed draws, with room bytes of memory: a card of compute capability 8.0.
 func OpenEmulated(seed uint64, room int64) (*Device, error) {
-	return newDevice(&emulated{seed: rand.New(rand.NewPCG(seed, 0)), sizes: map[pointer]int64{}, room: room}), nil
+	return openEmulated(seed, room, setSM80), nil
+}
+
+// openEmulated is a card for a set of kernels.
+func openEmulated(seed uint64, room int64, set string) *Device {
+	return newDevice(&emulated{seed: rand.New(rand.NewPCG(seed, 0)), sizes: map[pointer]int64{}, room: room, set: set})
 }
 
 func (e *emulated) Info() Info {
-	return Info{Name: "host emulation", Major: 8, SMs: 3, Shared: 99 << 10, Total: e.room}
+	i := Info{Name: "host emulation", Major: 8, SMs: 3, Shared: 99 << 10, Total: e.room, Set: e.set}
+	if e.set != setSM80 {
+		i.Major, i.Shared = 9, 227<<10
+	}
+	return i
 }
 
 func (e *emulated) Alloc(bytes int64) (pointer, error) {
@@ -72,11 +82,16 @@ func (e *emulated) Download(dst []byte, p pointer) error {
 	return nil
 }
 
-func (e *emulated) Launch(kernel string, grid [3]int, threads, shared int, slots []uint64) error {
-	if most := e.Info().Shared; shared > most {
-		return fmt.Errorf("want at most %d bytes of shared memory, got %d", most, shared)
+func (e *emulated) Launch(c call) error {
+	if most := e.Info().Shared; c.shared > most {
+		return fmt.Errorf("want at most %d bytes of shared memory, got %d", most, c.shared)
 	}
-	return kernels.Launch(kernel, grid, threads, shared, slots, e.seed.Uint64())
+	return kernels.Launch(c.kernel, c.grid, c.threads, c.shared, max(1, c.cluster), c.slots, e.seed.Uint64())
+}
+
+func (e *emulated) Encode(t tensor) (tensorMap, error) {
+	return kernels.Encode(uintptr(t.p), [3]uint64{uint64(t.dims[0]), uint64(t.dims[1]), uint64(t.dims[2])},
+		[2]uint64{uint64(t.strides[0]), uint64(t.strides[1])}, [3]uint32{depth, uint32(t.rows), 1})
 }
 
 func (e *emulated) FreeMemory() (int64, error) { return e.room - e.used, nil }
@@ -91,7 +106,7 @@ func (e *emulated) Record(calls []call) (recording, error) { return &emulatedRec
 
 func (r *emulatedRecording) Run(p pointer, n int) (func([]byte) error, error) {
 	for _, c := range r.calls {
-		if err := r.e.Launch(c.kernel, c.grid, c.threads, c.shared, c.slots); err != nil {
+		if err := r.e.Launch(c); err != nil {
 			return nil, fmt.Errorf("%s: %w", c.kernel, err)
 		}
 	}

@@ -61,11 +61,11 @@ func (f *failing) Download(dst []byte, p pointer) error {
 	return f.emulated.Download(dst, p)
 }
 
-func (f *failing) Launch(kernel string, grid [3]int, threads, shared int, slots []uint64) error {
+func (f *failing) Launch(c call) error {
 	if err := f.next("Launch"); err != nil {
 		return err
 	}
-	return f.emulated.Launch(kernel, grid, threads, shared, slots)
+	return f.emulated.Launch(c)
 }
 
 func (f *failing) Sync() error { return f.next("Sync") }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"mop/runtime/checkpoint"
@@ -56,24 +57,44 @@ func (f format) matrix(r *rand.Rand, rows, cols int) matrix {
 // epsilon of the norms: large, so that what is done with it shows.
 const epsilon = 0.3
 
-// each runs a test for every shape, both types, every order.
+// each runs a test for every shape, both types, every order, with the usual set of
+// kernels.
 func each(t *testing.T, test func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.Heads, I int)) {
+	eachOf(t, sets(t)[:1], test)
+}
+
+// eachSet is each with every set of kernels.
+func eachSet(t *testing.T, test func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.Heads, I int)) {
+	eachOf(t, sets(t), test)
+}
+
+// kinds are those whose kernels a set other than the usual one has in another form.
+func kinds(t *testing.T, d *Device) []device.Kind {
+	if d.info.Set != sets(t)[0] {
+		return []device.Kind{device.Prefill}
+	}
+	return []device.Kind{device.Decode, device.Prefill}
+}
+
+func eachOf(t *testing.T, sets []string, test func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.Heads, I int)) {
 	for _, s := range shapes {
 		for _, f := range formats {
-			for _, o := range orders {
-				if testing.Short() && (o != orders[0] || s.N*(s.D+s.I) > 4000) {
-					continue
-				}
-				if f.eight && s.I > 5000 && o != orders[s.N%len(orders)] {
-					continue // one order: these are the same kernels over more rows
-				}
-				t.Run(fmt.Sprintf("%v/%v/%d", s, f, o), func(t *testing.T) {
-					d := open(t, o)
-					test(t, d, rand.New(rand.NewPCG(uint64(s.D*1000+s.I), o)), f, s.N, s.D, device.Heads{H: s.H, K: s.K, Dh: s.Dh}, s.I)
-					if err := d.Sync(); err != nil {
-						t.Error(err)
+			for _, set := range sets {
+				for _, o := range orders {
+					if testing.Short() && (o != orders[0] || s.N*(s.D+s.I) > 4000) {
+						continue
 					}
-				})
+					if f.eight && s.I > 5000 && o != orders[s.N%len(orders)] {
+						continue // one order: these are the same kernels over more rows
+					}
+					t.Run(fmt.Sprintf("%v/%v/%s/%d", s, f, set, o), func(t *testing.T) {
+						d := openSet(t, o, set)
+						test(t, d, rand.New(rand.NewPCG(uint64(s.D*1000+s.I), o)), f, s.N, s.D, device.Heads{H: s.H, K: s.K, Dh: s.Dh}, s.I)
+						if err := d.Sync(); err != nil {
+							t.Error(err)
+						}
+					})
+				}
 			}
 		}
 	}
@@ -124,12 +145,12 @@ func TestEmbedAndNorm(t *testing.T) {
 // Both kinds of product, added to and not, from 16-bit and from float32 rows; the
 // same rows give the same bits alone and together.
 func TestLinear(t *testing.T) {
-	each(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, _ device.Heads, I int) {
+	eachSet(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, _ device.Heads, I int) {
 		dt := f.t
 		w, a := f.matrix(r, D, I), randomMatrix(r, N, I, dt)
 		m, in := w.place(t, d, false), a.inner(t, d)
 		start := normal(r, N*D)
-		for _, kind := range []device.Kind{device.Decode, device.Prefill} {
+		for _, kind := range kinds(t, d) {
 			y := floats(t, d, N, D, start)
 			d.AddLinear(kind, y, in, N, m)
 			zeroTails(t, d, kind.String()+" add", y)
@@ -167,11 +188,13 @@ func TestLinear(t *testing.T) {
 }
 
 // The tile of a prefill product does not show in its bits. Rows of 8 bits give the
-// bits of 16-bit ones that are such integers, times their scale.
+// bits of 16-bit ones that are such integers, times their scale; of a set that multiplies
+// both by the same instruction.
 func TestTilesAgree(t *testing.T) {
 	const N, out, in = 83, 97, 331
 	for _, dt := range types {
-		d := open(t, orders[0])
+		set := slices.DeleteFunc(sets(t), func(s string) bool { return s == setSM90a })[0]
+		d := openSet(t, orders[0], set)
 		defer func(l limits) { d.limits = l }(d.limits)
 		r := rand.New(rand.NewPCG(1, 2))
 		w := matrix{rows: out, cols: in, v: make([]float64, out*in), t: dt}
@@ -219,12 +242,77 @@ func TestTilesAgree(t *testing.T) {
 	}
 }
 
+// So it is with sm_90a; and of integers its products are the sums themselves, each in
+// its place.
+func TestBoxedTilesAgree(t *testing.T) {
+	if !slices.Contains(sets(t), setSM90a) {
+		return
+	}
+	defer func(all []tile) { boxedTiles = all }(boxedTiles)
+	all := boxedTiles
+	const N, D, I = 200, 201, 331
+	hs := device.Heads{H: 5, K: 1, Dh: 74} // a head's pairs do not fill their last eight
+	rope := device.Rope{InvFreq: make([]float32, hs.Dh/2)}
+	for i := range rope.InvFreq {
+		rope.InvFreq[i] = float32(math.Pow(100, -float64(2*i)/float64(hs.Dh)))
+	}
+	for _, dt := range types {
+		d := openSet(t, orders[0], setSM90a)
+		r := rand.New(rand.NewPCG(1, 2))
+		integers := func(rows, cols int) matrix {
+			m := randomMatrix(r, rows, cols, dt)
+			for i := range m.v {
+				m.v[i] = float64(r.IntN(17) - 8)
+			}
+			return m
+		}
+		w, a := integers(D, I), integers(N, I)
+		place := func(rows int) device.Weight { return randomMatrix(r, rows, D, dt).place(t, d, false) }
+		wq, wk, wv, gate, up := place(hs.H*hs.Dh), place(hs.K*hs.Dh), place(hs.K*hs.Dh), place(I), place(I)
+		gain, x := randomMatrix(r, 1, D, dt).place(t, d, true), normal(r, N*D)
+		m, in := w.place(t, d, false), a.inner(t, d)
+		var want [][]float32
+		for _, one := range all {
+			boxedTiles = []tile{one}
+			for _, n := range []int{N, 83, 17, 1} {
+				y := floats(t, d, n, D, nil)
+				d.Linear(device.Prefill, y, in, n, m)
+				neurons, q, rows := emptyInner(t, d, n, I), emptyInner(t, d, n, hs.H*hs.Dh), floats(t, d, n, D, x[:n*D])
+				d.GateUp(device.Prefill, neurons, rows, n, gain, gate, up, 1e-5)
+				kv, err := d.Cache(1, N, hs)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := d.Extend(kv, 0, n); err != nil {
+					t.Fatal(err)
+				}
+				d.QKV(device.Prefill, q, kv, rows, gain, wq, wk, wv, 1e-5, hs, rope, []device.Span{{Len: n}})
+				keys, values := readCache(d, kv)
+				got := [][]float32{read(d, y), read(d, neurons), read(d, q), keys[:n*hs.K*roundUp(hs.Dh, 8)], values[:n*hs.K*roundUp(hs.Dh, 8)]}
+				if want == nil {
+					want = got
+					for i, v := range got[0] {
+						if sum, _ := product(w.row(i%D), a.row(i/D), false); v != float32(sum) {
+							t.Fatalf("%v: integers: at [%d %d] want %g, got %g", dt, i/D, i%D, sum, v)
+						}
+					}
+				}
+				for i, v := range got {
+					if !slices.Equal(v, want[i][:len(v)]) {
+						t.Fatalf("%v: result %d of %d rows by %s: want the same bits as with %s", dt, i, n, one.name, all[0].name)
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestGateUp(t *testing.T) {
-	each(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, _ device.Heads, I int) {
+	eachSet(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, _ device.Heads, I int) {
 		dt := f.t
 		gate, up, gain := f.matrix(r, I, D), f.matrix(r, I, D), randomMatrix(r, 1, D, dt)
 		x := normal(r, N*D)
-		for _, kind := range []device.Kind{device.Decode, device.Prefill} {
+		for _, kind := range kinds(t, d) {
 			m := emptyInner(t, d, N, I)
 			d.GateUp(kind, m, floats(t, d, N, D, x), N, gain.place(t, d, true), gate.place(t, d, false), up.place(t, d, false), epsilon)
 			zeroTails(t, d, kind.String(), m)
@@ -271,7 +359,7 @@ func noHeads(t *testing.T, d *Device, r *rand.Rand, f format, N, D int) {
 // A pass over two sequences of a cache, one of them from a later position on;
 // then attention over what was appended and over what lay there.
 func TestQKVAndAttend(t *testing.T) {
-	each(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.Heads, _ int) {
+	eachSet(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.Heads, _ int) {
 		if hs.H == 0 {
 			noHeads(t, d, r, f, N, D)
 			return
@@ -297,7 +385,7 @@ func TestQKVAndAttend(t *testing.T) {
 			spans = spans[:1]
 		}
 		old := [2]matrix{randomMatrix(r, 90, K*Dh, dt), randomMatrix(r, 90, K*Dh, dt)} // keys and values of sequence 0
-		for _, kind := range []device.Kind{device.Decode, device.Prefill} {
+		for _, kind := range kinds(t, d) {
 			kv, err := d.Cache(2, capacity, hs)
 			if err != nil {
 				t.Fatal(err)

@@ -156,11 +156,13 @@ func pair(t *testing.T, src checkpoint.Source, dev device.Device, eight bool) (h
 func TestModelLogits(t *testing.T) {
 	models(t, func(t *testing.T, src checkpoint.Source) {
 		for _, f := range formats {
-			t.Run(f.String(), func(t *testing.T) {
-				dt := f.t
-				host, dev := pair(t, stored{src, dt}, open(t, orders[0]), f.eight)
-				sameLogits(t, host, dev, dt)
-			})
+			for _, set := range sets(t) {
+				t.Run(f.String()+"/"+set, func(t *testing.T) {
+					dt := f.t
+					host, dev := pair(t, stored{src, dt}, openSet(t, orders[0], set), f.eight)
+					sameLogits(t, host, dev, dt)
+				})
+			}
 		}
 	})
 }
@@ -320,12 +322,17 @@ func TestMixedTypes(t *testing.T) {
 // A batch gives each sequence the bits that it has alone; so does a prompt that is
 // fed in parts.
 func TestSameBitsInABatch(t *testing.T) {
+	for _, set := range sets(t) {
+		t.Run(set, func(t *testing.T) { sameBitsInABatch(t, openSet(t, orders[0], set)) })
+	}
+}
+
+func sameBitsInABatch(t *testing.T, d *Device) {
 	src, err := checkpoint.Open("../../model/testdata/different-bf16")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer src.Close()
-	d := open(t, orders[0])
 	m, err := model.Load(d, src)
 	if err != nil {
 		t.Fatal(err)

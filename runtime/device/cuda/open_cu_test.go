@@ -5,7 +5,6 @@ package cuda
 import (
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"testing"
 
 	"mop/runtime/checkpoint"
@@ -15,16 +14,35 @@ import (
 // orders: a GPU draws its own order of threads.
 var orders = []uint64{1, 1}
 
-// one device for all tests: opening one compiles every kernel that is used.
-var gpuOnce = sync.OnceValues(func() (*Device, error) { return Open(0) })
+// one device for all tests of a set: opening one compiles every kernel that is used.
+var gpus = map[string]*Device{}
 
-func open(t testing.TB, _ uint64) *Device {
+// sets are those of the kernels that can be tried, the usual one first: on a card of
+// compute capability 9.0 sm_90a and sm_90.
+func sets(t testing.TB) []string {
 	t.Helper()
-	d, err := gpuOnce()
-	if err != nil {
-		t.Fatal(err)
+	all, err := Devices()
+	if err != nil || len(all) == 0 {
+		t.Fatal("no device", err)
 	}
-	return d
+	if own := setsOf(all[0].Set); own[0] == setSM90a {
+		return own[:2]
+	}
+	return []string{all[0].Set}
+}
+
+func open(t testing.TB, order uint64) *Device { return openSet(t, order, sets(t)[0]) }
+
+func openSet(t testing.TB, _ uint64, set string) *Device {
+	t.Helper()
+	if gpus[set] == nil {
+		d, err := openWith(0, set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gpus[set] = d
+	}
+	return gpus[set]
 }
 
 // Every GPU there is computes, beside the others, to the same bits; the one behind the

@@ -171,6 +171,10 @@ func (d *Device) form(kind device.Kind, y, x halves, n int, w *weight, lo, out i
 
 // project is the prefill product with rows lo..lo+out-1 of w; y is float32.
 func (d *Device) project(y, x halves, n int, w *weight, lo, out, add int) {
+	if d.takesBoxes(w) {
+		d.boxedLinear(y, x, n, w, lo, out, add)
+		return
+	}
 	t := productTile(n, out, d.limits)
 	d.launch("linear_prefill_"+t.name+"_"+w.kernels(), t.grid(n, out), t.threads, t.shared(),
 		y.p, y.pitch, x.p, x.pitch, w.row(lo), w.pitch, out, w.cols, n, add, w.scales(lo))
@@ -290,7 +294,12 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 	}
 	rows := (hs.H + 2*hs.K) * hs.Dh
 	if kind == device.Prefill {
-		h, t := d.normed(xb, 0, n, g, eps), productTile(n, rows, d.limits)
+		h := d.normed(xb, 0, n, g, eps)
+		if d.takesBoxes(mq) {
+			d.boxedQKV(h, n, xb.cols, mq, mk, mv, hs, rest(0, n))
+			return
+		}
+		t := productTile(n, rows, d.limits)
 		d.launch("qkv_prefill_"+t.name+"_"+mq.kernels(), t.grid(n, rows), t.threads, t.shared(),
 			append([]any{h.p, h.pitch, xb.cols, mq.p, mk.p, mv.p, mq.pitch}, rest(0, n)...)...)
 		return
@@ -361,7 +370,12 @@ func (d *Device) GateUp(kind device.Kind, m, x device.Buffer, n int, norm, wg, w
 	}
 	mb.half = gate.half
 	if kind == device.Prefill {
-		h, t := d.normed(xb, 0, n, g, eps), productTile(n, 2*gate.rows, d.limits)
+		h := d.normed(xb, 0, n, g, eps)
+		if d.takesBoxes(gate) {
+			d.boxedGateUp(h, n, gate, up, mb)
+			return
+		}
+		t := productTile(n, 2*gate.rows, d.limits)
 		d.launch("gateup_prefill_"+t.name+"_"+gate.kernels(), t.grid(n, 2*gate.rows), t.threads, t.shared(),
 			h.p, h.pitch, xb.cols, gate.p, up.p, gate.pitch, gate.rows, mb.p, mb.pitch, n)
 		return

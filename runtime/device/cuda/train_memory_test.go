@@ -37,14 +37,15 @@ func (c *counting) Free(p pointer) error {
 	delete(c.sizes, p)
 	return nil
 }
-func (c *counting) Clear(pointer, int64) error                      { return nil }
-func (c *counting) Upload(pointer, int, []byte, int) error          { return nil }
-func (c *counting) Download([]byte, pointer) error                  { return nil }
-func (c *counting) Launch(string, [3]int, int, int, []uint64) error { c.launches++; return nil }
-func (c *counting) Record([]call) (recording, error)                { return nil, errors.New("only counts") }
-func (c *counting) FreeMemory() (int64, error)                      { return c.room - c.used, nil }
-func (c *counting) Sync() error                                     { return nil }
-func (c *counting) Close() error                                    { return nil }
+func (c *counting) Clear(pointer, int64) error             { return nil }
+func (c *counting) Upload(pointer, int, []byte, int) error { return nil }
+func (c *counting) Download([]byte, pointer) error         { return nil }
+func (c *counting) Launch(call) error                      { c.launches++; return nil }
+func (c *counting) Encode(tensor) (tensorMap, error)       { return tensorMap{}, nil }
+func (c *counting) Record([]call) (recording, error)       { return nil, errors.New("only counts") }
+func (c *counting) FreeMemory() (int64, error)             { return c.room - c.used, nil }
+func (c *counting) Sync() error                            { return nil }
+func (c *counting) Close() error                           { return nil }
 
 // train takes one step of a llama-2-7b of some layers, alike, on a GPU of room bytes,
 // with an example of so many ids, and gives the most memory it had and the launches.

@@ -159,7 +159,7 @@ func TestProject(t *testing.T) {
 					have := p.dev.limits
 					defer func() { p.dev.limits = have }()
 					for sms := range 200 { // as many as make the device choose the panel, if any do
-						l := limits{sms + 1, have.shared}
+						l := limits{sms: sms + 1, shared: have.shared}
 						if c := productPanel(s.n, s.out, l); c == []panel{broad, medium, quarter}[o] {
 							p.dev.limits = l
 							panels[c.name]++

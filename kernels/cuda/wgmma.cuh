@@ -1,0 +1,177 @@
+// y[m, r] = W[r] . x[m] for many rows m, as in tiles.cuh, by what compute capability
+// 9.0 has for it: copies of whole boxes (TMA) and products of a warpgroup (wgmma).
+//
+// The rows of W are the 64 rows of a product, rows of x its 16 to 256 columns, so that
+// one instruction serves prompts of any length: an output is one chain of products over
+// K, 16 elements after another, whatever the tile. Its bits depend neither on the tile
+// nor on the number of rows.
+//
+// A block is one or two warpgroups that multiply, each 64 rows of W, and a thread that
+// copies, in a warpgroup of its own beside two. A stage is 64 elements of K of those rows and of the rows of x, 128 bytes a
+// row, chunks of 16 bytes swizzled by the copies (chunk ^ row%8) as the products expect.
+// A full barrier ends its phase when a stage's bytes are there, an empty barrier when
+// all warps have read it. Blocks stay for several tiles: the copies for the next are
+// under way while the outputs of the last are written.
+//
+// Bound of the largest tile, 128x256, an element of K: 32768 products take 16 cycles at
+// the published rate (2048 a cycle and SM); its operands are read from shared memory at
+// 2 * (128 + 2*256) bytes in those, 80 of 128 bytes a cycle, and come at 2 * (128 + 256)
+// = 48 bytes a cycle. Two blocks of a cluster take the same rows of x, half of them
+// each for both: 32 bytes a cycle out of L2. Three warps on each quarter of an SM have
+// 168 registers each; 128 of sums and the outputs' addresses want more, so that the
+// copying warpgroup gives of its own to those that multiply (setmaxnreg).
+//
+// Tiles of 64 rows of W for few rows of x are bound by reading W: 90 KiB and more of it
+// under way in each of two blocks an SM.
+#pragma once
+#include "tiles.cuh"
+
+#ifdef HOPPER
+
+template <int Tokens, int Groups, int Stages, int Blocks> struct Warpgroups {
+  static constexpr int kWeights = 64 * Groups * kDepth, kStage = kWeights + Tokens * kDepth; // elements a stage
+  static MEMBER void sync() {
+    if (Blocks > 1)
+      ptx::cluster_sync();
+    else
+      ptx::sync();
+  }
+};
+
+// EACH_WARPGROUPS makes a kernel for each tile and type: M(type, its name, rows of x,
+// threads, blocks an SM, warpgroups, stages, blocks of a cluster).
+#define EACH_WARPGROUPS(M)            \
+  M(BF16, bf16, 256, 384, 1, 2, 4, 2) \
+  M(F16, f16, 256, 384, 1, 2, 4, 2)   \
+  M(BF16, bf16, 128, 384, 1, 2, 6, 2) \
+  M(F16, f16, 128, 384, 1, 2, 6, 2)   \
+  M(BF16, bf16, 64, 160, 2, 1, 6, 1)  \
+  M(F16, f16, 64, 160, 2, 1, 6, 1)    \
+  M(BF16, bf16, 32, 160, 2, 1, 8, 1)  \
+  M(F16, f16, 32, 160, 2, 1, 8, 1)    \
+  M(BF16, bf16, 16, 160, 2, 1, 9, 1)  \
+  M(F16, f16, 16, 160, 2, 1, 9, 1)
+
+// descriptor of 64 or more rows of 128 bytes with swizzled chunks: address, eight rows'
+// distance (1024), both in units of 16 bytes, and the kind of swizzle.
+DEVICE u64 descriptor(const u16 *p) { return (u64)(1 << 30 | 1024 >> 4) << 32 | (1 << 16 | (ptx::shared_address(p) & 0x3ffff) >> 4); }
+
+// Stage goes round the stages of a pipeline.
+template <int Stages> struct Stage {
+  int index = 0, round = 0;
+  MEMBER void next() {
+    if (++index == Stages)
+      index = 0, round++;
+  }
+};
+
+// fill copies the stages of a block's tiles, one after another; of x a share of the
+// cluster's rows, for all its blocks. w.load(to, map's k, rows, barrier): see product.
+template <int Tokens, int Groups, int Stages, int Blocks, class W>
+DEVICE void fill(Warpgroups<Tokens, Groups, Stages, Blocks>, u16 *stages, u64 *full, u64 *empty, const TensorMap *x, const W &w, int across,
+                 int tiles, int steps, int rank) {
+  using S = Warpgroups<Tokens, Groups, Stages, Blocks>;
+  constexpr int kShare = Tokens / Blocks;
+  Stage<Stages> s;
+  for (int tile = ptx::bidx() / Blocks; tile < tiles; tile += ptx::gridx() / Blocks) {
+    const int m0 = tile % across * Tokens, first = (tile / across * Blocks + rank) * Groups;
+    for (int step = 0; step < steps; step++, s.next()) {
+      u16 *to = stages + s.index * S::kStage;
+      u64 *b = full + s.index;
+      if (s.round > 0)
+        ptx::wait_phase(empty + s.index, s.round - 1 & 1);
+      ptx::arrive_expect(b, 2 * S::kStage);
+      if (Blocks > 1)
+        ptx::load_box_to((1 << Blocks) - 1, to + S::kWeights + rank * kShare * kDepth, x, step * kDepth, m0 + rank * kShare, 0, b);
+      else
+        ptx::load_box(to + S::kWeights, x, step * kDepth, m0, 0, b);
+#pragma unroll
+      for (int g = 0; g < Groups; g++)
+        w.load(to + g * 64 * kDepth, step * kDepth, first + g, b);
+    }
+  }
+}
+
+// wgmma_product adds up K elements and calls out(m, pair, a, b, before) for m < M and
+// the pairs of rows of W; before is out.before(m, pair), asked for some rows ahead.
+// blocks counts 64 rows of W. x: boxes of Tokens/Blocks rows.
+//
+// w says which 64 rows are block i: w.load(to, k, i, barrier) copies 64 elements from k
+// on of them. Rows j and j+8 of every 16 are the two of pair w.pair(32*i + 8*(row/16) +
+// j), negative where there is none: one thread has both.
+template <class T, int Tokens, int Groups, int Stages, int Blocks, class W, class Out>
+DEVICE void wgmma_product(Warpgroups<Tokens, Groups, Stages, Blocks> tile_of, const TensorMap *x, const W &w, int M, int blocks, int K, Out out) {
+  using S = Warpgroups<Tokens, Groups, Stages, Blocks>;
+  u16 *stages = (u16 *)ptx::shared();
+  u64 *full = (u64 *)(stages + Stages * S::kStage), *empty = full + Stages;
+  const int lane = ptx::tid() % 32, warp = ptx::tid() / 32, rank = Blocks > 1 ? ptx::cluster_rank() : 0;
+  if (ptx::tid() == 0) {
+    for (int s = 0; s < Stages; s++) {
+      ptx::barrier_init(full + s, 1);
+      ptx::barrier_init(empty + s, 4 * Groups * Blocks);
+    }
+    ptx::barriers_made();
+  }
+  S::sync();
+  ptx::after_previous();
+  ptx::release();
+  const int across = ceil_div(M, Tokens), tiles = across * ceil_div(blocks, Groups * Blocks), steps = ceil_div(K, kDepth);
+  if (warp >= 4 * Groups) {
+    if (Groups == 2)
+      ptx::registers_down<40>();
+    if (ptx::tid() == 128 * Groups)
+      fill(tile_of, stages, full, empty, x, w, across, tiles, steps, rank);
+  } else {
+    if (Groups == 2)
+      ptx::registers_up<232>();
+    const int group = warp / 4, g = lane / 4, t = lane % 4;
+    auto leave = [&](int stage) { // this warp has read it; every block that copies to it is told
+      if (lane < Blocks)
+        ptx::arrive_at(empty + stage, lane);
+    };
+    Stage<Stages> s;
+    for (int tile = ptx::bidx() / Blocks; tile < tiles; tile += ptx::gridx() / Blocks) {
+      float c[Tokens / 2] = {};
+      ptx::settled(c);
+      int last = 0;
+      for (int step = 0; step < steps; step++, s.next()) {
+        const u16 *stage = stages + s.index * S::kStage;
+        ptx::wait_phase(full + s.index, s.round & 1);
+        const u64 a = descriptor(stage + group * 64 * kDepth), b = descriptor(stage + S::kWeights);
+        ptx::wgmma_fence();
+#pragma unroll
+        for (int k = 0; k < kDepth / 16; k++) // 32 bytes on
+          T::wgmma(c, a + 2 * k, b + 2 * k);
+        ptx::wgmma_commit();
+        ptx::wgmma_wait<1>();
+        if (step > 0)
+          leave(last);
+        last = s.index;
+      }
+      ptx::wgmma_wait<0>();
+      ptx::settled(c);
+      if (steps > 0)
+        leave(last);
+
+      const int m0 = tile % across * Tokens + 2 * t;
+      const int pair = w.pair(((tile / across * Blocks + rank) * Groups + group) * 32 + warp % 4 * 8 + g);
+      constexpr int kAhead = 4; // columns of eight rows
+      if (pair >= 0)
+#pragma unroll
+        for (int j = 0; j < Tokens / 8; j += kAhead) {
+          constexpr int kNow = Tokens / 8 < kAhead ? Tokens / 8 : kAhead;
+          typename Out::Before before[2 * kNow];
+#pragma unroll
+          for (int i = 0; i < 2 * kNow; i++)
+            before[i] = out.before(min(m0 + (j + i / 2) * 8 + i % 2, M - 1), pair);
+#pragma unroll
+          for (int i = 0; i < 2 * kNow; i++)
+            if (int m = m0 + (j + i / 2) * 8 + i % 2; m < M)
+              out(m, pair, c[4 * (j + i / 2) + i % 2], c[4 * (j + i / 2) + i % 2 + 2], before[i]);
+        }
+    }
+  }
+  if (Blocks > 1) // the other's copies and arrivals come here
+    ptx::cluster_sync();
+}
+#endif

@@ -1,0 +1,260 @@
+// What sm_90a adds to the functions of ptx.cuh, on the host; the continuation of emu.h.
+//
+// A copy of a box poisons where it goes at once, and arrives at a moment that the
+// scheduler draws; so do the copies to the blocks of a cluster, each by itself. A
+// product reads shared memory and adds to its registers when it is started or when it
+// is waited for, drawn for each thread: what is read too early, or written or released
+// too early, shows. A barrier knows arrivals and bytes, and more or fewer than it waits
+// for are errors, at the latest when the block ends.
+#pragma once
+
+namespace emu {
+
+inline uint32_t offset(const void *p) { return (uint32_t)((const unsigned char *)p - m.now->block->shared); }
+
+// The swizzle of 128 bytes: chunks of 16 bytes are turned by bits 7 to 9 of the address.
+inline uint32_t swizzled(uint32_t at) { return at ^ (at >> 7 & 7) << 4; }
+
+inline Barrier *barrier_at(Block &b, uint32_t at) {
+  for (int i = 0; i < b.barriers; i++)
+    if (b.barrier[i].at == at)
+      return &b.barrier[i];
+  return nullptr;
+}
+inline Barrier &barrier(Block &b, const void *p) {
+  Barrier *found = barrier_at(b, offset(p));
+  if (!found)
+    fail("thread %d: no barrier was made at %#x of shared memory", m.now->tid, offset(p));
+  return *found;
+}
+
+// ended begins a new phase where nothing is waited for any more, and wakes those who
+// waited.
+inline void ended(Barrier &b) {
+  if (b.pending || b.bytes)
+    return;
+  b.phase++;
+  b.pending = b.count;
+  for (int i = 0; i < m.cluster * m.threads; i++)
+    if (Fiber &f = m.fibers[i]; f.waits == &b) {
+      f.waits = nullptr;
+      m.warps[i / 32].runnable |= 1u << i % 32;
+    }
+}
+
+inline void arrived(Barrier &b) {
+  if (b.pending == 0)
+    fail("thread %d: more than %d arrivals at the barrier at %#x, which waits for %ld bytes", m.now->tid, b.count, b.at, b.bytes);
+  b.pending--;
+  ended(b);
+}
+
+// A tensor map as mop_emu_encode makes it.
+struct Tensor {
+  uint64_t magic, address, dims[3], strides[2]; // 16-bit elements; bytes
+  uint64_t box[3], sum[5], check;
+};
+static_assert(sizeof(Tensor) == 128, "a tensor map has 128 bytes");
+constexpr uint64_t kTensor = 0x6d6f7074656e7372;
+inline uint64_t check(const Tensor &t) {
+  uint64_t h = t.magic;
+  for (const uint64_t *p = &t.address; p < &t.check; p++)
+    h = (h ^ *p) * 0x9e3779b97f4a7c15u;
+  return h;
+}
+
+inline long box_bytes(const Tensor &t) { return 2 * t.box[0] * t.box[1] * t.box[2]; }
+
+inline void load_box(int mask, void *to, const void *map, int c0, int c1, int c2, const void *b) {
+  Tensor t;
+  if ((uintptr_t)map % 64)
+    fail("cp.async.bulk.tensor: the map is not aligned to 64 bytes");
+  memcpy(&t, map, sizeof t);
+  if (t.magic != kTensor || t.check != check(t))
+    fail("cp.async.bulk.tensor: this is no tensor map");
+  uint32_t at = offset(to);
+  if (at % 1024) // 128 would do, but products read rows in eights
+    fail("cp.async.bulk.tensor: %#x of shared memory is not where eight swizzled rows begin", at);
+  if (at + (size_t)box_bytes(t) > m.shared_bytes)
+    fail("cp.async.bulk.tensor: %ld bytes at %#x leave the shared memory", box_bytes(t), at);
+  if (mask >> m.cluster)
+    fail("cp.async.bulk.tensor: mask %d of a cluster of %d blocks", mask, m.cluster);
+  for (int r = 0; r < m.cluster; r++)
+    if (mask >> r & 1) {
+      if (m.boxes == sizeof m.box / sizeof m.box[0])
+        fail("cp.async.bulk.tensor: too many copies under way");
+      Box &x = m.box[m.boxes++];
+      memcpy(x.map, &t, sizeof t);
+      x.at[0] = c0, x.at[1] = c1, x.at[2] = c2, x.block = &m.blocks[r], x.to = at, x.barrier = offset(b);
+      memset(x.block->shared + at, 0xff, box_bytes(t));
+    }
+}
+
+// deliver ends the copy of box i.
+inline void deliver(int i) {
+  Box x = m.box[i];
+  m.box[i] = m.box[--m.boxes];
+  Tensor t;
+  memcpy(&t, x.map, sizeof t);
+  uint32_t to = x.to;
+  for (uint64_t z = 0; z < t.box[2]; z++)
+    for (uint64_t y = 0; y < t.box[1]; y++) {
+      uint16_t row[256] = {};
+      long long c[3] = {x.at[0], x.at[1] + (long long)y, x.at[2] + (long long)z};
+      if (c[1] >= 0 && c[1] < (long long)t.dims[1] && c[2] >= 0 && c[2] < (long long)t.dims[2]) {
+        const unsigned char *from = (const unsigned char *)t.address + c[1] * t.strides[0] + c[2] * t.strides[1];
+        for (long long e = 0; e < (long long)t.box[0]; e++)
+          if (c[0] + e >= 0 && c[0] + e < (long long)t.dims[0])
+            memcpy(row + e, from + 2 * (c[0] + e), 2);
+      }
+      for (uint64_t e = 0; e < t.box[0]; e += 8, to += 16)
+        memcpy(x.block->shared + swizzled(to), row + e, 16);
+    }
+  Barrier *b = x.block->live ? barrier_at(*x.block, x.barrier) : nullptr;
+  if (!b) {
+    snprintf(m.error, sizeof m.error, "cp.async.bulk.tensor: block %2$d of the cluster has ended, or it made no barrier at %1$#x", x.barrier, x.block->rank);
+    return;
+  }
+  b->bytes -= box_bytes(t);
+  ended(*b);
+}
+
+// row16 reads 16 elements of k of a row of an operand.
+inline void row16(float *to, uint64_t descriptor, int row, float (*widen)(uint16_t)) {
+  uint32_t start = (descriptor & 0x3fff) << 4, stride = (descriptor >> 32 & 0x3fff) << 4;
+  for (int chunk = 0; chunk < 2; chunk++) {
+    uint32_t at = swizzled(start + row / 8 * stride + row % 8 * 128 + chunk * 16);
+    if (at + 16 > m.shared_bytes)
+      fail("wgmma: row %d of descriptor %#llx leaves the shared memory", row, (unsigned long long)descriptor);
+    uint16_t v[8];
+    memcpy(v, m.now->block->shared + at, 16);
+    for (int i = 0; i < 8; i++)
+      to[8 * chunk + i] = widen(v[i]);
+  }
+}
+
+// described refuses what is no operand of swizzled rows of 128 bytes, eight of them at a
+// multiple of 1024 bytes.
+inline void described(uint64_t d) {
+  constexpr uint64_t kUnused = 0x3fffc000c000c000;
+  uint32_t start = (d & 0x3fff) << 4, stride = (d >> 32 & 0x3fff) << 4;
+  if (d >> 62 != 1 || start & 0x380 || stride % 1024 || d & kUnused)
+    fail("wgmma: descriptor %#llx: want swizzled rows of 128 bytes, eight of them at a multiple of 1024", (unsigned long long)d);
+}
+
+// part makes this thread's part of a product: rows g and g+8 of its warp's 16.
+template <int N> void part(const Product &p, float (*widen)(uint16_t)) {
+  int t = m.now->tid % 128, row = t / 32 * 16 + t % 32 / 4, column = t % 4 * 2;
+  float a[2][16], b[16][N / 4], sum[2][N / 4] = {};
+  row16(a[0], p.a, row, widen), row16(a[1], p.a, row + 8, widen);
+  for (int n = 0; n < N / 4; n++) {
+    float one[16];
+    row16(one, p.b, n / 2 * 8 + column + n % 2, widen);
+    for (int k = 0; k < 16; k++)
+      b[k][n] = one[k];
+  }
+  for (int h = 0; h < 2; h++) {
+    for (int k = 0; k < 16; k++)
+      for (int n = 0; n < N / 4; n++)
+        sum[h][n] += a[h][k] * b[k][n];
+    for (int n = 0; n < N / 4; n++)
+      p.d[n / 2 * 4 + h * 2 + n % 2] += sum[h][n];
+  }
+}
+
+inline void wgmma(float *d, uint64_t a, uint64_t b, void (*run)(const Product &)) {
+  Fiber &f = *m.now;
+  if (!f.fenced)
+    fail("wgmma: thread %d did not fence its registers", f.tid);
+  described(a), described(b);
+  if (f.products == sizeof f.started / sizeof f.started[0])
+    fail("wgmma: too many products under way");
+  f.issued = (f.issued ^ a ^ b << 20) * 0x9e3779b97f4a7c15u + 1;
+  f.started[f.products++] = {run, d, a, b, f.open};
+}
+
+// finish runs the products of groups before one.
+inline void finish(int group) {
+  Fiber &f = *m.now;
+  int n = 0;
+  while (n < f.products && f.started[n].group < group) {
+    f.started[n].run(f.started[n]);
+    n++;
+  }
+  f.products -= n;
+  memmove(f.started, f.started + n, f.products * sizeof f.started[0]);
+}
+
+} // namespace emu
+
+#define MAP(kernel, index, variable) (&variable)
+
+namespace ptx {
+
+void cluster_sync();
+DEVICE int cluster_rank() { return emu::m.now->block->rank; }
+DEVICE u32 shared_address(const void *p) { return emu::offset(p); }
+
+DEVICE void barrier_init(u64 *b, int count) {
+  emu::Block &block = *emu::m.now->block;
+  if ((uintptr_t)b % 8 || emu::offset(b) + 8 > emu::m.shared_bytes)
+    emu::fail("mbarrier.init: %#x is no place for a barrier", emu::offset(b));
+  if (emu::barrier_at(block, emu::offset(b)) || block.barriers == sizeof block.barrier / sizeof block.barrier[0])
+    emu::fail("mbarrier.init: there is a barrier at %#x, or there are too many", emu::offset(b));
+  block.barrier[block.barriers++] = {emu::offset(b), count, count, 0, 0};
+}
+DEVICE void barriers_made() {}
+DEVICE void arrive_expect(u64 *b, int bytes) {
+  emu::Barrier &barrier = emu::barrier(*emu::m.now->block, b);
+  barrier.bytes += bytes;
+  emu::arrived(barrier);
+}
+DEVICE void arrive_at(u64 *b, int rank) {
+  if (rank < 0 || rank >= emu::m.cluster)
+    emu::fail("mbarrier.arrive: block %d of a cluster of %d", rank, emu::m.cluster);
+  if (!emu::m.blocks[rank].live)
+    emu::fail("mbarrier.arrive: block %d of the cluster has ended", rank);
+  emu::Barrier *barrier = emu::barrier_at(emu::m.blocks[rank], emu::offset(b));
+  if (!barrier)
+    emu::fail("mbarrier.arrive: no barrier was made at %#x of block %d", emu::offset(b), rank);
+  emu::arrived(*barrier);
+}
+DEVICE void wait_phase(u64 *b, int parity) {
+  emu::Fiber &f = *emu::m.now;
+  emu::Barrier &barrier = emu::barrier(*f.block, b);
+  while ((int)(barrier.phase & 1) == parity) {
+    f.waits = &barrier, f.parity = parity;
+    emu::warp().runnable &= ~(1u << emu::lane());
+    emu::to_scheduler();
+  }
+}
+
+DEVICE void load_box(void *to, const TensorMap *map, int c0, int c1, int c2, u64 *b) {
+  emu::load_box(1 << emu::m.now->block->rank, to, map, c0, c1, c2, b);
+}
+DEVICE void load_box_to(int mask, void *to, const TensorMap *map, int c0, int c1, int c2, u64 *b) {
+  emu::load_box(mask, to, map, c0, c1, c2, b);
+}
+
+template <int N> DEVICE void registers_down() {}
+template <int N> DEVICE void registers_up() {}
+
+DEVICE void wgmma_fence() { emu::m.now->fenced = true; }
+DEVICE void wgmma_commit() {
+  emu::m.now->open++;
+  if (emu::draw() & 1)
+    emu::finish(emu::m.now->open);
+}
+template <int N> DEVICE void wgmma_wait() {
+  emu::finish(emu::m.now->open - N);
+  if (N == 0)
+    emu::m.now->fenced = false;
+}
+template <int N> DEVICE void settled(float (&)[N]) {}
+template <int N> DEVICE void wgmma_bf16(float (&d)[N], u64 a, u64 b) {
+  emu::wgmma(d, a, b, [](const emu::Product &p) { emu::part<2 * N>(p, emu::widen_bf16); });
+}
+template <int N> DEVICE void wgmma_f16(float (&d)[N], u64 a, u64 b) {
+  emu::wgmma(d, a, b, [](const emu::Product &p) { emu::part<2 * N>(p, emu::widen_f16); });
+}
+} // namespace ptx

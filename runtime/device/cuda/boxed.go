@@ -1,0 +1,73 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+)
+
+// The products of prefill by the set sm_90a, of weights of 16 bits: their kernels copy
+// boxes out of tensors (kernels/cuda/wgmma.cuh).
+
+// takesBoxes says whether prefill multiplies a weight so.
+func (d *Device) takesBoxes(w *weight) bool { return d.info.Set == setSM90a && !w.eight }
+
+// pairRows is how many rows lie between the two of a pair in a product: so many rows of the
+// first, so many of the second.
+const pairRows = 8
+
+// boxes makes the map of a tensor of 16-bit elements; ld and stride are the distances of
+// rows and of what they make up, elements. A kernel copies nothing of one without
+// columns.
+func (d *Device) boxes(p pointer, cols, rows, deep, ld, stride, box int) tensorMap {
+	if d.err != nil || rows == 0 || deep == 0 {
+		return tensorMap{}
+	}
+	m, err := d.driver.Encode(tensor{p, [3]int{max(cols, 1), rows, deep}, [2]int{2 * ld, 2 * stride}, box})
+	d.fail(err)
+	return m
+}
+
+// boxed queues the product of n rows x [n, in] by out rows, as the kernel pads them, of
+// matrices whose maps are given.
+func (d *Device) boxed(op string, kind checkpoint.DType, x halves, n, in, out int, ws []any, args ...any) {
+	if n == 0 || out == 0 {
+		return
+	}
+	t := boxedTile(n, out, d.limits)
+	xs := d.boxes(x.p, in, n, 1, x.pitch, n*x.pitch, t.rows/t.cluster)
+	c := call{kernel: op + "_prefill_" + t.name + "_" + suffix(kind), grid: t.stay(n, out, d.limits), threads: t.threads, shared: t.shared(), cluster: t.cluster}
+	d.queue(c, append(append(ws, xs), args...)...)
+}
+
+// boxedLinear is rows lo..lo+out-1 of w.
+func (d *Device) boxedLinear(y, x halves, n int, w *weight, lo, out, add int) {
+	ws := []any{d.boxes(w.row(lo), w.cols, out, 1, w.pitch, out*w.pitch, 64)}
+	d.boxed("linear", w.half, x, n, w.cols, out, ws, y.p, y.pitch, out, w.cols, n, add)
+}
+
+// boxedGateUp takes eight neurons' gates, their ups, and so on.
+func (d *Device) boxedGateUp(h halves, n int, gate, up *weight, m *buffer) {
+	I, in := gate.rows, gate.cols
+	var ws []any
+	for _, w := range []*weight{gate, up} {
+		ws = append(ws, d.boxes(w.p, in, I, 1, w.pitch, I*w.pitch, pairRows))
+	}
+	d.boxed("gateup", gate.half, h, n, in, 2*roundUp(I, pairRows), ws, in, I, m.p, m.pitch, n)
+}
+
+// boxedQKV takes a matrix as [2*heads, Dh/2, in], the halves that a rotation mixes. args
+// are the kernel's from the number of heads on.
+func (d *Device) boxedQKV(h halves, n, in int, q, k, v *weight, hs device.Heads, args []any) {
+	half := hs.Dh / 2
+	var ws []any
+	for _, w := range []*weight{q, k, v} {
+		heads := hs.K
+		if w == q {
+			heads = hs.H
+		}
+		ws = append(ws, d.boxes(w.p, in, half, 2*heads, w.pitch, half*w.pitch, pairRows))
+	}
+	d.boxed("qkv", q.half, h, n, in, (hs.H+2*hs.K)*2*roundUp(half, pairRows), ws, append([]any{in}, args...)...)
+}
