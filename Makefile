@@ -43,10 +43,10 @@ cuda: build out/cuda/link/libcuda.so ## ./bin/mop and, for machines with a GPU, 
 	$(CUDA_BUILD) build $(GOFLAGS_BUILD) -tags cuda -o bin/mop-cuda ./cmd/mop
 
 launcher-test: cuda $(CUDA_11)/include/cuda.h ## the CUDA launcher on a libcuda that runs the kernels on the host
-	$(CUDA_BUILD) vet -tags cuda ./runtime/device/cuda ./cmd/mop
+	$(CUDA_BUILD) vet -tags cuda,cudalibemu ./runtime/device/cuda ./cmd/mop
 	CUDA_HOME=$(CUDA_HOME) kernels/emu/libcuda.sh out/cuda/emulated
-	$(CUDA_BUILD) test -c -trimpath -tags cuda -o out/cuda/device.test ./runtime/device/cuda
-	cd runtime/device/cuda && LD_LIBRARY_PATH=$(CURDIR)/out/cuda/emulated ../../../out/cuda/device.test -test.short
+	$(CUDA_BUILD) test -c -trimpath -tags cuda,cudalibemu -o out/cuda/emulated.test ./runtime/device/cuda
+	cd runtime/device/cuda && LD_LIBRARY_PATH=$(CURDIR)/out/cuda/emulated ../../../out/cuda/emulated.test -test.short
 	LD_LIBRARY_PATH=out/cuda/emulated ./bin/mop inspect --devices | grep 'kernels of sm_90a$$'
 	LD_LIBRARY_PATH=out/cuda/emulated EMULATED_DRIVER=11080 ./bin/mop inspect --devices | grep 'kernels of sm_90$$'
 	./bin/mop run --model cmd/mop/demo/model --prompt "Once upon" --max-tokens 20 --device cpu >out/cuda/cpu.txt

@@ -4,7 +4,11 @@
 // the driver, so that binaries built for a GPU can be tried without one. What belongs to
 // one device is refused where the other's context is current. Built by libcuda.sh, which
 // adds an empty function for every other name of cuda.h. The cards are of compute
-// capability 9.0; EMULATED_DRIVER says for which CUDA the driver is, 12040 if nothing does.
+// capability 9.0.
+//
+// In the environment, EMULATED_DRIVER says for which CUDA the driver is, 12040 if nothing
+// does; EMULATED_OVERLAP_IN_GRAPHS and EMULATED_GRAPHS are the errors that capturing an
+// overlapping launch, and instantiating a graph, are to end in.
 #include <cuda.h>
 
 #include <map>
@@ -35,6 +39,7 @@ struct Graph {
 };
 
 constexpr size_t kMemory = (size_t)1 << 30;
+constexpr size_t kGraphBytes = 1 << 16; // that an instantiated graph takes
 constexpr int kDevices = 2;
 // A device is its own context, and its one stream.
 struct Device {
@@ -64,6 +69,12 @@ CUresult run(const Call &c) {
     return CUDA_SUCCESS;
   fprintf(stderr, "emulated driver: %s: %s\n", c.f->name.c_str(), error);
   return current->sticky = CUDA_ERROR_ILLEGAL_INSTRUCTION;
+}
+
+// told is the error that a test wants of a call, by an environment variable; 0 = none.
+CUresult told(const char *name) {
+  const char *v = getenv(name);
+  return (CUresult)(v ? atoi(v) : 0);
 }
 
 CUresult ready(bool copies = true) {
@@ -197,18 +208,23 @@ API cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **args, void **
   Call call = {(Function *)f, {(int)c->gridDimX, (int)c->gridDimY, (int)c->gridDimZ}, (int)c->blockDimX, (int)c->sharedMemBytes, 1, {}};
   if (call.shared > call.f->shared)
     return CUDA_ERROR_INVALID_VALUE;
-  for (unsigned i = 0; i < c->numAttrs; i++)
+  bool overlaps = false;
+  for (unsigned i = 0; i < c->numAttrs; i++) {
+    overlaps |= c->attrs[i].id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
     if (c->attrs[i].id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION) {
       if (c->attrs[i].value.clusterDim.y != 1 || c->attrs[i].value.clusterDim.z != 1)
         return CUDA_ERROR_INVALID_CLUSTER_SIZE;
       call.cluster = c->attrs[i].value.clusterDim.x;
     }
+  }
   for (size_t i = 0; i < call.f->parameters.size(); i++)
     for (int j = 0; j < call.f->parameters[i]; j++)
       call.slots.push_back(((uint64_t *)args[i])[j]);
-  if (current->capturing)
-    return current->captured.calls.push_back(call), CUDA_SUCCESS;
-  return run(call);
+  if (!current->capturing)
+    return run(call);
+  if (overlaps)
+    CHECK(told("EMULATED_OVERLAP_IN_GRAPHS"));
+  return current->captured.calls.push_back(call), CUDA_SUCCESS;
 }
 // Declared here: headers of CUDA 11.8 have no prototype. What is not 16-bit elements of
 // three dimensions in swizzled boxes the emulation does not know.
@@ -239,9 +255,17 @@ API cuStreamEndCapture(CUstream s, CUgraph *g) {
   *g = (CUgraph) new Graph(current->captured);
   return CUDA_SUCCESS;
 }
-API cuGraphInstantiateWithFlags(CUgraphExec *e, CUgraph g, unsigned long long) { return *e = (CUgraphExec) new Graph(*(Graph *)g), ready(); }
+API cuGraphInstantiateWithFlags(CUgraphExec *e, CUgraph g, unsigned long long) {
+  CHECK(ready());
+  CHECK(told("EMULATED_GRAPHS"));
+  current->used += kGraphBytes;
+  return *e = (CUgraphExec) new Graph(*(Graph *)g), CUDA_SUCCESS;
+}
 API cuGraphDestroy(CUgraph g) { return delete (Graph *)g, CUDA_SUCCESS; }
-API cuGraphExecDestroy(CUgraphExec e) { return delete (Graph *)e, CUDA_SUCCESS; }
+API cuGraphExecDestroy(CUgraphExec e) {
+  CHECK(current ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT);
+  return delete (Graph *)e, current->used -= kGraphBytes, CUDA_SUCCESS;
+}
 API cuGraphLaunch(CUgraphExec e, CUstream s) {
   CHECK(ready(s));
   for (const Call &c : ((Graph *)e)->calls)

@@ -101,6 +101,7 @@ static CUresult forget(CUgraphExec e) { return cuGraphExecDestroy(e); }
 import "C"
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unsafe"
@@ -110,6 +111,9 @@ import (
 
 // What package cu lacks: attributes of functions, launch attributes, tensor maps,
 // pinned memory, capture and replay. The current context is the caller's to set.
+
+// errUnsupported is what a call gives that the driver, or a capture, does not know.
+var errUnsupported = errors.New("not supported")
 
 // apiError names a CUDA call and its error.
 func apiError(call string, r C.CUresult) error {
@@ -123,8 +127,11 @@ func apiError(call string, r C.CUresult) error {
 		return fmt.Errorf("%s: error %d", call, int(r))
 	}
 	err := fmt.Errorf("%s: %s: %s", call, C.GoString(name), C.GoString(text))
-	if r == C.CUDA_ERROR_OUT_OF_MEMORY {
+	switch r {
+	case C.CUDA_ERROR_OUT_OF_MEMORY:
 		return fmt.Errorf("%w: %w", errMemory, err)
+	case C.CUDA_ERROR_NOT_SUPPORTED, C.CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED:
+		return fmt.Errorf("%w: %w", errUnsupported, err)
 	}
 	return err
 }

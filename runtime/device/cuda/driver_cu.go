@@ -335,8 +335,8 @@ func (g *gpu) launch(c call) error {
 	return f.launch(&g.stream, c, g.overlap)
 }
 
-// Record makes a graph of launches. Where a driver does not take overlapping ones
-// into a graph, they do not overlap, and a note says so.
+// Record makes a graph of launches. Where a driver says that it does not take
+// overlapping ones into a graph, they do not overlap, and a note says so.
 func (g *gpu) Record(calls []call) (recording, error) {
 	r := &gpuRecording{gpu: g}
 	err := g.do(func() error {
@@ -350,7 +350,7 @@ func (g *gpu) Record(calls []call) (recording, error) {
 			}
 		}
 		err := r.capture(calls)
-		if err != nil && g.overlap {
+		if errors.Is(err, errUnsupported) && g.overlap {
 			slog.Warn("cuda: launches do not overlap in graphs here", "driver", g.info.Driver, "error", err)
 			g.overlap = false
 			err = r.capture(calls)
@@ -374,9 +374,13 @@ func (r *gpuRecording) capture(calls []call) error {
 			break
 		}
 	}
-	var err error
-	if r.graph, err = endCapture(&r.gpu.stream); failed == nil {
-		failed = err
+	graph, err := endCapture(&r.gpu.stream) // also of a part: the stream is to capture no longer
+	if failed == nil {
+		r.graph = graph
+		return err
+	}
+	if err == nil {
+		failed = errors.Join(failed, graph.destroy())
 	}
 	return failed
 }
@@ -408,7 +412,7 @@ func (r *gpuRecording) Run(p pointer, n int) (func(dst []byte) error, error) {
 			}
 			e, err := cu.MakeEvent(cu.DisableTiming)
 			if err != nil {
-				return err
+				return errors.Join(err, unpin(b))
 			}
 			r.slots = append(r.slots, slot{b: b, ready: e})
 		}
