@@ -61,6 +61,10 @@ launcher-test: cuda $(CUDA_11)/include/cuda.h ## the CUDA launcher on a libcuda 
 	CUDA_HOME=$(CUDA_11) kernels/emu/libcuda.sh out/cuda11/emulated
 	LD_LIBRARY_PATH=out/cuda11/emulated kernels/emu/options.sh out/cuda11/bin/mop
 	LD_LIBRARY_PATH=out/cuda11/emulated kernels/emu/options.sh bin/mop
+	rm -rf out/cuda/recovered
+	for d in cpu cuda auto; do LD_LIBRARY_PATH=out/cuda/emulated ./bin/mop recover --model cmd/mop/demo/model --data cmd/mop/demo/text/calibration.jsonl --steps 2 --batch 1 --max-length 16 --rank 1 --device $$d --save-adapter out/cuda/recovered/$$d --out out/cuda/recovered/$$d-model || exit 1; done
+	cmp out/cuda/recovered/cuda/adapter_model.safetensors out/cuda/recovered/auto/adapter_model.safetensors
+	! cmp -s out/cuda/recovered/cpu/adapter_model.safetensors out/cuda/recovered/auto/adapter_model.safetensors # auto was the device
 
 gpu-bundle: cuda ## out/gpu-bundle: all that a machine with a GPU and Python needs for gpu-suite.sh
 	$(CUDA_BUILD) test -c -trimpath -tags cuda -o out/cuda/device.test ./runtime/device/cuda

@@ -103,7 +103,7 @@ func TestRefuses(t *testing.T) {
 		by   []spoil
 	}{
 		{"embed: ", (*bad).embed, []spoil{
-			{"more ids than rows", func(b *bad) { b.x = b.small }}, {"another width", func(b *bad) { b.table = b.wo }},
+			{"more ids than rows", func(b *bad) { b.x = b.small }}, {"another width", func(b *bad) { b.table, b.ids = b.wo, []int{1} }},
 			{"16 bits", func(b *bad) { b.x = b.half }}, {"an id too high", func(b *bad) { b.ids = []int{9} }}, {"an id below 0", func(b *bad) { b.ids = []int{0, -1} }},
 		}},
 		{"norm: ", (*bad).norm, []spoil{
@@ -201,6 +201,17 @@ func TestRefuses(t *testing.T) {
 	refused(t, d, "compare: want one vocabulary, got 9 and 5")
 	d.Compare(make([]device.Divergence, 1), b.head(), device.Head{X: b.small, Norm: b.gain, W: b.table}, []int{1})
 	refused(t, d, "head: want a row below 1, got 1")
+	d.Read(make([]float32, 30), b.x, 0, 5)
+	refused(t, d, "read: want rows of [4 6], got 5 from 0")
+	none := floats(t, d, 2, 0, nil)
+	d.Write(none, 0, nil)
+	refused(t, d, "write: want rows of float32 [2 0], got 0 numbers from 0")
+	if d.Read(nil, none, 0, 2); d.Sync() != nil {
+		t.Errorf("rows of no width: got %v", d.Sync())
+	}
+	if d.Read(nil, b.x, 4, 0); d.Sync() != nil {
+		t.Errorf("no rows: got %v", d.Sync())
+	}
 	d.Read(make([]float32, 5), b.x, 0, 1)
 	refused(t, d, "read: want rows of [4 6], got 1 from 0")
 	d.Read(make([]float32, 24), b.x, -1, 1)

@@ -201,8 +201,9 @@ func TestLogitParts(t *testing.T) {
 		{"steps of a hundred", step(100), step(-100), [2]bool{}},
 		{"ties of p", at([]int{first, second, third}, []int{low2, low3}), at([]int{first}, []int{low2}), [2]bool{true, true}},
 		{"ties of q", at([]int{second}, []int{low1}), at([]int{second, third}, []int{low1, low2}), [2]bool{true, true}},
-		{"ties in a part", at([]int{second, second + 1, second + 300}, []int{0, 1}), at([]int{second}, []int{0}), [2]bool{true, true}},
+		{"ties in a part", at([]int{second, second + 1, second + 256}, []int{0, 1, 512}), at([]int{second}, []int{0}), [2]bool{true, true}},
 		{"not the later", at([]int{first, second}, []int{low1, low3}), at([]int{second}, []int{low3}), [2]bool{false, false}},
+		{"one place of two parts", at([]int{first}, []int{low1}), at([]int{vocabulary + first}, []int{vocabulary + low1}), [2]bool{false, false}},
 		{"the last", at([]int{V - 1}, []int{vocabulary - 1}), at([]int{V - 1}, []int{vocabulary}), [2]bool{true, false}},
 	} {
 		p, zp := head(c.p)
