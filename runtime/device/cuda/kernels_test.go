@@ -555,8 +555,12 @@ func attendPages(t *testing.T, d *Device, hs device.Heads, grow float64, dt chec
 		}
 		fillCache(t, d, kv, seq, rows)
 	}
+	rows := 72
+	if prefillWidth(hs.Dh) == 0 { // row by row, 128 of them at a time
+		rows = 140
+	}
 	for _, spans := range [][]device.Span{
-		{{Seq: 0, Start: short - 3, Row: 0, Len: 3}, {Seq: 2, Start: long - 72, Row: 3, Len: 72}},
+		{{Seq: 0, Start: short - 3, Row: 0, Len: 3}, {Seq: 2, Start: long - rows, Row: 3, Len: rows}},
 		{{Seq: 0, Start: 5, Row: 0, Len: 2}},
 		{{Seq: 2, Start: 190, Row: 0, Len: 3}, {Seq: 0, Start: 0, Row: 3, Len: 1}},
 	} {
