@@ -57,7 +57,7 @@ func (d *Device) Write(b device.Buffer, row int, src []float32) {
 func (d *Device) Embed(x device.Buffer, table device.Weight, ids []int) {
 	b, t := x.(*buffer), table.(*weight)
 	d.begin("embed", b.of("x"), t.of("table"))
-	if len(ids) > b.rows || b.cols != t.cols || b.size != 4 {
+	if len(ids) > b.rows || b.cols != t.cols || b.size != 4 || len(t.shape) != 2 {
 		d.fail(fmt.Errorf("embed: want float32, at most %d ids and width %d, got %d and %d", b.rows, b.cols, len(ids), t.cols))
 		return
 	}
@@ -84,7 +84,7 @@ func (d *Device) Norm(y, x device.Buffer, rows []int, w device.Weight, eps float
 	if !d.stored("norm", g) {
 		return
 	}
-	if len(rows) > yb.rows || yb.cols != xb.cols || g.cols != xb.cols || yb.size != 4 || xb.size != 4 {
+	if len(rows) > yb.rows || yb.cols != xb.cols || g.rows != 1 || g.cols != xb.cols || yb.size != 4 || xb.size != 4 {
 		d.fail(fmt.Errorf("norm: want float32 [%d %d] and gain [%d], got %d rows of [%d %d]", yb.rows, yb.cols, g.cols, len(rows), xb.rows, xb.cols))
 		return
 	}
@@ -139,7 +139,7 @@ func (d *Device) linear(kind device.Kind, y, x *buffer, n int, w *weight, add in
 	if !d.stored("linear", w) {
 		return
 	}
-	if n > y.rows || n > x.rows || y.cols != w.rows || x.cols != w.cols || y.size != 4 || x.size == 2 && x.half != w.half {
+	if n < 0 || n > y.rows || n > x.rows || y.cols != w.rows || x.cols != w.cols || y.size != 4 || x.size == 2 && x.half != w.half {
 		d.fail(fmt.Errorf("linear: want y [%d %d], x [%d %d] of %v, got %d rows of y [%d %d], x [%d %d] of %v", n, w.rows, n, w.cols, w.half, n, y.rows, y.cols, x.rows, x.cols, x.half))
 		return
 	}
@@ -198,6 +198,10 @@ func (d *Device) stream(ld, n int, pass func(at, n, shared int)) {
 func (d *Device) place(spans []device.Span) int {
 	n := 0
 	for _, s := range spans {
+		if s.Start < 0 || s.Row < 0 || s.Len < 0 {
+			d.fail(fmt.Errorf("%s: want spans of rows and positions from 0 on, got %+v", d.doing.name, s))
+			return 0
+		}
 		n = max(n, s.Row+s.Len)
 	}
 	if d.recorder != nil || slices.Equal(spans, d.spans) {
@@ -266,8 +270,11 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 		return // neither queries nor a place in the cache
 	}
 	n := d.place(spans)
+	if d.err != nil {
+		return
+	}
 	if hs.H*hs.Dh != mq.rows || hs.K*hs.Dh != mk.rows || hs.K*hs.Dh != mv.rows || qb.cols != mq.rows || mq.cols != xb.cols || mk.cols != xb.cols ||
-		mv.cols != xb.cols || hs.Dh != 2*len(rope.InvFreq) || n > xb.rows || n > qb.rows || xb.size != 4 || qb.size != 2 || mk.half != mq.half || mv.half != mq.half || g.half != mq.half || mk.eight != mq.eight || mv.eight != mq.eight {
+		mv.cols != xb.cols || hs.Dh != 2*len(rope.InvFreq) || n > xb.rows || n > qb.rows || xb.size != 4 || qb.size != 2 || g.rows != 1 || g.cols != xb.cols || mk.half != mq.half || mv.half != mq.half || g.half != mq.half || mk.eight != mq.eight || mv.eight != mq.eight {
 		d.fail(fmt.Errorf("qkv: want q [%d %d], x [%d %d] and one type, got norm %v, wq %v wk %v wv %v, q [%d %d], x [%d %d]", n, hs.H*hs.Dh, n, mq.cols, g, mq, mk, mv, qb.rows, qb.cols, xb.rows, xb.cols))
 		return
 	}
@@ -318,6 +325,9 @@ func (d *Device) Attend(kind device.Kind, a, q device.Buffer, kv device.KV, hs d
 		return
 	}
 	n := d.place(spans)
+	if d.err != nil {
+		return
+	}
 	if n > ab.rows || n > qb.rows || ab.cols != hs.H*hs.Dh || qb.cols != ab.cols || ab.size != 2 || qb.size != 2 || hs.K < 1 || hs.H%hs.K != 0 {
 		d.fail(fmt.Errorf("attend: want [%d %d], got a [%d %d], q [%d %d]", n, hs.H*hs.Dh, ab.rows, ab.cols, qb.rows, qb.cols))
 		return
@@ -325,6 +335,10 @@ func (d *Device) Attend(kind device.Kind, a, q device.Buffer, kv device.KV, hs d
 	ab.half = qb.half
 	cache := d.extended("attend", kv, hs, spans)
 	if cache == nil {
+		return
+	}
+	if cache.half != qb.half {
+		d.fail(fmt.Errorf("attend: want a cache of %v as q is, got %v", qb.half, cache.half))
 		return
 	}
 	scale := float32(1 / math.Sqrt(float64(hs.Dh)) * math.Log2E)
@@ -364,7 +378,7 @@ func (d *Device) GateUp(kind device.Kind, m, x device.Buffer, n int, norm, wg, w
 	if !d.stored("gate-up", g, gate, up) {
 		return
 	}
-	if n > mb.rows || n > xb.rows || mb.size != 2 || xb.size != 4 || mb.cols != gate.rows || up.rows != gate.rows || gate.cols != xb.cols || up.cols != xb.cols || up.half != gate.half || g.half != gate.half || up.eight != gate.eight {
+	if n < 0 || n > mb.rows || n > xb.rows || g.rows != 1 || g.cols != xb.cols || mb.size != 2 || xb.size != 4 || mb.cols != gate.rows || up.rows != gate.rows || gate.cols != xb.cols || up.cols != xb.cols || up.half != gate.half || g.half != gate.half || up.eight != gate.eight {
 		d.fail(fmt.Errorf("gate-up: want m [%d %d], x [%d %d] and one type, got norm %v, gate %v up %v, m [%d %d], x [%d %d]", n, gate.rows, n, gate.cols, g, gate, up, mb.rows, mb.cols, xb.rows, xb.cols))
 		return
 	}

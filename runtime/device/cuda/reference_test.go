@@ -237,6 +237,7 @@ func silu(z float64) float64 { return z / (1 + math.Exp(-z)) }
 func fillCache(t testing.TB, d *Device, kv device.KV, seq int, rows [2]matrix) {
 	t.Helper()
 	p := kv.Keys.(*pages)
+	p.half = rows[0].t
 	table := get[uint64](d, p.table.p, p.sequences*p.most)
 	line := p.heads.K * p.heads.Dh * 2
 	for part, m := range rows {

@@ -104,15 +104,16 @@ func TestRefuses(t *testing.T) {
 	}{
 		{"embed: ", (*bad).embed, []spoil{
 			{"more ids than rows", func(b *bad) { b.x = b.small }}, {"another width", func(b *bad) { b.table, b.ids = b.wo, []int{1} }},
-			{"16 bits", func(b *bad) { b.x = b.half }}, {"an id too high", func(b *bad) { b.ids = []int{9} }}, {"an id below 0", func(b *bad) { b.ids = []int{0, -1} }},
+			{"16 bits", func(b *bad) { b.x = b.half }}, {"a vector for a table", func(b *bad) { b.table, b.ids = b.gain, []int{0} }}, {"an id too high", func(b *bad) { b.ids = []int{9} }}, {"an id below 0", func(b *bad) { b.ids = []int{0, -1} }},
 		}},
 		{"norm: ", (*bad).norm, []spoil{
 			{"more rows than y", func(b *bad) { b.y = b.small }}, {"another width of y", func(b *bad) { b.y = floats(t, d, 4, 5, nil) }},
-			{"another gain", func(b *bad) { b.gain = b.vector(t, bf16, 7) }}, {"y of 16 bits", func(b *bad) { b.y = b.half }}, {"x of 16 bits", func(b *bad) { b.x = b.half }},
+			{"another gain", func(b *bad) { b.gain = b.vector(t, bf16, 7) }}, {"a matrix for a gain", func(b *bad) { b.gain = b.gate }}, {"y of 16 bits", func(b *bad) { b.y = b.half }}, {"x of 16 bits", func(b *bad) { b.x = b.half }},
 			{"a row too high", func(b *bad) { b.rows = []int{4} }}, {"a row below 0", func(b *bad) { b.rows = []int{-1} }},
 			{"a parameter", func(b *bad) { b.gain = d.Parameter(b.small, true) }},
 		}},
 		{"linear: ", (*bad).linear, []spoil{
+			{"rows below 0", func(b *bad) { b.n = -1 }},
 			{"y of fewer rows", func(b *bad) { b.y = b.small }}, {"x of fewer rows", func(b *bad) { b.a = emptyInner(t, d, 3, 8) }},
 			{"another width of y", func(b *bad) { b.y = floats(t, d, 4, 5, nil) }}, {"another width of x", func(b *bad) { b.a = b.half }},
 			{"y of 16 bits", func(b *bad) { b.y = b.half }}, {"x of another type", func(b *bad) { b.a.half = f16 }},
@@ -124,6 +125,8 @@ func TestRefuses(t *testing.T) {
 			{"wk of another width", func(b *bad) { b.wk = b.weight(t, bf16, 4, 5) }}, {"wv of another width", func(b *bad) { b.wv = b.weight(t, bf16, 4, 5) }},
 			{"other rotations", func(b *bad) { b.rope.InvFreq = []float32{1, 2} }}, {"x of fewer rows", func(b *bad) { b.x = b.small }}, {"q of fewer rows", func(b *bad) { b.q = emptyInner(t, d, 3, 8) }},
 			{"x of 16 bits", func(b *bad) { b.x = b.half }}, {"q of float32", func(b *bad) { b.q = floats(t, d, 4, 8, nil) }},
+			{"another gain", func(b *bad) { b.gain = b.vector(t, bf16, 7) }}, {"a matrix for a gain", func(b *bad) { b.gain = b.wk }},
+			{"a row below 0", func(b *bad) { b.spans[0].Row = -1 }}, {"a position below 0", func(b *bad) { b.spans[0].Start = -1 }}, {"a length below 0", func(b *bad) { b.spans[0].Len = -1 }},
 			{"wk of another type", func(b *bad) { b.wk = b.weight(t, f16, 4, 6) }}, {"wv of another type", func(b *bad) { b.wv = b.weight(t, f16, 4, 6) }},
 			{"a gain of another type", func(b *bad) { b.gain = b.vector(t, f16, 6) }},
 			{"a parameter as gain", func(b *bad) { b.gain = d.Parameter(b.small, true) }}, {"a parameter", func(b *bad) { b.wv = d.Parameter(floats(t, d, 4, 6, nil), false) }},
@@ -134,6 +137,8 @@ func TestRefuses(t *testing.T) {
 			{"a cache of other widths", func(b *bad) { b.kv, _ = d.Cache(2, 100, device.Heads{H: 4, K: 2, Dh: 4}) }},
 		}},
 		{"attend: ", (*bad).attend, []spoil{
+			{"a row below 0", func(b *bad) { b.spans[0].Row = -1 }}, {"a position below 0", func(b *bad) { b.spans[0].Start = -1 }}, {"a length below 0", func(b *bad) { b.spans[0].Len = -1 }},
+			{"a cache of another type", func(b *bad) { b.kv.Keys.(*pages).half = f16 }},
 			{"a of fewer rows", func(b *bad) { b.a = emptyInner(t, d, 3, 8) }}, {"q of fewer rows", func(b *bad) { b.q = emptyInner(t, d, 3, 8) }},
 			{"a of another width", func(b *bad) { b.a = b.half }}, {"q of another width", func(b *bad) { b.q = b.half }},
 			{"a of float32", func(b *bad) { b.a = floats(t, d, 4, 8, nil) }}, {"q of float32", func(b *bad) { b.q = floats(t, d, 4, 8, nil) }},
@@ -141,6 +146,7 @@ func TestRefuses(t *testing.T) {
 			{"a position without a page", func(b *bad) { b.spans[0].Start = 61 }}, {"a cache of other heads", func(b *bad) { b.hs.K = 4 }},
 		}},
 		{"gate-up: ", (*bad).gateUp, []spoil{
+			{"rows below 0", func(b *bad) { b.n = -1 }}, {"another gain", func(b *bad) { b.gain = b.vector(t, bf16, 7) }}, {"a matrix for a gain", func(b *bad) { b.gain = b.gate }},
 			{"m of fewer rows", func(b *bad) { b.m = emptyInner(t, d, 3, 5) }}, {"x of fewer rows", func(b *bad) { b.x = b.small }},
 			{"m of another width", func(b *bad) { b.m = b.half }}, {"m of float32", func(b *bad) { b.m = floats(t, d, 4, 5, nil) }}, {"x of 16 bits", func(b *bad) { b.x = b.half }},
 			{"up of other rows", func(b *bad) { b.up = b.weight(t, bf16, 6, 6) }}, {"a gate of another width", func(b *bad) { b.gate = b.weight(t, bf16, 5, 7) }},
@@ -155,14 +161,17 @@ func TestRefuses(t *testing.T) {
 			{"a parameter", func(b *bad) { b.table = d.Parameter(floats(t, d, 9, 6, nil), false) }},
 		}},
 		{"head: ", (*bad).nll, []spoil{{"a row too high", func(b *bad) { b.rows = []int{4, 0} }}}},
+		{"argmax: ", (*bad).argmax, []spoil{{"no room for them", func(b *bad) { b.rows = []int{0, 1, 2} }}}},
+		{"compare: ", (*bad).compare, []spoil{{"no room for them", func(b *bad) { b.rows = []int{0, 1, 2} }}}},
 		{"head: ", (*bad).compare, []spoil{{"a row too high", func(b *bad) { b.rows = []int{4, 0} }}}},
-		{"nll: ", (*bad).nll, []spoil{{"an id too high", func(b *bad) { b.ids = []int{9, 0} }}, {"an id below 0", func(b *bad) { b.ids = []int{0, -1} }}}},
+		{"nll: ", (*bad).nll, []spoil{{"fewer targets", func(b *bad) { b.ids = b.ids[:1] }}, {"more targets", func(b *bad) { b.ids = []int{1, 8, 1} }}, {"no room for them", func(b *bad) { b.rows, b.ids = []int{0, 1, 2}, []int{1, 2, 3} }}, {"an id too high", func(b *bad) { b.ids = []int{9, 0} }}, {"an id below 0", func(b *bad) { b.ids = []int{0, -1} }}}},
 		{"head sums: ", (*bad).heads, []spoil{
+			{"rows below 0", func(b *bad) { b.n = -1 }}, {"a of float32", func(b *bad) { b.a = floats(t, d, 4, 8, nil) }},
 			{"a of fewer rows", func(b *bad) { b.a = emptyInner(t, d, 3, 8) }}, {"a of another width", func(b *bad) { b.a = b.half }},
 			{"w of another width", func(b *bad) { b.wo = b.gate }}, {"other heads", func(b *bad) { b.hs.H = 3 }}, {"a of another type", func(b *bad) { b.a.half = f16 }},
 			{"8 bits", func(b *bad) { b.wo = b.eight(t, 6, 8) }}, {"a parameter", func(b *bad) { b.wo = d.Parameter(floats(t, d, 6, 8, nil), false) }},
 		}},
-		{"column sums: ", (*bad).columns, []spoil{{"fewer rows", func(b *bad) { b.n = 5 }}, {"another width", func(b *bad) { b.m = b.half }}}},
+		{"column sums: ", (*bad).columns, []spoil{{"rows below 0", func(b *bad) { b.n = -1 }}, {"float32", func(b *bad) { b.m = floats(t, d, 4, 5, nil) }}, {"fewer rows", func(b *bad) { b.n = 5 }}, {"another width", func(b *bad) { b.m = b.half }}}},
 		{"read: ", (*bad).read, []spoil{{"too many rows", func(b *bad) { b.n = 5 }}, {"rows below 0", func(b *bad) { b.n = -1 }}, {"no room for them", func(b *bad) { b.x = floats(t, d, 4, 7, nil) }}}},
 		{"write: ", (*bad).write, []spoil{{"too many rows", func(b *bad) { b.n = 5 }}, {"16 bits", func(b *bad) { b.x = b.half }}, {"no whole rows", func(b *bad) { b.x = floats(t, d, 5, 5, nil) }}}},
 	}

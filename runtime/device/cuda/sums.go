@@ -19,7 +19,7 @@ func (d *Device) HeadSums(sums []float64, a device.Buffer, n int, wo device.Weig
 	if !d.stored("head sums", w) {
 		return
 	}
-	if n > ab.rows || ab.cols != hs.H*hs.Dh || w.cols != ab.cols || len(sums) != hs.H || ab.half != w.half || w.eight {
+	if n < 0 || n > ab.rows || ab.size != 2 || ab.cols != hs.H*hs.Dh || w.cols != ab.cols || len(sums) != hs.H || ab.half != w.half || w.eight {
 		d.fail(fmt.Errorf("head sums: want a [%d %d] and 16-bit weights, got [%d %d], wo %v, 8 bits: %v", n, hs.H*hs.Dh, ab.rows, ab.cols, w.shape, w.eight))
 		return
 	}
@@ -44,8 +44,8 @@ func (d *Device) HeadSums(sums []float64, a device.Buffer, n int, wo device.Weig
 func (d *Device) ColumnSums(sums []float64, m device.Buffer, n int) {
 	mb := m.(*buffer)
 	d.begin("column sums", mb.of("m"))
-	if n > mb.rows || len(sums) != mb.cols {
-		d.fail(fmt.Errorf("column sums: want [%d %d], got [%d %d]", n, len(sums), mb.rows, mb.cols))
+	if n < 0 || n > mb.rows || mb.size != 2 || len(sums) != mb.cols {
+		d.fail(fmt.Errorf("column sums: want 16-bit [%d %d], got [%d %d]", n, len(sums), mb.rows, mb.cols))
 		return
 	}
 	out := d.need("sums", 8*mb.cols, false)
@@ -80,7 +80,7 @@ func (d *Device) parts(h device.Head, hidden halves, n int, z pointer, each func
 // own, kept under a name.
 func (d *Device) end(name string, h device.Head, rows pointer, n int) halves {
 	x, g, w := h.X.(*buffer), h.Norm.(*weight), h.W.(*weight)
-	if d.stored("head", g, w) && (w.cols != x.cols || g.cols != x.cols || x.size != 4 || g.half != w.half) {
+	if d.stored("head", g, w) && (w.cols != x.cols || g.rows != 1 || g.cols != x.cols || x.size != 4 || g.half != w.half) {
 		d.fail(fmt.Errorf("head: want float32 x [%d %d] and weights of one type, got [%d %d], gain %v, w %v", x.rows, w.cols, x.rows, x.cols, g, w))
 	}
 	ld := pitch(x.cols)
@@ -113,6 +113,10 @@ func (d *Device) checkRows(h device.Head, rows []int) []int32 {
 func (d *Device) NLL(nll []float64, h device.Head, rows, targets []int) {
 	n := len(rows)
 	d.head("nll", n, h)
+	if len(targets) != n || len(nll) < n {
+		d.fail(fmt.Errorf("nll: want an id and a place for each of %d rows, got %d and %d", n, len(targets), len(nll)))
+		return
+	}
 	list := d.checkRows(h, rows)
 	ids := make([]int32, n)
 	for i, t := range targets {
@@ -142,6 +146,9 @@ func (d *Device) NLL(nll []float64, h device.Head, rows, targets []int) {
 func (d *Device) Compare(out []device.Divergence, p, q device.Head, rows []int) {
 	n := len(rows)
 	d.head("compare", n, p, q)
+	if len(out) < n {
+		d.fail(fmt.Errorf("compare: want a place for each of %d rows, got %d", n, len(out)))
+	}
 	if p.W.Shape()[0] != q.W.Shape()[0] {
 		d.fail(fmt.Errorf("compare: want one vocabulary, got %d and %d", p.W.Shape()[0], q.W.Shape()[0]))
 	}
@@ -172,6 +179,9 @@ func (d *Device) Compare(out []device.Divergence, p, q device.Head, rows []int) 
 func (d *Device) Argmax(ids []int, h device.Head, rows []int) {
 	n := len(rows)
 	d.head("argmax", n, h)
+	if len(ids) < n {
+		d.fail(fmt.Errorf("argmax: want a place for each of %d rows, got %d", n, len(ids)))
+	}
 	list := d.checkRows(h, rows)
 	if d.err != nil || n == 0 {
 		return
