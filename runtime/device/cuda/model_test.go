@@ -196,16 +196,22 @@ func largest(z []float32) (top float64) {
 }
 
 // Greedy text is equal up to the first step whose two largest logits are closer
-// than the tolerance.
+// than the tolerance; after the host's text, every other step has its id again.
 func TestGreedyText(t *testing.T) {
+	clear := 0
 	models(t, func(t *testing.T, src checkpoint.Source) {
-		dt := checkpoint.BF16
-		host, dev := pair(t, stored{src, dt}, open(t, orders[0]), false)
-		sameText(t, host, dev, dt, 40)
+		for _, dt := range types {
+			host, dev := pair(t, stored{src, dt}, open(t, orders[0]), false)
+			clear += sameText(t, host, dev, dt, 40)
+		}
 	})
+	if want := 600; clear < want {
+		t.Errorf("want %d steps to compare, got %d", want, clear)
+	}
 }
 
-func sameText(t *testing.T, host, dev *model.Model, dt checkpoint.DType, steps int) {
+// sameText gives the number of steps whose two largest logits are apart.
+func sameText(t *testing.T, host, dev *model.Model, dt checkpoint.DType, steps int) (clear int) {
 	t.Helper()
 	steps = min(steps, host.Config.MaxPositions-2)
 	text := func(m *model.Model) (ids []int) {
@@ -222,25 +228,41 @@ func sameText(t *testing.T, host, dev *model.Model, dt checkpoint.DType, steps i
 		return ids
 	}
 	want, got := text(host), text(dev)
-	z := logits(t, host, append([]int{1}, want[:len(want)-1]...), len(want))
+	forced := append([]int{1}, want[:len(want)-1]...)
+	z, again := logits(t, host, forced, len(want)), logits(t, dev, forced, len(want))
+	same := true
 	for i := range want {
-		top, second := math.Inf(-1), math.Inf(-1)
-		for _, v := range z[i] {
-			if x := float64(v); x > top {
-				top, second = x, top
-			} else if x > second {
-				second = x
+		id, margin := topTwo(z[i])
+		if tol := modelTolerance(dt, len(host.Config.Layers), largest(z[i])); margin < tol {
+			if same {
+				t.Logf("%v: equal for %d steps; at step %d the two largest logits are %.3g apart, the tolerance is %.3g", dt, i, i, margin, tol)
 			}
+			same = false
+			continue
 		}
-		if tol := modelTolerance(dt, len(host.Config.Layers), largest(z[i])); top-second < 2*tol {
-			t.Logf("equal for %d steps; at step %d the two largest logits are %.3g apart, the tolerance is %.3g", i, i, top-second, tol)
-			return
+		clear++
+		if same && got[i] != want[i] {
+			t.Fatalf("%v: step %d: want id %d, got %d, though its logit is %g above the next", dt, i, want[i], got[i], margin)
 		}
-		if got[i] != want[i] {
-			t.Fatalf("step %d: want id %d, got %d, though its logit is %g above the next", i, want[i], got[i], top-second)
+		if other, _ := topTwo(again[i]); other != id {
+			t.Fatalf("%v: step %d after the host's text: want id %d, got %d, though its logit is %g above the next", dt, i, id, other, margin)
 		}
 	}
-	t.Logf("equal for all %d steps", steps)
+	t.Logf("%v: %d of %d steps compared", dt, clear, steps)
+	return clear
+}
+
+// topTwo is the id of the largest logit, and how far it is above the next.
+func topTwo(z []float32) (id int, margin float64) {
+	top, second := math.Inf(-1), math.Inf(-1)
+	for i, v := range z {
+		if x := float64(v); x > top {
+			id, top, second = i, x, top
+		} else if x > second {
+			second = x
+		}
+	}
+	return id, top - second
 }
 
 // nlls is what the ids after each position cost.
