@@ -66,9 +66,19 @@ launcher-test: cuda $(CUDA_11)/include/cuda.h ## the CUDA launcher on a libcuda 
 	cmp out/cuda/recovered/cuda/adapter_model.safetensors out/cuda/recovered/auto/adapter_model.safetensors
 	! cmp -s out/cuda/recovered/cpu/adapter_model.safetensors out/cuda/recovered/auto/adapter_model.safetensors # auto was the device
 
-gpu-bundle: cuda ## out/gpu-bundle: all that a machine with a GPU and Python needs for gpu-suite.sh
+# NVIDIA's memcheck and racecheck, for the bundle; SANITIZER= leaves them out, SANITIZER=DIR
+# takes those of a CUDA toolkit. It finds its libraries beside itself alone.
+SANITIZER ?= $(CURDIR)/out/cuda/sanitizer
+$(CURDIR)/out/cuda/sanitizer:
+	python3 -m pip install -q --no-deps --target out/cuda nvidia-cuda-sanitizer-api-cu12==12.9.79
+	mkdir -p $@.part
+	cp out/cuda/nvidia/cuda_sanitizer_api/bin/* out/cuda/nvidia/cuda_sanitizer_api/lib/* $@.part
+	chmod +x $@.part/compute-sanitizer
+	mv $@.part $@
+
+gpu-bundle: cuda $(SANITIZER) ## out/gpu-bundle: all that a machine with a GPU and Python needs for gpu-suite.sh
 	$(CUDA_BUILD) test -c -trimpath -tags cuda -o out/cuda/device.test ./runtime/device/cuda
-	bench/gpu/bundle.sh out/gpu-bundle out/cuda/device.test
+	SANITIZER=$(SANITIZER) bench/gpu/bundle.sh out/gpu-bundle out/cuda/device.test
 
 kernels: ## .cu -> PTX, by the pinned compiler
 	kernels/build.sh kernels/cuda/ptx

@@ -2,7 +2,7 @@
 # bench/gpu/bundle.sh DIR: after `make cuda`, put into DIR what a machine with a GPU
 # needs to run the GPU suite: binaries, the compiled test program in the place that
 # its relative paths expect, models, scripts. SANITIZER=DIR adds NVIDIA's
-# compute-sanitizer from a CUDA toolkit.
+# compute-sanitizer, as make gpu-bundle does; without it the bundle is small.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=$1
