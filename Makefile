@@ -70,10 +70,11 @@ launcher-test: cuda $(CUDA_11)/include/cuda.h ## the CUDA launcher on a libcuda 
 # takes those of a CUDA toolkit. It finds its libraries beside itself alone.
 SANITIZER ?= $(CURDIR)/out/cuda/sanitizer
 $(CURDIR)/out/cuda/sanitizer:
-	python3 -m pip install -q --no-deps --target out/cuda nvidia-cuda-sanitizer-api-cu12==12.9.79
+	python3 -m pip install -q --no-deps --target $@.wheel nvidia-cuda-sanitizer-api-cu12==12.9.79
 	mkdir -p $@.part
-	cp out/cuda/nvidia/cuda_sanitizer_api/bin/* out/cuda/nvidia/cuda_sanitizer_api/lib/* $@.part
+	cp $@.wheel/nvidia/cuda_sanitizer_api/bin/* $@.wheel/nvidia/cuda_sanitizer_api/lib/* $@.part
 	chmod +x $@.part/compute-sanitizer
+	rm -r $@.wheel
 	mv $@.part $@
 
 gpu-bundle: cuda $(SANITIZER) ## out/gpu-bundle: all that a machine with a GPU and Python needs for gpu-suite.sh

@@ -42,7 +42,10 @@ func openSet(t testing.TB, _ uint64, set string) *Device {
 		}
 		gpus[set] = d
 	}
-	return gpus[set]
+	d := gpus[set]
+	forgive(d) // what an earlier test left
+	d.half, d.noted = checkpoint.F32, map[[2]checkpoint.DType]bool{}
+	return d
 }
 
 // Every GPU there is computes, beside the others, to the same bits; the one behind the
