@@ -235,6 +235,7 @@ extern "C" int mop_tensor_map(void *map, int type, unsigned rank, void *address,
                               const unsigned *steps, int interleave, int swizzle, int, int fill) asm("cuTensorMapEncodeTiled");
 int mop_tensor_map(void *map, int type, unsigned rank, void *address, const uint64_t *dims, const uint64_t *strides, const unsigned *box,
                    const unsigned *steps, int interleave, int swizzle, int, int fill) {
+  CHECK(current ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT);
   if ((uintptr_t)map % 64 || type != 1 || rank != 3 || steps[0] != 1 || steps[1] != 1 || steps[2] != 1 || interleave || swizzle != 3 || fill)
     return CUDA_ERROR_INVALID_VALUE;
   const char *error = mop_emu_encode((uint64_t *)map, address, dims, strides, box);

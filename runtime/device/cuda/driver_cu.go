@@ -322,7 +322,10 @@ func (g *gpu) function(kernel string) (*function, error) {
 
 func (g *gpu) Launch(c call) error { return g.do(func() error { return g.launch(c) }) }
 
-func (g *gpu) Encode(t tensor) (tensorMap, error) { return encode(t) }
+func (g *gpu) Encode(t tensor) (m tensorMap, err error) {
+	err = g.do(func() error { m, err = encode(t); return err })
+	return m, err
+}
 
 func (g *gpu) launch(c call) error {
 	f, err := g.function(c.kernel)
