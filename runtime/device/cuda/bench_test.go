@@ -4,6 +4,8 @@ package cuda
 
 import (
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"testing"
 
 	"mop/runtime/checkpoint"
@@ -38,10 +40,7 @@ func made(b *testing.B, d *Device, out, in int) *weight {
 }
 
 // randomRows is n random rows: products of zeros take less power, and so less time.
-func randomRows(b *testing.B, d *Device, n, cols int) *buffer {
-	w := made(b, d, n, cols)
-	return &buffer{p: w.p, rows: n, cols: cols, pitch: w.pitch, size: 2, half: w.half}
-}
+func randomRows(b *testing.B, d *Device, n, cols int) *buffer { return made(b, d, n, cols).buffer }
 
 // randomCache is a cache of T random positions.
 func randomCache(b *testing.B, d *Device, T int, hs device.Heads) device.KV {
@@ -109,6 +108,123 @@ func prefill(b *testing.B, set string, n, out, in int) {
 	x, y := randomRows(b, d, n, in), floats(b, d, n, out, nil)
 	measure(b, d, func(int) { d.Linear(device.Prefill, y, x, n, w) })
 	b.ReportMetric(2*float64(n)*float64(out)*float64(in)*float64(b.N)/b.Elapsed().Seconds()/1e12, "TFLOP/s")
+}
+
+// layerOperation is one of a layer's four as a pass makes it, norm, rotation, append to
+// the cache, residual and all: run queues it with its matrices.
+type layerOperation struct {
+	name   string
+	shapes [][2]int // [out, in] of the matrices
+	run    func(kind device.Kind, ws []device.Weight)
+}
+
+var layers = []struct {
+	name string
+	D, I int
+	hs   device.Heads
+}{
+	{"llama-2-7b", 4096, 11008, device.Heads{H: 32, K: 32, Dh: 128}},
+	{"llama-3-8b", 4096, 14336, device.Heads{H: 32, K: 8, Dh: 128}},
+}
+
+// operationsOf makes those of a layer for n rows at the spans' positions, all below T.
+func operationsOf(b *testing.B, d *Device, D, I int, hs device.Heads, n, T int, spans []device.Span) []layerOperation {
+	gain, err := d.Make(checkpoint.Recipe{Name: "gain", DType: checkpoint.BF16, Shape: []int{D}, Key: 1, Scale: random.Scale(1)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	kv, err := d.Cache(len(spans), T, hs)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, s := range spans {
+		if err := d.Extend(kv, s.Seq, s.Start+s.Len); err != nil {
+			b.Fatal(err)
+		}
+	}
+	rope := device.Rope{InvFreq: make([]float32, hs.Dh/2)}
+	for i := range rope.InvFreq {
+		rope.InvFreq[i] = float32(math.Pow(10000, -float64(2*i)/float64(hs.Dh)))
+	}
+	x := floats(b, d, n, D, normal(rand.New(rand.NewPCG(1, 2)), n*D))
+	q, a, m, mo := emptyInner(b, d, n, hs.H*hs.Dh), randomRows(b, d, n, hs.H*hs.Dh), emptyInner(b, d, n, I), randomRows(b, d, n, I)
+	return []layerOperation{
+		{"qkv", [][2]int{{hs.H * hs.Dh, D}, {hs.K * hs.Dh, D}, {hs.K * hs.Dh, D}}, func(kind device.Kind, ws []device.Weight) {
+			d.QKV(kind, q, kv, x, gain, ws[0], ws[1], ws[2], 1e-5, hs, rope, spans)
+		}},
+		{"o", [][2]int{{D, hs.H * hs.Dh}}, func(kind device.Kind, ws []device.Weight) { d.AddLinear(kind, x, a, n, ws[0]) }},
+		{"gate-up", [][2]int{{I, D}, {I, D}}, func(kind device.Kind, ws []device.Weight) { d.GateUp(kind, m, x, n, gain, ws[0], ws[1], 1e-5) }},
+		{"down", [][2]int{{D, I}}, func(kind device.Kind, ws []device.Weight) { d.AddLinear(kind, x, mo, n, ws[0]) }},
+	}
+}
+
+// bytes counts an operation's matrices of 16 bits.
+func (o layerOperation) bytes() (n float64) {
+	for _, s := range o.shapes {
+		n += 2 * float64(s[0]) * float64(s[1])
+	}
+	return n
+}
+
+// copies of its matrices take turns, so that none is in the cache.
+func (o layerOperation) copies(b *testing.B, d *Device, bytes float64) [][]device.Weight {
+	n := max(1, int(math.Ceil(bytes/o.bytes())))
+	if testing.Short() {
+		n = 1
+	}
+	all := make([][]device.Weight, n)
+	for i := range all {
+		for _, s := range o.shapes {
+			all[i] = append(all[i], made(b, d, s[0], s[1]))
+		}
+	}
+	return all
+}
+
+// BenchmarkPrefillLayer: a layer's operations on 2048 rows, in TFLOP/s of their products,
+// with every set of kernels.
+func BenchmarkPrefillLayer(b *testing.B) {
+	n := 2048
+	if testing.Short() {
+		n = 2
+	}
+	for _, set := range sets(b) {
+		for _, l := range layers {
+			b.Run(set+"/"+l.name, func(b *testing.B) {
+				d := openSet(b, 1, set)
+				for _, o := range operationsOf(b, d, l.D, l.I, l.hs, n, n, []device.Span{{Len: n}}) {
+					ws := o.copies(b, d, 0)[0]
+					b.Run(o.name, func(b *testing.B) {
+						measure(b, d, func(int) { o.run(device.Prefill, ws) })
+						b.ReportMetric(float64(n)*o.bytes()*float64(b.N)/b.Elapsed().Seconds()/1e12, "TFLOP/s")
+					})
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkDecodeLayer: the same on one row and on eight, in GB/s of weights read.
+func BenchmarkDecodeLayer(b *testing.B) {
+	const T = 512
+	for _, l := range layers {
+		for _, n := range []int{1, 8} {
+			b.Run(fmt.Sprintf("%s/%d", l.name, n), func(b *testing.B) {
+				d := open(b, 1)
+				var spans []device.Span
+				for i := range n {
+					spans = append(spans, device.Span{Seq: i, Start: T - 1, Row: i, Len: 1})
+				}
+				for _, o := range operationsOf(b, d, l.D, l.I, l.hs, n, T, spans) {
+					ws := o.copies(b, d, 256<<20)
+					b.Run(o.name, func(b *testing.B) {
+						measure(b, d, func(i int) { o.run(device.Decode, ws[i%len(ws)]) })
+						b.ReportMetric(o.bytes()*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
+					})
+				}
+			})
+		}
+	}
 }
 
 // BenchmarkAttention: a row over a context, in GB/s of cache read; and a causal
