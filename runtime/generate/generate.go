@@ -48,26 +48,15 @@ func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]
 	live := make([]int, len(prompts))
 	samplers := make([]*sampler, len(prompts))
 	next := make([]int, len(prompts))
-	prefill := m.PassRows()
 	for i, p := range prompts {
 		live[i], samplers[i] = i, newSampler(o.Sampling, i, p)
-		for at := 0; at < len(p); at += prefill {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			part := p[at:min(at+prefill, len(p))]
-			last, err := m.ForwardLast(cache, []model.Chunk{{Seq: i, IDs: part}})
-			if err != nil {
-				return err
-			}
-			if at+len(part) == len(p) {
-				if err := m.Logits(last, func(_ int, z []float32) (err error) {
-					next[i], err = samplers[i].next(z)
-					return err
-				}); err != nil {
-					return err
-				}
-			}
+	}
+	for _, pass := range passes(prompts, m.PassRows()) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := begin(m, cache, pass, prompts, samplers, next); err != nil {
+			return err
 		}
 	}
 	step := 0
@@ -105,6 +94,43 @@ func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]
 		}
 	}
 	return err
+}
+
+// passes puts prompts together, as many as fit into a pass of so many rows; one that
+// is longer has passes of its own.
+func passes(prompts [][]int, rows int) (all [][]model.Chunk) {
+	room := 0
+	for i, p := range prompts {
+		if len(p) <= room {
+			last := len(all) - 1
+			all[last] = append(all[last], model.Chunk{Seq: i, IDs: p})
+			room -= len(p)
+			continue
+		}
+		for part := range slices.Chunk(p, rows) {
+			all = append(all, []model.Chunk{{Seq: i, IDs: part}})
+			room = rows - len(part)
+		}
+	}
+	return all
+}
+
+// begin runs a pass, and draws the first id of each prompt that ends in it.
+func begin(m *model.Model, cache *kvcache.Cache, pass []model.Chunk, prompts [][]int, samplers []*sampler, next []int) error {
+	last, err := m.ForwardLast(cache, pass)
+	if err != nil {
+		return err
+	}
+	var rows, seqs []int
+	for i, c := range pass {
+		if cache.Len[c.Seq] == len(prompts[c.Seq]) {
+			rows, seqs = append(rows, last[i]), append(seqs, c.Seq)
+		}
+	}
+	return m.Logits(rows, func(i int, z []float32) (err error) {
+		next[seqs[i]], err = samplers[seqs[i]].next(z)
+		return err
+	})
 }
 
 // steps lets the device decode by itself for as long as the same sequences live.

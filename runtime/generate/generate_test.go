@@ -188,3 +188,54 @@ func TestRunRefuses(t *testing.T) {
 		t.Errorf("stopped at the third id: %d ids, %v", steps, err)
 	}
 }
+
+// Prompts share a pass as long as they fit, and a long one's rest leaves room.
+func TestPasses(t *testing.T) {
+	lengths := func(all [][]model.Chunk) (out [][][2]int) {
+		for _, pass := range all {
+			var one [][2]int
+			for _, c := range pass {
+				one = append(one, [2]int{c.Seq, len(c.IDs)})
+			}
+			out = append(out, one)
+		}
+		return out
+	}
+	for _, c := range []struct {
+		prompts []int
+		want    [][][2]int
+	}{
+		{[]int{3, 4, 1, 2}, [][][2]int{{{0, 3}, {1, 4}, {2, 1}}, {{3, 2}}}},
+		{[]int{8}, [][][2]int{{{0, 8}}}},
+		{[]int{1, 20, 4, 1}, [][][2]int{{{0, 1}}, {{1, 8}}, {{1, 8}}, {{1, 4}, {2, 4}}, {{3, 1}}}},
+		{[]int{16, 1}, [][][2]int{{{0, 8}}, {{0, 8}}, {{1, 1}}}},
+	} {
+		var prompts [][]int
+		id := 0
+		for _, n := range c.prompts {
+			p := make([]int, n)
+			for i := range p {
+				p[i], id = id, id+1
+			}
+			prompts = append(prompts, p)
+		}
+		all := passes(prompts, 8)
+		if got := lengths(all); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%v: want sequences and lengths %v, got %v", c.prompts, c.want, got)
+		}
+		next := 0
+		for _, pass := range all {
+			for _, chunk := range pass {
+				for _, id := range chunk.IDs {
+					if id != next {
+						t.Fatalf("%v: want id %d, got %d", c.prompts, next, id)
+					}
+					next++
+				}
+			}
+		}
+		if next != id {
+			t.Errorf("%v: want %d ids, got %d", c.prompts, id, next)
+		}
+	}
+}
