@@ -112,7 +112,8 @@ func chosen(t *testing.T, d *Device, z []float32, V int, seen [][]int, by device
 }
 
 // Every way to choose, over logits that are alike, that are equal by the dozen, and
-// that are all equal, so that candidates fit into shared memory and do not.
+// that are all equal, so that candidates fit into shared memory and do not: each kind
+// in an order of threads of its own.
 func TestChoose(t *testing.T) {
 	draws := []device.Draw{
 		{}, {Penalty: 1.7}, {Temperature: 0.7}, {Temperature: 1.3, Penalty: 0.5}, {Temperature: 1e-38}, {Temperature: 1e308, TopK: 3},
@@ -121,13 +122,13 @@ func TestChoose(t *testing.T) {
 		{Temperature: 30, TopP: 0.99999994}, // all ids that have any share
 	}
 	for _, V := range []int{1, 2, 97, 9941, 32001} {
-		for _, kind := range []string{"alike", "ties", "flat"} {
+		for k, kind := range []string{"alike", "ties", "flat"} {
 			for i, by := range draws {
 				if V == 32001 && kind != "ties" || testing.Short() && (V == 32001 || V == 9941 && i%3 != 0) {
 					continue
 				}
 				t.Run(fmt.Sprintf("%d/%s/%d", V, kind, i), func(t *testing.T) {
-					d := open(t, orders[i%len(orders)])
+					d := open(t, orders[(i+k)%len(orders)])
 					n := 5
 					if V < 100 {
 						n = 40
@@ -176,9 +177,8 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-// The frequencies of draws are the softmax's.
+// The frequencies of draws are the softmax's; each order of threads has its share of them.
 func TestChooseDraws(t *testing.T) {
-	d := open(t, 1)
 	const V, N, T = 5, 2000, 0.7
 	want, total := [V]float64{}, 0.0
 	for j := range want {
@@ -193,10 +193,15 @@ func TestChooseDraws(t *testing.T) {
 		by.Streams = append(by.Streams, random.Key(1, "draw"))
 		places[i][1] = int32(i)
 	}
-	ids, _ := chosen(t, d, z, V, nil, by, places)
 	var count [V]float64
-	for _, id := range ids {
-		count[id]++
+	for o, order := range orders {
+		lo, hi := N*o/len(orders), N*(o+1)/len(orders)
+		part := by
+		part.Streams = by.Streams[lo:hi]
+		ids, _ := chosen(t, open(t, order), z[lo*V:hi*V], V, nil, part, places[lo:hi])
+		for _, id := range ids {
+			count[id]++
+		}
 	}
 	chi := 0.0
 	for j := range V {

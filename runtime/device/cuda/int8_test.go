@@ -16,7 +16,12 @@ import (
 // A matrix of any stored type is rounded to the integers and scales that the host
 // makes of it, rows padded with zeros.
 func TestInt8Rounding(t *testing.T) {
-	d := open(t, orders[1])
+	for _, o := range orders {
+		int8Rounding(t, open(t, o))
+	}
+}
+
+func int8Rounding(t *testing.T, d *Device) {
 	for _, dt := range []checkpoint.DType{checkpoint.BF16, checkpoint.F16, checkpoint.F32} {
 		for _, s := range [][2]int{{1, 1}, {5, 127}, {3, 128}, {4, 331}, {2, 9941}} {
 			r := rand.New(rand.NewPCG(uint64(s[1]), 1))

@@ -187,15 +187,13 @@ func TestLinear(t *testing.T) {
 	})
 }
 
-// The tile of a prefill product does not show in its bits. Rows of 8 bits give the
-// bits of 16-bit ones that are such integers, times their scale; of a set that multiplies
-// both by the same instruction.
+// The tile of a prefill product does not show in its bits, and no order of threads does.
+// Rows of 8 bits give the bits of 16-bit ones that are such integers, times their scale;
+// of a set that multiplies both by the same instruction.
 func TestTilesAgree(t *testing.T) {
 	const N, out, in = 83, 97, 331
 	for _, dt := range types {
 		set := slices.DeleteFunc(sets(t), func(s string) bool { return s == setSM90a })[0]
-		d := openSet(t, orders[0], set)
-		defer func(l limits) { d.limits = l }(d.limits)
 		r := rand.New(rand.NewPCG(1, 2))
 		w := matrix{rows: out, cols: in, v: make([]float64, out*in), t: dt}
 		scales := make([]float32, out)
@@ -206,7 +204,7 @@ func TestTilesAgree(t *testing.T) {
 			w.v[i*in+r.IntN(in)] = 127
 			scales[i] = float32(math.Ldexp(1, i%7-3))
 		}
-		a := randomMatrix(r, N, in, dt).inner(t, d)
+		a := randomMatrix(r, N, in, dt)
 		scaled := w
 		scaled.v = make([]float64, len(w.v))
 		for i, v := range w.v {
@@ -214,23 +212,26 @@ func TestTilesAgree(t *testing.T) {
 		}
 		scaled.round()
 		want, seen := map[int][]float32{}, map[string]bool{}
-		for _, m := range []struct {
-			w     device.Weight
-			scale func(j int) float32
-		}{{w.place(t, d, false), func(j int) float32 { return scales[j] }}, {scaled.place(t, d, false), func(int) float32 { return 1 }}} {
+		for i := range 2 * len(orders) {
+			d := openSet(t, orders[i/2], set)
+			defer func(l limits) { d.limits = l }(d.limits)
+			x, m, scale := a.inner(t, d), w.place(t, d, false), func(j int) float32 { return scales[j] }
+			if i%2 == 1 {
+				m, scale = scaled.place(t, d, false), func(int) float32 { return 1 }
+			}
 			for _, n := range []int{1, 16, 17, N} {
 				for _, sms := range []int{1, 2, 3, 6, 10, 1000} {
 					d.limits.sms = sms
 					seen[productTile(n, out, d.limits).name] = true
 					y := floats(t, d, n, out, nil)
-					d.Linear(device.Prefill, y, a, n, m.w)
+					d.Linear(device.Prefill, y, x, n, m)
 					for i, v := range read(d, y) {
 						row, j := i/out, i%out
-						v *= m.scale(j)
+						v *= scale(j)
 						if len(want[row]) == j {
 							want[row] = append(want[row], v)
 						} else if v != want[row][j] {
-							t.Fatalf("%v, %d bytes: %d rows on %d SMs: at [%d %d] want the same bits, got %g and %g", dt, m.w.Bytes(), n, sms, row, j, want[row][j], v)
+							t.Fatalf("%v, %d bytes: %d rows on %d SMs: at [%d %d] want the same bits, got %g and %g", dt, m.Bytes(), n, sms, row, j, want[row][j], v)
 						}
 					}
 				}
@@ -242,8 +243,8 @@ func TestTilesAgree(t *testing.T) {
 	}
 }
 
-// So it is with sm_90a; and of integers its products are the sums themselves, each in
-// its place.
+// So it is with sm_90a, every tile tried in every order of threads; and of integers its
+// products are the sums themselves, each in its place.
 func TestBoxedTilesAgree(t *testing.T) {
 	if !slices.Contains(sets(t), setSM90a) {
 		return
@@ -257,7 +258,6 @@ func TestBoxedTilesAgree(t *testing.T) {
 		rope.InvFreq[i] = float32(math.Pow(100, -float64(2*i)/float64(hs.Dh)))
 	}
 	for _, dt := range types {
-		d := openSet(t, orders[0], setSM90a)
 		r := rand.New(rand.NewPCG(1, 2))
 		integers := func(rows, cols int) matrix {
 			m := randomMatrix(r, rows, cols, dt)
@@ -267,18 +267,36 @@ func TestBoxedTilesAgree(t *testing.T) {
 			return m
 		}
 		w, a := integers(D, I), integers(N, I)
-		place := func(rows int) device.Weight { return randomMatrix(r, rows, D, dt).place(t, d, false) }
-		wq, wk, wv, gate, up := place(hs.H*hs.Dh), place(hs.K*hs.Dh), place(hs.K*hs.Dh), place(I), place(I)
-		gain, x := randomMatrix(r, 1, D, dt).place(t, d, true), normal(r, N*D)
-		m, in := w.place(t, d, false), a.inner(t, d)
+		gain, x := randomMatrix(r, 1, D, dt), normal(r, N*D)
+		var others []matrix // wq, wk, wv, gate, up
+		for _, rows := range []int{hs.H * hs.Dh, hs.K * hs.Dh, hs.K * hs.Dh, I, I} {
+			others = append(others, randomMatrix(r, rows, D, dt))
+		}
+		type inputs struct {
+			d       *Device
+			m, gain device.Weight
+			others  []device.Weight
+			a       *buffer
+		}
+		var at []inputs // of each order
+		for _, o := range orders {
+			d := openSet(t, o, setSM90a)
+			p := inputs{d: d, m: w.place(t, d, false), gain: gain.place(t, d, true), a: a.inner(t, d)}
+			for _, m := range others {
+				p.others = append(p.others, m.place(t, d, false))
+			}
+			at = append(at, p)
+		}
 		var want [][]float32
-		for _, one := range all {
+		for i, one := range all {
 			boxedTiles = []tile{one}
-			for _, n := range []int{N, 83, 17, 1} {
+			for j, n := range []int{N, 83, 17, 1} {
+				p := at[(i+j)%len(at)]
+				d := p.d
 				y := floats(t, d, n, D, nil)
-				d.Linear(device.Prefill, y, in, n, m)
+				d.Linear(device.Prefill, y, p.a, n, p.m)
 				neurons, q, rows := emptyInner(t, d, n, I), emptyInner(t, d, n, hs.H*hs.Dh), floats(t, d, n, D, x[:n*D])
-				d.GateUp(device.Prefill, neurons, rows, n, gain, gate, up, 1e-5)
+				d.GateUp(device.Prefill, neurons, rows, n, p.gain, p.others[3], p.others[4], 1e-5)
 				kv, err := d.Cache(1, N, hs)
 				if err != nil {
 					t.Fatal(err)
@@ -286,7 +304,7 @@ func TestBoxedTilesAgree(t *testing.T) {
 				if err := d.Extend(kv, 0, n); err != nil {
 					t.Fatal(err)
 				}
-				d.QKV(device.Prefill, q, kv, rows, gain, wq, wk, wv, 1e-5, hs, rope, []device.Span{{Len: n}})
+				d.QKV(device.Prefill, q, kv, rows, p.gain, p.others[0], p.others[1], p.others[2], 1e-5, hs, rope, []device.Span{{Len: n}})
 				keys, values := readCache(d, kv)
 				got := [][]float32{read(d, y), read(d, neurons), read(d, q), keys[:n*hs.K*roundUp(hs.Dh, 8)], values[:n*hs.K*roundUp(hs.Dh, 8)]}
 				if want == nil {

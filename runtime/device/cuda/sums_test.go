@@ -252,8 +252,8 @@ func logSum(z []float64, sign float64) float64 {
 
 // Weights made on the device are the host's to the bit.
 func TestGenerate(t *testing.T) {
-	d := open(t, 1)
-	for _, dt := range types {
+	for i := range len(types) * len(orders) {
+		dt, d := types[i%len(types)], open(t, orders[i/len(types)])
 		for _, s := range [][]int{{1, 1}, {3, 7}, {5, 64}, {2, 9941}} {
 			key, scale := random.Key(3, "w"), random.Scale(0.02)
 			if s[1] == 7 {

@@ -331,9 +331,10 @@ func equal(t *testing.T, what string, want, got []float32) {
 // B and ones for x and y' it is what comes out, at even and odd widths.
 func TestDropoutMask(t *testing.T) {
 	for _, in := range []int{64, 33, 70} {
-		for _, dt := range types {
-			t.Run(fmt.Sprint(in, dt), func(t *testing.T) {
-				p := newTwin(t, 11, 1)
+		for i := range len(types) * len(orders) {
+			dt, order := types[i%len(types)], orders[i/len(types)]
+			t.Run(fmt.Sprint(in, dt, order), func(t *testing.T) {
+				p := newTwin(t, 11, order)
 				const n = 70
 				drop := device.Dropout{P: 0.4, Keys: []uint64{0x123456789abcdef, 7, 1 << 63}, Spans: []device.Span{{Row: 0, Len: 31}, {Row: 31, Len: 1}, {Row: 32, Len: n - 32}}}
 				if in == 70 {
