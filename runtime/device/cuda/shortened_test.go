@@ -1,0 +1,63 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mop/internal/mapped"
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+)
+
+// A weights file that becomes shorter while it is mapped is an error of whoever places
+// a tensor of it, as it is, in another type and in 8 bits; the device then works as before.
+func TestShortenedWeights(t *testing.T) {
+	const out, in = 1021, 259
+	for _, c := range []struct{ stored, in checkpoint.DType }{
+		{checkpoint.BF16, checkpoint.F32}, {checkpoint.F16, checkpoint.F32}, {checkpoint.F32, checkpoint.F32}, {checkpoint.F32, checkpoint.F16}, {checkpoint.F16, checkpoint.BF16},
+	} {
+		data := make([]byte, out*in*c.stored.Size())
+		path := filepath.Join(t.TempDir(), "w")
+		if err := os.WriteFile(path, data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		m, err := checkpoint.Map(path, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Unmap()
+		if err := os.Truncate(path, int64(len(data)/3)); err != nil {
+			t.Skip(err) // a system that holds mapped files
+		}
+		for _, eight := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%v in %v, int8 %v", c.stored, c.in, eight), func(t *testing.T) {
+				d := open(t, orders[0])
+				d.ComputeIn(c.in)
+				place := d.Place
+				if eight {
+					place = d.PlaceInt8
+				}
+				try := func(data []byte) (w device.Weight, err error) {
+					defer mapped.Guard()()
+					defer mapped.Catch(&err)
+					return place(checkpoint.Tensor{Name: "w", DType: c.stored, Shape: []int{out, in}, Data: data})
+				}
+				if _, err := try(m); !errors.Is(err, mapped.ErrFault) || !strings.HasPrefix(err.Error(), path+": ") {
+					t.Fatalf("want %v of %s, got %v", mapped.ErrFault, path, err)
+				}
+				if _, err := try(data); err != nil {
+					t.Fatalf("afterwards: %v", err)
+				}
+				if err := d.Sync(); err != nil {
+					t.Fatalf("afterwards: %v", err)
+				}
+			})
+		}
+	}
+}
