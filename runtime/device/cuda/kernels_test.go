@@ -243,82 +243,100 @@ func TestTilesAgree(t *testing.T) {
 	}
 }
 
-// So it is with sm_90a, every tile tried in every order of threads; and of integers its
-// products are the sums themselves, each in its place.
-func TestBoxedTilesAgree(t *testing.T) {
-	if !slices.Contains(sets(t), setSM90a) {
-		return
+// Every tile of every product, in every order of threads, gives the bits of the others;
+// of integers the products are the sums themselves, each in its place.
+func TestEveryTile(t *testing.T) {
+	for _, set := range sets(t) {
+		for _, f := range formats {
+			list := &tiles
+			if set == setSM90a {
+				list = &boxedTiles
+			}
+			if set == setSM90a && f.eight {
+				continue // by the tiles of the others
+			}
+			t.Run(set+"/"+f.String(), func(t *testing.T) { everyTile(t, set, list, f) })
+		}
 	}
-	defer func(all []tile) { boxedTiles = all }(boxedTiles)
-	all := boxedTiles
-	const N, D, I = 200, 201, 331
+}
+
+func everyTile(t *testing.T, set string, list *[]tile, f format) {
+	defer func(all []tile) { *list = all }(*list)
+	all := *list
+	const N, D, I = 200, 131, 203
 	hs := device.Heads{H: 5, K: 1, Dh: 74} // a head's pairs do not fill their last eight
 	rope := device.Rope{InvFreq: make([]float32, hs.Dh/2)}
 	for i := range rope.InvFreq {
 		rope.InvFreq[i] = float32(math.Pow(100, -float64(2*i)/float64(hs.Dh)))
 	}
-	for _, dt := range types {
-		r := rand.New(rand.NewPCG(1, 2))
-		integers := func(rows, cols int) matrix {
-			m := randomMatrix(r, rows, cols, dt)
-			for i := range m.v {
-				m.v[i] = float64(r.IntN(17) - 8)
+	r := rand.New(rand.NewPCG(1, 2))
+	integers := func(m matrix) matrix {
+		for i := range m.v {
+			m.v[i] = float64(r.IntN(17) - 8)
+		}
+		return m
+	}
+	a, gain, x := integers(randomMatrix(r, N, I, f.t)), randomMatrix(r, 1, D, f.t), normal(r, N*D)
+	var weights []matrix // down, wq, wk, wv, gate, up
+	for i, s := range [][2]int{{D, I}, {hs.H * hs.Dh, D}, {hs.K * hs.Dh, D}, {hs.K * hs.Dh, D}, {I, D}, {I, D}} {
+		m := randomMatrix(r, s[0], s[1], f.t)
+		if i == 0 {
+			m = integers(m)
+		}
+		if f.eight {
+			m.round()
+		}
+		weights = append(weights, m)
+	}
+	type inputs struct {
+		d    *Device
+		w    []device.Weight
+		gain device.Weight
+		a    *buffer
+	}
+	var under []inputs // each order
+	for _, o := range orders {
+		d := openSet(t, o, set)
+		p := inputs{d: d, gain: gain.place(t, d, true), a: a.inner(t, d)}
+		for _, m := range weights {
+			p.w = append(p.w, m.place(t, d, false))
+		}
+		under = append(under, p)
+	}
+	var want [][]float32
+	for i, one := range all {
+		*list = []tile{one}
+		for j, n := range []int{N, 83, 17, 1} {
+			p := under[(i+j)%len(under)]
+			d, w := p.d, p.w
+			y, neurons, q, rows := floats(t, d, n, D, nil), emptyInner(t, d, n, I), emptyInner(t, d, n, hs.H*hs.Dh), floats(t, d, n, D, x[:n*D])
+			d.Linear(device.Prefill, y, p.a, n, w[0])
+			d.GateUp(device.Prefill, neurons, rows, n, p.gain, w[4], w[5], 1e-5)
+			kv, err := d.Cache(1, N, hs)
+			if err != nil {
+				t.Fatal(err)
 			}
-			return m
-		}
-		w, a := integers(D, I), integers(N, I)
-		gain, x := randomMatrix(r, 1, D, dt), normal(r, N*D)
-		var others []matrix // wq, wk, wv, gate, up
-		for _, rows := range []int{hs.H * hs.Dh, hs.K * hs.Dh, hs.K * hs.Dh, I, I} {
-			others = append(others, randomMatrix(r, rows, D, dt))
-		}
-		type inputs struct {
-			d       *Device
-			m, gain device.Weight
-			others  []device.Weight
-			a       *buffer
-		}
-		var at []inputs // of each order
-		for _, o := range orders {
-			d := openSet(t, o, setSM90a)
-			p := inputs{d: d, m: w.place(t, d, false), gain: gain.place(t, d, true), a: a.inner(t, d)}
-			for _, m := range others {
-				p.others = append(p.others, m.place(t, d, false))
+			if err := d.Extend(kv, 0, n); err != nil {
+				t.Fatal(err)
 			}
-			at = append(at, p)
-		}
-		var want [][]float32
-		for i, one := range all {
-			boxedTiles = []tile{one}
-			for j, n := range []int{N, 83, 17, 1} {
-				p := at[(i+j)%len(at)]
-				d := p.d
-				y := floats(t, d, n, D, nil)
-				d.Linear(device.Prefill, y, p.a, n, p.m)
-				neurons, q, rows := emptyInner(t, d, n, I), emptyInner(t, d, n, hs.H*hs.Dh), floats(t, d, n, D, x[:n*D])
-				d.GateUp(device.Prefill, neurons, rows, n, p.gain, p.others[3], p.others[4], 1e-5)
-				kv, err := d.Cache(1, N, hs)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := d.Extend(kv, 0, n); err != nil {
-					t.Fatal(err)
-				}
-				d.QKV(device.Prefill, q, kv, rows, p.gain, p.others[0], p.others[1], p.others[2], 1e-5, hs, rope, []device.Span{{Len: n}})
-				keys, values := readCache(d, kv)
-				got := [][]float32{read(d, y), read(d, neurons), read(d, q), keys[:n*hs.K*roundUp(hs.Dh, 8)], values[:n*hs.K*roundUp(hs.Dh, 8)]}
-				if want == nil {
-					want = got
-					for i, v := range got[0] {
-						if sum, _ := product(w.row(i%D), a.row(i/D), false); v != float32(sum) {
-							t.Fatalf("%v: integers: at [%d %d] want %g, got %g", dt, i/D, i%D, sum, v)
-						}
+			d.QKV(device.Prefill, q, kv, rows, p.gain, w[1], w[2], w[3], 1e-5, hs, rope, []device.Span{{Len: n}})
+			keys, values := readCache(d, kv)
+			line := hs.K * roundUp(hs.Dh, 8)
+			got := [][]float32{read(d, y), read(d, neurons), read(d, q), keys[:n*line], values[:n*line]}
+			if err := d.Sync(); err != nil {
+				t.Fatal(err)
+			}
+			if want == nil {
+				want = got
+				for i, v := range got[0] {
+					if sum, _ := product(weights[0].row(i%D), a.row(i/D), false); !f.eight && v != float32(sum) {
+						t.Fatalf("integers: at [%d %d] want %g, got %g", i/D, i%D, sum, v)
 					}
 				}
-				for i, v := range got {
-					if !slices.Equal(v, want[i][:len(v)]) {
-						t.Fatalf("%v: result %d of %d rows by %s: want the same bits as with %s", dt, i, n, one.name, all[0].name)
-					}
+			}
+			for i, v := range got {
+				if !slices.Equal(v, want[i][:len(v)]) {
+					t.Fatalf("result %d of %d rows by %s: want the same bits as with %s", i, n, one.name, all[0].name)
 				}
 			}
 		}
