@@ -4,8 +4,8 @@
 #include "rows.cuh"
 
 template <class T> DEVICE void embed(float *x, int ldx, const void *table, int ld, const int *ids, int D) {
-  ptx::after_previous();
   ptx::release();
+  ptx::after_previous();
   int id = ids[ptx::bidx()];
   const void *from = Row<T>::at(table, id < 0 ? 0 : id, ld); // -1: the step before chose none
   float *to = x + (long long)ptx::bidx() * ldx;
@@ -43,8 +43,8 @@ KERNEL(256, 1, embed_back, float *dtable, int ld, const float *dx, int ldx, cons
 
 // embed_i8: x[n] = scale * row, of a table of 8 bits whose scales follow its V rows.
 KERNEL(256, 1, embed_i8, float *x, int ldx, const Byte *table, int ld, const int *ids, int D, int V) {
-  ptx::after_previous();
   ptx::release();
+  ptx::after_previous();
   int id = ids[ptx::bidx()];
   id = id < 0 ? 0 : id;
   const Byte *from = table + (long long)id * ld;

@@ -78,6 +78,15 @@ static void release_cluster() {
   m.at_cluster = 0;
 }
 
+static void release_first(Block &b) {
+  int warps = m.threads / 32;
+  for (int w = b.rank * warps; w < (b.rank + 1) * warps; w++) {
+    m.warps[w].runnable |= m.waiting_first[w];
+    m.waiting_first[w] = 0;
+  }
+  b.at_first = 0;
+}
+
 static void fiber_main() {
   m.kernel->call(m.kernel->function, m.slots);
   Fiber &f = *m.now;
@@ -161,13 +170,13 @@ static void run_cluster(long long first) {
   for (int w = 0; w < warps; w++) {
     m.warps[w].here = 0;
     m.warps[w].runnable = ~0u;
-    m.waiting[w] = m.waiting_cluster[w] = 0;
+    m.waiting[w] = m.waiting_cluster[w] = m.waiting_first[w] = 0;
   }
   for (int r = 0; r < m.cluster; r++) {
     Block &b = m.blocks[r];
     long long n = first + r;
     b.rank = r, b.index[0] = n % m.grid[0], b.index[1] = n / m.grid[0] % m.grid[1], b.index[2] = n / m.grid[0] / m.grid[1];
-    b.live = m.threads, b.at_barrier = b.barriers = 0;
+    b.live = m.threads, b.at_barrier = b.at_first = b.barriers = 0;
     b.shared = shared_end[r] - m.shared_bytes;
     memset(b.shared, 0xff, m.shared_bytes);
     for (int t = 0; t < m.threads; t++) {
@@ -196,7 +205,7 @@ static void run_cluster(long long first) {
     if (w < 0) {
       Block &b = m.blocks[0];
       int n = snprintf(m.error, sizeof m.error, "block (%d,%d,%d): deadlock: %d of %d threads at a barrier, warp 0 at %s", b.index[0], b.index[1], b.index[2],
-                       b.at_barrier, b.live, m.warps[0].here ? m.warps[0].op : "a barrier");
+                       b.at_barrier + b.at_first, b.live, m.warps[0].here ? m.warps[0].op : "a barrier");
       for (int i = 0; i < m.cluster * m.threads; i++)
         if (const Fiber &f = m.fibers[i]; f.waits) {
           snprintf(m.error + n, sizeof m.error - n, "; thread %d of block %d waits for parity %d at %#x: %d of %d arrivals and %ld bytes to come, %u phases ended", f.tid,
@@ -240,6 +249,12 @@ void ptx::sync() {
   using namespace emu;
   Block &b = *m.now->block;
   stop(b.at_barrier, b.live, m.waiting, [] { release_barrier(*m.now->block); });
+}
+
+void emu::sync_first(int threads) {
+  if (m.now->tid >= threads || threads > m.threads)
+    fail("thread %d is at a barrier of the first %d of %d", m.now->tid, threads, m.threads);
+  stop(m.now->block->at_first, threads, m.waiting_first, [] { release_first(*m.now->block); });
 }
 
 void ptx::cluster_sync() {

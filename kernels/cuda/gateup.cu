@@ -4,9 +4,10 @@
 //
 // Rows come in pairs: neuron j's gate and up. gateup_decode_*: N <= 8, bound by
 // reading the weights, 4*I*ld bytes; of 8 bits in *_i8_*, their scales after their rows.
+// gateup_decode_ring_* (sm_90a): a block an SM, see ring.cuh.
 // gateup_prefill_*: any N, takes h 16-bit; gateup_prefill_wgmma* (sm_90a): blocks that
 // stay, see wgmma.cuh.
-#include "stream.cuh"
+#include "ring.cuh"
 #include "wgmma.cuh"
 
 // up is kept as a distance: a choice between two pointers would live in memory.
@@ -31,22 +32,38 @@ template <class T> struct GateUpOut {
   }
 };
 
-#define GATEUP_DECODE(T, name, E)                                                                                             \
-  KERNEL(256, 2, gateup_decode_##name, const float *x, int ldx, int D, const u16 *gain, float eps, const E *gate,        \
-         const E *up, int ld, int I, u16 *m, int ldm, int n) {                                                             \
-    GateUpRows<E> rows = gateup_rows(gate, up, ld, I);                                                                                      \
+#define GATEUP_PARAMETERS(E) const float *x, int ldx, int D, const u16 *gain, float eps, const E *gate, const E *up, int ld, int I, u16 *m, int ldm, int n
+#define GATEUP_DECODE(T, name, E)                                                                                          \
+  KERNEL(256, 2, gateup_decode_##name, GATEUP_PARAMETERS(E)) {                                                             \
+    GateUpRows<E> rows = gateup_rows(gate, up, ld, I);                                                                     \
+    Norm<T, E> norm = {x, ldx, D, gain, eps};                                                                              \
     int r0, r1;                                                                                                            \
     stream_share(I, r0, r1);                                                                                               \
-    stream_warm<E>(rows, r0, r1, ld);                                                                                         \
+    stream_warm<E>(rows, r0, r1, ld);                                                                                      \
+    norm.ask();                                                                                                            \
     ptx::after_previous();                                                                                                 \
     ptx::release();                                                                                                        \
-    stage_norm<T, E>(x, ldx, n, D, ld, gain, eps);                                                                            \
-    stream<T, E>(rows, r0, r1, ld, n, scaled(rows, sizeof(E) == 1, GateUpOut<T>{m, ldm}));                                                                  \
+    norm.template stage<All>(n, ld);                                                                                       \
+    stream<T, E>(rows, r0, r1, ld, n, scaled(rows, sizeof(E) == 1, GateUpOut<T>{m, ldm}));                                 \
   }
+#ifdef STREAM
 GATEUP_DECODE(BF16, bf16, u16)
 GATEUP_DECODE(F16, f16, u16)
 GATEUP_DECODE(BF16, i8_bf16, Byte)
 GATEUP_DECODE(F16, i8_f16, Byte)
+#endif
+
+#ifdef HOPPER
+#define GATEUP_RING(T, name, E)                                                                                            \
+  KERNEL(kRingThreads, 2, gateup_decode_ring_##name, GATEUP_PARAMETERS(E), int stages) {                                   \
+    GateUpRows<E> rows = gateup_rows(gate, up, ld, I);                                                                     \
+    ring_decode<T, E>(rows, I, ld, n, stages, Normed<T, E>{{x, ldx, D, gain, eps}}, scaled(rows, sizeof(E) == 1, GateUpOut<T>{m, ldm})); \
+  }
+GATEUP_RING(BF16, bf16, u16)
+GATEUP_RING(F16, f16, u16)
+GATEUP_RING(BF16, i8_bf16, Byte)
+GATEUP_RING(F16, i8_f16, Byte)
+#endif
 
 #define GATEUP_PREFILL(T, E, name, Size, size, threads, blocks, rows, cols)                                                \
   KERNEL(threads, blocks, gateup_prefill_##size##_##name, const u16 *h, int ldh, int D, const E *gate, const E *up,        \

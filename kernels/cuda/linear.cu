@@ -6,9 +6,10 @@
 // linear_decode_*: N <= 8, bound by reading W: 2*out*ld bytes. Grid: up to two
 // blocks an SM, each an equal share of the rows. x is 16-bit [N, in] (kind 0) or
 // float32 that is rounded on the way in (kind 1).
+// linear_decode_ring_* (sm_90a): a block an SM, see ring.cuh.
 // linear_prefill_*: any N, 2*N*out*in flops. Grid: tiles of out by tiles of N. x
 // is 16-bit. linear_prefill_wgmma* (sm_90a): blocks that stay, see wgmma.cuh.
-#include "stream.cuh"
+#include "ring.cuh"
 #include "wgmma.cuh"
 
 // The rows of one matrix as they are; a last row without a pair repeats.
@@ -49,7 +50,7 @@ DEVICE void linear_decode(float *y, int ldy, const void *x, int ldx, int kind, c
   if (kind == 0)
     stage_half<E>((const u16 *)x, ldx, n, ld);
   else
-    stage_float<T, E>((const float *)x, ldx, n, in, ld);
+    stage_float<T, E, All>((const float *)x, ldx, n, in, ld);
   stream<T, E>(rows, r0, r1, ld, n, scaled(rows, sizeof(E) == 1, LinearOut{y, ldy, out, add}));
 }
 
@@ -58,10 +59,39 @@ DEVICE void linear_decode(float *y, int ldy, const void *x, int ldx, int kind, c
          int in, int n, int add, const float *scales) {                                                                    \
     linear_decode<T, E>(y, ldy, x, ldx, kind, w, ld, out, in, n, add, scales);                                             \
   }
+#ifdef STREAM
 LINEAR_DECODE(BF16, bf16, u16)
 LINEAR_DECODE(F16, f16, u16)
 LINEAR_DECODE(BF16, i8_bf16, Byte)
 LINEAR_DECODE(F16, i8_f16, Byte)
+#endif
+
+#ifdef HOPPER
+// LinearX is what x is by its kind.
+template <class T, class E> struct LinearX {
+  const void *x;
+  int ldx, kind, in;
+  MEMBER void ask() {}
+  MEMBER void stage(const Ring &ring, int n, int ld) const {
+    if (kind == 0)
+      stage_halves<E>(ring, (const u16 *)x, ldx, n, ld);
+    else
+      stage_float<T, E, Multipliers>((const float *)x, ldx, n, in, ld);
+  }
+};
+
+#define LINEAR_RING(T, name, E)                                                                                            \
+  KERNEL(kRingThreads, 2, linear_decode_ring_##name, float *y, int ldy, const void *x, int ldx, int kind, const E *w, int ld, \
+         int out, int in, int n, int add, const float *scales, int stages) {                                               \
+    LinearRows<E> rows = {w, ld, out, scales};                                                                             \
+    ring_decode<T, E>(rows, ceil_div(out, 2), ld, n, stages, LinearX<T, E>{x, ldx, kind, in},                              \
+                      scaled(rows, sizeof(E) == 1, LinearOut{y, ldy, out, add}));                                          \
+  }
+LINEAR_RING(BF16, bf16, u16)
+LINEAR_RING(F16, f16, u16)
+LINEAR_RING(BF16, i8_bf16, Byte)
+LINEAR_RING(F16, i8_f16, Byte)
+#endif
 
 #define LINEAR_PREFILL(T, E, name, Size, size, threads, blocks, rows, cols)                                                \
   KERNEL(threads, blocks, linear_prefill_##size##_##name, float *y, int ldy, const u16 *x, int ldx, const E *w, int ld,    \

@@ -7,8 +7,8 @@
 
 template <class T, bool Half>
 DEVICE void norm(void *y, int ldy, const float *x, int ldx, const int *rows, const u16 *gain, float eps, int D) {
-  ptx::after_previous();
   ptx::release();
+  ptx::after_previous();
   int i = ptx::bidx(), r = rows ? rows[i] : i;
   const F4 *from = (const F4 *)(x + (long long)r * ldx); // zeros in its tail
   float sum = 0;

@@ -77,6 +77,8 @@ DEVICE u32 shared_address(const void *p) {
 
 // sync is a barrier of the whole block.
 DEVICE void sync() { __syncthreads(); }
+// sync_warp is one of a warp's 32 lanes.
+DEVICE void sync_warp() { asm volatile("bar.warp.sync 0xffffffff;" ::: "memory"); }
 
 // Warp exchanges; all 32 lanes take part.
 DEVICE u32 shfl_xor(u32 v, int mask) {
@@ -110,6 +112,12 @@ DEVICE V4 load(const void *p) {
 DEVICE F4 load_floats(const void *p) {
   F4 v;
   asm volatile("ld.global.v4.f32 {%0,%1,%2,%3}, [%4];" : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "l"(p) : "memory");
+  return v;
+}
+// load_shared reads 16 bytes of shared memory in one access, as load does.
+DEVICE V4 load_shared(const void *p) {
+  V4 v;
+  asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(shared_address(p)));
   return v;
 }
 DEVICE void prefetch(const void *p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
@@ -238,8 +246,9 @@ DEVICE void add_shared(u64 *p, u64 v) {
 DEVICE void fence() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
 
 // after_previous waits until the kernel before has ended and its writes are
-// seen; release lets the kernel after start. Both are nothing where launches
-// do not overlap.
+// seen; release lets the kernel after start, when all blocks have said so or ended. Both
+// are nothing where launches do not overlap. All blocks of all kernels wait, so that
+// whatever is released early, a kernel ends after the one before it.
 DEVICE void after_previous() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
@@ -267,6 +276,8 @@ DEVICE void barriers_made() { asm volatile("fence.mbarrier_init.release.cluster;
 DEVICE void arrive_expect(u64 *b, int bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(b)), "r"(bytes) : "memory");
 }
+// arrive orders this thread's accesses of shared memory before what waits.
+DEVICE void arrive(u64 *b) { asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(b)) : "memory"); }
 // arrive_at arrives at the barrier in the same place of a block of the cluster. Ordinary
 // writes it orders for this block alone (.cluster would wait for them, in every step).
 DEVICE void arrive_at(u64 *b, int rank) {
@@ -294,6 +305,26 @@ DEVICE void load_box_to(int mask, void *to, const TensorMap *map, int c0, int c1
       "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2,%3,%4}], [%5], %6;" ::"r"(
           shared_address(to)), "l"(map), "r"(c0), "r"(c1), "r"(c2), "r"(shared_address(b)), "h"((u16)mask) : "memory");
 }
+
+// copy starts the copy of bytes of global memory to shared memory, multiples of 16 as
+// both addresses are; b is told them. copy_once does it for what nobody reads again: L2
+// gives its place to others first.
+DEVICE void copy(void *to, const void *from, int bytes, u64 *b) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared_address(to)),
+               "l"(from), "r"(bytes), "r"(shared_address(b)) : "memory");
+}
+DEVICE void copy_once(void *to, const void *from, int bytes, u64 *b) {
+  u64 first;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(first));
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(
+                   shared_address(to)), "l"(from), "r"(bytes), "r"(shared_address(b)), "l"(first) : "memory");
+}
+// prefetch asks L2 for bytes, a multiple of 16.
+DEVICE void prefetch(const void *from, int bytes) {
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
+}
+// sync_first is a barrier of the block's first Threads, the others are not waited for.
+template <int Threads> DEVICE void sync_first() { asm volatile("bar.sync 1, %0;" ::"n"(Threads) : "memory"); }
 
 DEVICE int cluster_rank() {
   u32 r;

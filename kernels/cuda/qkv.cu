@@ -6,9 +6,10 @@
 // Rows come in pairs (i, i + Dh/2) of one head, the two that a rotation mixes.
 // qkv_decode_*: N <= 8, the norm is made by every block for itself; bound by
 // reading the weights; of 8 bits in *_i8_*, their scales after their rows.
+// qkv_decode_ring_* (sm_90a): a block an SM, see ring.cuh.
 // qkv_prefill_*: any N, takes h [N, D] 16-bit; qkv_prefill_wgmma* (sm_90a): blocks that
 // stay, see wgmma.cuh.
-#include "stream.cuh"
+#include "ring.cuh"
 #include "wgmma.cuh"
 
 // k and v are kept as distances: a choice between pointers would live in memory.
@@ -75,21 +76,39 @@ template <class T> struct QKVOut {
 #define QKV_PLACES int H, int K, int Dh, u16 *q, int ldq, const u64 *table, int pages, const Place *places, const float *turn, int n
 #define QKV_PARAMETERS(E) const E *wq, const E *wk, const E *wv, int ld, QKV_PLACES
 
-#define QKV_DECODE(T, name, E)                                                                                                \
-  KERNEL(256, 2, qkv_decode_##name, const float *x, int ldx, int D, const u16 *gain, float eps, QKV_PARAMETERS(E)) {          \
-    QKVRows<E> rows = qkv_rows(wq, wk, wv, ld, H, K, Dh);                                                                             \
+#define QKV_DECODE_PARAMETERS(E) const float *x, int ldx, int D, const u16 *gain, float eps, QKV_PARAMETERS(E)
+#define QKV_DECODE(T, name, E)                                                                                             \
+  KERNEL(256, 2, qkv_decode_##name, QKV_DECODE_PARAMETERS(E)) {                                                            \
+    QKVRows<E> rows = qkv_rows(wq, wk, wv, ld, H, K, Dh);                                                                  \
+    Norm<T, E> norm = {x, ldx, D, gain, eps};                                                                              \
     int r0, r1;                                                                                                            \
     stream_share((H + 2 * K) * Dh / 2, r0, r1);                                                                            \
-    stream_warm<E>(rows, r0, r1, ld);                                                                                         \
+    stream_warm<E>(rows, r0, r1, ld);                                                                                      \
+    norm.ask();                                                                                                            \
     ptx::after_previous();                                                                                                 \
     ptx::release();                                                                                                        \
-    stage_norm<T, E>(x, ldx, n, D, ld, gain, eps);                                                                            \
+    norm.template stage<All>(n, ld);                                                                                       \
     stream<T, E>(rows, r0, r1, ld, n, scaled(rows, sizeof(E) == 1, QKVOut<T>{q, ldq, H, K, Dh, {table, pages, K, Dh + 7 & ~7}, places, turn})); \
   }
+#ifdef STREAM
 QKV_DECODE(BF16, bf16, u16)
 QKV_DECODE(F16, f16, u16)
 QKV_DECODE(BF16, i8_bf16, Byte)
 QKV_DECODE(F16, i8_f16, Byte)
+#endif
+
+#ifdef HOPPER
+#define QKV_RING(T, name, E)                                                                                               \
+  KERNEL(kRingThreads, 2, qkv_decode_ring_##name, QKV_DECODE_PARAMETERS(E), int stages) {                                  \
+    QKVRows<E> rows = qkv_rows(wq, wk, wv, ld, H, K, Dh);                                                                  \
+    ring_decode<T, E>(rows, (H + 2 * K) * Dh / 2, ld, n, stages, Normed<T, E>{{x, ldx, D, gain, eps}},                     \
+                      scaled(rows, sizeof(E) == 1, QKVOut<T>{q, ldq, H, K, Dh, {table, pages, K, Dh + 7 & ~7}, places, turn})); \
+  }
+QKV_RING(BF16, bf16, u16)
+QKV_RING(F16, f16, u16)
+QKV_RING(BF16, i8_bf16, Byte)
+QKV_RING(F16, i8_f16, Byte)
+#endif
 
 #define QKV_PREFILL(T, E, name, Size, size, threads, blocks, rows, cols)                                                   \
   KERNEL(threads, blocks, qkv_prefill_##size##_##name, const u16 *h, int ldh, int D, QKV_PARAMETERS(E)) {                  \

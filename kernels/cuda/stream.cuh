@@ -17,6 +17,11 @@
 #pragma once
 #include "types.cuh"
 
+// STREAM: the set has these products; sm_90a has those of ring.cuh in their place.
+#if !defined(HOPPER) || defined(CUEMU)
+#define STREAM
+#endif
+
 constexpr int kStreamThreads = 256;
 constexpr int kStreamWarps = 8;
 constexpr int kSegment = 128; // rows whose parts are held before they are added
@@ -28,34 +33,39 @@ struct Batch {
 };
 
 // Format says how a lane's 16 bytes of weights are multiplied: kLane elements, with as
-// many of x. kPast is how far the pitch of x in shared memory is past a multiple of all
+// many of x (X). kPast is how far the pitch of x in shared memory is past a multiple of all
 // banks, elements, so that rows g and g+1 fall on different ones.
 template <class T, class E> struct Format;
 template <class T> struct Format<T, u16> {
   static constexpr int kLane = 8, kPast = 32;
-  static MEMBER void multiply(float (&c)[4], V4 a, V4 b, const u16 *x, bool in) {
-    V4 y = {0, 0, 0, 0};
-    if (in)
-      y = *(const V4 *)x;
+  using X = V4;
+  static MEMBER X at(const u16 *x, bool in) { return in ? ptx::load_shared(x) : V4{0, 0, 0, 0}; }
+  static MEMBER void multiply(float (&c)[4], V4 a, V4 b, X y) {
     T::mma(c, a.x, b.x, a.y, b.y, y.x, y.y);
     T::mma(c, a.z, b.z, a.w, b.w, y.z, y.w);
   }
 };
 template <class T> struct Format<T, Byte> {
   static constexpr int kLane = 16, kPast = 8;
+  struct X {
+    V4 y, z;
+  };
+  static MEMBER X at(const u16 *x, bool in) {
+    X r = {{0, 0, 0, 0}, {0, 0, 0, 0}};
+    if (in)
+      r.y = ptx::load_shared(x), r.z = ptx::load_shared(x + 8);
+    return r;
+  }
   // two is half of both pairs of words: columns k, k+1 and k+2, k+3 of rows g and g+8.
   static MEMBER void two(float (&c)[4], u32 a0, u32 b0, u32 a1, u32 b1, int upper, u32 y0, u32 y1) {
     auto wide = [=](u32 v) { return T::of_bytes(ptx::bytes_apart(v, upper)); };
     T::mma(c, wide(a0), wide(b0), wide(a1), wide(b1), y0, y1);
   }
-  static MEMBER void multiply(float (&c)[4], V4 a, V4 b, const u16 *x, bool in) {
-    V4 y = {0, 0, 0, 0}, z = y;
-    if (in)
-      y = *(const V4 *)x, z = *(const V4 *)(x + 8);
-    two(c, a.x, b.x, a.y, b.y, 0, y.x, y.y);
-    two(c, a.z, b.z, a.w, b.w, 0, y.z, y.w);
-    two(c, a.x, b.x, a.y, b.y, 1, z.x, z.y);
-    two(c, a.z, b.z, a.w, b.w, 1, z.z, z.w);
+  static MEMBER void multiply(float (&c)[4], V4 a, V4 b, X x) {
+    two(c, a.x, b.x, a.y, b.y, 0, x.y.x, x.y.y);
+    two(c, a.z, b.z, a.w, b.w, 0, x.y.z, x.y.w);
+    two(c, a.x, b.x, a.y, b.y, 1, x.z.x, x.z.y);
+    two(c, a.z, b.z, a.w, b.w, 1, x.z.z, x.z.w);
   }
 };
 
@@ -122,7 +132,7 @@ DEVICE void stream(const Rows &rows, int r0, int r1, int ld, int n, Out out) {
       int k = lo + part * kAhead;
 #pragma unroll
       for (int i = 0; i < kAhead; i++)
-        F::multiply(c, now.a[i], now.b[i], xg + (k + i) * kStep, k + i < hi && g < n);
+        F::multiply(c, now.a[i], now.b[i], F::at(xg + (k + i) * kStep, k + i < hi && g < n));
       if (++part == batches) {
         float *to = parts + (warp * kSegment + at * 16 + g) * n + 2 * t;
         if (2 * t < n)
@@ -161,52 +171,89 @@ DEVICE void stream_share(int pairs, int &r0, int &r1) {
   r1 = 2 * (int)((long long)pairs * (at + 1) / ptx::gridx());
 }
 
-// stage_norm puts norm(x[i]) of n rows into shared memory, rounded, zeros up to
-// ld: x / sqrt(mean(x^2) + eps) * gain.   x [n, ldx] f32, gain [D], both with zeros
-// in their tails. Four numbers an access; the first 4096 of a row stay in registers
-// between the two passes.
-template <class T, class E> DEVICE void stage_norm(const float *x, int ldx, int n, int D, int ld, const u16 *gain, float eps) {
-  constexpr int kHeld = 4;
-  float *scratch = stream_parts<E>(ld, n);
-  const int tid = ptx::tid();
-  for (int i = 0; i < n; i++) {
-    const F4 *row = (const F4 *)(x + (long long)i * ldx);
-    const F4 zero = {0, 0, 0, 0};
-    F4 held[kHeld];
-    float sum = 0;
+// All are the threads that put x into shared memory, and meet: here the whole block.
+struct All {
+  static MEMBER void sync() { ptx::sync(); }
+};
+
+// Norm puts norm(x[i]) of n rows into shared memory, rounded, zeros up to ld:
+// x / sqrt(mean(x^2) + eps) * gain.   x [n, ldx] f32, gain [D], both with zeros in their
+// tails. Four numbers an access; a row is asked for while the one before is summed, and the
+// first 4096 of the last stay in registers until all sums are there.
+template <class T, class E> struct Norm {
+  static constexpr int kHeld = 4;
+  const float *x;
+  int ldx, D;
+  const u16 *gain;
+  float eps;
+  V2 gains[kHeld];
+
+  // ask reads the gain, a weight: before the previous kernel has ended.
+  MEMBER void ask() {
 #pragma unroll
     for (int j = 0; j < kHeld; j++) {
-      int c = tid + j * kStreamThreads;
-      held[j] = 4 * c < D ? ptx::load_floats(row + c) : zero;
+      int c = ptx::tid() + j * kStreamThreads;
+      gains[j] = 4 * c < D ? *(const V2 *)(gain + 4 * c) : V2{0, 0};
     }
-#pragma unroll
-    for (int j = 0; j < kHeld; j++)
-      sum += held[j].x * held[j].x + held[j].y * held[j].y + held[j].z * held[j].z + held[j].w * held[j].w;
-    for (int c = tid + kHeld * kStreamThreads; 4 * c < D; c += kStreamThreads) {
-      F4 v = ptx::load_floats(row + c);
-      sum += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
-    }
-    sum = block_sum<kStreamWarps>(sum, scratch);
-    const float s = 1 / ptx::sqrt(sum / D + eps);
-    V2 *to = (V2 *)((u16 *)ptx::shared() + i * stream_pitch<E>(ld));
-    auto put = [&](int c, F4 v) {
-      V2 g = {0, 0};
-      if (4 * c < D)
-        g = *(const V2 *)(gain + 4 * c);
-      to[c] = {T::pack(v.x * s * T::widen((u16)g.x), v.y * s * T::widen((u16)(g.x >> 16))),
-               T::pack(v.z * s * T::widen((u16)g.y), v.w * s * T::widen((u16)(g.y >> 16)))};
-    };
-#pragma unroll
-    for (int j = 0; j < kHeld; j++) {
-      int c = tid + j * kStreamThreads;
-      if (4 * c < ld)
-        put(c, held[j]);
-    }
-    for (int c = tid + kHeld * kStreamThreads; 4 * c < ld; c += kStreamThreads)
-      put(c, 4 * c < D ? ptx::load_floats(row + c) : zero);
   }
-  ptx::sync();
-}
+  MEMBER const F4 *row(int i) const { return (const F4 *)(x + (long long)i * ldx); }
+  MEMBER void load(F4 (&v)[kHeld], int i) const {
+#pragma unroll
+    for (int j = 0; j < kHeld; j++) {
+      int c = ptx::tid() + j * kStreamThreads;
+      v[j] = 4 * c < D ? ptx::load_floats(row(i) + c) : F4{0, 0, 0, 0};
+    }
+  }
+  static MEMBER float squares(F4 v) { return v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w; }
+  static MEMBER V2 rounded(F4 v, float s, V2 g) {
+    return {T::pack(v.x * s * T::widen((u16)g.x), v.y * s * T::widen((u16)(g.x >> 16))),
+            T::pack(v.z * s * T::widen((u16)g.y), v.w * s * T::widen((u16)(g.y >> 16)))};
+  }
+
+  template <class Team> MEMBER void stage(int n, int ld) const {
+    float *parts = stream_parts<E>(ld, n); // [n, warps]
+    const int tid = ptx::tid();
+    F4 now[kHeld], next[kHeld];
+    load(next, 0);
+    for (int i = 0; i < n; i++) {
+      float sum = 0;
+#pragma unroll
+      for (int j = 0; j < kHeld; j++)
+        now[j] = next[j];
+      if (i + 1 < n)
+        load(next, i + 1);
+#pragma unroll
+      for (int j = 0; j < kHeld; j++)
+        sum += squares(now[j]);
+      for (int c = tid + kHeld * kStreamThreads; 4 * c < D; c += kStreamThreads)
+        sum += squares(ptx::load_floats(row(i) + c));
+      sum = warp_sum(sum);
+      if (tid % 32 == 0)
+        parts[i * kStreamWarps + tid / 32] = sum;
+    }
+    Team::sync();
+    for (int i = n - 1; i >= 0; i--) {
+      if (i > 0)
+        load(next, i - 1);
+      float sum = parts[i * kStreamWarps];
+#pragma unroll
+      for (int w = 1; w < kStreamWarps; w++)
+        sum += parts[i * kStreamWarps + w];
+      const float s = 1 / ptx::sqrt(sum / D + eps);
+      V2 *to = (V2 *)((u16 *)ptx::shared() + i * stream_pitch<E>(ld));
+#pragma unroll
+      for (int j = 0; j < kHeld; j++)
+        if (int c = tid + j * kStreamThreads; 4 * c < ld)
+          to[c] = rounded(now[j], s, gains[j]);
+      for (int c = tid + kHeld * kStreamThreads; 4 * c < ld; c += kStreamThreads)
+        to[c] = 4 * c < D ? rounded(ptx::load_floats(row(i) + c), s, *(const V2 *)(gain + 4 * c)) : V2{0, 0};
+#pragma unroll
+      for (int j = 0; j < kHeld; j++)
+        now[j] = next[j];
+    }
+    Team::sync();
+  }
+};
 
 // stage_half copies n rows as they are, with zeros up to ld; their tails up to ldx are
 // zero already.
@@ -221,7 +268,7 @@ template <class E> DEVICE void stage_half(const u16 *x, int ldx, int n, int ld) 
 
 // stage_float rounds n rows of K elements, zeros up to ld.   x [n, ldx] f32, zeros
 // in its tail
-template <class T, class E> DEVICE void stage_float(const float *x, int ldx, int n, int K, int ld) {
+template <class T, class E, class Team> DEVICE void stage_float(const float *x, int ldx, int n, int K, int ld) {
   const F4 zero = {0, 0, 0, 0};
   for (int i = 0; i < n; i++) {
     const F4 *row = (const F4 *)(x + (long long)i * ldx);
@@ -231,5 +278,5 @@ template <class T, class E> DEVICE void stage_float(const float *x, int ldx, int
       to[c] = {T::pack(v.x, v.y), T::pack(v.z, v.w)};
     }
   }
-  ptx::sync();
+  Team::sync();
 }

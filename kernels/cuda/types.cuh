@@ -54,6 +54,7 @@ template <class T> DEVICE void widen8(float (&f)[8], V4 v) {
 }
 
 DEVICE int min(int a, int b) { return a < b ? a : b; }
+DEVICE int max(int a, int b) { return a > b ? a : b; }
 DEVICE float min(float a, float b) { return a < b ? a : b; }
 DEVICE float max(float a, float b) { return a > b ? a : b; }
 DEVICE int ceil_div(int a, int b) { return (a + b - 1) / b; }
@@ -123,5 +124,10 @@ template <class Rows, class Out> struct Scaled {
     out(n, pair, a, b, before);
   }
   MEMBER void operator()(int n, int pair, float a, float b) const { (*this)(n, pair, a, b, before(n, pair)); }
+  // The same in two: what is read, what is made of it.
+  MEMBER F2 scales(int pair) const { return on ? F2{rows.scale(2 * pair), rows.scale(2 * pair + 1)} : F2{1, 1}; }
+  MEMBER void put(int n, int pair, float a, float b, F2 scales, const Before &before) const {
+    out(n, pair, on ? a * scales.x : a, on ? b * scales.y : b, before);
+  }
 };
 template <class Rows, class Out> DEVICE Scaled<Rows, Out> scaled(const Rows &rows, int on, const Out &out) { return {rows, out, on}; }

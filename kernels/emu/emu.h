@@ -124,16 +124,18 @@ struct Barrier {
 
 struct Block {
   int rank, index[3];
-  int live, at_barrier;
+  int live, at_barrier, at_first; // threads at the barrier of all, of the first ones
   unsigned char *shared;
   int barriers;
   Barrier barrier[32];
 };
 
-// Box is a copy of a box of a tensor to a block, under way.
+// Box is a copy of a box of a tensor to a block, or of bytes of global memory, under way.
 struct Box {
   uint64_t map[16];
   int at[3];
+  const void *from; // of bytes; no map then
+  uint32_t bytes;
   Block *block;
   uint32_t to, barrier;
 };
@@ -146,7 +148,7 @@ struct Machine {
   void *scheduler;
   int threads, cluster; // of a block, blocks of a cluster
   int live, at_cluster; // threads of the cluster
-  uint32_t waiting[kMaxThreads / 32], waiting_cluster[kMaxThreads / 32]; // lanes at the barriers
+  uint32_t waiting[kMaxThreads / 32], waiting_cluster[kMaxThreads / 32], waiting_first[kMaxThreads / 32]; // lanes at the barriers
   int grid[3];
   size_t shared_bytes;
   const Kernel *kernel;
@@ -301,6 +303,9 @@ DEVICE int gridy() { return emu::m.grid[1]; }
 DEVICE u8 *shared() { return emu::m.now->block->shared; }
 
 void sync();
+DEVICE void sync_warp() {
+  emu::meet("bar.warp.sync", [](emu::Warp &) {});
+}
 
 DEVICE u32 shfl_xor(u32 v, int mask) {
   emu::Warp &w = emu::warp();
@@ -336,6 +341,7 @@ DEVICE F4 load_floats(const void *p) {
   emu::aligned("ld.v4", p);
   return *(const F4 *)p;
 }
+DEVICE V4 load_shared(const void *p) { return load_once(p); }
 DEVICE void prefetch(const void *) {}
 
 DEVICE void cp_async(void *to, const void *from, bool valid) {

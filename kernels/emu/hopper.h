@@ -1,7 +1,7 @@
 // What sm_90a adds to the functions of ptx.cuh, on the host; the continuation of emu.h.
 //
-// A copy of a box poisons where it goes at once, and arrives at a moment that the
-// scheduler draws; so do the copies to the blocks of a cluster, each by itself. A
+// A copy of a box or of bytes poisons where it goes at once, and arrives at a moment that
+// the scheduler draws; so do the copies to the blocks of a cluster, each by itself. A
 // product reads shared memory and adds to its registers when it is started or when it
 // is waited for, drawn for each thread: what is read too early, or written or released
 // too early, shows. A barrier knows arrivals and bytes, and more or fewer than it waits
@@ -14,6 +14,8 @@ inline uint32_t offset(const void *p) { return (uint32_t)((const unsigned char *
 
 // The swizzle of 128 bytes: chunks of 16 bytes are turned by bits 7 to 9 of the address.
 inline uint32_t swizzled(uint32_t at) { return at ^ (at >> 7 & 7) << 4; }
+
+void sync_first(int threads);
 
 inline Barrier *barrier_at(Block &b, uint32_t at) {
   for (int i = 0; i < b.barriers; i++)
@@ -85,15 +87,31 @@ inline void load_box(int mask, void *to, const void *map, int c0, int c1, int c2
         fail("cp.async.bulk.tensor: too many copies under way");
       Box &x = m.box[m.boxes++];
       memcpy(x.map, &t, sizeof t);
-      x.at[0] = c0, x.at[1] = c1, x.at[2] = c2, x.block = &m.blocks[r], x.to = at, x.barrier = offset(b);
+      x.from = nullptr, x.at[0] = c0, x.at[1] = c1, x.at[2] = c2, x.block = &m.blocks[r], x.to = at, x.barrier = offset(b);
       memset(x.block->shared + at, 0xff, box_bytes(t));
     }
 }
 
-// deliver ends the copy of box i.
-inline void deliver(int i) {
-  Box x = m.box[i];
-  m.box[i] = m.box[--m.boxes];
+inline void copy(void *to, const void *from, int bytes, const void *b) {
+  uint32_t at = offset(to);
+  if (at % 16 || (uintptr_t)from % 16 || bytes % 16 || bytes < 16)
+    fail("cp.async.bulk: thread %d: %d bytes from %p to %#x of shared memory: want multiples of 16", m.now->tid, bytes, from, at);
+  if (at + (size_t)bytes > m.shared_bytes)
+    fail("cp.async.bulk: %d bytes at %#x leave the shared memory", bytes, at);
+  if (m.boxes == sizeof m.box / sizeof m.box[0])
+    fail("cp.async.bulk: too many copies under way");
+  barrier(*m.now->block, b);
+  Box &x = m.box[m.boxes++];
+  x.from = from, x.bytes = bytes, x.block = m.now->block, x.to = at, x.barrier = offset(b);
+  memset(to, 0xff, bytes);
+}
+
+// put writes what a copy of a box brings, and gives its bytes.
+inline long put(const Box &x) {
+  if (x.from) {
+    memcpy(x.block->shared + x.to, x.from, x.bytes);
+    return x.bytes;
+  }
   Tensor t;
   memcpy(&t, x.map, sizeof t);
   uint32_t to = x.to;
@@ -110,12 +128,20 @@ inline void deliver(int i) {
       for (uint64_t e = 0; e < t.box[0]; e += 8, to += 16)
         memcpy(x.block->shared + swizzled(to), row + e, 16);
     }
+  return box_bytes(t);
+}
+
+// deliver ends copy i.
+inline void deliver(int i) {
+  Box x = m.box[i];
+  m.box[i] = m.box[--m.boxes];
+  long bytes = put(x);
   Barrier *b = x.block->live ? barrier_at(*x.block, x.barrier) : nullptr;
   if (!b) {
-    snprintf(m.error, sizeof m.error, "cp.async.bulk.tensor: block %2$d of the cluster has ended, or it made no barrier at %1$#x", x.barrier, x.block->rank);
+    snprintf(m.error, sizeof m.error, "cp.async.bulk: block %2$d of the cluster has ended, or it made no barrier at %1$#x", x.barrier, x.block->rank);
     return;
   }
-  b->bytes -= box_bytes(t);
+  b->bytes -= bytes;
   ended(*b);
 }
 
@@ -209,6 +235,7 @@ DEVICE void arrive_expect(u64 *b, int bytes) {
   barrier.bytes += bytes;
   emu::arrived(barrier);
 }
+DEVICE void arrive(u64 *b) { emu::arrived(emu::barrier(*emu::m.now->block, b)); }
 DEVICE void arrive_at(u64 *b, int rank) {
   if (rank < 0 || rank >= emu::m.cluster)
     emu::fail("mbarrier.arrive: block %d of a cluster of %d", rank, emu::m.cluster);
@@ -235,6 +262,14 @@ DEVICE void load_box(void *to, const TensorMap *map, int c0, int c1, int c2, u64
 DEVICE void load_box_to(int mask, void *to, const TensorMap *map, int c0, int c1, int c2, u64 *b) {
   emu::load_box(mask, to, map, c0, c1, c2, b);
 }
+
+DEVICE void copy(void *to, const void *from, int bytes, u64 *b) { emu::copy(to, from, bytes, b); }
+DEVICE void copy_once(void *to, const void *from, int bytes, u64 *b) { emu::copy(to, from, bytes, b); }
+DEVICE void prefetch(const void *from, int bytes) {
+  if ((uintptr_t)from % 16 || bytes % 16)
+    emu::fail("cp.async.bulk.prefetch: thread %d: %d bytes from %p: want multiples of 16", emu::m.now->tid, bytes, from);
+}
+template <int Threads> DEVICE void sync_first() { emu::sync_first(Threads); }
 
 template <int N> DEVICE void registers_down() {}
 template <int N> DEVICE void registers_up() {}

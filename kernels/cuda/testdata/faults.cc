@@ -44,6 +44,25 @@ int main() {
         }
       printf("%s: %s\n", name, error ? error : right ? "right" : "wrong");
     }
+  uint32_t *rw = (uint32_t *)mop_emu_alloc((kRingSteps + 1) * 128), *rx = (uint32_t *)mop_emu_alloc(128), *ry = (uint32_t *)mop_emu_alloc(128);
+  for (int i = 0; i < (kRingSteps + 1) * 32; i++)
+    rw[i] = i * i + 1;
+  for (int i = 0; i < 32; i++)
+    rx[i] = 3 * i + 1;
+  const uint64_t ring[] = {(uint64_t)rw, (uint64_t)rx, (uint64_t)ry};
+  for (const char *name : {EACH_RING_FAULT(NAME)})
+    for (uint64_t seed = 1; seed < 4; seed++) {
+      memset(ry, 0, 128);
+      const char *error = mop_emu_launch(name, 1, 1, 1, 96, 416, 1, ring, seed);
+      bool right = true;
+      for (int l = 0; l < 32; l++) {
+        uint32_t sum = 0;
+        for (int c = 0; c < kRingSteps; c++)
+          sum += rw[c * 32 + l] * rx[l];
+        right &= ry[l] == sum;
+      }
+      printf("%s: %s\n", name, error ? error : right ? "right" : "wrong");
+    }
   const char *stay = nullptr, *leave = nullptr;
   for (uint64_t seed = 1; seed < 20 && !stay && !leave; seed++) {
     stay = mop_emu_launch("blocks_stay", 2, 1, 1, 32, 1024, 2, slots + 32, seed);

@@ -1,5 +1,6 @@
 // A kernel of one product, right and with one fault each: what the emulation of barriers,
-// boxes and wgmma must refuse, and what must show in its result.
+// boxes and wgmma must refuse, and what must show in its result; and one of a ring of
+// copied bytes.
 #pragma once
 #include "../wgmma.cuh"
 
@@ -85,3 +86,71 @@ KERNEL(32, 1, blocks_leave, float *) { pair_of_blocks<false>(); }
   M(kRight) M(kFewBytes) M(kManyBytes) M(kTwoArrivals) M(kNoBarrier) M(kOtherPhase) M(kNoWait) M(kNotAligned) M(kNotAMap) M(kDescriptor) \
   M(kLeaves) M(kNoFence) M(kNoEnd) M(kReadEarly) M(kAlone) M(kLeft)
 EACH_FAULT(FAULT)
+
+// y[l] = sum of w[c][l] * x[l] over c < 12: a warp copies rows of w into a ring of two,
+// another adds, as in ring.cuh.
+enum RingFault {
+  kRingRight,
+  kRingNoEmptyWait, // a place is filled that was not read
+  kRingFewBytes,    // fewer are announced than come
+  kRingManyBytes,   // more
+  kRingOneArrival,  // a place is given back by one thread of two
+  kRingXEarly,      // x is read before it was staged
+  kRingOdd,         // a copy of 24 bytes
+  kRingShifted,     // one from where no 16 bytes begin
+  kRingLeaves,      // one that leaves the shared memory
+  kRingStranger,    // the copying warp comes to the barrier of the first
+};
+constexpr int kRingSteps = 12;
+
+template <int F> DEVICE void ring_fault(const u32 *w, const u32 *x, u32 *y) {
+  u32 *places = (u32 *)ptx::shared(), *xs = places + 2 * 32;
+  u64 *full = (u64 *)(xs + 32), *empty = full + 2;
+  const int tid = ptx::tid(), lane = tid % 32;
+  if (tid == 0) {
+    for (int i = 0; i < 2; i++) {
+      ptx::barrier_init(full + i, 1);
+      ptx::barrier_init(empty + i, 2);
+    }
+    ptx::barriers_made();
+  }
+  ptx::sync();
+  if (tid >= 64) {
+    for (int c = 0; c < kRingSteps; c++) {
+      if (c > 1 && F != kRingNoEmptyWait)
+        ptx::wait_phase(empty + c % 2, c / 2 - 1 & 1);
+      if (lane == 0)
+        ptx::arrive_expect(full + c % 2, F == kRingFewBytes ? 112 : F == kRingManyBytes ? 144 : 128);
+      ptx::sync_warp();
+      if (lane == 0)
+        ptx::copy(F == kRingLeaves ? (u32 *)(empty + 2) : places + c % 2 * 32, w + c * 32 + (F == kRingShifted), F == kRingOdd ? 24 : 128, full + c % 2);
+    }
+    if (F == kRingStranger)
+      ptx::sync_first<64>();
+    return;
+  }
+  // The second warp stages x for both, late.
+  if (tid >= 32) {
+    ptx::wait_phase(full, 0);
+    xs[lane] = x[lane];
+  }
+  if (F != kRingXEarly)
+    ptx::sync_first<64>();
+  u32 sum = 0, factor = xs[lane];
+  for (int c = 0; c < kRingSteps; c++) {
+    ptx::wait_phase(full + c % 2, c / 2 & 1);
+    sum += places[c % 2 * 32 + lane] * factor;
+    ptx::sync_warp();
+    if (lane == 0 && (F != kRingOneArrival || tid == 0))
+      ptx::arrive(empty + c % 2);
+  }
+  if (tid < 32)
+    y[lane] = sum;
+}
+
+#define RING_FAULT(f) \
+  KERNEL(96, 1, fault_##f, const u32 *w, const u32 *x, u32 *y) { ring_fault<f>(w, x, y); }
+#define EACH_RING_FAULT(M) \
+  M(kRingRight) M(kRingNoEmptyWait) M(kRingFewBytes) M(kRingManyBytes) M(kRingOneArrival) M(kRingXEarly) M(kRingOdd) M(kRingShifted) \
+  M(kRingLeaves) M(kRingStranger)
+EACH_RING_FAULT(RING_FAULT)

@@ -60,28 +60,31 @@ func randomCache(b *testing.B, d *Device, T int, hs device.Heads) device.KV {
 	return kv
 }
 
-// BenchmarkDecode: one row by one matrix, in GB/s of weights read. Several copies
-// of the matrix take turns, so that none is in the cache.
+// BenchmarkDecode: rows by one matrix, in GB/s of weights read, with every set of kernels.
+// Several copies of the matrix take turns, so that none is in the cache.
 func BenchmarkDecode(b *testing.B) {
-	for _, m := range matrices {
-		for _, n := range []int{1, 8} {
-			b.Run(fmt.Sprintf("%s/%d", m.name, n), func(b *testing.B) {
-				d := open(b, 1)
-				copies := max(2, (256<<20)/(2*m.out*m.in))
-				if testing.Short() {
-					copies = 1
-				}
-				ws := make([]*weight, copies)
-				for i := range ws {
-					ws[i] = made(b, d, m.out, m.in)
-				}
-				x, y := randomRows(b, d, n, m.in), floats(b, d, n, m.out, nil)
-				run := func(i int) { d.Linear(device.Decode, y, x, n, ws[i%copies]) }
-				measure(b, d, run)
-				b.ReportMetric(float64(m.out)*float64(m.in)*2*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
-			})
+	for _, set := range sets(b) {
+		for _, m := range matrices {
+			for _, n := range []int{1, 8} {
+				b.Run(fmt.Sprintf("%s/%s/%d", set, m.name, n), func(b *testing.B) { decode(b, set, n, m.out, m.in) })
+			}
 		}
 	}
+}
+
+func decode(b *testing.B, set string, n, out, in int) {
+	d := openSet(b, 1, set)
+	copies := max(2, (256<<20)/(2*out*in))
+	if testing.Short() {
+		copies = 1
+	}
+	ws := make([]*weight, copies)
+	for i := range ws {
+		ws[i] = made(b, d, out, in)
+	}
+	x, y := randomRows(b, d, n, in), floats(b, d, n, out, nil)
+	measure(b, d, func(i int) { d.Linear(device.Decode, y, x, n, ws[i%copies]) })
+	b.ReportMetric(float64(out)*float64(in)*2*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
 }
 
 // BenchmarkPrefill: 2048 rows by one matrix, in TFLOP/s, with every set of kernels; and

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // Sizes that the kernels are written for; see kernels/cuda.
@@ -12,6 +13,9 @@ const (
 	streamRows    = 8   // rows of x that one pass over the weights takes
 	streamSegment = 128 // rows of W whose parts are held
 	streamWarps   = 8
+	ringThreads   = streamThreads + 64
+	ringStage     = 16 * (1024 + 64) // bytes of a stage of weights, see kernels/cuda/ring.cuh
+	ringParts     = streamWarps * streamSegment * 4
 	page          = 64 // positions a cache page holds
 	group         = 8  // query heads that a block of decode attention takes
 	stages, depth = 3, 64
@@ -60,6 +64,77 @@ func streamPass(ld, n int, l limits) int {
 // streamGrid cuts pairs of rows over the SMs: two blocks each, none with less
 // than a tile of 16 rows.
 func streamGrid(pairs int, l limits) int { return max(1, min(2*l.sms, ceilDiv(pairs, 8))) }
+
+// ringShared is the shared memory of a decode product of sm_90a, bytes: x as before,
+// parts whatever n, stages of weights with two barriers each, and one barrier.
+func ringShared(ld, n, stages int) int {
+	return n*(ld+32)*2 + ringParts + stages*(ringStage+16) + 8
+}
+
+// ringStages is how many stages it has for n rows of x: such that the next product's
+// block is on the same SM, and one of attention, where that leaves two; else what a
+// block may have. 0 = two do not fit.
+func ringStages(ld, n int, l limits) int {
+	const least, most, alone, half = 2, 6, 8, 104 << 10
+	one := ringShared(ld, n, 1) - ringShared(ld, n, 0)
+	if s := (min(half, l.shared) - ringShared(ld, n, 0)) / one; s >= least {
+		return min(s, most)
+	}
+	if s := (l.shared - ringShared(ld, n, 0)) / one; s >= least {
+		return min(s, alone)
+	}
+	return 0
+}
+
+// ringPass is how many of n rows of x one pass takes: passes are few, and equal. 0 = even
+// one row does not fit.
+func ringPass(ld, n int, l limits) int {
+	for passes := ceilDiv(n, streamRows); ; passes++ {
+		rows := ceilDiv(n, passes)
+		if ringStages(ld, rows, l) > 0 {
+			return rows
+		}
+		if rows == 1 {
+			return 0
+		}
+	}
+}
+
+// ringGrid is a block an SM, none with less than a tile of 16 rows.
+func ringGrid(pairs int, l limits) int { return max(1, min(l.sms, ceilDiv(pairs, 8))) }
+
+// decodePass is how a set's kernel multiplies some of n rows of x by so many pairs of rows
+// of W, of pitch ld.
+type decodePass struct {
+	form    string // in the kernel's name
+	rows    int    // of x; 0 = even one does not fit
+	threads int
+	grid    int
+	shared  int // bytes, of one row where none fits
+	stages  int // of weights, the kernel's last argument; 0: it has none
+}
+
+func decodeBy(set string, pairs, ld, n int, l limits) decodePass {
+	if set == setSM90a {
+		rows := ringPass(ld, n, l)
+		stages := ringStages(ld, max(rows, 1), l)
+		return decodePass{"ring_", rows, ringThreads, ringGrid(pairs, l), ringShared(ld, max(rows, 1), max(stages, 2)), stages}
+	}
+	rows := streamPass(ld, n, l)
+	return decodePass{"", rows, streamThreads, streamGrid(pairs, l), streamShared(ld, max(rows, 1)), 0}
+}
+
+// inStep says whether a kernel is one of a decode step's. Those have one split of an SM's
+// memory into shared and L1, since an SM changes it only when no block is on it: a kernel
+// would not start beside the end of the one before.
+func inStep(kernel string) bool {
+	for _, part := range []string{"embed_", "norm_float", "norm_half", "_decode_", "choose", "sample"} {
+		if strings.Contains(kernel, part) && kernel != "embed_back" {
+			return true
+		}
+	}
+	return false
+}
 
 // tile is the shape of a prefill product's blocks.
 type tile struct {

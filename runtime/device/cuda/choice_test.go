@@ -37,22 +37,72 @@ func TestPassesOverTheWeights(t *testing.T) {
 	}
 }
 
+// Of sm_90a: passes are few and equal, and have two stages of weights at least; where x
+// is small the next product's block has room beside this one's and one of attention.
+func TestRings(t *testing.T) {
+	for _, c := range []struct {
+		ld, n, rows, stages int
+		together            bool
+	}{
+		{4096, 1, 1, 5, true}, // 8256+4096+5*17424+8 = 99,480 bytes
+		{4096, 4, 4, 3, true},
+		{4096, 8, 8, 2, true}, // 66,048+4096+2*17424+8 = 105,000
+		{4096, 20, 7, 2, true},
+		{64, 1, 1, 5, true},
+		{11008, 1, 1, 4, true},
+		{11008, 8, 8, 2, false}, // 176,640+4096+2*17424+8 = 215,592
+		{14336, 8, 4, 6, false}, // eight rows alone are 229,888: 4+4 rather than 7+1
+		{14336, 7, 4, 6, false},
+		{65536, 2, 1, 5, false},
+		{131072, 1, 0, 0, false},
+	} {
+		p := decodeBy(setSM90a, 1000, c.ld, c.n, hopper)
+		if p.rows != c.rows || p.stages != c.stages {
+			t.Errorf("%d rows of %d: want passes of %d with %d stages, got %d with %d", c.n, c.ld, c.rows, c.stages, p.rows, p.stages)
+		}
+		if p.rows == 0 {
+			if p.shared <= hopper.shared {
+				t.Errorf("rows of %d do not fit %d bytes, and want %d", c.ld, hopper.shared, p.shared)
+			}
+			continue
+		}
+		if want := ringShared(c.ld, c.rows, c.stages); p.shared != want || want > hopper.shared {
+			t.Errorf("%d rows of %d: want %d bytes of shared memory, got %d", c.n, c.ld, want, p.shared)
+		}
+		attention := attendShared(32, 32, 128)
+		if got := 2*(p.shared+1024)+attention+1024 <= 228<<10; got != c.together {
+			t.Errorf("%d rows of %d: %d bytes of shared memory: two blocks together: want %v", c.n, c.ld, p.shared, c.together)
+		}
+	}
+	for _, set := range []string{setSM80, setSM90} {
+		if got, want := decodeBy(set, 1000, 4096, 8, hopper), (decodePass{"", 8, streamThreads, 125, streamShared(4096, 8), 0}); got != want {
+			t.Errorf("%s: want %+v, got %+v", set, want, got)
+		}
+	}
+}
+
 // The blocks' shares of any number of rows differ by one pair.
 func TestRowsAreCutEvenly(t *testing.T) {
 	for _, pairs := range []int{1, 7, 64, 2048, 6144, 9941, 11008, 64128} {
-		g := streamGrid(pairs, hopper)
-		if g < 1 || g > 264 {
-			t.Fatalf("%d pairs: want 1 to 264 blocks, got %d", pairs, g)
-		}
-		least, most := pairs, 0
-		for b := range g {
-			n := pairs*(b+1)/g - pairs*b/g
-			least, most = min(least, n), max(most, n)
-		}
-		if most-least > 1 {
-			t.Errorf("%d pairs on %d blocks: shares of %d to %d", pairs, g, least, most)
+		for most, g := range map[int]int{264: streamGrid(pairs, hopper), 132: ringGrid(pairs, hopper)} {
+			if g < 1 || g > most {
+				t.Fatalf("%d pairs: want 1 to %d blocks, got %d", pairs, most, g)
+			}
+			if least, most := shares(pairs, g); most-least > 1 {
+				t.Errorf("%d pairs on %d blocks: shares of %d to %d", pairs, g, least, most)
+			}
 		}
 	}
+}
+
+// shares are the smallest and the largest of g blocks.
+func shares(pairs, g int) (least, most int) {
+	least = pairs
+	for b := range g {
+		n := pairs*(b+1)/g - pairs*b/g
+		least, most = min(least, n), max(most, n)
+	}
+	return least, most
 }
 
 func TestTiles(t *testing.T) {
@@ -152,10 +202,25 @@ func TestBytesPerSM(t *testing.T) {
 			ratio := float64(slices.Max(sms)) * float64(len(sms)) / float64(total)
 			t.Logf("%-15s %-7s %3d blocks, %9d bytes, most/mean %.3f", m.name, w.name, g, total, ratio)
 			worst = max(worst, ratio)
+			// Of sm_90a: one block an SM.
+			_, largest := shares(w.pairs, ringGrid(w.pairs, hopper))
+			worst = max(worst, float64(largest)*float64(hopper.sms)/float64(w.pairs))
 		}
 	}
 	if worst > 1.035 {
 		t.Errorf("want at most 1.035 of the mean on any SM, got %.3f", worst)
+	}
+}
+
+func TestKernelsOfAStep(t *testing.T) {
+	for kernel, want := range map[string]bool{
+		"embed_i8": true, "qkv_decode_ring_bf16": true, "attend_decode_f16": true, "linear_decode_i8_f16": true, "gateup_decode_ring_i8_bf16": true,
+		"norm_half_bf16": true, "norm_float_f16": true, "choose": true, "sample": true,
+		"embed_back": false, "norm_keep_bf16": false, "linear_prefill_large_bf16": false, "attend_prefill_128_f16": false, "project": false,
+	} {
+		if got := inStep(kernel); got != want {
+			t.Errorf("%s: want %v, got %v", kernel, want, got)
+		}
 	}
 }
 

@@ -316,6 +316,11 @@ func (g *gpu) function(kernel string) (*function, error) {
 	if err != nil {
 		return nil, err
 	}
+	if g.overlap && inStep(kernel) {
+		if err := f.shareMost(); err != nil {
+			return nil, err
+		}
+	}
 	g.functions[kernel] = f
 	return f, nil
 }

@@ -68,13 +68,7 @@ func eachSet(t *testing.T, test func(t *testing.T, d *Device, r *rand.Rand, f fo
 	eachOf(t, sets(t), test)
 }
 
-// kinds are those whose kernels a set other than the usual one has in another form.
-func kinds(t *testing.T, d *Device) []device.Kind {
-	if d.info.Set != sets(t)[0] {
-		return []device.Kind{device.Prefill}
-	}
-	return []device.Kind{device.Decode, device.Prefill}
-}
+var kinds = []device.Kind{device.Decode, device.Prefill}
 
 func eachOf(t *testing.T, sets []string, test func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.Heads, I int)) {
 	for _, s := range shapes {
@@ -150,7 +144,7 @@ func TestLinear(t *testing.T) {
 		w, a := f.matrix(r, D, I), randomMatrix(r, N, I, dt)
 		m, in := w.place(t, d, false), a.inner(t, d)
 		start := normal(r, N*D)
-		for _, kind := range kinds(t, d) {
+		for _, kind := range kinds {
 			y := floats(t, d, N, D, start)
 			d.AddLinear(kind, y, in, N, m)
 			zeroTails(t, d, kind.String()+" add", y)
@@ -348,7 +342,7 @@ func TestGateUp(t *testing.T) {
 		dt := f.t
 		gate, up, gain := f.matrix(r, I, D), f.matrix(r, I, D), randomMatrix(r, 1, D, dt)
 		x := normal(r, N*D)
-		for _, kind := range kinds(t, d) {
+		for _, kind := range kinds {
 			m := emptyInner(t, d, N, I)
 			d.GateUp(kind, m, floats(t, d, N, D, x), N, gain.place(t, d, true), gate.place(t, d, false), up.place(t, d, false), epsilon)
 			zeroTails(t, d, kind.String(), m)
@@ -375,7 +369,7 @@ func TestGateUp(t *testing.T) {
 func noHeads(t *testing.T, d *Device, r *rand.Rand, f format, N, D int) {
 	gain, none, wo := randomMatrix(r, 1, D, f.t).place(t, d, true), f.matrix(r, 0, D).place(t, d, false), f.matrix(r, D, 0).place(t, d, false)
 	start := normal(r, N*D)
-	for _, kind := range []device.Kind{device.Decode, device.Prefill} {
+	for _, kind := range kinds {
 		kv, err := d.Cache(1, 100, device.Heads{})
 		if err != nil {
 			t.Fatal(err)
@@ -421,7 +415,7 @@ func TestQKVAndAttend(t *testing.T) {
 			spans = spans[:1]
 		}
 		old := [2]matrix{randomMatrix(r, 90, K*Dh, dt), randomMatrix(r, 90, K*Dh, dt)} // keys and values of sequence 0
-		for _, kind := range kinds(t, d) {
+		for _, kind := range kinds {
 			kv, err := d.Cache(2, capacity, hs)
 			if err != nil {
 				t.Fatal(err)
@@ -602,7 +596,7 @@ func attendPages(t *testing.T, d *Device, hs device.Heads, grow float64, dt chec
 	} {
 		last := spans[len(spans)-1]
 		q := randomMatrix(r, last.Row+last.Len, hs.H*hs.Dh, dt).inner(t, d)
-		for _, kind := range []device.Kind{device.Decode, device.Prefill} {
+		for _, kind := range kinds {
 			checkAttend(t, d, kind, q, kv, hs, spans)
 		}
 	}

@@ -151,9 +151,8 @@ func (d *Device) linear(kind device.Kind, y, x *buffer, n int, w *weight, add in
 	if x.size == 4 {
 		form = 1
 	}
-	d.stream(w.pitch, n, func(at, n, shared int) {
-		d.launch("linear_decode_"+w.kernels(), [3]int{streamGrid(ceilDiv(w.rows, 2), d.limits), 1, 1}, streamThreads, shared,
-			y.row(at), y.pitch, x.row(at), x.pitch, form, w.p, w.pitch, w.rows, w.cols, n, add, w.scales(0))
+	d.decode("linear", w, ceilDiv(w.rows, 2), n, func(at, n int) []any {
+		return []any{y.row(at), y.pitch, x.row(at), x.pitch, form, w.p, w.pitch, w.rows, w.cols, n, add, w.scales(0)}
 	})
 }
 
@@ -163,9 +162,8 @@ func (d *Device) form(kind device.Kind, y, x halves, n int, w *weight, lo, out i
 		d.project(y, x, n, w, lo, out, 0)
 		return
 	}
-	d.stream(w.pitch, n, func(at, n, shared int) {
-		d.launch("linear_decode_"+w.kernels(), [3]int{streamGrid(ceilDiv(out, 2), d.limits), 1, 1}, streamThreads, shared,
-			y.p+pointer(4*at*y.pitch), y.pitch, x.p+pointer(2*at*x.pitch), x.pitch, 0, w.row(lo), w.pitch, out, w.cols, n, 0, w.scales(lo))
+	d.decode("linear", w, ceilDiv(out, 2), n, func(at, n int) []any {
+		return []any{y.p + pointer(4*at*y.pitch), y.pitch, x.p + pointer(2*at*x.pitch), x.pitch, 0, w.row(lo), w.pitch, out, w.cols, n, 0, w.scales(lo)}
 	})
 }
 
@@ -180,16 +178,21 @@ func (d *Device) project(y, x halves, n int, w *weight, lo, out, add int) {
 		y.p, y.pitch, x.p, x.pitch, w.row(lo), w.pitch, out, w.cols, n, add, w.scales(lo))
 }
 
-// stream cuts n rows into passes over weights of pitch ld.
-func (d *Device) stream(ld, n int, pass func(at, n, shared int)) {
+// decode queues an operation's product of n rows by pairs of rows of weights like w, in
+// passes; args are the kernel's for n rows from at on.
+func (d *Device) decode(op string, w *weight, pairs, n int, args func(at, n int) []any) {
 	for at := 0; at < n; {
-		k := streamPass(ld, n-at, d.limits)
-		if k == 0 {
-			d.fail(fmt.Errorf("rows of %d elements: want at most %d bytes of shared memory, got %d", ld, d.limits.shared, streamShared(ld, 1)))
+		p := decodeBy(d.info.Set, pairs, w.pitch, n-at, d.limits)
+		if p.rows == 0 {
+			d.fail(fmt.Errorf("rows of %d elements: want at most %d bytes of shared memory, got %d", w.pitch, d.limits.shared, p.shared))
 			return
 		}
-		pass(at, k, streamShared(ld, k))
-		at += k
+		a := args(at, p.rows)
+		if p.stages > 0 {
+			a = append(a, p.stages)
+		}
+		d.launch(op+"_decode_"+p.form+w.kernels(), [3]int{p.grid, 1, 1}, p.threads, p.shared, a...)
+		at += p.rows
 	}
 }
 
@@ -311,9 +314,8 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 			append([]any{h.p, h.pitch, xb.cols, mq.p, mk.p, mv.p, mq.pitch}, rest(0, n)...)...)
 		return
 	}
-	d.stream(mq.pitch, n, func(at, n, shared int) {
-		d.launch("qkv_decode_"+mq.kernels(), [3]int{streamGrid(rows/2, d.limits), 1, 1}, streamThreads, shared,
-			append([]any{xb.row(at), xb.pitch, xb.cols, g.p, float32(eps), mq.p, mk.p, mv.p, mq.pitch}, rest(at, n)...)...)
+	d.decode("qkv", mq, rows/2, n, func(at, n int) []any {
+		return append([]any{xb.row(at), xb.pitch, xb.cols, g.p, float32(eps), mq.p, mk.p, mv.p, mq.pitch}, rest(at, n)...)
 	})
 }
 
@@ -394,8 +396,7 @@ func (d *Device) GateUp(kind device.Kind, m, x device.Buffer, n int, norm, wg, w
 			h.p, h.pitch, xb.cols, gate.p, up.p, gate.pitch, gate.rows, mb.p, mb.pitch, n)
 		return
 	}
-	d.stream(gate.pitch, n, func(at, n, shared int) {
-		d.launch("gateup_decode_"+gate.kernels(), [3]int{streamGrid(gate.rows, d.limits), 1, 1}, streamThreads, shared,
-			xb.row(at), xb.pitch, xb.cols, g.p, float32(eps), gate.p, up.p, gate.pitch, gate.rows, mb.row(at), mb.pitch, n)
+	d.decode("gateup", gate, gate.rows, n, func(at, n int) []any {
+		return []any{xb.row(at), xb.pitch, xb.cols, g.p, float32(eps), gate.p, up.p, gate.pitch, gate.rows, mb.row(at), mb.pitch, n}
 	})
 }

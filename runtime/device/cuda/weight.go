@@ -200,8 +200,9 @@ func (d *Device) Make(r checkpoint.Recipe) (device.Weight, error) {
 	w.half = t
 	d.begin("make "+r.Name, w.of("w"))
 	d.launch("fill_"+suffix(t), [3]int{w.rows, 1, 1}, 256, 0, w.p, w.pitch, w.cols, r.Key, r.Scale)
-	if d.err != nil {
-		return nil, d.err
+	// A product reads its weights before the kernel in front of it has ended.
+	if err := d.Sync(); err != nil {
+		return nil, err
 	}
 	return w, nil
 }
