@@ -6,6 +6,7 @@
 // adds an empty function for every other name of cuda.h. The cards are of compute
 // capability 9.0.
 //
+// emulated_calls says what the host has asked for so far: a test holds the launcher to it.
 // In the environment, EMULATED_DRIVER says for which CUDA the driver is, 12040 if nothing
 // does; EMULATED_OVERLAP_IN_GRAPHS and EMULATED_GRAPHS are the errors that capturing an
 // overlapping launch, and instantiating a graph, are to end in.
@@ -60,6 +61,21 @@ struct Device {
 } devices[kDevices];
 uint64_t seed = 1;
 thread_local Device *current;
+
+struct Calls {
+  uint64_t graphs, kernels; // launched, kernels outside of graphs
+  uint64_t waits;           // of the host: for a stream, an event, a copy of memory that is not pinned
+  uint64_t in, out;         // copies
+} calls;
+std::map<const char *, size_t> pinned; // host memory that the device copies by itself
+
+// copies is a copy from or to host memory: the driver waits where that is not pinned.
+void copies(uint64_t &count, const void *h, size_t n) {
+  count++;
+  auto b = pinned.upper_bound((const char *)h);
+  if (b == pinned.begin() || (--b, (const char *)h + n > b->first + b->second))
+    calls.waits++;
+}
 
 CUresult run(const Call &c) {
   if (c.f->device != current)
@@ -117,11 +133,11 @@ API cuCtxSetCurrent(CUcontext c) { return current = (Device *)c, CUDA_SUCCESS; }
 API cuCtxGetCurrent(CUcontext *c) { return *c = (CUcontext)current, CUDA_SUCCESS; }
 API cuStreamCreate(CUstream *s, unsigned) { return *s = (CUstream)current, ready(); }
 API cuStreamDestroy(CUstream) { return CUDA_SUCCESS; }
-API cuStreamSynchronize(CUstream s) { return ready(s); }
+API cuStreamSynchronize(CUstream s) { return calls.waits++, ready(s); }
 API cuEventCreate(CUevent *e, unsigned) { return *e = (CUevent) new int, ready(); }
 API cuEventDestroy(CUevent e) { return delete (int *)e, CUDA_SUCCESS; }
 API cuEventRecord(CUevent, CUstream s) { return ready(s); }
-API cuEventSynchronize(CUevent) { return ready(); }
+API cuEventSynchronize(CUevent) { return calls.waits++, ready(); }
 
 API cuMemAlloc(CUdeviceptr *p, size_t n) {
   CHECK(ready());
@@ -151,14 +167,16 @@ API cuMemsetD8Async(CUdeviceptr p, unsigned char v, size_t n, CUstream s) {
   CHECK(ready(s));
   return current->inside(p, n) ? memset((void *)p, v, n), CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
-API cuMemHostAlloc(void **p, size_t n, unsigned) { return *p = malloc(n), ready(); }
-API cuMemFreeHost(void *p) { return free(p), CUDA_SUCCESS; }
+API cuMemHostAlloc(void **p, size_t n, unsigned) { return *p = malloc(n), pinned[(const char *)*p] = n, ready(); }
+API cuMemFreeHost(void *p) { return pinned.erase((const char *)p), free(p), CUDA_SUCCESS; }
 API cuMemcpyHtoDAsync(CUdeviceptr d, const void *h, size_t n, CUstream s) {
   CHECK(ready(s));
+  copies(calls.in, h, n);
   return current->inside(d, n) ? memcpy((void *)d, h, n), CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 API cuMemcpyDtoHAsync(void *h, CUdeviceptr d, size_t n, CUstream s) {
   CHECK(ready(s));
+  copies(calls.out, h, n);
   return current->inside(d, n) ? memcpy(h, (const void *)d, n), CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
@@ -223,7 +241,7 @@ API cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **args, void **
     for (int j = 0; j < call.f->parameters[i]; j++)
       call.slots.push_back(((uint64_t *)args[i])[j]);
   if (!current->capturing)
-    return run(call);
+    return calls.kernels++, run(call);
   if (overlaps)
     CHECK(told("EMULATED_OVERLAP_IN_GRAPHS"));
   return current->captured.calls.push_back(call), CUDA_SUCCESS;
@@ -271,6 +289,7 @@ API cuGraphExecDestroy(CUgraphExec e) {
 }
 API cuGraphLaunch(CUgraphExec e, CUstream s) {
   CHECK(ready(s));
+  calls.graphs++;
   for (const Call &c : ((Graph *)e)->calls)
     CHECK(run(c));
   return CUDA_SUCCESS;
@@ -281,3 +300,5 @@ API cuGetErrorName(CUresult r, const char **text) {
   return *text = name, CUDA_SUCCESS;
 }
 API cuGetErrorString(CUresult, const char **text) { return *text = "of the emulated driver", CUDA_SUCCESS; }
+
+extern "C" void emulated_calls(uint64_t n[5]) { n[0] = calls.graphs, n[1] = calls.kernels, n[2] = calls.waits, n[3] = calls.in, n[4] = calls.out; }

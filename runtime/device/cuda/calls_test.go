@@ -1,0 +1,69 @@
+//go:build cuda && cudalibemu
+
+package cuda
+
+import (
+	"testing"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+	"mop/runtime/kvcache"
+	"mop/runtime/model"
+)
+
+// A token is one launch of a graph and no kernel beside it. The host waits once for each
+// token's ids, the next step under way by then, and uploads where a step starts and where
+// a sequence comes to another page.
+func TestOneLaunchPerToken(t *testing.T) {
+	src, err := checkpoint.Open("../../model/testdata/gqa-bf16")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	d := open(t, 1)
+	m, err := model.Load(d, src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache, err := kvcache.New(d, m.Config, 2, 128)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: []int{1, 2, 3}}, {Seq: 1, IDs: []int{1, 2}}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	now := func() calls {
+		c, err := emulatedCalls()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	for _, c := range []struct {
+		by             device.Draw
+		steps, uploads int // ids and places, and what each has seen; a page of each layer and sequence
+	}{
+		{device.Draw{}, 66, 2 + len(m.Config.Layers)*2},
+		{device.Draw{Temperature: 1, TopP: 0.9, Penalty: 1.2, Streams: []uint64{3, 4}}, 50, 3},
+	} {
+		run := func(steps int, each func()) {
+			t.Helper()
+			if err := m.Continue(cache, []int{0, 1}, []int{4, 5}, [][]int{{1}, {2}}, steps, c.by, func([]int) bool { each(); return true }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		run(1, func() {}) // records
+		before, said := now(), 0
+		run(c.steps, func() {
+			said++
+			if got := now().since(before); got.graphs != min(said+1, c.steps) || got.waits > said {
+				t.Errorf("%+v: after the ids of step %d: want %d steps launched and at most %d waits, got %+v", c.by, said, min(said+1, c.steps), said, got)
+			}
+		})
+		got := now().since(before)
+		t.Logf("%+v: %d steps: %+v", c.by, said, got)
+		if want := (calls{graphs: c.steps, waits: min(got.waits, c.steps), in: c.uploads, out: c.steps}); said != c.steps || got != want {
+			t.Errorf("%+v: %d steps: want %+v, got %+v", c.by, said, want, got)
+		}
+	}
+}
