@@ -2,6 +2,7 @@
 import json
 import pathlib
 import re
+import statistics
 import sys
 
 
@@ -14,6 +15,18 @@ def lines(path):
         except ValueError:
             pass
     return out
+
+
+def models(path):
+    """The rows of models that mop bench printed; of one that was cut off, the medians
+    of the runs that it had kept."""
+    all = lines(path)
+    rows, runs = [r for r in all if r.get("kind") != "sample"], {}
+    for r in all:
+        if r.get("kind") == "sample" and not r["discarded"]:
+            runs.setdefault(r["model"], []).append(r)
+    return rows or [{"model": m, "cut": statistics.median(r["total_ns"] for r in s) / 1e6, "ttft_ms": statistics.median(r["ttft_ns"] for r in s) / 1e6, "runs": len(s)}
+                    for m, s in runs.items()]
 
 
 def table(head, rows):
@@ -47,7 +60,10 @@ def main(part, folder):
     for kind in ["decode", "prefill"]:
         rows = []
         for f in sorted(folder.glob(f"*.{kind}.jsonl")):
-            for r in lines(f):
+            for r in models(f):
+                if "cut" in r:
+                    rows.append((f.name.split(".")[0], r["model"], "-", number(r["cut"]), number(r["ttft_ms"]), *["-"] * 3, "cut off", f"{r['runs']} runs"))
+                    continue
                 gbps = r["bytes_per_token"] * r["decode_tps"] / 1e9 if r.get("decode_tps") else None
                 rows.append((f.name.split(".")[0], r["model"], f"{100 * r['compression']:.2f} %", number(r["e2e_ms"]["median"]), number(r["ttft_ms"]),
                              number(r.get("decode_tps")), number(gbps) if kind == "decode" else number(r.get("prefill_gflops")),

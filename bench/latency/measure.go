@@ -17,8 +17,8 @@ type Progress struct {
 // Options are what a caller may hang onto a measurement; the zero value is
 // the normal one.
 type Options struct {
-	Progress func(Progress)   // called after each run, outside its time
-	Now      func() time.Time // the clock; nil = time.Now, which is monotonic
+	Progress func(Progress) error // called after each run, outside its time; an error ends the measurement
+	Now      func() time.Time     // the clock; nil = time.Now, which is monotonic
 	// OtherLoad is cumulative processor time of others; nil = not known.
 	OtherLoad func() (others, steal time.Duration, ok bool)
 	// More is asked after the protocol's last round, and after every round that
@@ -79,7 +79,9 @@ func Measure(ctx context.Context, p Protocol, subjects []Subject, o Options) ([]
 				Tokens:    tokens,
 			})
 			if o.Progress != nil {
-				o.Progress(Progress{Done: len(samples), Total: max(p.Runs, round+1) * len(subjects), Sample: samples[len(samples)-1]})
+				if err := o.Progress(Progress{Done: len(samples), Total: max(p.Runs, round+1) * len(subjects), Sample: samples[len(samples)-1]}); err != nil {
+					return samples, err
+				}
 			}
 		}
 	}

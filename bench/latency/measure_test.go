@@ -52,7 +52,7 @@ func TestMeasureHoldsTheProtocol(t *testing.T) {
 	var progress []Progress
 	samples, err := Measure(context.Background(), p, subjects, Options{
 		Now:      c.now,
-		Progress: func(x Progress) { progress = append(progress, x); c.t = c.t.Add(time.Minute) },
+		Progress: func(x Progress) error { progress = append(progress, x); c.t = c.t.Add(time.Minute); return nil },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -219,10 +219,18 @@ func TestMeasureStopsWhenAsked(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	samples, err := Measure(ctx, Default(), []Subject{fake(c, "a", 1, 1, nil, nil)}, Options{
 		Now:      c.now,
-		Progress: func(p Progress) { cancel() },
+		Progress: func(p Progress) error { cancel(); return nil },
 	})
 	if !errors.Is(err, context.Canceled) || len(samples) != 1 {
 		t.Errorf("want one sample and context.Canceled, got %d and %v", len(samples), err)
+	}
+	full := errors.New("no room for its line")
+	samples, err = Measure(context.Background(), Default(), []Subject{fake(c, "a", 1, 1, nil, nil)}, Options{
+		Now:      c.now,
+		Progress: func(p Progress) error { return full },
+	})
+	if !errors.Is(err, full) || len(samples) != 1 {
+		t.Errorf("want one sample and the error of who was told, got %d and %v", len(samples), err)
 	}
 }
 

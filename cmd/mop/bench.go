@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -33,6 +34,12 @@ type contender struct {
 	series string
 	from   []int // base layer of each layer, nil = not known
 	open   func() (checkpoint.Source, error)
+}
+
+// sampleLine is a run in the format jsonl, told from the models' rows by its kind.
+type sampleLine struct {
+	Kind string `json:"kind"` // "sample"
+	latency.Sample
 }
 
 func benchCommand(o *options) *cobra.Command {
@@ -81,7 +88,13 @@ func benchCommand(o *options) *cobra.Command {
 					return err
 				}
 			}
-			entries, samples, err := o.measure(c.Context(), p, list, want)
+			var taken func(latency.Sample) error
+			if format == "jsonl" { // at once: a measurement that is cut off is not lost
+				lines := json.NewEncoder(c.OutOrStdout())
+				lines.SetEscapeHTML(false)
+				taken = func(s latency.Sample) error { return lines.Encode(sampleLine{"sample", s}) }
+			}
+			entries, samples, err := o.measure(c.Context(), p, list, want, taken)
 			if err != nil {
 				return err
 			}
@@ -106,7 +119,7 @@ func benchCommand(o *options) *cobra.Command {
 	f.IntVar(&p.Discard, "discard", p.Discard, "rounds at the start that do not count")
 	f.Float64Var(&want.width, "precision", 0, "more rounds until every speed-up's interval is at most this wide, as a share of it; 0 = never more")
 	f.DurationVar(&want.limit, "limit", want.limit, "how long --precision may go on")
-	f.StringVar(&format, "format", "md", strings.Join(report.Formats(), ", "))
+	f.StringVar(&format, "format", "md", strings.Join(report.Formats(), ", ")+"; jsonl has a line of kind sample after every run, and the models' rows last")
 	f.StringVar(&dir, "report", "", "write a directory with tables, raw samples and plots")
 	return c
 }
@@ -207,8 +220,9 @@ type precision struct {
 	limit time.Duration // no round begins later than this after the first
 }
 
-// measure loads all contenders on one device and runs the protocol.
-func (o *options) measure(ctx context.Context, p latency.Protocol, list []contender, want precision) ([]report.Entry, []latency.Sample, error) {
+// measure loads all contenders on one device and runs the protocol. taken,
+// which may be nil, is called after every run; its error ends the measurement.
+func (o *options) measure(ctx context.Context, p latency.Protocol, list []contender, want precision, taken func(latency.Sample) error) ([]report.Entry, []latency.Sample, error) {
 	dev, err := o.open()
 	if err != nil {
 		return nil, nil, err
@@ -270,10 +284,14 @@ func (o *options) measure(ctx context.Context, p latency.Protocol, list []conten
 		}
 		return true
 	}
-	samples, err := latency.Measure(ctx, p, subjects, latency.Options{OtherLoad: hardware.OtherLoad, More: more, Progress: func(latency.Progress) {
+	samples, err := latency.Measure(ctx, p, subjects, latency.Options{OtherLoad: hardware.OtherLoad, More: more, Progress: func(done latency.Progress) error {
 		if bar != nil {
 			bar.Add(1)
 		}
+		if taken == nil {
+			return nil
+		}
+		return taken(done.Sample)
 	}})
 	if err != nil {
 		return nil, samples, err

@@ -117,7 +117,7 @@ func (o *options) demonstrate(c *cobra.Command, p latency.Protocol, out string) 
 		}
 		list, dirs = append(list, x), append(dirs, dir)
 	}
-	entries, samples, err = o.measure(c.Context(), p, list, precision{width: 0.1, limit: demoMeasuring})
+	entries, samples, err = o.measure(c.Context(), p, list, precision{width: 0.1, limit: demoMeasuring}, nil)
 	if err != nil {
 		return nil, nil, back, err
 	}
