@@ -1,9 +1,11 @@
 """PyTorch transformers on the shapes that mop is measured on: random weights of the
-same deviation, batch 1, greedy, 12 ids in and 128 out, the first half of the runs
-thrown away.
+same deviation, batch 1, greedy, 12 ids in and 128 out.
 
-eager: model.generate as it comes. static: a static cache under torch.compile, whose
-mode reduce-overhead replays CUDA graphs; compiling is not counted.
+eager: model.generate as it comes; a run of 8 ids goes before those that count, of
+which there are few: each takes seconds, and they differ by little. static: a static
+cache, with which generate compiles its decode step, in the mode that replays CUDA
+graphs; the first run, which compiles, does not count. A row's warm_up and runs say
+what was done.
 
 One JSON object a line, as they are measured.
 """
@@ -58,23 +60,25 @@ def shrink():
 
 
 def measure(model, runs, static, out):
+    """The median of the runs, ms, and what went before them."""
+    cuda = model.device.type == "cuda"
     ids = torch.randint(3, model.config.vocab_size, (1, 12), device=model.device)
-    synchronize = torch.cuda.synchronize if model.device.type == "cuda" else lambda: None
-    kind = dict(cache_implementation="static") if static else {}
-    args = dict(max_new_tokens=out, min_new_tokens=out, do_sample=False, pad_token_id=0, **kind)
+    args = dict(do_sample=False, pad_token_id=0)
     if static:
-        model.forward = torch.compile(model.forward, mode="reduce-overhead", fullgraph=True)
-        for _ in range(3):
-            model.generate(ids, **args)
-    times = []
-    for _ in range(runs):
-        synchronize()
+        args.update(cache_implementation="static", compile_config=transformers.CompileConfig(fullgraph=True, dynamic=False, mode="reduce-overhead"))
+
+    def run(n):
         start = time.perf_counter()
-        model.generate(ids, **args)
-        synchronize()
-        times.append(1000 * (time.perf_counter() - start))
-    kept = times[len(times) // 2:]
-    return statistics.median(kept)
+        model.generate(ids, max_new_tokens=n, min_new_tokens=n, **args)
+        if cuda:
+            torch.cuda.synchronize()
+        return 1000 * (time.perf_counter() - start)
+
+    first = run(out if static else 8)
+    if static and cuda and not hasattr(model, "_compiled_call"):
+        raise RuntimeError("generate did not compile its decode step")
+    times = [run(out) for _ in range(runs)]
+    return statistics.median(times), {"warm_up": f"{out} ids, compiling" if static else "8 ids", "warm_up_ms": first, "runs": runs, "runs_ms": times}
 
 
 def main():
@@ -82,30 +86,37 @@ def main():
     p.add_argument("--quick", action="store_true")
     p.add_argument("--tiny", action="store_true", help="tiny shapes on whatever device there is, to try the script")
     o = p.parse_args()
-    runs, out = (4, 32) if o.quick else (20, 128)
     device = "cuda" if torch.cuda.is_available() or not o.tiny else "cpu"
+    out = 32 if o.quick else 128
+    if o.quick:  # a slice: four layers
+        for shapes in SHAPES.values():
+            shapes.update({name: (4, *s[1:]) for name, s in shapes.items()})
     if o.tiny:
         out = 8
         shrink()
     for base in ["llama-2-7b"] if o.quick else BASES:
         dense = {}
-        for how in ["eager", "static"]:
-            for name, shape in SHAPES[base].items():
-                row = {"model": f"{base} {name}", "how": how, "in": 12, "out": out, "runs": runs, "gpu": torch.cuda.get_device_name() if device == "cuda" else device,
-                       "torch": torch.__version__, "transformers": transformers.__version__}
+        for name, shape in SHAPES[base].items():
+            layers = f", {shape[0]} layers" if o.quick else ""
+            common = {"model": f"{base} {name}{layers}", "in": 12, "out": out, "gpu": torch.cuda.get_device_name() if device == "cuda" else device,
+                      "torch": torch.__version__, "transformers": transformers.__version__}
+            model = None
+            for how, runs in [("eager", 2), ("static", 4)]:
+                row = {**common, "how": how}
                 try:
-                    model = build(base, shape, device)
-                    ms = measure(model, runs, how == "static", out)
-                    dense.setdefault(how, ms)
-                    row.update(architecture=type(model).__name__, params=sum(q.numel() for q in model.parameters()), e2e_ms=ms, tokens_per_s=1000 * out / ms, speedup=dense[how] / ms)
+                    model = model or build(base, shape, device)
+                    ms, what = measure(model, runs, how == "static", out)
+                    if name == "dense":
+                        dense[how] = ms
+                    row.update(what, architecture=type(model).__name__, params=sum(q.numel() for q in model.parameters()), e2e_ms=ms, tokens_per_s=1000 * out / ms, speedup=dense[how] / ms if how in dense else None)
                 except Exception as e:  # a peer that refuses a shape is a result
                     row["error"] = f"{type(e).__name__}: {e}".splitlines()[0][:200]
                 print(json.dumps(row), flush=True)
-                model = None
-                gc.collect()
-                if device == "cuda":
-                    torch.cuda.empty_cache()
-                torch._dynamo.reset()
+            model = None
+            gc.collect()
+            if device == "cuda":
+                torch.cuda.empty_cache()
+            torch._dynamo.reset()
 
 
 if __name__ == "__main__":

@@ -77,9 +77,9 @@ def main(part, folder):
             for f in ["training.jsonl", "peft.jsonl"] for r in lines(folder / f)]
     if rows:
         table(["training", "how", "ids an example", "rank", "tokens/s", "TFLOP/s", "memory, GB", "recipe, h", "error"], rows)
-    rows = [(r["model"], r["how"], number(r.get("e2e_ms")), number(r.get("tokens_per_s")), number(r.get("speedup")), r.get("error", "")) for r in lines(folder / "peers.jsonl")]
+    rows = [(r["model"], r["how"], r.get("warm_up", "-"), r.get("runs", "-"), number(r.get("e2e_ms")), number(r.get("tokens_per_s")), number(r.get("speedup")), r.get("error", "")) for r in lines(folder / "peers.jsonl")]
     if rows:
-        table(["transformers", "how", "end to end, ms", "tokens/s", "speed-up", "error"], rows)
+        table(["transformers", "how", "warm-up", "runs", "end to end, ms", "tokens/s", "speed-up", "error"], rows)
 
 
 main(sys.argv[1], pathlib.Path(sys.argv[2]))
