@@ -21,7 +21,7 @@ test: build ## all tests
 
 emu-test: ## every CUDA kernel and the whole CUDA device, emulated on the host
 	$(CHECKED) $(EMU) -timeout 10m ./kernels/cuda ./runtime/device/cuda
-	$(EMU) -timeout 10m -run Emulated ./prune ./prune/recover
+	$(EMU) -timeout 10m -run 'GPU|Emulated' ./prune ./prune/recover
 
 # Headers of CUDA 11.8 or 12.x, and a libcuda to link against: the driver's own is
 # found at run time.
@@ -79,7 +79,9 @@ $(CURDIR)/out/cuda/sanitizer:
 
 gpu-bundle: cuda $(SANITIZER) ## out/gpu-bundle: all that a machine with a GPU and Python needs for gpu-suite.sh
 	$(CUDA_BUILD) test -c -trimpath -tags cuda -o out/cuda/device.test ./runtime/device/cuda
-	SANITIZER=$(SANITIZER) bench/gpu/bundle.sh out/gpu-bundle out/cuda/device.test
+	$(CUDA_BUILD) test -c -trimpath -tags cuda -o out/cuda/prune.test ./prune
+	$(CUDA_BUILD) test -c -trimpath -tags cuda -o out/cuda/recover.test ./prune/recover
+	SANITIZER=$(SANITIZER) bench/gpu/bundle.sh out/gpu-bundle out/cuda
 
 kernels: ## .cu -> PTX, by the pinned compiler
 	kernels/build.sh kernels/cuda/ptx

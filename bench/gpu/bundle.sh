@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
-# bench/gpu/bundle.sh DIR: after `make cuda`, put into DIR what a machine with a GPU
-# needs to run the GPU suite: binaries, the compiled test program in the place that
-# its relative paths expect, models, scripts. SANITIZER=DIR adds NVIDIA's
-# compute-sanitizer, as make gpu-bundle does; without it the bundle is small.
+# bench/gpu/bundle.sh DIR TESTS: after `make cuda`, put into DIR what a machine with a
+# GPU needs to run the GPU suite: binaries, the compiled test programs of TESTS in the
+# places that their relative paths expect, models, scripts. SANITIZER=DIR adds NVIDIA's
+# compute-sanitizer, as make gpu-bundle does.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=$1
 rm -rf "$out"
-mkdir -p "$out/bin" "$out/data" "$out/repo/runtime/device/cuda" "$out/repo/runtime/model" "$out/repo/cmd/mop/demo"
+mkdir -p "$out/bin" "$out/data" "$out/repo/runtime/device/cuda" "$out/repo/runtime/model" "$out/repo/prune/recover" "$out/repo/cmd/mop/demo"
 cp bin/mop-cuda "$out/bin/"
-cp "$2" "$out/repo/runtime/device/cuda/device.test"
+cp "$2/device.test" "$out/repo/runtime/device/cuda/"
+cp "$2/prune.test" "$out/repo/prune/"
+cp "$2/recover.test" "$out/repo/prune/recover/"
 cp go.mod "$out/repo/"
 cp -r runtime/model/testdata "$out/repo/runtime/model/"
-cp -r cmd/mop/demo/model "$out/repo/cmd/mop/demo/"
+cp -r prune/recover/testdata "$out/repo/prune/recover/"
+cp -r cmd/mop/demo/model cmd/mop/demo/text "$out/repo/cmd/mop/demo/"
 data=${MOP_TEST_DATA:-../shared/data}
 if [ -d "$data/stories260K" ]; then
 	cp -r "$data/stories260K" "$out/data/"
@@ -22,10 +25,11 @@ fi
 [ -z "${SANITIZER:-}" ] || cp -r "$SANITIZER" "$out/sanitizer"
 cp bench/gpu/gpu-suite.sh bench/gpu/*.py bench/training/alpaca.json "$out/"
 git describe --always --dirty >"$out/commit" 2>/dev/null || echo unknown >"$out/commit"
-strip "$out/bin/mop-cuda" "$out/repo/runtime/device/cuda/device.test"
+strip "$out/bin/mop-cuda" "$out"/repo/runtime/device/cuda/device.test "$out"/repo/prune/prune.test "$out"/repo/prune/recover/recover.test
 # Where there is a GPU mop only goes on as its twin: here it is no more than that.
 printf '#!/bin/sh\nexec "$(dirname "$0")/mop-cuda" "$@"\n' >"$out/bin/mop"
 chmod +x "$out/bin/mop"
-size=$(du -sm "$out" | cut -f1)
-echo "$out: $size MiB"
-[ -n "${SANITIZER:-}" ] || [ "$size" -le 64 ] || { echo "bundle: want at most 64 MiB" >&2; exit 1; }
+tar -C "$(dirname "$out")" -czf "$out.tgz" "$(basename "$out")"
+size=$(du -sm "$out.tgz" | cut -f1)
+echo "$out: $(du -sm "$out" | cut -f1) MiB; $out.tgz: $size MiB"
+[ "$size" -le 64 ] || { echo "bundle: $out.tgz: want at most 64 MiB, got $size" >&2; exit 1; }

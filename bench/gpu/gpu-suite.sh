@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# gpu-suite.sh kernels|speed|training|peers [--quick], or gpu-suite.sh --quick for a
-# slice of all four. Runs from its own folder on a machine with a GPU and Python; needs no Go
+# gpu-suite.sh kernels|speed|training|peers [--quick] [--budget=SECONDS], or gpu-suite.sh
+# --quick for a slice of all four. What does not fit a part's budget is cut off or not
+# run, and a row says so. Runs from its own folder on a machine with a GPU and Python; needs no Go
 # and no network. Every row is written to results/ as soon as it is there. The exit
 # status is 0 only if every row is ok: what could not be run is not.
 #
-#   kernels  every kernel against its formula, whole models against the CPU, memcheck
-#            and racecheck on the small shapes (needs compute-sanitizer)
+#   kernels  every kernel against its formula; whole models, prunes by kl and training
+#            against the CPU and PyTorch; memcheck on small shapes, racecheck on one of
+#            each kind (both need compute-sanitizer)
 #   speed    the card's ceilings by PyTorch; each kernel; llama-2-7b and llama-3-8b
 #            along the released path, paper-exact and rounded widths
 #   training adapters of llama-2-7b and llama-3-8b at 40 %, 512 ids a row and Alpaca's
@@ -21,12 +23,14 @@ usage() {
 	sed -n '2,/^set /{/^#/p}' "$root/gpu-suite.sh" >&2
 	exit 2
 }
-part= quick= tiny=
+part= quick= tiny= budget=
 for a in "$@"; do
 	case $a in
 	kernels | speed | training | peers) [ -z "$part" ] || usage; part=$a ;;
 	--quick) quick=1 ;;
 	--tiny) tiny=--tiny ;;
+	--budget=*[!0-9]* | --budget=) usage ;;
+	--budget=*) budget=${a#*=} ;;
 	*) usage ;;
 	esac
 done
@@ -46,7 +50,7 @@ leash=()
 setpriv --pdeathsig TERM true 2>/dev/null && leash=(setpriv --pdeathsig TERM)
 
 if [ -z "$part" ]; then
-	[ -n "$quick" ] || usage
+	[ -n "$quick" ] && [ -z "$budget" ] || usage
 	rc=0
 	for p in kernels speed training peers; do
 		"${leash[@]}" "$root/gpu-suite.sh" $p --quick $tiny &
@@ -69,6 +73,7 @@ if [ -n "$quick" ]; then
 	case $part in kernels) limit=60 ;; peers) limit=35 ;; *) limit=40 ;; esac
 fi
 [ -n "$tiny" ] && limit=3600
+limit=${budget:-$limit}
 git_commit=$(cat commit 2>/dev/null || echo unknown)
 {
 	echo "commit $git_commit"
@@ -113,17 +118,60 @@ run() {
 }
 
 tests=$root/repo/runtime/device/cuda/device.test
+
+# results PREFIX: a row of every test as soon as it ends, of what a test program says.
+results() {
+	local line what= name took
+	ended() {
+		case $what in
+		PASS:) row "$1$name" ok "$took" ;;
+		FAIL:) row "$1$name" FAIL "$took" ;;
+		SKIP:) row "$1$name" SKIPPED "$took" ;;
+		esac >&3
+		what=
+	}
+	while IFS= read -r line; do
+		printf '%s\n' "$line"
+		case $line in
+		'--- '*) ended "$1" && read -r _ what name took <<<"$line" ;;
+		' '*'--- SKIP'*) what=SKIP: ;; # a part of the test before
+		'=== RUN'*) ended "$1" ;;
+		esac
+	done
+	ended "$1"
+}
+export -f row results
+export rows
+exec 3>&1
+
+# tested NAME PREFIX SECONDS PROGRAM...: run it with -test.v, a row of every test too.
+tested() {
+	run "$1" "$3" bash -o pipefail -c '"${@:2}" -test.v 2>&1 | results "$1"' _ "$2" "${@:4}"
+}
+
+# Every test of a kernel, at one shape of each kind: racecheck is slow.
+one_shape='^TestChoose$/^97$/^alike$/^(0|8|11)$|^Test(EmbedAndNorm|Linear|GateUp|QKVAndAttend|AMPSums)$/^{9_131_/^BF16/./^1$'
+one_shape+='|^TestProject$/^{37_48_31_8}_(BF16|F32)_1$|^TestLosses$/^{3_37_8}_BF16_1$'
+one_shape+='|^TestLogitReductions$/^{3_8_37}$/^BF16$/^1$|^TestTrain(Norm|Gate|Rows|Rotate|Attention|AdamW)$/^{9_131_/^1$'
+
 kernels() {
 	run "a device is there" 60 ./bin/mop inspect --devices --device cuda || true
 	grep -q '^cuda:0 .*capability' "$out/a_device_is_there.log" || row "cuda" FAIL "$(tail -1 "$out/a_device_is_there.log")"
 	cd repo/runtime/device/cuda
-	# A slice takes one process: each compiles the kernels that it uses.
 	if [ -n "$quick" ]; then
-		run "tests, a few shapes" 60 "$tests" -test.v -test.short
+		tested "tests, a few shapes" "" 60 "$tests" -test.short
 	else
+		# In one process, which compiles the kernels once; one that failed in it, or that
+		# it did not come to, is tried again alone.
+		tested "all tests of the device" "" 200 "$tests"
 		for t in $("$tests" -test.list '^Test'); do
-			run "$t" 240 "$tests" -test.v -test.run "^$t\$"
+			grep -q "^$t	ok" "$rows" || run "$t alone" 60 "$tests" -test.v -test.run "^$t\$"
 		done
+		cd "$root/repo/prune"
+		tested "prune against the CPU" "" 60 ./prune.test -test.run GPU
+		cd recover
+		tested "recover against PyTorch" "" 60 ./recover.test -test.run GPU
+		cd "$root/repo/runtime/device/cuda"
 	fi
 	local sanitizer
 	sanitizer=$(command -v compute-sanitizer || ls "$root"/sanitizer/compute-sanitizer /usr/local/cuda*/bin/compute-sanitizer 2>/dev/null | head -1)
@@ -133,8 +181,9 @@ kernels() {
 			row "$tool" "NOT RUN" "no compute-sanitizer in PATH, /usr/local/cuda/bin or ./sanitizer"
 			continue
 		fi
-		run "$tool" 200 "$sanitizer" --tool $tool --error-exitcode 9 --launch-timeout 0 "$tests" -test.short \
-			-test.run 'TestEmbedAndNorm|TestLinear|TestGateUp|TestQKVAndAttend|TestAMPSums|TestLogitReductions|TestChoose|TestStepsByItself|TestTrain'
+		local what='TestEmbedAndNorm|TestLinear|TestGateUp|TestQKVAndAttend|TestAMPSums|TestLogitReductions|TestChoose|TestStepsByItself|TestTrain'
+		[ $tool = racecheck ] && what=$one_shape
+		tested $tool "$tool " 60 "$sanitizer" --tool $tool --error-exitcode 9 --launch-timeout 0 "$tests" -test.short -test.run "$what"
 	done
 	cd "$root"
 }
@@ -144,7 +193,7 @@ model() { [ -n "$tiny" ] && echo repo/cmd/mop/demo/model || echo "preset:$1"; }
 
 # alone SECONDS PATTERN: the benchmarks of kernels that match, in their folder.
 alone() {
-	local time=1s
+	local time=100x
 	[ -n "$quick" ] && time=20x
 	[ -n "$tiny" ] && time=1x
 	run "kernels alone" $1 bash -c '"$1" -test.run "^\$" $5 -test.bench "$3" -test.benchtime "$4" >"$2"' _ "$tests" "$out/kernels.txt" "$2" $time "${tiny:+-test.short}"
@@ -158,7 +207,7 @@ path() {
 	shift 4
 	local plan=$out/$name.plan.json
 	run "$name plan" 20 bash -c './bin/mop plan --device cpu --model "$1" --sequence LGGLLLGGLLGLGLLGGL --rule "$2" --json "${@:4}" >"$3"' _ "$preset" "$rule" "$plan" "$@" || return
-	local decode="--in 12 --out 128 --runs 20 --discard 10" prefill="--in 2048 --out 1 --runs 6 --discard 3"
+	local decode="--in 12 --out 128 --runs 10 --discard 4" prefill="--in 2048 --out 1 --runs 6 --discard 2"
 	[ -n "$quick" ] && decode="--in 12 --out 32 --runs 3 --discard 1"
 	[ -n "$tiny" ] && decode="--in 12 --out 3 --runs 2 --discard 1" prefill="--in 70 --out 1 --runs 2 --discard 1"
 	run "$name decode" 150 bash -c './bin/mop bench "$1" --plan "$2" --at "$3" --device cuda --format jsonl ${@:5} >"$4"' _ "$preset" "$plan" "$at" "$out/$name.decode.jsonl" $decode
@@ -196,8 +245,8 @@ training() {
 		[ -n "$quick" ] && [ $1 = llama-3-8b ] && continue
 		plan=$out/$1.plan.json
 		run "$1 plan" 20 bash -c './bin/mop plan --device cpu --model "$1" --sequence LGGLLLGGLLGLGLLGGL --rule "$2" --json >"$3"' _ $(model $1) $2 "$plan" || continue
-		trained "$1 512" $1 "$plan" $3 512 $([ -n "$quick" ] && echo 1 || echo 4)
-		trained "$1 alpaca" $1 "$plan" $3 alpaca $([ -n "$quick" ] && echo 2 || echo 62)
+		trained "$1 512" $1 "$plan" $3 512 $([ -n "$quick" ] && echo 1 || echo 2)
+		trained "$1 alpaca" $1 "$plan" $3 alpaca $([ -n "$quick" ] && echo 2 || echo 8)
 		[ -n "$quick" ] || trained "$1 recompute" $1 "$plan" $3 512 2 --recompute
 	done
 	run peft 240 bash -o pipefail -c '"$1" peers_training.py $2 | tee "$3"' _ "$python" "${quick:+--quick} $tiny" "$out/peft.jsonl"

@@ -13,7 +13,7 @@ import (
 )
 
 // bundle is a folder as bundle.sh makes it, of programs that only wait: the second test
-// for ever, telling its process in the file waits.
+// for ever, telling its process in the file waits once the first has its row.
 func bundle(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -25,8 +25,9 @@ func bundle(t *testing.T) (dir string) {
 		"gpu-suite.sh": string(script),
 		"bin/mop":      "#!/bin/sh\necho 'cuda:0  a card, compute capability 9.0'\n",
 		"bin/python":   "#!/bin/sh\necho table of $2; cat $3/rows.tsv\n",
-		"repo/runtime/device/cuda/device.test": "#!/bin/sh\n[ $1 = -test.list ] && { echo TestQuick; echo TestSlow; exit; }\n" +
-			"case \"$*\" in *TestSlow*|*-test.short*) echo $$ >" + dir + "/waits; exec sleep 100;; esac\n",
+		"repo/runtime/device/cuda/device.test": "#!/bin/sh\necho '=== RUN   TestQuick'; echo '--- PASS: TestQuick (0.00s)'; echo '=== RUN   TestSlow'\n" +
+			"cd " + dir + "/results; until grep -qs TestQuick kernels/rows.tsv kernels-quick/rows.tsv; do sleep 0.01; done\n" +
+			"echo $$ >" + dir + "/waits; exec sleep 100\n",
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
@@ -62,10 +63,11 @@ func TestStopped(t *testing.T) {
 		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGKILL} {
 			t.Run(fmt.Sprint(args, sig), func(t *testing.T) {
 				dir := bundle(t)
-				part, kept := filepath.Join(dir, "results", "kernels"), []string{"a device is there\tok", "TestQuick\tok"}
+				part, kept := filepath.Join(dir, "results", "kernels"), []string{"a device is there\tok", "TestQuick\tok\t(0.00s)"}
 				if args[0] == "--quick" {
-					part, kept = part+"-quick", kept[:1]
+					part += "-quick"
 				}
+				const stopped = "all tests of the device\tSTOPPED"
 				start := func() *exec.Cmd {
 					c := exec.Command("bash", append([]string{filepath.Join(dir, "gpu-suite.sh")}, args...)...)
 					c.Env = append(os.Environ(), "PYTHON="+filepath.Join(dir, "bin/python"))
@@ -93,8 +95,8 @@ func TestStopped(t *testing.T) {
 					}
 					eventually(t, "the slow test ends", func() bool { return syscall.Kill(pid, 0) != nil })
 					if args[0] != "--quick" && sig != syscall.SIGKILL {
-						kept = append(kept[:2:2], "TestSlow\tSTOPPED")
-						if table := read("table.md"); !strings.Contains(table, "TestSlow\tSTOPPED") {
+						kept = append(kept[:2:2], stopped)
+						if table := read("table.md"); !strings.Contains(table, stopped) {
 							t.Errorf("want a table of the rows there are, got %q", table)
 						}
 					}
@@ -109,5 +111,58 @@ func TestStopped(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Every test has its row; one that the process of all did not come to, or that failed in
+// it, is tried alone; a part of one that was skipped is not passed over; --budget cuts off.
+func TestRows(t *testing.T) {
+	if _, err := exec.LookPath("timeout"); err != nil {
+		t.Skip(err)
+	}
+	dir := bundle(t)
+	for name, text := range map[string]string{
+		"repo/runtime/device/cuda/device.test": `#!/bin/sh
+[ "$1" = -test.list ] && { printf 'TestA\nTestB\nTestC\nTestD\n'; exit; }
+case "$*" in
+*'^TestB$'*) echo '--- PASS: TestB (1.00s)'; exit 0 ;;
+*'^TestD$'*) echo '--- PASS: TestD (1.00s)'; exit 0 ;;
+esac
+printf '=== RUN   TestA\n=== RUN   TestA/x\n--- PASS: TestA (0.10s)\n    --- PASS: TestA/x (0.10s)\n=== RUN   TestB\n'
+printf -- '--- FAIL: TestB (0.20s)\n    b_test.go:1: no\n=== RUN   TestC\n--- PASS: TestC (0.30s)\n    --- SKIP: TestC/x (0.00s)\n=== RUN   TestD\npanic: no\n'
+exit 2
+`,
+		"repo/prune/prune.test":           "#!/bin/sh\necho '--- PASS: TestGPUPrune (2.00s)'\n",
+		"repo/prune/recover/recover.test": "#!/bin/sh\nexec sleep 100\n",
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := exec.Command("bash", filepath.Join(dir, "gpu-suite.sh"), "kernels", "--budget=10")
+	c.Env = append(os.Environ(), "PYTHON="+filepath.Join(dir, "bin/python"))
+	if said, err := c.Output(); err == nil || !strings.Contains(string(said), "TestA\tok\t(0.10s)\n") {
+		t.Errorf("want a status other than 0 and the rows told, got %v: %s", err, said)
+	}
+	rows, err := os.ReadFile(filepath.Join(dir, "results/kernels/rows.tsv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := 0
+	for _, want := range []string{"a device is there\tok", "TestA\tok\t(0.10s)\n", "TestB\tFAIL\t(0.20s)\n", "TestC\tSKIPPED\t(0.30s)\n",
+		"all tests of the device\tFAIL", "TestB alone\tok", "TestD alone\tok", "TestGPUPrune\tok\t(2.00s)\n", "prune against the CPU\tok",
+		"recover against PyTorch\tTIME OUT", "racecheck\tNOT RUN"} {
+		i := strings.Index(string(rows[at:]), want)
+		if i < 0 {
+			t.Fatalf("want the row %q, in its order, got\n%s", want, rows)
+		}
+		at += i
+	}
+	if strings.Contains(string(rows), "TestA alone") {
+		t.Errorf("TestA was ok: want it not tried again, got\n%s", rows)
 	}
 }

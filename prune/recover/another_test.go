@@ -1,4 +1,4 @@
-//go:build !cudaemu || cuda
+//go:build !cudaemu && !cuda
 
 package recover
 
@@ -8,7 +8,7 @@ import (
 	"mop/runtime/device"
 )
 
-// anotherDevice is only there with the emulated GPU.
+// anotherDevice is only there with a GPU, real or emulated.
 func anotherDevice(t *testing.T) device.Device {
 	t.Fatal("there is no device but the host's")
 	return nil

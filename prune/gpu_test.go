@@ -1,4 +1,4 @@
-//go:build cudaemu && !cuda
+//go:build cuda || cudaemu
 
 package prune
 
@@ -16,7 +16,6 @@ import (
 	"mop/prune/score"
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
-	"mop/runtime/device/cuda"
 	"mop/runtime/model"
 )
 
@@ -24,13 +23,10 @@ import (
 // relative: they are means of what was rounded to bfloat16.
 const nearby = 0.02
 
-// A prune by kl takes the same steps on the emulated GPU as on the host, and what
-// it keeps differs only between scores closer than the rounding.
-func TestPruneOnTheEmulatedDevice(t *testing.T) {
-	dev, err := cuda.OpenEmulated(1, 4<<30)
-	if err != nil {
-		t.Fatal(err)
-	}
+// A prune by kl takes the same steps on the GPU as on the host, and what it keeps
+// differs only between scores closer than the rounding.
+func TestGPUPrune(t *testing.T) {
+	dev := gpu(t, 1)
 	run := func(o Options) (*plan.Plan, plan.State) {
 		all, err := Run(context.Background(), o)
 		if err != nil {
@@ -43,7 +39,7 @@ func TestPruneOnTheEmulatedDevice(t *testing.T) {
 	host := o.Device
 	want, kept := run(o)
 	o.Out, o.Device = t.TempDir(), dev
-	got, keptDev := run(o)
+	got, keptGPU := run(o)
 
 	if len(got.Steps) != len(want.Steps) {
 		t.Fatalf("want %d steps, got %d", len(want.Steps), len(got.Steps))
@@ -62,16 +58,13 @@ func TestPruneOnTheEmulatedDevice(t *testing.T) {
 	a, b := scores(t, host, o), scores(t, dev, o)
 	differ := 0
 	for i, l := range kept.Layers {
-		m := keptDev.Layers[i]
+		m := keptGPU.Layers[i]
 		if l.From != m.From {
 			t.Fatalf("layer %d: want base layer %d, got %d", i, l.From, m.From)
 		}
 		differ += disputed(t, a.Heads[l.From], b.Heads[l.From], l.Heads, m.Heads) + disputed(t, a.MLP[l.From], b.MLP[l.From], l.MLP, m.MLP)
 	}
 	t.Logf("%d heads and neurons are kept by one alone", differ)
-	if err := dev.Close(); err != nil {
-		t.Error(err)
-	}
 }
 
 // scores are AMP's of the base.
@@ -119,13 +112,10 @@ func disputed(t *testing.T, a, b []float64, x, y []int) (n int) {
 	return n
 }
 
-// Candidates and targets are trained on the emulated GPU as on the host: the same
-// steps, scores that agree to the rounding, and a trained model beside the pruned one.
-func TestRecoveryOnTheEmulatedDevice(t *testing.T) {
-	dev, err := cuda.OpenEmulated(2, 4<<30)
-	if err != nil {
-		t.Fatal(err)
-	}
+// Candidates and targets are trained on the GPU as on the host: the same steps, scores
+// that agree to the rounding, and a trained model beside the pruned one.
+func TestGPURecovery(t *testing.T) {
+	dev := gpu(t, 2)
 	model := tinyModel(t, 3, nil)
 	run := func(on device.Device) (*plan.Plan, string) {
 		o := trained(t, model, 1, true)
@@ -162,7 +152,13 @@ func TestRecoveryOnTheEmulatedDevice(t *testing.T) {
 	if math.Abs(float64(a.LastLoss-b.LastLoss)) > 0.02*float64(a.LastLoss) || b.Steps != 2 {
 		t.Errorf("want 2 steps to a loss of %v, got %d to %v", a.LastLoss, b.Steps, b.LastLoss)
 	}
-	if err := dev.Close(); err != nil {
-		t.Error(err)
-	}
+}
+
+// closeAtEnd closes a device behind a test; what failed on it shows then at the latest.
+func closeAtEnd(t *testing.T, dev device.Device) {
+	t.Cleanup(func() {
+		if err := dev.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
