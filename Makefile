@@ -2,7 +2,7 @@
 export CGO_ENABLED = 0
 GOFLAGS_BUILD = -trimpath -buildvcs=auto
 
-.PHONY: build demo test check bench fuzz clean emu-test launcher-test cuda gpu-bundle kernels kernels-check ptxas-report
+.PHONY: build demo test check bench fuzz clean emu-test launcher-headers launcher-test cuda gpu-bundle kernels kernels-check ptxas-report
 
 build: ## ./bin/mop
 	go build $(GOFLAGS_BUILD) -o bin/mop ./cmd/mop
@@ -42,7 +42,9 @@ out/cuda/link/libcuda.so: $(CUDA_HOME)/include/cuda.h kernels/emu/libcuda.sh
 cuda: build out/cuda/link/libcuda.so ## ./bin/mop and, for machines with a GPU, its twin ./bin/mop-cuda
 	$(CUDA_BUILD) build $(GOFLAGS_BUILD) -tags cuda -o bin/mop-cuda ./cmd/mop
 
-launcher-test: cuda $(CUDA_11)/include/cuda.h ## the CUDA launcher on a libcuda that runs the kernels on the host
+launcher-headers: out/cuda/link/libcuda.so $(CUDA_11)/include/cuda.h ## what launcher-test takes from PyPI
+
+launcher-test: cuda launcher-headers ## the CUDA launcher on a libcuda that runs the kernels on the host
 	$(CUDA_BUILD) vet -tags cuda,cudalibemu ./runtime/device/cuda ./cmd/mop
 	CUDA_HOME=$(CUDA_HOME) kernels/emu/libcuda.sh out/cuda/emulated
 	$(CUDA_BUILD) test -c -trimpath -tags cuda,cudalibemu -o out/cuda/emulated.test ./runtime/device/cuda
