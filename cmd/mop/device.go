@@ -10,6 +10,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/spf13/cobra"
+
 	"mop/bench/hardware"
 	"mop/runtime/device"
 )
@@ -50,21 +52,50 @@ func gpuPlace(index int) string { return fmt.Sprintf("cuda:%d", index) }
 // noGPU says that there is no GPU of an index.
 func noGPU(index int) error { return fmt.Errorf("no %s", gpuPlace(index)) }
 
-// placeNames names devices beside the CPU.
-func placeNames(gpus []place) string {
-	names := "cpu"
-	for _, p := range gpus {
-		names += fmt.Sprintf(", %s (%s)", p.Device, p.Name)
+// cpuPlace is always there.
+func cpuPlace() place {
+	return place{Device: "cpu", Name: fmt.Sprintf("%s, %d cores", hardware.Describe().CPU, runtime.NumCPU())}
+}
+
+// notThere says why a device that --device names is not there, and which are.
+func notThere(device string, why error, gpus []place) error {
+	var names []string
+	for _, p := range append([]place{cpuPlace()}, gpus...) {
+		names = append(names, fmt.Sprintf("%s (%s)", p.Device, p.Name))
 	}
-	return names
+	return fmt.Errorf("--device %s: %w; there is: %s", device, why, strings.Join(names, ", "))
 }
 
 // places lists the devices there are, and why there are no others.
 func places() (list []place, missing error) {
-	m := hardware.Describe()
-	list = []place{{Device: "cpu", Name: fmt.Sprintf("%s, %d cores", m.CPU, runtime.NumCPU())}}
 	gpus, err := listCUDA()
-	return append(list, gpus...), err
+	return append([]place{cpuPlace()}, gpus...), err
+}
+
+// onHost makes a command that computes on no device, and those below it, refuse a
+// --device that is not there, as those do that compute.
+func (o *options) onHost(c *cobra.Command) *cobra.Command {
+	for _, sub := range c.Commands() {
+		o.onHost(sub)
+	}
+	run := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		on, err := parseDevice(o.device)
+		if err != nil {
+			return err
+		}
+		if on.kind == "cuda" {
+			gpus, err := listCUDA()
+			if err == nil && on.index >= len(gpus) {
+				err = noGPU(on.index)
+			}
+			if err != nil {
+				return notThere(o.device, err, gpus)
+			}
+		}
+		return run(c, args)
+	}
+	return c
 }
 
 func writePlaces(w io.Writer, list []place, missing error, asJSON bool) error {

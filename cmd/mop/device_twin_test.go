@@ -19,7 +19,7 @@ import (
 func TestNoGPU(t *testing.T) {
 	o := &options{device: "cuda", kernels: "auto"}
 	dev, err := o.open()
-	if dev != nil || !errors.Is(err, errNoTwin) || !strings.HasSuffix(err.Error(), "; there is: cpu") {
+	if dev != nil || !errors.Is(err, errNoTwin) || !strings.HasSuffix(err.Error(), "; there is: cpu ("+cpuPlace().Name+")") {
 		t.Fatalf("want %q and the devices, got %v", errNoTwin, err)
 	}
 	o.device = "auto"
@@ -33,6 +33,19 @@ func TestNoGPU(t *testing.T) {
 	list, missing := places()
 	if len(list) != 1 || list[0].Device != "cpu" || !errors.Is(missing, errNoTwin) {
 		t.Errorf("devices: want the CPU alone, got %v, %v", list, missing)
+	}
+}
+
+// A command that computes on no device does not take one that is not there either.
+func TestNoGPUOnHost(t *testing.T) {
+	for _, command := range []string{"inspect " + demoDir, "inspect --devices", "plan --model " + demoDir + " --sequence L", "tokenize --model " + demoDir, "import llama2c", "init"} {
+		out, err := mop(t, "", append(strings.Fields(command), "--device", "cuda:1")...)
+		if want := "--device cuda:1: " + errNoTwin.Error() + "; there is: cpu (" + cpuPlace().Name + ")"; err == nil || err.Error() != want || out != "" {
+			t.Errorf("mop %s: want %q, got %v and %q", command, want, err, out)
+		}
+		if errors.Is(err, errUsage) {
+			t.Errorf("mop %s: want a failure, not a wrong use", command)
+		}
 	}
 }
 

@@ -92,7 +92,10 @@ func newRoot() *cobra.Command {
 	o := &options{}
 	o.register(root)
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return o.check() }
-	root.AddCommand(inspectCommand(o), tokenizeCommand(o), logitsCommand(o), runCommand(o), planCommand(o), pruneCommand(o), evalCommand(o), benchCommand(o), importCommand(o), initCommand(o), recoverCommand(o), demoCommand(o))
+	root.AddCommand(logitsCommand(o), runCommand(o), pruneCommand(o), evalCommand(o), benchCommand(o), recoverCommand(o), demoCommand(o))
+	for _, c := range []*cobra.Command{inspectCommand(o), tokenizeCommand(o), planCommand(o), importCommand(o), initCommand(o)} {
+		root.AddCommand(o.onHost(c))
+	}
 	return root
 }
 

@@ -98,7 +98,7 @@ func (o *options) open() (device.Device, error) {
 			return dev, nil
 		}
 		if on.kind == "cuda" {
-			return nil, fmt.Errorf("--device %s: %w; there is: %s", o.device, err, placeNames(gpus))
+			return nil, notThere(o.device, err, gpus)
 		}
 	}
 	return cpu.Open(cpu.Options{Threads: o.threads, Kernels: o.kernels})

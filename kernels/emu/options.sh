@@ -37,5 +37,11 @@ same --device cpu
 same --device cuda
 same --device cuda:1
 same --weights int8 --device cuda:1
-said 1 "no cuda:2; there is: cpu, cuda:0 (host emulation (driver)), cuda:1 (host emulation (driver))" --device cuda:2
+said 1 "no cuda:2; there is: cpu (" --device cuda:2
+said 1 "), cuda:0 (host emulation (driver)), cuda:1 (host emulation (driver))" --device cuda:2
+"$mop" inspect "$model" --device cuda:1 >/dev/null
+if "$mop" inspect "$model" --device cuda:2 2>"$tmp/err" || ! grep -q "no cuda:2; there is: cpu (" "$tmp/err"; then
+	echo "mop inspect --device cuda:2: want it refused" >&2
+	exit 1
+fi
 said 2 "want --device cpu or auto, got cuda:1" --device cuda:1 --activations bfloat16
