@@ -9,8 +9,9 @@ import (
 	"mop/runtime/device/cuda"
 )
 
-// openCUDA starts the GPU of an index, or says which there are.
-func openCUDA(f deviceFlag) (device.Device, []place, error) {
+// openCUDA starts the GPU of an index with a set of kernels, "" for its own, or says
+// which there are.
+func openCUDA(f deviceFlag, set string) (device.Device, []place, error) {
 	gpus, err := listCUDA()
 	if err == nil && f.index >= len(gpus) {
 		err = noGPU(f.index)
@@ -18,7 +19,7 @@ func openCUDA(f deviceFlag) (device.Device, []place, error) {
 	if err != nil {
 		return nil, gpus, err
 	}
-	d, err := cuda.Open(f.index)
+	d, err := cuda.OpenSet(f.index, set)
 	if err != nil {
 		return nil, gpus, err
 	}

@@ -161,9 +161,9 @@ func askTwin(path string) (gpus []place, err error) {
 	return gpus, nil
 }
 
-// openCUDA goes on as the twin where that finds the GPU, and else says why not, and
-// which there are.
-func openCUDA(f deviceFlag) (device.Device, []place, error) {
+// openCUDA goes on as the twin, which looks at all flags again, where that finds the
+// GPU, and else says why not, and which there are.
+func openCUDA(f deviceFlag, _ string) (device.Device, []place, error) {
 	path, gpus, err := twin()
 	if err == nil && f.index >= len(gpus) {
 		err = noGPU(f.index)

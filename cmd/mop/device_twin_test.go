@@ -30,6 +30,10 @@ func TestNoGPU(t *testing.T) {
 	if dev.Name() != "cpu" {
 		t.Errorf("auto: want cpu, got %s", dev.Name())
 	}
+	o.kernels = "sm_90" // which the CPU has not
+	if dev, err := o.open(); dev != nil || !errors.Is(err, errNoTwin) {
+		t.Errorf("a GPU's kernels: want %q, got %v", errNoTwin, err)
+	}
 	list, missing := places()
 	if len(list) != 1 || list[0].Device != "cpu" || !errors.Is(missing, errNoTwin) {
 		t.Errorf("devices: want the CPU alone, got %v, %v", list, missing)

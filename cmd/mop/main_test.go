@@ -46,6 +46,8 @@ func TestErrors(t *testing.T) {
 		{true, "run --model " + demoDir + " --device cuda --kernels generic"},
 		{true, "run --model " + demoDir + " --device cuda:0 --activations bfloat16"},
 		{true, "run --model " + demoDir + " --kernels sse9"},
+		{true, "run --model " + demoDir + " --kernels sm_80 --device cpu"},
+		{true, "run --model " + demoDir + " --kernels sm_80 --activations bfloat16"},
 		{true, "logits --model " + demoDir + " --ids 1,x"},
 		{true, "plan --model preset:llama-2-7b --sequence LGX"},
 		{true, "plan --model preset:llama-3-8b --sequence LG --rule paper"},

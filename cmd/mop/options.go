@@ -14,6 +14,7 @@ import (
 	"mop/runtime/config"
 	"mop/runtime/device"
 	"mop/runtime/device/cpu"
+	"mop/runtime/device/cuda"
 	"mop/runtime/model"
 )
 
@@ -22,7 +23,7 @@ type options struct {
 	device  string
 	threads int
 	seed    uint64
-	kernels string // of the CPU: a name of kernels/cpu.Names
+	kernels string // a name of kernels/cpu.Names, or of the sets of a GPU
 	weights string // "" or "stored": in the checkpoint's type; "int8"
 
 	// activations is what products multiply bfloat16 weights by: "" or "float32";
@@ -35,7 +36,7 @@ func (o *options) register(root *cobra.Command) {
 	f := root.PersistentFlags()
 	f.StringVar(&o.device, "device", "auto", "where to compute: cpu, cuda (the first GPU), cuda:N, or auto: cuda where there is one")
 	f.IntVar(&o.threads, "threads", 0, "threads to compute with, 0 = all cores")
-	f.StringVar(&o.kernels, "kernels", "auto", "instructions that the CPU computes with: "+strings.Join(kernel.Names(), ", "))
+	f.StringVar(&o.kernels, "kernels", "auto", "instructions that the CPU computes with: "+strings.Join(kernel.Names(), ", ")+"; or, in place of the set of kernels that fits a GPU best: "+strings.Join(cuda.Sets(), ", "))
 	f.Uint64Var(&o.seed, "seed", 0, "seed of whatever is drawn at random (default 0)")
 }
 
@@ -57,13 +58,27 @@ func (o *options) check() error {
 	if o.activations == "bfloat16" && o.weights == "int8" {
 		return usage("--activations bfloat16: multiplies weights as they are stored, not --weights int8")
 	}
-	if !slices.Contains(kernel.Names(), o.kernels) {
-		return usage("--kernels: want one of %s, got %q", strings.Join(kernel.Names(), ", "), o.kernels)
+	if names := append(kernel.Names(), cuda.Sets()...); !slices.Contains(names, o.kernels) {
+		return usage("--kernels: want one of %s, got %q", strings.Join(names, ", "), o.kernels)
 	}
-	if only := o.onlyCPU(); only != "" && on.kind == "cuda" {
+	only, set := o.onlyCPU(), o.gpuSet()
+	switch {
+	case only != "" && set != "":
+		return usage("--kernels %s and %s: no device has both", set, only)
+	case only != "" && on.kind == "cuda":
 		return usage("%s: only the CPU has it: want --device cpu or auto, got %s", only, o.device)
+	case set != "" && on.kind == "cpu":
+		return usage("--kernels %s: only a GPU has them: want --device cuda or auto, got cpu", set)
 	}
 	return nil
+}
+
+// gpuSet is the set of a GPU's kernels that is asked for, "" for its own.
+func (o *options) gpuSet() string {
+	if slices.Contains(cuda.Sets(), o.kernels) {
+		return o.kernels
+	}
+	return ""
 }
 
 // onlyCPU names an option that is given and that only the CPU has.
@@ -71,7 +86,7 @@ func (o *options) onlyCPU() string {
 	switch {
 	case o.activations == "bfloat16":
 		return "--activations bfloat16"
-	case o.kernels != "auto":
+	case o.kernels != "auto" && o.gpuSet() == "":
 		return "--kernels " + o.kernels
 	}
 	return ""
@@ -86,6 +101,9 @@ func (o *options) open() (device.Device, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.gpuSet() != "" {
+		on.kind = "cuda" // the CPU is no answer
+	}
 	only := o.onlyCPU()
 	switch {
 	case on.kind == "auto" && only != "":
@@ -93,7 +111,7 @@ func (o *options) open() (device.Device, error) {
 			slog.Info("the CPU is taken, not the GPU", "because", "only it has "+only)
 		}
 	case on.kind != "cpu":
-		dev, gpus, err := openCUDA(on)
+		dev, gpus, err := openCUDA(on, o.gpuSet())
 		if dev != nil {
 			return dev, nil
 		}

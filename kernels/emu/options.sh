@@ -37,6 +37,13 @@ same --device cpu
 same --device cuda
 same --device cuda:1
 same --weights int8 --device cuda:1
+same --kernels sm_80
+same --kernels sm_90 --device cuda:1
+if grep -q "kernels of sm_90a" "$tmp/devices"; then
+	same --kernels sm_90a --device cuda
+else
+	said 1 "want kernels of one of sm_90, sm_80, got sm_90a" --kernels sm_90a
+fi
 said 1 "no cuda:2; there is: cpu (" --device cuda:2
 said 1 "), cuda:0 (host emulation (driver)), cuda:1 (host emulation (driver))" --device cuda:2
 "$mop" inspect "$model" --device cuda:1 >/dev/null

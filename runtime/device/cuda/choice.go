@@ -250,11 +250,11 @@ func kernelSet(cc, driver int, tensorMaps bool) string {
 	return setSM80
 }
 
+// Sets are the names of all sets of kernels; see OpenSet.
+func Sets() []string { return []string{setSM90a, setSM90, setSM80} }
+
 // setsOf are the sets that a card runs whose own is set, that first.
-func setsOf(set string) []string {
-	all := []string{setSM90a, setSM90, setSM80}
-	return all[slices.Index(all, set):]
-}
+func setsOf(set string) []string { return Sets()[slices.Index(Sets(), set):] }
 
 // oldestDriver is the first whose library has all that the launcher calls:
 // cuLaunchKernelEx came with CUDA 11.8.

@@ -84,11 +84,12 @@ func describe(d cu.Device) (i Info, err error) {
 	return i, err
 }
 
-// Open starts the GPU of an index.
-func Open(index int) (*Device, error) { return openWith(index, "") }
+// Open starts the GPU of an index, with the set of kernels that fits it best.
+func Open(index int) (*Device, error) { return OpenSet(index, "") }
 
-// openWith starts it with a set of kernels that it has, "" for the one that fits best.
-func openWith(index int, set string) (*Device, error) {
+// OpenSet starts it with another set of kernels that it runs, to be compared with its
+// own, and then has that in its name; "" is its own.
+func OpenSet(index int, set string) (*Device, error) {
 	n, err := cu.NumDevices()
 	if err != nil {
 		return nil, fmt.Errorf("cuda: %w", err)
@@ -117,11 +118,12 @@ func (g *gpu) open(index int, set string) (err error) {
 	if err := driverFits(g.info.Driver); err != nil {
 		return err
 	}
-	if set != "" {
+	if set != "" && set != g.info.Set {
 		if !slices.Contains(setsOf(g.info.Set), set) {
-			return fmt.Errorf("%s: want kernels of one of %v, got %s", g.info.Name, setsOf(g.info.Set), set)
+			return fmt.Errorf("%s: want kernels of one of %s, got %s", g.info.Name, strings.Join(setsOf(g.info.Set), ", "), set)
 		}
 		g.info.Set = set
+		g.info.Name += ", kernels of " + set
 	}
 	// Overlapping launches are captured since CUDA 12.3.
 	g.overlap = g.info.Set != setSM80 && g.info.Driver >= 12030

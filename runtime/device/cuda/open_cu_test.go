@@ -36,7 +36,7 @@ func open(t testing.TB, order uint64) *Device { return openSet(t, order, sets(t)
 func openSet(t testing.TB, _ uint64, set string) *Device {
 	t.Helper()
 	if gpus[set] == nil {
-		d, err := openWith(0, set)
+		d, err := OpenSet(0, set)
 		if err != nil {
 			t.Fatal(err)
 		}
