@@ -9,9 +9,13 @@
 // running maximum and sum per row, the weights are rounded to 16 bits for the
 // second product. Bound by arithmetic: 4*T*T/2*Dh flops a head.
 // Head widths up to Width; rows past the head's own width are zero.
-#include "types.cuh"
+//
+// attend_prefill_wgmma* (sm_90a): tiles of up to 128 rows, in any order of heads and tiles,
+// for blocks that stay; 384 threads. See below.
+#include "wgmma.cuh"
 
-// Queries is a tile: activation rows row..row+count-1 are positions pos.. of seq.
+// Queries is a tile: activation rows row..row+count-1 are positions pos.. of seq. Those
+// that see most come first.
 struct Queries {
   int row, count, pos, seq;
 };
@@ -138,6 +142,7 @@ DEVICE void attend_prefill(u16 *a, int lda, const u16 *q, int ldq, Cache cache, 
     }
 }
 
+#if !defined(HOPPER) || defined(CUEMU)
 #define ATTEND_PREFILL(T, name, width)                                                                                     \
   KERNEL(128, 2, attend_prefill_##width##_##name, u16 *a, int lda, const u16 *q, int ldq, const u64 *table, int pages,          \
          const Queries *queries, int H, int K, int Dh, float scale) {                         \
@@ -147,3 +152,322 @@ ATTEND_PREFILL(BF16, bf16, 64)
 ATTEND_PREFILL(F16, f16, 64)
 ATTEND_PREFILL(BF16, bf16, 128)
 ATTEND_PREFILL(F16, f16, 128)
+#endif
+
+#ifdef HOPPER
+// The form of sm_90a: tiles of 128 queries, steps of 128 keys. Two warpgroups of 64 queries
+// each multiply; of a third, three warps copy keys and values to a ring of six slots, each
+// of a step's keys or its values, and one the queries of the next tile. Blocks stay and
+// take tiles in turn.
+//
+// Scores are queries by keys, both of shared memory; weights stay in registers, as scores
+// lie, and multiply values that lie across. A row's steps begin at position 0, whatever
+// the tile: its bits do not depend on the tile.
+//
+// Bound of a step at Width 128: see kernels/README.md.
+constexpr int kTile = 128; // queries of a tile, keys of a step
+
+template <int Width> struct Attending {
+  static constexpr int kPanel = kTile * kDepth; // 128 rows of 64 elements, swizzled as in wgmma.cuh
+  static constexpr int kSlot = Width / kDepth * kPanel, kSlots = 6;
+  u16 *queries, *slots;
+  u64 *full, *empty;                  // [kSlots]
+  u64 *queries_full, *queries_free;   // of the tile
+  u64 *turns;                         // [2], of the warpgroups that multiply
+  MEMBER Attending() {
+    queries = (u16 *)ptx::shared(), slots = queries + kSlot;
+    full = (u64 *)(slots + kSlots * kSlot), empty = full + kSlots, queries_full = empty + kSlots, queries_free = queries_full + 1,
+    turns = queries_free + 1;
+  }
+};
+
+// Turns says which tiles are a block's: rounds of as many as there are blocks, every
+// other round in reverse, so that who had the longest of one has the shortest of the next.
+struct Turns {
+  int round = 0;
+  MEMBER int tile() const { return round * ptx::gridx() + (round % 2 ? ptx::gridx() - 1 - ptx::bidx() : ptx::bidx()); }
+};
+
+// A warp copies four rows of a panel at a time, a lane a chunk.
+constexpr int kRows = 4;
+DEVICE int row_of() { return ptx::tid() % 32 / 8; }
+DEVICE u16 *chunk_of(u16 *panel, int row) { return panel + row * kDepth + (ptx::tid() % 8 ^ row % 8) * 8; }
+
+// copied tells b that all that this warp copied is there.
+DEVICE void copied(u64 *b) {
+  ptx::cp_commit();
+  ptx::cp_wait<0>();
+  ptx::for_products();
+  ptx::sync_warp();
+  if (ptx::tid() % 32 == 0)
+    ptx::arrive(b);
+}
+
+// copy_keys is one of three warps, which fill every third slot: keys of step 0, keys of
+// step 1, values of step 0, keys of step 2, values of step 1 and so on.
+constexpr int kCopiers = 3;
+template <int Width>
+DEVICE void copy_keys(const Attending<Width> &my, int warp, const Cache &cache, const Queries *queries, int tiles, int H) {
+  using A = Attending<Width>;
+  static_assert(A::kSlots % kCopiers == 0, "a slot is always the same warp's");
+  const int row0 = row_of(), c = ptx::tid() % 8, Dp = cache.Dp;
+  Stage<A::kSlots> s;
+  for (Turns turn; turn.tile() < tiles * H; turn.round++) {
+    const Queries of = queries[turn.tile() / H];
+    const int kh = turn.tile() % H / (H / cache.K), end = of.pos + of.count, steps = ceil_div(end, kTile);
+    for (int n = 0; n < 2 * steps; n++, s.next()) {
+      if (s.index % kCopiers != warp)
+        continue;
+      const bool last = n == 2 * steps - 1, values = last || n > 0 && n % 2 == 0;
+      const int step = last ? steps - 1 : values ? n / 2 - 1 : (n + 1) / 2;
+      const int key = step * kTile, offset = (values ? cache.values() : 0) + row0 * cache.K * Dp + c * 8;
+      const u16 *first = cache.key({of.seq, key}, kh) + offset, *second = first;
+      if (key + kPage < end)
+        second = cache.key({of.seq, key + kPage}, kh) + offset;
+      if (s.round > 0)
+        ptx::wait_phase(my.empty + s.index, s.round - 1 & 1);
+      u16 *even = chunk_of(my.slots + s.index * A::kSlot, row0), *odd = chunk_of(my.slots + s.index * A::kSlot, row0 + kRows);
+#pragma unroll 1
+      for (int part = 0; part < 2 * Width / kDepth; part++) { // a page, then the other, of each panel
+        const int column = part / 2 * kDepth, left = column + c * 8 < Dp ? end - key - part % 2 * kPage - row0 : 0;
+        const u16 *from = (part % 2 ? second : first) + (left > 0 ? column : -c * 8);
+        const int next = left > 0 ? kRows * cache.K * Dp : 0;
+#pragma unroll
+        for (int r = 0; r < kPage; r += kRows, from += next)
+          ptx::cp_async((r % 8 == 0 ? even : odd) + r / 8 * 8 * kDepth, from, r < left);
+        even += kPage * kDepth, odd += kPage * kDepth;
+      }
+      copied(my.full + s.index);
+    }
+  }
+}
+
+// copy_queries is the warp that fills the queries' place.
+template <int Width>
+DEVICE void copy_queries(const Attending<Width> &my, const u16 *q, int ldq, const Queries *queries, int tiles, int H, int Dh) {
+  const int row0 = row_of(), c = ptx::tid() % 8;
+  for (Turns turn; turn.tile() < tiles * H; turn.round++) {
+    const Queries of = queries[turn.tile() / H];
+    if (turn.round > 0)
+      ptx::wait_phase(my.queries_free, turn.round - 1 & 1);
+    for (int panel = 0; panel < Width / kDepth; panel++) {
+      const int column = panel * kDepth + c * 8;
+      const u16 *from = q + (long long)(of.row + row0) * ldq + turn.tile() % H * Dh + column;
+      for (int row = row0; row < kTile; row += kRows, from += (long long)kRows * ldq) {
+        u16 *to = chunk_of(my.queries + panel * my.kPanel, row);
+        const bool in = row < of.count && column < Dh;
+        if (Dh % 8 == 0) {
+          ptx::cp_async(to, in ? from : q, in);
+          continue;
+        }
+        u32 v[8];
+        for (int j = 0; j < 8; j++)
+          v[j] = in && column + j < Dh ? from[j] : 0;
+        ptx::store_shared(to, {v[0] | v[1] << 16, v[2] | v[3] << 16, v[4] | v[5] << 16, v[6] | v[7] << 16});
+      }
+    }
+    copied(my.queries_full);
+  }
+}
+
+// RunningSoftmax is that of this thread's two rows, g and g+8 of its warp's: the largest score so far,
+// this thread's part of the sum of weights.
+struct RunningSoftmax {
+  float m0 = -kInf, m1 = -kInf, l0 = 0, l1 = 0;
+
+  // weigh makes weights of scores; r0, r1 are what earlier ones are to be multiplied by.
+  template <int N> MEMBER void weigh(float (&s)[N], float scale, float &r0, float &r1) {
+    float n0 = m0, n1 = m1;
+#pragma unroll
+    for (int j = 0; j < N; j += 4)
+      n0 = ptx::larger(n0, ptx::larger(s[j], s[j + 1])), n1 = ptx::larger(n1, ptx::larger(s[j + 2], s[j + 3]));
+    n0 = ptx::larger(n0, ptx::shfl_xor(n0, 1)), n0 = ptx::larger(n0, ptx::shfl_xor(n0, 2));
+    n1 = ptx::larger(n1, ptx::shfl_xor(n1, 1)), n1 = ptx::larger(n1, ptx::shfl_xor(n1, 2));
+    // Position 0 is in the first step and seen by all: the maxima are finite.
+    r0 = ptx::exp2((m0 - n0) * scale), r1 = ptx::exp2((m1 - n1) * scale);
+    m0 = n0, m1 = n1, l0 *= r0, l1 *= r1;
+    const float b0 = m0 * scale, b1 = m1 * scale;
+#pragma unroll
+    for (int j = 0; j < N; j += 4) {
+      s[j] = ptx::exp2(s[j] * scale - b0), s[j + 1] = ptx::exp2(s[j + 1] * scale - b0);
+      s[j + 2] = ptx::exp2(s[j + 2] * scale - b1), s[j + 3] = ptx::exp2(s[j + 3] * scale - b1);
+      l0 += s[j] + s[j + 1], l1 += s[j + 2] + s[j + 3];
+    }
+  }
+  MEMBER void join() {
+    l0 += ptx::shfl_xor(l0, 1), l0 += ptx::shfl_xor(l0, 2);
+    l1 += ptx::shfl_xor(l1, 1), l1 += ptx::shfl_xor(l1, 2);
+  }
+};
+
+// queries_by_keys starts the scores of 64 queries and a step's keys; weights_by_values adds
+// the step's values, weighed.
+template <class T, int Width>
+DEVICE void queries_by_keys(float (&scores)[kTile / 2], u64 queries, u64 keys) {
+  constexpr int kFurther = Attending<Width>::kPanel * 2 / 16;
+  T::wgmma_first(scores, queries, keys);
+#pragma unroll
+  for (int k = 1; k < Width / 16; k++)
+    T::wgmma(scores, queries + k / 4 * kFurther + k % 4 * 2, keys + k / 4 * kFurther + k % 4 * 2);
+  ptx::wgmma_commit();
+}
+template <class T, int Width>
+DEVICE void weights_by_values(float (&sums)[Width / 2], const u32 (&weights)[kTile / 16][4], u64 values) {
+#pragma unroll
+  for (int k = 0; k < kTile / 16; k++)
+    T::wgmma_across(sums, weights[k], values + k * (16 * kDepth * 2 / 16));
+  ptx::wgmma_commit();
+}
+
+// unseen leaves out the keys from key on that rows g and g+8 do not see.
+DEVICE void unseen(float (&scores)[kTile / 2], int key, int at0, int at1) {
+#pragma unroll
+  for (int j = 0; j < kTile / 2; j++)
+    scores[j] = key + j / 4 * 8 + j % 2 <= (j % 4 < 2 ? at0 : at1) ? scores[j] : -kInf;
+}
+
+template <class T> DEVICE void pack(u32 (&weights)[kTile / 16][4], const float (&scores)[kTile / 2]) {
+#pragma unroll
+  for (int k = 0; k < kTile / 16; k++)
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+      weights[k][i] = T::pack(scores[8 * k + 2 * i], scores[8 * k + 2 * i + 1]);
+#pragma unroll
+  for (int k = 0; k < kTile / 16; k++)
+    ptx::settled(weights[k]);
+}
+
+// rescale multiplies the sums of rows g and g+8.
+template <int N> DEVICE void rescale(float (&sums)[N], float r0, float r1) {
+#pragma unroll
+  for (int j = 0; j < N; j += 4)
+    sums[j] *= r0, sums[j + 1] *= r0, sums[j + 2] *= r1, sums[j + 3] *= r1;
+  ptx::settled(sums);
+}
+
+DEVICE void arrive_once(u64 *b) {
+  if (ptx::tid() % 32 == 0)
+    ptx::arrive(b);
+}
+
+// attend_multiply is a warpgroup's part of the block's tiles. The scores of a step are
+// under way while the values of the one before are: the softmax of the one runs beside
+// the products of the other, and the two warpgroups start theirs in turn.
+template <class T, int Width>
+DEVICE void attend_multiply(const Attending<Width> &my, u16 *a, int lda, const Queries *queries, int tiles, int H, int Dh, float scale) {
+  using A = Attending<Width>;
+  const int lane = ptx::tid() % 32, warp = ptx::tid() / 32, group = warp / 4, g = lane / 4, t = lane % 4;
+  const int q0 = group * 64 + warp % 4 * 16 + g, q1 = q0 + 8;
+  constexpr int kNext = A::kSlot * 2 / 16;
+  const u64 qs = descriptor(my.queries + group * 64 * kDepth), ks = descriptor(my.slots), vs = across(my.slots, A::kPanel);
+  Stage<A::kSlots> s;
+  int turns = 0;
+  if (group == 1)
+    arrive_once(my.turns);
+  for (Turns turn; turn.tile() < tiles * H; turn.round++) {
+    const Queries of = queries[turn.tile() / H];
+    const int h = turn.tile() % H, steps = ceil_div(of.pos + of.count, kTile), first = of.pos + min(group * 64, of.count - 1);
+    // A row past the tile's count repeats the last one's position: it is not written.
+    const int at0 = of.pos + min(q0, of.count - 1), at1 = of.pos + min(q1, of.count - 1);
+    float sums[Width / 2] = {}, scores[kTile / 2], r0, r1;
+    u32 weights[kTile / 16][4];
+    RunningSoftmax rows;
+    ptx::wait_phase(my.queries_full, turn.round & 1);
+    ptx::wait_phase(my.full + s.index, s.round & 1);
+    ptx::wgmma_fence();
+    queries_by_keys<T, Width>(scores, qs, ks + s.index * kNext);
+    ptx::wgmma_wait<0>();
+    ptx::settled(scores);
+    arrive_once(my.empty + s.index);
+    s.next();
+    if (steps == 1)
+      arrive_once(my.queries_free);
+    if (kTile - 1 > first)
+      unseen(scores, 2 * t, at0, at1);
+    rows.weigh(scores, scale, r0, r1);
+    pack<T>(weights, scores);
+    for (int step = 1; step < steps; step++) {
+      ptx::wait_phase(my.full + s.index, s.round & 1);
+      ptx::wait_phase(my.turns + group, turns++ & 1);
+      ptx::wgmma_fence();
+      queries_by_keys<T, Width>(scores, qs, ks + s.index * kNext);
+      const int keys = s.index;
+      s.next();
+      rescale(sums, r0, r1);
+      ptx::wait_phase(my.full + s.index, s.round & 1);
+      ptx::wgmma_fence();
+      weights_by_values<T, Width>(sums, weights, vs + s.index * kNext);
+      arrive_once(my.turns + 1 - group);
+      Stage<A::kSlots> next = s;
+      next.next();
+      ptx::wgmma_wait<1>();
+      ptx::settled(scores);
+      arrive_once(my.empty + keys);
+      if (step == steps - 1)
+        arrive_once(my.queries_free);
+      if ((step + 1) * kTile - 1 > first)
+        unseen(scores, step * kTile + 2 * t, at0, at1);
+      rows.weigh(scores, scale, r0, r1);
+      if (step + 1 < steps)
+        ptx::wait_phase(my.full + next.index, next.round & 1);
+      ptx::wgmma_wait<0>();
+      ptx::settled(sums);
+      arrive_once(my.empty + s.index);
+      s.next();
+      pack<T>(weights, scores);
+    }
+    rescale(sums, r0, r1);
+    ptx::wait_phase(my.full + s.index, s.round & 1);
+    ptx::wgmma_fence();
+    weights_by_values<T, Width>(sums, weights, vs + s.index * kNext);
+    rows.join();
+    const float d0 = 1 / rows.l0, d1 = 1 / rows.l1;
+    ptx::wgmma_wait<0>();
+    ptx::settled(sums);
+    arrive_once(my.empty + s.index);
+    s.next();
+    u16 *a0 = a + (long long)(of.row + q0) * lda + h * Dh + 2 * t, *a1 = a0 + 8LL * lda;
+#pragma unroll
+    for (int j = 0; j < Width / 8; j++) {
+      if (8 * j + 2 * t < Dh && q0 < of.count)
+        *(u32 *)(a0 + 8 * j) = T::pack(sums[4 * j] * d0, sums[4 * j + 1] * d0);
+      if (8 * j + 2 * t < Dh && q1 < of.count)
+        *(u32 *)(a1 + 8 * j) = T::pack(sums[4 * j + 2] * d1, sums[4 * j + 3] * d1);
+    }
+  }
+}
+
+#define ATTEND_WGMMA(T, name, width)                                                                                       \
+  KERNEL(384, 1, attend_prefill_wgmma##width##_##name, u16 *a, int lda, const u16 *q, int ldq, const u64 *table, int pages, \
+         const Queries *queries, int tiles, int H, int K, int Dh, float scale) {                                           \
+    const Attending<width> my;                                                                                             \
+    if (ptx::tid() == 0) {                                                                                                 \
+      for (int s = 0; s < my.kSlots; s++) {                                                                                \
+        ptx::barrier_init(my.full + s, 1);                                                                                 \
+        ptx::barrier_init(my.empty + s, 8);                                                                                \
+      }                                                                                                                    \
+      ptx::barrier_init(my.queries_full, 1);                                                                               \
+      ptx::barrier_init(my.queries_free, 8);                                                                               \
+      ptx::barrier_init(my.turns, 4);                                                                                      \
+      ptx::barrier_init(my.turns + 1, 4);                                                                                  \
+    }                                                                                                                      \
+    ptx::sync();                                                                                                           \
+    ptx::after_previous();                                                                                                 \
+    ptx::release();                                                                                                        \
+    if (ptx::tid() < 256) {                                                                                                \
+      ptx::registers_up<224>();                                                                                            \
+      attend_multiply<T, width>(my, a, lda, queries, tiles, H, Dh, scale);                                                 \
+    } else {                                                                                                               \
+      ptx::registers_down<56>();                                                                                           \
+      const int warp = ptx::tid() / 32 - 8;                                                                                \
+      if (warp < kCopiers)                                                                                                 \
+        copy_keys(my, warp, {table, pages, K, Dh + 7 & ~7}, queries, tiles, H);                                            \
+      else                                                                                                                 \
+        copy_queries(my, q, ldq, queries, tiles, H, Dh);                                                                   \
+    }                                                                                                                      \
+  }
+ATTEND_WGMMA(BF16, bf16, 64)
+ATTEND_WGMMA(F16, f16, 64)
+ATTEND_WGMMA(BF16, bf16, 128)
+ATTEND_WGMMA(F16, f16, 128)
+#endif

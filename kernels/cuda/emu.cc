@@ -42,7 +42,6 @@ mop_switch_stack:
 )");
 
 constexpr size_t kStack = 128 << 10;
-constexpr size_t kShared = 228 << 10;
 constexpr size_t kPageBytes = 4096;
 static unsigned char *stacks, *shared_end[kMaxBlocks];
 
@@ -179,10 +178,11 @@ static void run_cluster(long long first) {
     b.live = m.threads, b.at_barrier = b.at_first = b.barriers = 0;
     b.shared = shared_end[r] - m.shared_bytes;
     memset(b.shared, 0xff, m.shared_bytes);
+    memset(b.written, 0, m.shared_bytes / 16 * sizeof b.written[0]);
     for (int t = 0; t < m.threads; t++) {
       int i = r * m.threads + t;
       Fiber &f = m.fibers[i];
-      f.tid = t, f.block = &b, f.done = false, f.group = 0, f.copies = 0, f.waits = nullptr, f.fenced = false, f.open = f.products = 0, f.issued = 0;
+      f.tid = t, f.block = &b, f.done = false, f.group = 0, f.copies = 0, f.waits = nullptr, f.fenced = false, f.proxies = 0, f.open = f.products = 0, f.issued = 0;
       void **top = (void **)(stacks + kStack * (i + 1)) - 2; // after ret the stack is as after a call
       top[0] = (void *)fiber_main;
       f.sp = top - 6;

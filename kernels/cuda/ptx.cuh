@@ -210,6 +210,12 @@ DEVICE float widen_f16(u16 h) {
   return f;
 }
 
+// larger takes one instruction; it is the other where one is not a number.
+DEVICE float larger(float a, float b) {
+  float r;
+  asm("max.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
+  return r;
+}
 DEVICE float exp2(float x) {
   float r;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
@@ -231,6 +237,10 @@ DEVICE u32 add(u32 *p, u32 v) {
   u32 r;
   asm volatile("atom.add.acq_rel.gpu.global.u32 %0, [%1], %2;" : "=r"(r) : "l"(p), "r"(v) : "memory");
   return r;
+}
+// store_shared writes 16 bytes of shared memory.
+DEVICE void store_shared(void *to, V4 v) {
+  asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(shared_address(to)), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
 }
 // add_shared counts in shared memory and gives the value before.
 DEVICE u32 add_shared(u32 *p, u32 v) {
@@ -341,9 +351,16 @@ DEVICE void cluster_sync() {
 template <int N> DEVICE void registers_down() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N)); }
 template <int N> DEVICE void registers_up() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N)); }
 
+// for_products lets products read what this thread wrote to shared memory, itself or by
+// copies of 16 bytes.
+DEVICE void for_products() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
 // wgmma: D[64, N] += A[64, 16] B[N, 16], D float32, A and B in shared memory where
 // descriptors say, by 128 threads, until wgmma_wait. Warp w of them holds rows 16w..;
 // with g = lane/4, t = lane%4: d[4j], d[4j+1] (g, 8j+2t..), d[4j+2], d[4j+3] (g+8, 8j+2t..).
+// wgmma_first leaves out what D was. wgmma_across takes A from registers, as mma does, of
+// rows 16w.. in warp w; B lies across: 16 rows of N elements. Until wgmma_wait the
+// registers of A stay as they are.
 DEVICE void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 DEVICE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 // wgmma_wait returns when at most N of the groups are under way.
@@ -353,6 +370,11 @@ template <int N> DEVICE void settled(float (&d)[N]) {
 #pragma unroll
   for (int i = 0; i < N; i++)
     asm volatile("" : "+f"(d[i])::"memory");
+}
+template <int N> DEVICE void settled(u32 (&a)[N]) {
+#pragma unroll
+  for (int i = 0; i < N; i++)
+    asm volatile("" : "+r"(a[i])::"memory");
 }
 
 // Ten register operands, and lists of 8 to 128 of them; and what they stand for.
@@ -365,23 +387,33 @@ template <int N> DEVICE void settled(float (&d)[N]) {
 #define WGMMA_LIST_256                                                                                        \
   WGMMA_SIXTY "," WGMMA_TEN(6) "," WGMMA_TEN(7) "," WGMMA_TEN(8) "," WGMMA_TEN(9) "," WGMMA_TEN(10) "," WGMMA_TEN(11) \
       ",%120,%121,%122,%123,%124,%125,%126,%127"
-#define WGMMA_D(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
-#define WGMMA_D16(i) WGMMA_D(i)
-#define WGMMA_D32(i) WGMMA_D16(i), WGMMA_D16(i + 8)
-#define WGMMA_D64(i) WGMMA_D32(i), WGMMA_D32(i + 16)
-#define WGMMA_D128(i) WGMMA_D64(i), WGMMA_D64(i + 32)
-#define WGMMA_D256(i) WGMMA_D128(i), WGMMA_D128(i + 64)
-#define WGMMA(type, n, a, b)                                                                                                     \
-  DEVICE void wgmma_##type(float (&d)[n / 2], u64 da, u64 db) {                                                                  \
-    asm volatile("wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." #type "." #type " {" WGMMA_LIST_##n "}, %" #a ", %" #b ", 1, 1, 1, 0, 0;" \
-                 : WGMMA_D##n(0) : "l"(da), "l"(db) : "memory");                                                                             \
+#define WGMMA_D(c, i) c(d[i]), c(d[i + 1]), c(d[i + 2]), c(d[i + 3]), c(d[i + 4]), c(d[i + 5]), c(d[i + 6]), c(d[i + 7])
+#define WGMMA_D16(c, i) WGMMA_D(c, i)
+#define WGMMA_D32(c, i) WGMMA_D16(c, i), WGMMA_D16(c, i + 8)
+#define WGMMA_D64(c, i) WGMMA_D32(c, i), WGMMA_D32(c, i + 16)
+#define WGMMA_D128(c, i) WGMMA_D64(c, i), WGMMA_D64(c, i + 32)
+#define WGMMA_D256(c, i) WGMMA_D128(c, i), WGMMA_D128(c, i + 64)
+#define WGMMA_TEXT(type, n, factors) "wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." #type "." #type " {" WGMMA_LIST_##n "}, " factors ";"
+#define WGMMA(type, n, a, b)                                                                                                       \
+  DEVICE void wgmma_##type(float (&d)[n / 2], u64 da, u64 db) {                                                                    \
+    asm volatile(WGMMA_TEXT(type, n, "%" #a ", %" #b ", 1, 1, 1, 0, 0") : WGMMA_D##n("+f", 0) : "l"(da), "l"(db) : "memory");      \
+  }                                                                                                                                \
+  DEVICE void wgmma_first_##type(float (&d)[n / 2], u64 da, u64 db) {                                                              \
+    asm volatile(WGMMA_TEXT(type, n, "%" #a ", %" #b ", 0, 1, 1, 0, 0") : WGMMA_D##n("=f", 0) : "l"(da), "l"(db) : "memory");      \
+  }
+#define WGMMA_ACROSS(type, n, a0, a1, a2, a3, b)                                                                                   \
+  DEVICE void wgmma_across_##type(float (&d)[n / 2], const u32 (&a)[4], u64 db) {                                                  \
+    asm volatile(WGMMA_TEXT(type, n, "{%" #a0 ",%" #a1 ",%" #a2 ",%" #a3 "}, %" #b ", 1, 1, 1, 1")                                  \
+                 : WGMMA_D##n("+f", 0) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(db) : "memory");                          \
   }
 #define WGMMA_ALL(type)      \
   WGMMA(type, 16, 8, 9)      \
   WGMMA(type, 32, 16, 17)    \
   WGMMA(type, 64, 32, 33)    \
   WGMMA(type, 128, 64, 65)   \
-  WGMMA(type, 256, 128, 129)
+  WGMMA(type, 256, 128, 129) \
+  WGMMA_ACROSS(type, 64, 32, 33, 34, 35, 36) \
+  WGMMA_ACROSS(type, 128, 64, 65, 66, 67, 68)
 WGMMA_ALL(bf16)
 WGMMA_ALL(f16)
 #endif

@@ -17,6 +17,8 @@ struct BF16 {
   }
 #ifdef HOPPER
   template <int N> static MEMBER void wgmma(float (&d)[N], u64 a, u64 b) { ptx::wgmma_bf16(d, a, b); }
+  template <int N> static MEMBER void wgmma_first(float (&d)[N], u64 a, u64 b) { ptx::wgmma_first_bf16(d, a, b); }
+  template <int N> static MEMBER void wgmma_across(float (&d)[N], const u32 (&a)[4], u64 b) { ptx::wgmma_across_bf16(d, a, b); }
 #endif
 };
 
@@ -29,6 +31,8 @@ struct F16 {
   }
 #ifdef HOPPER
   template <int N> static MEMBER void wgmma(float (&d)[N], u64 a, u64 b) { ptx::wgmma_f16(d, a, b); }
+  template <int N> static MEMBER void wgmma_first(float (&d)[N], u64 a, u64 b) { ptx::wgmma_first_f16(d, a, b); }
+  template <int N> static MEMBER void wgmma_across(float (&d)[N], const u32 (&a)[4], u64 b) { ptx::wgmma_across_f16(d, a, b); }
 #endif
 };
 

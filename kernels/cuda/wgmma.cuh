@@ -56,6 +56,10 @@ template <int Tokens, int Groups, int Stages, int Blocks> struct Warpgroups {
 // distance (1024), both in units of 16 bytes, and the kind of swizzle.
 DEVICE u64 descriptor(const u16 *p) { return (u64)(1 << 30 | 1024 >> 4) << 32 | (1 << 16 | (ptx::shared_address(p) & 0x3ffff) >> 4); }
 
+// across is of an operand B that lies across: rows of k, each 64 columns of 128 bytes, the
+// next 64 columns panel elements on.
+DEVICE u64 across(const u16 *p, int panel) { return descriptor(p) + ((u64)(panel * 2 / 16 - 1) << 16); }
+
 // Stage goes round the stages of a pipeline.
 template <int Stages> struct Stage {
   int index = 0, round = 0;

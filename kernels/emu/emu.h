@@ -29,6 +29,7 @@ namespace emu {
 
 constexpr int kMaxThreads = 1024; // of a cluster
 constexpr int kMaxBlocks = 2;     // of a cluster
+constexpr size_t kShared = 228 << 10;
 
 // Kernel is an entry of the table of all kernels; caller unpacks arguments that
 // come in slots of eight bytes, a tensor map in sixteen.
@@ -85,6 +86,10 @@ struct Product {
   float *d;
   uint64_t a, b;
   int group;
+  bool first;               // what d was counts for nothing
+  bool across;              // B
+  const uint32_t *own;      // this thread's registers of A, where it comes from there
+  uint32_t quad[4][4];      // as they were, those of the four lanes that share rows
 };
 
 struct Fiber {
@@ -98,6 +103,7 @@ struct Fiber {
   const Barrier *waits; // for the end of a phase of this parity
   int parity;
   bool fenced; // wgmma
+  uint32_t proxies; // fences between what it wrote and products
   int open, products;
   Product started[16];
   uint64_t issued; // of the warpgroup's products, what all of its threads must agree on
@@ -128,6 +134,7 @@ struct Block {
   unsigned char *shared;
   int barriers;
   Barrier barrier[32];
+  uint32_t written[kShared / 16]; // by which thread, after how many of its fences; 0: what products may read
 };
 
 // Box is a copy of a box of a tensor to a block, or of bytes of global memory, under way.
@@ -286,6 +293,12 @@ inline void ldmatrix(uint32_t (&r)[4], const void *row, bool trans) {
   memcpy(r, w.out[me], 16);
 }
 
+// written notes who wrote 16 bytes of shared memory.
+inline void written(const void *to) {
+  Fiber &f = *m.now;
+  f.block->written[((const unsigned char *)to - f.block->shared) / 16] = (uint32_t)(f.tid + 1) << 20 | (f.proxies & 0xfffff);
+}
+
 inline void aligned(const char *what, const void *p) {
   if ((uintptr_t)p % 16)
     fail("%s: thread %d's address is not aligned to 16 bytes", what, m.now->tid);
@@ -344,6 +357,11 @@ DEVICE F4 load_floats(const void *p) {
 DEVICE V4 load_shared(const void *p) { return load_once(p); }
 DEVICE void prefetch(const void *) {}
 
+DEVICE void store_shared(void *to, V4 v) {
+  emu::aligned("st.shared.v4", to);
+  memcpy(to, &v, 16);
+  emu::written(to);
+}
 DEVICE void cp_async(void *to, const void *from, bool valid) {
   emu::Fiber &f = *emu::m.now;
   emu::aligned("cp.async", to);
@@ -362,10 +380,13 @@ template <int N> DEVICE void cp_wait() {
     emu::Copy &c = f.pending[i];
     if (c.group >= f.group - N)
       f.pending[kept++] = c;
-    else if (c.valid)
-      memcpy(c.to, c.from, 16);
-    else
-      memset(c.to, 0, 16);
+    else {
+      if (c.valid)
+        memcpy(c.to, c.from, 16);
+      else
+        memset(c.to, 0, 16);
+      emu::written(c.to);
+    }
   }
   f.copies = kept;
 }
@@ -396,6 +417,7 @@ DEVICE int nearest(double x) { return (int)::nearbyint(x); }
 DEVICE u32 pack_bf16(float lo, float hi) { return emu::narrow_bf16(lo) | (u32)emu::narrow_bf16(hi) << 16; }
 DEVICE u32 pack_f16(float lo, float hi) { return emu::narrow_f16(lo) | (u32)emu::narrow_f16(hi) << 16; }
 DEVICE float widen_f16(u16 h) { return emu::widen_f16(h); }
+DEVICE float larger(float a, float b) { return ::fmaxf(a, b); }
 DEVICE float exp2(float x) { return ::exp2f(x); }
 DEVICE float log2(float x) { return ::log2f(x); }
 DEVICE float sqrt(float x) { return ::sqrtf(x); }

@@ -4,7 +4,8 @@
 // the scheduler draws; so do the copies to the blocks of a cluster, each by itself. A
 // product reads shared memory and adds to its registers when it is started or when it
 // is waited for, drawn for each thread: what is read too early, or written or released
-// too early, shows. A barrier knows arrivals and bytes, and more or fewer than it waits
+// too early, shows. It reads nothing that a thread wrote itself and did not fence
+// (ptx::for_products), and its registers of A must be the same when it ends. A barrier knows arrivals and bytes, and more or fewer than it waits
 // for are errors, at the latest when the block ends.
 #pragma once
 
@@ -110,6 +111,7 @@ inline void copy(void *to, const void *from, int bytes, const void *b) {
 inline long put(const Box &x) {
   if (x.from) {
     memcpy(x.block->shared + x.to, x.from, x.bytes);
+    memset(x.block->written + x.to / 16, 0, x.bytes / 16 * sizeof x.block->written[0]);
     return x.bytes;
   }
   Tensor t;
@@ -126,7 +128,7 @@ inline long put(const Box &x) {
             memcpy(row + e, from + 2 * (c[0] + e), 2);
       }
       for (uint64_t e = 0; e < t.box[0]; e += 8, to += 16)
-        memcpy(x.block->shared + swizzled(to), row + e, 16);
+        memcpy(x.block->shared + swizzled(to), row + e, 16), x.block->written[swizzled(to) / 16] = 0;
     }
   return box_bytes(t);
 }
@@ -145,13 +147,24 @@ inline void deliver(int i) {
   ended(*b);
 }
 
+// readable refuses 16 bytes that no product may read.
+inline void readable(uint32_t at, uint64_t descriptor) {
+  if (at + 16 > m.shared_bytes)
+    fail("wgmma: descriptor %#llx leaves the shared memory", (unsigned long long)descriptor);
+  const Fiber *block = m.fibers + m.now->block->rank * m.threads;
+  if (uint32_t w = m.now->block->written[at / 16]; w && (block[(w >> 20) - 1].proxies & 0xfffff) == (w & 0xfffff))
+    fail("wgmma: thread %d wrote %#x of shared memory and did not fence it", (w >> 20) - 1, at);
+}
+
+inline uint32_t start_of(uint64_t descriptor) { return (descriptor & 0x3fff) << 4; }
+inline uint32_t leading(uint64_t descriptor) { return (descriptor >> 16 & 0x3fff) << 4; }
+inline uint32_t stride(uint64_t descriptor) { return (descriptor >> 32 & 0x3fff) << 4; }
+
 // row16 reads 16 elements of k of a row of an operand.
 inline void row16(float *to, uint64_t descriptor, int row, float (*widen)(uint16_t)) {
-  uint32_t start = (descriptor & 0x3fff) << 4, stride = (descriptor >> 32 & 0x3fff) << 4;
   for (int chunk = 0; chunk < 2; chunk++) {
-    uint32_t at = swizzled(start + row / 8 * stride + row % 8 * 128 + chunk * 16);
-    if (at + 16 > m.shared_bytes)
-      fail("wgmma: row %d of descriptor %#llx leaves the shared memory", row, (unsigned long long)descriptor);
+    uint32_t at = swizzled(start_of(descriptor) + row / 8 * stride(descriptor) + row % 8 * 128 + chunk * 16);
+    readable(at, descriptor);
     uint16_t v[8];
     memcpy(v, m.now->block->shared + at, 16);
     for (int i = 0; i < 8; i++)
@@ -159,12 +172,35 @@ inline void row16(float *to, uint64_t descriptor, int row, float (*widen)(uint16
   }
 }
 
+// column16 reads the same of an operand that lies across: 64 elements of n side by side
+// in each of eight rows of k, those of the next 64 a leading distance on, the next eight
+// rows a stride.
+inline void column16(float *to, uint64_t descriptor, int n, float (*widen)(uint16_t)) {
+  for (int k = 0; k < 16; k++) {
+    uint32_t at = swizzled(start_of(descriptor) + n / 64 * leading(descriptor) + k / 8 * stride(descriptor) + k % 8 * 128 + n % 64 * 2);
+    readable(at & ~15u, descriptor);
+    uint16_t v;
+    memcpy(&v, m.now->block->shared + at, 2);
+    to[k] = widen(v);
+  }
+}
+
+// quad16 gives a row of A out of the registers of the four lanes that share it, and its
+// eighth next one.
+inline void quad16(float (&a)[2][16], const Product &p, float (*widen)(uint16_t)) {
+  if (memcmp(p.own, p.quad[m.now->tid % 4], sizeof p.quad[0]))
+    fail("wgmma: thread %d has written registers of A that a product under way reads", m.now->tid);
+  for (int t = 0; t < 4; t++)
+    for (int i = 0; i < 4; i++)
+      for (int half = 0; half < 2; half++)
+        a[i % 2][i / 2 * 8 + 2 * t + half] = widen((uint16_t)(p.quad[t][i] >> 16 * half));
+}
+
 // described refuses what is no operand of swizzled rows of 128 bytes, eight of them at a
 // multiple of 1024 bytes.
 inline void described(uint64_t d) {
   constexpr uint64_t kUnused = 0x3fffc000c000c000;
-  uint32_t start = (d & 0x3fff) << 4, stride = (d >> 32 & 0x3fff) << 4;
-  if (d >> 62 != 1 || start & 0x380 || stride % 1024 || d & kUnused)
+  if (d >> 62 != 1 || start_of(d) & 0x380 || stride(d) % 1024 || d & kUnused)
     fail("wgmma: descriptor %#llx: want swizzled rows of 128 bytes, eight of them at a multiple of 1024", (unsigned long long)d);
 }
 
@@ -172,10 +208,13 @@ inline void described(uint64_t d) {
 template <int N> void part(const Product &p, float (*widen)(uint16_t)) {
   int t = m.now->tid % 128, row = t / 32 * 16 + t % 32 / 4, column = t % 4 * 2;
   float a[2][16], b[16][N / 4], sum[2][N / 4] = {};
-  row16(a[0], p.a, row, widen), row16(a[1], p.a, row + 8, widen);
+  if (p.own)
+    quad16(a, p, widen);
+  else
+    row16(a[0], p.a, row, widen), row16(a[1], p.a, row + 8, widen);
   for (int n = 0; n < N / 4; n++) {
     float one[16];
-    row16(one, p.b, n / 2 * 8 + column + n % 2, widen);
+    (p.across ? column16 : row16)(one, p.b, n / 2 * 8 + column + n % 2, widen);
     for (int k = 0; k < 16; k++)
       b[k][n] = one[k];
   }
@@ -183,20 +222,42 @@ template <int N> void part(const Product &p, float (*widen)(uint16_t)) {
     for (int k = 0; k < 16; k++)
       for (int n = 0; n < N / 4; n++)
         sum[h][n] += a[h][k] * b[k][n];
-    for (int n = 0; n < N / 4; n++)
-      p.d[n / 2 * 4 + h * 2 + n % 2] += sum[h][n];
+    for (int n = 0; n < N / 4; n++) {
+      float &d = p.d[n / 2 * 4 + h * 2 + n % 2];
+      d = (p.first ? 0 : d) + sum[h][n];
+    }
   }
 }
 
-inline void wgmma(float *d, uint64_t a, uint64_t b, void (*run)(const Product &)) {
+inline Product &started(Product p) {
   Fiber &f = *m.now;
   if (!f.fenced)
     fail("wgmma: thread %d did not fence its registers", f.tid);
-  described(a), described(b);
   if (f.products == sizeof f.started / sizeof f.started[0])
     fail("wgmma: too many products under way");
-  f.issued = (f.issued ^ a ^ b << 20) * 0x9e3779b97f4a7c15u + 1;
-  f.started[f.products++] = {run, d, a, b, f.open};
+  f.issued = (f.issued ^ p.a ^ p.b << 20) * 0x9e3779b97f4a7c15u + 1;
+  p.group = f.open;
+  return f.started[f.products++] = p;
+}
+
+inline void wgmma(float *d, uint64_t a, uint64_t b, bool first, void (*run)(const Product &)) {
+  described(a), described(b);
+  started({run, d, a, b, 0, first, false, nullptr, {}});
+}
+
+inline void wgmma_across(float *d, const uint32_t (&a)[4], uint64_t b, void (*run)(const Product &)) {
+  described(b);
+  if (start_of(b) % 1024 || leading(b) % 1024)
+    fail("wgmma: descriptor %#llx: want an operand that lies across to begin with eight rows", (unsigned long long)b);
+  Product &p = started({run, d, 0, b, 0, false, true, a, {}});
+  Warp &w = warp();
+  int me = lane();
+  memcpy(w.in[me], a, 16);
+  meet("wgmma", [](Warp &w) {
+    for (int l = 0; l < 32; l++)
+      memcpy(w.out[l], w.in[l], 16);
+  });
+  memcpy(p.quad, w.out[me / 4 * 4], sizeof p.quad);
 }
 
 // finish runs the products of groups before one.
@@ -280,16 +341,24 @@ DEVICE void wgmma_commit() {
   if (emu::draw() & 1)
     emu::finish(emu::m.now->open);
 }
+// wgmma_wait, as wgmma.wait_group is, is a rendezvous of the warp: what one lane tells
+// after it is so of all.
 template <int N> DEVICE void wgmma_wait() {
   emu::finish(emu::m.now->open - N);
+  emu::meet("wgmma.wait_group", [](emu::Warp &) {});
   if (N == 0)
     emu::m.now->fenced = false;
 }
 template <int N> DEVICE void settled(float (&)[N]) {}
-template <int N> DEVICE void wgmma_bf16(float (&d)[N], u64 a, u64 b) {
-  emu::wgmma(d, a, b, [](const emu::Product &p) { emu::part<2 * N>(p, emu::widen_bf16); });
-}
-template <int N> DEVICE void wgmma_f16(float (&d)[N], u64 a, u64 b) {
-  emu::wgmma(d, a, b, [](const emu::Product &p) { emu::part<2 * N>(p, emu::widen_f16); });
-}
+template <int N> DEVICE void settled(u32 (&)[N]) {}
+DEVICE void for_products() { emu::m.now->proxies++; }
+#define WGMMA(type)                                                                                                  \
+  template <int N> void run_##type(const emu::Product &p) { emu::part<2 * N>(p, emu::widen_##type); }                \
+  template <int N> DEVICE void wgmma_##type(float (&d)[N], u64 a, u64 b) { emu::wgmma(d, a, b, false, run_##type<N>); } \
+  template <int N> DEVICE void wgmma_first_##type(float (&d)[N], u64 a, u64 b) { emu::wgmma(d, a, b, true, run_##type<N>); } \
+  template <int N> DEVICE void wgmma_across_##type(float (&d)[N], const u32 (&a)[4], u64 b) {                       \
+    emu::wgmma_across(d, a, b, run_##type<N>);                                                                       \
+  }
+WGMMA(bf16)
+WGMMA(f16)
 } // namespace ptx

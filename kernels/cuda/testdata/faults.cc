@@ -33,7 +33,7 @@ int main() {
        })
     for (uint64_t seed = 1; seed < 4; seed++) {
       memset(y, 0, 64 * 16 * 4);
-      const char *error = mop_emu_launch(name, 1, 1, 1, 128, 11 << 10, 1, slots, seed);
+      const char *error = mop_emu_launch(name, 1, 1, 1, 128, 20 << 10, 1, slots, seed);
       bool right = true;
       for (int i = 0; i < 64; i++)
         for (int j = 0; j < 16; j++) {

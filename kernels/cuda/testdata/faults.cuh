@@ -21,7 +21,45 @@ enum Fault {
   kReadEarly,  // its registers are read before that
   kAlone,      // one warp multiplies something else
   kLeft,       // a copy is never waited for
+  kStored,     // threads write an operand themselves, and fence it: right
+  kNotFenced,  // and do not
+  kAcross,     // one operand is in registers, the other lies across: right
+  kWritten,    // its registers are written before the product is waited for
+  kWithin,     // the other begins within a row
 };
+
+// stored writes B anew.
+DEVICE void stored(u16 *b, bool fenced) {
+  V4 *chunk = (V4 *)b + ptx::tid(), v = *chunk;
+  ptx::sync();
+  ptx::store_shared(chunk, v);
+  if (fenced)
+    ptx::for_products();
+  ptx::sync();
+}
+
+// product_across is the product with A in registers and rows of k for B, in c.
+template <int F> DEVICE void product_across(float (&d)[8], const u16 *a, const u16 *b, u16 *c) {
+  auto element = [](const u16 *m, int row, int k) { return m[row * 64 + (k / 8 ^ row % 8) * 8 + k % 8]; };
+  const int tid = ptx::tid(), k = tid / 2, chunk = tid % 2, row = tid / 32 * 16 + tid % 32 / 4, t = tid % 4;
+  u32 two[4], left[4][4];
+  for (int i = 0; i < 4; i++)
+    two[i] = element(b, chunk * 8 + 2 * i, k) | (u32)element(b, chunk * 8 + 2 * i + 1, k) << 16;
+  ptx::store_shared(c + k * 64 + (chunk ^ k % 8) * 8, {two[0], two[1], two[2], two[3]});
+  ptx::for_products();
+  ptx::sync();
+  for (int i = 0; i < 16; i++) {
+    int r = row + i % 2 * 8, at = i / 4 * 16 + i / 2 % 2 * 8 + 2 * t;
+    left[i / 4][i % 4] = element(a, r, at) | (u32)element(a, r, at + 1) << 16;
+  }
+  ptx::wgmma_fence();
+  for (int i = 0; i < 4; i++)
+    ptx::wgmma_across_bf16(d, left[i], across(c + i * 16 * 64 + (F == kWithin ? 8 : 0), 64 * 64));
+  ptx::wgmma_commit();
+  if (F == kWritten)
+    left[3][0]++;
+  ptx::wgmma_wait<0>();
+}
 
 template <int F> DEVICE void fault(const TensorMap *w, const TensorMap *x, float *y) {
   u16 *a = (u16 *)ptx::shared(), *b = a + 64 * 64;
@@ -42,12 +80,17 @@ template <int F> DEVICE void fault(const TensorMap *w, const TensorMap *x, float
   if (F != kNoWait && F != kLeft)
     ptx::wait_phase(full, F == kOtherPhase);
   float c[8] = {};
+  if (F == kStored || F == kNotFenced)
+    stored(b, F == kStored);
   if (F != kNoFence)
     ptx::wgmma_fence();
-  for (int k = 0; k < 4; k++) {
-    u64 operand = descriptor(F == kDescriptor ? a + 64 : F == kLeaves ? a + 32 * 64 : a) + (F == kAlone && tid / 32 == 2 ? 0 : 2 * k);
-    ptx::wgmma_bf16(c, operand, descriptor(b) + 2 * k);
-  }
+  if (F == kAcross || F == kWritten || F == kWithin)
+    product_across<F>(c, a, b, a + 6 * 1024);
+  else
+    for (int k = 0; k < 4; k++) {
+      u64 operand = descriptor(F == kDescriptor ? a + 64 : F == kLeaves ? a + 9 * 1024 : a) + (F == kAlone && tid / 32 == 2 ? 0 : 2 * k);
+      ptx::wgmma_bf16(c, operand, descriptor(b) + 2 * k);
+    }
   ptx::wgmma_commit();
   if (F != kReadEarly && F != kNoEnd)
     ptx::wgmma_wait<0>();
@@ -84,7 +127,8 @@ KERNEL(32, 1, blocks_leave, float *) { pair_of_blocks<false>(); }
   KERNEL(128, 1, fault_##f, TensorMap w, TensorMap x, float *y) { fault<f>(MAP(fault_##f, 0, w), MAP(fault_##f, 1, x), y); }
 #define EACH_FAULT(M) \
   M(kRight) M(kFewBytes) M(kManyBytes) M(kTwoArrivals) M(kNoBarrier) M(kOtherPhase) M(kNoWait) M(kNotAligned) M(kNotAMap) M(kDescriptor) \
-  M(kLeaves) M(kNoFence) M(kNoEnd) M(kReadEarly) M(kAlone) M(kLeft)
+  M(kLeaves) M(kNoFence) M(kNoEnd) M(kReadEarly) M(kAlone) M(kLeft) M(kStored) M(kNotFenced) \
+  M(kAcross) M(kWritten) M(kWithin)
 EACH_FAULT(FAULT)
 
 // y[l] = sum of w[c][l] * x[l] over c < 12: a warp copies rows of w into a ring of two,

@@ -230,8 +230,8 @@ func BenchmarkDecodeLayer(b *testing.B) {
 	}
 }
 
-// BenchmarkAttention: a row over a context, in GB/s of cache read; and a causal
-// prefill of 2048, in TFLOP/s.
+// BenchmarkAttention: a row over a context, in GB/s of cache read; and causal prompts, in
+// TFLOP/s, with every set of kernels.
 func BenchmarkAttention(b *testing.B) {
 	for _, hs := range []device.Heads{{H: 32, K: 32, Dh: 128}, {H: 32, K: 8, Dh: 128}, {H: 29, K: 29, Dh: 128}} {
 		for _, T := range []int{128, 2048, 8192} {
@@ -244,17 +244,20 @@ func BenchmarkAttention(b *testing.B) {
 				b.ReportMetric(4*float64(T)*float64(hs.K*hs.Dh)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
 			})
 		}
-		b.Run(fmt.Sprintf("prefill/%d-%d/2048", hs.H, hs.K), func(b *testing.B) {
-			const T = 2048
-			if testing.Short() {
-				b.Skip("long in emulation")
+		for _, set := range sets(b) {
+			for _, T := range []int{512, 2048, 8192} {
+				b.Run(fmt.Sprintf("prefill/%s/%d-%d/%d", set, hs.H, hs.K, T), func(b *testing.B) {
+					if testing.Short() {
+						b.Skip("long in emulation")
+					}
+					d := openSet(b, 1, set)
+					kv := randomCache(b, d, T, hs)
+					a, q := emptyInner(b, d, T, hs.H*hs.Dh), randomRows(b, d, T, hs.H*hs.Dh)
+					measure(b, d, func(int) { d.Attend(device.Prefill, a, q, kv, hs, []device.Span{{Len: T}}) })
+					b.ReportMetric(2*float64(T)*float64(T)*float64(hs.H*hs.Dh)*float64(b.N)/b.Elapsed().Seconds()/1e12, "TFLOP/s")
+				})
 			}
-			d := open(b, 1)
-			kv := randomCache(b, d, T, hs)
-			a, q := emptyInner(b, d, T, hs.H*hs.Dh), randomRows(b, d, T, hs.H*hs.Dh)
-			measure(b, d, func(int) { d.Attend(device.Prefill, a, q, kv, hs, []device.Span{{Len: T}}) })
-			b.ReportMetric(2*T*T*float64(hs.H*hs.Dh)*float64(b.N)/b.Elapsed().Seconds()/1e12, "TFLOP/s")
-		})
+		}
 	}
 }
 

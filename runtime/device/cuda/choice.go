@@ -230,6 +230,23 @@ func prefillWidth(dh int) int {
 // prefillShared is its shared memory, bytes: queries, two pages of keys and values.
 func prefillShared(width int) int { return 5 * page * width * 2 }
 
+// Prefill attention of sm_90a: tiles of queries, and steps of keys, are of two pages;
+// shared memory has the queries, six times as many keys or values, and barriers.
+const (
+	wideTile    = 2 * page
+	wideThreads = 384
+)
+
+func wideShared(width int) int { return 7*wideTile*width*2 + 1024 }
+
+// queryRows is how many queries a tile of prefill attention has.
+func queryRows(set string) int {
+	if set == setSM90a {
+		return wideTile
+	}
+	return page
+}
+
 // The sets of kernels, by what they are compiled for. sm_90a has those of sm_90 and, in
 // the place of some, such as only compute capability 9.0 itself runs.
 const (

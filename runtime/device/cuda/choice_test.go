@@ -158,6 +158,9 @@ func TestAttentionFits(t *testing.T) {
 	if got := prefillShared(128); got != 81920 {
 		t.Errorf("prefill: want 81920 bytes of shared memory, got %d", got)
 	}
+	if got := wideShared(128); got > hopper.shared || got%1024 != 0 {
+		t.Errorf("prefill of sm_90a: %d bytes of shared memory", got)
+	}
 	if roundUp(9941, 64) != 9984 || pitch(1) != 64 {
 		t.Error("rows are padded to 128 bytes")
 	}

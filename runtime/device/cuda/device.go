@@ -39,7 +39,7 @@ type Device struct {
 	peak    int64     // the most that were
 
 	spans   []device.Span // those that places and queries hold
-	tiles   int           // of up to 64 rows of a sequence
+	tiles   int           // of up to queryRows rows of a sequence
 	pass    spread        // of training
 	scratch map[string]*buffer
 	pools   map[int64]*pool    // pages of caches by their bytes

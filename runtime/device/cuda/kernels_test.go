@@ -548,6 +548,23 @@ func checkAttend(t *testing.T, d *Device, kind device.Kind, q *buffer, kv device
 	w.report(t)
 }
 
+// sameAlone attends with the last row of a prompt's pass alone: it has the same bits, those
+// of a prompt of one.
+func sameAlone(t *testing.T, d *Device, q matrix, kv device.KV, hs device.Heads, spans []device.Span) {
+	t.Helper()
+	width, last := hs.H*hs.Dh, spans[len(spans)-1]
+	all, alone := emptyInner(t, d, q.rows, width), emptyInner(t, d, 1, width)
+	one := matrix{rows: 1, cols: q.cols, t: q.t, v: q.row(q.rows - 1)}
+	d.Attend(device.Prefill, all, q.inner(t, d), kv, hs, spans)
+	d.Attend(device.Prefill, alone, one.inner(t, d), kv, hs, []device.Span{{Seq: last.Seq, Start: last.Start + last.Len - 1, Len: 1}})
+	want := read(d, all)[(q.rows-1)*width:]
+	for i, v := range read(d, alone) {
+		if v != want[i] {
+			t.Fatalf("row %d alone: number %d: want the same bits, got %g and %g", q.rows-1, i, want[i], v)
+		}
+	}
+}
+
 // Attention over several pages, the largest score in the first of them, in the last,
 // or anywhere: what a page leaves must neither be lost nor outlive the next. Passes of
 // few pages come between those of many.
@@ -559,7 +576,9 @@ func TestAttendPages(t *testing.T) {
 					continue
 				}
 				grow := [...]float64{-8, 0, 2}[(i+j+k)%3]
-				t.Run(fmt.Sprintf("%+v/%g/%v/%d", hs, grow, dt, o), func(t *testing.T) { attendPages(t, open(t, o), hs, grow, dt, o) })
+				for _, set := range sets(t) {
+					t.Run(fmt.Sprintf("%+v/%g/%v/%s/%d", hs, grow, dt, set, o), func(t *testing.T) { attendPages(t, openSet(t, o, set), hs, grow, dt, o) })
+				}
 			}
 		}
 	}
@@ -586,19 +605,20 @@ func attendPages(t *testing.T, d *Device, hs device.Heads, grow float64, dt chec
 		fillCache(t, d, kv, seq, rows)
 	}
 	rows := 72
-	if prefillWidth(hs.Dh) == 0 { // row by row, 128 of them at a time
+	if prefillWidth(hs.Dh) == 0 || queryRows(d.info.Set) > page { // 128 rows at a time
 		rows = 140
 	}
 	for _, spans := range [][]device.Span{
 		{{Seq: 0, Start: short - 3, Row: 0, Len: 3}, {Seq: 2, Start: long - rows, Row: 3, Len: rows}},
 		{{Seq: 0, Start: 5, Row: 0, Len: 2}},
-		{{Seq: 2, Start: 190, Row: 0, Len: 3}, {Seq: 0, Start: 0, Row: 3, Len: 1}},
+		{{Seq: 2, Start: 126, Row: 0, Len: 3}, {Seq: 2, Start: 254, Row: 3, Len: 2}, {Seq: 0, Start: 0, Row: 5, Len: 1}},
 	} {
 		last := spans[len(spans)-1]
-		q := randomMatrix(r, last.Row+last.Len, hs.H*hs.Dh, dt).inner(t, d)
+		q := randomMatrix(r, last.Row+last.Len, hs.H*hs.Dh, dt)
 		for _, kind := range kinds {
-			checkAttend(t, d, kind, q, kv, hs, spans)
+			checkAttend(t, d, kind, q.inner(t, d), kv, hs, spans)
 		}
+		sameAlone(t, d, q, kv, hs, spans)
 	}
 	if err := d.Sync(); err != nil {
 		t.Error(err)

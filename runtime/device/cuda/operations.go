@@ -217,10 +217,13 @@ func (d *Device) place(spans []device.Span) int {
 		for i := range s.Len {
 			places[s.Row+i] = [2]int32{int32(s.Seq), int32(s.Start + i)}
 		}
-		for i := 0; i < s.Len; i += page {
-			queries = append(queries, [4]int32{int32(s.Row + i), int32(min(page, s.Len-i)), int32(s.Start + i), int32(s.Seq)})
+		rows := queryRows(d.info.Set)
+		for i := 0; i < s.Len; i += rows {
+			queries = append(queries, [4]int32{int32(s.Row + i), int32(min(rows, s.Len-i)), int32(s.Start + i), int32(s.Seq)})
 		}
 	}
+	// Those that see most come first, so that none of them is left when the others are done.
+	slices.SortStableFunc(queries, func(a, b [4]int32) int { return int(b[1] + b[2] - a[1] - a[2]) })
 	put(d, "places", places)
 	put(d, "queries", queries)
 	d.tiles = len(queries)
@@ -345,6 +348,11 @@ func (d *Device) Attend(kind device.Kind, a, q device.Buffer, kv device.KV, hs d
 	}
 	scale := float32(1 / math.Sqrt(float64(hs.Dh)) * math.Log2E)
 	if w := prefillWidth(hs.Dh); kind == device.Prefill && w > 0 {
+		if d.info.Set == setSM90a {
+			d.launch(fmt.Sprintf("attend_prefill_wgmma%d_%s", w, suffix(qb.half)), [3]int{min(d.tiles*hs.H, d.limits.sms), 1, 1}, wideThreads, wideShared(w),
+				ab.p, ab.pitch, qb.p, qb.pitch, cache.table.p, cache.most, d.need("queries", 16*d.tiles, false), d.tiles, hs.H, hs.K, hs.Dh, scale)
+			return
+		}
 		d.launch(fmt.Sprintf("attend_prefill_%d_%s", w, suffix(qb.half)), [3]int{d.tiles, hs.H, 1}, 128, prefillShared(w),
 			ab.p, ab.pitch, qb.p, qb.pitch, cache.table.p, cache.most, d.need("queries", 16*d.tiles, false), hs.H, hs.K, hs.Dh, scale)
 		return
