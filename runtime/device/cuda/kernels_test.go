@@ -11,6 +11,7 @@ import (
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
+	"mop/runtime/device/tolerance"
 )
 
 // shapes is the table that every kernel is held to: 1, primes, pruned widths and
@@ -153,8 +154,8 @@ func TestLinear(t *testing.T) {
 			for i := range N {
 				for j := range D {
 					want, b := product(w.row(j), a.row(i), false)
-					b.sum += math.Abs(start[i*D+j])
-					sum.see(i, j, want+start[i*D+j], float64(got[i*D+j]), b.allow(want, dt))
+					b.Magnitude += math.Abs(start[i*D+j])
+					sum.see(i, j, want+start[i*D+j], float64(got[i*D+j]), b.Allow(want, dt))
 				}
 			}
 			sum.report(t)
@@ -173,7 +174,7 @@ func TestLinear(t *testing.T) {
 			for i := range N {
 				for j := range D {
 					want, b := product(w.row(j), a.row(i), false)
-					sum.see(i, j, want, float64(plain[i*D+j]), b.allow(want, dt))
+					sum.see(i, j, want, float64(plain[i*D+j]), b.Allow(want, dt))
 				}
 			}
 			sum.report(t)
@@ -356,7 +357,7 @@ func TestGateUp(t *testing.T) {
 					u, bu := product(up.row(j), h, true)
 					want := silu(g) * u
 					// |silu'| <= 1.1, |silu(g)| <= |g|
-					allow := 1.1*bg.allow(g, dt)*math.Abs(u) + bu.allow(u, dt)*(math.Abs(g)+1.1*bg.allow(g, dt)) + 0x1p-21*math.Abs(want)
+					allow := 1.1*bg.Allow(g, dt)*math.Abs(u) + bu.Allow(u, dt)*(math.Abs(g)+1.1*bg.Allow(g, dt)) + 0x1p-21*math.Abs(want)
 					w.see(i, j, want, float64(got[j]), allow+unit(dt)*(math.Abs(want)+allow)+0x1p-25)
 				}
 			}
@@ -441,7 +442,7 @@ func TestQKVAndAttend(t *testing.T) {
 						for j := range Dh / 2 {
 							a, ba := product(m.row(head*Dh+j), h, true)
 							b, bb := product(m.row(head*Dh+j+Dh/2), h, true)
-							e := ba.allow(a, dt) + bb.allow(b, dt)
+							e := ba.Allow(a, dt) + bb.Allow(b, dt)
 							if part < 2 {
 								sin, cos := math.Sincos(float64(float32(pos) * rope.InvFreq[j]))
 								a, b = a*cos-b*sin, b*cos+a*sin
@@ -523,7 +524,7 @@ func checkAttend(t *testing.T, d *Device, kind device.Kind, q *buffer, kv device
 				}
 				s[p] /= math.Sqrt(float64(Dh))
 				top = max(top, s[p])
-				es = max(es, bound{sum: sum / math.Sqrt(float64(Dh)), terms: Dh}.allow(0, dt))
+				es = max(es, tolerance.Sum{Magnitude: sum / math.Sqrt(float64(Dh)), Terms: Dh}.Allow(0, dt))
 			}
 			var total float64
 			for p := range s {

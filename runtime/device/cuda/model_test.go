@@ -18,6 +18,7 @@ import (
 	"mop/runtime/checkpoint/llama2c"
 	"mop/runtime/device"
 	"mop/runtime/device/cpu"
+	"mop/runtime/device/tolerance"
 	"mop/runtime/generate"
 	"mop/runtime/kvcache"
 	"mop/runtime/model"
@@ -60,13 +61,6 @@ func (m mixed) Tensor(name string) (checkpoint.Tensor, error) {
 		return stored{m.Source, m.other}.Tensor(name)
 	}
 	return m.Source.Tensor(name)
-}
-
-// modelTolerance is what a logit may differ by: inner activations are rounded to
-// 16 bits eight times a layer and twice at the end, errors that add up like a walk
-// of as many steps; twice that, of the row's largest logit.
-func modelTolerance(t checkpoint.DType, layers int, largest float64) float64 {
-	return 2 * unit(t) * math.Sqrt(float64(8*layers+2)) * largest
 }
 
 // logits runs the first ids as prefill, the rest one by one.
@@ -178,7 +172,7 @@ func sameLogits(t *testing.T, host, dev *model.Model, dt checkpoint.DType) {
 	want, got := logits(t, host, ids, n-4), logits(t, dev, ids, n-4)
 	w := worst{what: "logits"}
 	for i := range want {
-		tol := modelTolerance(dt, len(host.Config.Layers), largest(want[i]))
+		tol := tolerance.Logits(dt, len(host.Config.Layers), largest(want[i]))
 		for j, v := range want[i] {
 			w.see(i, j, float64(v), float64(got[i][j]), tol)
 		}
@@ -233,7 +227,7 @@ func sameText(t *testing.T, host, dev *model.Model, dt checkpoint.DType, steps i
 	same := true
 	for i := range want {
 		id, margin := topTwo(z[i])
-		if tol := modelTolerance(dt, len(host.Config.Layers), largest(z[i])); margin < tol {
+		if tol := tolerance.Logits(dt, len(host.Config.Layers), largest(z[i])); margin < tol {
 			if same {
 				t.Logf("%v: equal for %d steps; at step %d the two largest logits are %.3g apart, the tolerance is %.3g", dt, i, i, margin, tol)
 			}
@@ -331,7 +325,7 @@ func TestMixedTypes(t *testing.T) {
 					got := nlls(t, dev, ids)
 					z := logits(t, host, ids, len(ids))
 					for i := range want {
-						if tol := 2 * modelTolerance(c.most, len(host.Config.Layers), largest(z[i])); math.Abs(want[i]-got[i]) > tol {
+						if tol := 2 * tolerance.Logits(c.most, len(host.Config.Layers), largest(z[i])); math.Abs(want[i]-got[i]) > tol {
 							t.Errorf("nll at %d: want %g, got %g, tolerance %g", i, want[i], got[i], tol)
 						}
 					}

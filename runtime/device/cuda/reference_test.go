@@ -10,35 +10,11 @@ import (
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
+	"mop/runtime/device/tolerance"
 )
 
 // unit is half the distance of neighbouring 16-bit numbers, relative.
-func unit(t checkpoint.DType) float64 {
-	if t == checkpoint.F16 {
-		return 0x1p-11
-	}
-	return 0x1p-8
-}
-
-// tolerances, in one table. Values that a kernel sums in float32 may differ from
-// the exact sum by the rounding of terms added in any order; inputs that it rounds
-// to 16 bits first may round the other way where the two norms differ in the last
-// bit; what it stores in 16 bits is rounded once more.
-type bound struct {
-	sum     float64 // sum of the terms' magnitudes
-	terms   int
-	largest float64 // largest term that contains an input rounded on the way, 0 = none
-	stored  bool    // the result is 16-bit
-}
-
-func (b bound) allow(y float64, t checkpoint.DType) float64 {
-	e := (8 + math.Sqrt(float64(b.terms))) * 0x1p-23 * b.sum
-	e += 4 * unit(t) * b.largest
-	if b.stored {
-		e += unit(t) * (math.Abs(y) + e)
-	}
-	return e + 1e-30
-}
+func unit(t checkpoint.DType) float64 { return tolerance.Unit(t) }
 
 // worst keeps the place that comes nearest to its tolerance, or is furthest over.
 type worst struct {
@@ -204,14 +180,14 @@ func zeroTails(t *testing.T, d *Device, what string, b *buffer) {
 
 // product is sum_k w[k] x[k] with its bound; rounded says that x was rounded on
 // the way.
-func product(w, x []float64, rounded bool) (y float64, b bound) {
-	b.terms = len(w)
+func product(w, x []float64, rounded bool) (y float64, b tolerance.Sum) {
+	b.Terms = len(w)
 	for k := range w {
 		p := w[k] * x[k]
 		y += p
-		b.sum += math.Abs(p)
+		b.Magnitude += math.Abs(p)
 		if rounded {
-			b.largest = max(b.largest, math.Abs(p))
+			b.Largest = max(b.Largest, math.Abs(p))
 		}
 	}
 	return y, b

@@ -11,6 +11,7 @@ import (
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
+	"mop/runtime/device/tolerance"
 	"mop/runtime/random"
 )
 
@@ -32,15 +33,15 @@ func TestAMPSums(t *testing.T) {
 				if h == 0 {
 					want = 5
 				}
-				all := bound{terms: Dh + N*D}
+				all := tolerance.Sum{Terms: Dh + N*D}
 				for i := range N {
 					for j := range D {
 						y, b := product(wo.row(j)[h*Dh:(h+1)*Dh], a.row(i)[h*Dh:(h+1)*Dh], false)
 						want += math.Abs(y)
-						all.sum += b.sum
+						all.Magnitude += b.Magnitude
 					}
 				}
-				w.see(h, 0, want, sums[h], all.allow(0, dt)+1e-9)
+				w.see(h, 0, want, sums[h], all.Allow(0, dt)+1e-9)
 			}
 			w.report(t)
 		}
@@ -99,9 +100,9 @@ func logitReductions(t *testing.T, d *Device, N, D, V int, dt checkpoint.DType) 
 			h := normRow(s.x[i*D:(i+1)*D], gain.v, epsilon, dt)
 			z := make([]float64, V)
 			for j := range z {
-				var b bound
+				var b tolerance.Sum
 				z[j], b = product(s.w.row(j), h, true)
-				s.e = max(s.e, b.allow(z[j], dt))
+				s.e = max(s.e, b.Allow(z[j], dt))
 			}
 			s.z = append(s.z, z)
 		}

@@ -16,6 +16,7 @@ import (
 	"mop/runtime/checkpoint/llama2c"
 	"mop/runtime/device"
 	"mop/runtime/device/cpu"
+	"mop/runtime/device/tolerance"
 	"mop/runtime/model"
 )
 
@@ -53,20 +54,6 @@ func apart(a, b []float32) float64 {
 		return n / norm(a)
 	}
 	return 0
-}
-
-// trainTolerance is how far a tensor's gradient may be off, relative, as a whole: every
-// number that made it went through some 20 roundings a layer, which add up like a walk;
-// gradients of keys and queries are differences of larger numbers. Adapters are
-// multiplied in bfloat16 whatever the weights, trained parameters in 16 bits of
-// float32, attention in tf32. PyTorch under autocast to bfloat16 is 2 % apart from the
-// same golden numbers in the median and up to 5 %.
-func trainTolerance(full bool, layers int) float64 {
-	u := unit(checkpoint.BF16)
-	if full {
-		u = 0x1p-12
-	}
-	return 4 * u * math.Sqrt(float64(20*layers))
 }
 
 // Gradients of adapters and of all parameters are PyTorch's, for MHA, GQA, tied and
@@ -131,7 +118,7 @@ func TestTrainGradients(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					tol := trainTolerance(full, len(l.Config().Layers))
+					tol := tolerance.Gradient(full, len(l.Config().Layers))
 					for i, want := range losses {
 						if d := math.Abs(nll[i]-want) / want; d > tol/4 {
 							t.Errorf("loss of sequence %d: want %v, got %v: %.2g apart, want %.2g", i, want, nll[i], d, tol/4)
@@ -254,7 +241,7 @@ func TestTrainSteps(t *testing.T) {
 				}
 				want, got := learn(a), learn(b)
 				t.Logf("step %d: loss %.5f and %.5f, gradient %.4f and %.4f", step+1, want.loss, got.loss, want.norm, got.norm)
-				tol := trainTolerance(false, len(src.Config().Layers))
+				tol := tolerance.Gradient(false, len(src.Config().Layers))
 				if math.Abs(want.loss-got.loss) > tol/4*want.loss {
 					t.Errorf("step %d: loss: want %v, got %v", step+1, want.loss, got.loss)
 				}
