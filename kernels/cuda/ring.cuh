@@ -2,7 +2,7 @@
 // weights come by copies of bytes that count on a barrier, so that they are under way
 // without a register, and over the end of one kernel and the start of the next.
 //
-// A block is the eight warps that multiply and one that copies; one block an SM, in less
+// A block is the eight warps that multiply and two that copy; one block an SM, in less
 // than half of its memory where x is small, so that the next kernel's block is there while
 // this one ends. A stage is 1 KiB of each of 16 rows of W, the rows 64 bytes further apart
 // than that, so that the 16 bytes of lanes (g, t) of rows g and g+1 fall on different
@@ -10,23 +10,23 @@
 // eight warps have read them. Of a stage's 16 steps of 64 bytes warp w takes w and w+8:
 // which sum an element of K belongs to depends on the row's length alone.
 //
-// Weights never depend on the kernel before. The copying warp fills the whole ring, and
-// asks L2 for some of what comes after it (a short ring all the time), without waiting for that kernel's end; those that
-// multiply wait for it, and then for x. The next kernel is released when the last of this
-// one's weights have been asked for: earlier it would take their bandwidth, later the
-// memory would idle while sums are written and x is read. This is safe whatever the
-// kernel before has not done yet: what is read before after_previous are weights, which
-// no kernel of a step writes (what else writes them is waited for, Device.Make), and
-// nothing is written. A kernel ends only after the one before it has, since all blocks
-// wait; so that after_previous means all of them.
+// Weights never depend on the kernel before. The copying warps fill the whole ring without
+// waiting for that kernel's end, and ask L2 for some of what comes after it, a short ring
+// all the time; those that multiply wait for it, and then for x. The next kernel is
+// released when the last of this one's weights are asked for: earlier it would take their
+// bandwidth, later the memory would idle while sums are written and x is read. This is
+// safe whatever the kernel before has not done yet: what is read before after_previous
+// are weights, which no kernel of a step writes (what else writes them is waited for, see
+// Device.Make), and nothing is written. A kernel ends only after the one before it has,
+// since all blocks wait; so that after_previous means all of them.
 //
-// Bound: 1 KiB of 16 rows takes an SM 0.7 us at 25 bytes a nanosecond.
+// Bound: reading W. A stage is 16 KiB; 3 TB/s are one in 0.7 us on each of 132 SMs.
 #pragma once
 #include "stream.cuh"
 
 #ifdef HOPPER
 
-constexpr int kCopyWarps = 2; // a copy's operands cost some 40 cycles of the one thread that starts it
+constexpr int kCopyWarps = 2; // a warp's lanes start their copies one after another
 constexpr int kRingThreads = kStreamThreads + 32 * kCopyWarps;
 constexpr int kRingRows = 16;
 constexpr int kChunk = 1024; // bytes of a row in a stage
@@ -62,34 +62,44 @@ template <class E> DEVICE Ring ring_of(int ld, int n, int count) {
   return {parts, stages, b, b + count, b + 2 * count, count, 0, 0};
 }
 
-// ring_fill copies rows r0..r1-1, 16 at a time, a lane for each, the copying warps' stages
-// in turn; a tile's rows past r1 stay as they are, and so do their sums, which nobody reads.
+// ring_fill copies rows r0..r1-1, 16 at a time: each copying warp its rows of every stage,
+// a lane for each. A tile's rows past r1 stay as they are, and so do their sums, which
+// nobody reads. The next kernel may start when all is asked for.
 template <class E, class Rows> DEVICE void ring_fill(Ring ring, const Rows &rows, int r0, int r1, int ld) {
-  const int lane = ptx::tid() % 32, mine = ptx::tid() / 32 % kCopyWarps;
-  const int bytes = ld * (int)sizeof(E), chunks = ceil_div(bytes, kChunk), stages = ceil_div(r1 - r0, kRingRows) * chunks;
-  auto part = [&](int i) { return min(kChunk, bytes - i % chunks * kChunk); };
-  // from is where this lane's part of stage i lies, nullptr where it has none.
-  auto from = [&](int i) {
-    const int row = r0 + i / chunks * kRingRows + lane;
-    return lane < kRingRows && row < r1 ? (const u8 *)rows.row(row) + i % chunks * kChunk : nullptr;
+  constexpr int kMine = kRingRows / kCopyWarps;
+  const int lane = ptx::tid() % 32, mine = ptx::tid() / 32 % kCopyWarps * kMine, bytes = ld * (int)sizeof(E);
+  struct Walk { // over the stages: this lane's row of a tile, nullptr where there is none, and the chunk's first byte
+    const u8 *row;
+    int tile, at;
   };
-  int asked = ring.count; // the next stage that L2 is asked for
-  for (int i = 0; i < stages; i++, ring.next()) {
-    if (i == ring.count || i > ring.count && ring.count < kDeep)
-      for (; asked < min(i - ring.count + kAsked, stages); asked++)
-        if (const u8 *p = asked % kCopyWarps == mine ? from(asked) : nullptr)
-          ptx::prefetch(p, part(asked));
-    if (i % kCopyWarps != mine)
-      continue;
-    const u8 *p = from(i);
+  auto start = [&](int tile) {
+    const int r = tile + mine + lane;
+    return Walk{lane < kMine && r < r1 ? (const u8 *)rows.row(r) : nullptr, tile, 0};
+  };
+  auto next = [&](Walk &w) {
+    if ((w.at += kChunk) >= bytes)
+      w = start(w.tile + kRingRows);
+  };
+  Walk copied = start(r0), asked = copied;
+  int ahead = 0; // stages before asked
+  for (int i = 0; copied.tile < r1; i++, next(copied), ring.next()) {
+    if (i == ring.count || i > ring.count && ring.count < kDeep) {
+      for (; ahead < i - ring.count + kAsked && asked.tile < r1; ahead++, next(asked))
+        if (ahead >= ring.count && asked.row)
+          ptx::prefetch(asked.row + asked.at, min(kChunk, bytes - asked.at));
+      if (asked.tile >= r1)
+        ptx::release();
+    }
+    const int part = min(kChunk, bytes - copied.at);
     if (ring.round > 0)
       ptx::wait_phase(ring.empty + ring.index, ring.round - 1 & 1);
     if (lane == 0)
-      ptx::arrive_expect(ring.full + ring.index, min(kRingRows, r1 - r0 - i / chunks * kRingRows) * part(i));
+      ptx::arrive_expect(ring.full + ring.index, max(0, min(kMine, r1 - copied.tile - mine)) * part);
     ptx::sync_warp();
-    if (p)
-      ptx::copy_once(ring.stage() + lane * kChunkPitch, p, part(i), ring.full + ring.index);
+    if (copied.row)
+      ptx::copy_once(ring.stage() + (mine + lane) * kChunkPitch, copied.row + copied.at, part, ring.full + ring.index);
   }
+  ptx::release();
 }
 
 // ring_products multiplies those rows with x in shared memory; out as in stream, asked
@@ -183,7 +193,7 @@ DEVICE void ring_decode(const Rows &rows, int pairs, int ld, int n, int count, X
   const int r0 = 2 * (int)((long long)pairs * ptx::bidx() / ptx::gridx()), r1 = 2 * (int)((long long)pairs * (ptx::bidx() + 1) / ptx::gridx());
   if (ptx::tid() == 0) {
     for (int i = 0; i < count; i++) {
-      ptx::barrier_init(ring.full + i, 1);
+      ptx::barrier_init(ring.full + i, kCopyWarps);
       ptx::barrier_init(ring.empty + i, kStreamWarps);
     }
     ptx::barrier_init(ring.staged, 1);
@@ -192,7 +202,6 @@ DEVICE void ring_decode(const Rows &rows, int pairs, int ld, int n, int count, X
   ptx::sync();
   if (ptx::tid() >= kStreamThreads) {
     ring_fill<E>(ring, rows, r0, r1, ld);
-    ptx::release();
   } else {
     x.ask();
     ptx::after_previous();
