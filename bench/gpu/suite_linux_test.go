@@ -21,22 +21,14 @@ func bundle(t *testing.T) (dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{
+	write(t, dir, map[string]string{
 		"gpu-suite.sh": string(script),
 		"bin/mop":      "#!/bin/sh\necho 'cuda:0  a card, compute capability 9.0'\n",
 		"bin/python":   "#!/bin/sh\necho table of $2; cat $3/rows.tsv\n",
 		"repo/runtime/device/cuda/device.test": "#!/bin/sh\necho '=== RUN   TestQuick'; echo '--- PASS: TestQuick (0.00s)'; echo '=== RUN   TestSlow'\n" +
 			"cd " + dir + "/results; until grep -qs TestQuick kernels/rows.tsv kernels-quick/rows.tsv; do sleep 0.01; done\n" +
 			"echo $$ >" + dir + "/waits; exec sleep 100\n",
-	} {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o777); err != nil {
-			t.Fatal(err)
-		}
-	}
+	})
 	return dir
 }
 
@@ -121,7 +113,7 @@ func TestRows(t *testing.T) {
 		t.Skip(err)
 	}
 	dir := bundle(t)
-	for name, text := range map[string]string{
+	write(t, dir, map[string]string{
 		"repo/runtime/device/cuda/device.test": `#!/bin/sh
 [ "$1" = -test.list ] && { printf 'TestA\nTestB\nTestC\nTestD\n'; exit; }
 case "$*" in
@@ -134,15 +126,7 @@ exit 2
 `,
 		"repo/prune/prune.test":           "#!/bin/sh\necho '--- PASS: TestGPUPrune (2.00s)'\n",
 		"repo/prune/recover/recover.test": "#!/bin/sh\nexec sleep 100\n",
-	} {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o777); err != nil {
-			t.Fatal(err)
-		}
-	}
+	})
 	c := exec.Command("bash", filepath.Join(dir, "gpu-suite.sh"), "kernels", "--budget=10")
 	c.Env = append(os.Environ(), "PYTHON="+filepath.Join(dir, "bin/python"))
 	if said, err := c.Output(); err == nil || !strings.Contains(string(said), "TestA\tok\t(0.10s)\n") {
@@ -152,17 +136,60 @@ exit 2
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := 0
-	for _, want := range []string{"a device is there\tok", "TestA\tok\t(0.10s)\n", "TestB\tFAIL\t(0.20s)\n", "TestC\tSKIPPED\t(0.30s)\n",
+	inOrder(t, string(rows), "a device is there\tok", "TestA\tok\t(0.10s)\n", "TestB\tFAIL\t(0.20s)\n", "TestC\tSKIPPED\t(0.30s)\n",
 		"all tests of the device\tFAIL", "TestB alone\tok", "TestD alone\tok", "TestGPUPrune\tok\t(2.00s)\n", "prune against the CPU\tok",
-		"recover against PyTorch\tTIME OUT", "racecheck\tNOT RUN"} {
-		i := strings.Index(string(rows[at:]), want)
+		"recover against PyTorch\tTIME OUT", "racecheck\tNOT RUN")
+	if strings.Contains(string(rows), "TestA alone") {
+		t.Errorf("TestA was ok: want it not tried again, got\n%s", rows)
+	}
+}
+
+// What a sanitizer sees has its rows too, beside those of the same tests without it.
+func TestSanitizerRows(t *testing.T) {
+	if _, err := exec.LookPath("timeout"); err != nil {
+		t.Skip(err)
+	}
+	dir := bundle(t)
+	write(t, dir, map[string]string{
+		"repo/runtime/device/cuda/device.test": "#!/bin/sh\necho '--- PASS: TestA (9.00s)'; echo '=== RUN   TestB'; echo '--- SKIP: TestB (0.00s)'\n",
+		"bin/compute-sanitizer":                "#!/bin/sh\necho \"$2 sees\"; while [ \"$1\" != 0 ]; do shift; done; shift; exec \"$@\"\n",
+	})
+	c := exec.Command("bash", filepath.Join(dir, "gpu-suite.sh"), "kernels", "--quick")
+	c.Env = append(os.Environ(), "PYTHON="+filepath.Join(dir, "bin/python"), "PATH="+filepath.Join(dir, "bin")+":"+os.Getenv("PATH"))
+	if err := c.Run(); err == nil {
+		t.Error("a test was skipped: want a status other than 0")
+	}
+	rows, err := os.ReadFile(filepath.Join(dir, "results/kernels-quick/rows.tsv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	inOrder(t, string(rows), "a device is there\tok", "TestA\tok\t(9.00s)\n", "TestB\tSKIPPED\t(0.00s)\n", "tests, a few shapes\tSKIPPED",
+		"memcheck TestA\tok\t(9.00s)\n", "memcheck TestB\tSKIPPED\t(0.00s)\n", "memcheck\tSKIPPED")
+}
+
+// inOrder wants texts one behind the other.
+func inOrder(t *testing.T, text string, want ...string) {
+	t.Helper()
+	at := 0
+	for _, w := range want {
+		i := strings.Index(text[at:], w)
 		if i < 0 {
-			t.Fatalf("want the row %q, in its order, got\n%s", want, rows)
+			t.Fatalf("want %q, in its order, got\n%s", w, text)
 		}
 		at += i
 	}
-	if strings.Contains(string(rows), "TestA alone") {
-		t.Errorf("TestA was ok: want it not tried again, got\n%s", rows)
+}
+
+// write makes programs, or takes their place.
+func write(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o777); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
