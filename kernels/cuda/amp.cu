@@ -10,9 +10,13 @@
 #include "tiles.cuh"
 
 struct AbsoluteOut {
+  using Row = int;
+  struct Before {};
   float *sum; // this thread's
   int out;
-  MEMBER void operator()(int, int pair, float a, float b) const {
+  MEMBER int row(int n) const { return n; }
+  MEMBER Before before(int, int) const { return {}; }
+  MEMBER void operator()(int, int pair, float a, float b, Before) const {
     *sum += __builtin_fabsf(a) + (2 * pair + 1 < out ? __builtin_fabsf(b) : 0);
   }
 };

@@ -69,6 +69,15 @@ static void release_barrier(Block &b) {
   b.at_barrier = 0;
 }
 
+static void release_group() { // of the thread that came last
+  int group = m.now->tid / 128, first = m.now->block->rank * (m.threads / 32) + 4 * group;
+  for (int w = first; w < first + 4; w++) {
+    m.warps[w].runnable |= m.waiting_group[w];
+    m.waiting_group[w] = 0;
+  }
+  m.now->block->at_group[group] = 0;
+}
+
 static void release_cluster() {
   for (int w = 0; w < m.cluster * m.threads / 32; w++) {
     m.warps[w].runnable |= m.waiting_cluster[w];
@@ -169,13 +178,15 @@ static void run_cluster(long long first) {
   for (int w = 0; w < warps; w++) {
     m.warps[w].here = 0;
     m.warps[w].runnable = ~0u;
-    m.waiting[w] = m.waiting_cluster[w] = m.waiting_first[w] = 0;
+    m.waiting[w] = m.waiting_cluster[w] = m.waiting_first[w] = m.waiting_group[w] = 0;
   }
   for (int r = 0; r < m.cluster; r++) {
     Block &b = m.blocks[r];
     long long n = first + r;
     b.rank = r, b.index[0] = n % m.grid[0], b.index[1] = n / m.grid[0] % m.grid[1], b.index[2] = n / m.grid[0] / m.grid[1];
     b.live = m.threads, b.at_barrier = b.at_first = b.barriers = 0;
+    for (int &here : b.at_group)
+      here = 0;
     b.shared = shared_end[r] - m.shared_bytes;
     memset(b.shared, 0xff, m.shared_bytes);
     memset(b.written, 0, m.shared_bytes / 16 * sizeof b.written[0]);
@@ -255,6 +266,11 @@ void emu::sync_first(int threads) {
   if (m.now->tid >= threads || threads > m.threads)
     fail("thread %d is at a barrier of the first %d of %d", m.now->tid, threads, m.threads);
   stop(m.now->block->at_first, threads, m.waiting_first, [] { release_first(*m.now->block); });
+}
+
+void ptx::warpgroup_sync() {
+  using namespace emu;
+  stop(m.now->block->at_group[m.now->tid / 128], 128, m.waiting_group, release_group);
 }
 
 void ptx::cluster_sync() {

@@ -22,14 +22,16 @@ template <class E> DEVICE GateUpRows<E> gateup_rows(const E *gate, const E *up, 
   return {gate, (u64)up - (u64)gate, ld, I};
 }
 
+DEVICE float gated(float gate, float up) { return gate * ptx::reciprocal(1 + ptx::exp2(-gate * kLog2e)) * up; }
+
 template <class T> struct GateUpOut {
+  using Row = u16 *;
   struct Before {};
   u16 *m;
   int ldm;
-  MEMBER Before before(int, int) const { return {}; }
-  MEMBER void operator()(int n, int j, float gate, float up, Before) const {
-    m[(long long)n * ldm + j] = narrow<T>(gate / (1 + ptx::exp2(-gate * kLog2e)) * up);
-  }
+  MEMBER u16 *row(int n) const { return m + (long long)n * ldm; }
+  MEMBER Before before(u16 *, int) const { return {}; }
+  MEMBER void operator()(u16 *row, int j, float gate, float up, Before) const { row[j] = narrow<T>(gated(gate, up)); }
 };
 
 #define GATEUP_PARAMETERS(E) const float *x, int ldx, int D, const u16 *gain, float eps, const E *gate, const E *up, int ld, int I, u16 *m, int ldm, int n
@@ -80,7 +82,6 @@ EACH_TILE(GATEUP_PREFILL)
 // 64 rows are eight neurons' gates, their ups, and so on.
 struct GateUpBoxes {
   const TensorMap *gate, *up; // [I, D], boxes of 8 rows
-  int I;
   MEMBER void load(u16 *to, int k, int block, u64 *b) const {
 #pragma unroll
     for (int i = 0; i < 4; i++) {
@@ -88,15 +89,43 @@ struct GateUpBoxes {
       ptx::load_box(to + (2 * i + 1) * 8 * kDepth, up, k, 32 * block + 8 * i, 0, b);
     }
   }
-  MEMBER int pair(int p) const { return p < I ? p : -1; }
+};
+
+struct GateUpGathered {
+  template <class T, int Tokens> using Writer = Gathered<T, Tokens, GateUpGathered>;
+  static constexpr int kParts = 1;
+  u16 *m;
+  int ldm, I;
+  struct Token {
+    u64 row;
+  };
+  struct Eight {
+    u64 offset; // bytes
+    int count;
+    bool whole;
+  };
+  struct Before {};
+  MEMBER Token token(int n) const { return {(u64)(m + (long long)n * ldm)}; }
+  MEMBER Eight eight(int i, int) const {
+    int count = max(0, min(8, I - 8 * i));
+    return {(u64)i * 16, count, count == 8};
+  }
+  MEMBER bool reads(const Eight &) const { return false; }
+  MEMBER Before before(const Eight &, const Token &) const { return {}; }
+  template <int N> MEMBER void apply(const Eight &, float (&gate)[N], float (&up)[N], const Before (&)[N]) const {
+#pragma unroll
+    for (int i = 0; i < N; i++)
+      gate[i] = gated(gate[i], up[i]);
+  }
+  MEMBER u64 to(const Eight &e, const Token &t) const { return t.row + e.offset; }
 };
 
 #define GATEUP_WGMMA(T, name, tokens, threads, blocks, groups, stages, cluster)                                            \
   KERNEL(threads, blocks, gateup_prefill_wgmma##tokens##_##name, TensorMap gate, TensorMap up, TensorMap h, int D, int I,  \
          u16 *m, int ldm, int n) {                                                                                         \
-    GateUpBoxes of = {MAP(gateup_prefill_wgmma##tokens##_##name, 0, gate), MAP(gateup_prefill_wgmma##tokens##_##name, 1, up), I}; \
+    GateUpBoxes of = {MAP(gateup_prefill_wgmma##tokens##_##name, 0, gate), MAP(gateup_prefill_wgmma##tokens##_##name, 1, up)};    \
     wgmma_product<T>(Warpgroups<tokens, groups, stages, cluster>{}, MAP(gateup_prefill_wgmma##tokens##_##name, 2, h), of, n, \
-                     ceil_div(I, 32), D, GateUpOut<T>{m, ldm});                                                            \
+                     ceil_div(I, 32), D, GateUpGathered{m, ldm, I});                                                       \
   }
 EACH_WARPGROUPS(GATEUP_WGMMA)
 #endif

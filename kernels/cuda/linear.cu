@@ -22,13 +22,14 @@ template <class E> struct LinearRows {
 };
 
 struct LinearOut {
+  using Row = float *;
   using Before = F2;
   float *y;
-  int ldy, out, add;
-  MEMBER float *at(int n, int pair) const { return y + (long long)n * ldy + 2 * pair; } // ldy is a multiple of 32
-  MEMBER F2 before(int n, int pair) const { return add ? *(const F2 *)at(n, pair) : F2{0, 0}; }
-  MEMBER void operator()(int n, int pair, float a, float b, F2 old) const {
-    float *to = at(n, pair);
+  int ldy, out, add; // ldy is a multiple of 32
+  MEMBER float *row(int n) const { return y + (long long)n * ldy; }
+  MEMBER F2 before(float *row, int pair) const { return add ? *(const F2 *)(row + 2 * pair) : F2{0, 0}; }
+  MEMBER void operator()(float *row, int pair, float a, float b, F2 old) const {
+    float *to = row + 2 * pair;
     if (add)
       a += old.x, b += old.y;
     if (2 * pair + 1 == out)
@@ -105,37 +106,70 @@ LINEAR_RING(F16, i8_f16, Byte)
 EACH_TILE(LINEAR_PREFILL)
 
 #ifdef HOPPER
-// The 64 rows of a block as they lie: a pair is rows j and j+8 of 16.
-DEVICE int first_of(int pair) { return pair / 8 * 16 + pair % 8; }
-
+// The 64 rows of a block as they lie.
 struct LinearBoxes {
   const TensorMap *map; // [out, in], boxes of 64 rows
-  int out;
   MEMBER void load(u16 *to, int k, int block, u64 *b) const { ptx::load_box(to, map, k, 64 * block, 0, b); }
-  MEMBER int pair(int p) const { return first_of(p) < out ? p : -1; }
+};
+
+// LinearWriter has every thread write what it has, 32 bytes a warp and token: of rows row
+// and row+8 of W two neighbours of every eight tokens. What is added to them is read four
+// such columns ahead.
+template <int Tokens, class Out> struct LinearWriter {
+  static constexpr int kColumns = Tokens / 8 < 4 ? Tokens / 8 : 4, kRounds = Tokens / 8 / kColumns;
+  float *y; // of the thread's first token and row
+  int ldy;
+  int left, right; // tokens from that on: of row, of row+8
+  int add, right_add; // those that are added to
+  float old[2][4 * kColumns];
+
+  static MEMBER LinearWriter make(const Out &out, u8 *, int m0, int M, int eight) {
+    const int lane = ptx::tid() % 32, m = m0 + lane % 4 * 2, row = 16 * (eight + ptx::tid() / 32 % 4) + lane / 4;
+    const int left = row < out.out ? M - m : 0, right = row + 8 < out.out ? left : 0;
+    return {out.y + (long long)m * out.ldy + row, out.ldy, left, right, out.add ? left : 0, out.add ? right : 0};
+  }
+  MEMBER float *at(int token) const { return y + (long long)token * ldy; }
+  MEMBER void read(int round) {
+#pragma unroll
+    for (int i = 0; i < 2 * kColumns; i++) {
+      const int token = (round * kColumns + i / 2) * 8 + i % 2;
+      float *o = old[round % 2] + 2 * i;
+      o[0] = o[1] = -0.0f; // a sum of which keeps every bit
+      if (token < add)
+        o[0] = at(token)[0];
+      if (token < right_add)
+        o[1] = at(token)[8];
+    }
+  }
+  MEMBER void start() { read(0); }
+  MEMBER void put(const float (&c)[Tokens / 2]) {
+#pragma unroll
+    for (int round = 0; round < kRounds; round++) {
+      if (round + 1 < kRounds)
+        read(round + 1);
+#pragma unroll
+      for (int i = 0; i < 2 * kColumns; i++) {
+        const int column = round * kColumns + i / 2, token = column * 8 + i % 2;
+        const float *o = old[round % 2] + 2 * i, *sums = c + 4 * column + i % 2;
+        if (token < left)
+          at(token)[0] = o[0] + sums[0];
+        if (token < right)
+          at(token)[8] = o[1] + sums[2];
+      }
+    }
+  }
 };
 
 struct LinearApart {
-  using Before = F2;
+  template <class T, int Tokens> using Writer = LinearWriter<Tokens, LinearApart>;
   float *y;
   int ldy, out, add;
-  MEMBER float *at(int n, int pair) const { return y + (long long)n * ldy + first_of(pair); }
-  MEMBER F2 before(int n, int pair) const {
-    const float *from = at(n, pair);
-    return {add ? from[0] : 0, add && first_of(pair) + 8 < out ? from[8] : 0};
-  }
-  MEMBER void operator()(int n, int pair, float a, float b, F2 old) const {
-    float *to = at(n, pair);
-    to[0] = add ? old.x + a : a;
-    if (first_of(pair) + 8 < out)
-      to[8] = add ? old.y + b : b;
-  }
 };
 
 #define LINEAR_WGMMA(T, name, tokens, threads, blocks, groups, stages, cluster)                                            \
   KERNEL(threads, blocks, linear_prefill_wgmma##tokens##_##name, TensorMap w, TensorMap x, float *y, int ldy, int out,     \
          int in, int n, int add) {                                                                                         \
-    LinearBoxes of = {MAP(linear_prefill_wgmma##tokens##_##name, 0, w), out};                                              \
+    LinearBoxes of = {MAP(linear_prefill_wgmma##tokens##_##name, 0, w)};                                                   \
     wgmma_product<T>(Warpgroups<tokens, groups, stages, cluster>{}, MAP(linear_prefill_wgmma##tokens##_##name, 1, x), of, n, \
                      ceil_div(out, 64), in, LinearApart{y, ldy, out, add});                                                \
   }

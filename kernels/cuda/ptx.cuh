@@ -143,6 +143,11 @@ DEVICE void ldmatrix_trans(u32 (&r)[4], const void *row) {
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(row)) : "memory");
 }
 
+// store writes 16 bytes of global memory.
+DEVICE void store(void *p, V4 v) {
+  asm volatile("st.global.v4.u32 [%0], {%1,%2,%3,%4};" ::"l"(p), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+}
+
 // mma: C[16,8] += A[16,16] B[16,8], C float32. With g = lane/4, t = lane%4:
 // a0 (g, 2t..), a1 (g+8, 2t..), a2 (g, 2t+8..), a3 (g+8, 2t+8..);
 // b0 (2t.., g), b1 (2t+8.., g); c0,c1 (g, 2t..), c2,c3 (g+8, 2t..).
@@ -219,6 +224,11 @@ DEVICE float larger(float a, float b) {
 DEVICE float exp2(float x) {
   float r;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+  return r;
+}
+DEVICE float reciprocal(float x) {
+  float r;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
   return r;
 }
 DEVICE float log2(float x) {
@@ -335,6 +345,15 @@ DEVICE void prefetch(const void *from, int bytes) {
 }
 // sync_first is a barrier of the block's first Threads, the others are not waited for.
 template <int Threads> DEVICE void sync_first() { asm volatile("bar.sync 1, %0;" ::"n"(Threads) : "memory"); }
+// warpgroup_sync is a barrier of a warpgroup's 128 threads.
+DEVICE void warpgroup_sync() { asm volatile("bar.sync %0, 128;" ::"r"(1 + tid() / 128) : "memory"); }
+// stmatrix_trans writes four 8x8 matrices of 16-bit elements, of which a lane has two
+// neighbours of a row as in mma's sums: their columns, to the addresses of lanes 0-7,
+// 8-15, 16-23, 24-31.
+DEVICE void stmatrix_trans(void *column, const u32 (&r)[4]) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(shared_address(column)), "r"(r[0]),
+               "r"(r[1]), "r"(r[2]), "r"(r[3]) : "memory");
+}
 
 DEVICE int cluster_rank() {
   u32 r;

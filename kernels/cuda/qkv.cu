@@ -34,42 +34,45 @@ template <class E> DEVICE QKVRows<E> qkv_rows(const E *q, const E *k, const E *v
   return {q, (u64)k - (u64)q - H * head, (u64)v - (u64)q - (H + K) * head, ld, H, K, Dh};
 }
 
+DEVICE void turn_by(F2 turn, float &a, float &b) { // cosine and sine
+  float r = a * turn.x - b * turn.y;
+  b = b * turn.x + a * turn.y;
+  a = r;
+}
+
 template <class T> struct QKVOut {
   u16 *q;
   int ldq, H, K, Dh;
   Cache cache;
   const Place *places;
   const float *turn;
-  struct Before {
-    Place place;
-    float cosine, sine; // of queries and keys
+  struct Row {
+    u16 *q, *keys;
+    const float *turn;
   };
-  MEMBER Before before(int n, int pair) const {
-    int half = Dh / 2, head = pair / half;
-    Before b = {places[n], 1, 0};
-    if (head < H + K) {
-      const float *cs = turn + ((long long)b.place.pos * half + pair % half) * 2;
-      b.cosine = cs[0], b.sine = cs[1];
-    }
-    return b;
+  using Before = F2; // cosine and sine, of queries and keys
+  MEMBER Row row(int n) const {
+    Place p = places[n];
+    return {q + (long long)n * ldq, cache.key(p, 0), turn + (long long)p.pos * Dh};
   }
-  MEMBER void operator()(int n, int pair, float a, float b, const Before &before) const {
-    int half = Dh / 2, head = pair / half, i = pair % half;
-    Place w = before.place;
-    if (head < H + K) {
-      float r = a * before.cosine - b * before.sine;
-      b = b * before.cosine + a * before.sine;
-      a = r;
-    }
+  MEMBER F2 before(const Row &row, int pair) const {
+    int half = Dh / 2;
+    return pair / half < H + K ? *(const F2 *)(row.turn + pair % half * 2) : F2{1, 0};
+  }
+  MEMBER void operator()(const Row &row, int pair, float a, float b, F2 turn) const {
+    int half = Dh / 2, head = pair / half;
+    if (head < H + K)
+      turn_by(turn, a, b);
     u16 *to;
     if (head < H)
-      to = q + (long long)n * ldq + head * Dh;
+      to = row.q + head * Dh;
     else if (head < H + K)
-      to = cache.key(w, head - H);
+      to = row.keys + (head - H) * cache.Dp;
     else
-      to = cache.key(w, head - H - K) + cache.values();
-    to[i] = narrow<T>(a);
-    to[i + half] = narrow<T>(b);
+      to = row.keys + (head - H - K) * cache.Dp + cache.values();
+    to += pair % half;
+    to[0] = narrow<T>(a);
+    to[half] = narrow<T>(b);
   }
 };
 
@@ -137,10 +140,48 @@ struct QKVBoxes {
       ptx::load_box(to + (2 * i + 1) * 8 * kDepth, map, at, row, 2 * head + 1, b);
     }
   }
-  MEMBER int pair(int p) const {
-    int head = p / 8 / eights(), i = p / 8 % eights() * 8 + p % 8;
-    return head < H + 2 * K && i < half ? head * half + i : -1;
+};
+
+struct QKVGathered {
+  template <class T, int Tokens> using Writer = Gathered<T, Tokens, QKVGathered>;
+  static constexpr int kParts = 2;
+  u16 *q;
+  int ldq, H, K, half, eights;
+  Cache cache;
+  const Place *places;
+  const float *turn;
+  struct Token {
+    u64 rows[2]; // of q, of the cache's keys
+    u32 turn;    // where its position's pairs of cosine and sine begin
+  };
+  struct Eight {
+    const F2 *turn; // of the first position and the lane's pair
+    bool turns;
+    int cached; // the token's row
+    u64 offset; // bytes from there
+    int count;
+    bool whole;
+  };
+  using Before = F2;
+  MEMBER Token token(int n) const {
+    Place p = places[n];
+    return {{(u64)(q + (long long)n * ldq), (u64)cache.key(p, 0)}, (u32)p.pos * half};
   }
+  MEMBER Eight eight(int i, int part) const {
+    int head = i / eights, first = i % eights * 8, count = head < H + 2 * K ? min(8, half - first) : 0;
+    int before = head < H ? head * 2 * half : head < H + K ? (head - H) * cache.Dp : (head - H - K) * cache.Dp + cache.values();
+    return {(const F2 *)turn + min(first + ptx::tid() % 32 / 4, half - 1), head < H + K, head >= H, 2 * (u64)(before + first + part * half),
+            count, half % 8 == 0 && count == 8};
+  }
+  MEMBER bool reads(const Eight &e) const { return e.turns; }
+  MEMBER F2 before(const Eight &e, const Token &t) const { return e.turn[t.turn]; }
+  template <int N> MEMBER void apply(const Eight &e, float (&a)[N], float (&b)[N], const F2 (&turns)[N]) const {
+    if (e.turns)
+#pragma unroll
+      for (int i = 0; i < N; i++)
+        turn_by(turns[i], a[i], b[i]);
+  }
+  MEMBER u64 to(const Eight &e, const Token &t) const { return t.rows[e.cached] + e.offset; }
 };
 
 #define QKV_WGMMA(T, name, tokens, threads, blocks, groups, stages, cluster)                                               \
@@ -150,7 +191,7 @@ struct QKVBoxes {
                    MAP(qkv_prefill_wgmma##tokens##_##name, 2, wv), H, K, Dh / 2};                                          \
     wgmma_product<T>(Warpgroups<tokens, groups, stages, cluster>{}, MAP(qkv_prefill_wgmma##tokens##_##name, 3, h), of, n,  \
                      ceil_div((H + 2 * K) * of.eights(), 4), D,                                                            \
-                     QKVOut<T>{q, ldq, H, K, Dh, {table, pages, K, Dh + 7 & ~7}, places, turn});                           \
+                     QKVGathered{q, ldq, H, K, Dh / 2, of.eights(), {table, pages, K, Dh + 7 & ~7}, places, turn});        \
   }
 EACH_WARPGROUPS(QKV_WGMMA)
 #endif

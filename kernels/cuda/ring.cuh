@@ -113,10 +113,11 @@ template <class T, class E, class Out> DEVICE void ring_products(Ring ring, int 
   for (int s0 = r0; s0 < r1; s0 += segment) {
     const int s1 = min(s0 + segment, r1), pair = s0 / 2 + tid / n, col = tid % n;
     const bool mine = 2 * pair < s1; // at most 64 pairs and rows of x: one a thread
+    typename Out::Row row;
     typename Out::Before before;
     F2 scales = {1, 1};
     if (mine)
-      before = out.before(col, pair), scales = out.scales(pair);
+      row = out.row(col), before = out.before(row, pair), scales = out.scales(pair);
     for (int r = s0; r < s1; r += kRingRows) {
       float c[2][4] = {};
       for (int k = 0; k < steps; k += kChunk / 64, ring.next()) {
@@ -156,7 +157,7 @@ template <class T, class E, class Out> DEVICE void ring_products(Ring ring, int 
         a += from[w * segment * n];
         b += from[w * segment * n + n];
       }
-      out.put(col, pair, a, b, scales, before);
+      out.put(row, pair, a, b, scales, before);
     }
     Multipliers::sync();
   }

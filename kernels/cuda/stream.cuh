@@ -86,7 +86,8 @@ template <class E, class Rows> DEVICE void stream_warm(const Rows &rows, int r0,
 }
 
 // stream multiplies rows r0..r1-1 (both even) with x in shared memory and calls
-// out(n, pair, y[2*pair], y[2*pair+1]). ld is the pitch of W and the length of
+// out(row, pair, y[2*pair], y[2*pair+1], before), where row is out.row(n) and before
+// out.before(row, pair). ld is the pitch of W and the length of
 // its rows, zeros included: a multiple of 128 bytes. rows.row(r) is where row r starts.
 template <class T, class E, class Rows, class Out>
 DEVICE void stream(const Rows &rows, int r0, int r1, int ld, int n, Out out) {
@@ -149,6 +150,8 @@ DEVICE void stream(const Rows &rows, int r0, int r1, int ld, int n, Out out) {
     ptx::sync();
     for (int i = ptx::tid(); i < (s1 - s0) / 2 * n; i += kStreamThreads) {
       int pair = i / n, col = i % n;
+      const typename Out::Row row = out.row(col);
+      const typename Out::Before before = out.before(row, s0 / 2 + pair);
       const float *from = parts + 2 * pair * n + col;
       float a = 0, b = 0;
 #pragma unroll
@@ -156,7 +159,7 @@ DEVICE void stream(const Rows &rows, int r0, int r1, int ld, int n, Out out) {
         a += from[w * kSegment * n];
         b += from[w * kSegment * n + n];
       }
-      out(col, s0 / 2 + pair, a, b);
+      out(row, s0 / 2 + pair, a, b, before);
     }
     ptx::sync();
   }

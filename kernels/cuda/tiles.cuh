@@ -89,9 +89,10 @@ template <class E, int Rows, int Threads> struct Copies {
 };
 
 // product adds up K elements (a multiple of 8; what is past them is taken as
-// zero) and calls out(m, pair, y[m, 2*pair], y[m, 2*pair+1]) for m < M and pairs
-// whose first row is below N. x.row(m), w.row(r): where rows start, 16-byte aligned,
-// those of 8 bits with zeros up to a multiple of 16.
+// zero) and calls out(row, pair, y[m, 2*pair], y[m, 2*pair+1], before) for m < M and
+// pairs whose first row is below N; row is out.row(m), before out.before(row, pair).
+// x.row(m), w.row(r): where rows start, 16-byte aligned, those of 8 bits with zeros up to
+// a multiple of 16.
 template <class T, class E, int BM, int BN, int WM, int WN, int Stages, class X, class W, class Out>
 DEVICE void product(Tile<BM, BN, WM, WN, Stages>, const X &x, const W &w, int M, int N, int K, int m0, int n0, Out out) {
   using S = Tile<BM, BN, WM, WN, Stages>;
@@ -147,13 +148,18 @@ DEVICE void product(Tile<BM, BN, WM, WN, Stages>, const X &x, const W &w, int M,
 #pragma unroll
   for (int i = 0; i < S::kM; i++)
 #pragma unroll
-    for (int j = 0; j < S::kN; j++) {
-      int m = m0 + wm + i * 16 + g, n = n0 + wn + j * 8 + 2 * t;
-      if (n < N) {
-        if (m < M)
-          out(m, n / 2, c[i][j][0], c[i][j][1]);
-        if (m + 8 < M)
-          out(m + 8, n / 2, c[i][j][2], c[i][j][3]);
+    for (int h = 0; h < 2; h++) {
+      const int m = m0 + wm + i * 16 + h * 8 + g, n = n0 + wn + 2 * t;
+      if (m < M) {
+        const typename Out::Row row = out.row(m);
+        typename Out::Before before[S::kN];
+#pragma unroll
+        for (int j = 0; j < S::kN; j++)
+          before[j] = out.before(row, min(n + j * 8, N - 1) / 2);
+#pragma unroll
+        for (int j = 0; j < S::kN; j++)
+          if (n + j * 8 < N)
+            out(row, (n + j * 8) / 2, c[i][j][2 * h], c[i][j][2 * h + 1], before[j]);
       }
     }
 }

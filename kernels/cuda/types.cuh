@@ -117,21 +117,22 @@ struct Cache {
 // Scaled multiplies an operation's two outputs by their rows' scales, where there are
 // any, before the operation has them.
 template <class Rows, class Out> struct Scaled {
+  using Row = typename Out::Row;
   using Before = typename Out::Before;
   Rows rows;
   Out out;
   int on;
-  MEMBER Before before(int n, int pair) const { return out.before(n, pair); }
-  MEMBER void operator()(int n, int pair, float a, float b, const Before &before) const {
+  MEMBER Row row(int n) const { return out.row(n); }
+  MEMBER Before before(const Row &row, int pair) const { return out.before(row, pair); }
+  MEMBER void operator()(const Row &row, int pair, float a, float b, const Before &before) const {
     if (on)
       a *= rows.scale(2 * pair), b *= rows.scale(2 * pair + 1);
-    out(n, pair, a, b, before);
+    out(row, pair, a, b, before);
   }
-  MEMBER void operator()(int n, int pair, float a, float b) const { (*this)(n, pair, a, b, before(n, pair)); }
   // The same in two: what is read, what is made of it.
   MEMBER F2 scales(int pair) const { return on ? F2{rows.scale(2 * pair), rows.scale(2 * pair + 1)} : F2{1, 1}; }
-  MEMBER void put(int n, int pair, float a, float b, F2 scales, const Before &before) const {
-    out(n, pair, on ? a * scales.x : a, on ? b * scales.y : b, before);
+  MEMBER void put(const Row &row, int pair, float a, float b, F2 scales, const Before &before) const {
+    out(row, pair, on ? a * scales.x : a, on ? b * scales.y : b, before);
   }
 };
 template <class Rows, class Out> DEVICE Scaled<Rows, Out> scaled(const Rows &rows, int on, const Out &out) { return {rows, out, on}; }

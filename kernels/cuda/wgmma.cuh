@@ -96,18 +96,110 @@ DEVICE void fill(Warpgroups<Tokens, Groups, Stages, Blocks>, u16 *stages, u64 *f
   }
 }
 
-// wgmma_product adds up K elements and calls out(m, pair, a, b, before) for m < M and
-// the pairs of rows of W; before is out.before(m, pair), asked for some rows ahead.
-// blocks counts 64 rows of W. x: boxes of Tokens/Blocks rows.
+// The results of a warp are eight pairs of rows of W, its eight: rows j and j+8 of the
+// warp's 16, of which one thread has both. The operation's Writer writes them: start()
+// reads what they depend on, while the last products are under way; put(c) follows when
+// those have ended.
 //
-// w says which 64 rows are block i: w.load(to, k, i, barrier) copies 64 elements from k
-// on of them. Rows j and j+8 of every 16 are the two of pair w.pair(32*i + 8*(row/16) +
-// j), negative where there is none: one thread has both.
+//   Writer::make(out, exchange, m0, M, eight)  of rows of x from m0 on, of the warpgroup's
+//                                              first eight
+
+// Gathered has a warpgroup write 16-bit results of 32 tokens at a time, after they were
+// exchanged in shared memory: 16 bytes a lane, those of four warps beside each other.
+// What is needed of a token, where its rows lie and what its results depend on, is found
+// out once for the warpgroup.
+//
+//   Out::Token, out.token(m)           of one row of x
+//   Out::Eight, out.eight(i, part)     of one part of the results of W's i-th eight
+//   out.before(eight, token)           of the lane's pair, where out.reads(eight)
+//   out.apply(eight, a, b, before)     results in the place of the sums of some tokens
+//   out.to(eight, token)               where the eight results begin: whole, or count of them
+template <class T, int Tokens, class Out> struct Gathered {
+  using Token = typename Out::Token;
+  static constexpr int kAtOnce = 32, kRounds = (Tokens + kAtOnce - 1) / kAtOnce;
+  static constexpr int kColumns = Tokens / 8 < 4 ? Tokens / 8 : 4;
+  static constexpr int kChunks = 4 * Out::kParts; // of 16 bytes, of a token: of each part, one a warp
+  static constexpr int kBuffer = kAtOnce * kChunks * 16;
+  static constexpr int kShared = 2 * kBuffer + Tokens * (int)sizeof(Token); // bytes of a warpgroup
+  const Out &out;
+  u8 *buffers; // two, taken in turn
+  Token *tokens;
+  int m0, M;
+  typename Out::Eight own, other; // of what this thread computes, of what it writes
+  typename Out::Before before[2][2 * kColumns];
+
+  static MEMBER Gathered make(const Out &out, u8 *shared, int m0, int M, int eight) {
+    u8 *mine = shared + ptx::tid() / 128 * kShared;
+    return {out, mine, (Token *)(mine + 2 * kBuffer), m0, M, out.eight(eight + ptx::tid() / 32 % 4, 0),
+            out.eight(eight + ptx::tid() % 4, ptx::tid() % kChunks / 4)};
+  }
+  // at is where a chunk lies, turned so that both the warps' columns and whole rows touch
+  // every bank once.
+  static MEMBER int at(int token, int chunk) { return (token * kChunks + (chunk ^ token / (8 / kChunks) % kChunks)) * 16; }
+
+  MEMBER void read(int round) {
+    const int first = round * kAtOnce + ptx::tid() % 4 * 2;
+    if (out.reads(own))
+#pragma unroll
+      for (int i = 0; i < 2 * kColumns; i++)
+        before[round % 2][i] = out.before(own, tokens[first + i / 2 * 8 + i % 2]);
+  }
+  MEMBER void start() {
+    for (int i = ptx::tid() % 128; i < Tokens; i += 128)
+      tokens[i] = out.token(min(m0 + i, M - 1));
+    ptx::warpgroup_sync();
+    read(0);
+  }
+  MEMBER void put(const float (&c)[Tokens / 2]) {
+#pragma unroll
+    for (int round = 0; round < kRounds; round++) {
+      if (round + 1 < kRounds)
+        read(round + 1);
+      u8 *buffer = buffers + round % 2 * kBuffer;
+      float v[2][2 * kColumns];
+#pragma unroll
+      for (int i = 0; i < 2 * kColumns; i++)
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+          v[half][i] = c[4 * (round * kColumns + i / 2) + 2 * half + i % 2];
+      out.apply(own, v[0], v[1], before[round % 2]);
+#pragma unroll
+      for (int part = 0; part < Out::kParts; part++) {
+        u32 r[4] = {};
+#pragma unroll
+        for (int i = 0; i < kColumns; i++)
+          r[i] = T::pack(v[part][2 * i], v[part][2 * i + 1]);
+        ptx::stmatrix_trans(buffer + at(ptx::tid() % 32, 4 * part + ptx::tid() / 32 % 4), r);
+      }
+      ptx::warpgroup_sync();
+#pragma unroll
+      for (int i = 0; i < kChunks * kAtOnce / 128; i++) {
+        const int token = (ptx::tid() % 128 + 128 * i) / kChunks, n = round * kAtOnce + token, chunk = ptx::tid() % kChunks;
+        if (n < Tokens && m0 + n < M)
+          write(out.to(other, tokens[n]), buffer + at(token, chunk));
+      }
+    }
+    ptx::warpgroup_sync(); // the next tile's tokens take the place of this one's
+  }
+  MEMBER void write(u64 to, const u8 *from) const {
+    if (other.whole)
+      return ptx::store((void *)to, *(const V4 *)from);
+#pragma unroll 1
+    for (int i = 0; i < other.count; i++)
+      ((u16 *)to)[i] = ((const u16 *)from)[i];
+  }
+};
+
+// wgmma_product adds up K elements and has the results for rows m < M of x written, by
+// Out::Writer. blocks counts 64 rows of W. x: boxes of Tokens/Blocks
+// rows. w says which 64 rows are block i: w.load(to, k, i, barrier) copies 64 elements
+// from k on of them.
 template <class T, int Tokens, int Groups, int Stages, int Blocks, class W, class Out>
 DEVICE void wgmma_product(Warpgroups<Tokens, Groups, Stages, Blocks> tile_of, const TensorMap *x, const W &w, int M, int blocks, int K, Out out) {
   using S = Warpgroups<Tokens, Groups, Stages, Blocks>;
   u16 *stages = (u16 *)ptx::shared();
   u64 *full = (u64 *)(stages + Stages * S::kStage), *empty = full + Stages;
+  u8 *exchange = (u8 *)(empty + Stages);
   const int lane = ptx::tid() % 32, warp = ptx::tid() / 32, rank = Blocks > 1 ? ptx::cluster_rank() : 0;
   if (ptx::tid() == 0) {
     for (int s = 0; s < Stages; s++) {
@@ -128,7 +220,7 @@ DEVICE void wgmma_product(Warpgroups<Tokens, Groups, Stages, Blocks> tile_of, co
   } else {
     if (Groups == 2)
       ptx::registers_up<232>();
-    const int group = warp / 4, g = lane / 4, t = lane % 4;
+    const int group = warp / 4;
     auto leave = [&](int stage) { // this warp has read it; every block that copies to it is told
       if (lane < Blocks)
         ptx::arrive_at(empty + stage, lane);
@@ -152,27 +244,14 @@ DEVICE void wgmma_product(Warpgroups<Tokens, Groups, Stages, Blocks> tile_of, co
           leave(last);
         last = s.index;
       }
+      auto results = Out::template Writer<T, Tokens>::make(out, exchange, tile % across * Tokens, M,
+                                                           ((tile / across * Blocks + rank) * Groups + group) * 4);
+      results.start();
       ptx::wgmma_wait<0>();
       ptx::settled(c);
       if (steps > 0)
         leave(last);
-
-      const int m0 = tile % across * Tokens + 2 * t;
-      const int pair = w.pair(((tile / across * Blocks + rank) * Groups + group) * 32 + warp % 4 * 8 + g);
-      constexpr int kAhead = 4; // columns of eight rows
-      if (pair >= 0)
-#pragma unroll
-        for (int j = 0; j < Tokens / 8; j += kAhead) {
-          constexpr int kNow = Tokens / 8 < kAhead ? Tokens / 8 : kAhead;
-          typename Out::Before before[2 * kNow];
-#pragma unroll
-          for (int i = 0; i < 2 * kNow; i++)
-            before[i] = out.before(min(m0 + (j + i / 2) * 8 + i % 2, M - 1), pair);
-#pragma unroll
-          for (int i = 0; i < 2 * kNow; i++)
-            if (int m = m0 + (j + i / 2) * 8 + i % 2; m < M)
-              out(m, pair, c[4 * (j + i / 2) + i % 2], c[4 * (j + i / 2) + i % 2 + 2], before[i]);
-        }
+      results.put(c);
     }
   }
   if (Blocks > 1) // the other's copies and arrivals come here

@@ -117,7 +117,7 @@ struct Warp {
   uint32_t runnable; // a bit a lane
   uint32_t in[32][8], out[32][4];
   float acc[32][4]; // of mma: each lane's own, in place
-  const void *address[32];
+  void *address[32];
 };
 
 // Barrier is an mbarrier: arrivals and bytes that its phase still waits for.
@@ -130,7 +130,7 @@ struct Barrier {
 
 struct Block {
   int rank, index[3];
-  int live, at_barrier, at_first; // threads at the barrier of all, of the first ones
+  int live, at_barrier, at_first, at_group[kMaxThreads / 128]; // threads at the barrier of all, of the first ones, of warpgroups
   unsigned char *shared;
   int barriers;
   Barrier barrier[32];
@@ -155,7 +155,7 @@ struct Machine {
   void *scheduler;
   int threads, cluster; // of a block, blocks of a cluster
   int live, at_cluster; // threads of the cluster
-  uint32_t waiting[kMaxThreads / 32], waiting_cluster[kMaxThreads / 32], waiting_first[kMaxThreads / 32]; // lanes at the barriers
+  uint32_t waiting[kMaxThreads / 32], waiting_cluster[kMaxThreads / 32], waiting_first[kMaxThreads / 32], waiting_group[kMaxThreads / 32]; // lanes at the barriers
   int grid[3];
   size_t shared_bytes;
   const Kernel *kernel;
@@ -279,7 +279,7 @@ inline uint32_t tf32(float f) {
 inline void ldmatrix(uint32_t (&r)[4], const void *row, bool trans) {
   Warp &w = warp();
   int me = lane();
-  w.address[me] = row;
+  w.address[me] = (void *)row;
   if ((uintptr_t)row % 16)
     fail("ldmatrix: the row of thread %d is not aligned to 16 bytes", m.now->tid);
   meet(trans ? "ldmatrix.trans" : "ldmatrix", [&](Warp &w) {
@@ -297,6 +297,21 @@ inline void ldmatrix(uint32_t (&r)[4], const void *row, bool trans) {
 inline void written(const void *to) {
   Fiber &f = *m.now;
   f.block->written[((const unsigned char *)to - f.block->shared) / 16] = (uint32_t)(f.tid + 1) << 20 | (f.proxies & 0xfffff);
+}
+
+inline void stmatrix_trans(void *column, const uint32_t (&r)[4]) {
+  Warp &w = warp();
+  int me = lane();
+  memcpy(w.in[me], r, 16);
+  w.address[me] = column;
+  if ((uintptr_t)column % 16)
+    fail("stmatrix: the column of thread %d is not aligned to 16 bytes", m.now->tid);
+  meet("stmatrix.trans", [&](Warp &w) {
+    for (int j = 0; j < 4; j++)
+      for (int column = 0; column < 8; column++)
+        for (int row = 0; row < 8; row++)
+          ((uint16_t *)w.address[j * 8 + column])[row] = w.in[4 * row + column / 2][j] >> 16 * (column % 2);
+  });
 }
 
 inline void aligned(const char *what, const void *p) {
@@ -355,6 +370,10 @@ DEVICE F4 load_floats(const void *p) {
   return *(const F4 *)p;
 }
 DEVICE V4 load_shared(const void *p) { return load_once(p); }
+DEVICE void store(void *p, V4 v) {
+  emu::aligned("st.v4", p);
+  *(V4 *)p = v;
+}
 DEVICE void prefetch(const void *) {}
 
 DEVICE void store_shared(void *to, V4 v) {
@@ -419,6 +438,7 @@ DEVICE u32 pack_f16(float lo, float hi) { return emu::narrow_f16(lo) | (u32)emu:
 DEVICE float widen_f16(u16 h) { return emu::widen_f16(h); }
 DEVICE float larger(float a, float b) { return ::fmaxf(a, b); }
 DEVICE float exp2(float x) { return ::exp2f(x); }
+DEVICE float reciprocal(float x) { return 1 / x; }
 DEVICE float log2(float x) { return ::log2f(x); }
 DEVICE float sqrt(float x) { return ::sqrtf(x); }
 DEVICE u32 add(u32 *p, u32 v) {

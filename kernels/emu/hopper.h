@@ -279,6 +279,8 @@ inline void finish(int group) {
 namespace ptx {
 
 void cluster_sync();
+void warpgroup_sync();
+DEVICE void stmatrix_trans(void *column, const u32 (&r)[4]) { emu::stmatrix_trans(column, r); }
 DEVICE int cluster_rank() { return emu::m.now->block->rank; }
 DEVICE u32 shared_address(const void *p) { return emu::offset(p); }
 

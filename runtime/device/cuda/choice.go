@@ -168,11 +168,14 @@ var (
 	}
 )
 
-// shared is the bytes of a tile's copies under way, and barriers.
+// shared is the bytes of a tile's copies under way; of sm_90a also of barriers and of what
+// each 64 rows of W need to exchange results: twice 32 tokens' of 128 bytes, and 24 for
+// each row of x.
 func (t tile) shared() int {
 	n := t.ahead * (t.rows + t.cols) * depth * 2
 	if t.cluster > 0 {
-		n += 1024 // a multiple, so that swizzled rows begin at one
+		exchange := t.cols / 64 * (2*32*128 + 24*t.rows)
+		n += roundUp(2*8*t.ahead+exchange, 1024) // a multiple, so that swizzled rows begin at one
 	}
 	return n
 }
