@@ -30,17 +30,20 @@ var matrices = []struct {
 	{"llama-3-8b/head", 128256, 4096},
 }
 
-// made is a random weight on the device.
-func made(b *testing.B, d *Device, out, in int) *weight {
-	w, err := d.Make(checkpoint.Recipe{Name: "w", DType: checkpoint.BF16, Shape: []int{out, in}, Key: 1, Scale: random.Scale(0.02)})
+// made is a random weight on the device, keyed is that of a key: products of equal numbers
+// take less power, and so less time.
+func made(b *testing.B, d *Device, out, in int) *weight { return keyed(b, d, out, in, 1) }
+
+func keyed(b *testing.B, d *Device, out, in int, key uint64) *weight {
+	w, err := d.Make(checkpoint.Recipe{Name: "w", DType: checkpoint.BF16, Shape: []int{out, in}, Key: key, Scale: random.Scale(0.02)})
 	if err != nil {
 		b.Fatal(err)
 	}
 	return w.(*weight)
 }
 
-// randomRows is n random rows: products of zeros take less power, and so less time.
-func randomRows(b *testing.B, d *Device, n, cols int) *buffer { return made(b, d, n, cols).buffer }
+// randomRows is n random rows.
+func randomRows(b *testing.B, d *Device, n, cols int) *buffer { return keyed(b, d, n, cols, 2).buffer }
 
 // randomCache is a cache of T random positions.
 func randomCache(b *testing.B, d *Device, T int, hs device.Heads) device.KV {
@@ -177,8 +180,8 @@ func (o layerOperation) copies(b *testing.B, d *Device, bytes float64) [][]devic
 	}
 	all := make([][]device.Weight, n)
 	for i := range all {
-		for _, s := range o.shapes {
-			all[i] = append(all[i], made(b, d, s[0], s[1]))
+		for j, s := range o.shapes {
+			all[i] = append(all[i], keyed(b, d, s[0], s[1], uint64(3+j)))
 		}
 	}
 	return all
