@@ -89,6 +89,12 @@ DEVICE u32 shfl_xor(u32 v, int mask) {
 DEVICE float shfl_xor(float v, int mask) {
   return __builtin_bit_cast(float, shfl_xor(__builtin_bit_cast(u32, v), mask));
 }
+// shfl gives what another lane has.
+DEVICE float shfl(float v, int lane) {
+  float r;
+  asm volatile("shfl.sync.idx.b32 %0, %1, %2, 31, 0xffffffff;" : "=f"(r) : "f"(v), "r"(lane));
+  return r;
+}
 DEVICE double shfl_xor(double v, int mask) {
   u64 b = __builtin_bit_cast(u64, v);
   return __builtin_bit_cast(double, (u64)shfl_xor((u32)b, mask) | (u64)shfl_xor((u32)(b >> 32), mask) << 32);
@@ -107,6 +113,13 @@ DEVICE V4 load_once(const void *p) {
 DEVICE V4 load(const void *p) {
   V4 v;
   asm volatile("ld.global.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p) : "memory");
+  return v;
+}
+// load_if is load where in is true, and else zeros.
+DEVICE V4 load_if(const void *p, bool in) {
+  V4 v = {0, 0, 0, 0};
+  asm volatile("{.reg .pred p; setp.ne.u32 p, %5, 0; @p ld.global.v4.u32 {%0,%1,%2,%3}, [%4];}"
+               : "+r"(v.x), "+r"(v.y), "+r"(v.z), "+r"(v.w) : "l"(p), "r"((u32)in) : "memory");
   return v;
 }
 DEVICE F4 load_floats(const void *p) {

@@ -352,6 +352,16 @@ DEVICE float shfl_xor(float v, int mask) {
   memcpy(&v, &b, 4);
   return v;
 }
+DEVICE float shfl(float v, int lane) {
+  emu::Warp &w = emu::warp();
+  memcpy(&w.in[emu::lane()][0], &v, 4);
+  emu::meet("shfl.idx", [&](emu::Warp &w) {
+    for (int l = 0; l < 32; l++)
+      w.out[l][0] = w.in[l][0];
+  });
+  memcpy(&v, &w.out[lane % 32][0], 4);
+  return v;
+}
 DEVICE double shfl_xor(double v, int mask) {
   u64 b;
   memcpy(&b, &v, 8);
@@ -365,6 +375,7 @@ DEVICE V4 load_once(const void *p) {
   return *(const V4 *)p;
 }
 DEVICE V4 load(const void *p) { return load_once(p); }
+DEVICE V4 load_if(const void *p, bool in) { return in ? load_once(p) : V4{0, 0, 0, 0}; }
 DEVICE F4 load_floats(const void *p) {
   emu::aligned("ld.v4", p);
   return *(const F4 *)p;

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"mop/runtime/device"
 )
 
 // Sizes that the kernels are written for; see kernels/cuda.
@@ -18,6 +20,8 @@ const (
 	ringParts     = streamWarps * streamSegment * 4
 	page          = 64 // positions a cache page holds
 	group         = 8  // query heads that a block of decode attention takes
+	attendThreads = 256
+	attendStep    = 2048 // elements of keys that a warp of it takes at a time
 	stages, depth = 3, 64
 	maxHeadWidth  = 1024
 	sampleThreads = 512
@@ -72,7 +76,7 @@ func ringShared(ld, n, stages int) int {
 }
 
 // ringStages is how many stages it has for n rows of x: such that the next product's
-// block is on the same SM, and one of attention, where that leaves two; else what a
+// block is on the same SM, or one of attention, where that leaves two; else what a
 // block may have. 0 = two do not fit.
 func ringStages(ld, n int, l limits) int {
 	const least, most, alone, half = 2, 6, 8, 104 << 10
@@ -210,12 +214,36 @@ func fastest(list []tile, n, out int, l limits) tile {
 	return best
 }
 
-// attendShared is the shared memory of decode attention, bytes: queries, scores,
-// maxima and sums, the teams' parts.
-func attendShared(heads, kv, dh int) int {
-	dp := roundUp(dh, 8)
-	teams := max(1, 128/(dp/8))
-	return group*(roundUp(dp, 64)+32)*2 + group*page*4 + 2*group*4 + 16 + teams*min(group, heads/kv)*dp*4
+// attendWidth is the width of the decode attention kernel that takes heads of width dh:
+// how many of their columns a block sums.
+func attendWidth(dh int) int {
+	if dh <= 64 {
+		return 64
+	}
+	return 128
+}
+
+// attendGrid is the grid of decode attention over rows at positions below a number of
+// them: parts of the row that has most, units of heads and columns, rows.
+func attendGrid(hs device.Heads, rows, positions int) [3]int {
+	const alone, most = 2, 16 // see kernels/cuda/attend_decode.cu
+	w := attendWidth(hs.Dh)
+	parts := ceilDiv(positions, 8*attendStep/w) // turns of a block's warps
+	if parts <= alone {
+		parts = 1
+	}
+	return [3]int{min(parts, most), hs.K * ceilDiv(hs.H/hs.K, group) * ceilDiv(hs.Dh, w), rows}
+}
+
+// attendRow is what a part of a row leaves of its heads, elements: see
+// kernels/cuda/attend_decode.cu.
+func attendRow(hs device.Heads) int { return min(group, hs.H/hs.K) * (attendWidth(hs.Dh) + 4) }
+
+// attendShared is the shared memory of decode attention, bytes: for each warp its values,
+// in whose place its sums come; queries.
+func attendShared(dh int) int {
+	w := attendWidth(dh)
+	return 16 + 8*attendStep/w*(w+8)*2 + group*(roundUp(dh, 64)+32)*2
 }
 
 // prefillWidth is the width of the prefill attention kernel that takes heads of

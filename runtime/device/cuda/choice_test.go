@@ -3,6 +3,8 @@ package cuda
 import (
 	"slices"
 	"testing"
+
+	"mop/runtime/device"
 )
 
 // An H200's and a small card's limits.
@@ -38,7 +40,7 @@ func TestPassesOverTheWeights(t *testing.T) {
 }
 
 // Of sm_90a: passes are few and equal, and have two stages of weights at least; where x
-// is small the next product's block has room beside this one's and one of attention.
+// is small the next product's block has room beside this one's, or one of attention.
 func TestRings(t *testing.T) {
 	for _, c := range []struct {
 		ld, n, rows, stages int
@@ -69,8 +71,7 @@ func TestRings(t *testing.T) {
 		if want := ringShared(c.ld, c.rows, c.stages); p.shared != want || want > hopper.shared {
 			t.Errorf("%d rows of %d: want %d bytes of shared memory, got %d", c.n, c.ld, want, p.shared)
 		}
-		attention := attendShared(32, 32, 128)
-		if got := 2*(p.shared+1024)+attention+1024 <= 228<<10; got != c.together {
+		if got := p.shared+max(p.shared, attendShared(128))+2*1024 <= 228<<10; got != c.together {
 			t.Errorf("%d rows of %d: %d bytes of shared memory: two blocks together: want %v", c.n, c.ld, p.shared, c.together)
 		}
 	}
@@ -145,9 +146,9 @@ func TestTiles(t *testing.T) {
 }
 
 func TestAttentionFits(t *testing.T) {
-	for _, c := range []struct{ h, k, dh int }{{32, 32, 128}, {32, 8, 128}, {29, 29, 64}, {64, 1, 128}, {1, 1, 2}, {8, 8, maxHeadWidth}} {
-		if got := attendShared(c.h, c.k, c.dh); got > ada.shared {
-			t.Errorf("%v: %d bytes of shared memory", c, got)
+	for _, dh := range []int{2, 64, 128, maxHeadWidth} {
+		if got := attendShared(dh); 2*(got+1024) > 100<<10 && dh <= 128 || got > ada.shared {
+			t.Errorf("heads of %d: %d bytes of shared memory", dh, got)
 		}
 	}
 	for dh, want := range map[int]int{2: 64, 64: 64, 66: 128, 128: 128, 130: 0} {
@@ -163,6 +164,32 @@ func TestAttentionFits(t *testing.T) {
 	}
 	if roundUp(9941, 64) != 9984 || pitch(1) != 64 {
 		t.Error("rows are padded to 128 bytes")
+	}
+}
+
+// A recorded step's grid, that of its limit, has the parts of every position below.
+func TestAttendGrid(t *testing.T) {
+	mha, wide := device.Heads{H: 32, K: 32, Dh: 128}, device.Heads{H: 20, K: 2, Dh: 258}
+	for _, c := range []struct {
+		hs              device.Heads
+		rows, positions int
+		want            [3]int
+	}{
+		{mha, 1, 1, [3]int{1, 32, 1}},
+		{mha, 7, 256, [3]int{1, 32, 7}},
+		{mha, 1, 257, [3]int{3, 32, 1}},
+		{mha, 1, 2048, [3]int{16, 32, 1}},
+		{mha, 1, 100000, [3]int{16, 32, 1}},
+		{device.Heads{H: 32, K: 4, Dh: 64}, 1, 512, [3]int{1, 4, 1}},
+		{device.Heads{H: 32, K: 4, Dh: 64}, 1, 513, [3]int{3, 4, 1}},
+		{wide, 2, 300, [3]int{3, 12, 2}},
+	} {
+		if got := attendGrid(c.hs, c.rows, c.positions); got != c.want {
+			t.Errorf("%+v, %d rows below %d: want %v, got %v", c.hs, c.rows, c.positions, c.want, got)
+		}
+	}
+	if mha, wide := attendRow(mha), attendRow(wide); mha != 132 || wide != 8*132 {
+		t.Errorf("parts of 1 and 8 heads: got %d and %d elements", mha, wide)
 	}
 }
 

@@ -585,6 +585,54 @@ func TestAttendPages(t *testing.T) {
 	}
 }
 
+// A row of many pages falls into parts by its position alone: it has the same bits by
+// itself, among others and with the grid of a recorded step that goes on for longer.
+func TestAttendParts(t *testing.T) {
+	for _, hs := range []device.Heads{{H: 3, K: 1, Dh: 128}, {H: 2, K: 2, Dh: 64}} {
+		t.Run(fmt.Sprintf("%+v", hs), func(t *testing.T) { attendParts(t, open(t, orders[0]), hs) })
+	}
+}
+
+func attendParts(t *testing.T, d *Device, hs device.Heads) {
+	r := rand.New(rand.NewPCG(uint64(hs.Dh), 5))
+	turn := 8 * attendStep / hs.Dh // positions of a block's warps at a time
+	positions := []int{2*turn - 1, 2 * turn, 5*turn + 17, 16*turn - 1, 16 * turn, 17*turn + 3}
+	last := slices.Max(positions)
+	kv, err := d.Cache(1, last+1, hs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Extend(kv, 0, last+1); err != nil {
+		t.Fatal(err)
+	}
+	fillCache(t, d, kv, 0, [2]matrix{randomMatrix(r, last+1, hs.K*hs.Dh, checkpoint.BF16), randomMatrix(r, last+1, hs.K*hs.Dh, checkpoint.BF16)})
+	cols := hs.H * hs.Dh
+	all := randomMatrix(r, len(positions), cols, checkpoint.BF16)
+	q, spans := all.inner(t, d), make([]device.Span, len(positions))
+	for i, p := range positions {
+		spans[i] = device.Span{Start: p, Row: i, Len: 1}
+	}
+	checkAttend(t, d, device.Decode, q, kv, hs, spans)
+	together := emptyInner(t, d, len(positions), cols)
+	d.Attend(device.Decode, together, q, kv, hs, spans)
+	want := read(d, together)
+	for i, p := range positions {
+		q := matrix{rows: 1, cols: cols, v: all.row(i), t: all.t}.inner(t, d)
+		alone, longer := emptyInner(t, d, 1, cols), emptyInner(t, d, 1, cols)
+		d.Attend(device.Decode, alone, q, kv, hs, []device.Span{{Start: p, Len: 1}})
+		longer.half = q.half
+		d.attendRows(longer, q, kv.Keys.(*pages), hs, float32(1/math.Sqrt(float64(hs.Dh))*math.Log2E), 1, 2*p+turn)
+		for what, got := range map[string][]float32{"alone": read(d, alone), "with a longer row's grid": read(d, longer)} {
+			if !slices.Equal(got, want[i*cols:(i+1)*cols]) {
+				t.Errorf("position %d: a row %s has other bits than among others", p, what)
+			}
+		}
+	}
+	if err := d.Sync(); err != nil {
+		t.Error(err)
+	}
+}
+
 func attendPages(t *testing.T, d *Device, hs device.Heads, grow float64, dt checkpoint.DType, seed uint64) {
 	r := rand.New(rand.NewPCG(uint64(hs.Dh), seed))
 	const long, short = 261, 70

@@ -364,20 +364,22 @@ func (d *Device) Attend(kind device.Kind, a, q device.Buffer, kv device.KV, hs d
 	if d.recorder != nil {
 		last = d.recorder.limit
 	}
-	d.attendRows(ab, qb, cache, hs, scale, n, ceilDiv(last, page))
+	d.attendRows(ab, qb, cache, hs, scale, n, last)
 }
 
-// attendRows is decode attention: a grid of as many pages as the longest row has.
-func (d *Device) attendRows(ab, qb *buffer, cache *pages, hs device.Heads, scale float32, n, splits int) {
-	groups := hs.K * ceilDiv(hs.H/hs.K, group)
-	dp := roundUp(hs.Dh, 8)
+// attendRows is decode attention of n rows at positions below a number of them.
+func (d *Device) attendRows(ab, qb *buffer, cache *pages, hs device.Heads, scale float32, n, positions int) {
 	const most = 128 // rows at a time: the parts stay small
+	kernel := fmt.Sprintf("attend_decode_%d_%s", attendWidth(hs.Dh), suffix(qb.half))
 	for at := 0; at < n; at += most {
-		k := min(most, n-at)
-		partial := d.need("partial", k*hs.H*splits*(dp+2)*4, false)
-		counters := d.need("counters", k*groups*4, true)
-		d.launch("attend_decode_"+suffix(qb.half), [3]int{splits, groups, k}, 128, attendShared(hs.H, hs.K, hs.Dh),
-			ab.row(at), ab.pitch, qb.row(at), qb.pitch, cache.table.p, cache.most, d.placed(n)+pointer(8*at), hs.H, hs.K, hs.Dh, scale, partial, counters)
+		g := attendGrid(hs, min(most, n-at), positions)
+		partial := pointer(0)
+		if g[0] > 1 {
+			partial = d.need("partial", g[0]*g[1]*g[2]*attendRow(hs)*4, false)
+		}
+		counters := d.need("counters", g[1]*g[2]*4, true)
+		d.launch(kernel, g, attendThreads, attendShared(hs.Dh),
+			ab.row(at), ab.pitch, qb.row(at), qb.pitch, cache.table.p, cache.most, d.placed(n)+pointer(8*at), hs.H/hs.K, hs.K, hs.Dh, scale, partial, counters)
 	}
 }
 
