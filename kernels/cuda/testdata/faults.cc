@@ -63,6 +63,15 @@ int main() {
       }
       printf("%s: %s\n", name, error ? error : right ? "right" : "wrong");
     }
+  for (const char *name : {EACH_EXCHANGE_FAULT(NAME)})
+    for (uint64_t seed = 1; seed < 4; seed++) {
+      memset(y, 0, 64 * 16 * 4);
+      const char *error = mop_emu_launch(name, 1, 1, 1, 256, 5 << 10, 1, slots + 32, seed);
+      bool right = true;
+      for (int i = 0; i < 32 * 32; i++)
+        right &= y[i] == i % 32 * 100 + i / 32;
+      printf("%s: %s\n", name, error ? error : right ? "right" : "wrong");
+    }
   const char *stay = nullptr, *leave = nullptr;
   for (uint64_t seed = 1; seed < 20 && !stay && !leave; seed++) {
     stay = mop_emu_launch("blocks_stay", 2, 1, 1, 32, 1024, 2, slots + 32, seed);

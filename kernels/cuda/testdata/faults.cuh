@@ -103,6 +103,32 @@ template <int F> DEVICE void fault(const TensorMap *w, const TensorMap *x, float
     ptx::wait_phase(full, 0);
 }
 
+// y[i][r] = 100 * r + i, i < 32: two warpgroups exchange it, each in its own memory, as in
+// wgmma.cuh; warp w has r from 8*w on.
+enum ExchangeFault {
+  kExchangeRight,
+  kExchangeNoWait, // results are read that may not be there
+  kExchangeApart,  // columns begin where no 16 bytes do
+  kExchangeAlone,  // a warp does not come to the barrier
+};
+template <int F> DEVICE void exchange_fault(float *y) {
+  const int tid = ptx::tid() % 128, warp = tid / 32, lane = tid % 32, row = 8 * warp + lane / 4;
+  u16 *results = (u16 *)ptx::shared() + ptx::tid() / 128 * 32 * 32 + (F == kExchangeApart ? 4 : 0);
+  u32 r[4];
+  for (int j = 0; j < 4; j++)
+    r[j] = (100 * row + 8 * j + lane % 4 * 2) * 0x10001u + 0x10000u;
+  ptx::stmatrix_trans(results + lane * 32 + 8 * warp, r);
+  if (F != kExchangeNoWait && (F != kExchangeAlone || warp < 3))
+    ptx::warpgroup_sync();
+  if (ptx::tid() < 128)
+    for (int i = 0; i < 8; i++)
+      y[8 * tid + i] = results[8 * tid + i];
+}
+#define EXCHANGE_FAULT(f) \
+  KERNEL(256, 1, fault_##f, float *y) { exchange_fault<f>(y); }
+#define EACH_EXCHANGE_FAULT(M) M(kExchangeRight) M(kExchangeNoWait) M(kExchangeApart) M(kExchangeAlone)
+EACH_EXCHANGE_FAULT(EXCHANGE_FAULT)
+
 // Two blocks of a cluster tell each other that they have come, and that they go.
 template <bool Stays> DEVICE void pair_of_blocks() {
   u64 *come = (u64 *)ptx::shared(), *go = come + 1;
