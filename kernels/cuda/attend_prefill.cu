@@ -11,7 +11,7 @@
 // Head widths up to Width; rows past the head's own width are zero.
 //
 // attend_prefill_wgmma* (sm_90a): tiles of up to 128 rows, in any order of heads and tiles,
-// for blocks that stay; 384 threads. See below.
+// for blocks that stay; 512 threads. See below.
 #include "wgmma.cuh"
 
 // Queries is a tile: activation rows row..row+count-1 are positions pos.. of seq. Those
@@ -156,9 +156,10 @@ ATTEND_PREFILL(F16, f16, 128)
 
 #ifdef HOPPER
 // The form of sm_90a: tiles of 128 queries, steps of 128 keys. Two warpgroups of 64 queries
-// each multiply; of a third, three warps copy keys and values to a ring of six slots, each
-// of a step's keys or its values, and one the queries of the next tile. Blocks stay and
-// take tiles in turn.
+// each multiply; two others copy keys and values to a ring of five slots, each of a step's
+// keys or its values, every other slot the one, and the queries of the next tile. Blocks
+// stay and take tiles in turn, whose steps are one stream: the first scores of a tile are
+// made beside the last values of the one before.
 //
 // Scores are queries by keys, both of shared memory; weights stay in registers, as scores
 // lie, and multiply values that lie across. A row's steps begin at position 0, whatever
@@ -169,15 +170,15 @@ constexpr int kTile = 128; // queries of a tile, keys of a step
 
 template <int Width> struct Attending {
   static constexpr int kPanel = kTile * kDepth; // 128 rows of 64 elements, swizzled as in wgmma.cuh
-  static constexpr int kSlot = Width / kDepth * kPanel, kSlots = 6;
-  u16 *queries, *slots;
-  u64 *full, *empty;                  // [kSlots]
-  u64 *queries_full, *queries_free;   // of the tile
-  u64 *turns;                         // [2], of the warpgroups that multiply
+  static constexpr int kSlot = Width / kDepth * kPanel, kSlots = 5;
+  u16 *queries, *slots;             // queries of this tile and of the next
+  u64 *full, *empty;                // [kSlots]
+  u64 *queries_full, *queries_free; // [2]
+  u64 *turns;                       // [2], of the warpgroups that multiply
   MEMBER Attending() {
-    queries = (u16 *)ptx::shared(), slots = queries + kSlot;
-    full = (u64 *)(slots + kSlots * kSlot), empty = full + kSlots, queries_full = empty + kSlots, queries_free = queries_full + 1,
-    turns = queries_free + 1;
+    queries = (u16 *)ptx::shared(), slots = queries + 2 * kSlot;
+    full = (u64 *)(slots + kSlots * kSlot), empty = full + kSlots, queries_full = empty + kSlots, queries_free = queries_full + 2,
+    turns = queries_free + 2;
   }
 };
 
@@ -203,71 +204,98 @@ DEVICE void copied(u64 *b) {
     ptx::arrive(b);
 }
 
-// copy_keys is one of three warps, which fill every third slot: keys of step 0, keys of
-// step 1, values of step 0, keys of step 2, values of step 1 and so on.
-constexpr int kCopiers = 3;
-template <int Width>
-DEVICE void copy_keys(const Attending<Width> &my, int warp, const Cache &cache, const Queries *queries, int tiles, int H) {
+// Keys are those of a step, or their values: positions at.. of a sequence, of which a tile
+// sees those before end.
+struct Keys {
+  int seq, head, at, end;
+};
+
+// A Copier is a warp of two teams, of four each, that fill every other slot: it copies 32
+// of the slot's rows.
+template <int Width> struct Copier {
   using A = Attending<Width>;
-  static_assert(A::kSlots % kCopiers == 0, "a slot is always the same warp's");
-  const int row0 = row_of(), c = ptx::tid() % 8, Dp = cache.Dp;
+  const A &my;
+  const Cache &cache;
+  int row0; // of this thread's
+  bool other; // the next slot is the other team's
   Stage<A::kSlots> s;
-  for (Turns turn; turn.tile() < tiles * H; turn.round++) {
-    const Queries of = queries[turn.tile() / H];
-    const int kh = turn.tile() % H / (H / cache.K), end = of.pos + of.count, steps = ceil_div(end, kTile);
-    for (int n = 0; n < 2 * steps; n++, s.next()) {
-      if (s.index % kCopiers != warp)
-        continue;
-      const bool last = n == 2 * steps - 1, values = last || n > 0 && n % 2 == 0;
-      const int step = last ? steps - 1 : values ? n / 2 - 1 : (n + 1) / 2;
-      const int key = step * kTile, offset = (values ? cache.values() : 0) + row0 * cache.K * Dp + c * 8;
-      const u16 *first = cache.key({of.seq, key}, kh) + offset, *second = first;
-      if (key + kPage < end)
-        second = cache.key({of.seq, key + kPage}, kh) + offset;
-      if (s.round > 0)
-        ptx::wait_phase(my.empty + s.index, s.round - 1 & 1);
-      u16 *even = chunk_of(my.slots + s.index * A::kSlot, row0), *odd = chunk_of(my.slots + s.index * A::kSlot, row0 + kRows);
+
+  MEMBER void fill(const Keys &keys, bool values) {
+    if (!other)
+      copy(keys, values);
+    other = !other;
+    s.next();
+  }
+  MEMBER void copy(const Keys &keys, bool values) const {
+    const int c = ptx::tid() % 8, left = keys.end - keys.at - row0;
+    const u16 *from = cache.key({keys.seq, left > 0 ? keys.at + row0 : keys.at}, keys.head) + (values ? cache.values() : 0);
+    if (s.round > 0)
+      ptx::wait_phase(my.empty + s.index, s.round - 1 & 1);
+    u16 *even = chunk_of(my.slots + s.index * A::kSlot, row0), *odd = chunk_of(my.slots + s.index * A::kSlot, row0 + kRows);
 #pragma unroll 1
-      for (int part = 0; part < 2 * Width / kDepth; part++) { // a page, then the other, of each panel
-        const int column = part / 2 * kDepth, left = column + c * 8 < Dp ? end - key - part % 2 * kPage - row0 : 0;
-        const u16 *from = (part % 2 ? second : first) + (left > 0 ? column : -c * 8);
-        const int next = left > 0 ? kRows * cache.K * Dp : 0;
+    for (int column = c * 8; column < Width; column += kDepth) {
+      const int rows = column < cache.Dp ? left : 0, step = rows > 0 ? kRows * cache.K * cache.Dp : 0;
+      const u16 *chunk = from + (rows > 0 ? column : 0);
 #pragma unroll
-        for (int r = 0; r < kPage; r += kRows, from += next)
-          ptx::cp_async((r % 8 == 0 ? even : odd) + r / 8 * 8 * kDepth, from, r < left);
-        even += kPage * kDepth, odd += kPage * kDepth;
+      for (int r = 0; r < 32; r += kRows, chunk += step)
+        ptx::cp_async((r % 8 == 0 ? even : odd) + r / 8 * 8 * kDepth, chunk, r < rows);
+      even += A::kPanel, odd += A::kPanel;
+    }
+    copied(my.full + s.index);
+  }
+};
+
+// copy_queries fills this warp's 16 rows of the queries' place.
+template <int Width>
+DEVICE void copy_queries(const Attending<Width> &my, u16 *place, int warp, const u16 *q, int ldq, const Queries &of, int Dh) {
+  const int row0 = warp * 16 + row_of(), c = ptx::tid() % 8;
+#pragma unroll 1
+  for (int panel = 0; panel < Width / kDepth; panel++) {
+    const int column = panel * kDepth + c * 8;
+#pragma unroll 1
+    for (int row = row0; row < warp * 16 + 16; row += kRows) {
+      const u16 *from = q + (long long)(of.row + row) * ldq + column;
+      u16 *to = chunk_of(place + panel * my.kPanel, row);
+      const bool in = row < of.count && column < Dh;
+      if (Dh % 8 == 0) {
+        ptx::cp_async(to, in ? from : q, in);
+        continue;
       }
-      copied(my.full + s.index);
+      u64 low = 0, high = 0; // four elements each
+#pragma unroll 1
+      for (int j = 3; j >= 0; j--) {
+        low = low << 16 | (in && column + j < Dh ? from[j] : 0);
+        high = high << 16 | (in && column + 4 + j < Dh ? from[4 + j] : 0);
+      }
+      ptx::store_shared(to, {(u32)low, (u32)(low >> 32), (u32)high, (u32)(high >> 32)});
     }
   }
 }
 
-// copy_queries is the warp that fills the queries' place.
+// attend_copy is a warp of eight, for all of the block's tiles: queries, then keys of step
+// 0, keys of step 1, values of step 0, keys of step 2, values of step 1 and so on.
 template <int Width>
-DEVICE void copy_queries(const Attending<Width> &my, const u16 *q, int ldq, const Queries *queries, int tiles, int H, int Dh) {
-  const int row0 = row_of(), c = ptx::tid() % 8;
+DEVICE void attend_copy(const Attending<Width> &my, int warp, const u16 *q, int ldq, const Cache &cache, const Queries *queries, int tiles, int H,
+                        int Dh) {
+  Copier<Width> copier = {my, cache, warp % 4 * 32 + row_of(), warp >= 4, {}};
+  Keys before = {};
   for (Turns turn; turn.tile() < tiles * H; turn.round++) {
-    const Queries of = queries[turn.tile() / H];
-    if (turn.round > 0)
-      ptx::wait_phase(my.queries_free, turn.round - 1 & 1);
-    for (int panel = 0; panel < Width / kDepth; panel++) {
-      const int column = panel * kDepth + c * 8;
-      const u16 *from = q + (long long)(of.row + row0) * ldq + turn.tile() % H * Dh + column;
-      for (int row = row0; row < kTile; row += kRows, from += (long long)kRows * ldq) {
-        u16 *to = chunk_of(my.queries + panel * my.kPanel, row);
-        const bool in = row < of.count && column < Dh;
-        if (Dh % 8 == 0) {
-          ptx::cp_async(to, in ? from : q, in);
-          continue;
-        }
-        u32 v[8];
-        for (int j = 0; j < 8; j++)
-          v[j] = in && column + j < Dh ? from[j] : 0;
-        ptx::store_shared(to, {v[0] | v[1] << 16, v[2] | v[3] << 16, v[4] | v[5] << 16, v[6] | v[7] << 16});
-      }
+    const int place = turn.round % 2;
+    if (turn.round > 1)
+      ptx::wait_phase(my.queries_free + place, turn.round / 2 - 1 & 1);
+    copy_queries(my, my.queries + place * my.kSlot, warp, q + turn.tile() % H * Dh, ldq, queries[turn.tile() / H], Dh);
+    copied(my.queries_full + place);
+    const Queries of = queries[turn.tile() / H]; // again, so that it need not be kept
+    Keys now = {of.seq, turn.tile() % H / (H / cache.K), 0, of.pos + of.count};
+    for (; now.at < now.end; now.at += kTile) {
+      copier.fill(now, false);
+      if (before.end > 0)
+        copier.fill(before, true);
+      before = now;
     }
-    copied(my.queries_full);
   }
+  if (before.end > 0)
+    copier.fill(before, true);
 }
 
 // RunningSoftmax is that of this thread's two rows, g and g+8 of its warp's: the largest score so far,
@@ -350,120 +378,157 @@ DEVICE void arrive_once(u64 *b) {
     ptx::arrive(b);
 }
 
+// A warpgroup's part of a tile, and what a thread has of it.
+struct Part {
+  int row, count, head, steps; // of the tile
+  int first, at0, at1;         // positions of the warpgroup's first row, of rows g and g+8
+  MEMBER Part(const Queries &of, int h, int g) {
+    row = of.row, count = of.count, head = h, steps = ceil_div(of.pos + of.count, kTile);
+    // A row past the tile's count repeats the last one's position: it is not written.
+    first = of.pos + min(g & 64, of.count - 1), at0 = of.pos + min(g, of.count - 1), at1 = of.pos + min(g + 8, of.count - 1);
+  }
+  MEMBER void mask(float (&scores)[kTile / 2], int step) const {
+    if ((step + 1) * kTile - 1 > first)
+      unseen(scores, step * kTile + ptx::tid() % 4 * 2, at0, at1);
+  }
+};
+
+// write gives rows g and g+8 of a tile.
+template <class T, int Width>
+DEVICE void write(u16 *a, int lda, const Part &of, int g, int Dh, const float (&sums)[Width / 2], RunningSoftmax rows) {
+  rows.join();
+  const float d0 = 1 / rows.l0, d1 = 1 / rows.l1;
+  const int column = ptx::tid() % 4 * 2;
+  u16 *a0 = a + (long long)(of.row + g) * lda + of.head * Dh + column, *a1 = a0 + 8LL * lda;
+#pragma unroll
+  for (int j = 0; j < Width / 8; j++) {
+    if (8 * j + column < Dh && g < of.count)
+      *(u32 *)(a0 + 8 * j) = T::pack(sums[4 * j] * d0, sums[4 * j + 1] * d0);
+    if (8 * j + column < Dh && g + 8 < of.count)
+      *(u32 *)(a1 + 8 * j) = T::pack(sums[4 * j + 2] * d1, sums[4 * j + 3] * d1);
+  }
+}
+
 // attend_multiply is a warpgroup's part of the block's tiles. The scores of a step are
 // under way while the values of the one before are: the softmax of the one runs beside
 // the products of the other, and the two warpgroups start theirs in turn.
 template <class T, int Width>
 DEVICE void attend_multiply(const Attending<Width> &my, u16 *a, int lda, const Queries *queries, int tiles, int H, int Dh, float scale) {
   using A = Attending<Width>;
-  const int lane = ptx::tid() % 32, warp = ptx::tid() / 32, group = warp / 4, g = lane / 4, t = lane % 4;
-  const int q0 = group * 64 + warp % 4 * 16 + g, q1 = q0 + 8;
+  const int lane = ptx::tid() % 32, warp = ptx::tid() / 32, group = warp / 4, g = warp * 16 + lane / 4;
   constexpr int kNext = A::kSlot * 2 / 16;
   const u64 qs = descriptor(my.queries + group * 64 * kDepth), ks = descriptor(my.slots), vs = across(my.slots, A::kPanel);
-  Stage<A::kSlots> s;
-  int turns = 0;
+  Turns turn;
+  if (turn.tile() >= tiles * H)
+    return;
   if (group == 1)
     arrive_once(my.turns);
-  for (Turns turn; turn.tile() < tiles * H; turn.round++) {
-    const Queries of = queries[turn.tile() / H];
-    const int h = turn.tile() % H, steps = ceil_div(of.pos + of.count, kTile), first = of.pos + min(group * 64, of.count - 1);
-    // A row past the tile's count repeats the last one's position: it is not written.
-    const int at0 = of.pos + min(q0, of.count - 1), at1 = of.pos + min(q1, of.count - 1);
-    float sums[Width / 2] = {}, scores[kTile / 2], r0, r1;
-    u32 weights[kTile / 16][4];
-    RunningSoftmax rows;
-    ptx::wait_phase(my.queries_full, turn.round & 1);
-    ptx::wait_phase(my.full + s.index, s.round & 1);
-    ptx::wgmma_fence();
-    queries_by_keys<T, Width>(scores, qs, ks + s.index * kNext);
-    ptx::wgmma_wait<0>();
-    ptx::settled(scores);
-    arrive_once(my.empty + s.index);
-    s.next();
-    if (steps == 1)
-      arrive_once(my.queries_free);
-    if (kTile - 1 > first)
-      unseen(scores, 2 * t, at0, at1);
-    rows.weigh(scores, scale, r0, r1);
-    pack<T>(weights, scores);
-    for (int step = 1; step < steps; step++) {
-      ptx::wait_phase(my.full + s.index, s.round & 1);
-      ptx::wait_phase(my.turns + group, turns++ & 1);
-      ptx::wgmma_fence();
-      queries_by_keys<T, Width>(scores, qs, ks + s.index * kNext);
-      const int keys = s.index;
-      s.next();
-      rescale(sums, r0, r1);
-      ptx::wait_phase(my.full + s.index, s.round & 1);
-      ptx::wgmma_fence();
-      weights_by_values<T, Width>(sums, weights, vs + s.index * kNext);
-      arrive_once(my.turns + 1 - group);
-      Stage<A::kSlots> next = s;
-      next.next();
-      ptx::wgmma_wait<1>();
-      ptx::settled(scores);
-      arrive_once(my.empty + keys);
-      if (step == steps - 1)
-        arrive_once(my.queries_free);
-      if ((step + 1) * kTile - 1 > first)
-        unseen(scores, step * kTile + 2 * t, at0, at1);
-      rows.weigh(scores, scale, r0, r1);
-      if (step + 1 < steps)
-        ptx::wait_phase(my.full + next.index, next.round & 1);
-      ptx::wgmma_wait<0>();
-      ptx::settled(sums);
-      arrive_once(my.empty + s.index);
-      s.next();
-      pack<T>(weights, scores);
+  Part of(queries[turn.tile() / H], turn.tile() % H, g);
+  Queries coming; // read a tile ahead
+  int head, place = 0; // its head; of this tile's queries
+  auto look = [&] {
+    turn.round++;
+    const int tile = min(turn.tile(), tiles * H - 1);
+    coming = queries[tile / H], head = tile % H;
+  };
+  look();
+  float sums[Width / 2] = {}, scores[kTile / 2], r0, r1;
+  u32 weights[kTile / 16][4];
+  RunningSoftmax rows;
+  Stage<A::kSlots> s;
+  ptx::wait_phase(my.queries_full, 0);
+  ptx::wait_phase(my.full, 0);
+  ptx::wgmma_fence();
+  queries_by_keys<T, Width>(scores, qs, ks);
+  ptx::wgmma_wait<0>();
+  ptx::settled(scores);
+  arrive_once(my.empty);
+  s.next();
+  if (of.steps == 1)
+    arrive_once(my.queries_free);
+  of.mask(scores, 0);
+  rows.weigh(scores, scale, r0, r1);
+  pack<T>(weights, scores);
+  for (int step = 1, turns = 0;; step++, turns++) { // scores of this step, values of the one before
+    const Part done = of;
+    const RunningSoftmax weighed = rows;
+    const bool begins = step == of.steps;
+    if (begins) {
+      if (turn.tile() >= tiles * H)
+        break;
+      of = Part(coming, head, g), rows = {}, step = 0;
+      place = turn.round % 2;
+      ptx::wait_phase(my.queries_full + place, turn.round / 2 & 1);
     }
+    ptx::wait_phase(my.full + s.index, s.round & 1);
+    ptx::wait_phase(my.turns + group, turns & 1);
+    ptx::wgmma_fence();
+    queries_by_keys<T, Width>(scores, qs + place * kNext, ks + s.index * kNext);
+    const int keys = s.index;
+    s.next();
     rescale(sums, r0, r1);
     ptx::wait_phase(my.full + s.index, s.round & 1);
     ptx::wgmma_fence();
     weights_by_values<T, Width>(sums, weights, vs + s.index * kNext);
-    rows.join();
-    const float d0 = 1 / rows.l0, d1 = 1 / rows.l1;
+    arrive_once(my.turns + 1 - group);
+    ptx::wgmma_wait<1>();
+    ptx::settled(scores);
+    arrive_once(my.empty + keys);
+    if (step == of.steps - 1)
+      arrive_once(my.queries_free + place);
+    of.mask(scores, step);
+    rows.weigh(scores, scale, r0, r1);
+    if (step + 1 < of.steps) { // the loop also keeps the softmax before the wait for the values
+      Stage<A::kSlots> next = s;
+      next.next();
+      ptx::wait_phase(my.full + next.index, next.round & 1);
+    }
     ptx::wgmma_wait<0>();
     ptx::settled(sums);
     arrive_once(my.empty + s.index);
     s.next();
-    u16 *a0 = a + (long long)(of.row + q0) * lda + h * Dh + 2 * t, *a1 = a0 + 8LL * lda;
+    if (begins) {
+      write<T, Width>(a, lda, done, g, Dh, sums, weighed);
 #pragma unroll
-    for (int j = 0; j < Width / 8; j++) {
-      if (8 * j + 2 * t < Dh && q0 < of.count)
-        *(u32 *)(a0 + 8 * j) = T::pack(sums[4 * j] * d0, sums[4 * j + 1] * d0);
-      if (8 * j + 2 * t < Dh && q1 < of.count)
-        *(u32 *)(a1 + 8 * j) = T::pack(sums[4 * j + 2] * d1, sums[4 * j + 3] * d1);
+      for (int j = 0; j < Width / 2; j++)
+        sums[j] = 0;
+      look();
     }
+    pack<T>(weights, scores);
   }
+  rescale(sums, r0, r1);
+  ptx::wait_phase(my.full + s.index, s.round & 1);
+  ptx::wgmma_fence();
+  weights_by_values<T, Width>(sums, weights, vs + s.index * kNext);
+  ptx::wgmma_wait<0>();
+  ptx::settled(sums);
+  write<T, Width>(a, lda, of, g, Dh, sums, rows);
 }
 
 #define ATTEND_WGMMA(T, name, width)                                                                                       \
-  KERNEL(384, 1, attend_prefill_wgmma##width##_##name, u16 *a, int lda, const u16 *q, int ldq, const u64 *table, int pages, \
+  KERNEL(512, 1, attend_prefill_wgmma##width##_##name, u16 *a, int lda, const u16 *q, int ldq, const u64 *table, int pages, \
          const Queries *queries, int tiles, int H, int K, int Dh, float scale) {                                           \
     const Attending<width> my;                                                                                             \
     if (ptx::tid() == 0) {                                                                                                 \
       for (int s = 0; s < my.kSlots; s++) {                                                                                \
-        ptx::barrier_init(my.full + s, 1);                                                                                 \
+        ptx::barrier_init(my.full + s, 4);                                                                                 \
         ptx::barrier_init(my.empty + s, 8);                                                                                \
       }                                                                                                                    \
-      ptx::barrier_init(my.queries_full, 1);                                                                               \
-      ptx::barrier_init(my.queries_free, 8);                                                                               \
-      ptx::barrier_init(my.turns, 4);                                                                                      \
-      ptx::barrier_init(my.turns + 1, 4);                                                                                  \
+      for (int i = 0; i < 2; i++) {                                                                                        \
+        ptx::barrier_init(my.queries_full + i, 8);                                                                         \
+        ptx::barrier_init(my.queries_free + i, 8);                                                                         \
+        ptx::barrier_init(my.turns + i, 4);                                                                                \
+      }                                                                                                                    \
     }                                                                                                                      \
     ptx::sync();                                                                                                           \
     ptx::after_previous();                                                                                                 \
     ptx::release();                                                                                                        \
     if (ptx::tid() < 256) {                                                                                                \
-      ptx::registers_up<224>();                                                                                            \
+      ptx::registers_up<208>();                                                                                            \
       attend_multiply<T, width>(my, a, lda, queries, tiles, H, Dh, scale);                                                 \
     } else {                                                                                                               \
-      ptx::registers_down<56>();                                                                                           \
-      const int warp = ptx::tid() / 32 - 8;                                                                                \
-      if (warp < kCopiers)                                                                                                 \
-        copy_keys(my, warp, {table, pages, K, Dh + 7 & ~7}, queries, tiles, H);                                            \
-      else                                                                                                                 \
-        copy_queries(my, q, ldq, queries, tiles, H, Dh);                                                                   \
+      ptx::registers_down<48>();                                                                                           \
+      attend_copy(my, ptx::tid() / 32 - 8, q, ldq, {table, pages, K, Dh + 7 & ~7}, queries, tiles, H, Dh);                 \
     }                                                                                                                      \
   }
 ATTEND_WGMMA(BF16, bf16, 64)

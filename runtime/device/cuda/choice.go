@@ -262,10 +262,10 @@ func prefillWidth(dh int) int {
 func prefillShared(width int) int { return 5 * page * width * 2 }
 
 // Prefill attention of sm_90a: tiles of queries, and steps of keys, are of two pages;
-// shared memory has the queries, six times as many keys or values, and barriers.
+// shared memory has the queries of two, five times as many keys or values, and barriers.
 const (
 	wideTile    = 2 * page
-	wideThreads = 384
+	wideThreads = 512
 )
 
 func wideShared(width int) int { return 7*wideTile*width*2 + 1024 }
