@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"path"
 	"runtime"
 	"slices"
@@ -27,9 +28,8 @@ type gpu struct {
 	info    Info
 	overlap bool // launches may overlap: sm_90, and a driver that captures it
 
-	files     map[string]string    // kernel -> file
-	modules   map[string]module    // file -> module
-	functions map[string]*function // kernel -> function
+	kernels   map[string]source    // by name
+	functions map[string]*function // those compiled, by name
 
 	ring   [2]half
 	filled int // the half that is being filled
@@ -97,7 +97,7 @@ func OpenSet(index int, set string) (*Device, error) {
 	if index < 0 || index >= n {
 		return nil, fmt.Errorf("cuda: want a device below %d, got %d", n, index)
 	}
-	g := &gpu{files: map[string]string{}, modules: map[string]module{}, functions: map[string]*function{}}
+	g := &gpu{kernels: map[string]source{}, functions: map[string]*function{}}
 	if err := g.open(index, set); err != nil {
 		return nil, fmt.Errorf("cuda: device %d: %w", index, err)
 	}
@@ -149,8 +149,7 @@ func (g *gpu) open(index int, set string) (err error) {
 	})
 }
 
-// find lists the files of the set's kernels. Those of sm_90a take the place of the
-// same of sm_90.
+// find lists the set's kernels. The files of sm_90a take the place of the same of sm_90.
 func (g *gpu) find() error {
 	folders := []string{g.info.Set}
 	if g.info.Set == setSM90a {
@@ -171,10 +170,7 @@ func (g *gpu) find() error {
 			if err != nil {
 				return err
 			}
-			for _, part := range strings.Split(string(text), ".visible .entry ")[1:] {
-				name, _, _ := strings.Cut(part, "(")
-				g.files[name] = f
-			}
+			maps.Copy(g.kernels, sources(path.Base(f), string(text)))
 		}
 	}
 	return nil
@@ -294,25 +290,18 @@ func (g *gpu) Download(dst []byte, p pointer) error {
 	})
 }
 
-// function finds a kernel; its file is compiled by the driver at first use.
+// function finds a kernel, which the driver compiles at first use.
 func (g *gpu) function(kernel string) (*function, error) {
 	if f := g.functions[kernel]; f != nil {
 		return f, nil
 	}
-	file, ok := g.files[kernel]
+	k, ok := g.kernels[kernel]
 	if !ok {
 		return nil, fmt.Errorf("no such kernel of the set %s", g.info.Set)
 	}
-	m, ok := g.modules[file]
-	if !ok {
-		text, err := fs.ReadFile(kernels.PTX, file)
-		if err != nil {
-			return nil, err
-		}
-		if m, err = loadModule(string(text)); err != nil {
-			return nil, fmt.Errorf("%s: %w", path.Base(file), err)
-		}
-		g.modules[file] = m
+	m, err := loadModule(k.head + k.entry)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", k.file, err)
 	}
 	f, err := m.function(kernel)
 	if err != nil {

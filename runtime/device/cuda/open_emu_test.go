@@ -89,8 +89,7 @@ func allTried() error {
 		if err != nil {
 			return err
 		}
-		for _, part := range strings.Split(string(text), ".visible .entry ")[1:] {
-			name, _, _ := strings.Cut(part, "(")
+		for name := range sources(filepath.Base(f), string(text)) {
 			for _, o := range orders {
 				if !slices.Contains(triedUnder[name], o) {
 					missing[name] = true
