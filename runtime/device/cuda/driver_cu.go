@@ -307,7 +307,7 @@ func (g *gpu) function(kernel string) (*function, error) {
 	if err != nil {
 		return nil, err
 	}
-	if g.overlap && inStep(kernel) {
+	if g.overlap && g.info.Set == setSM90a && inStep(kernel) {
 		if err := f.shareMost(); err != nil {
 			return nil, err
 		}
