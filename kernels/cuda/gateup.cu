@@ -82,11 +82,13 @@ EACH_TILE(GATEUP_PREFILL)
 // 64 rows are eight neurons' gates, their ups, and so on.
 struct GateUpBoxes {
   const TensorMap *gate, *up; // [I, D], boxes of 8 rows
-  MEMBER void load(u16 *to, int k, int block, u64 *b) const {
+  using Block = int;          // its first neuron
+  MEMBER Block block(int i) const { return 32 * i; }
+  MEMBER void load(u16 *to, int k, Block first, u64 *b) const {
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-      ptx::load_box(to + 2 * i * 8 * kDepth, gate, k, 32 * block + 8 * i, 0, b);
-      ptx::load_box(to + (2 * i + 1) * 8 * kDepth, up, k, 32 * block + 8 * i, 0, b);
+      ptx::load_box(to + 2 * i * 8 * kDepth, gate, k, first + 8 * i, 0, b);
+      ptx::load_box(to + (2 * i + 1) * 8 * kDepth, up, k, first + 8 * i, 0, b);
     }
   }
 };

@@ -109,7 +109,9 @@ EACH_TILE(LINEAR_PREFILL)
 // The 64 rows of a block as they lie.
 struct LinearBoxes {
   const TensorMap *map; // [out, in], boxes of 64 rows
-  MEMBER void load(u16 *to, int k, int block, u64 *b) const { ptx::load_box(to, map, k, 64 * block, 0, b); }
+  using Block = int;    // its first row
+  MEMBER Block block(int i) const { return 64 * i; }
+  MEMBER void load(u16 *to, int k, Block row, u64 *b) const { ptx::load_box(to, map, k, row, 0, b); }
 };
 
 // LinearWriter has every thread write what it has, 32 bytes a warp and token: of rows row

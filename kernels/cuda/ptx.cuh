@@ -75,6 +75,13 @@ DEVICE u32 shared_address(const void *p) {
   return (u32)(u64)(const __attribute__((address_space(3))) void *)p;
 }
 
+// again gives v, and keeps the compiler from having at hand, in registers, what follows
+// from it over a whole loop.
+DEVICE u32 again(u32 v) {
+  asm volatile("" : "+r"(v));
+  return v;
+}
+
 // sync is a barrier of the whole block.
 DEVICE void sync() { __syncthreads(); }
 // sync_warp is one of a warp's 32 lanes.

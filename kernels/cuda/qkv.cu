@@ -130,10 +130,22 @@ struct QKVBoxes {
   const TensorMap *q, *k, *v; // [2*heads, Dh/2, D], boxes of 8 rows
   int H, K, half;
   MEMBER int eights() const { return ceil_div(half, 8); } // of a head
-  MEMBER void load(u16 *to, int at, int block, u64 *b) const {
+  // Block is where its four eights are: head << 16 | row, the heads of q, k and v counted on.
+  struct Block {
+    u32 eight[4];
+  };
+  MEMBER Block block(int i) const {
+    Block b;
+#pragma unroll
+    for (int j = 0; j < 4; j++)
+      b.eight[j] = (4 * i + j) / eights() << 16 | (4 * i + j) % eights() * 8;
+    return b;
+  }
+  MEMBER void load(u16 *to, int at, const Block &block, u64 *b) const {
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-      int head = (4 * block + i) / eights(), row = (4 * block + i) % eights() * 8;
+      const u32 eight = ptx::again(block.eight[i]);
+      int head = eight >> 16, row = eight & 0xffff;
       const TensorMap *map = head < H ? q : head < H + K ? k : v;
       head -= head < H ? 0 : head < H + K ? H : H + K;
       ptx::load_box(to + 2 * i * 8 * kDepth, map, at, row, 2 * head, b);

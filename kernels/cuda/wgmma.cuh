@@ -6,8 +6,8 @@
 // K, 16 elements after another, whatever the tile. Its bits depend neither on the tile
 // nor on the number of rows.
 //
-// A block is one or two warpgroups that multiply, each 64 rows of W, and a thread that
-// copies, in a warpgroup of its own beside two. A stage is 64 elements of K of those rows and of the rows of x, 128 bytes a
+// A block is one or two warpgroups that multiply, each 64 rows of W, and for each a thread
+// that copies, a warp's first; beside two these are in a warpgroup of their own. A stage is 64 elements of K of those rows and of the rows of x, 128 bytes a
 // row, chunks of 16 bytes swizzled by the copies (chunk ^ row%8) as the products expect.
 // A full barrier ends its phase when a stage's bytes are there, an empty barrier when
 // all warps have read it. Blocks stay for several tiles: the copies for the next are
@@ -69,29 +69,33 @@ template <int Stages> struct Stage {
   }
 };
 
-// fill copies the stages of a block's tiles, one after another; of x a share of the
-// cluster's rows, for all its blocks. w.load(to, map's k, rows, barrier): see product.
+// fill copies the stages of a block's tiles, one after another: a warpgroup's rows of W;
+// the first's thread of x a share of the cluster's rows as well, for all its blocks. A
+// stage's copies and what leads to them are to take less of a thread than its products of
+// the tensor cores: w.block(i) is found once a tile. w.load(to, map's k, block, barrier):
+// see product.
 template <int Tokens, int Groups, int Stages, int Blocks, class W>
 DEVICE void fill(Warpgroups<Tokens, Groups, Stages, Blocks>, u16 *stages, u64 *full, u64 *empty, const TensorMap *x, const W &w, int across,
-                 int tiles, int steps, int rank) {
+                 int tiles, int steps, int rank, int group) {
   using S = Warpgroups<Tokens, Groups, Stages, Blocks>;
   constexpr int kShare = Tokens / Blocks;
   Stage<Stages> s;
   for (int tile = ptx::bidx() / Blocks; tile < tiles; tile += ptx::gridx() / Blocks) {
-    const int m0 = tile % across * Tokens, first = (tile / across * Blocks + rank) * Groups;
+    const int m0 = tile % across * Tokens;
+    const typename W::Block block = w.block((tile / across * Blocks + rank) * Groups + group);
     for (int step = 0; step < steps; step++, s.next()) {
       u16 *to = stages + s.index * S::kStage;
       u64 *b = full + s.index;
       if (s.round > 0)
         ptx::wait_phase(empty + s.index, s.round - 1 & 1);
-      ptx::arrive_expect(b, 2 * S::kStage);
-      if (Blocks > 1)
-        ptx::load_box_to((1 << Blocks) - 1, to + S::kWeights + rank * kShare * kDepth, x, step * kDepth, m0 + rank * kShare, 0, b);
-      else
-        ptx::load_box(to + S::kWeights, x, step * kDepth, m0, 0, b);
-#pragma unroll
-      for (int g = 0; g < Groups; g++)
-        w.load(to + g * 64 * kDepth, step * kDepth, first + g, b);
+      ptx::arrive_expect(b, 2 * (64 + (group == 0 ? Tokens : 0)) * kDepth);
+      if (group == 0) {
+        if (Blocks > 1)
+          ptx::load_box_to((1 << Blocks) - 1, to + S::kWeights + rank * kShare * kDepth, x, step * kDepth, m0 + rank * kShare, 0, b);
+        else
+          ptx::load_box(to + S::kWeights, x, step * kDepth, m0, 0, b);
+      }
+      w.load(to + group * 64 * kDepth, step * kDepth, block, b);
     }
   }
 }
@@ -192,8 +196,8 @@ template <class T, int Tokens, class Out> struct Gathered {
 
 // wgmma_product adds up K elements and has the results for rows m < M of x written, by
 // Out::Writer. blocks counts 64 rows of W. x: boxes of Tokens/Blocks
-// rows. w says which 64 rows are block i: w.load(to, k, i, barrier) copies 64 elements
-// from k on of them.
+// rows. w.block(i) says which 64 rows are block i: w.load(to, k, block, barrier) copies 64
+// elements from k on of them.
 template <class T, int Tokens, int Groups, int Stages, int Blocks, class W, class Out>
 DEVICE void wgmma_product(Warpgroups<Tokens, Groups, Stages, Blocks> tile_of, const TensorMap *x, const W &w, int M, int blocks, int K, Out out) {
   using S = Warpgroups<Tokens, Groups, Stages, Blocks>;
@@ -203,7 +207,7 @@ DEVICE void wgmma_product(Warpgroups<Tokens, Groups, Stages, Blocks> tile_of, co
   const int lane = ptx::tid() % 32, warp = ptx::tid() / 32, rank = Blocks > 1 ? ptx::cluster_rank() : 0;
   if (ptx::tid() == 0) {
     for (int s = 0; s < Stages; s++) {
-      ptx::barrier_init(full + s, 1);
+      ptx::barrier_init(full + s, Groups);
       ptx::barrier_init(empty + s, 4 * Groups * Blocks);
     }
     ptx::barriers_made();
@@ -215,8 +219,8 @@ DEVICE void wgmma_product(Warpgroups<Tokens, Groups, Stages, Blocks> tile_of, co
   if (warp >= 4 * Groups) {
     if (Groups == 2)
       ptx::registers_down<40>();
-    if (ptx::tid() == 128 * Groups)
-      fill(tile_of, stages, full, empty, x, w, across, tiles, steps, rank);
+    if (lane == 0 && warp < 5 * Groups)
+      fill(tile_of, stages, full, empty, x, w, across, tiles, steps, rank, warp - 4 * Groups);
   } else {
     if (Groups == 2)
       ptx::registers_up<232>();
