@@ -212,3 +212,21 @@ func TestChooseDraws(t *testing.T) {
 		t.Errorf("frequencies: chi square %g of %v", chi, count)
 	}
 }
+
+// A logit of float32's largest numbers, over a temperature, is still a number: it is chosen,
+// or never, and its row does not count as one without an id.
+func TestChooseLargest(t *testing.T) {
+	const V = 97
+	for o, order := range orders {
+		for _, by := range []device.Draw{{Temperature: 0.3}, {Temperature: 0.3, TopK: 5}, {Temperature: 0.01}, {Temperature: 0.3, Penalty: 1.1}, {}} {
+			d := open(t, order)
+			z := make([]float32, 2*V)
+			z[7*o+3], z[V+7*o+3] = 3e38, -3e38
+			by.Streams = []uint64{1, 2}
+			ids, _ := chosen(t, d, z, V, [][]int{{7*o + 3}, {7*o + 3}}, by, [][2]int32{{0, 5}, {1, 9}})
+			if ids[0] != int32(7*o+3) || ids[1] < 0 || ids[1] == int32(7*o+3) {
+				t.Errorf("%+v: want id %d and another, got %v", by, 7*o+3, ids)
+			}
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -135,6 +136,42 @@ func TestEmbedAndNorm(t *testing.T) {
 		zeroTails(t, d, "embed", x)
 		zeroTails(t, d, "norm", y)
 	})
+}
+
+// A recorded step that follows one without an id, -1, embeds the table's first row: it
+// counts for nothing, and reads nothing that is not there.
+func TestEmbedOfNone(t *testing.T) {
+	for _, f := range formats {
+		for _, o := range orders {
+			const N, D = 3, 70
+			d, r := open(t, o), rand.New(rand.NewPCG(4, o))
+			table, x := f.matrix(r, 5, D), floats(t, d, N, D, nil)
+			w := table.place(t, d, false)
+			ids, err := d.zeroed(1, N, N, 4)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.upload(ids, raw([]int32{-1, 2, -1}))
+			d.recorder = &recorder{ids: ids}
+			d.Embed(x, w, make([]int, N))
+			calls := d.recorder.calls
+			d.recorder = nil
+			for _, c := range calls {
+				if err := d.driver.Launch(c); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i, v := range read(d, x) {
+				if want := float32(table.row([]int{0, 2, 0}[i/D])[i%D]); v != want {
+					t.Fatalf("%v: row %d, column %d: want %g, got %g", f, i/D, i%D, want, v)
+				}
+			}
+			runtime.KeepAlive(w)
+			if err := d.Sync(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 }
 
 // Both kinds of product, added to and not, from 16-bit and from float32 rows; the

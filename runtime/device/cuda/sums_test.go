@@ -20,46 +20,76 @@ func TestAMPSums(t *testing.T) {
 		if f.eight { // refused: models are pruned as they are stored
 			return
 		}
-		dt := f.t
-		if hs.H > 0 {
-			H, Dh := hs.H, hs.Dh
-			wo, a := randomMatrix(r, D, H*Dh, dt), randomMatrix(r, N, H*Dh, dt)
-			sums := make([]float64, H)
-			sums[0] = 5
-			d.HeadSums(sums, a.inner(t, d), N, wo.place(t, d, false), hs)
-			w := worst{what: "head sums"}
-			for h := range H {
-				want := 0.0
-				if h == 0 {
-					want = 5
-				}
-				all := tolerance.Sum{Terms: Dh + N*D}
-				for i := range N {
-					for j := range D {
-						y, b := product(wo.row(j)[h*Dh:(h+1)*Dh], a.row(i)[h*Dh:(h+1)*Dh], false)
-						want += math.Abs(y)
-						all.Magnitude += b.Magnitude
-					}
-				}
-				w.see(h, 0, want, sums[h], all.Allow(0, dt)+1e-9)
-			}
-			w.report(t)
-		}
-		if I > 0 {
-			m := randomMatrix(r, N, I, dt)
-			sums := make([]float64, I)
-			d.ColumnSums(sums, m.inner(t, d), N)
-			for j := range I {
-				want := 0.0
-				for i := range N {
-					want += math.Abs(m.row(i)[j])
-				}
-				if want != sums[j] {
-					t.Fatalf("column %d: want %g exactly, got %g", j, want, sums[j])
-				}
-			}
-		}
+		ampSums(t, d, r, f.t, N, D, hs, I)
 	})
+}
+
+// Rows and outputs of more than a block, and neurons that end within one.
+func TestAMPSumsOfManyBlocks(t *testing.T) {
+	for _, o := range orders {
+		for _, dt := range types {
+			d := open(t, o)
+			ampSums(t, d, rand.New(rand.NewPCG(2, o)), dt, 140, 131, device.Heads{H: 2, K: 2, Dh: 8}, 96)
+			// A head of more blocks than gather_sums has threads.
+			const each = 700
+			partial, want := make([]float32, 2*each), make([]float64, 2)
+			for i := range partial {
+				partial[i] = float32(i%97 + i/each)
+				want[i/each] += float64(partial[i])
+			}
+			out := d.need("sums", 16, false)
+			d.launch("gather_sums", [3]int{2, 1, 1}, 256, 64, out, put(d, "partial", partial), each)
+			if got := get[float64](d, out, 2); !slices.Equal(got, want) {
+				t.Errorf("want %v, got %v", want, got)
+			}
+			if err := d.Sync(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// ampSums holds sums over heads and over neurons to the formula.
+func ampSums(t *testing.T, d *Device, r *rand.Rand, dt checkpoint.DType, N, D int, hs device.Heads, I int) {
+	t.Helper()
+	if hs.H > 0 {
+		H, Dh := hs.H, hs.Dh
+		wo, a := randomMatrix(r, D, H*Dh, dt), randomMatrix(r, N, H*Dh, dt)
+		sums := make([]float64, H)
+		sums[0] = 5
+		d.HeadSums(sums, a.inner(t, d), N, wo.place(t, d, false), hs)
+		w := worst{what: "head sums"}
+		for h := range H {
+			want := 0.0
+			if h == 0 {
+				want = 5
+			}
+			all := tolerance.Sum{Terms: Dh + N*D}
+			for i := range N {
+				for j := range D {
+					y, b := product(wo.row(j)[h*Dh:(h+1)*Dh], a.row(i)[h*Dh:(h+1)*Dh], false)
+					want += math.Abs(y)
+					all.Magnitude += b.Magnitude
+				}
+			}
+			w.see(h, 0, want, sums[h], all.Allow(0, dt)+1e-9)
+		}
+		w.report(t)
+	}
+	if I > 0 {
+		m := randomMatrix(r, N, I, dt)
+		sums := make([]float64, I)
+		d.ColumnSums(sums, m.inner(t, d), N)
+		for j := range I {
+			want := 0.0
+			for i := range N {
+				want += math.Abs(m.row(i)[j])
+			}
+			if want != sums[j] {
+				t.Fatalf("column %d: want %g exactly, got %g", j, want, sums[j])
+			}
+		}
+	}
 }
 
 // Vocabularies of one part, of several, and of a last part of one id.
