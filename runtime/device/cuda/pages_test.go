@@ -247,3 +247,52 @@ func TestPagesAreUsedAgain(t *testing.T) {
 		}
 	}
 }
+
+// Slabs that lie side by side are told apart: each is freed with its own pages.
+func TestSlabsSideBySide(t *testing.T) {
+	const bytes = 256
+	for used := range 4 { // a bit for each slab: its second page is in use
+		c := &counting{room: 1 << 20, sizes: map[pointer]int64{}}
+		d := newDevice(c)
+		of := &pool{bytes: bytes}
+		d.pools[bytes] = of
+		want := 0
+		for i := range 2 {
+			at := pointer(1<<20 + i*2*bytes)
+			c.sizes[at], c.used, d.used = 2*bytes, c.used+2*bytes, d.used+2*bytes
+			of.slabs, of.free = append(of.slabs, slab{at, 2}), append(of.free, at)
+			if used>>i&1 == 0 {
+				of.free = append(of.free, at+bytes)
+			} else {
+				want++
+			}
+		}
+		d.shrink()
+		if len(of.slabs) != want || len(of.free) != want || len(c.sizes) != want || d.used != int64(want*2*bytes) {
+			t.Errorf("used %02b: want %d slabs, as many free pages, got %v and %v, %d allocated, %d bytes", used, want, of.slabs, of.free, len(c.sizes), d.used)
+		}
+	}
+}
+
+// Of several pages those that there was room for are the sequence's, and no others count.
+func TestRoomForSomePages(t *testing.T) {
+	c := &counting{room: 1 << 30, sizes: map[pointer]int64{}}
+	d := newDevice(c)
+	hs := device.Heads{H: 1, K: 1, Dh: 8}
+	const one = int64(2 * page * 8 * 2)
+	kv, err := d.Cache(1, 100*page, hs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.room = c.used + 3*one + one/2
+	if err := d.Extend(kv, 0, 10*page); !errors.Is(err, device.ErrMemory) {
+		t.Fatalf("want %v, got %v", device.ErrMemory, err)
+	}
+	if got := kv.Keys.(*pages).have[0]; got != 3 {
+		t.Errorf("want 3 pages, got %d", got)
+	}
+	c.room += 7 * one
+	if err := d.Extend(kv, 0, 10*page); err != nil || kv.Keys.(*pages).have[0] != 10 {
+		t.Errorf("with room: want 10 pages, got %d, %v", kv.Keys.(*pages).have[0], err)
+	}
+}

@@ -70,6 +70,15 @@ func newBad(t *testing.T, d *Device) *bad {
 func (b *bad) embed()  { b.d.Embed(b.x, b.table, b.ids) }
 func (b *bad) norm()   { b.d.Norm(b.y, b.x, b.rows, b.gain, 1e-5) }
 func (b *bad) linear() { b.d.AddLinear(device.Decode, b.y, b.a, b.n, b.wo) }
+
+// extended is another cache, as far as the spans need it.
+func (b *bad) extended(hs device.Heads) {
+	b.kv, _ = b.d.Cache(2, 100, hs)
+	if err := b.d.Extend(b.kv, 1, 64); err != nil {
+		b.d.fail(err)
+	}
+}
+
 func (b *bad) qkv() {
 	b.d.QKV(device.Prefill, b.q, b.kv, b.x, b.gain, b.wq, b.wk, b.wv, 1e-5, b.hs, b.rope, b.spans)
 }
@@ -133,8 +142,8 @@ func TestRefuses(t *testing.T) {
 			{"wk of 8 bits", func(b *bad) { b.wk = b.eight(t, 4, 6) }}, {"wv of 8 bits", func(b *bad) { b.wv = b.eight(t, 4, 6) }},
 			{"a position past the cache's end", func(b *bad) { b.spans[0].Start = 97 }}, {"a position without a page", func(b *bad) { b.spans[0].Start = 61 }},
 			{"a sequence without pages", func(b *bad) { b.spans[0].Seq = 0 }}, {"a sequence too high", func(b *bad) { b.spans[0].Seq = 2 }}, {"a sequence below 0", func(b *bad) { b.spans[0].Seq = -1 }},
-			{"a cache of other heads", func(b *bad) { b.kv, _ = d.Cache(2, 100, device.Heads{H: 4, K: 4, Dh: 2}) }},
-			{"a cache of other widths", func(b *bad) { b.kv, _ = d.Cache(2, 100, device.Heads{H: 4, K: 2, Dh: 4}) }},
+			{"a cache of other heads", func(b *bad) { b.extended(device.Heads{H: 4, K: 4, Dh: 2}) }},
+			{"a cache of other widths", func(b *bad) { b.extended(device.Heads{H: 4, K: 2, Dh: 4}) }},
 		}},
 		{"attend: ", (*bad).attend, []spoil{
 			{"a row below 0", func(b *bad) { b.spans[0].Row = -1 }}, {"a position below 0", func(b *bad) { b.spans[0].Start = -1 }}, {"a length below 0", func(b *bad) { b.spans[0].Len = -1 }},
