@@ -2,6 +2,7 @@
 // row n's sequence; head h reads KV head h/(H/K).
 //
 //   q, a [N, H*Dh] 16-bit; cache pages of 64 positions (types.cuh)
+//   sequence: row n is of sequence + n; < 0: as places say
 //   partial [N * gridy, gridx, heads, Width+4] f32; counters [N * gridy], zero before and after
 //
 // Grid: (parts, K * ceil(H/K / 8) * ceil(Dh/Width), N), 256 threads: a block takes one
@@ -92,28 +93,33 @@ template <int Width> DEVICE void join_parts(float *sums, int apart, const float 
 DEVICE int over(int a, int b) { return b == 1 ? a : (u32)a / (u32)b; } // mostly one
 
 template <class T, int Width>
-DEVICE void attend_decode(u16 *a, int lda, const u16 *q, int ldq, Cache cache, const V2 *places, int group, int Dh, float scale,
-                          float *partial, u32 *counters) {
+DEVICE void attend_decode(u16 *a, int lda, const u16 *q, int ldq, Cache cache, const V2 *places, int sequence, int group, int Dh,
+                          float scale, float *partial, u32 *counters) {
   constexpr int kPositions = 2048 / Width, kTiles = kPositions / 8; // a warp's at a time, by eight
   constexpr int kPitch = row_pitch(Width), kWords = Width / 64, kChunks = Width / 8;
+  constexpr int kValues = Width + 8, kApart = kPositions * kValues / 2; // pitch of values; of the warps, floats
+  static_assert(kApart >= kGroup * kPitch && kApart % 4 == 0);
   const int tid = ptx::tid(), warp = tid / 32, lane = tid % 32, g = lane / 4, t = lane % 4;
   const int K = cache.K, Dp = cache.Dp, groups = ceil_div(group, kGroup), slices = ceil_div(Dp, Width);
   const int n = ptx::bidz(), part = ptx::bidx(), unit = over(ptx::bidy(), slices), slice = ptx::bidy() - unit * slices;
   const int kh = over(unit, groups), in = (unit - kh * groups) * kGroup, h0 = kh * group + in, heads = min(kGroup, group - in);
   const int stride = min(kGroup, group); // heads that rows are laid out for
   const int width = Dp + 63 & ~63, pitch = width + 32;
-  constexpr int kValues = Width + 8, kApart = kPositions * kValues / 2; // pitch of values; of the warps, floats
-  static_assert(kApart >= kGroup * kPitch && kApart % 4 == 0);
-  int *facts = (int *)ptx::shared();            // of the row: parts, whether this block is the last of them
-  float *sums = (float *)(facts + 4);             // [kAttendWarps, kApart]: values, then rows [stride, kPitch]
+  int *facts = (int *)ptx::shared();               // of the row: parts, whether this block is the last of them
+  float *sums = (float *)(facts + 4);              // [kAttendWarps, kApart]: values, then rows [stride, kPitch]
   u16 *qs = (u16 *)(sums + kAttendWarps * kApart); // [8, pitch]
   ptx::after_previous();
   ptx::release();
 
+  // Where the sequence is known the first page's address comes along with the position: of
+  // the step that is this warp's unless a later part of longer parts is meant.
   const V2 place = places[n]; // sequence, position
+  const int guess = part * kAttendWarps + warp;
+  const u64 *table = cache.table + (long long)(sequence < 0 ? 0 : sequence + n) * cache.pages;
+  const u64 guessed = table[min(guess * kPositions / kPage, cache.pages - 1)];
   const int pos = place.y, steps = pos / kPositions + 1, rounds = ceil_div(steps, kAttendWarps);
   const int share = rounds <= kAloneRounds ? rounds : ceil_div(rounds, kMostParts);
-  if (part * share >= rounds)
+  if (part * share >= rounds || guessed % 2) // never odd: said so that it is loaded now
     return;
   const int end = min(steps, (part + 1) * share * kAttendWarps);
 
@@ -126,7 +132,8 @@ DEVICE void attend_decode(u16 *a, int lda, const u16 *q, int ldq, Cache cache, c
     first[i] = two(2 * lane + 64 * i);
 
   int step = part * share * kAttendWarps + warp;
-  const u64 *table = cache.table + (long long)place.x * cache.pages;
+  if (sequence < 0)
+    table = cache.table + (long long)place.x * cache.pages;
   auto page = [&](int step) { return (const u16 *)table[min(step, end - 1) * kPositions / kPage] + kh * Dp; };
   const int line = K * Dp; // from a position to the next
   auto start = [&](const u16 *at, int step, int r) { return at + (step * kPositions % kPage + r) * line; };
@@ -152,7 +159,7 @@ DEVICE void attend_decode(u16 *a, int lda, const u16 *q, int ldq, Cache cache, c
       ptx::cp_async(vs + (r + i * kRows) * kValues + 8 * c, from + i * kRows * line, left >= i * kRows);
     ptx::cp_commit();
   };
-  const u16 *now = page(step), *next = page(step + kAttendWarps);
+  const u16 *now = sequence < 0 || step != guess ? page(step) : (const u16 *)guessed + kh * Dp, *next = page(step + kAttendWarps);
   if (step < end)
     load_keys(now, step), copy_values(now, step);
 
@@ -279,8 +286,9 @@ DEVICE void attend_decode(u16 *a, int lda, const u16 *q, int ldq, Cache cache, c
 
 #define ATTEND_DECODE(T, name, width)                                                                                      \
   KERNEL(32 * kAttendWarps, 2, attend_decode_##width##_##name, u16 *a, int lda, const u16 *q, int ldq, const u64 *table,   \
-         int pages, const V2 *places, int group, int K, int Dh, float scale, float *partial, u32 *counters) {               \
-    attend_decode<T, width>(a, lda, q, ldq, {table, pages, K, Dh + 7 & ~7}, places, group, Dh, scale, partial, counters);      \
+         int pages, const V2 *places, int sequence, int group, int K, int Dh, float scale, float *partial, u32 *counters) { \
+    attend_decode<T, width>(a, lda, q, ldq, {table, pages, K, Dh + 7 & ~7}, places, sequence, group, Dh, scale, partial,   \
+                            counters);                                                                                     \
   }
 ATTEND_DECODE(BF16, bf16, 64)
 ATTEND_DECODE(F16, f16, 64)

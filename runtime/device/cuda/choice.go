@@ -235,6 +235,20 @@ func attendGrid(hs device.Heads, rows, positions int) [3]int {
 	return [3]int{min(parts, most), hs.K * ceilDiv(hs.H/hs.K, group) * ceilDiv(hs.Dh, w), rows}
 }
 
+// inOrder is the sequence of the first row where each row is of the one after the row
+// before's, and else -1.
+func inOrder(spans []device.Span) int {
+	for i, s := range spans {
+		if s.Len != 1 || s.Row != i || s.Seq != spans[0].Seq+i {
+			return -1
+		}
+	}
+	if len(spans) == 0 {
+		return -1
+	}
+	return spans[0].Seq
+}
+
 // attendRow is what a part of a row leaves of its heads, elements: see
 // kernels/cuda/attend_decode.cu.
 func attendRow(hs device.Heads) int { return min(group, hs.H/hs.K) * (attendWidth(hs.Dh) + 4) }

@@ -188,6 +188,21 @@ func TestAttendGrid(t *testing.T) {
 			t.Errorf("%+v, %d rows below %d: want %v, got %v", c.hs, c.rows, c.positions, c.want, got)
 		}
 	}
+	for _, c := range []struct {
+		spans []device.Span
+		want  int
+	}{
+		{nil, -1},
+		{[]device.Span{{Seq: 3, Start: 9, Row: 0, Len: 1}}, 3},
+		{[]device.Span{{Seq: 1, Row: 0, Len: 1}, {Seq: 2, Row: 1, Len: 1}}, 1},
+		{[]device.Span{{Seq: 1, Row: 0, Len: 1}, {Seq: 3, Row: 1, Len: 1}}, -1},
+		{[]device.Span{{Seq: 1, Row: 1, Len: 1}, {Seq: 2, Row: 0, Len: 1}}, -1},
+		{[]device.Span{{Seq: 1, Row: 0, Len: 2}}, -1},
+	} {
+		if got := inOrder(c.spans); got != c.want {
+			t.Errorf("%+v: want rows from sequence %d on, got %d", c.spans, c.want, got)
+		}
+	}
 	if mha, wide := attendRow(mha), attendRow(wide); mha != 132 || wide != 8*132 {
 		t.Errorf("parts of 1 and 8 heads: got %d and %d elements", mha, wide)
 	}

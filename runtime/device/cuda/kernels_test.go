@@ -658,7 +658,7 @@ func attendParts(t *testing.T, d *Device, hs device.Heads) {
 		alone, longer := emptyInner(t, d, 1, cols), emptyInner(t, d, 1, cols)
 		d.Attend(device.Decode, alone, q, kv, hs, []device.Span{{Start: p, Len: 1}})
 		longer.half = q.half
-		d.attendRows(longer, q, kv.Keys.(*pages), hs, float32(1/math.Sqrt(float64(hs.Dh))*math.Log2E), 1, 2*p+turn)
+		d.attendRows(longer, q, kv.Keys.(*pages), hs, float32(1/math.Sqrt(float64(hs.Dh))*math.Log2E), 1, 0, 2*p+turn)
 		for what, got := range map[string][]float32{"alone": read(d, alone), "with a longer row's grid": read(d, longer)} {
 			if !slices.Equal(got, want[i*cols:(i+1)*cols]) {
 				t.Errorf("position %d: a row %s has other bits than among others", p, what)

@@ -364,22 +364,27 @@ func (d *Device) Attend(kind device.Kind, a, q device.Buffer, kv device.KV, hs d
 	if d.recorder != nil {
 		last = d.recorder.limit
 	}
-	d.attendRows(ab, qb, cache, hs, scale, n, last)
+	d.attendRows(ab, qb, cache, hs, scale, n, inOrder(spans), last)
 }
 
-// attendRows is decode attention of n rows at positions below a number of them.
-func (d *Device) attendRows(ab, qb *buffer, cache *pages, hs device.Heads, scale float32, n, positions int) {
+// attendRows is decode attention of n rows, of sequences from first on (any, where it is
+// -1), at positions below a number of them.
+func (d *Device) attendRows(ab, qb *buffer, cache *pages, hs device.Heads, scale float32, n, first, positions int) {
 	const most = 128 // rows at a time: the parts stay small
 	kernel := fmt.Sprintf("attend_decode_%d_%s", attendWidth(hs.Dh), suffix(qb.half))
 	for at := 0; at < n; at += most {
 		g := attendGrid(hs, min(most, n-at), positions)
+		first := first
+		if first >= 0 {
+			first += at
+		}
 		partial := pointer(0)
 		if g[0] > 1 {
 			partial = d.need("partial", g[0]*g[1]*g[2]*attendRow(hs)*4, false)
 		}
 		counters := d.need("counters", g[1]*g[2]*4, true)
 		d.launch(kernel, g, attendThreads, attendShared(hs.Dh),
-			ab.row(at), ab.pitch, qb.row(at), qb.pitch, cache.table.p, cache.most, d.placed(n)+pointer(8*at), hs.H/hs.K, hs.K, hs.Dh, scale, partial, counters)
+			ab.row(at), ab.pitch, qb.row(at), qb.pitch, cache.table.p, cache.most, d.placed(n)+pointer(8*at), first, hs.H/hs.K, hs.K, hs.Dh, scale, partial, counters)
 	}
 }
 
