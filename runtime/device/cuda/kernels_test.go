@@ -178,45 +178,77 @@ func TestEmbedOfNone(t *testing.T) {
 // same rows give the same bits alone and together.
 func TestLinear(t *testing.T) {
 	eachSet(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, _ device.Heads, I int) {
-		dt := f.t
-		w, a := f.matrix(r, D, I), randomMatrix(r, N, I, dt)
-		m, in := w.place(t, d, false), a.inner(t, d)
-		start := normal(r, N*D)
-		for _, kind := range kinds {
-			y := floats(t, d, N, D, start)
-			d.AddLinear(kind, y, in, N, m)
-			zeroTails(t, d, kind.String()+" add", y)
-			sum := worst{what: kind.String() + " add"}
-			got := read(d, y)
-			for i := range N {
-				for j := range D {
-					want, b := product(w.row(j), a.row(i), false)
-					b.Magnitude += math.Abs(start[i*D+j])
-					sum.see(i, j, want+start[i*D+j], float64(got[i*D+j]), b.Allow(want, dt))
-				}
-			}
-			sum.report(t)
-			wide := floats(t, d, N, I, a.v)
-			d.Linear(kind, y, wide, N, m)
-			plain := read(d, y)
-			zeroTails(t, d, kind.String(), y)
-			one := floats(t, d, 1, I, a.row(N-1))
-			d.Linear(kind, y, one, 1, m)
-			for j, v := range read(d, y)[:D] {
-				if v != plain[(N-1)*D+j] {
-					t.Fatalf("%v: row %d alone: column %d: want the same bits, got %g and %g", kind, N-1, j, plain[(N-1)*D+j], v)
-				}
-			}
-			sum = worst{what: kind.String() + " of float32"}
-			for i := range N {
-				for j := range D {
-					want, b := product(w.row(j), a.row(i), false)
-					sum.see(i, j, want, float64(plain[i*D+j]), b.Allow(want, dt))
-				}
-			}
-			sum.report(t)
-		}
+		linearAgrees(t, d, r, f, N, D, I)
 	})
+}
+
+// Rows so long that decoding on sm_90a takes a ring of weights, under every order.
+func TestLinearOfLongRows(t *testing.T) {
+	const D, I = 40, 5150
+	for _, set := range sets(t) {
+		for _, f := range formats {
+			for _, o := range orders {
+				for _, N := range []int{1, 8, 9} {
+					if testing.Short() && (o != orders[0] || N != 8) {
+						continue
+					}
+					t.Run(fmt.Sprintf("%s/%v/%d/%d", set, f, N, o), func(t *testing.T) {
+						d := openSet(t, o, set)
+						if p := decodeBy(set, D/2, pitch(I), N, d.limits); (p.form == "ring_") != (set == setSM90a) {
+							t.Fatalf("want a ring on sm_90a alone, got %+v", p)
+						}
+						linearAgrees(t, d, rand.New(rand.NewPCG(uint64(N), o)), f, N, D, I)
+						if err := d.Sync(); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+			}
+		}
+	}
+}
+
+// linearAgrees holds the product of N rows [N, I] by a matrix [D, I] to its formula.
+func linearAgrees(t *testing.T, d *Device, r *rand.Rand, f format, N, D, I int) {
+	t.Helper()
+	dt := f.t
+	w, a := f.matrix(r, D, I), randomMatrix(r, N, I, dt)
+	m, in := w.place(t, d, false), a.inner(t, d)
+	start := normal(r, N*D)
+	for _, kind := range kinds {
+		y := floats(t, d, N, D, start)
+		d.AddLinear(kind, y, in, N, m)
+		zeroTails(t, d, kind.String()+" add", y)
+		sum := worst{what: kind.String() + " add"}
+		got := read(d, y)
+		for i := range N {
+			for j := range D {
+				want, b := product(w.row(j), a.row(i), false)
+				b.Magnitude += math.Abs(start[i*D+j])
+				sum.see(i, j, want+start[i*D+j], float64(got[i*D+j]), b.Allow(want, dt))
+			}
+		}
+		sum.report(t)
+		wide := floats(t, d, N, I, a.v)
+		d.Linear(kind, y, wide, N, m)
+		plain := read(d, y)
+		zeroTails(t, d, kind.String(), y)
+		one := floats(t, d, 1, I, a.row(N-1))
+		d.Linear(kind, y, one, 1, m)
+		for j, v := range read(d, y)[:D] {
+			if v != plain[(N-1)*D+j] {
+				t.Fatalf("%v: row %d alone: column %d: want the same bits, got %g and %g", kind, N-1, j, plain[(N-1)*D+j], v)
+			}
+		}
+		sum = worst{what: kind.String() + " of float32"}
+		for i := range N {
+			for j := range D {
+				want, b := product(w.row(j), a.row(i), false)
+				sum.see(i, j, want, float64(plain[i*D+j]), b.Allow(want, dt))
+			}
+		}
+		sum.report(t)
+	}
 }
 
 // The tile of a prefill product does not show in its bits, and no order of threads does.
