@@ -48,10 +48,12 @@ template <class T> struct GateUpOut {
     norm.template stage<All>(n, ld);                                                                                       \
     stream<T, E>(rows, r0, r1, ld, n, scaled(rows, sizeof(E) == 1, GateUpOut<T>{m, ldm}));                                 \
   }
+#ifdef STREAM
 GATEUP_DECODE(BF16, bf16, u16)
 GATEUP_DECODE(F16, f16, u16)
 GATEUP_DECODE(BF16, i8_bf16, Byte)
 GATEUP_DECODE(F16, i8_f16, Byte)
+#endif
 
 #ifdef HOPPER
 #define GATEUP_RING(T, name, E)                                                                                            \

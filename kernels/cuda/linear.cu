@@ -6,7 +6,7 @@
 // linear_decode_*: N <= 8, bound by reading W: 2*out*ld bytes. Grid: up to two
 // blocks an SM, each an equal share of the rows. x is 16-bit [N, in] (kind 0) or
 // float32 that is rounded on the way in (kind 1).
-// linear_decode_ring_* (sm_90a, long rows): a block an SM, see ring.cuh.
+// linear_decode_ring_* (sm_90a): a block an SM, see ring.cuh.
 // linear_prefill_*: any N, 2*N*out*in flops. Grid: tiles of out by tiles of N. x
 // is 16-bit. linear_prefill_wgmma* (sm_90a): blocks that stay, see wgmma.cuh.
 #include "ring.cuh"
@@ -60,10 +60,12 @@ DEVICE void linear_decode(float *y, int ldy, const void *x, int ldx, int kind, c
          int in, int n, int add, const float *scales) {                                                                    \
     linear_decode<T, E>(y, ldy, x, ldx, kind, w, ld, out, in, n, add, scales);                                             \
   }
+#ifdef STREAM
 LINEAR_DECODE(BF16, bf16, u16)
 LINEAR_DECODE(F16, f16, u16)
 LINEAR_DECODE(BF16, i8_bf16, Byte)
 LINEAR_DECODE(F16, i8_f16, Byte)
+#endif
 
 #ifdef HOPPER
 // LinearX is what x is by its kind.

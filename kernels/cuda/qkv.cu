@@ -93,10 +93,12 @@ template <class T> struct QKVOut {
     norm.template stage<All>(n, ld);                                                                                       \
     stream<T, E>(rows, r0, r1, ld, n, scaled(rows, sizeof(E) == 1, QKVOut<T>{q, ldq, H, K, Dh, {table, pages, K, Dh + 7 & ~7}, places, turn})); \
   }
+#ifdef STREAM
 QKV_DECODE(BF16, bf16, u16)
 QKV_DECODE(F16, f16, u16)
 QKV_DECODE(BF16, i8_bf16, Byte)
 QKV_DECODE(F16, i8_f16, Byte)
+#endif
 
 #ifdef HOPPER
 #define QKV_RING(T, name, E)                                                                                               \

@@ -17,6 +17,11 @@
 #pragma once
 #include "types.cuh"
 
+// STREAM: the set has these products; sm_90a has those of ring.cuh in their place.
+#if !defined(HOPPER) || defined(CUEMU)
+#define STREAM
+#endif
+
 constexpr int kStreamThreads = 256;
 constexpr int kStreamWarps = 8;
 constexpr int kSegment = 128; // rows whose parts are held before they are added

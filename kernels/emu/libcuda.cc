@@ -216,6 +216,8 @@ API cuModuleGetFunction(CUfunction *f, CUmodule m, const char *name) {
   return CUDA_SUCCESS;
 }
 API cuFuncSetAttribute(CUfunction f, CUfunction_attribute a, int v) {
+  if (a == CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT && v == CU_SHAREDMEM_CARVEOUT_MAX_SHARED)
+    return CUDA_SUCCESS;
   if (a != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES || v > 227 << 10)
     return CUDA_ERROR_INVALID_VALUE;
   ((Function *)f)->shared = v;

@@ -24,6 +24,10 @@ static CUresult allow_shared(CUfunction f, int bytes) {
 	return cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, bytes);
 }
 
+static CUresult share_most(CUfunction f) {
+	return cuFuncSetAttribute(f, CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, CU_SHAREDMEM_CARVEOUT_MAX_SHARED);
+}
+
 // launch takes n arguments in slots of eight bytes, the first of them tensor maps of
 // sixteen slots. With overlap the kernel may start before the one before it has ended;
 // it waits by itself (griddepcontrol). cluster blocks along x run side by side.
@@ -174,6 +178,11 @@ func (f *function) allow(shared int) error {
 	}
 	f.shared = shared
 	return apiError("cuFuncSetAttribute", C.allow_shared(f.f, C.int(shared)))
+}
+
+// shareMost asks for as much shared memory on an SM, and as little L1, as there can be.
+func (f *function) shareMost() error {
+	return apiError("cuFuncSetAttribute", C.share_most(f.f))
 }
 
 func (f *function) launch(s *cu.Stream, c call, overlap bool) error {

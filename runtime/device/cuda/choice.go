@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"mop/runtime/device"
 )
@@ -117,22 +118,26 @@ type decodePass struct {
 	stages  int // of weights, the kernel's last argument; 0: it has none
 }
 
-// decodeBy goes by the set and the length of rows, so that a row's bits do not depend on n.
-// On sm_90a a ring is for those of which eight rows of x do not let two blocks of the other
-// form share an SM, which would take more passes; it takes one row as fast, but shorter ones
-// more slowly (bench/results/h100).
 func decodeBy(set string, pairs, ld, n int, l limits) decodePass {
-	if set == setSM90a && streamPass(ld, streamRows, l) < streamRows {
-		return ringBy(pairs, ld, n, l)
+	if set == setSM90a {
+		rows := ringPass(ld, n, l)
+		stages := ringStages(ld, max(rows, 1), l)
+		return decodePass{"ring_", rows, ringThreads, ringGrid(pairs, l), ringShared(ld, max(rows, 1), max(stages, 2)), stages}
 	}
 	rows := streamPass(ld, n, l)
 	return decodePass{"", rows, streamThreads, streamGrid(pairs, l), streamShared(ld, max(rows, 1)), 0}
 }
 
-func ringBy(pairs, ld, n int, l limits) decodePass {
-	rows := ringPass(ld, n, l)
-	stages := ringStages(ld, max(rows, 1), l)
-	return decodePass{"ring_", rows, ringThreads, ringGrid(pairs, l), ringShared(ld, max(rows, 1), max(stages, 2)), stages}
+// inStep says whether a kernel is one of a decode step's. Those have one split of an SM's
+// memory into shared and L1, since an SM changes it only when no block is on it: a kernel
+// would not start beside the end of the one before.
+func inStep(kernel string) bool {
+	for _, part := range []string{"embed_", "norm_float", "norm_half", "_decode_", "choose", "sample"} {
+		if strings.Contains(kernel, part) && kernel != "embed_back" {
+			return true
+		}
+	}
+	return false
 }
 
 // tile is the shape of a prefill product's blocks.

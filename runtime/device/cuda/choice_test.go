@@ -58,7 +58,7 @@ func TestRings(t *testing.T) {
 		{65536, 2, 1, 5, false},
 		{131072, 1, 0, 0, false},
 	} {
-		p := ringBy(1000, c.ld, c.n, hopper)
+		p := decodeBy(setSM90a, 1000, c.ld, c.n, hopper)
 		if p.rows != c.rows || p.stages != c.stages {
 			t.Errorf("%d rows of %d: want passes of %d with %d stages, got %d with %d", c.n, c.ld, c.rows, c.stages, p.rows, p.stages)
 		}
@@ -75,18 +75,9 @@ func TestRings(t *testing.T) {
 			t.Errorf("%d rows of %d: %d bytes of shared memory: two blocks together: want %v", c.n, c.ld, p.shared, c.together)
 		}
 	}
-	for _, set := range []string{setSM80, setSM90, setSM90a} {
-		for n := 1; n <= 8; n += 7 {
-			if got, want := decodeBy(set, 1000, 4096, n, hopper), (decodePass{"", n, streamThreads, 125, streamShared(4096, n), 0}); got != want {
-				t.Errorf("%s: %d rows: want %+v, got %+v", set, n, want, got)
-			}
-			want := ""
-			if set == setSM90a {
-				want = "ring_"
-			}
-			if got := decodeBy(set, 1000, 11008, n, hopper); got.form != want {
-				t.Errorf("%s: %d rows of 11008: want form %q, got %+v", set, n, want, got)
-			}
+	for _, set := range []string{setSM80, setSM90} {
+		if got, want := decodeBy(set, 1000, 4096, 8, hopper), (decodePass{"", 8, streamThreads, 125, streamShared(4096, 8), 0}); got != want {
+			t.Errorf("%s: want %+v, got %+v", set, want, got)
 		}
 	}
 }
@@ -263,6 +254,18 @@ func TestBytesPerSM(t *testing.T) {
 	}
 	if worst > 1.035 {
 		t.Errorf("want at most 1.035 of the mean on any SM, got %.3f", worst)
+	}
+}
+
+func TestKernelsOfAStep(t *testing.T) {
+	for kernel, want := range map[string]bool{
+		"embed_i8": true, "qkv_decode_ring_bf16": true, "attend_decode_f16": true, "linear_decode_i8_f16": true, "gateup_decode_ring_i8_bf16": true,
+		"norm_half_bf16": true, "norm_float_f16": true, "choose": true, "sample": true,
+		"embed_back": false, "norm_keep_bf16": false, "linear_prefill_large_bf16": false, "attend_prefill_128_f16": false, "project": false,
+	} {
+		if got := inStep(kernel); got != want {
+			t.Errorf("%s: want %v, got %v", kernel, want, got)
+		}
 	}
 }
 
