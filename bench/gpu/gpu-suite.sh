@@ -152,7 +152,7 @@ tested() {
 # Every test of a kernel, at one shape of each kind: racecheck is slow.
 one_shape='^TestChoose$/^97$/^alike$/^(0|8|11)$|^Test(EmbedAndNorm|Linear|GateUp|QKVAndAttend|AMPSums)$/^{9_131_/^BF16/./^1$'
 one_shape+='|^TestProject$/^{37_48_31_8}_(BF16|F32)_1$|^TestLosses$/^{3_37_8}_BF16_1$'
-one_shape+='|^TestLogitReductions$/^{3_8_37}$/^BF16$/^1$|^TestTrain(Norm|Gate|Rows|Rotate|Attention|AdamW)$/^{9_131_/^1$'
+one_shape+='|^TestAttendParts$/Dh:128}/^1$|^TestLogitReductions$/^{3_8_37}$/^BF16$/^1$|^TestTrain(Norm|Gate|Rows|Rotate|Attention|AdamW)$/^{9_131_/^1$'
 
 kernels() {
 	run "a device is there" 60 ./bin/mop inspect --devices --device cuda || true
@@ -217,7 +217,7 @@ path() {
 speed() {
 	run ceilings 60 bash -c '"$1" ceilings.py $2 >"$3"' _ "$python" "${quick:+--quick} $tiny" "$out/ceilings.jsonl"
 	cd repo/runtime/device/cuda
-	alone 140 "$([ -n "$quick" ] && echo 'Decode/llama-2-7b/(o|down)/1$' || echo 'Decode|Prefill|Attention')"
+	alone 140 "$([ -n "$quick" ] && echo '^BenchmarkDecode$/^sm_/llama-2-7b/^(o|down)$/^1$' || echo 'Decode|Prefill|Attention')"
 	cd "$root"
 	if [ -n "$quick" ]; then
 		path llama-2-7b-exact llama-2-7b paper 15

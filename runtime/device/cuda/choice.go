@@ -284,14 +284,6 @@ const (
 
 func wideShared(width int) int { return 7*wideTile*width*2 + 1024 }
 
-// queryRows is how many queries a tile of prefill attention has.
-func queryRows(set string) int {
-	if set == setSM90a {
-		return wideTile
-	}
-	return page
-}
-
 // The sets of kernels, by what they are compiled for. sm_90a has those of sm_90 and, in
 // the place of some, such as only compute capability 9.0 itself runs.
 const (

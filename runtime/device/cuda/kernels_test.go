@@ -182,7 +182,8 @@ func TestLinear(t *testing.T) {
 	})
 }
 
-// Rows so long that decoding on sm_90a takes a ring of weights, under every order.
+// Long rows, which take many stages of a ring of weights in decoding on sm_90a, in every
+// format and under every order.
 func TestLinearOfLongRows(t *testing.T) {
 	const D, I = 40, 5150
 	for _, set := range sets(t) {
@@ -658,7 +659,12 @@ func TestAttendPages(t *testing.T) {
 // itself, among others and with the grid of a recorded step that goes on for longer.
 func TestAttendParts(t *testing.T) {
 	for _, hs := range []device.Heads{{H: 3, K: 1, Dh: 128}, {H: 2, K: 2, Dh: 64}} {
-		t.Run(fmt.Sprintf("%+v", hs), func(t *testing.T) { attendParts(t, open(t, orders[0]), hs) })
+		for _, o := range orders {
+			if testing.Short() && o != orders[0] {
+				continue
+			}
+			t.Run(fmt.Sprintf("%+v/%d", hs, o), func(t *testing.T) { attendParts(t, open(t, o), hs) })
+		}
 	}
 }
 

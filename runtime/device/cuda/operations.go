@@ -196,6 +196,14 @@ func (d *Device) decode(op string, w *weight, pairs, n int, args func(at, n int)
 	}
 }
 
+// queryRows is how many queries a tile of prefill attention has.
+func queryRows(set string) int {
+	if set == setSM90a {
+		return wideTile
+	}
+	return page
+}
+
 // place uploads where the rows belong, once for all layers of a pass, and gives
 // the number of rows.
 func (d *Device) place(spans []device.Span) int {
