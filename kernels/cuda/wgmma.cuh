@@ -7,11 +7,12 @@
 // nor on the number of rows.
 //
 // A block is one or two warpgroups that multiply, each 64 rows of W, and for each a thread
-// that copies, a warp's first; beside two these are in a warpgroup of their own. A stage is 64 elements of K of those rows and of the rows of x, 128 bytes a
-// row, chunks of 16 bytes swizzled by the copies (chunk ^ row%8) as the products expect.
-// A full barrier ends its phase when a stage's bytes are there, an empty barrier when
-// all warps have read it. Blocks stay for several tiles: the copies for the next are
-// under way while the outputs of the last are written.
+// that copies, a warp's first; beside two these are in a warpgroup of their own. A stage
+// is 64 elements of K of those rows and of the rows of x, 128 bytes a row, chunks of 16
+// bytes swizzled by the copies (chunk ^ row%8) as the products expect. A full barrier ends
+// its phase when a stage's bytes are there, an empty barrier when all warps have read it.
+// Blocks stay for several tiles: the copies for the next are under way while the outputs
+// of the last are written.
 //
 // Bound of the largest tile, 128x256, an element of K: 32768 products take 16 cycles at
 // the published rate (2048 a cycle and SM); its operands are read from shared memory at
