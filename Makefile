@@ -21,7 +21,7 @@ test: build ## all tests
 
 emu-test: ## every CUDA kernel and the whole CUDA device, emulated on the host
 	$(CHECKED) $(EMU) -timeout 10m ./kernels/cuda ./runtime/device/cuda
-	$(EMU) -timeout 10m -run 'GPU|Emulated' ./prune ./prune/recover
+	$(EMU) -timeout 10m -run 'GPU|Emulated' ./prune ./prune/finetune
 
 # Headers of CUDA 11.8 or 12.x, and a libcuda to link against: the driver's own is
 # found at run time.
@@ -51,10 +51,10 @@ launcher-test: cuda launcher-headers ## the CUDA launcher on a libcuda that runs
 	cd runtime/device/cuda && LD_LIBRARY_PATH=$(CURDIR)/out/cuda/emulated ../../../out/cuda/emulated.test -test.short
 	LD_LIBRARY_PATH=out/cuda/emulated ./bin/mop inspect --devices | grep 'kernels of sm_90a$$'
 	LD_LIBRARY_PATH=out/cuda/emulated EMULATED_DRIVER=11080 ./bin/mop inspect --devices | grep 'kernels of sm_90$$'
-	./bin/mop run --model cmd/mop/demo/model --prompt "Once upon" --max-tokens 20 --device cpu >out/cuda/cpu.txt
-	LD_LIBRARY_PATH=out/cuda/emulated ./bin/mop run --model cmd/mop/demo/model --prompt "Once upon" --max-tokens 20 --device cuda >out/cuda/cuda.txt
+	./bin/mop run --model bench/demo/model --prompt "Once upon" --max-tokens 20 --device cpu >out/cuda/cpu.txt
+	LD_LIBRARY_PATH=out/cuda/emulated ./bin/mop run --model bench/demo/model --prompt "Once upon" --max-tokens 20 --device cuda >out/cuda/cuda.txt
 	cmp out/cuda/cpu.txt out/cuda/cuda.txt
-	LD_LIBRARY_PATH=out/cuda/emulated EMULATED_DRIVER=11080 ./bin/mop run --model cmd/mop/demo/model --prompt "Once upon" --max-tokens 20 --device cuda >out/cuda/cuda.txt
+	LD_LIBRARY_PATH=out/cuda/emulated EMULATED_DRIVER=11080 ./bin/mop run --model bench/demo/model --prompt "Once upon" --max-tokens 20 --device cuda >out/cuda/cuda.txt
 	cmp out/cuda/cpu.txt out/cuda/cuda.txt
 	LD_LIBRARY_PATH=out/cuda/emulated kernels/emu/options.sh bin/mop
 	# The twin of the oldest headers; and that of today's where the driver is as old.
@@ -64,7 +64,7 @@ launcher-test: cuda launcher-headers ## the CUDA launcher on a libcuda that runs
 	LD_LIBRARY_PATH=out/cuda11/emulated kernels/emu/options.sh out/cuda11/bin/mop
 	LD_LIBRARY_PATH=out/cuda11/emulated kernels/emu/options.sh bin/mop
 	rm -rf out/cuda/recovered
-	for d in cpu cuda auto; do LD_LIBRARY_PATH=out/cuda/emulated ./bin/mop recover --model cmd/mop/demo/model --data cmd/mop/demo/text/calibration.jsonl --steps 2 --batch 1 --max-length 16 --rank 1 --device $$d --save-adapter out/cuda/recovered/$$d --out out/cuda/recovered/$$d-model || exit 1; done
+	for d in cpu cuda auto; do LD_LIBRARY_PATH=out/cuda/emulated ./bin/mop recover --model bench/demo/model --data bench/demo/text/calibration.jsonl --steps 2 --batch 1 --max-length 16 --rank 1 --device $$d --save-adapter out/cuda/recovered/$$d --out out/cuda/recovered/$$d-model || exit 1; done
 	cmp out/cuda/recovered/cuda/adapter_model.safetensors out/cuda/recovered/auto/adapter_model.safetensors
 	! cmp -s out/cuda/recovered/cpu/adapter_model.safetensors out/cuda/recovered/auto/adapter_model.safetensors # auto was the device
 
@@ -82,7 +82,7 @@ $(CURDIR)/out/cuda/sanitizer:
 gpu-bundle: cuda $(SANITIZER) ## out/gpu-bundle: all that a machine with a GPU and Python needs for gpu-suite.sh
 	$(CUDA_BUILD) test -c -trimpath -tags cuda -o out/cuda/device.test ./runtime/device/cuda
 	$(CUDA_BUILD) test -c -trimpath -tags cuda -o out/cuda/prune.test ./prune
-	$(CUDA_BUILD) test -c -trimpath -tags cuda -o out/cuda/recover.test ./prune/recover
+	$(CUDA_BUILD) test -c -trimpath -tags cuda -o out/cuda/finetune.test ./prune/finetune
 	SANITIZER=$(SANITIZER) bench/gpu/bundle.sh out/gpu-bundle out/cuda
 
 kernels: ## .cu -> PTX, by the pinned compiler

@@ -8,8 +8,8 @@ import (
 	"reflect"
 	"slices"
 
-	"mop/prune/calibrate"
 	"mop/prune/plan"
+	"mop/runtime/dataset"
 	"mop/runtime/model"
 )
 
@@ -160,7 +160,7 @@ func (b *beginning) read(i int, x []float32) error {
 const mostBeginnings = 3
 
 // begunBytes is the most that beginnings take on the disk.
-func begunBytes(dim int, windows []calibrate.Window, prompts [][]int) (n int64) {
+func begunBytes(dim int, windows []dataset.Window, prompts [][]int) (n int64) {
 	for _, w := range windows {
 		n += 4 * mostBeginnings * int64(len(w.IDs)) * int64(dim)
 	}

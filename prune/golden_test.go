@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"mop/internal/sharedata"
+	"mop/internal/testutil"
 	"mop/prune/plan"
 	"mop/runtime/checkpoint"
 	"mop/runtime/checkpoint/llama2c"
@@ -58,10 +58,10 @@ func TestPruneGolden(t *testing.T) {
 	}
 	dir := t.TempDir()
 	model := filepath.Join(dir, "model")
-	if err := llama2c.Import(sharedata.Path(t, "stories260K/stories260K.bin"), model, checkpoint.SaveOptions{}); err != nil {
+	if err := llama2c.Import(testutil.DataPath(t, "stories260K/stories260K.bin"), model, checkpoint.SaveOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	tok, err := os.ReadFile(sharedata.Path(t, "stories260K/tok512.bin"))
+	tok, err := os.ReadFile(testutil.DataPath(t, "stories260K/tok512.bin"))
 	if err != nil {
 		t.Fatal(err)
 	}

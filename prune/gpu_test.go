@@ -11,8 +11,8 @@ import (
 	"slices"
 	"testing"
 
+	"mop/prune/finetune"
 	"mop/prune/plan"
-	"mop/prune/recover"
 	"mop/prune/score"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
@@ -160,7 +160,7 @@ func TestGPURecovery(t *testing.T) {
 	for i, w := range want.Steps {
 		sameScores(t, i, w, got.Steps[i], layers)
 	}
-	losses := func(dir string) (r recover.Result) {
+	losses := func(dir string) (r finetune.Result) {
 		text, err := os.ReadFile(filepath.Join(dir, "recovery.json"))
 		if err != nil {
 			t.Fatal(err)
@@ -188,13 +188,13 @@ func closeAtEnd(t *testing.T, dev device.Device) {
 }
 
 // labels is how many ids a step's loss is the mean over, about.
-func labels(t *testing.T, o recover.Options) int {
+func labels(t *testing.T, o finetune.Options) int {
 	t.Helper()
 	tok, err := tokenizer.Open(demoModel)
 	if err != nil {
 		t.Fatal(err)
 	}
-	examples, _, err := recover.Read(o.Data, o.Separator, tok, 60)
+	examples, _, err := finetune.Read(o.Data, o.Separator, tok, 60)
 	if err != nil || len(examples) == 0 {
 		t.Fatalf("want examples, got %d, %v", len(examples), err)
 	}

@@ -5,7 +5,7 @@ import (
 	"flag"
 	"testing"
 
-	"mop/internal/killed"
+	"mop/internal/testutil"
 )
 
 // TestChild is no test: it is the run that TestKilled starts in a process of its
@@ -24,7 +24,7 @@ func TestChild(t *testing.T) {
 // A run that SIGKILL ends at random moments, over and over, and that goes on each
 // time, ends in the bytes of one that nothing disturbed, and leaves nothing else.
 func TestKilled(t *testing.T) {
-	straight, disturbed := killed.Run(t, "killed")
+	straight, disturbed := testutil.KillRepeatedly(t, "killed")
 	want, got := tree(t, straight), tree(t, disturbed)
 	for name := range got {
 		if _, ok := want[name]; !ok {

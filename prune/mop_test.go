@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	demoModel = "../cmd/mop/demo/model"
-	demoText  = "../cmd/mop/demo/text/"
+	demoModel = "../bench/demo/model"
+	demoText  = "../bench/demo/text/"
 )
 
 func host(t *testing.T) device.Device {

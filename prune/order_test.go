@@ -9,13 +9,13 @@ import (
 
 	"github.com/montanaflynn/stats"
 
-	"mop/internal/sharedata"
-	"mop/prune/calibrate"
+	"mop/internal/testutil"
 	"mop/prune/criterion"
 	"mop/prune/plan"
 	"mop/prune/score"
 	"mop/runtime/checkpoint"
 	"mop/runtime/checkpoint/llama2c"
+	"mop/runtime/dataset"
 	"mop/runtime/model"
 	"mop/runtime/tokenizer"
 )
@@ -41,14 +41,14 @@ func TestAMPOrder(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "model")
-			if err := llama2c.Import(sharedata.Path(t, x[0]), dir, checkpoint.SaveOptions{}); err != nil {
+			if err := llama2c.Import(testutil.DataPath(t, x[0]), dir, checkpoint.SaveOptions{}); err != nil {
 				t.Fatal(err)
 			}
-			tok, err := tokenizer.OpenFile(sharedata.Path(t, x[1]))
+			tok, err := tokenizer.OpenFile(testutil.DataPath(t, x[1]))
 			if err != nil {
 				t.Fatal(err)
 			}
-			docs, err := calibrate.Documents(sharedata.Path(t, "tinystories/tinystories_sample_2M.txt"), "<|endoftext|>")
+			docs, err := dataset.Documents(testutil.DataPath(t, "tinystories/tinystories_sample_2M.txt"), "<|endoftext|>")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -65,11 +65,11 @@ func TestAMPOrderOnDemo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	prompts, err := calibrate.Documents(demoText+"calibration.jsonl", "")
+	prompts, err := dataset.Documents(demoText+"calibration.jsonl", "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	held, err := calibrate.Documents(demoText+"evaluation.txt", "<|endoftext|>")
+	held, err := dataset.Documents(demoText+"evaluation.txt", "<|endoftext|>")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,8 +87,8 @@ func order(t *testing.T, o orderCase) {
 		t.Fatal(err)
 	}
 	c := src.Config()
-	cut := func(docs []string) []calibrate.Window {
-		w, err := calibrate.Cut(o.tok, docs, o.ids+1, 0, o.ids)
+	cut := func(docs []string) []dataset.Window {
+		w, err := dataset.Cut(o.tok, docs, o.ids+1, 0, o.ids)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +150,7 @@ func negative(x []float64) []float64 {
 }
 
 // storyNLL is the mean nll of each story under a state's model.
-func storyNLL(t *testing.T, m *model.Model, src checkpoint.Source, s plan.State, held []calibrate.Window) []float64 {
+func storyNLL(t *testing.T, m *model.Model, src checkpoint.Source, s plan.State, held []dataset.Window) []float64 {
 	t.Helper()
 	r := &run{Options: Options{Device: m.Device(), Out: t.TempDir()}, base: src}
 	cut, err := r.place(s)

@@ -7,18 +7,18 @@ import (
 	"os"
 	"path/filepath"
 
-	"mop/internal/plainfile"
+	"mop/internal/files"
+	"mop/prune/finetune"
 	"mop/prune/plan"
-	"mop/prune/recover"
 	"mop/runtime/tokenizer"
 )
 
 // Recovery says what training a run does. A trained model never feeds the next
 // step.
 type Recovery struct {
-	Recipe recover.Options // how, and on which file; Model, Out and the like are the run's
-	Short  int             // steps that a candidate is trained before it is scored, 0 = none; then thrown away
-	Final  bool            // each target's model is trained, beside it
+	Recipe finetune.Options // how, and on which file; Model, Out and the like are the run's
+	Short  int              // steps that a candidate is trained before it is scored, 0 = none; then thrown away
+	Final  bool             // each target's model is trained, beside it
 }
 
 // RecoveredDir is where a target's trained model goes: 0.20-recovered.
@@ -53,7 +53,7 @@ func (v *Recovery) readable(o *Options, positions int) error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := recover.Read(v.Recipe.Data, v.Recipe.Separator, t, min(v.Recipe.MaxLength, positions)); err != nil {
+	if _, _, err := finetune.Read(v.Recipe.Data, v.Recipe.Separator, t, min(v.Recipe.MaxLength, positions)); err != nil {
 		return fmt.Errorf("recovery: %w", err)
 	}
 	return nil
@@ -64,7 +64,7 @@ func (v *Recovery) identity() (map[string]string, error) {
 	if v.Short == 0 {
 		return nil, nil
 	}
-	sum, err := plainfile.Sum(v.Recipe.Data)
+	sum, err := files.Sum(v.Recipe.Data)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (v *Recovery) identity() (map[string]string, error) {
 }
 
 // short is the recipe of a candidate's training.
-func (v *Recovery) short() recover.Options {
+func (v *Recovery) short() finetune.Options {
 	o := v.Recipe
 	o.Steps, o.Every, o.Log = v.Short, 0, ""
 	return o
@@ -90,7 +90,7 @@ func (r *run) shortly(ctx context.Context, n int, kind plan.Kind, s plan.State, 
 			return nil, err
 		}
 	}
-	o.Progress = func(p recover.Progress) { r.tell(n, "training "+string(kind), p.Step, p.Steps) }
+	o.Progress = func(p finetune.Progress) { r.tell(n, "training "+string(kind), p.Step, p.Steps) }
 	if err := r.train(ctx, o); err != nil {
 		return nil, fmt.Errorf("short recovery: %w", err)
 	}
@@ -101,7 +101,7 @@ func (r *run) shortly(ctx context.Context, n int, kind plan.Kind, s plan.State, 
 func (r *run) final(ctx context.Context, target float64) error {
 	o := r.Recovery.Recipe
 	o.Model, o.Out, o.Resume = TargetDir(r.Out, target), RecoveredDir(r.Out, target), r.Resume
-	o.Progress = func(p recover.Progress) { r.tell(0, filepath.Base(o.Out), p.Step, p.Steps) }
+	o.Progress = func(p finetune.Progress) { r.tell(0, filepath.Base(o.Out), p.Step, p.Steps) }
 	if err := r.train(ctx, o); err != nil {
 		return fmt.Errorf("recovery: %w", err)
 	}
@@ -109,8 +109,8 @@ func (r *run) final(ctx context.Context, target float64) error {
 }
 
 // train runs a recipe with what is the run's own.
-func (r *run) train(ctx context.Context, o recover.Options) error {
+func (r *run) train(ctx context.Context, o finetune.Options) error {
 	o.Tokenizer, o.Device, o.Seed = r.Model, r.Device, r.Seed
-	_, err := recover.Run(ctx, o)
+	_, err := finetune.Run(ctx, o)
 	return err
 }

@@ -7,14 +7,14 @@ import (
 	"strings"
 	"testing"
 
-	"mop/prune/recover"
+	"mop/prune/finetune"
 	"mop/runtime/checkpoint"
 )
 
 // trained is a tiny run that trains candidates, its targets' models, or both.
 func trained(t *testing.T, model string, short int, final bool) Options {
 	o := tiny(t, model)
-	o.Targets, o.Recovery.Recipe = []float64{0.2}, recover.Defaults()
+	o.Targets, o.Recovery.Recipe = []float64{0.2}, finetune.Defaults()
 	o.Recovery.Short, o.Recovery.Final = short, final
 	r := &o.Recovery.Recipe
 	r.Data, r.Rank, r.Batch, r.Steps, r.Rate, r.Dropout = filepath.Join(demoText, "calibration.jsonl"), 4, 2, 3, 1e-2, 0

@@ -6,16 +6,16 @@ import (
 	"log/slog"
 	"strings"
 
-	"mop/internal/plainfile"
-	"mop/prune/calibrate"
+	"mop/internal/files"
 	"mop/runtime/config"
+	"mop/runtime/dataset"
 	"mop/runtime/tokenizer"
 )
 
 // texts are the ids that scores are taken on.
 type texts struct {
 	prompts [][]int
-	windows []calibrate.Window
+	windows []dataset.Window
 	sums    map[string]string // role -> sha256 of the file
 }
 
@@ -39,7 +39,7 @@ func readTexts(o Options, c *config.Config) (*texts, error) {
 		if path == "" {
 			continue
 		}
-		if _, err := plainfile.Check(path); err != nil {
+		if _, err := files.Check(path); err != nil {
 			return nil, err
 		}
 	}
@@ -49,20 +49,20 @@ func readTexts(o Options, c *config.Config) (*texts, error) {
 	}
 	if o.Calibration != "" {
 		var there int
-		if t.prompts, there, err = calibrate.Prompts(tok, o.Calibration, o.Prompts, c.MaxPositions, o.Sample, o.Seed); err != nil {
+		if t.prompts, there, err = dataset.Prompts(tok, o.Calibration, o.Prompts, c.MaxPositions, o.Sample, o.Seed); err != nil {
 			return nil, err
 		}
 		if there < o.Prompts {
 			slog.Warn("calibration: fewer prompts than asked", "file", o.Calibration, "want", o.Prompts, "got", there)
 		}
-		if t.sums["calibration"], err = plainfile.Sum(o.Calibration); err != nil {
+		if t.sums["calibration"], err = files.Sum(o.Calibration); err != nil {
 			return nil, err
 		}
 	}
 	if !o.scored() {
 		return t, nil
 	}
-	if t.windows, err = calibrate.First(tok, o.Text, o.Separator, min(o.Context, c.MaxPositions), o.Windows); err != nil {
+	if t.windows, err = dataset.First(tok, o.Text, o.Separator, min(o.Context, c.MaxPositions), o.Windows); err != nil {
 		return nil, err
 	}
 	if len(t.windows) == 0 {
@@ -71,7 +71,7 @@ func readTexts(o Options, c *config.Config) (*texts, error) {
 	if len(t.windows) < o.Windows {
 		slog.Warn("text: fewer windows than asked", "file", o.Text, "want", o.Windows, "got", len(t.windows))
 	}
-	t.sums["text"], err = plainfile.Sum(o.Text)
+	t.sums["text"], err = files.Sum(o.Text)
 	return t, err
 }
 

@@ -7,15 +7,15 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=$1
 rm -rf "$out"
-mkdir -p "$out/bin" "$out/data" "$out/repo/runtime/device/cuda" "$out/repo/runtime/model" "$out/repo/prune/recover" "$out/repo/cmd/mop/demo"
+mkdir -p "$out/bin" "$out/data" "$out/repo/runtime/device/cuda" "$out/repo/runtime/model" "$out/repo/prune/finetune" "$out/repo/bench/demo"
 cp bin/mop-cuda "$out/bin/"
 cp "$2/device.test" "$out/repo/runtime/device/cuda/"
 cp "$2/prune.test" "$out/repo/prune/"
-cp "$2/recover.test" "$out/repo/prune/recover/"
+cp "$2/finetune.test" "$out/repo/prune/finetune/"
 cp go.mod "$out/repo/"
 cp -r runtime/model/testdata "$out/repo/runtime/model/"
-cp -r prune/recover/testdata "$out/repo/prune/recover/"
-cp -r cmd/mop/demo/model cmd/mop/demo/text "$out/repo/cmd/mop/demo/"
+cp -r prune/finetune/testdata "$out/repo/prune/finetune/"
+cp -r bench/demo/model bench/demo/text "$out/repo/bench/demo/"
 data=${MOP_TEST_DATA:-../shared/data}
 if [ -d "$data/stories260K" ]; then
 	cp -r "$data/stories260K" "$out/data/"
@@ -25,7 +25,7 @@ fi
 [ -z "${SANITIZER:-}" ] || cp -r "$SANITIZER" "$out/sanitizer"
 cp bench/gpu/gpu-suite.sh bench/gpu/*.py bench/training/alpaca.json "$out/"
 git describe --always --dirty >"$out/commit" 2>/dev/null || echo unknown >"$out/commit"
-strip "$out/bin/mop-cuda" "$out"/repo/runtime/device/cuda/device.test "$out"/repo/prune/prune.test "$out"/repo/prune/recover/recover.test
+strip "$out/bin/mop-cuda" "$out"/repo/runtime/device/cuda/device.test "$out"/repo/prune/prune.test "$out"/repo/prune/finetune/finetune.test
 # Where there is a GPU mop only goes on as its twin: here it is no more than that.
 printf '#!/bin/sh\nexec "$(dirname "$0")/mop-cuda" "$@"\n' >"$out/bin/mop"
 chmod +x "$out/bin/mop"

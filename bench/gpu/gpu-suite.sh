@@ -169,8 +169,8 @@ kernels() {
 		done
 		cd "$root/repo/prune"
 		tested "prune against the CPU" "" 60 ./prune.test -test.run GPU
-		cd recover
-		tested "recover against PyTorch" "" 60 ./recover.test -test.run GPU
+		cd finetune
+		tested "recover against PyTorch" "" 60 ./finetune.test -test.run GPU
 		cd "$root/repo/runtime/device/cuda"
 	fi
 	local sanitizer
@@ -189,7 +189,7 @@ kernels() {
 }
 
 # model PRESET: what is measured.
-model() { [ -n "$tiny" ] && echo repo/cmd/mop/demo/model || echo "preset:$1"; }
+model() { [ -n "$tiny" ] && echo repo/bench/demo/model || echo "preset:$1"; }
 
 # alone SECONDS PATTERN: the benchmarks of kernels that match, in their folder.
 alone() {

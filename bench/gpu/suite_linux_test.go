@@ -125,7 +125,7 @@ printf -- '--- FAIL: TestB (0.20s)\n    b_test.go:1: no\n=== RUN   TestC\n--- PA
 exit 2
 `,
 		"repo/prune/prune.test":           "#!/bin/sh\necho '--- PASS: TestGPUPrune (2.00s)'\n",
-		"repo/prune/recover/recover.test": "#!/bin/sh\nexec sleep 100\n",
+		"repo/prune/finetune/finetune.test": "#!/bin/sh\nexec sleep 100\n",
 	})
 	c := exec.Command("bash", filepath.Join(dir, "gpu-suite.sh"), "kernels", "--budget=10")
 	c.Env = append(os.Environ(), "PYTHON="+filepath.Join(dir, "bin/python"))

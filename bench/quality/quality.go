@@ -10,8 +10,8 @@ import (
 
 	"github.com/montanaflynn/stats"
 
-	"mop/prune/calibrate"
 	"mop/prune/criterion"
+	"mop/runtime/dataset"
 	"mop/runtime/model"
 )
 
@@ -25,7 +25,7 @@ type Perplexity struct {
 
 // PPL measures the perplexity over windows. tick is called at every scored id; it
 // may be nil.
-func PPL(ctx context.Context, m *model.Model, windows []calibrate.Window, tick func()) (Perplexity, error) {
+func PPL(ctx context.Context, m *model.Model, windows []dataset.Window, tick func()) (Perplexity, error) {
 	var p Perplexity
 	sum := 0.0
 	if err := criterion.NLL(ctx, m, windows, func(_ int, nll float64) {
@@ -59,7 +59,7 @@ type Divergence struct {
 
 // KL measures the divergence of m from the reference over windows. tick is called
 // at every position; it may be nil.
-func KL(ctx context.Context, reference, m *model.Model, windows []calibrate.Window, tick func()) (Divergence, error) {
+func KL(ctx context.Context, reference, m *model.Model, windows []dataset.Window, tick func()) (Divergence, error) {
 	if a, b := reference.Config.Vocab, m.Config.Vocab; a != b {
 		return Divergence{}, fmt.Errorf("want one vocabulary, the reference has %d ids and the model %d", a, b)
 	}

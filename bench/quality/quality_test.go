@@ -6,12 +6,12 @@ import (
 	"slices"
 	"testing"
 
-	"mop/internal/sharedata"
-	"mop/prune/calibrate"
+	"mop/internal/testutil"
 	"mop/prune/criterion"
 	"mop/runtime/checkpoint"
 	"mop/runtime/checkpoint/llama2c"
 	"mop/runtime/config"
+	"mop/runtime/dataset"
 	"mop/runtime/device"
 	"mop/runtime/device/cpu"
 	"mop/runtime/model"
@@ -48,22 +48,22 @@ func TestKnownPerplexities(t *testing.T) {
 		{"stories260K/stories260K.bin", "stories260K/tok512.bin", 1.2958, 20424},
 		{"babyllama-tok105/model5000.bin", "babyllama-tok105/tok105.bin", 0.6174, 15300},
 	} {
-		src, err := llama2c.Open(sharedata.Path(t, c.weights))
+		src, err := llama2c.Open(testutil.DataPath(t, c.weights))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer src.Close()
-		tok, err := tokenizer.OpenFile(sharedata.Path(t, c.tokenizer))
+		tok, err := tokenizer.OpenFile(testutil.DataPath(t, c.tokenizer))
 		if err != nil {
 			t.Fatal(err)
 		}
-		docs, err := calibrate.Documents(sharedata.Path(t, "tinystories/tinystories_sample_2M.txt"), "<|endoftext|>")
+		docs, err := dataset.Documents(testutil.DataPath(t, "tinystories/tinystories_sample_2M.txt"), "<|endoftext|>")
 		if err != nil {
 			t.Fatal(err)
 		}
 		m := load(t, host(t), src)
 		n := m.Config.MaxPositions
-		w, err := calibrate.Cut(tok, docs[:60], n, 0, n-1)
+		w, err := dataset.Cut(tok, docs[:60], n, 0, n-1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +90,7 @@ func small(seed uint64) checkpoint.Source {
 func TestKLByFormula(t *testing.T) {
 	d := host(t)
 	ref, m := load(t, d, small(1)), load(t, d, small(2))
-	windows := []calibrate.Window{{IDs: []int{1, 5, 9, 30, 12, 7}, First: 1}, {IDs: []int{1, 39, 0, 4}, First: 1}}
+	windows := []dataset.Window{{IDs: []int{1, 5, 9, 30, 12, 7}, First: 1}, {IDs: []int{1, 39, 0, 4}, First: 1}}
 	var kls []float64
 	same := 0
 	for _, w := range windows {
@@ -134,7 +134,7 @@ func TestKLRefuses(t *testing.T) {
 	src := small(1)
 	other := src.Config().Clone()
 	other.Vocab = 41
-	windows := []calibrate.Window{{IDs: []int{1, 2}, First: 1}}
+	windows := []dataset.Window{{IDs: []int{1, 2}, First: 1}}
 	if _, err := KL(t.Context(), load(t, d, src), load(t, d, checkpoint.Random(other, 1, checkpoint.F32)), windows, nil); err == nil {
 		t.Error("two vocabularies: want an error")
 	}
@@ -152,8 +152,8 @@ func TestKLRefuses(t *testing.T) {
 func logits(t *testing.T, m *model.Model, ids []int) [][]float32 {
 	t.Helper()
 	var out [][]float32
-	w := calibrate.Window{IDs: ids, First: 1}
-	if err := criterion.NLL(t.Context(), m, []calibrate.Window{w}, func(int, float64) {}); err != nil {
+	w := dataset.Window{IDs: ids, First: 1}
+	if err := criterion.NLL(t.Context(), m, []dataset.Window{w}, func(int, float64) {}); err != nil {
 		t.Fatal(err)
 	}
 	rows := make([]int, len(ids))

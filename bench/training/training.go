@@ -12,7 +12,7 @@ import (
 	"fmt"
 	"time"
 
-	"mop/prune/recover"
+	"mop/prune/finetune"
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
 	"mop/runtime/model"
@@ -84,7 +84,7 @@ func Flops(m *model.Model, l Length) int64 {
 
 // Measure takes a step that warms the device up and then, of the recipe's batch, as
 // many as lengths has examples for; a last one that is not full is left out.
-func Measure(ctx context.Context, m *model.Model, src checkpoint.Source, o recover.Options, lengths []Length) (*Row, error) {
+func Measure(ctx context.Context, m *model.Model, src checkpoint.Source, o finetune.Options, lengths []Length) (*Row, error) {
 	o.Steps, o.NoShuffle, o.Epochs = len(lengths)/o.Batch, true, 1
 	if o.Steps < 1 {
 		return nil, fmt.Errorf("want at least a step's %d examples, got %d", o.Batch, len(lengths))
@@ -106,7 +106,7 @@ func Measure(ctx context.Context, m *model.Model, src checkpoint.Source, o recov
 			longest = x
 		}
 	}
-	examples := make([]recover.Example, 0, o.Batch+len(lengths))
+	examples := make([]finetune.Example, 0, o.Batch+len(lengths))
 	flops := int64(0)
 	key := random.Key(o.Seed, "training")
 	for i := range o.Batch + len(lengths) {
@@ -118,14 +118,14 @@ func Measure(ctx context.Context, m *model.Model, src checkpoint.Source, o recov
 		if x.First < 1 || x.First >= x.IDs {
 			return nil, fmt.Errorf("length %d: want ids and some of them targets, got %+v", i, x)
 		}
-		e := recover.Example{Row: i + 1, First: x.First, IDs: make([]int32, x.IDs)}
+		e := finetune.Example{Row: i + 1, First: x.First, IDs: make([]int32, x.IDs)}
 		for t := range e.IDs {
 			e.IDs[t] = int32(random.Word(key, uint64(i)<<20+uint64(t)) % uint64(m.Config.Vocab))
 		}
 		examples = append(examples, e)
 	}
 	r := &Row{Params: m.Config.Params(), Rank: o.Rank, Batch: o.Batch, Recompute: o.Recompute, Examples: len(lengths)}
-	err = recover.Train(ctx, l, examples, &o, 0, func(s recover.Step) error {
+	err = finetune.Train(ctx, l, examples, &o, 0, func(s finetune.Step) error {
 		if s.Step > 1 {
 			r.Steps, r.Tokens, r.Seconds = r.Steps+1, r.Tokens+s.Tokens, r.Seconds+s.Seconds
 		}

@@ -4,8 +4,8 @@ import (
 	"context"
 	"testing"
 
-	"mop/internal/sharedata"
-	"mop/prune/recover"
+	"mop/internal/testutil"
+	"mop/prune/finetune"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
 	"mop/runtime/device/cpu"
@@ -30,7 +30,7 @@ func TestMeasure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := recover.Defaults()
+	o := finetune.Defaults()
 	o.Rank, o.Batch = 4, 3
 	lengths := append(Same(20, 5), Length{30, 10}, Length{7, 1}) // the seventh fills no step
 	r, err := Measure(context.Background(), m, src, o, lengths)
@@ -61,11 +61,11 @@ func TestAlpaca(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tok, err := tokenizer.Open(sharedata.Path(t, "tokenizer-llama2"))
+	tok, err := tokenizer.Open(testutil.DataPath(t, "tokenizer-llama2"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, _, err := recover.Read(sharedata.Path(t, "alpaca/alpaca_en_demo.json"), "", tok, 512)
+	want, _, err := finetune.Read(testutil.DataPath(t, "alpaca/alpaca_en_demo.json"), "", tok, 512)
 	if err != nil || len(want) != len(got) {
 		t.Fatalf("want %d rows, got %d, %v", len(want), len(got), err)
 	}

@@ -18,7 +18,7 @@ import (
 	"mop/bench/hardware"
 	"mop/bench/latency"
 	"mop/bench/report"
-	"mop/internal/plainfile"
+	"mop/internal/files"
 	"mop/prune/plan"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
@@ -127,7 +127,7 @@ func benchCommand(o *options) *cobra.Command {
 // modelPlan is the plan beside a model, if there is one.
 func modelPlan(dir string) (*plan.Plan, error) {
 	path := filepath.Join(dir, "plan.json")
-	if _, err := plainfile.Check(path); err != nil {
+	if _, err := files.Check(path); err != nil {
 		return nil, err
 	}
 	return plan.Load(path)

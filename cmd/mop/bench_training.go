@@ -13,12 +13,12 @@ import (
 
 	"mop/bench/latency"
 	"mop/bench/training"
-	"mop/prune/recover"
+	"mop/prune/finetune"
 	"mop/runtime/model"
 )
 
 func benchTrainingCommand(o *options) *cobra.Command {
-	p := recover.Defaults()
+	p := finetune.Defaults()
 	var planFile, at, lengths, format string
 	steps := 4
 	c := &cobra.Command{
@@ -124,7 +124,7 @@ func lengthsOf(text string, n int) ([]training.Length, error) {
 }
 
 // measureTraining measures one model on a device of its own.
-func (o *options) measureTraining(ctx context.Context, x contender, p recover.Options, lengths []training.Length) (*training.Row, error) {
+func (o *options) measureTraining(ctx context.Context, x contender, p finetune.Options, lengths []training.Length) (*training.Row, error) {
 	dev, err := o.openTrainer()
 	if err != nil {
 		return nil, err

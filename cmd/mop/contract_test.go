@@ -151,7 +151,7 @@ func TestContract(t *testing.T) {
 		{object{"ppl": "number", "nll": "number", "tokens": "whole"}, "eval ppl --model " + demoDir + " --text " + text + " --json"},
 		{object{"ppl": "number", "nll": "number", "tokens": "whole"},
 			"eval ppl --model " + demoDir + " --text " + text + " --context 8 --stride 3 --split | --max-tokens-per-document 12 --json"},
-		{nil, "prune --model " + demoDir + " --out " + out + " --targets 0.04 --criterion kl --calibration demo/text/calibration.jsonl --prompts 2 --text " + text + " --windows 1 --context 16 --seed 5"},
+		{nil, "prune --model " + demoDir + " --out " + out + " --targets 0.04 --criterion kl --calibration ../../bench/demo/text/calibration.jsonl --prompts 2 --text " + text + " --windows 1 --context 16 --seed 5"},
 		{object{"mean": "number", "median": "number", "p99": "number", "same_top1": "number", "tokens": "whole"},
 			"eval kl --model " + out + "/0.04 --reference " + demoDir + " --text " + text + " --json"},
 		{list{row}, "bench " + demoDir + "," + out + "/0.04 --format json --in 3 --out 4 --batch 2 --runs 3 --discard 1"},

@@ -8,13 +8,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mop/bench/demo"
 	"mop/bench/latency"
 	"mop/bench/report"
-	"mop/cmd/mop/demo"
 	"mop/prune"
-	"mop/prune/calibrate"
 	"mop/prune/plan"
 	"mop/runtime/checkpoint"
+	"mop/runtime/dataset"
 )
 
 func demoCommand(o *options) *cobra.Command {
@@ -121,7 +121,7 @@ func (o *options) demonstrate(c *cobra.Command, p latency.Protocol, out string) 
 	if err != nil {
 		return nil, nil, back, err
 	}
-	docs, err := calibrate.Documents(filepath.Join(text, "evaluation.txt"), demo.Separator)
+	docs, err := dataset.Documents(filepath.Join(text, "evaluation.txt"), demo.Separator)
 	if err != nil {
 		return nil, nil, back, err
 	}

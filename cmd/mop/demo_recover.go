@@ -6,10 +6,10 @@ import (
 	"io"
 	"path/filepath"
 
+	"mop/bench/demo"
 	"mop/bench/quality"
-	"mop/cmd/mop/demo"
-	"mop/prune/calibrate"
-	"mop/prune/recover"
+	"mop/prune/finetune"
+	"mop/runtime/dataset"
 	"mop/runtime/tokenizer"
 )
 
@@ -31,8 +31,8 @@ func (r regained) write(w io.Writer) error {
 }
 
 // demoTraining is a short training by adapters, on stories of their own.
-func demoTraining() recover.Options {
-	t := recover.Defaults()
+func demoTraining() finetune.Options {
+	t := finetune.Defaults()
 	t.Separator, t.Steps, t.Rank, t.Alpha, t.Dropout, t.Rate, t.Packing, t.Every = demo.Separator, 40, 8, 16, 0, 3e-3, true, 0
 	return t
 }
@@ -50,7 +50,7 @@ func (o *options) regain(ctx context.Context, dense, cut, text, out string, docs
 		if t.Device, err = o.openTrainer(); err != nil {
 			return r, err
 		}
-		_, err := recover.Run(ctx, t)
+		_, err := finetune.Run(ctx, t)
 		t.Device.Close()
 		if err != nil {
 			return r, err
@@ -73,7 +73,7 @@ func (o *options) perplexity(ctx context.Context, dir string, docs []string) (fl
 	if err != nil {
 		return 0, err
 	}
-	w, err := calibrate.Cut(tok, docs, m.Config.MaxPositions, 0, 0)
+	w, err := dataset.Cut(tok, docs, m.Config.MaxPositions, 0, 0)
 	if err != nil {
 		return 0, err
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"mop/cmd/mop/demo"
+	"mop/bench/demo"
 )
 
 // A demo replaces what a demo has left, and nothing else.

@@ -7,8 +7,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"mop/bench/quality"
-	"mop/prune/calibrate"
 	"mop/runtime/config"
+	"mop/runtime/dataset"
 	"mop/runtime/tokenizer"
 )
 
@@ -30,7 +30,7 @@ func (t *textFlags) register(c *cobra.Command) {
 	f.BoolVar(&t.json, "json", false, "print JSON")
 }
 
-func (t *textFlags) windows(c *config.Config) ([]calibrate.Window, error) {
+func (t *textFlags) windows(c *config.Config) ([]dataset.Window, error) {
 	tok, err := tokenizer.Open(t.model)
 	if err != nil {
 		return nil, err
@@ -42,18 +42,18 @@ func (t *textFlags) windows(c *config.Config) ([]calibrate.Window, error) {
 	if context > c.MaxPositions {
 		return nil, fmt.Errorf("%s: context: %d ids, the model's maximum is %d", t.model, context, c.MaxPositions)
 	}
-	return calibrate.CutFile(tok, t.text, t.split, context, t.stride, t.limit)
+	return dataset.CutFile(tok, t.text, t.split, context, t.stride, t.limit)
 }
 
 // targets counts the ids that windows score, positions all that they hold.
-func targets(windows []calibrate.Window) (n int) {
+func targets(windows []dataset.Window) (n int) {
 	for _, w := range windows {
 		n += len(w.IDs) - w.First
 	}
 	return n
 }
 
-func positions(windows []calibrate.Window) (n int) {
+func positions(windows []dataset.Window) (n int) {
 	for _, w := range windows {
 		n += len(w.IDs)
 	}

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"mop/prune/recover"
+	"mop/prune/finetune"
 	"mop/runtime/checkpoint"
 )
 
@@ -48,12 +48,12 @@ func TestInit(t *testing.T) {
 		t.Error("want the same weights for one seed, others for another")
 	}
 	trained := filepath.Join(dir, "trained")
-	text, err := mop(t, "", "recover", "--full", "--model", made["a"], "--data", "demo/text/windows.txt", "--split", "<|endoftext|>", "--out", trained,
+	text, err := mop(t, "", "recover", "--full", "--model", made["a"], "--data", "../../bench/demo/text/windows.txt", "--split", "<|endoftext|>", "--out", trained,
 		"--steps", "8", "--batch", "4", "--lr", "3e-3", "--json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var r recover.Result
+	var r finetune.Result
 	if err != nil || json.Unmarshal([]byte(text), &r) != nil {
 		t.Fatalf("%v: %q", err, text)
 	}

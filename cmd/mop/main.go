@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"mop/internal/mapped"
+	"mop/internal/files"
 )
 
 func main() {
@@ -69,8 +69,8 @@ func run(ctx context.Context, args []string) int {
 // execute runs the command; a mapped file that cannot be read any more is an error
 // like others.
 func execute(ctx context.Context, root *cobra.Command) (err error) {
-	defer mapped.Guard()()
-	defer mapped.Catch(&err)
+	defer files.Guard()()
+	defer files.Catch(&err)
 	return root.ExecuteContext(ctx)
 }
 

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-const demoDir = "demo/model"
+const demoDir = "../../bench/demo/model"
 
 // mop runs a command line and returns its stdout and its error.
 func mop(t *testing.T, stdin string, args ...string) (string, error) {
@@ -100,10 +100,10 @@ func TestErrors(t *testing.T) {
 		{false, "bench " + demoDir + " --in 500 --out 100"},
 		{false, "bench " + demoDir + " --in 500 --out 12 --batch 32768"}, // a cache of 260 GB
 		{false, "prune --model " + demoDir + " --out " + out + " --criterion kl --calibration nowhere.json --text main.go"},
-		{true, "init --config demo/model/config.json --out " + out},
+		{true, "init --config ../../bench/demo/model/config.json --out " + out},
 		{false, "init --config nowhere.json --tokenizer " + demoDir + " --out " + out},
-		{false, "init --config ../../prune/recover/testdata/model/config.json --tokenizer demo --out " + out},
-		{false, "import llama2c --weights main.go --tokenizer demo/model/tokenizer.json --out " + out},
+		{false, "init --config ../../prune/finetune/testdata/model/config.json --tokenizer demo --out " + out},
+		{false, "import llama2c --weights main.go --tokenizer ../../bench/demo/model/tokenizer.json --out " + out},
 	} {
 		text, err := mop(t, "", strings.Fields(c.args)...)
 		if err == nil {

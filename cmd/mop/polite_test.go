@@ -95,7 +95,7 @@ func TestLines(t *testing.T) {
 // A command that is interrupted says how to go on.
 func TestInterrupted(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
-	c := exec.Command(program(t), "recover", "--model", demoDir, "--data", "demo/text/recovery.txt", "--out", out, "--device", "cpu", "--epochs", "1000")
+	c := exec.Command(program(t), "recover", "--model", demoDir, "--data", "../../bench/demo/text/recovery.txt", "--out", out, "--device", "cpu", "--epochs", "1000")
 	var errs bytes.Buffer
 	c.Stderr = &errs
 	if err := c.Start(); err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"mop/prune"
+	"mop/prune/finetune"
 	"mop/prune/plan"
-	"mop/prune/recover"
 	"mop/runtime/device"
 )
 
@@ -129,7 +129,7 @@ func pruneCommand(o *options) *cobra.Command {
 	var p prune.Options
 	var targets, sample, train string
 	var replay []string
-	p.Recovery.Recipe = recover.Defaults()
+	p.Recovery.Recipe = finetune.Defaults()
 	c := &cobra.Command{
 		Use:   "prune --model DIR --out DIR --targets 0.2,0.3,0.4",
 		Short: "Prune a model by MoP, one directory for each target",

@@ -12,12 +12,12 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"mop/prune/recover"
+	"mop/prune/finetune"
 	"mop/runtime/device"
 )
 
 func recoverCommand(o *options) *cobra.Command {
-	p := recover.Defaults()
+	p := finetune.Defaults()
 	var targets string
 	var asJSON bool
 	c := &cobra.Command{
@@ -34,7 +34,7 @@ func recoverCommand(o *options) *cobra.Command {
 				return err
 			}
 			var err error
-			if p.Targets, err = recover.ParseTargets(targets); err != nil {
+			if p.Targets, err = finetune.ParseTargets(targets); err != nil {
 				return usage("%v", err)
 			}
 			p.Seed, p.Rounded = o.seed, o.activations == "bfloat16"
@@ -52,7 +52,7 @@ func recoverCommand(o *options) *cobra.Command {
 			defer p.Device.Close()
 			bar := &trainingBar{w: c.ErrOrStderr()}
 			p.Progress = bar.tell
-			r, err := recover.Run(c.Context(), p)
+			r, err := finetune.Run(c.Context(), p)
 			bar.end()
 			if err != nil {
 				return resumable(err)
@@ -60,7 +60,7 @@ func recoverCommand(o *options) *cobra.Command {
 			w := c.OutOrStdout()
 			if asJSON {
 				return json.NewEncoder(w).Encode(struct {
-					*recover.Result
+					*finetune.Result
 					TokensPerSecond float64 `json:"train_tps,omitempty"`
 				}{r, r.TokensPerSecond})
 			}
@@ -129,7 +129,7 @@ type trainingBar struct {
 // quietFor is how long a log stays silent between two lines of progress.
 const quietFor = 10 * time.Second
 
-func (b *trainingBar) tell(p recover.Progress) {
+func (b *trainingBar) tell(p finetune.Progress) {
 	if p.Step == 1 {
 		b.end()
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"mop/internal/sharedata"
+	"mop/internal/testutil"
 	"mop/runtime/checkpoint"
 )
 
@@ -16,7 +16,7 @@ import (
 func TestRecoverCommand(t *testing.T) {
 	dir := t.TempDir()
 	out, adapter, log := filepath.Join(dir, "out"), filepath.Join(dir, "adapter"), filepath.Join(dir, "log.jsonl")
-	rows, err := os.ReadFile("demo/text/calibration.jsonl")
+	rows, err := os.ReadFile("../../bench/demo/text/calibration.jsonl")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestRecoverCommand(t *testing.T) {
 // prune trains its targets' models by the adapters that it is asked for.
 func TestPruneRecovers(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
-	text, err := mop(t, "", "prune", "--model", demoDir, "--out", out, "--targets", "0.05", "--sequence", "L", "--recover", "demo/text/calibration.jsonl",
+	text, err := mop(t, "", "prune", "--model", demoDir, "--out", out, "--targets", "0.05", "--sequence", "L", "--recover", "../../bench/demo/text/calibration.jsonl",
 		"--recover-steps", "1", "--recover-rank", "3", "--recover-alpha", "7")
 	if err != nil || !strings.HasSuffix(text, "0.05-recovered  trained\n") {
 		t.Fatalf("got %q, %v", text, err)
@@ -92,8 +92,8 @@ func TestRecoverStories(t *testing.T) {
 		}
 		return text
 	}
-	run("import", "llama2c", "--weights", sharedata.Path(t, "stories260K/stories260K.bin"), "--tokenizer", sharedata.Path(t, "stories260K/tok512.bin"), "--out", model)
-	all, err := os.ReadFile(sharedata.Path(t, "tinystories/tinystories_sample_2M.txt"))
+	run("import", "llama2c", "--weights", testutil.DataPath(t, "stories260K/stories260K.bin"), "--tokenizer", testutil.DataPath(t, "stories260K/tok512.bin"), "--out", model)
+	all, err := os.ReadFile(testutil.DataPath(t, "tinystories/tinystories_sample_2M.txt"))
 	if err != nil {
 		t.Fatal(err)
 	}

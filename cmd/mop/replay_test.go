@@ -15,7 +15,7 @@ import (
 func TestPruneByPlan(t *testing.T) {
 	dir := t.TempDir()
 	first, again := filepath.Join(dir, "first"), filepath.Join(dir, "again")
-	if _, err := mop(t, "", "prune", "--model", demoDir, "--out", first, "--targets", "0.05", "--sequence", "LG", "--calibration", "demo/text/calibration.jsonl",
+	if _, err := mop(t, "", "prune", "--model", demoDir, "--out", first, "--targets", "0.05", "--sequence", "LG", "--calibration", "../../bench/demo/text/calibration.jsonl",
 		"--prompts", "1", "--hf-type", "mistral"); err != nil {
 		t.Fatal(err)
 	}

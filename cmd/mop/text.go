@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"mop/internal/plainfile"
+	"mop/internal/files"
 	"mop/runtime/generate"
 	"mop/runtime/kvcache"
 	"mop/runtime/model"
@@ -278,7 +278,7 @@ func promptOf(c *cobra.Command, file string) (text []byte, err error) {
 	if file == "-" {
 		text, err = io.ReadAll(io.LimitReader(c.InOrStdin(), limit))
 	} else {
-		text, err = plainfile.Read(file, limit)
+		text, err = files.Read(file, limit)
 	}
 	if line, ok := bytes.CutSuffix(text, []byte("\n")); ok {
 		text = bytes.TrimSuffix(line, []byte("\r"))

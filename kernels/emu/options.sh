@@ -3,7 +3,7 @@
 # lies beside it, runs on the libcuda of libcuda.sh, which shows two.
 set -euo pipefail
 mop=$1
-model=$(dirname "$0")/../../cmd/mop/demo/model
+model=$(dirname "$0")/../../bench/demo/model
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 

@@ -9,17 +9,17 @@ import (
 	"math"
 	"slices"
 
-	"mop/prune/calibrate"
+	"mop/runtime/dataset"
 	"mop/runtime/kvcache"
 	"mop/runtime/model"
 )
 
 // NLL is the next-token negative log-likelihood of every target, in nats.
-func NLL(ctx context.Context, m *model.Model, windows []calibrate.Window, each func(window int, nll float64)) error {
+func NLL(ctx context.Context, m *model.Model, windows []dataset.Window, each func(window int, nll float64)) error {
 	return nll(ctx, m, windows, nil, each)
 }
 
-func nll(ctx context.Context, m *model.Model, windows []calibrate.Window, begin Begin, each func(window int, nll float64)) error {
+func nll(ctx context.Context, m *model.Model, windows []dataset.Window, begin Begin, each func(window int, nll float64)) error {
 	return over(ctx, m, windows, begin, func(w int) error {
 		ids := windows[w].IDs
 		first := min(max(windows[w].First, 1), len(ids))
@@ -35,7 +35,7 @@ func nll(ctx context.Context, m *model.Model, windows []calibrate.Window, begin 
 type Begin func(window int) model.Beginning
 
 // over runs the model over the windows, each a sequence of its own.
-func over(ctx context.Context, m *model.Model, windows []calibrate.Window, begin Begin, each func(window int) error) error {
+func over(ctx context.Context, m *model.Model, windows []dataset.Window, begin Begin, each func(window int) error) error {
 	cache, err := kvcache.NewWhole(m.Device(), m.Config, longest(windows))
 	if err != nil {
 		return err
@@ -62,11 +62,11 @@ func over(ctx context.Context, m *model.Model, windows []calibrate.Window, begin
 // Compare gives, for every position of every window, the KL divergence
 // KL(reference || model) in nats, the cosine of the logits, and whether both
 // would choose the same id.
-func Compare(ctx context.Context, reference Reference, m *model.Model, windows []calibrate.Window, each func(kl, cosine float64, same bool)) error {
+func Compare(ctx context.Context, reference Reference, m *model.Model, windows []dataset.Window, each func(kl, cosine float64, same bool)) error {
 	return compare(ctx, reference, m, windows, nil, each)
 }
 
-func compare(ctx context.Context, reference Reference, m *model.Model, windows []calibrate.Window, begin Begin, each func(kl, cosine float64, same bool)) error {
+func compare(ctx context.Context, reference Reference, m *model.Model, windows []dataset.Window, begin Begin, each func(kl, cosine float64, same bool)) error {
 	return beside(ctx, reference, m, windows, begin, func(original model.Reference, rows []int) error {
 		d, err := model.Compare(original, m, rows)
 		for _, x := range d {
@@ -81,7 +81,7 @@ const hiddenRows = 16
 
 // compareHidden gives the cosine of the last hidden states, after the final
 // norm, for every position of every window.
-func compareHidden(ctx context.Context, reference Reference, m *model.Model, windows []calibrate.Window, begin Begin, each func(cosine float64)) error {
+func compareHidden(ctx context.Context, reference Reference, m *model.Model, windows []dataset.Window, begin Begin, each func(cosine float64)) error {
 	D := m.Config.Dim
 	h := make([]float32, hiddenRows*D)
 	return beside(ctx, reference, m, windows, begin, func(original model.Reference, rows []int) error {
@@ -107,7 +107,7 @@ func compareHidden(ctx context.Context, reference Reference, m *model.Model, win
 
 // beside runs the model over the windows beside the reference, and hands out the
 // reference and the positions of each.
-func beside(ctx context.Context, reference Reference, m *model.Model, windows []calibrate.Window, begin Begin, each func(original model.Reference, rows []int) error) error {
+func beside(ctx context.Context, reference Reference, m *model.Model, windows []dataset.Window, begin Begin, each func(original model.Reference, rows []int) error) error {
 	return over(ctx, m, windows, begin, func(w int) error {
 		ids := windows[w].IDs
 		original, err := reference.Window(w, ids)
@@ -118,7 +118,7 @@ func beside(ctx context.Context, reference Reference, m *model.Model, windows []
 	})
 }
 
-func longest(windows []calibrate.Window) int {
+func longest(windows []dataset.Window) int {
 	n := 1
 	for _, w := range windows {
 		n = max(n, len(w.IDs))
@@ -143,7 +143,7 @@ func Compares(name string) bool { return name != "ppl" }
 // Score is a candidate's score by the named criterion: the mean KL (lowest wins),
 // the mean cosine of the logits or of the last hidden states (highest wins), or
 // the perplexity (lowest wins), which needs no reference. begin may be nil.
-func Score(ctx context.Context, name string, reference Reference, m *model.Model, windows []calibrate.Window, begin Begin) (float64, error) {
+func Score(ctx context.Context, name string, reference Reference, m *model.Model, windows []dataset.Window, begin Begin) (float64, error) {
 	var sum, n float64
 	add := func(x float64) { sum, n = sum+x, n+1 }
 	var err error

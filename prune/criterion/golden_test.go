@@ -7,11 +7,11 @@ import (
 	"os"
 	"testing"
 
-	"mop/prune/calibrate"
 	"mop/prune/criterion"
 	"mop/prune/plan"
 	"mop/prune/surgery"
 	"mop/runtime/checkpoint"
+	"mop/runtime/dataset"
 	"mop/runtime/device/cpu"
 	"mop/runtime/model"
 )
@@ -65,9 +65,9 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var windows []calibrate.Window
+	var windows []dataset.Window
 	for _, ids := range golden.Windows {
-		windows = append(windows, calibrate.Window{IDs: ids, First: 1})
+		windows = append(windows, dataset.Window{IDs: ids, First: 1})
 	}
 	reference, err := criterion.Live(original, windows)
 	if err != nil {

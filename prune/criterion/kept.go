@@ -14,9 +14,9 @@ import (
 	"github.com/edsrzf/mmap-go"
 	"github.com/google/renameio/v2"
 
-	"mop/internal/mapped"
-	"mop/prune/calibrate"
+	"mop/internal/files"
 	"mop/runtime/checkpoint"
+	"mop/runtime/dataset"
 	"mop/runtime/device"
 	"mop/runtime/model"
 )
@@ -38,7 +38,7 @@ type Kept struct {
 var ErrNotKept = errors.New("no states kept")
 
 // positions counts those of all windows.
-func positions(windows []calibrate.Window) (n int) {
+func positions(windows []dataset.Window) (n int) {
 	for _, w := range windows {
 		n += len(w.IDs)
 	}
@@ -46,14 +46,14 @@ func positions(windows []calibrate.Window) (n int) {
 }
 
 // KeptBytes is the size of the file for a model of width dim.
-func KeptBytes(dim int, windows []calibrate.Window) int64 {
+func KeptBytes(dim int, windows []dataset.Window) int64 {
 	return 4*int64(positions(windows))*int64(dim) + sha256.Size
 }
 
 // Keep runs the original over the windows and writes the file, which appears
 // only when it is whole. The key names all that the states depend on. tick, which
 // may be nil, is called after each window; begin may be nil too.
-func Keep(ctx context.Context, path, key string, m *model.Model, windows []calibrate.Window, begin Begin, tick func()) error {
+func Keep(ctx context.Context, path, key string, m *model.Model, windows []dataset.Window, begin Begin, tick func()) error {
 	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o666))
 	if err != nil {
 		return err
@@ -92,7 +92,7 @@ func Keep(ctx context.Context, path, key string, m *model.Model, windows []calib
 
 // OpenKept maps the file that Keep wrote for the key, the original's source and
 // the windows; ErrNotKept where there is none.
-func OpenKept(path, key string, dev device.Device, src checkpoint.Source, windows []calibrate.Window) (*Kept, error) {
+func OpenKept(path, key string, dev device.Device, src checkpoint.Source, windows []dataset.Window) (*Kept, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %s", ErrNotKept, path)
@@ -106,7 +106,7 @@ func OpenKept(path, key string, dev device.Device, src checkpoint.Source, window
 		err = fmt.Errorf("%w: %s: want %d bytes, got %d", ErrNotKept, path, KeptBytes(dim, windows), st.Size())
 	}
 	if err == nil {
-		k.mapped, err = mapped.Map(f, int(st.Size()))
+		k.mapped, err = files.Map(f, int(st.Size()))
 	}
 	if err != nil {
 		return nil, errors.Join(err, k.Close())

@@ -7,10 +7,10 @@ import (
 	"path/filepath"
 	"testing"
 
-	"mop/prune/calibrate"
 	"mop/prune/criterion"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
+	"mop/runtime/dataset"
 	"mop/runtime/device/cpu"
 	"mop/runtime/model"
 )
@@ -27,13 +27,13 @@ func TestKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dev.Close()
-	var windows []calibrate.Window
+	var windows []dataset.Window
 	for w, n := range []int{40, 1, 17} {
 		ids := make([]int, n)
 		for i := range ids {
 			ids[i] = (7*i + 3*w) % c.Vocab
 		}
-		windows = append(windows, calibrate.Window{IDs: ids, First: 1})
+		windows = append(windows, dataset.Window{IDs: ids, First: 1})
 	}
 	src := checkpoint.Random(c, 1, checkpoint.BF16)
 	base, err := model.Load(dev, src)

@@ -1,7 +1,7 @@
 package criterion
 
 import (
-	"mop/prune/calibrate"
+	"mop/runtime/dataset"
 	"mop/runtime/kvcache"
 	"mop/runtime/model"
 )
@@ -20,7 +20,7 @@ type live struct {
 }
 
 // Live makes a reference of a model.
-func Live(m *model.Model, windows []calibrate.Window) (Reference, error) {
+func Live(m *model.Model, windows []dataset.Window) (Reference, error) {
 	cache, err := kvcache.NewWhole(m.Device(), m.Config, longest(windows))
 	return &live{m, cache}, err
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"runtime"
 
-	"mop/internal/mapped"
+	"mop/internal/files"
 )
 
 // CheckFinite reads every tensor of a model, on all cores, and names the first,
@@ -44,7 +44,7 @@ func firstNotFinite(t Tensor) int {
 	size := t.DType.Size()
 	n := len(t.Data) / size
 	found := make([]int, runtime.GOMAXPROCS(0))
-	mapped.Each(len(found), func(w int) {
+	files.Each(len(found), func(w int) {
 		lo, hi := n*w/len(found), n*(w+1)/len(found)
 		found[w] = scan(t.Data[lo*size:hi*size], t.DType)
 		if found[w] >= 0 {

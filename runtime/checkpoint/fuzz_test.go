@@ -6,13 +6,13 @@ import (
 	"strings"
 	"testing"
 
-	"mop/internal/sharedata"
+	"mop/internal/testutil"
 )
 
 // llavaIndex is the index of a real model of three shards.
 func llavaIndex(t testing.TB) shardIndex {
 	t.Helper()
-	x, err := readIndex(sharedata.Path(t, "hf-llava-1.5-7b-hf/"+indexFile))
+	x, err := readIndex(testutil.DataPath(t, "hf-llava-1.5-7b-hf/"+indexFile))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,7 @@ import (
 	"github.com/edsrzf/mmap-go"
 	"github.com/nlpodyssey/safetensors"
 
-	"mop/internal/mapped"
-	"mop/internal/plainfile"
+	"mop/internal/files"
 )
 
 // shardIndex maps stored tensor names to files of the same directory.
@@ -25,7 +24,7 @@ func (x shardIndex) files() []string {
 // readIndex reads a model.safetensors.index.json; os.ErrNotExist where there
 // is none.
 func readIndex(path string) (shardIndex, error) {
-	data, err := plainfile.Read(path, headerLimit)
+	data, err := files.Read(path, headerLimit)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +90,7 @@ type stored struct {
 // Map maps a regular file of at least so many bytes, read-only. The mapping is
 // the caller's to undo.
 func Map(path string, least int64) (mmap.MMap, error) {
-	n, err := plainfile.Check(path)
+	n, err := files.Check(path)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +102,7 @@ func Map(path string, least int64) (mmap.MMap, error) {
 		return nil, err
 	}
 	defer f.Close() // a mapping outlives its file
-	return mapped.Map(f, int(n))
+	return files.Map(f, int(n))
 }
 
 // mapFile maps a safetensors file and lists its tensors in the order of their

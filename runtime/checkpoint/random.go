@@ -10,7 +10,7 @@ import (
 
 	"github.com/x448/float16"
 
-	"mop/internal/hugepage"
+	"mop/internal/files"
 	"mop/runtime/config"
 	"mop/runtime/random"
 )
@@ -55,7 +55,7 @@ func (r *randomSource) Tensor(name string) (Tensor, error) {
 	}
 	n := elements(shape)
 	data := make([]byte, n*r.dtype.Size())
-	hugepage.Advise(data)
+	files.Advise(data)
 	r.fill(data, name, 0)
 	return Tensor{Name: name, DType: r.dtype, Shape: shape, Data: data}, nil
 }

@@ -7,7 +7,7 @@ import (
 	"runtime"
 	"sync/atomic"
 
-	"mop/internal/mapped"
+	"mop/internal/files"
 )
 
 // Sum is the sha256, in hex, over the tensors' names, types, shapes and sha256
@@ -19,7 +19,7 @@ func Sum(src Source) (string, error) {
 	parts := make([]string, len(infos))
 	errs := make([]error, len(infos))
 	var next atomic.Int64
-	mapped.Each(runtime.GOMAXPROCS(0), func(int) {
+	files.Each(runtime.GOMAXPROCS(0), func(int) {
 		for i := int(next.Add(1)) - 1; i < len(infos); i = int(next.Add(1)) - 1 {
 			t, err := src.Tensor(infos[i].Name)
 			if err != nil {

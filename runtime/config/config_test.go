@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"mop/internal/sharedata"
+	"mop/internal/testutil"
 )
 
 func TestPresetParams(t *testing.T) {
@@ -53,7 +53,7 @@ func TestRealConfigs(t *testing.T) {
 		"hf-configs/liuhaotian-llava-v1.5-7b/config.clean.json": "llava-1.5-7b",
 	} {
 		t.Run(file, func(t *testing.T) {
-			got, err := Load(sharedata.Path(t, file))
+			got, err := Load(testutil.DataPath(t, file))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -93,7 +93,7 @@ func TestRealConfigs(t *testing.T) {
 
 // A published file with notes after its JSON: the error names the file.
 func TestLoadNamesTheFile(t *testing.T) {
-	path := sharedata.Path(t, "hf-configs/liuhaotian-llava-v1.5-7b/config.json")
+	path := testutil.DataPath(t, "hf-configs/liuhaotian-llava-v1.5-7b/config.json")
 	if _, err := Load(path); err == nil || !strings.HasPrefix(err.Error(), path+": ") || !strings.Contains(err.Error(), "data after") {
 		t.Errorf("want an error that names %s, got %v", path, err)
 	}

@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"slices"
 
-	"mop/internal/plainfile"
+	"mop/internal/files"
 )
 
 // Load reads a config.json. Errors name the file.
 func Load(path string) (*Config, error) {
-	data, err := plainfile.Read(path, maxFile)
+	data, err := files.Read(path, maxFile)
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,7 @@ import (
 	"os"
 	"testing"
 
-	"mop/internal/sharedata"
+	"mop/internal/testutil"
 	"mop/runtime/checkpoint"
 	"mop/runtime/checkpoint/llama2c"
 	"mop/runtime/config"
@@ -21,15 +21,15 @@ import (
 
 // The reference program's greedy text, 464 bytes.
 func TestStories260KGreedy(t *testing.T) {
-	src, err := llama2c.Open(sharedata.Path(t, "stories260K/stories260K.bin"))
+	src, err := llama2c.Open(testutil.DataPath(t, "stories260K/stories260K.bin"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	tok, err := tokenizer.OpenFile(sharedata.Path(t, "stories260K/tok512.bin"))
+	tok, err := tokenizer.OpenFile(testutil.DataPath(t, "stories260K/tok512.bin"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := os.ReadFile(sharedata.Path(t, "stories260K/expected_greedy_200steps.txt"))
+	want, err := os.ReadFile(testutil.DataPath(t, "stories260K/expected_greedy_200steps.txt"))
 	if err != nil {
 		t.Fatal(err)
 	}

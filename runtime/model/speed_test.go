@@ -48,7 +48,7 @@ func BenchmarkDecode(b *testing.B) {
 // BenchmarkDecodeThin is of the demo's model: a step is as long as what its layers cost
 // besides their weights.
 func BenchmarkDecodeThin(b *testing.B) {
-	src, err := checkpoint.Open("../../cmd/mop/demo/model")
+	src, err := checkpoint.Open("../../bench/demo/model")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func benchmarkDecode(b *testing.B, m *model.Model, cache *kvcache.Cache) {
 
 // A step takes no memory of its own: of a small model it is over in some 100 us.
 func TestDecodeAllocatesNothing(t *testing.T) {
-	src, err := checkpoint.Open("../../cmd/mop/demo/model")
+	src, err := checkpoint.Open("../../bench/demo/model")
 	if err != nil {
 		t.Fatal(err)
 	}

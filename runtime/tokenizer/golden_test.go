@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"mop/internal/sharedata"
+	"mop/internal/testutil"
 )
 
 // golden is testdata/golden.json, which golden.py writes.
@@ -61,7 +61,7 @@ func TestPeers(t *testing.T) {
 		t.Run(c.Peer+"/"+c.File, func(t *testing.T) {
 			path := filepath.Join("testdata", c.File)
 			if c.Shared {
-				path = sharedata.Path(t, c.File)
+				path = testutil.DataPath(t, c.File)
 			}
 			tok, err := OpenFile(path)
 			if err != nil {
@@ -80,7 +80,7 @@ func TestPeers(t *testing.T) {
 			}
 			for i, want := range c.Slices {
 				s := g.Slices[i]
-				data, err := os.ReadFile(sharedata.Path(t, s.File))
+				data, err := os.ReadFile(testutil.DataPath(t, s.File))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"mop/internal/sharedata"
+	"mop/internal/testutil"
 )
 
 // inPartsOf is Encode by parts of so many bytes, and how many parts there were.
@@ -85,17 +85,17 @@ func TestParts(t *testing.T) {
 
 // So it has by the real ones, on real text, code-like and not English too.
 func TestPartsOfRealTexts(t *testing.T) {
-	wiki, err := os.ReadFile(sharedata.Path(t, "wikitext-2/wiki.test.raw"))
+	wiki, err := os.ReadFile(testutil.DataPath(t, "wikitext-2/wiki.test.raw"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	stories, err := os.ReadFile(sharedata.Path(t, "tinystories/tinystories_sample_2M.txt"))
+	stories, err := os.ReadFile(testutil.DataPath(t, "tinystories/tinystories_sample_2M.txt"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := slices.Concat(wiki[:40_000], stories[:40_000], hostileText(9, 4000))
 	for _, file := range []string{"tokenizer-llama2/tokenizer.model", "tokenizer-llama2/tokenizer.bin", "hf-tinyllama-1.1b-chat/tokenizer.json", "tokenizer-llama3/tokenizer.model", "hf-llava-1.5-7b-hf/tokenizer.json", "stories260K/tok512.bin", "babyllama-tok105/tok105.bin"} {
-		tok, err := OpenFile(sharedata.Path(t, file))
+		tok, err := OpenFile(testutil.DataPath(t, file))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"mop/internal/sharedata"
+	"mop/internal/testutil"
 )
 
 // long texts that a merge without a queue, or a search for added tokens without a
@@ -66,13 +66,13 @@ func best(t testing.TB, tok *Tokenizer, text []byte) time.Duration {
 func TestMegabyte(t *testing.T) {
 	const megabyte, bound, limit = 1 << 20, 64, 20 * time.Second
 	texts := longTexts(megabyte)
-	wiki, err := os.ReadFile(sharedata.Path(t, "wikitext-2/wiki.test.raw"))
+	wiki, err := os.ReadFile(testutil.DataPath(t, "wikitext-2/wiki.test.raw"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	texts["wikitext"] = wiki[:megabyte]
 	for _, file := range []string{"tokenizer-llama2/tokenizer.model", "tokenizer-llama3/tokenizer.model"} {
-		tok, err := OpenFile(sharedata.Path(t, file))
+		tok, err := OpenFile(testutil.DataPath(t, file))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,13 +99,13 @@ func TestMegabyte(t *testing.T) {
 // A megabyte of the real tokenizers' hardest texts and of plain ones.
 func BenchmarkMegabyte(b *testing.B) {
 	texts := longTexts(1 << 20)
-	wiki, err := os.ReadFile(sharedata.Path(b, "wikitext-2/wiki.test.raw"))
+	wiki, err := os.ReadFile(testutil.DataPath(b, "wikitext-2/wiki.test.raw"))
 	if err != nil {
 		b.Fatal(err)
 	}
 	texts["wikitext"] = wiki[:1<<20]
 	for _, file := range []string{"tokenizer-llama2/tokenizer.model", "tokenizer-llama2/tokenizer.bin", "hf-tinyllama-1.1b-chat/tokenizer.json", "tokenizer-llama3/tokenizer.model"} {
-		tok, err := OpenFile(sharedata.Path(b, file))
+		tok, err := OpenFile(testutil.DataPath(b, file))
 		if err != nil {
 			b.Fatal(err)
 		}

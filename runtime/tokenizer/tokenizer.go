@@ -34,7 +34,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"mop/internal/plainfile"
+	"mop/internal/files"
 )
 
 // maxFile bounds a tokenizer file, in bytes; LLaMA-3's has 9 MB.
@@ -96,7 +96,7 @@ func Open(dir string) (*Tokenizer, error) {
 // OpenFile reads a tokenizer file; its content says which kind it is. Errors name
 // the file.
 func OpenFile(path string) (*Tokenizer, error) {
-	data, err := plainfile.Read(path, maxFile)
+	data, err := files.Read(path, maxFile)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ func OpenFile(path string) (*Tokenizer, error) {
 	}
 	if isJSON(data) {
 		beside := filepath.Join(filepath.Dir(path), "tokenizer_config.json")
-		if settings, err := plainfile.Read(beside, maxFile); err == nil {
+		if settings, err := files.Read(beside, maxFile); err == nil {
 			if err := t.nameEnds(settings); err != nil {
 				return nil, fmt.Errorf("%s: %w", beside, err)
 			}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"mop/internal/sharedata"
+	"mop/internal/testutil"
 )
 
 // The texts and ids of llama.cpp's vocabulary tests: made by the models' own
@@ -21,16 +21,16 @@ func TestLlamaCppVectors(t *testing.T) {
 		{"tokenizer-llama3/tokenizer.model", "bpe"},
 	} {
 		t.Run(c.file, func(t *testing.T) {
-			tok, err := OpenFile(sharedata.Path(t, c.file))
+			tok, err := OpenFile(testutil.DataPath(t, c.file))
 			if err != nil {
 				t.Fatal(err)
 			}
 			base := "llama.cpp-vocab-vectors/ggml-vocab-llama-" + c.vectors + ".gguf"
-			in, err := os.ReadFile(sharedata.Path(t, base+".inp"))
+			in, err := os.ReadFile(testutil.DataPath(t, base+".inp"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			out, err := os.ReadFile(sharedata.Path(t, base+".out"))
+			out, err := os.ReadFile(testutil.DataPath(t, base+".out"))
 			if err != nil {
 				t.Fatal(err)
 			}

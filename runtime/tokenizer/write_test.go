@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"mop/internal/sharedata"
+	"mop/internal/testutil"
 )
 
 var written = flag.String("written", "", "a folder where TestWriteJSON leaves what it writes, for testdata/written.py")
@@ -27,7 +27,7 @@ func TestWriteJSON(t *testing.T) {
 		t.Run(c.File, func(t *testing.T) {
 			path := filepath.Join("testdata", c.File)
 			if c.Shared {
-				path = sharedata.Path(t, c.File)
+				path = testutil.DataPath(t, c.File)
 			}
 			tok, out := write(t, path)
 			back, err := Parse(out)

@@ -15,9 +15,9 @@ import (
 	"sync"
 
 	kernel "mop/kernels/cpu"
-	"mop/prune/calibrate"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
+	"mop/runtime/dataset"
 	"mop/runtime/device/reference"
 	"mop/runtime/tokenizer"
 )
@@ -114,11 +114,11 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	docs, err := calibrate.Documents(*text, *split)
+	docs, err := dataset.Documents(*text, *split)
 	if err != nil {
 		return err
 	}
-	windows, err := calibrate.Cut(tok, docs, *context, 0, 0)
+	windows, err := dataset.Cut(tok, docs, *context, 0, 0)
 	if err != nil {
 		return err
 	}

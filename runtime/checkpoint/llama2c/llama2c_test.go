@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"mop/internal/sharedata"
+	"mop/internal/testutil"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
 )
@@ -160,12 +160,12 @@ func TestOverflow(t *testing.T) {
 
 // The two versions of one model are the same tensors, bit for bit.
 func TestVersionsAgree(t *testing.T) {
-	a, err := Open(sharedata.Path(t, "stories260K/stories260K.bin"))
+	a, err := Open(testutil.DataPath(t, "stories260K/stories260K.bin"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer a.Close()
-	b, err := Open(sharedata.Path(t, "stories260K/checkpoint_v1.bin"))
+	b, err := Open(testutil.DataPath(t, "stories260K/checkpoint_v1.bin"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +193,7 @@ func TestImport(t *testing.T) {
 		{"babyllama-tok105/model5000.bin", 105, config.LayerShape{Heads: 8, KVHeads: 4, HeadDim: 16, MLP: 352}, 5},
 		{"aidreams260K/aidreams260K.bin", 512, config.LayerShape{Heads: 4, KVHeads: 4, HeadDim: 16, MLP: 172}, 4},
 	} {
-		path := sharedata.Path(t, c.file)
+		path := testutil.DataPath(t, c.file)
 		out := filepath.Join(t.TempDir(), "m")
 		if err := Import(path, out, checkpoint.SaveOptions{Data: map[string][]byte{"tokenizer.json": []byte("{}")}}); err != nil {
 			t.Fatal(err)

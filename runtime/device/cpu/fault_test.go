@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"mop/internal/mapped"
+	"mop/internal/files"
 	kernel "mop/kernels/cpu"
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
@@ -57,8 +57,8 @@ func TestShortenedWeights(t *testing.T) {
 						place = d.PlaceRounded
 					}
 					multiply := func(data []byte) (err error) {
-						defer mapped.Guard()()
-						defer mapped.Catch(&err)
+						defer files.Guard()()
+						defer files.Catch(&err)
 						defer func() { runtime.GC(); deep(200) }()
 						w, err := place(checkpoint.Tensor{Name: "w", DType: dt, Shape: []int{I, D}, Data: data})
 						if err != nil {
@@ -70,8 +70,8 @@ func TestShortenedWeights(t *testing.T) {
 					what := fmt.Sprintf("%v %v %v threads %d case %d", set, kind, dt, threads, i)
 					done := make(chan error)
 					go func() { done <- multiply(m) }() // a goroutine of its own begins with a small stack
-					if err := <-done; !errors.Is(err, mapped.ErrFault) || !strings.HasPrefix(err.Error(), path+": ") {
-						t.Fatalf("%s: want %v of %s, got %v", what, mapped.ErrFault, path, err)
+					if err := <-done; !errors.Is(err, files.ErrFault) || !strings.HasPrefix(err.Error(), path+": ") {
+						t.Fatalf("%s: want %v of %s, got %v", what, files.ErrFault, path, err)
 					}
 					if err := multiply(raw); err != nil {
 						t.Fatalf("%s: afterwards: %v", what, err)

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"unsafe"
 
-	"mop/internal/hugepage"
+	"mop/internal/files"
 	kernel "mop/kernels/cpu"
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
@@ -30,7 +30,7 @@ func (d *Device) PlaceInt8(t checkpoint.Tensor) (device.Weight, error) {
 	n, c := from.rowsCols()
 	stride := kernel.Int8Row(c)
 	raw := make([]byte, n*stride)
-	hugepage.Advise(raw)
+	files.Advise(raw)
 	q := &int8s{unsafe.Slice((*int8)(unsafe.Pointer(&raw[0])), n*stride), make([]float32, n), stride}
 	d.pool.run(n, 16, func(worker, lo, hi int) {
 		tmp := d.temp(worker, c)

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"mop/internal/mapped"
+	"mop/internal/files"
 	kernel "mop/kernels/cpu"
 )
 
@@ -231,7 +231,7 @@ func (p *pool) work(w int) (done int) {
 // failed keeps worker w's fault for the caller and goes on with the other parts; it
 // returns how many it did.
 func (p *pool) failed(w int, fault any) int {
-	if !mapped.IsFault(fault) {
+	if !files.IsFault(fault) {
 		panic(fault)
 	}
 	p.fault.CompareAndSwap(nil, &fault)
@@ -245,7 +245,7 @@ func cut(n, align, w, parts int) (lo, hi int) {
 }
 
 func (p *pool) serve(w int) {
-	mapped.Guard()
+	files.Guard()
 	l := &p.lanes[w]
 	ready := func() bool {
 		c := claims(l.claims.Load())

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"mop/internal/sharedata"
+	"mop/internal/testutil"
 	"mop/runtime/checkpoint"
 	"mop/runtime/checkpoint/llama2c"
 	"mop/runtime/device"
@@ -102,7 +102,7 @@ func models(t *testing.T, each func(t *testing.T, src checkpoint.Source)) {
 	if err != nil || len(dirs) < 8 {
 		t.Fatalf("want at least 8 golden models, got %d, %v", len(dirs), err)
 	}
-	dirs = append(dirs, "../../../cmd/mop/demo/model/config.json")
+	dirs = append(dirs, "../../../bench/demo/model/config.json")
 	for _, f := range dirs {
 		dir := filepath.Dir(f)
 		t.Run(filepath.Base(dir), func(t *testing.T) {
@@ -115,7 +115,7 @@ func models(t *testing.T, each func(t *testing.T, src checkpoint.Source)) {
 		})
 	}
 	t.Run("stories260K", func(t *testing.T) {
-		src, err := llama2c.Open(sharedata.Path(t, "stories260K/stories260K.bin"))
+		src, err := llama2c.Open(testutil.DataPath(t, "stories260K/stories260K.bin"))
 		if err != nil {
 			t.Fatal(err)
 		}

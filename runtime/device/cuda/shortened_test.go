@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"mop/internal/mapped"
+	"mop/internal/files"
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
 )
@@ -44,12 +44,12 @@ func TestShortenedWeights(t *testing.T) {
 					place = d.PlaceInt8
 				}
 				try := func(data []byte) (w device.Weight, err error) {
-					defer mapped.Guard()()
-					defer mapped.Catch(&err)
+					defer files.Guard()()
+					defer files.Catch(&err)
 					return place(checkpoint.Tensor{Name: "w", DType: c.stored, Shape: []int{out, in}, Data: data})
 				}
-				if _, err := try(m); !errors.Is(err, mapped.ErrFault) || !strings.HasPrefix(err.Error(), path+": ") {
-					t.Fatalf("want %v of %s, got %v", mapped.ErrFault, path, err)
+				if _, err := try(m); !errors.Is(err, files.ErrFault) || !strings.HasPrefix(err.Error(), path+": ") {
+					t.Fatalf("want %v of %s, got %v", files.ErrFault, path, err)
 				}
 				if _, err := try(data); err != nil {
 					t.Fatalf("afterwards: %v", err)

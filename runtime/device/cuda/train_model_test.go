@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"mop/internal/sharedata"
+	"mop/internal/testutil"
 	"mop/runtime/checkpoint"
 	"mop/runtime/checkpoint/llama2c"
 	"mop/runtime/device"
@@ -172,7 +172,7 @@ func TestTrainSteps(t *testing.T) {
 		open  func(t *testing.T) checkpoint.Source
 	}{
 		{"demo", 4, func(t *testing.T) checkpoint.Source {
-			src, err := checkpoint.Open("../../../cmd/mop/demo/model")
+			src, err := checkpoint.Open("../../../bench/demo/model")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -180,7 +180,7 @@ func TestTrainSteps(t *testing.T) {
 			return src
 		}},
 		{"stories260K", 8, func(t *testing.T) checkpoint.Source {
-			src, err := llama2c.Open(sharedata.Path(t, "stories260K/stories260K.bin"))
+			src, err := llama2c.Open(testutil.DataPath(t, "stories260K/stories260K.bin"))
 			if err != nil {
 				t.Fatal(err)
 			}

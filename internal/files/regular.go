@@ -1,0 +1,88 @@
+package files
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// Check refuses what is not a regular file, before anything opens it: to open a
+// pipe waits for its writer. A symbolic link counts as what it leads to.
+func Check(path string) (bytes int64, err error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	if !st.Mode().IsRegular() {
+		return 0, fmt.Errorf("%s: want a regular file, got %s", path, kind(st.Mode()))
+	}
+	return st.Size(), nil
+}
+
+// Read gives the contents of a regular file of at most limit bytes.
+func Read(path string, limit int64) ([]byte, error) {
+	n, err := Check(path)
+	if err != nil {
+		return nil, err
+	}
+	if n > limit {
+		return nil, fmt.Errorf("%s: want at most %d bytes, got %d", path, limit, n)
+	}
+	return os.ReadFile(path)
+}
+
+// View shows a file to use, for as long as that runs: a regular one mapped, so that
+// it takes no memory of this process's own; another one is read.
+func View(path string, use func(data []byte) error) (err error) {
+	n, err := Check(path)
+	if err != nil || n == 0 {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return use(data)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	data, err := Map(f, int(n))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, data.Unmap()) }()
+	return use(data)
+}
+
+// Sum is the sha256 of a regular file, in hex.
+func Sum(path string) (string, error) {
+	if _, err := Check(path); err != nil {
+		return "", err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+func kind(m os.FileMode) string {
+	switch {
+	case m.IsDir():
+		return "a directory"
+	case m&os.ModeNamedPipe != 0:
+		return "a pipe"
+	case m&os.ModeSocket != 0:
+		return "a socket"
+	}
+	return "a device"
+}

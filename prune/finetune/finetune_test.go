@@ -1,0 +1,593 @@
+package finetune
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device/cpu"
+	"mop/runtime/tokenizer"
+)
+
+const goldenTokenizer = "testdata/tokenizer.json"
+
+// fixture is the golden model with its tokenizer, and a device.
+func fixture(t *testing.T, threads int) Options {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "model")
+	if err := os.CopyFS(dir, os.DirFS("testdata/model")); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(goldenTokenizer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "tokenizer.json"), text, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	dev, err := cpu.New(threads)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dev.Close() })
+	o := Defaults()
+	o.Model, o.Data, o.Out, o.Device = dir, "testdata/data.json", filepath.Join(t.TempDir(), "out"), dev
+	o.MaxLength, o.Batch, o.Steps, o.Rate, o.Dropout, o.Rank, o.Alpha = 175, 4, 10, 3e-3, 0, 4, 6
+	return o
+}
+
+func readJSON(t *testing.T, path string, v any) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, v); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Tokenising, masking and truncation as the released runs do them; bad rows are
+// named.
+func TestDataGolden(t *testing.T) {
+	tok, err := tokenizer.OpenFile(goldenTokenizer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []Example
+	readJSON(t, "testdata/examples.json", &want)
+	got, bad, err := Read("testdata/data.json", "", tok, 175)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != len(want) || len(got) == 0 {
+		t.Fatalf("want %d examples, got %d", len(want), len(got))
+	}
+	for i := range want {
+		if got[i].Row != want[i].Row || got[i].First != want[i].First || !slices.Equal(got[i].IDs, want[i].IDs) {
+			t.Errorf("example %d:\nwant %v\ngot  %v", i, want[i], got[i])
+		}
+	}
+	wantBad := []Skipped{{4, "no output"}, {9, "the prompt alone takes all 175 ids"}, {16, "instruction is not a string"}, {21, "no instruction"}}
+	if !slices.Equal(bad, wantBad) {
+		t.Errorf("skipped: want %v, got %v", wantBad, bad)
+	}
+}
+
+// Ten steps equal a loop written out in PyTorch and peft, and with the mean over
+// tokens transformers' Trainer; packing changes nothing but rounding.
+func TestGoldenSteps(t *testing.T) {
+	var golden map[string]json.RawMessage
+	readJSON(t, "testdata/steps.json", &golden)
+	for i, c := range []struct {
+		average  string
+		warm     int
+		packing  bool
+		printed  float64 // rounding of the log that the golden numbers come from
+		recomute bool
+	}{{Examples, 0, false, 0, false}, {Examples, 0, true, 0, true}, {Tokens, 2, false, 0.006, false}} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			o := fixture(t, 1+i)
+			o.Average, o.WarmUp, o.Packing, o.Recompute, o.NoShuffle = c.average, c.warm, c.packing, c.recomute, true
+			o.AdapterInit, o.SaveAdapter, o.Log = "testdata/adapter", filepath.Join(t.TempDir(), "adapter"), filepath.Join(t.TempDir(), "log.jsonl")
+			if c.packing {
+				o.MaxLength = 175
+			}
+			if _, err := Run(context.Background(), o); err != nil {
+				t.Fatal(err)
+			}
+			var want []Step
+			if err := json.Unmarshal(golden[c.average], &want); err != nil {
+				t.Fatal(err)
+			}
+			text, err := os.ReadFile(o.Log)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+			if len(lines) != len(want) || len(want) != 10 {
+				t.Fatalf("want 10 steps, got %d", len(lines))
+			}
+			for i, line := range lines {
+				var got Step
+				if err := json.Unmarshal([]byte(line), &got); err != nil {
+					t.Fatal(err)
+				}
+				if d := math.Abs(got.Loss - want[i].Loss); d > 1e-5*want[i].Loss+c.printed {
+					t.Errorf("step %d: loss: want %v, got %v", i+1, want[i].Loss, got.Loss)
+				}
+				if d := math.Abs(got.GradNorm - want[i].GradNorm); d > 1e-4*want[i].GradNorm+c.printed {
+					t.Errorf("step %d: gradient norm: want %v, got %v", i+1, want[i].GradNorm, got.GradNorm)
+				}
+				if d := math.Abs(got.Rate - want[i].Rate); d > 1e-12+c.printed*1e-4 {
+					t.Errorf("step %d: rate: want %v, got %v", i+1, want[i].Rate, got.Rate)
+				}
+			}
+			compareAdapters(t, "testdata/"+c.average+".safetensors", filepath.Join(o.SaveAdapter, adapterFile))
+		})
+	}
+}
+
+// With activations and gradients rounded to bfloat16 in products with the model's
+// weights, ten steps go the same way to that precision, and are not the same.
+func TestRoundedSteps(t *testing.T) {
+	run := func(rounded bool, threads int) []Step {
+		o := fixture(t, threads)
+		o.Rounded, o.NoShuffle, o.Log = rounded, true, filepath.Join(t.TempDir(), "log.jsonl")
+		if _, err := Run(context.Background(), o); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(o.Log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var steps []Step
+		for line := range strings.Lines(string(text)) {
+			var s Step
+			if err := json.Unmarshal([]byte(line), &s); err != nil {
+				t.Fatal(err)
+			}
+			s.Seconds = 0
+			steps = append(steps, s)
+		}
+		return steps
+	}
+	plain, rounded := run(false, 1), run(true, 1)
+	if !slices.Equal(rounded, run(true, 3)) {
+		t.Error("three threads: other numbers than one")
+	}
+	if slices.Equal(plain, rounded) || len(plain) != 10 || len(rounded) != 10 {
+		t.Fatalf("want ten steps each, not the same, got %v and %v", plain, rounded)
+	}
+	for i, p := range plain {
+		r := rounded[i]
+		if d, g := math.Abs(p.Loss-r.Loss)/p.Loss, math.Abs(p.GradNorm-r.GradNorm)/p.GradNorm; d > 0x1p-9 || g > 0x1p-6 {
+			t.Errorf("step %d: loss %v and %v, gradient norm %v and %v", i+1, p.Loss, r.Loss, p.GradNorm, r.GradNorm)
+		}
+	}
+	t.Logf("loss %v and %v after ten steps", plain[9].Loss, rounded[9].Loss)
+}
+
+// compareAdapters holds the tensors of a file to golden ones of the same names. An
+// element that AdamW moves by the rate whatever its gradient's size is compared on
+// the scale of ten such moves.
+func compareAdapters(t *testing.T, golden, path string) {
+	t.Helper()
+	want, err := checkpoint.OpenBundle(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer want.Close()
+	got, err := checkpoint.OpenBundle(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Close()
+	if !slices.Equal(want.Names(), got.Names()) || len(want.Names()) != 28 {
+		t.Fatalf("names: want %v, got %v", want.Names(), got.Names())
+	}
+	const tolerance = 2e-3 * 3e-3 * 10
+	worst := 0.0
+	for _, name := range want.Names() {
+		w := want.Peek(name)
+		g, err := got.Tensor(name, w.Shape...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, y := checkpoint.Floats(w), checkpoint.Floats(g)
+		for i := range x {
+			d := math.Abs(float64(x[i] - y[i]))
+			worst = max(worst, d/tolerance)
+			if !(d <= tolerance) {
+				t.Errorf("%s: element %d: want %v, got %v", name, i, x[i], y[i])
+				break
+			}
+		}
+	}
+	t.Logf("adapters: at most %.1f %% of the tolerance", 100*worst)
+}
+
+// readAll reads all files of a directory.
+func readAll(t *testing.T, dir string) map[string][]byte {
+	t.Helper()
+	out := map[string][]byte{}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if out[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+func sameFiles(t *testing.T, what string, a, b map[string][]byte) {
+	t.Helper()
+	if len(a) != len(b) || len(a) < 4 {
+		t.Errorf("%s: %d files and %d", what, len(a), len(b))
+	}
+	for name := range a {
+		if !bytes.Equal(a[name], b[name]) {
+			t.Errorf("%s: %s differs", what, name)
+		}
+	}
+}
+
+// A run that is stopped at any step and gone on with ends in the bytes of one that
+// was not, at any number of threads; dropout and the shuffle are part of it.
+func TestResume(t *testing.T) {
+	whole := fixture(t, 1)
+	whole.Dropout, whole.Seed, whole.Every, whole.Steps = 0.1, 7, 3, 8
+	if _, err := Run(context.Background(), whole); err != nil {
+		t.Fatal(err)
+	}
+	want := readAll(t, whole.Out)
+	for stop := 1; stop <= 8; stop++ {
+		o := whole
+		o.Out, o.Log = filepath.Join(t.TempDir(), "out"), filepath.Join(t.TempDir(), "log.jsonl")
+		dev, err := cpu.New(1 + stop%3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dev.Close()
+		o.Device = dev
+		// A run that ends without a word, as a killed one does.
+		killed := errors.New("killed")
+		seen := 0
+		func() {
+			defer func() {
+				if r := recover(); r != killed {
+					t.Fatal("the run was not stopped:", r)
+				}
+			}()
+			o.Progress = func(p Progress) {
+				if seen = p.Step; p.Step == stop {
+					panic(killed)
+				}
+			}
+			_, err := Run(context.Background(), o)
+			t.Fatal("want it stopped, got", err)
+		}()
+		o.Progress = nil
+		if stop > whole.Every { // a state is kept
+			if _, err := Run(context.Background(), o); err == nil {
+				t.Fatal("without --resume the begun run is written over")
+			}
+		}
+		o.Resume = true
+		if _, err := Run(context.Background(), o); err != nil {
+			t.Fatal(err)
+		}
+		sameFiles(t, fmt.Sprintf("stopped at step %d", seen), want, readAll(t, o.Out))
+		text, err := os.ReadFile(o.Log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
+			var s Step
+			if err := json.Unmarshal([]byte(line), &s); err != nil || s.Step != i+1 {
+				t.Errorf("log, line %d: %q", i+1, line)
+			}
+		}
+		if n := bytes.Count(text, []byte("\n")); n != 8 {
+			t.Errorf("log: want 8 rows, got %d", n)
+		}
+		if _, err := Run(context.Background(), o); err != nil { // finished already
+			t.Fatal(err)
+		}
+	}
+	other := whole
+	other.Seed = 8
+	other.Out = filepath.Join(t.TempDir(), "out")
+	if _, err := Run(context.Background(), other); err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Equal(want["model.safetensors"], readAll(t, other.Out)["model.safetensors"]) {
+		t.Error("another seed gives the same model")
+	}
+}
+
+// A cancelled run keeps what it has done.
+func TestCancelKeeps(t *testing.T) {
+	o := fixture(t, 2)
+	o.Every = 100
+	ctx, cancel := context.WithCancel(context.Background())
+	o.Progress = func(p Progress) {
+		if p.Step == 4 {
+			cancel()
+		}
+	}
+	if _, err := Run(ctx, o); !errors.Is(err, context.Canceled) {
+		t.Fatalf("want it cancelled, got %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(o.Out+".training", stateName(4))); err != nil {
+		t.Error(err)
+	}
+}
+
+// The merged model is the base where nothing was learnt, and full training ends in
+// the checkpoint's own type.
+func TestMerge(t *testing.T) {
+	o := fixture(t, 2)
+	o.Steps, o.Rate = 1, 1e-30
+	if _, err := Run(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	base, err := checkpoint.Open(o.Model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer base.Close()
+	equal := func(dir string) (same, all int) {
+		m, err := checkpoint.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		for _, info := range checkpoint.Expected(base.Config()) {
+			a, _ := base.Tensor(info.Name)
+			b, _ := m.Tensor(info.Name)
+			if all++; bytes.Equal(a.Data, b.Data) && a.DType == b.DType {
+				same++
+			}
+		}
+		return same, all
+	}
+	if same, all := equal(o.Out); same != all {
+		t.Errorf("an adapter of nothing changes %d of %d tensors", all-same, all)
+	}
+	o = fixture(t, 2)
+	o.Full, o.Steps = true, 3
+	if _, err := Run(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	if same, _ := equal(o.Out); same != 0 {
+		t.Errorf("full training left %d tensors as they were", same)
+	}
+}
+
+// Training on one example drives its loss down: everything together points the
+// right way.
+func TestLearns(t *testing.T) {
+	for _, full := range []bool{false, true} {
+		o := fixture(t, 2)
+		o.Full, o.Steps, o.Rate, o.Batch, o.Dropout = full, 40, 1e-2, 1, 0
+		o.Data = filepath.Join(t.TempDir(), "one.jsonl")
+		if err := os.WriteFile(o.Data, []byte(`{"text": "The red goat found seven eggs under the old shelf."}`+"\n"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		r, err := Run(context.Background(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !(r.LastLoss < 0.3*r.FirstLoss) {
+			t.Errorf("full %v: loss %v -> %v", full, r.FirstLoss, r.LastLoss)
+		}
+	}
+}
+
+// What is wrong is said in one line, and nothing is left at OUT.
+func TestBadInput(t *testing.T) {
+	write := func(name, text string) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for _, c := range []struct {
+		change func(o *Options)
+		want   string
+	}{
+		{func(o *Options) { o.Data = write("a.json", "{}") }, "want a JSON array"},
+		{func(o *Options) { o.Data = write("a.json", "[]") }, "no row to train on"},
+		{func(o *Options) { o.Data = write("a.json", `[7, {"instruction": "x"}]`) }, "no row to train on, 2 skipped"},
+		{func(o *Options) { o.Data = write("a.jsonl", "{\n") }, "no row to train on, 1 skipped"},
+		{func(o *Options) { o.Data = write("a.txt", " \n") }, "no row to train on"},
+		{func(o *Options) { o.Strict = true }, "data.json: row 4: no output (4 such rows)"},
+		{func(o *Options) { o.Rate = 1e30; o.Clip = 0; o.Every = 1; o.Steps = 5 }, "not finite"},
+		{func(o *Options) { o.AdapterInit = t.TempDir() }, "adapter_config.json"},
+		{func(o *Options) { o.Average = "rows" }, "loss average"},
+		{func(o *Options) { o.Data = write("a.json", `[{"instruction": "x"}]`) }, "1 skipped: row 1: no output"},
+		{func(o *Options) { o.SaveAdapter = o.Out }, "apart from the model's"},
+		{func(o *Options) { o.SaveAdapter = filepath.Join(o.Out, "adapter") }, "apart from the model's"},
+		{func(o *Options) { o.SaveAdapter, o.Out = o.Out, filepath.Join(o.Out, "model") }, "apart from the model's"},
+		{func(o *Options) { o.Log = o.Out }, "apart from the model's"},
+		{func(o *Options) { o.Batch = math.MaxInt }, "batch, steps"},
+		{func(o *Options) { o.Epochs, o.Steps = math.MaxInt, 0 }, "at most 2147483648"},
+		{func(o *Options) { o.Rank = 1 << 17 }, "rank: want 1 to 65536, got 131072"},
+		{func(o *Options) { o.Clip = math.Inf(1) }, "clip and decay"},
+		{func(o *Options) { o.Eps = math.Inf(1) }, "eps above 0"},
+		{func(o *Options) { o.AdapterInit = adapterOf(t, math.MaxInt, 10) }, "adapter_config.json: rank: want 1 to 65536"},
+		{func(o *Options) { o.AdapterInit = adapterOf(t, 0, 10) }, "adapter_config.json: rank: want 1"},
+		{func(o *Options) { o.Rate, o.Every = 1e300, 0 }, "after training: not finite"},
+		{func(o *Options) { o.Rate, o.Every = 1e300, 1 }, "not finite after training"},
+		{func(o *Options) { o.Rate, o.Every, o.Full = 1e300, 0, true }, "after training: not finite"},
+		{func(o *Options) { o.Out = o.Model }, "exists already"},
+		{func(o *Options) { o.Targets = nil }, "nothing to train"},
+	} {
+		o := fixture(t, 1)
+		o.Steps = 1
+		c.change(&o)
+		_, err := Run(context.Background(), o)
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("want one line with %q, got %v", c.want, err)
+		}
+		if _, err := os.Stat(o.Out); err == nil && o.Out != o.Model {
+			t.Errorf("%s: something stands at OUT", c.want)
+		}
+	}
+}
+
+// adapterOf writes an adapter's config alone.
+func adapterOf(t *testing.T, rank int, alpha float64) string {
+	t.Helper()
+	dir := t.TempDir()
+	text := fmt.Sprintf(`{"peft_type": "LORA", "r": %d, "lora_alpha": %v, "target_modules": ["q_proj"]}`, rank, alpha)
+	if err := os.WriteFile(filepath.Join(dir, adapterConfig), []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// A log takes the place of a log, also of one cut off in its first line, and of no
+// other file.
+func TestLogTakesNoFile(t *testing.T) {
+	for text, ok := range map[string]bool{"": true, `{"st`: true, `{"step":1}` + "\n": true, `{"instruction": "x"}`: false, "{": true, "x": false} {
+		o := fixture(t, 1)
+		o.Steps, o.Log = 1, filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(o.Log, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Run(context.Background(), o)
+		after, _ := os.ReadFile(o.Log)
+		switch {
+		case ok && (err != nil || !strings.HasPrefix(string(after), logStart)):
+			t.Errorf("%q: want a log in its place, got %q, %v", text, after, err)
+		case !ok && (err == nil || !strings.Contains(err.Error(), "give another --log") || string(after) != text):
+			t.Errorf("%q: want a refusal and the file as it was, got %q, %v", text, after, err)
+		}
+	}
+}
+
+// A loss that is not finite names step, rows and the checkpoint that is whole.
+func TestNotFinite(t *testing.T) {
+	o := fixture(t, 2)
+	o.Rate, o.Clip, o.Every, o.NoShuffle, o.Steps = 1e30, 0, 1, true, 5
+	_, err := Run(context.Background(), o)
+	want := "step 2: not finite"
+	if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "rows [6 7 8 10] of testdata/data.json") || !strings.Contains(err.Error(), "the checkpoint of step 1 is whole") {
+		t.Errorf("want %q with its rows, got %v", want, err)
+	}
+	if b, err := checkpoint.OpenBundle(filepath.Join(o.Out+".training", stateName(1))); err != nil {
+		t.Error(err)
+	} else {
+		b.Close()
+	}
+}
+
+// A run that has kept no state yet leaves nothing that stands in another's way, and
+// what is not a run's is not touched.
+func TestNothingKept(t *testing.T) {
+	o := fixture(t, 2)
+	o.Rate, o.Clip, o.Every, o.Steps = 1e39, 0, 1, 2
+	if _, err := Run(context.Background(), o); err == nil || !strings.Contains(err.Error(), "not finite after training") {
+		t.Fatalf("want no first state, got %v", err)
+	}
+	training := o.Out + ".training"
+	if exists(training) {
+		t.Error("a run that has kept nothing has left its directory")
+	}
+	if err := os.MkdirAll(training, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(training, headFile), []byte(`{"run":"one that was killed before its first state"}`), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	o.Rate, o.Steps = 1e-3, 1
+	if _, err := Run(context.Background(), o); err != nil {
+		t.Error(err)
+	}
+	o.Out = filepath.Join(t.TempDir(), "out")
+	note := filepath.Join(o.Out+".training", "note")
+	if err := errors.Join(os.Mkdir(filepath.Dir(note), 0o777), os.WriteFile(note, nil, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(context.Background(), o); err == nil || !strings.Contains(err.Error(), "give another --out") || !exists(note) {
+		t.Errorf("want a person's directory left alone, got %v", err)
+	}
+}
+
+// The last step has no loss after it: what it did is looked at, and said.
+func TestWorse(t *testing.T) {
+	var log bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	defer slog.SetDefault(before)
+	for rate, want := range map[float64]bool{1e30: true, 1e-3: false} {
+		log.Reset()
+		o := fixture(t, 2)
+		o.Rate, o.Steps = rate, 1
+		if _, err := Run(context.Background(), o); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Count(log.String(), "made the model worse"); got != 1 && want || got != 0 && !want {
+			t.Errorf("rate %v: want the warning: %v, got %s", rate, want, log.String())
+		}
+	}
+}
+
+// Two runs do not write to one place at the same time.
+func TestOneAtATime(t *testing.T) {
+	o := fixture(t, 1)
+	o.Steps, o.Resume = 2, true
+	var second error
+	o.Progress = func(p Progress) {
+		if p.Step == 1 {
+			other := o
+			other.Progress = nil
+			_, second = Run(context.Background(), other)
+		}
+	}
+	if _, err := Run(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	if second == nil || !strings.Contains(second.Error(), "another run is at work here") {
+		t.Errorf("want the second run refused, got %v", second)
+	}
+}
+
+// What was left out is listed, and said is that the model has no room for as long
+// examples as were asked for.
+func TestSaysWhatIsLess(t *testing.T) {
+	var log bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	defer slog.SetDefault(before)
+	if err := report(Options{Data: "d"}, []Skipped{{3, "empty"}, {8, "no output"}}, nil); err != nil || !strings.Contains(log.String(), "row 3: empty; row 8: no output") {
+		t.Errorf("got %v, %s", err, log.String())
+	}
+	for length, want := range map[int]bool{175: false, 100_000: true} {
+		log.Reset()
+		o := fixture(t, 1)
+		o.MaxLength, o.Steps = length, 1
+		if _, err := Run(context.Background(), o); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(log.String(), `"asked for"=100000 context=`); got != want {
+			t.Errorf("length %d: want the warning: %v, got %s", length, want, log.String())
+		}
+	}
+}

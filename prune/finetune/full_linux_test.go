@@ -1,0 +1,63 @@
+package finetune
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"mop/runtime/checkpoint"
+)
+
+// A disk that is full takes the present step alone: the last state is whole, and with
+// room the run goes on to the bytes of one that always had it.
+func TestFullDisk(t *testing.T) {
+	disk := t.TempDir()
+	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=16m"); err != nil {
+		t.Skipf("no small disk to be had: mount: %v", err)
+	}
+	defer unix.Unmount(disk, unix.MNT_DETACH)
+	o := fixture(t, 2)
+	o.Every, o.Steps = 1, 6
+	whole := o
+	if _, err := Run(context.Background(), whole); err != nil {
+		t.Fatal(err)
+	}
+	o.Out = filepath.Join(disk, "out")
+	ballast := filepath.Join(disk, "ballast")
+	o.Progress = func(p Progress) {
+		if p.Step != 4 {
+			return
+		}
+		var room unix.Statfs_t
+		if err := unix.Statfs(disk, &room); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(ballast, make([]byte, int64(room.Bavail)*room.Bsize-4096), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := Run(context.Background(), o)
+	if err == nil || !strings.Contains(err.Error(), "no space left") || !strings.Contains(err.Error(), "the checkpoint of step 3 is whole") || strings.Contains(err.Error(), "\n") {
+		t.Fatalf("want the full disk and the whole checkpoint in one line, got %v", err)
+	}
+	b, err := checkpoint.OpenBundle(filepath.Join(o.Out+".training", stateName(3)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	o.Progress, o.Resume = nil, true
+	if _, err := Run(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	sameFiles(t, "a disk that was full", readAll(t, whole.Out), readAll(t, o.Out))
+	if left, err := os.ReadDir(disk); err != nil || len(left) != 1 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}

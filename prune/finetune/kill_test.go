@@ -1,0 +1,37 @@
+package finetune
+
+import (
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"mop/internal/testutil"
+)
+
+// TestChild is no test: it is the run that TestKilled, or its like on another device,
+// starts in a process of its own, its model and output behind --.
+func TestChild(t *testing.T) {
+	if flag.NArg() != 3 || flag.Arg(0) != "killed" && flag.Arg(0) != "killed on another device" {
+		t.Skip("runs in a process of its own, for TestKilled")
+	}
+	o := fixture(t, 2)
+	o.Model, o.Out, o.Resume, o.Dropout, o.Every, o.Steps = flag.Arg(1), flag.Arg(2), true, 0.1, 4, 60
+	if flag.Arg(0) != "killed" {
+		o.Device, o.Steps, o.Every = anotherDevice(t), 6, 1
+	}
+	if _, err := Run(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A run that SIGKILL ends at random moments and that goes on each time ends in the
+// bytes of one that nothing disturbed, and leaves nothing else.
+func TestKilled(t *testing.T) {
+	straight, disturbed := testutil.KillRepeatedly(t, "killed", fixture(t, 1).Model)
+	sameFiles(t, "killed and gone on with", readAll(t, straight), readAll(t, disturbed))
+	if left, err := os.ReadDir(filepath.Dir(disturbed)); err != nil || len(left) != 1 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}

@@ -1,0 +1,90 @@
+package finetune
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+	"mop/runtime/model"
+)
+
+// late is a device that a GPU's failure is played on: once armed what it reads is
+// worthless, and only a wait after it says so.
+type late struct {
+	device.Trainer
+	armed  bool
+	failed error
+}
+
+var errLate = errors.New("a kernel has failed")
+
+func (d *late) Read(dst []float32, b device.Buffer, row, n int) {
+	if d.armed {
+		clear(dst)
+		d.failed = errLate
+		return
+	}
+	d.Trainer.Read(dst, b, row, n)
+}
+
+func (d *late) Sync() error { return errors.Join(d.failed, d.Trainer.Sync()) }
+
+// Nothing that was read of a device is written before a wait has said that it is sound:
+// merged weights, trained ones, adapters and states.
+func TestFailureAtSync(t *testing.T) {
+	for _, full := range []bool{false, true} {
+		o := fixture(t, 1)
+		dev := &late{Trainer: o.Device.(device.Trainer)}
+		src, err := checkpoint.Open(o.Model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer src.Close()
+		m, err := model.Load(dev, src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := model.NewLearner(m, src, model.LearnOptions{Full: full, Rank: o.Rank, Alpha: o.Alpha, Targets: o.Targets})
+		if err != nil {
+			t.Fatal(err)
+		}
+		specs, err := merged(src, dev, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range l.Params {
+			specs = append(specs, bufferSpec(dev, p.Name, p.Value))
+		}
+		// The parameters themselves, and what they make: of two halves, or of one.
+		want, got := len(l.Params)+len(l.Params)/2, 0
+		if full {
+			want = 2 * len(l.Params)
+		}
+		dev.armed = true
+		for _, s := range specs {
+			var out bytes.Buffer
+			dev.failed = nil
+			err := s.Write(&out)
+			if dev.failed == nil {
+				continue // copied from the file
+			}
+			if got++; !errors.Is(err, errLate) || out.Len() > 0 {
+				t.Errorf("full %v: %s: want %v and nothing written, got %v after %d bytes", full, s.Name, errLate, err, out.Len())
+			}
+		}
+		if got != want {
+			t.Errorf("full %v: want %d tensors read of the device, got %d", full, want, got)
+		}
+
+		o = fixture(t, 1)
+		dev = &late{Trainer: o.Device.(device.Trainer)}
+		o.Device, o.Full, o.Steps = dev, full, 1
+		o.Progress = func(Progress) { dev.armed = true }
+		if _, err := Run(context.Background(), o); !errors.Is(err, errLate) || exists(o.Out) {
+			t.Errorf("full %v: want %v and no model, got %v, a model: %v", full, errLate, err, exists(o.Out))
+		}
+	}
+}

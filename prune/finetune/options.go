@@ -1,0 +1,144 @@
+package finetune
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+)
+
+// Options of a run. Defaults gives those of MoP's released runs for LLaMA.
+type Options struct {
+	Model, Data, Out string
+	Tokenizer        string // directory, "" = the model's
+	Device           device.Device
+	Separator        string // between the texts of a plain text file
+
+	Full      bool              // train every parameter instead of adapters
+	Rank      int               // of the adapters
+	Alpha     float64           // their scale is Alpha/Rank
+	Dropout   float64           // of the adapters' inputs
+	Targets   []checkpoint.Part // what gets an adapter
+	Recompute bool              // activation checkpointing
+	Rounded   bool              // products with stored bfloat16 weights multiply bfloat16; see device.Rounder
+
+	Epochs    int
+	Steps     int     // 0 = as many as the epochs have
+	Batch     int     // examples of a step
+	MaxLength int     // of an example, in ids
+	Packing   bool    // several examples in one pass, up to MaxLength ids
+	Average   string  // what a step's loss is the mean of: Examples or Tokens
+	Rate      float64 // at its highest
+	WarmUp    int     // steps up to it
+	Clip      float64 // largest norm of the gradient, 0 = any
+	Beta1     float64
+	Beta2     float64
+	Eps       float64
+	Decay     float64
+	Seed      uint64
+	NoShuffle bool
+	Strict    bool // a bad row ends the run
+
+	AdapterInit string // directory of a PEFT adapter to begin with
+	SaveAdapter string // directory for the adapter, in PEFT's layout
+	Log         string // file of JSON lines, one a step
+	Every       int    // steps between checkpoints, 0 = none
+	Resume      bool
+	Progress    func(Progress)
+}
+
+// The two ways of averaging a step's loss.
+const (
+	Examples = "examples" // the mean of each example's mean over its targets
+	Tokens   = "tokens"   // the mean over all targets of the step
+)
+
+// Progress is told after every step.
+type Progress struct {
+	Step, Steps     int
+	Loss            float64
+	TokensPerSecond float64 // since the start, or since it was gone on with
+	Left            time.Duration
+}
+
+// Defaults are the recipe of the released runs.
+func Defaults() Options {
+	return Options{Rank: 32, Alpha: 10, Dropout: 0.05, Targets: checkpoint.Projections(), Epochs: 2, Batch: 16, MaxLength: 512,
+		Average: Examples, Rate: 3e-4, Clip: 1, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Every: 50}
+}
+
+// ParseTargets reads "q,k,v,o,gate,up,down".
+func ParseTargets(text string) ([]checkpoint.Part, error) {
+	var out []checkpoint.Part
+	for name := range strings.SplitSeq(text, ",") {
+		i := slices.IndexFunc(checkpoint.Projections(), func(p checkpoint.Part) bool {
+			return p.Short() == strings.TrimSuffix(strings.TrimSpace(name), "_proj")+"_proj"
+		})
+		if i < 0 {
+			return nil, fmt.Errorf("targets: want some of q,k,v,o,gate,up,down, got %q", name)
+		}
+		if p := checkpoint.Projections()[i]; !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
+// Limits on what a person may ask for, so that no product of them overflows.
+const (
+	maxRank  = 1 << 16
+	maxCount = 1 << 31 // of epochs, steps and examples of a step
+)
+
+// Check refuses what no run can be made of.
+func (o Options) Check() error {
+	finite := func(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+	switch {
+	case o.Average != Examples && o.Average != Tokens:
+		return fmt.Errorf("loss average: want %s or %s, got %q", Examples, Tokens, o.Average)
+	case !o.Full && (o.Rank < 1 || o.Rank > maxRank):
+		return fmt.Errorf("rank: want 1 to %d, got %d", maxRank, o.Rank)
+	case !finite(o.Alpha):
+		return fmt.Errorf("alpha: want a number, got %v", o.Alpha)
+	case !(o.Dropout >= 0 && o.Dropout < 1):
+		return fmt.Errorf("dropout: want a share in [0, 1), got %v", o.Dropout)
+	case o.Epochs < 1 || o.Steps < 0 || o.Batch < 1 || o.WarmUp < 0 || o.Every < 0:
+		return fmt.Errorf("epochs and batch: want at least 1, steps, warm-up and checkpoints at least 0; got %d, %d, %d, %d, %d", o.Epochs, o.Batch, o.Steps, o.WarmUp, o.Every)
+	case max(o.Epochs, o.Batch, o.Steps, o.WarmUp, o.Every) > maxCount:
+		return fmt.Errorf("epochs, batch, steps, warm-up and checkpoints: want at most %d, got %d, %d, %d, %d, %d", maxCount, o.Epochs, o.Batch, o.Steps, o.WarmUp, o.Every)
+	case o.MaxLength < 2:
+		return fmt.Errorf("length: want at least 2 ids, got %d", o.MaxLength)
+	case !(o.Rate > 0) || !finite(o.Rate):
+		return fmt.Errorf("learning rate: want a number above 0, got %v", o.Rate)
+	case !(o.Clip >= 0) || !(o.Decay >= 0) || !(o.Eps > 0) || !finite(o.Clip) || !finite(o.Decay) || !finite(o.Eps):
+		return fmt.Errorf("clip and decay: want numbers of at least 0, eps above 0; got %v, %v, %v", o.Clip, o.Decay, o.Eps)
+	case !(o.Beta1 >= 0 && o.Beta1 < 1 && o.Beta2 >= 0 && o.Beta2 < 1):
+		return fmt.Errorf("betas: want shares in [0, 1), got %v and %v", o.Beta1, o.Beta2)
+	case o.SaveAdapter != "" && (within(o.SaveAdapter, o.Out) || within(o.Out, o.SaveAdapter) || within(o.SaveAdapter, filepath.Clean(o.Out)+".training")):
+		return fmt.Errorf("the adapter wants a directory apart from the model's: got %s and %s", o.SaveAdapter, o.Out)
+	case o.Log != "" && (within(o.Log, o.Out) || within(o.Log, filepath.Clean(o.Out)+".training")):
+		return fmt.Errorf("the log wants a place apart from the model's directory: got %s and %s", o.Log, o.Out)
+	case o.Full && o.Rounded:
+		return errors.New("full training computes in float32: activations cannot be bfloat16")
+	case o.Full && (o.AdapterInit != "" || o.SaveAdapter != ""):
+		return errors.New("full training has no adapters to begin with or to save")
+	}
+	return nil
+}
+
+// within says whether path is dir or lies in it, by their names.
+func within(path, dir string) bool {
+	a, errA := filepath.Abs(path)
+	b, errB := filepath.Abs(dir)
+	if errA != nil || errB != nil {
+		return false // whoever opens them will tell
+	}
+	rest, err := filepath.Rel(b, a)
+	return err == nil && filepath.IsLocal(rest)
+}

@@ -1,0 +1,112 @@
+package finetune
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"mop/runtime/model"
+	"mop/runtime/random"
+)
+
+// Step is what one step did: a row of the log.
+type Step struct {
+	Step     int     `json:"step"` // from 1
+	Loss     float64 `json:"loss"` // nats
+	Rate     float64 `json:"lr"`
+	GradNorm float64 `json:"grad_norm"` // before clipping
+	Tokens   int     `json:"tokens"`    // ids that went through the model
+	Seconds  float64 `json:"seconds"`
+}
+
+// Train takes the steps from first on, counted from 0, and tells each of them.
+func Train(ctx context.Context, l *model.Learner, examples []Example, o *Options, first int, each func(Step) error) error {
+	s := newSchedule(o, len(examples))
+	for step := first; step < s.total; step++ {
+		began := time.Now()
+		batch := s.batch(step)
+		l.ClearGradients()
+		r := Step{Step: step + 1, Rate: s.rate(step)}
+		for _, pass := range passes(examples, batch, o, step) {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			nll, err := l.Learn(pass)
+			if err != nil {
+				return fmt.Errorf("step %d: %w", step+1, err)
+			}
+			for i, q := range pass {
+				r.Loss += nll[i] * float64(q.Scale)
+				r.Tokens += len(q.IDs)
+			}
+		}
+		var err error
+		if r.GradNorm, err = l.GradientNorm(); err != nil {
+			return fmt.Errorf("step %d: %w", step+1, err)
+		}
+		if r.Loss-r.Loss != 0 || r.GradNorm-r.GradNorm != 0 {
+			return fmt.Errorf("step %d: not finite: loss %v, gradient %v, on the rows %v of %s", step+1, r.Loss, r.GradNorm, rowsOf(examples, batch), o.Data)
+		}
+		if err := l.Update(s.adam(step, r.GradNorm)); err != nil {
+			return fmt.Errorf("step %d: %w", step+1, err)
+		}
+		r.Seconds = time.Since(began).Seconds()
+		if err := each(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// passes puts a step's examples into passes of the model: one each, or with
+// packing as many in a row as fit. Each label counts 1/(its example's labels) /
+// (the step's examples), or 1/(the step's labels).
+func passes(examples []Example, batch []int, o *Options, step int) [][]model.Sequence {
+	labels := 0
+	for _, i := range batch {
+		labels += examples[i].Targets()
+	}
+	var out [][]model.Sequence
+	room := 0
+	for n, i := range batch {
+		e := examples[i]
+		q := model.Sequence{IDs: make([]int, len(e.IDs)), Labels: make([]int, len(e.IDs)), Stream: random.Key(o.Seed, fmt.Sprintf("dropout of step %d example %d", step, n))}
+		for t, id := range e.IDs {
+			if q.IDs[t], q.Labels[t] = int(id), -1; t+1 >= e.First && t+1 < len(e.IDs) {
+				q.Labels[t] = int(e.IDs[t+1])
+			}
+		}
+		if q.Scale = float32(1 / (float64(e.Targets()) * float64(len(batch)))); o.Average == Tokens {
+			q.Scale = float32(1 / float64(labels))
+		}
+		if o.Packing && len(q.IDs) <= room {
+			out[len(out)-1] = append(out[len(out)-1], q)
+			room -= len(q.IDs)
+			continue
+		}
+		out = append(out, []model.Sequence{q})
+		room = o.MaxLength - len(q.IDs)
+	}
+	return out
+}
+
+// rowsOf names a batch's examples by their rows in the file.
+func rowsOf(examples []Example, batch []int) []int {
+	var out []int
+	for _, i := range batch {
+		out = append(out, examples[i].Row)
+	}
+	return out
+}
+
+// longest is how many ids a pass may have.
+func longest(examples []Example, o *Options) int {
+	if o.Packing {
+		return o.MaxLength
+	}
+	n := 0
+	for _, e := range examples {
+		n = max(n, len(e.IDs))
+	}
+	return n
+}
