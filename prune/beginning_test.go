@@ -32,25 +32,25 @@ func TestBeginnings(t *testing.T) {
 	if err := os.Mkdir(r.work(), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	defer r.begun.drop(func(*beginning) bool { return true })
+	defer r.prefixes.drop(func(*cachedPrefix) bool { return true })
 	ctx := context.Background()
-	base, err := r.place(plan.New(src.Config()))
+	base, err := r.loadCandidate(plan.New(src.Config()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	reference, err := criterion.Live(base.Model, r.texts.windows)
+	reference, err := criterion.LiveReference(base.Model, r.texts.windows)
 	if err != nil {
 		t.Fatal(err)
 	}
 	state, scores := plan.New(src.Config()), (*plan.Scores)(nil)
 	for step := range 4 {
-		m, err := r.place(state)
+		m, err := r.loadCandidate(state)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, name := range criterion.Scored() {
 			want, err1 := criterion.Score(ctx, name, reference, m.Model, r.texts.windows, nil)
-			got, err2 := criterion.Score(ctx, name, reference, m.Model, r.texts.windows, r.beginWindow(state))
+			got, err2 := criterion.Score(ctx, name, reference, m.Model, r.texts.windows, r.windowPrefix(state))
 			if err1 != nil || err2 != nil || want != got {
 				t.Errorf("step %d: %s: want %v, got %v; %v, %v", step, name, want, got, err1, err2)
 			}
@@ -59,7 +59,7 @@ func TestBeginnings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		begin, known, leave := r.beginPrompt(state)
+		begin, known, leave := r.promptPrefix(state)
 		got, err := score.AMPFrom(ctx, m.Model, r.texts.prompts, begin, known, nil)
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("step %d: the AMP scores differ, %v", step, err)
@@ -73,20 +73,20 @@ func TestBeginnings(t *testing.T) {
 		if state, err = state.WithoutLayer(); err != nil {
 			t.Fatal(err)
 		}
-		r.begun.settle(state)
+		r.prefixes.settle(state)
 	}
-	if len(r.begun.windows) != 1 || len(r.begun.prompts) != 1 {
-		t.Fatalf("want one beginning each, got %d and %d", len(r.begun.windows), len(r.begun.prompts))
+	if len(r.prefixes.windows) != 1 || len(r.prefixes.prompts) != 1 {
+		t.Fatalf("want one beginning each, got %d and %d", len(r.prefixes.windows), len(r.prefixes.prompts))
 	}
 	// Of the windows' passes the very first alone was whole.
-	if w, p := r.begun.windows[0].given, r.begun.prompts[0].given; w != (4*4-1)*len(r.texts.windows) || p != 3*len(r.texts.prompts) {
+	if w, p := r.prefixes.windows[0].given, r.prefixes.prompts[0].given; w != (4*4-1)*len(r.texts.windows) || p != 3*len(r.texts.prompts) {
 		t.Errorf("begun %d and %d times", w, p)
 	}
-	if state, err = state.Narrowed(src.Config().Dim, plan.Options{Rule: "exact"}, 0, scores); err != nil {
+	if state, err = state.PruneWidth(src.Config().HiddenSize, plan.Options{Rule: "exact"}, 0, scores); err != nil {
 		t.Fatal(err)
 	}
-	r.begun.settle(state)
-	if len(r.begun.windows)+len(r.begun.prompts) != 0 {
+	r.prefixes.settle(state)
+	if len(r.prefixes.windows)+len(r.prefixes.prompts) != 0 {
 		t.Error("a width step leaves a beginning")
 	}
 }

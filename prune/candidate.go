@@ -40,9 +40,9 @@ type candidate struct {
 	source checkpoint.Source // nil where it is the base's own
 }
 
-// place writes a state's checkpoint under work, unless it is there whole, maps it
+// loadCandidate writes a state's checkpoint under work, unless it is there whole, maps it
 // and loads it. The base itself is used where nothing is cut.
-func (r *run) place(s plan.State) (*candidate, error) {
+func (r *run) loadCandidate(s plan.State) (*candidate, error) {
 	specs, c, err := checkpointOf(r.base, s)
 	if err != nil {
 		return nil, err
@@ -86,9 +86,9 @@ func (c *candidate) close() {
 	}
 }
 
-// sweep removes what lies under work, but the base's states and the checkpoints
+// cleanUp removes what lies under work, but the base's states and the checkpoints
 // of the given models.
-func (r *run) sweep(keep ...plan.State) error {
+func (r *run) cleanUp(keep ...plan.State) error {
 	names := []string{statesFile}
 	for _, s := range keep {
 		names = append(names, r.name(s))
@@ -108,21 +108,21 @@ func (r *run) sweep(keep ...plan.State) error {
 }
 
 // checkpointOf lists the tensors of a state.
-func checkpointOf(base checkpoint.Source, s plan.State) ([]checkpoint.Spec, *config.Config, error) {
+func checkpointOf(base checkpoint.Source, s plan.State) ([]checkpoint.TensorSpec, *config.Config, error) {
 	return surgery.Specs(base, slices.Clone(s.Layers))
 }
 
-// reference is the base as the criteria see it: its forward pass is done once a
+// openReference is the base as the criteria see it: its forward pass is done once a
 // run, at the first comparison, and kept in a file.
-func (r *run) reference(ctx context.Context) (criterion.Reference, error) {
-	if !criterion.Compares(r.Criterion) || r.kept != nil {
-		return r.kept, nil
+func (r *run) openReference(ctx context.Context) (criterion.Reference, error) {
+	if !criterion.Compares(r.Criterion) || r.reference != nil {
+		return r.reference, nil
 	}
 	path, key := filepath.Join(r.work(), statesFile), r.key+" "+r.Device.Name()
-	kept, err := criterion.OpenKept(path, key, r.Device, r.base, r.texts.windows)
+	kept, err := criterion.OpenCachedReference(path, key, r.Device, r.base, r.texts.windows)
 	if err != nil {
 		slog.Debug("the base runs over the windows", "why", err)
-		if err := checkpoint.CheckFree(r.work(), criterion.KeptBytes(r.base.Config().Dim, r.texts.windows)); err != nil {
+		if err := checkpoint.CheckFree(r.work(), criterion.CachedReferenceBytes(r.base.Config().HiddenSize, r.texts.windows)); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		m, err := model.Load(r.Device, r.base)
@@ -130,16 +130,16 @@ func (r *run) reference(ctx context.Context) (criterion.Reference, error) {
 			return nil, err
 		}
 		at := 0
-		if err := criterion.Keep(ctx, path, key, m, r.texts.windows, r.beginWindow(plan.New(r.base.Config())), func() {
+		if err := criterion.CacheReference(ctx, path, key, m, r.texts.windows, r.windowPrefix(plan.New(r.base.Config())), func() {
 			at++
-			r.tell(1, "the base over the windows", at, len(r.texts.windows))
+			r.progress(1, "the base over the windows", at, len(r.texts.windows))
 		}); err != nil {
 			return nil, err
 		}
-		if kept, err = criterion.OpenKept(path, key, r.Device, r.base, r.texts.windows); err != nil {
+		if kept, err = criterion.OpenCachedReference(path, key, r.Device, r.base, r.texts.windows); err != nil {
 			return nil, err
 		}
 	}
-	r.kept = kept
+	r.reference = kept
 	return kept, nil
 }

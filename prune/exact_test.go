@@ -89,7 +89,7 @@ func TestAnotherTargetNeedsNoPass(t *testing.T) {
 func TestExactTargetThatWidthCannotPay(t *testing.T) {
 	thin := tinyModel(t, 1, func(c *config.Config) {
 		for i := range c.Layers {
-			c.Layers[i].MLP = 4
+			c.Layers[i].Intermediate = 4
 		}
 	})
 	o := tiny(t, thin)

@@ -22,7 +22,7 @@ func TestFullDisk(t *testing.T) {
 	defer unix.Unmount(disk, unix.MNT_DETACH)
 	o := tiny(t, tinyModel(t, 1, func(c *config.Config) {
 		for i := range c.Layers {
-			c.Layers[i].MLP = 400
+			c.Layers[i].Intermediate = 400
 		}
 	}))
 	o.Out = filepath.Join(disk, "out")

@@ -100,7 +100,7 @@ func TestPruneGolden(t *testing.T) {
 					t.Fatalf("step %d: want %d layers, got %d", i+1, len(want.Layers), len(rec.State.Layers))
 				}
 				for l, w := range want.Layers {
-					if g := rec.State.Layers[l]; g.From != w.From || !slices.Equal(g.Heads, w.Heads) || !slices.Equal(g.KVHeads, w.KVHeads) || !slices.Equal(g.MLP, w.MLP) {
+					if g := rec.State.Layers[l]; g.From != w.From || !slices.Equal(g.Heads, w.Heads) || !slices.Equal(g.KVHeads, w.KVHeads) || !slices.Equal(g.Neurons, w.MLP) {
 						t.Fatalf("step %d, layer %d: want of layer %d heads %v, kv heads %v, neurons %v; got %+v", i+1, l, w.From, w.Heads, w.KVHeads, w.MLP, g)
 					}
 				}

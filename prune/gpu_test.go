@@ -59,7 +59,7 @@ func TestGPUPrune(t *testing.T) {
 		if l.From != m.From {
 			t.Fatalf("layer %d: want base layer %d, got %d", i, l.From, m.From)
 		}
-		differ += disputed(t, nearby, a.Heads[l.From], b.Heads[l.From], l.Heads, m.Heads) + disputed(t, nearby, a.MLP[l.From], b.MLP[l.From], l.MLP, m.MLP)
+		differ += disputed(t, nearby, a.Heads[l.From], b.Heads[l.From], l.Heads, m.Heads) + disputed(t, nearby, a.Neurons[l.From], b.Neurons[l.From], l.Neurons, m.Neurons)
 	}
 	t.Logf("%d heads and neurons are kept by one alone; scores within %.2g", differ, nearby)
 }

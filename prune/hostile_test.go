@@ -105,8 +105,8 @@ func TestNaNWeight(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := src.Config()
-	var specs []checkpoint.Spec
-	for _, info := range checkpoint.Expected(c) {
+	var specs []checkpoint.TensorSpec
+	for _, info := range checkpoint.ExpectedTensors(c) {
 		x, err := src.Tensor(info.Name)
 		if err != nil {
 			t.Fatal(err)
@@ -154,7 +154,7 @@ func TestResumeRefused(t *testing.T) {
 	refused("fewer prompts", "its prompts", func(p *Options) { p.Prompts = 1 })
 	refused("another text", "its text", func(p *Options) { p.Text = demoText + "evaluation.txt" })
 	refused("other weights", "", func(p *Options) { p.Model = tinyModel(t, 2, nil) })
-	refused("another shape", "", func(p *Options) { p.Model = tinyModel(t, 1, func(c *config.Config) { c.Layers[0].MLP++ }) })
+	refused("another shape", "", func(p *Options) { p.Model = tinyModel(t, 1, func(c *config.Config) { c.Layers[0].Intermediate++ }) })
 	sameTree(t, before, tree(t, o.Out))
 
 	journal := filepath.Join(o.Out, journalFile)

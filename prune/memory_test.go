@@ -26,8 +26,8 @@ func wide(t *testing.T, dir string) *config.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Dim, c.HeadDim, c.Vocab, c.MaxPositions = 1024, 64, 16384, 512
-	c.Layers = slices.Repeat([]config.LayerShape{{Heads: 16, KVHeads: 16, HeadDim: 64, MLP: 2048}}, 10)
+	c.HiddenSize, c.HeadDim, c.VocabSize, c.MaxPositions = 1024, 64, 16384, 512
+	c.Layers = slices.Repeat([]config.LayerShape{{Heads: 16, KVHeads: 16, HeadDim: 64, Intermediate: 2048}}, 10)
 	if err := checkpoint.WriteRandom(dir, c, 1, checkpoint.BF16, checkpoint.SaveOptions{Files: checkpoint.SideFiles(demoModel)}); err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestMemory(t *testing.T) {
 	}
 	dir := filepath.Join(t.TempDir(), "model")
 	c := wide(t, dir)
-	model, layer := 2*c.Params(), 2*c.Layers[0].Params(c.Dim)
+	model, layer := 2*c.Params(), 2*c.Layers[0].Params(c.HiddenSize)
 	for _, allocation := range []string{"uniform", "global"} {
 		child := exec.Command(exe, "-test.run=^TestMemoryChild$", "--", "memory", dir, filepath.Join(t.TempDir(), "out"), allocation)
 		var text bytes.Buffer

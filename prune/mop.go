@@ -27,15 +27,15 @@ type Progress func(step int, phase string, done, total int)
 // run is one pruning run.
 type run struct {
 	Options
-	base     checkpoint.Source
-	weights  string          // checkpoint.Sum of the base
-	kept     *criterion.Kept // the base's states, once a criterion has asked for them
-	texts    *texts
-	training map[string]string // what of the identity the candidates' training is
-	journal  *journal
-	width    plan.Options // resolved
-	begun    beginnings
-	key      string // names the run, its identity's sum
+	base      checkpoint.Source
+	weights   string                     // checkpoint.Sum of the base
+	reference *criterion.CachedReference // the base's states, once a criterion has asked for them
+	texts     *texts
+	training  map[string]string // what of the identity the candidates' training is
+	journal   *journal
+	width     plan.Options // resolved
+	prefixes  prefixCache
+	key       string // names the run, its identity's sum
 }
 
 // Run prunes and returns the plan of each target's model, in their order. It may
@@ -53,7 +53,7 @@ func Run(ctx context.Context, o Options) ([]*plan.Plan, error) {
 		return nil, err
 	}
 	defer base.Close()
-	if err := o.checkPlaces(); err != nil {
+	if err := o.checkPaths(); err != nil {
 		return nil, err
 	}
 	r := &run{Options: o, base: base}
@@ -72,7 +72,7 @@ func Run(ctx context.Context, o Options) ([]*plan.Plan, error) {
 	if err := checkpoint.CheckFinite(base); err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Model, err)
 	}
-	if r.weights, err = checkpoint.Sum(base); err != nil {
+	if r.weights, err = checkpoint.Checksum(base); err != nil {
 		return nil, err
 	}
 	if r.training, err = o.Recovery.identity(); err != nil {
@@ -84,11 +84,11 @@ func Run(ctx context.Context, o Options) ([]*plan.Plan, error) {
 	}
 	sum := sha256.Sum256(identity)
 	r.key = hex.EncodeToString(sum[:])
-	return r.all(ctx)
+	return r.runAll(ctx)
 }
 
-// all begins the run's directory, or goes on in it, and takes every step.
-func (r *run) all(ctx context.Context) ([]*plan.Plan, error) {
+// runAll begins the run's directory, or goes on in it, and takes every step.
+func (r *run) runAll(ctx context.Context) ([]*plan.Plan, error) {
 	if err := os.MkdirAll(r.Out, 0o777); err != nil {
 		return nil, err
 	}
@@ -101,10 +101,10 @@ func (r *run) all(ctx context.Context) ([]*plan.Plan, error) {
 	defer unlock()
 	var states int64
 	if r.scored() && criterion.Compares(r.Criterion) {
-		states = criterion.KeptBytes(r.base.Config().Dim, r.texts.windows)
+		states = criterion.CachedReferenceBytes(r.base.Config().HiddenSize, r.texts.windows)
 	}
 	if r.scored() {
-		states += begunBytes(r.base.Config().Dim, r.texts.windows, r.texts.prompts)
+		states += prefixBytes(r.base.Config().HiddenSize, r.texts.windows, r.texts.prompts)
 	}
 	if err := r.checkRoom(states); err != nil {
 		return nil, err
@@ -117,18 +117,18 @@ func (r *run) all(ctx context.Context) ([]*plan.Plan, error) {
 		return nil, err
 	}
 	defer func() {
-		r.begun.drop(func(*beginning) bool { return true })
-		if r.kept != nil {
-			r.kept.Close()
+		r.prefixes.drop(func(*cachedPrefix) bool { return true })
+		if r.reference != nil {
+			r.reference.Close()
 		}
 	}()
 	slog.Info("prune", "criterion", r.Criterion, "rule", r.width.Rule, "allocation", r.width.Allocation, "seed", r.Seed,
 		"prompts", len(r.texts.prompts), "windows", len(r.texts.windows), "context", min(r.Context, r.base.Config().MaxPositions))
-	path, along, err := r.loop(ctx)
+	path, along, err := r.search(ctx)
 	if err != nil {
 		return nil, err
 	}
-	models, err := r.choose(ctx, path, along)
+	models, err := r.selectTargets(ctx, path, along)
 	if err != nil {
 		return nil, err
 	}
@@ -149,17 +149,17 @@ func (r *run) all(ctx context.Context) ([]*plan.Plan, error) {
 		if !r.Recovery.Final {
 			break
 		}
-		if err := r.final(ctx, m.plan.Target); err != nil {
+		if err := r.finalRecovery(ctx, m.plan.Target); err != nil {
 			return nil, err
 		}
 	}
 	return plans, nil
 }
 
-// loop takes steps until the largest target is reached or none is possible, and
+// search takes steps until the largest target is reached or none is possible, and
 // returns the path and the states along it, the base first. Steps that the
 // journal holds are not taken again.
-func (r *run) loop(ctx context.Context) (*plan.Plan, []plan.State, error) {
+func (r *run) search(ctx context.Context) (*plan.Plan, []plan.State, error) {
 	c := r.base.Config()
 	state := plan.New(c)
 	path := plan.Begin(c, r.width)
@@ -169,7 +169,7 @@ func (r *run) loop(ctx context.Context) (*plan.Plan, []plan.State, error) {
 	states := []plan.State{state}
 	goal := slices.Max(r.Targets)
 	for n := 1; ; n++ {
-		if r.ExactTarget && r.left(state, goal) <= state.LayerBudget(c.Dim) {
+		if r.ExactTarget && r.remaining(state, goal) <= state.LayerBudget(c.HiddenSize) {
 			return path, states, nil // another whole step would pass the goal
 		}
 		rec, known := r.journal.step(n)
@@ -210,7 +210,7 @@ var errSequenceEnds = errors.New("the sequence ends")
 // step takes one step from a state.
 func (r *run) step(ctx context.Context, n int, s plan.State) (record, error) {
 	rec := record{Step: n}
-	width := func() (plan.State, error) { return r.narrow(ctx, n, s, 0) }
+	width := func() (plan.State, error) { return r.pruneWidth(ctx, n, s, 0) }
 	var want plan.Kind
 	switch {
 	case r.Criterion == "random":
@@ -225,33 +225,33 @@ func (r *run) step(ctx context.Context, n int, s plan.State) (record, error) {
 		}
 		want = kinds[n-1]
 	default:
-		return r.duel(ctx, n, s.WithoutLayer, width)
+		return r.compareCandidates(ctx, n, s.WithoutLayer, width)
 	}
 	var err error
-	if rec.State, rec.Kind, rec.Forced, err = plan.Take(want, s.WithoutLayer, width); err != nil {
+	if rec.State, rec.Kind, rec.Forced, err = plan.TakeStep(want, s.WithoutLayer, width); err != nil {
 		return rec, err
 	}
-	return rec, r.sweep()
+	return rec, r.cleanUp()
 }
 
-// narrow makes the width branch of a budget, 0 = a step's: the model is scored as
+// pruneWidth makes the width branch of a budget, 0 = a step's: the model is scored as
 // it stands.
-func (r *run) narrow(ctx context.Context, n int, s plan.State, budget float64) (plan.State, error) {
-	dim := r.base.Config().Dim
+func (r *run) pruneWidth(ctx context.Context, n int, s plan.State, budget float64) (plan.State, error) {
+	dim := r.base.Config().HiddenSize
 	sizes := r.width
 	sizes.Allocation = "uniform" // which is what a budget can be held to without scores
-	if _, err := s.Narrowed(dim, sizes, budget, nil); err != nil {
+	if _, err := s.PruneWidth(dim, sizes, budget, nil); err != nil {
 		return s, err // nothing to take, known before anything is computed
 	}
 	scores, err := r.amp(ctx, n, s)
 	if err != nil {
 		return s, err
 	}
-	return s.Narrowed(dim, r.width, budget, scores)
+	return s.PruneWidth(dim, r.width, budget, scores)
 }
 
-// duel makes both branches, scores them against the base and keeps the better.
-func (r *run) duel(ctx context.Context, n int, depth, width func() (plan.State, error)) (record, error) {
+// compareCandidates makes both branches, scores them against the base and keeps the better.
+func (r *run) compareCandidates(ctx context.Context, n int, depth, width func() (plan.State, error)) (record, error) {
 	rec := record{Step: n, Scores: map[plan.Kind]*float64{}}
 	d, errD := depth()
 	w, errW := width()
@@ -260,17 +260,17 @@ func (r *run) duel(ctx context.Context, n int, depth, width func() (plan.State, 
 			return rec, err
 		}
 	}
-	if err := r.sweep(d, w); err != nil { // the model that was scored has done its part
+	if err := r.cleanUp(d, w); err != nil { // the model that was scored has done its part
 		return rec, err
 	}
 	switch {
 	case errD != nil && errW != nil:
 		return rec, errors.Join(errD, errW)
 	case errD != nil:
-		r.begun.settle(w)
+		r.prefixes.settle(w)
 		return record{Step: n, Kind: plan.Width, State: w, Forced: errD.Error()}, nil
 	case errW != nil:
-		r.begun.settle(d)
+		r.prefixes.settle(d)
 		return record{Step: n, Kind: plan.Depth, State: d, Forced: errW.Error()}, nil
 	}
 	result := map[plan.Kind]float64{}
@@ -295,36 +295,36 @@ func (r *run) duel(ctx context.Context, n int, depth, width func() (plan.State, 
 	if criterion.Better(r.Criterion, result[plan.Depth], result[plan.Width]) {
 		rec.Kind, rec.State = plan.Width, w
 	}
-	r.begun.settle(rec.State)
-	return rec, r.sweep(rec.State)
+	r.prefixes.settle(rec.State)
+	return rec, r.cleanUp(rec.State)
 }
 
 // score takes a candidate's score by the criterion.
 func (r *run) score(ctx context.Context, n int, kind plan.Kind, s plan.State) (float64, error) {
-	ref, err := r.reference(ctx)
+	ref, err := r.openReference(ctx)
 	if err != nil {
 		return 0, err
 	}
-	r.tell(n, "scoring "+string(kind), 0, 1)
-	m, err := r.place(s)
+	r.progress(n, "scoring "+string(kind), 0, 1)
+	m, err := r.loadCandidate(s)
 	if err != nil {
 		return 0, err
 	}
 	if r.Recovery.Short > 0 {
-		if m, err = r.shortly(ctx, n, kind, s, m); err != nil {
+		if m, err = r.shortRecovery(ctx, n, kind, s, m); err != nil {
 			return 0, err
 		}
-		r.tell(n, "scoring "+string(kind), 0, 1)
+		r.progress(n, "scoring "+string(kind), 0, 1)
 	}
 	defer m.close()
-	begin := r.beginWindow(s)
+	begin := r.windowPrefix(s)
 	if r.Recovery.Short > 0 {
 		begin = nil // of other weights
 	}
 	return criterion.Score(ctx, r.Criterion, ref, m.Model, r.texts.windows, begin)
 }
 
-func (r *run) tell(step int, phase string, done, total int) {
+func (r *run) progress(step int, phase string, done, total int) {
 	if r.Progress != nil {
 		r.Progress(step, phase, done, total)
 	}

@@ -88,7 +88,7 @@ func order(t *testing.T, o orderCase) {
 	}
 	c := src.Config()
 	cut := func(docs []string) []dataset.Window {
-		w, err := dataset.Cut(o.tok, docs, o.ids+1, 0, o.ids)
+		w, err := dataset.Windows(o.tok, docs, o.ids+1, 0, o.ids)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +97,7 @@ func order(t *testing.T, o orderCase) {
 	held := cut(o.held)
 	var ids [][]int
 	for _, w := range cut(o.prompts) {
-		ids = append(ids, w.IDs)
+		ids = append(ids, w.Tokens)
 	}
 	scores, err := score.AMP(context.Background(), m, ids, nil)
 	if err != nil {
@@ -105,7 +105,7 @@ func order(t *testing.T, o orderCase) {
 	}
 	reversed := &plan.Scores{}
 	for l := range scores.Heads {
-		reversed.Heads, reversed.MLP = append(reversed.Heads, negative(scores.Heads[l])), append(reversed.MLP, negative(scores.MLP[l]))
+		reversed.Heads, reversed.Neurons = append(reversed.Heads, negative(scores.Heads[l])), append(reversed.Neurons, negative(scores.Neurons[l]))
 	}
 	for rule, layers := range o.rules {
 		nll := func(s *plan.Scores) []float64 {
@@ -113,16 +113,16 @@ func order(t *testing.T, o orderCase) {
 			if rule == "groups" {
 				st.Groups = 1 // as after some steps, so that a whole group is due
 			}
-			budget := float64(layers) * st.LayerBudget(c.Dim)
+			budget := float64(layers) * st.LayerBudget(c.HiddenSize)
 			if layers == 1 {
 				budget = 0 // an ordinary step
 			}
-			st, err := st.Narrowed(c.Dim, plan.Options{Rule: rule}, budget, s)
+			st, err := st.PruneWidth(c.HiddenSize, plan.Options{Rule: rule}, budget, s)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for l, y := range st.Layers {
-				if was := c.Layers[l]; y.Shape.MLP >= was.MLP || (y.Shape.Heads < was.Heads) == (rule == "mlp-only") {
+				if was := c.Layers[l]; y.Shape.Intermediate >= was.Intermediate || (y.Shape.Heads < was.Heads) == (rule == "mlp-only") {
 					t.Fatalf("layer %d: %+v became %+v", l, was, y.Shape)
 				}
 			}
@@ -153,13 +153,13 @@ func negative(x []float64) []float64 {
 func storyNLL(t *testing.T, m *model.Model, src checkpoint.Source, s plan.State, held []dataset.Window) []float64 {
 	t.Helper()
 	r := &run{Options: Options{Device: m.Device(), Out: t.TempDir()}, base: src}
-	cut, err := r.place(s)
+	cut, err := r.loadCandidate(s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer cut.close()
 	out := make([]float64, len(held))
-	if err := criterion.NLL(context.Background(), cut.Model, held, func(w int, x float64) { out[w] += x / float64(len(held[w].IDs)-1) }); err != nil {
+	if err := criterion.NLL(context.Background(), cut.Model, held, func(w int, x float64) { out[w] += x / float64(len(held[w].Tokens)-1) }); err != nil {
 		t.Fatal(err)
 	}
 	return out

@@ -10,9 +10,9 @@ import (
 	"mop/runtime/checkpoint"
 )
 
-// checkPlaces refuses, before anything is computed, outputs that would touch the
+// checkPaths refuses, before anything is computed, outputs that would touch the
 // model or what another run or person has left.
-func (o *Options) checkPlaces() error {
+func (o *Options) checkPaths() error {
 	model, err := apart(o.Out, o.Model)
 	if err != nil {
 		return err
@@ -45,11 +45,11 @@ func (o *Options) checkPlaces() error {
 
 // apart is the model's directory without links; an output in it is refused.
 func apart(out, model string) (string, error) {
-	dir, err := real(model)
+	dir, err := resolvePath(model)
 	if err != nil {
 		return "", err
 	}
-	to, err := real(out)
+	to, err := resolvePath(out)
 	if err == nil && inside(to, dir) {
 		err = fmt.Errorf("out: %s lies in the model's directory %s: give another --out", out, model)
 	}
@@ -58,7 +58,7 @@ func apart(out, model string) (string, error) {
 
 // checkTarget refuses a target's directory that cannot be written in the end.
 func checkTarget(dir, model string, resume bool) error {
-	if path, err := real(dir); err == nil && inside(model, path) {
+	if path, err := resolvePath(dir); err == nil && inside(model, path) {
 		return fmt.Errorf("%s: holds the model: give another --out", dir)
 	}
 	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
@@ -75,9 +75,9 @@ func checkTarget(dir, model string, resume bool) error {
 	return nil
 }
 
-// real is a path without links; what does not exist yet keeps its name under
+// resolvePath is a path without links; what does not exist yet keeps its name under
 // what does.
-func real(path string) (string, error) {
+func resolvePath(path string) (string, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return "", err
@@ -108,7 +108,7 @@ func inside(path, dir string) bool {
 // the disk; each is asked for again when it is written.
 func (r *run) checkRoom(states int64) error {
 	var base int64
-	for _, info := range checkpoint.Expected(r.base.Config()) {
+	for _, info := range checkpoint.ExpectedTensors(r.base.Config()) {
 		t, err := r.base.Tensor(info.Name)
 		if err != nil {
 			return err

@@ -79,8 +79,8 @@ func (v *Recovery) short() finetune.Options {
 	return o
 }
 
-// shortly trains a candidate, which it takes over, and returns the trained one.
-func (r *run) shortly(ctx context.Context, n int, kind plan.Kind, s plan.State, m *candidate) (*candidate, error) {
+// shortRecovery trains a candidate, which it takes over, and returns the trained one.
+func (r *run) shortRecovery(ctx context.Context, n int, kind plan.Kind, s plan.State, m *candidate) (*candidate, error) {
 	m.close()
 	o := r.Recovery.short()
 	o.Model = filepath.Join(r.work(), r.name(s))
@@ -90,18 +90,18 @@ func (r *run) shortly(ctx context.Context, n int, kind plan.Kind, s plan.State, 
 			return nil, err
 		}
 	}
-	o.Progress = func(p finetune.Progress) { r.tell(n, "training "+string(kind), p.Step, p.Steps) }
+	o.Progress = func(p finetune.Progress) { r.progress(n, "training "+string(kind), p.Step, p.Steps) }
 	if err := r.train(ctx, o); err != nil {
 		return nil, fmt.Errorf("short recovery: %w", err)
 	}
 	return r.load(o.Out)
 }
 
-// final trains a target's model.
-func (r *run) final(ctx context.Context, target float64) error {
+// finalRecovery trains a target's model.
+func (r *run) finalRecovery(ctx context.Context, target float64) error {
 	o := r.Recovery.Recipe
 	o.Model, o.Out, o.Resume = TargetDir(r.Out, target), RecoveredDir(r.Out, target), r.Resume
-	o.Progress = func(p finetune.Progress) { r.tell(0, filepath.Base(o.Out), p.Step, p.Steps) }
+	o.Progress = func(p finetune.Progress) { r.progress(0, filepath.Base(o.Out), p.Step, p.Steps) }
 	if err := r.train(ctx, o); err != nil {
 		return fmt.Errorf("recovery: %w", err)
 	}

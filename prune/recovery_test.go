@@ -17,7 +17,7 @@ func trained(t *testing.T, model string, short int, final bool) Options {
 	o.Targets, o.Recovery.Recipe = []float64{0.2}, finetune.Defaults()
 	o.Recovery.Short, o.Recovery.Final = short, final
 	r := &o.Recovery.Recipe
-	r.Data, r.Rank, r.Batch, r.Steps, r.Rate, r.Dropout = filepath.Join(demoText, "calibration.jsonl"), 4, 2, 3, 1e-2, 0
+	r.Data, r.Rank, r.Batch, r.Steps, r.LearningRate, r.Dropout = filepath.Join(demoText, "calibration.jsonl"), 4, 2, 3, 1e-2, 0
 	return o
 }
 
@@ -102,7 +102,7 @@ func TestRecovery(t *testing.T) {
 	p, _ := base.Tensor(checkpoint.LayerName(l.From, checkpoint.WGate))
 	q, _ := cut.Tensor(checkpoint.LayerName(0, checkpoint.WGate))
 	row := p.Shape[1] * p.DType.Size()
-	for i, j := range l.MLP {
+	for i, j := range l.Neurons {
 		if string(p.Data[j*row:(j+1)*row]) != string(q.Data[i*row:(i+1)*row]) {
 			t.Fatal("a row of the pruned model is not the base's")
 		}

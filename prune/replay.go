@@ -52,7 +52,7 @@ func Replay(ctx context.Context, o ReplayOptions) ([]*plan.Plan, error) {
 			return nil, fmt.Errorf("%s: target %v: another of the plans has it too", file, p.Target)
 		}
 		if sum == "" && p.Base.Weights != "" {
-			if sum, err = checkpoint.Sum(base); err != nil {
+			if sum, err = checkpoint.Checksum(base); err != nil {
 				return nil, err
 			}
 		}

@@ -40,7 +40,7 @@ func TestReplay(t *testing.T) {
 	}
 	sameTree(t, want, tree(t, again))
 
-	dry, err := plan.Dry(must(config.Load(filepath.Join(model, "config.json"))), plan.Options{}, func(n int) (plan.Kind, bool) { return plan.Depth, n < 2 }, 0)
+	dry, err := plan.DryRun(must(config.Load(filepath.Join(model, "config.json"))), plan.Options{}, func(n int) (plan.Kind, bool) { return plan.Depth, n < 2 }, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestReplay(t *testing.T) {
 		}
 		return path
 	}
-	wider := tinyModel(t, 1, func(c *config.Config) { c.Layers[3].MLP++ })
+	wider := tinyModel(t, 1, func(c *config.Config) { c.Layers[3].Intermediate++ })
 	torn := filepath.Join(t.TempDir(), "torn.json")
 	os.WriteFile(torn, []byte(want["0.30/plan.json"][:900]), 0o666)
 	for name, x := range map[string]struct {
@@ -79,7 +79,7 @@ func TestReplay(t *testing.T) {
 		"no target":        {[]string{write("untargeted", func(p *plan.Plan) { p.Target = 0 })}, model, "target: absent"},
 		"twice":            {[]string{files[0], files[0]}, model, "another of the plans"},
 		"torn":             {[]string{torn}, model, "torn.json"},
-		"indices too high": {[]string{write("high", func(p *plan.Plan) { p.Layers[0].MLP[len(p.Layers[0].MLP)-1] = 37 })}, model, "indices below 37"},
+		"indices too high": {[]string{write("high", func(p *plan.Plan) { p.Layers[0].Neurons[len(p.Layers[0].Neurons)-1] = 37 })}, model, "indices below 37"},
 		"layers elsewhere": {[]string{write("from", func(p *plan.Plan) { p.Layers[0].From = 3 })}, model, "from"},
 		"not a plan":       {[]string{filepath.Join(model, "config.json")}, model, "config.json"},
 		"nowhere":          {[]string{"nowhere.json"}, model, "nowhere.json"},

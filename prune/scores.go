@@ -30,16 +30,16 @@ func (r *run) amp(ctx context.Context, n int, s plan.State) (*plan.Scores, error
 	} else if known != nil {
 		return known, nil
 	}
-	m, err := r.place(s)
+	m, err := r.loadCandidate(s)
 	if err != nil {
 		return nil, err
 	}
 	defer m.close()
 	at := 0
-	begin, known, leave := r.beginPrompt(s)
+	begin, known, leave := r.promptPrefix(s)
 	scores, err := score.AMPFrom(ctx, m.Model, r.texts.prompts, begin, known, func() {
 		at++
-		r.tell(n, "AMP scores", at, len(r.texts.prompts))
+		r.progress(n, "AMP scores", at, len(r.texts.prompts))
 	})
 	if err != nil {
 		return nil, err

@@ -20,7 +20,7 @@ func TestFarTarget(t *testing.T) {
 		log.Reset()
 		r := &run{Options: Options{Targets: []float64{target}}}
 		path := &plan.Plan{Steps: []plan.Step{{Compression: 1. / 3}}}
-		if _, err := r.choose(context.Background(), path, make([]plan.State, 2)); err != nil {
+		if _, err := r.selectTargets(context.Background(), path, make([]plan.State, 2)); err != nil {
 			t.Fatal(err)
 		}
 		if got := strings.Contains(log.String(), "--exact-target meets it") && strings.Contains(log.String(), "compression=0.3333\n"); got != want {

@@ -62,7 +62,7 @@ func readTexts(o Options, c *config.Config) (*texts, error) {
 	if !o.scored() {
 		return t, nil
 	}
-	if t.windows, err = dataset.First(tok, o.Text, o.Separator, min(o.Context, c.MaxPositions), o.Windows); err != nil {
+	if t.windows, err = dataset.FirstTokens(tok, o.Text, o.Separator, min(o.Context, c.MaxPositions), o.Windows); err != nil {
 		return nil, err
 	}
 	if len(t.windows) == 0 {

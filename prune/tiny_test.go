@@ -19,8 +19,8 @@ func tinyModel(t *testing.T, seed uint64, change func(*config.Config)) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Dim, c.HeadDim, c.MaxPositions = 24, 4, 64
-	c.Layers = slices.Repeat([]config.LayerShape{{Heads: 6, KVHeads: 6, HeadDim: 4, MLP: 37}}, 6)
+	c.HiddenSize, c.HeadDim, c.MaxPositions = 24, 4, 64
+	c.Layers = slices.Repeat([]config.LayerShape{{Heads: 6, KVHeads: 6, HeadDim: 4, Intermediate: 37}}, 6)
 	c.Extra = map[string]any{"initializer_range": 0.2}
 	if change != nil {
 		change(c)

@@ -48,9 +48,9 @@ func (w writer) write(dir string, p *plan.Plan, s plan.State) error {
 		return err
 	}
 	c.Mistral = w.hfType == "mistral"
-	if c.Refused5() {
+	if c.RefusedByTransformers5() {
 		slog.Warn("transformers 5 refuses this LLaMA, whose heads do not divide its width: --hf-type mistral writes what it loads",
-			"model", dir, "heads", c.Layers[0].Heads, "width", c.Dim)
+			"model", dir, "heads", c.Layers[0].Heads, "width", c.HiddenSize)
 	}
 	if c.Mistral && !c.Uniform() {
 		slog.Warn("its layers differ: written in mop's own form, whatever the hf type", "model", dir)
@@ -69,7 +69,7 @@ func (w writer) write(dir string, p *plan.Plan, s plan.State) error {
 			return renameio.WriteFile(filepath.Join(dir, planFile), text.Bytes(), 0o666)
 		}
 	}
-	err = checkpoint.Save(dir, c, specs, checkpoint.SaveOptions{Replace: w.resume, Around: checkpoint.AroundOf(w.base), Files: checkpoint.SideFiles(w.dir), Data: map[string][]byte{planFile: text.Bytes()}})
+	err = checkpoint.Save(dir, c, specs, checkpoint.SaveOptions{Replace: w.resume, Wrapper: checkpoint.MultimodalWrapperOf(w.base), Files: checkpoint.SideFiles(w.dir), Data: map[string][]byte{planFile: text.Bytes()}})
 	if errors.Is(err, os.ErrExist) || errors.Is(err, checkpoint.ErrExists) {
 		return fmt.Errorf("%s: exists already: give --resume or another --out", dir)
 	}

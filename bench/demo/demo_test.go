@@ -69,7 +69,7 @@ func TestModelAnswers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			windows = append(windows, dataset.Window{IDs: all, First: len(before)})
+			windows = append(windows, dataset.Window{Tokens: all, FirstScored: len(before)})
 		}
 		nll := make([]float64, len(windows))
 		if err := criterion.NLL(context.Background(), m, windows, func(w int, x float64) { nll[w] += x }); err != nil {

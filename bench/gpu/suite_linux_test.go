@@ -124,7 +124,7 @@ printf '=== RUN   TestA\n=== RUN   TestA/x\n--- PASS: TestA (0.10s)\n    --- PAS
 printf -- '--- FAIL: TestB (0.20s)\n    b_test.go:1: no\n=== RUN   TestC\n--- PASS: TestC (0.30s)\n    --- SKIP: TestC/x (0.00s)\n=== RUN   TestD\npanic: no\n'
 exit 2
 `,
-		"repo/prune/prune.test":           "#!/bin/sh\necho '--- PASS: TestGPUPrune (2.00s)'\n",
+		"repo/prune/prune.test":             "#!/bin/sh\necho '--- PASS: TestGPUPrune (2.00s)'\n",
 		"repo/prune/finetune/finetune.test": "#!/bin/sh\nexec sleep 100\n",
 	})
 	c := exec.Command("bash", filepath.Join(dir, "gpu-suite.sh"), "kernels", "--budget=10")

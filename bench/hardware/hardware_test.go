@@ -143,7 +143,7 @@ func TestFMATwins(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	here := Machine{CPU: "here", MemoryBytes: 512 << 20} // a buffer of 64 MiB: short
-	l, err := MeasureLimits(here, 2, "")
+	l, err := MeasureRoofline(here, 2, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func TestLimits(t *testing.T) {
 		t.Logf("%s: %.1f GFLOP/s, one thread", isa, k.GFLOPs)
 	}
 	t.Logf("2 threads: %.1f GB/s, %.1f GFLOP/s", r.GBps, f.GFLOPs)
-	if l, err := MeasureLimits(here, 1, "generic"); err != nil || l.FMA.ISA != "generic" || l.Read.ISA != ISAs()[0] {
+	if l, err := MeasureRoofline(here, 1, "generic"); err != nil || l.FMA.ISA != "generic" || l.Read.ISA != ISAs()[0] {
 		t.Errorf("want plain Go's peak and the widest reads, got %+v, %v", l, err)
 	}
 	for _, threads := range []int{0, -1, 1025} {
@@ -183,9 +183,9 @@ func TestMeterRemembers(t *testing.T) {
 	m := Meter{
 		Dir: dir,
 		Now: func() time.Time { return now },
-		Limits: func(m Machine, threads int, isa string) (Limits, error) {
+		Limits: func(m Machine, threads int, isa string) (Roofline, error) {
 			calls++
-			return Limits{Machine: m, Read: Bandwidth{Threads: threads, GBps: float64(calls)}, FMA: Peak{Threads: threads, ISA: isa, GFLOPs: 1}}, nil
+			return Roofline{Machine: m, Read: Bandwidth{Threads: threads, GBps: float64(calls)}, FMA: Peak{Threads: threads, ISA: isa, GFLOPs: 1}}, nil
 		},
 	}
 	here := Machine{CPU: "A/B ../C", Kind: "1/2/3", Cores: 4}
@@ -230,7 +230,7 @@ func TestMeterRemembers(t *testing.T) {
 	}
 
 	quiet := m.Limits
-	m.Limits = func(machine Machine, threads int, isa string) (Limits, error) {
+	m.Limits = func(machine Machine, threads int, isa string) (Roofline, error) {
 		l, err := quiet(machine, threads, isa)
 		l.Others = 0.3
 		return l, err
@@ -250,7 +250,7 @@ func TestMeterRemembers(t *testing.T) {
 	m.Dir = blocked // not a directory: measured all the same
 	ask(m, here, 2, false, float64(calls+1))
 
-	m.Limits = func(Machine, int, string) (Limits, error) { return Limits{}, errors.New("boom") }
+	m.Limits = func(Machine, int, string) (Roofline, error) { return Roofline{}, errors.New("boom") }
 	if _, err := m.Measure(here, 2, "generic", true); err == nil || err.Error() != "boom" {
 		t.Errorf("want boom, got %v", err)
 	}

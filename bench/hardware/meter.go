@@ -12,9 +12,9 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// Limits are what a machine can do at most, as measured with a number of
+// Roofline are what a machine can do at most, as measured with a number of
 // threads.
-type Limits struct {
+type Roofline struct {
 	Machine  Machine   `json:"machine"`
 	Read     Bandwidth `json:"read"`
 	FMA      Peak      `json:"fma"`
@@ -22,15 +22,15 @@ type Limits struct {
 	Measured time.Time `json:"measured"`
 }
 
-// MeasureLimits measures both limits in about a second: reading with the widest
+// MeasureRoofline measures both limits in about a second: reading with the widest
 // instruction set, and arithmetic with the one that is asked for ("" = the
 // widest).
-func MeasureLimits(m Machine, threads int, isa string) (Limits, error) {
-	l := Limits{Machine: m, Measured: time.Now().UTC()}
+func MeasureRoofline(m Machine, threads int, isa string) (Roofline, error) {
+	l := Roofline{Machine: m, Measured: time.Now().UTC()}
 	others, steal, known := OtherLoad()
 	var err error
 	if l.Read, err = ReadBandwidth(m, threads, ""); err != nil {
-		return Limits{}, err
+		return Roofline{}, err
 	}
 	l.FMA, err = FMAPeak(threads, isa)
 	if othersAfter, stealAfter, ok := OtherLoad(); ok && known && m.Cores > 0 {
@@ -48,7 +48,7 @@ type Meter struct {
 	Dir    string        // where measurements are kept; "" = nowhere
 	MaxAge time.Duration // older ones are measured again; 0 = ten minutes
 	Now    func() time.Time
-	Limits func(m Machine, threads int, isa string) (Limits, error) // the measurement; nil = MeasureLimits
+	Limits func(m Machine, threads int, isa string) (Roofline, error) // the measurement; nil = MeasureLimits
 }
 
 // DefaultMeter keeps measurements in the user's cache directory for ten minutes,
@@ -67,13 +67,13 @@ func DefaultMeter() Meter {
 // instruction set: remembered ones if they are young enough and force is false.
 // What a busy machine gave is not remembered. A memory that cannot be read or
 // written costs a measurement, and is no error.
-func (m Meter) Measure(machine Machine, threads int, isa string, force bool) (Limits, error) {
+func (m Meter) Measure(machine Machine, threads int, isa string, force bool) (Roofline, error) {
 	now, measure := m.Now, m.Limits
 	if now == nil {
 		now = time.Now
 	}
 	if measure == nil {
-		measure = MeasureLimits
+		measure = MeasureRoofline
 	}
 	file := m.file(machine, threads, isa)
 	if !force {
@@ -102,10 +102,10 @@ func (m Meter) file(machine Machine, threads int, isa string) string {
 	return filepath.Join(m.Dir, "limits-"+hex.EncodeToString(key[:8])+".json")
 }
 
-func (m Meter) remembered(file string, machine Machine, threads int, now time.Time) (l Limits, ok bool) {
+func (m Meter) remembered(file string, machine Machine, threads int, now time.Time) (l Roofline, ok bool) {
 	text, err := os.ReadFile(file)
 	if err != nil || json.Unmarshal(text, &l) != nil {
-		return Limits{}, false
+		return Roofline{}, false
 	}
 	maxAge := m.MaxAge
 	if maxAge == 0 {

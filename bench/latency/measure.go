@@ -34,7 +34,7 @@ type Options struct {
 //
 // A garbage collection goes before each run, outside its time, so that no
 // model pays for what another left behind.
-func Measure(ctx context.Context, p Protocol, subjects []Subject, o Options) ([]Sample, error) {
+func Measure(ctx context.Context, p Protocol, subjects []Model, o Options) ([]Sample, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (o Options) load() (others, steal time.Duration) {
 }
 
 // run times one run: when it started, and how long after that each id came.
-func run(ctx context.Context, s Subject, prompts [][]int, out int, now func() time.Time) (time.Time, []time.Duration, error) {
+func run(ctx context.Context, s Model, prompts [][]int, out int, now func() time.Time) (time.Time, []time.Duration, error) {
 	at := make([]time.Time, 0, min(out, 1<<12))
 	start := now()
 	if err := s.Run(ctx, prompts, out, func() { at = append(at, now()) }); err != nil {
@@ -117,7 +117,7 @@ func run(ctx context.Context, s Subject, prompts [][]int, out int, now func() ti
 }
 
 // commonPrompts checks the subjects and draws the prompts that fit them all.
-func commonPrompts(p Protocol, subjects []Subject) ([][]int, error) {
+func commonPrompts(p Protocol, subjects []Model) ([][]int, error) {
 	if len(subjects) == 0 {
 		return nil, errors.New("bench: no model given")
 	}
@@ -132,7 +132,7 @@ func commonPrompts(p Protocol, subjects []Subject) ([][]int, error) {
 			return nil, fmt.Errorf("bench: %s: context is %d ids, got %d in and %d out", s.Name, s.Context, p.In, p.Out)
 		}
 		seen[s.Name] = true
-		special = append(special, s.Special...)
+		special = append(special, s.SpecialTokens...)
 		vocab = min(vocab, s.Vocab)
 	}
 	return p.Prompts(vocab, special)

@@ -19,11 +19,11 @@ func (c *clock) now() time.Time { return c.t }
 
 // fake is a model that takes first for its first id and gap for every other,
 // each multiplied by slow(now), and writes down what it was given.
-func fake(c *clock, name string, first, gap time.Duration, slow func() float64, prompts *[][][]int) Subject {
+func fake(c *clock, name string, first, gap time.Duration, slow func() float64, prompts *[][][]int) Model {
 	if slow == nil {
 		slow = func() float64 { return 1 }
 	}
-	return Subject{Name: name, Vocab: 64, Run: func(_ context.Context, p [][]int, out int, step func()) error {
+	return Model{Name: name, Vocab: 64, Run: func(_ context.Context, p [][]int, out int, step func()) error {
 		if prompts != nil {
 			*prompts = append(*prompts, p)
 		}
@@ -43,7 +43,7 @@ func fake(c *clock, name string, first, gap time.Duration, slow func() float64, 
 func TestMeasureHoldsTheProtocol(t *testing.T) {
 	c := &clock{t: time.Unix(0, 0)}
 	var seen [][][]int
-	subjects := []Subject{
+	subjects := []Model{
 		fake(c, "a", 50*time.Millisecond, 10*time.Millisecond, nil, &seen),
 		fake(c, "b", 40*time.Millisecond, 8*time.Millisecond, nil, &seen),
 		fake(c, "c", 30*time.Millisecond, 6*time.Millisecond, nil, &seen),
@@ -107,7 +107,7 @@ func TestDriftHitsAllAlike(t *testing.T) {
 	c := &clock{t: time.Unix(0, 0)}
 	runs := 0.0
 	slow := func() float64 { runs++; return 1 + 2*runs/(2*200*8) }
-	subjects := []Subject{
+	subjects := []Model{
 		fake(c, "dense", 4*time.Millisecond, 4*time.Millisecond, slow, nil),
 		fake(c, "half", 2*time.Millisecond, 2*time.Millisecond, slow, nil),
 	}
@@ -149,7 +149,7 @@ func TestProtocolIsChecked(t *testing.T) {
 		if err := p.Validate(); err == nil || err.Error() != want {
 			t.Errorf("want %q, got %v", want, err)
 		}
-		if _, err := Measure(context.Background(), p, []Subject{{Name: "a", Vocab: 9}}, Options{}); err == nil {
+		if _, err := Measure(context.Background(), p, []Model{{Name: "a", Vocab: 9}}, Options{}); err == nil {
 			t.Errorf("%s: measured all the same", want)
 		}
 	}
@@ -169,11 +169,11 @@ func TestSubjectsAreChecked(t *testing.T) {
 	}
 	boom := errors.New("boom")
 	p := Protocol{In: 12, Out: 4, Batch: 1, Runs: 1}
-	for want, subjects := range map[string][]Subject{
+	for want, subjects := range map[string][]Model{
 		"bench: no model given":                                           nil,
 		"bench: a: given twice":                                           {{Name: "a", Vocab: 9}, {Name: "a", Vocab: 9}},
 		"bench: a: context is 14 ids, got 12 in and 4 out":                {{Name: "a", Vocab: 9, Context: 14}},
-		"bench: prompt: vocabulary of 3 ids has none that is not special": {{Name: "a", Vocab: 9, Special: []int{0, 1}}, {Name: "b", Vocab: 3, Special: []int{1, 2, 7}}},
+		"bench: prompt: vocabulary of 3 ids has none that is not special": {{Name: "a", Vocab: 9, SpecialTokens: []int{0, 1}}, {Name: "b", Vocab: 3, SpecialTokens: []int{1, 2, 7}}},
 		"bench: prompt: vocabulary of 0 ids has none that is not special": {{Name: "a"}},
 		"bench: a: round 0: want 4 ids, got 3":                            {{Name: "a", Vocab: 9, Context: 15, Run: step(3)}},
 		"bench: a: round 0: want 4 ids, got 5":                            {{Name: "a", Vocab: 9, Run: step(5)}},
@@ -217,7 +217,7 @@ func TestPromptsAvoidSpecialIDs(t *testing.T) {
 func TestMeasureStopsWhenAsked(t *testing.T) {
 	c := &clock{}
 	ctx, cancel := context.WithCancel(context.Background())
-	samples, err := Measure(ctx, Default(), []Subject{fake(c, "a", 1, 1, nil, nil)}, Options{
+	samples, err := Measure(ctx, Default(), []Model{fake(c, "a", 1, 1, nil, nil)}, Options{
 		Now:      c.now,
 		Progress: func(p Progress) error { cancel(); return nil },
 	})
@@ -225,7 +225,7 @@ func TestMeasureStopsWhenAsked(t *testing.T) {
 		t.Errorf("want one sample and context.Canceled, got %d and %v", len(samples), err)
 	}
 	full := errors.New("no room for its line")
-	samples, err = Measure(context.Background(), Default(), []Subject{fake(c, "a", 1, 1, nil, nil)}, Options{
+	samples, err = Measure(context.Background(), Default(), []Model{fake(c, "a", 1, 1, nil, nil)}, Options{
 		Now:      c.now,
 		Progress: func(p Progress) error { return full },
 	})

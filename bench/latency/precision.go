@@ -4,7 +4,7 @@ package latency
 // samples of so many rounds: 0.1 is about ±5 %. It is for deciding to go on
 // measuring; to stop because of the speed-up itself would make it look better
 // than it is. 0 where there is no interval.
-func Widest(p Protocol, subjects []Subject, samples []Sample, rounds int) (float64, error) {
+func Widest(p Protocol, subjects []Model, samples []Sample, rounds int) (float64, error) {
 	p.Runs = rounds
 	rows, err := Rows(p, subjects, samples, Environment{})
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 func TestMoreRounds(t *testing.T) {
 	c := &clock{t: time.Unix(0, 0)}
 	others := time.Duration(0)
-	subjects := []Subject{
+	subjects := []Model{
 		fake(c, "a", 50*time.Millisecond, 10*time.Millisecond, nil, nil),
 		fake(c, "b", 40*time.Millisecond, 8*time.Millisecond, nil, nil),
 	}
@@ -52,7 +52,7 @@ func TestMoreRounds(t *testing.T) {
 
 func TestWidest(t *testing.T) {
 	p := Protocol{In: 1, Out: 2, Batch: 1, Runs: 2}
-	subjects := []Subject{{Name: "a"}, {Name: "b"}, {Name: "c"}}
+	subjects := []Model{{Name: "a"}, {Name: "b"}, {Name: "c"}}
 	var samples []Sample
 	for round, total := range []int{100, 110, 120} { // b always half of it, c once as long and twice half
 		third := total / 2

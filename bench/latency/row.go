@@ -98,7 +98,7 @@ type series struct {
 // Rows computes a row for each subject, in their order, from the samples of a
 // whole measurement; the first subject is the dense one. Subjects' Run is not
 // called, so rows can be computed again from stored samples.
-func Rows(p Protocol, subjects []Subject, samples []Sample, env Environment) ([]Row, error) {
+func Rows(p Protocol, subjects []Model, samples []Sample, env Environment) ([]Row, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
@@ -157,7 +157,7 @@ func keep(p Protocol, samples []Sample) (map[string]*series, error) {
 	return kept, nil
 }
 
-func row(p Protocol, s Subject, dense, x *series, env Environment) Row {
+func row(p Protocol, s Model, dense, x *series, env Environment) Row {
 	r := Row{
 		Model:         s.Name,
 		Params:        s.Params,

@@ -33,7 +33,7 @@ func TestRowsByHand(t *testing.T) {
 	}
 	samples[0].Others, samples[3].Others, samples[4].Others = time.Hour, 90*time.Millisecond, -16*time.Millisecond
 	samples[4].Steal, samples[5].Others = 37*time.Millisecond, -10*time.Millisecond
-	subjects := []Subject{
+	subjects := []Model{
 		{Name: "dense", Params: 1000, BytesPerToken: 3e6, PrefillBytes: 14e6, PrefillFlops: 21e9, DecodeFlops: 5e6, PeakBytes: 77, Load: 1500 * time.Microsecond},
 		{Name: "half", Params: 600, Compression: 0.4, BytesPerToken: 2e6},
 	}
@@ -101,7 +101,7 @@ func TestRowsByHand(t *testing.T) {
 // everything.
 func TestBusyMachine(t *testing.T) {
 	p := Protocol{In: 4, Out: 3, Batch: 1, Runs: 1}
-	subject := []Subject{{Name: "a", BytesPerToken: 5e6, PrefillFlops: 1e9}}
+	subject := []Model{{Name: "a", BytesPerToken: 5e6, PrefillFlops: 1e9}}
 	for _, c := range []struct {
 		limits, took float64 // ms
 		others       time.Duration
@@ -138,7 +138,7 @@ func TestBusyMachine(t *testing.T) {
 
 func TestRowsWithoutDecodeOrSpread(t *testing.T) {
 	p := Protocol{In: 4, Out: 1, Batch: 1, Runs: 1}
-	rows, err := Rows(p, []Subject{{Name: "a", BytesPerToken: 5}}, []Sample{sample("a", 0, false, 8, 0, 1)}, Environment{})
+	rows, err := Rows(p, []Model{{Name: "a", BytesPerToken: 5}}, []Sample{sample("a", 0, false, 8, 0, 1)}, Environment{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +197,7 @@ func TestRowsRefuseBrokenSamples(t *testing.T) {
 		"bench: a: round 0: want 0 < ttft < total, got 0s and 1ms":  {sample("a", 0, false, 0, 1, 2)},
 		"bench: a: round 0: want 0 < ttft < total, got 5ms and 5ms": {sample("a", 0, false, 5, 0, 2)},
 	} {
-		if _, err := Rows(p, []Subject{{Name: "a"}}, samples, Environment{}); err == nil || err.Error() != want {
+		if _, err := Rows(p, []Model{{Name: "a"}}, samples, Environment{}); err == nil || err.Error() != want {
 			t.Errorf("want %q, got %v", want, err)
 		}
 	}

@@ -14,15 +14,15 @@ import (
 	"time"
 )
 
-// Subject is one loaded model under measurement. The first of a list is the
+// Model is one loaded model under measurement. The first of a list is the
 // dense one, which the others are compared with.
-type Subject struct {
-	Name        string
-	Params      int64
-	Compression float64 // 1 - params/params of the dense model; 0 for the dense model itself
-	Vocab       int     // V: ids 0..V-1 are legal
-	Special     []int   // ids that a prompt never holds (BOS, EOS, control tokens)
-	Context     int     // most positions a sequence may take; 0 = no limit
+type Model struct {
+	Name          string
+	Params        int64
+	Compression   float64 // 1 - params/params of the dense model; 0 for the dense model itself
+	Vocab         int     // V: ids 0..V-1 are legal
+	SpecialTokens []int   // ids that a prompt never holds (BOS, EOS, control tokens)
+	Context       int     // most positions a sequence may take; 0 = no limit
 
 	// BytesPerToken is what a decode step reads, weights and cache, averaged
 	// over the run's steps and divided by the batch.

@@ -60,10 +60,10 @@ type Divergence struct {
 // KL measures the divergence of m from the reference over windows. tick is called
 // at every position; it may be nil.
 func KL(ctx context.Context, reference, m *model.Model, windows []dataset.Window, tick func()) (Divergence, error) {
-	if a, b := reference.Config.Vocab, m.Config.Vocab; a != b {
+	if a, b := reference.Config.VocabSize, m.Config.VocabSize; a != b {
 		return Divergence{}, fmt.Errorf("want one vocabulary, the reference has %d ids and the model %d", a, b)
 	}
-	ref, err := criterion.Live(reference, windows)
+	ref, err := criterion.LiveReference(reference, windows)
 	if err != nil {
 		return Divergence{}, err
 	}

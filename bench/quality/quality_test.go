@@ -63,7 +63,7 @@ func TestKnownPerplexities(t *testing.T) {
 		}
 		m := load(t, host(t), src)
 		n := m.Config.MaxPositions
-		w, err := dataset.Cut(tok, docs[:60], n, 0, n-1)
+		w, err := dataset.Windows(tok, docs[:60], n, 0, n-1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +80,7 @@ func TestKnownPerplexities(t *testing.T) {
 
 // small is a model of random weights.
 func small(seed uint64) checkpoint.Source {
-	c := &config.Config{Vocab: 40, Dim: 16, HeadDim: 4, Layers: []config.LayerShape{{Heads: 4, KVHeads: 2, HeadDim: 4, MLP: 9}, {HeadDim: 4, MLP: 5}},
+	c := &config.Config{VocabSize: 40, HiddenSize: 16, HeadDim: 4, Layers: []config.LayerShape{{Heads: 4, KVHeads: 2, HeadDim: 4, Intermediate: 9}, {HeadDim: 4, Intermediate: 5}},
 		RopeTheta: 10000, NormEps: 1e-5, MaxPositions: 32, BOS: 1, EOS: []int{2}, DType: "float32", Extra: map[string]any{"initializer_range": 0.6}}
 	return checkpoint.Random(c, seed, checkpoint.F32)
 }
@@ -90,11 +90,11 @@ func small(seed uint64) checkpoint.Source {
 func TestKLByFormula(t *testing.T) {
 	d := host(t)
 	ref, m := load(t, d, small(1)), load(t, d, small(2))
-	windows := []dataset.Window{{IDs: []int{1, 5, 9, 30, 12, 7}, First: 1}, {IDs: []int{1, 39, 0, 4}, First: 1}}
+	windows := []dataset.Window{{Tokens: []int{1, 5, 9, 30, 12, 7}, FirstScored: 1}, {Tokens: []int{1, 39, 0, 4}, FirstScored: 1}}
 	var kls []float64
 	same := 0
 	for _, w := range windows {
-		p, q := logits(t, ref, w.IDs), logits(t, m, w.IDs)
+		p, q := logits(t, ref, w.Tokens), logits(t, m, w.Tokens)
 		for i := range p {
 			lp, lq := logSoftmax(p[i]), logSoftmax(q[i])
 			kl := 0.0
@@ -133,8 +133,8 @@ func TestKLRefuses(t *testing.T) {
 	d := host(t)
 	src := small(1)
 	other := src.Config().Clone()
-	other.Vocab = 41
-	windows := []dataset.Window{{IDs: []int{1, 2}, First: 1}}
+	other.VocabSize = 41
+	windows := []dataset.Window{{Tokens: []int{1, 2}, FirstScored: 1}}
 	if _, err := KL(t.Context(), load(t, d, src), load(t, d, checkpoint.Random(other, 1, checkpoint.F32)), windows, nil); err == nil {
 		t.Error("two vocabularies: want an error")
 	}
@@ -152,7 +152,7 @@ func TestKLRefuses(t *testing.T) {
 func logits(t *testing.T, m *model.Model, ids []int) [][]float32 {
 	t.Helper()
 	var out [][]float32
-	w := dataset.Window{IDs: ids, First: 1}
+	w := dataset.Window{Tokens: ids, FirstScored: 1}
 	if err := criterion.NLL(t.Context(), m, []dataset.Window{w}, func(int, float64) {}); err != nil {
 		t.Fatal(err)
 	}

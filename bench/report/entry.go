@@ -49,7 +49,7 @@ func Layers(shapes []config.LayerShape, from []int) ([]Layer, error) {
 	}
 	layers := make([]Layer, len(shapes))
 	for i, s := range shapes {
-		layers[i] = Layer{From: i, Heads: s.Heads, KVHeads: s.KVHeads, MLP: s.MLP}
+		layers[i] = Layer{From: i, Heads: s.Heads, KVHeads: s.KVHeads, MLP: s.Intermediate}
 		if from != nil {
 			layers[i].From = from[i]
 		}

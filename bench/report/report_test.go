@@ -411,7 +411,7 @@ func TestTicks(t *testing.T) {
 }
 
 func TestLayers(t *testing.T) {
-	shapes := []config.LayerShape{{Heads: 4, KVHeads: 2, HeadDim: 8, MLP: 30}, {MLP: 7}}
+	shapes := []config.LayerShape{{Heads: 4, KVHeads: 2, HeadDim: 8, Intermediate: 30}, {Intermediate: 7}}
 	got, err := Layers(shapes, []int{1, 5})
 	if want := []Layer{{1, 4, 2, 30}, {5, 0, 0, 7}}; err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("want %v, got %v, %v", want, got, err)

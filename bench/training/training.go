@@ -20,7 +20,7 @@ import (
 )
 
 // Length of an example: its ids, and how many of them are no targets.
-type Length struct{ IDs, First int }
+type Length struct{ Tokens, First int }
 
 // Same are n examples of one length, all ids but the first being targets.
 func Same(ids, n int) []Length {
@@ -79,7 +79,7 @@ type Row struct {
 // products, the second half of attention's gradients and what is computed twice, some
 // percents, are not counted.
 func Flops(m *model.Model, l Length) int64 {
-	return 2 * model.Flops(m.Config, 0, l.IDs, l.IDs-l.First)
+	return 2 * model.Flops(m.Config, 0, l.Tokens, l.Tokens-l.First)
 }
 
 // Measure takes a step that warms the device up and then, of the recipe's batch, as
@@ -94,7 +94,7 @@ func Measure(ctx context.Context, m *model.Model, src checkpoint.Source, o finet
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
-	l, err := model.NewLearner(m, src, model.LearnOptions{Rank: o.Rank, Alpha: o.Alpha, Dropout: o.Dropout, Targets: o.Targets, Recompute: o.Recompute, Seed: o.Seed})
+	l, err := model.NewTrainer(m, src, model.TrainOptions{Rank: o.Rank, Alpha: o.Alpha, Dropout: o.Dropout, Targets: o.Targets, Recompute: o.Recompute, Seed: o.Seed})
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func Measure(ctx context.Context, m *model.Model, src checkpoint.Source, o finet
 	// and every kernel is loaded.
 	longest := lengths[0]
 	for _, x := range lengths {
-		if x.IDs > longest.IDs {
+		if x.Tokens > longest.Tokens {
 			longest = x
 		}
 	}
@@ -115,12 +115,12 @@ func Measure(ctx context.Context, m *model.Model, src checkpoint.Source, o finet
 			x = lengths[i-o.Batch]
 			flops += Flops(m, x)
 		}
-		if x.First < 1 || x.First >= x.IDs {
+		if x.First < 1 || x.First >= x.Tokens {
 			return nil, fmt.Errorf("length %d: want ids and some of them targets, got %+v", i, x)
 		}
-		e := finetune.Example{Row: i + 1, First: x.First, IDs: make([]int32, x.IDs)}
-		for t := range e.IDs {
-			e.IDs[t] = int32(random.Word(key, uint64(i)<<20+uint64(t)) % uint64(m.Config.Vocab))
+		e := finetune.Example{Row: i + 1, FirstTarget: x.First, Tokens: make([]int32, x.Tokens)}
+		for t := range e.Tokens {
+			e.Tokens[t] = int32(random.Word(key, uint64(i)<<20+uint64(t)) % uint64(m.Config.VocabSize))
 		}
 		examples = append(examples, e)
 	}

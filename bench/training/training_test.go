@@ -21,9 +21,9 @@ func TestMeasure(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dev.Close()
-	c := &config.Config{Dim: 64, Vocab: 96, MaxPositions: 128, NormEps: 1e-5, RopeTheta: 10000, BOS: 1, DType: "bfloat16"}
+	c := &config.Config{HiddenSize: 64, VocabSize: 96, MaxPositions: 128, NormEps: 1e-5, RopeTheta: 10000, BOS: 1, DType: "bfloat16"}
 	for range 2 {
-		c.Layers = append(c.Layers, config.LayerShape{Heads: 3, KVHeads: 3, HeadDim: 16, MLP: 41})
+		c.Layers = append(c.Layers, config.LayerShape{Heads: 3, KVHeads: 3, HeadDim: 16, Intermediate: 41})
 	}
 	src := checkpoint.Random(c, 1, checkpoint.BF16)
 	m, err := model.Load(dev, src)
@@ -70,8 +70,8 @@ func TestAlpaca(t *testing.T) {
 		t.Fatalf("want %d rows, got %d, %v", len(want), len(got), err)
 	}
 	for i, e := range want {
-		if got[i] != (Length{len(e.IDs), e.First}) {
-			t.Fatalf("row %d: want %d ids, %d of the prompt, got %+v", e.Row, len(e.IDs), e.First, got[i])
+		if got[i] != (Length{len(e.Tokens), e.FirstTarget}) {
+			t.Fatalf("row %d: want %d ids, %d of the prompt, got %+v", e.Row, len(e.Tokens), e.FirstTarget, got[i])
 		}
 	}
 }

@@ -28,8 +28,8 @@ import (
 	"mop/runtime/model"
 )
 
-// contender is a model to be measured, not loaded yet.
-type contender struct {
+// modelUnderTest is a model to be measured, not loaded yet.
+type modelUnderTest struct {
 	name   string
 	series string
 	from   []int // base layer of each layer, nil = not known
@@ -79,7 +79,7 @@ func benchCommand(o *options) *cobra.Command {
 			if at != "" && len(planFiles) == 0 {
 				return usage("bench: --at wants a --plan")
 			}
-			list, err := o.contenders(names, planFiles, at)
+			list, err := o.modelsUnderTest(names, planFiles, at)
 			if err != nil {
 				return err
 			}
@@ -133,11 +133,11 @@ func modelPlan(dir string) (*plan.Plan, error) {
 	return plan.Load(path)
 }
 
-// contenders lists the models by name, and the plans' shapes after them.
-func (o *options) contenders(names, planFiles []string, at string) ([]contender, error) {
-	var list []contender
+// modelsUnderTest lists the models by name, and the plans' shapes after them.
+func (o *options) modelsUnderTest(names, planFiles []string, at string) ([]modelUnderTest, error) {
+	var list []modelUnderTest
 	for _, n := range names {
-		list = append(list, contender{name: n, series: "MoP", open: func() (checkpoint.Source, error) { return o.source(n) }})
+		list = append(list, modelUnderTest{name: n, series: "MoP", open: func() (checkpoint.Source, error) { return o.source(n) }})
 		if p, err := modelPlan(n); err == nil {
 			for _, l := range p.Layers {
 				list[len(list)-1].from = append(list[len(list)-1].from, l.From)
@@ -183,7 +183,7 @@ func (o *options) contenders(names, planFiles []string, at string) ([]contender,
 			}
 			c := base.Clone()
 			c.Layers = shapes
-			list = append(list, contender{name: fmt.Sprintf("%s step %d", name, n), series: "MoP", open: random(c)})
+			list = append(list, modelUnderTest{name: fmt.Sprintf("%s step %d", name, n), series: "MoP", open: random(c)})
 		}
 	}
 	return list, nil
@@ -222,13 +222,13 @@ type precision struct {
 
 // measure loads all contenders on one device and runs the protocol. taken,
 // which may be nil, is called after every run; its error ends the measurement.
-func (o *options) measure(ctx context.Context, p latency.Protocol, list []contender, want precision, taken func(latency.Sample) error) ([]report.Entry, []latency.Sample, error) {
+func (o *options) measure(ctx context.Context, p latency.Protocol, list []modelUnderTest, want precision, taken func(latency.Sample) error) ([]report.Entry, []latency.Sample, error) {
 	dev, err := o.open()
 	if err != nil {
 		return nil, nil, err
 	}
 	defer dev.Close()
-	var subjects []latency.Subject
+	var subjects []latency.Model
 	var layers [][]report.Layer
 	made := 0.0 // bytes of weights that were made, not mapped
 	for i, x := range list {
@@ -246,7 +246,7 @@ func (o *options) measure(ctx context.Context, p latency.Protocol, list []conten
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", x.name, err)
 		}
-		s, err := subject(dev, m, x.name, p, time.Since(start))
+		s, err := loadedModel(dev, m, x.name, p, time.Since(start))
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", x.name, err)
 		}
@@ -377,17 +377,17 @@ func (o *options) environment(dev device.Device, again bool) (latency.Environmen
 	return env, nil
 }
 
-// subject wraps a loaded model for the harness.
-func subject(dev device.Device, m *model.Model, name string, p latency.Protocol, load time.Duration) (latency.Subject, error) {
+// loadedModel wraps a loaded model for the harness.
+func loadedModel(dev device.Device, m *model.Model, name string, p latency.Protocol, load time.Duration) (latency.Model, error) {
 	if p.In+p.Out > m.Config.MaxPositions {
-		return latency.Subject{}, fmt.Errorf("%d ids in and %d out: %w of %d", p.In, p.Out, model.ErrContext, m.Config.MaxPositions)
+		return latency.Model{}, fmt.Errorf("%d ids in and %d out: %w of %d", p.In, p.Out, model.ErrContext, m.Config.MaxPositions)
 	}
 	if err := cacheFits(dev, m.Config, p.Batch, p.In+p.Out); err != nil {
-		return latency.Subject{}, err
+		return latency.Model{}, err
 	}
 	cache, err := kvcache.New(dev, m.Config, p.Batch, p.In+p.Out)
 	if err != nil {
-		return latency.Subject{}, err
+		return latency.Model{}, err
 	}
 	// A step reads the weights once for all sequences, and each one's own cache.
 	weights := m.BytesPerToken(0)
@@ -396,8 +396,8 @@ func subject(dev device.Device, m *model.Model, name string, p latency.Protocol,
 	if m.Config.BOS >= 0 {
 		special = append(special, m.Config.BOS)
 	}
-	return latency.Subject{
-		Name: name, Params: m.Config.Params(), Vocab: m.Config.Vocab, Special: special, Context: m.Config.MaxPositions,
+	return latency.Model{
+		Name: name, Params: m.Config.Params(), Vocab: m.Config.VocabSize, SpecialTokens: special, Context: m.Config.MaxPositions,
 		BytesPerToken: perToken, PrefillBytes: weights,
 		PrefillFlops: int64(p.Batch) * model.PromptFlops(m.Config, p.In), DecodeFlops: model.Flops(m.Config, p.In+p.Out/2, 1, 1),
 		PeakBytes: m.WeightBytes() + kvcache.Bytes(m.Config, p.Batch, p.In+p.Out), Load: load,

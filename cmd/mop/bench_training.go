@@ -52,7 +52,7 @@ func benchTrainingCommand(o *options) *cobra.Command {
 			if planFile != "" {
 				plans = []string{planFile}
 			}
-			models, err := o.contenders(args[:1], plans, at)
+			models, err := o.modelsUnderTest(args[:1], plans, at)
 			if err != nil {
 				return err
 			}
@@ -124,7 +124,7 @@ func lengthsOf(text string, n int) ([]training.Length, error) {
 }
 
 // measureTraining measures one model on a device of its own.
-func (o *options) measureTraining(ctx context.Context, x contender, p finetune.Options, lengths []training.Length) (*training.Row, error) {
+func (o *options) measureTraining(ctx context.Context, x modelUnderTest, p finetune.Options, lengths []training.Length) (*training.Row, error) {
 	dev, err := o.openTrainer()
 	if err != nil {
 		return nil, err
@@ -140,7 +140,7 @@ func (o *options) measureTraining(ctx context.Context, x contender, p finetune.O
 	}
 	longest := 0
 	for _, l := range lengths {
-		longest = max(longest, l.IDs)
+		longest = max(longest, l.Tokens)
 	}
 	if longest > src.Config().MaxPositions {
 		return nil, fmt.Errorf("%d ids: %w of %d", longest, model.ErrContext, src.Config().MaxPositions)

@@ -84,7 +84,7 @@ func clearDemo(out string) error {
 }
 
 // demonstrate prunes, measures, evaluates and trains.
-func (o *options) demonstrate(c *cobra.Command, p latency.Protocol, out string) (entries []report.Entry, samples []latency.Sample, back regained, err error) {
+func (o *options) demonstrate(c *cobra.Command, p latency.Protocol, out string) (entries []report.Entry, samples []latency.Sample, back recoveryResult, err error) {
 	model, text, err := demo.Unpack(out)
 	if err != nil {
 		return nil, nil, back, err
@@ -103,7 +103,7 @@ func (o *options) demonstrate(c *cobra.Command, p latency.Protocol, out string) 
 	if err != nil {
 		return nil, nil, back, err
 	}
-	list := []contender{{name: "dense", series: "MoP", open: func() (checkpoint.Source, error) { return checkpoint.Open(model) }}}
+	list := []modelUnderTest{{name: "dense", series: "MoP", open: func() (checkpoint.Source, error) { return checkpoint.Open(model) }}}
 	dirs := []string{model}
 	for _, t := range targets {
 		dir := prune.TargetDir(filepath.Join(out, "pruned"), t)
@@ -111,7 +111,7 @@ func (o *options) demonstrate(c *cobra.Command, p latency.Protocol, out string) 
 		if err != nil {
 			return nil, nil, back, err
 		}
-		x := contender{name: fmt.Sprintf("MoP %.0f %%", 100*t), series: "MoP", open: func() (checkpoint.Source, error) { return checkpoint.Open(dir) }}
+		x := modelUnderTest{name: fmt.Sprintf("MoP %.0f %%", 100*t), series: "MoP", open: func() (checkpoint.Source, error) { return checkpoint.Open(dir) }}
 		for _, l := range pl.Layers {
 			x.from = append(x.from, l.From)
 		}
@@ -152,7 +152,7 @@ const demoStories = 40
 const demoMeasuring = 40 * time.Second
 
 // judge fails unless the demo shows what it is meant to show.
-func judge(entries []report.Entry, back regained) error {
+func judge(entries []report.Entry, back recoveryResult) error {
 	dense, last := entries[0], entries[len(entries)-1]
 	if *last.PPL <= *dense.PPL {
 		return fmt.Errorf("perplexity does not rise from dense (%.3f) to 40 %% (%.3f)", *dense.PPL, *last.PPL)

@@ -16,8 +16,8 @@ import (
 	"mop/runtime/device"
 )
 
-// place is a device that --device can name, as inspect --devices lists it.
-type place struct {
+// deviceInfo is a device that --device can name, as inspect --devices lists it.
+type deviceInfo struct {
 	Device     string `json:"device"` // "cpu"; "cuda:0" and on
 	Name       string `json:"name"`
 	Bytes      int64  `json:"bytes,omitempty"`      // of its own memory
@@ -46,30 +46,30 @@ func parseDevice(text string) (deviceFlag, error) {
 	return deviceFlag{}, usage("--device: want one of cpu, cuda, cuda:N, auto, got %q", text)
 }
 
-// gpuPlace is the place of the GPU of an index.
-func gpuPlace(index int) string { return fmt.Sprintf("cuda:%d", index) }
+// gpuName is the place of the GPU of an index.
+func gpuName(index int) string { return fmt.Sprintf("cuda:%d", index) }
 
 // noGPU says that there is no GPU of an index.
-func noGPU(index int) error { return fmt.Errorf("no %s", gpuPlace(index)) }
+func noGPU(index int) error { return fmt.Errorf("no %s", gpuName(index)) }
 
-// cpuPlace is always there.
-func cpuPlace() place {
-	return place{Device: "cpu", Name: fmt.Sprintf("%s, %d cores", hardware.Describe().CPU, runtime.NumCPU())}
+// cpuInfo is always there.
+func cpuInfo() deviceInfo {
+	return deviceInfo{Device: "cpu", Name: fmt.Sprintf("%s, %d cores", hardware.Describe().CPU, runtime.NumCPU())}
 }
 
 // notThere says why a device that --device names is not there, and which are.
-func notThere(device string, why error, gpus []place) error {
+func notThere(device string, why error, gpus []deviceInfo) error {
 	var names []string
-	for _, p := range append([]place{cpuPlace()}, gpus...) {
+	for _, p := range append([]deviceInfo{cpuInfo()}, gpus...) {
 		names = append(names, fmt.Sprintf("%s (%s)", p.Device, p.Name))
 	}
 	return fmt.Errorf("--device %s: %w; there is: %s", device, why, strings.Join(names, ", "))
 }
 
-// places lists the devices there are, and why there are no others.
-func places() (list []place, missing error) {
+// listDevices lists the devices there are, and why there are no others.
+func listDevices() (list []deviceInfo, missing error) {
 	gpus, err := listCUDA()
-	return append([]place{cpuPlace()}, gpus...), err
+	return append([]deviceInfo{cpuInfo()}, gpus...), err
 }
 
 // onHost makes a command that computes on no device, and those below it, refuse a
@@ -98,7 +98,7 @@ func (o *options) onHost(c *cobra.Command) *cobra.Command {
 	return c
 }
 
-func writePlaces(w io.Writer, list []place, missing error, asJSON bool) error {
+func writeDevices(w io.Writer, list []deviceInfo, missing error, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(w).Encode(list)
 	}

@@ -11,7 +11,7 @@ import (
 
 // openCUDA starts the GPU of an index with a set of kernels, "" for its own, or says
 // which there are.
-func openCUDA(f deviceFlag, set string) (device.Device, []place, error) {
+func openCUDA(f deviceFlag, set string) (device.Device, []deviceInfo, error) {
 	gpus, err := listCUDA()
 	if err == nil && f.index >= len(gpus) {
 		err = noGPU(f.index)
@@ -26,11 +26,11 @@ func openCUDA(f deviceFlag, set string) (device.Device, []place, error) {
 	return d, gpus, nil
 }
 
-func listCUDA() ([]place, error) {
+func listCUDA() ([]deviceInfo, error) {
 	all, err := cuda.Devices()
-	var list []place
+	var list []deviceInfo
 	for n, i := range all {
-		list = append(list, place{Device: gpuPlace(n), Name: i.Name, Bytes: i.Total, Capability: fmt.Sprintf("%d.%d", i.Major, i.Minor), SMs: i.SMs,
+		list = append(list, deviceInfo{Device: gpuName(n), Name: i.Name, Bytes: i.Total, Capability: fmt.Sprintf("%d.%d", i.Major, i.Minor), SMs: i.SMs,
 			Driver: fmt.Sprintf("%d.%d", i.Driver/1000, i.Driver%1000/10), Kernels: i.Set})
 	}
 	return list, err

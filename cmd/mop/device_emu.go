@@ -13,7 +13,7 @@ import (
 const emulatedBytes = 8 << 30
 
 // openCUDA starts the emulation where a GPU is asked for by name.
-func openCUDA(f deviceFlag, set string) (device.Device, []place, error) {
+func openCUDA(f deviceFlag, set string) (device.Device, []deviceInfo, error) {
 	gpus, _ := listCUDA()
 	if f.kind == "auto" {
 		return nil, gpus, errors.New("the emulation is not taken by itself")
@@ -31,6 +31,6 @@ func openCUDA(f deviceFlag, set string) (device.Device, []place, error) {
 	return d, gpus, nil
 }
 
-func listCUDA() ([]place, error) {
-	return []place{{Device: gpuPlace(0), Name: "host emulation", Bytes: emulatedBytes, Capability: "8.0", SMs: 3, Driver: "none", Kernels: "sm_80"}}, nil
+func listCUDA() ([]deviceInfo, error) {
+	return []deviceInfo{{Device: gpuName(0), Name: "host emulation", Bytes: emulatedBytes, Capability: "8.0", SMs: 3, Driver: "none", Kernels: "sm_80"}}, nil
 }

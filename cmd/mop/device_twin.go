@@ -25,18 +25,18 @@ import (
 // A binary that links the CUDA driver does not start without one. This one does
 // not: where a GPU is asked for, it replaces itself by its twin, mop-cuda, which
 // lies beside it and was built with the tag cuda.
-const twinName = "mop-cuda"
+const companionName = "mop-cuda"
 
 var (
-	errNoTwin  = errors.New("no " + twinName + " beside this binary (make cuda builds it)")
-	errNotCUDA = errors.New("the " + twinName + " beside this binary was not built with the tag cuda (make cuda does)")
+	errNoCompanion = errors.New("no " + companionName + " beside this binary (make cuda builds it)")
+	errNotCUDA     = errors.New("the " + companionName + " beside this binary was not built with the tag cuda (make cuda does)")
 )
 
 // errOtherBuild says that the twin is of other sources: what it computes might differ.
 type errOtherBuild struct{ twin, self string }
 
 func (e errOtherBuild) Error() string {
-	return fmt.Sprintf("%s is of commit %s, this binary of %s (make cuda builds both)", twinName, e.twin, e.self)
+	return fmt.Sprintf("%s is of commit %s, this binary of %s (make cuda builds both)", companionName, e.twin, e.self)
 }
 
 // sameBuild holds a Go binary to the tag and, where both say it, to the commit of this
@@ -66,8 +66,8 @@ func sameBuild(path string) error {
 	return nil
 }
 
-// twin finds the twin and asks it, in a process of its own, for the GPUs it sees.
-func twin() (path string, gpus []place, err error) {
+// companion finds the twin and asks it, in a process of its own, for the GPUs it sees.
+func companion() (path string, gpus []deviceInfo, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return "", nil, err
@@ -75,10 +75,10 @@ func twin() (path string, gpus []place, err error) {
 	if self, err = filepath.EvalSymlinks(self); err != nil {
 		return "", nil, err
 	}
-	path = filepath.Join(filepath.Dir(self), twinName)
+	path = filepath.Join(filepath.Dir(self), companionName)
 	there, err := os.Stat(path)
 	if err != nil {
-		return "", nil, errNoTwin
+		return "", nil, errNoCompanion
 	}
 	if me, err := os.Stat(self); err == nil && os.SameFile(me, there) { // it would ask itself, for ever
 		return "", nil, errNotCUDA
@@ -86,7 +86,7 @@ func twin() (path string, gpus []place, err error) {
 	if err := sameBuild(path); err != nil {
 		return "", nil, err
 	}
-	if gpus, err = askTwin(path); err != nil {
+	if gpus, err = queryCompanion(path); err != nil {
 		return "", nil, err
 	}
 	return path, gpus, nil
@@ -99,8 +99,8 @@ type reply struct {
 }
 
 const (
-	maxReply = 1 << 20 // bytes
-	patience = time.Minute
+	maxReply         = 1 << 20 // bytes
+	companionTimeout = time.Minute
 )
 
 func (r *reply) Write(p []byte) (int, error) {
@@ -114,9 +114,9 @@ func (r *reply) Write(p []byte) (int, error) {
 
 var errLongReply = fmt.Errorf("says more than %d bytes", maxReply)
 
-// askTwin gives the GPUs that a twin sees, at least one.
-func askTwin(path string) (gpus []place, err error) {
-	wait, cancel := context.WithTimeout(context.Background(), patience)
+// queryCompanion gives the GPUs that a twin sees, at least one.
+func queryCompanion(path string) (gpus []deviceInfo, err error) {
+	wait, cancel := context.WithTimeout(context.Background(), companionTimeout)
 	defer cancel()
 	ctx, stop := signal.NotifyContext(wait, os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -126,13 +126,13 @@ func askTwin(path string) (gpus []place, err error) {
 	ask.Stdout, ask.Stderr = &said, &complaint
 	err = ask.Run()
 	if said.long || complaint.long {
-		return nil, fmt.Errorf("%s: %w", twinName, errLongReply)
+		return nil, fmt.Errorf("%s: %w", companionName, errLongReply)
 	}
 	if wait.Err() != nil {
-		return nil, fmt.Errorf("%s: no answer in %v", twinName, patience)
+		return nil, fmt.Errorf("%s: no answer in %v", companionName, companionTimeout)
 	}
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("%s: %w", twinName, ctx.Err())
+		return nil, fmt.Errorf("%s: %w", companionName, ctx.Err())
 	}
 	if err != nil {
 		// The loader complains on stderr, package cu on stdout.
@@ -144,11 +144,11 @@ func askTwin(path string) (gpus []place, err error) {
 		if first == "" {
 			first = err.Error() // it did not come to saying anything
 		}
-		return nil, fmt.Errorf("%s does not start: %s", twinName, first)
+		return nil, fmt.Errorf("%s does not start: %s", companionName, first)
 	}
-	var all []place
+	var all []deviceInfo
 	if err := json.Unmarshal(said.text, &all); err != nil {
-		return nil, fmt.Errorf("%s: %w", twinName, err)
+		return nil, fmt.Errorf("%s: %w", companionName, err)
 	}
 	for _, p := range all {
 		if strings.HasPrefix(p.Device, "cuda:") {
@@ -163,8 +163,8 @@ func askTwin(path string) (gpus []place, err error) {
 
 // openCUDA goes on as the twin, which looks at all flags again, where that finds the
 // GPU, and else says why not, and which there are.
-func openCUDA(f deviceFlag, _ string) (device.Device, []place, error) {
-	path, gpus, err := twin()
+func openCUDA(f deviceFlag, _ string) (device.Device, []deviceInfo, error) {
+	path, gpus, err := companion()
 	if err == nil && f.index >= len(gpus) {
 		err = noGPU(f.index)
 	}
@@ -175,10 +175,10 @@ func openCUDA(f deviceFlag, _ string) (device.Device, []place, error) {
 		return nil, gpus, err
 	}
 	err = syscall.Exec(path, append([]string{os.Args[0]}, os.Args[1:]...), os.Environ())
-	return nil, gpus, fmt.Errorf("%s: %w", twinName, err)
+	return nil, gpus, fmt.Errorf("%s: %w", companionName, err)
 }
 
-func listCUDA() ([]place, error) {
-	_, gpus, err := twin()
+func listCUDA() ([]deviceInfo, error) {
+	_, gpus, err := companion()
 	return gpus, err
 }

@@ -19,8 +19,8 @@ import (
 func TestNoGPU(t *testing.T) {
 	o := &options{device: "cuda", kernels: "auto"}
 	dev, err := o.open()
-	if dev != nil || !errors.Is(err, errNoTwin) || !strings.HasSuffix(err.Error(), "; there is: cpu ("+cpuPlace().Name+")") {
-		t.Fatalf("want %q and the devices, got %v", errNoTwin, err)
+	if dev != nil || !errors.Is(err, errNoCompanion) || !strings.HasSuffix(err.Error(), "; there is: cpu ("+cpuInfo().Name+")") {
+		t.Fatalf("want %q and the devices, got %v", errNoCompanion, err)
 	}
 	o.device = "auto"
 	if dev, err = o.open(); err != nil {
@@ -31,11 +31,11 @@ func TestNoGPU(t *testing.T) {
 		t.Errorf("auto: want cpu, got %s", dev.Name())
 	}
 	o.kernels = "sm_90" // which the CPU has not
-	if dev, err := o.open(); dev != nil || !errors.Is(err, errNoTwin) {
-		t.Errorf("a GPU's kernels: want %q, got %v", errNoTwin, err)
+	if dev, err := o.open(); dev != nil || !errors.Is(err, errNoCompanion) {
+		t.Errorf("a GPU's kernels: want %q, got %v", errNoCompanion, err)
 	}
-	list, missing := places()
-	if len(list) != 1 || list[0].Device != "cpu" || !errors.Is(missing, errNoTwin) {
+	list, missing := listDevices()
+	if len(list) != 1 || list[0].Device != "cpu" || !errors.Is(missing, errNoCompanion) {
 		t.Errorf("devices: want the CPU alone, got %v, %v", list, missing)
 	}
 }
@@ -44,7 +44,7 @@ func TestNoGPU(t *testing.T) {
 func TestNoGPUOnHost(t *testing.T) {
 	for _, command := range []string{"inspect " + demoDir, "inspect --devices", "plan --model " + demoDir + " --sequence L", "tokenize --model " + demoDir, "import llama2c", "init"} {
 		out, err := mop(t, "", append(strings.Fields(command), "--device", "cuda:1")...)
-		if want := "--device cuda:1: " + errNoTwin.Error() + "; there is: cpu (" + cpuPlace().Name + ")"; err == nil || err.Error() != want || out != "" {
+		if want := "--device cuda:1: " + errNoCompanion.Error() + "; there is: cpu (" + cpuInfo().Name + ")"; err == nil || err.Error() != want || out != "" {
 			t.Errorf("mop %s: want %q, got %v and %q", command, want, err, out)
 		}
 		if errors.Is(err, errUsage) {
@@ -64,11 +64,11 @@ func TestDeviceFlag(t *testing.T) {
 
 // A twin that cannot be started is told with the reason.
 func TestTwinDoesNotStart(t *testing.T) {
-	path := filepath.Join(t.TempDir(), twinName)
+	path := filepath.Join(t.TempDir(), companionName)
 	if err := os.WriteFile(path, nil, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := askTwin(path); err == nil || !strings.Contains(err.Error(), "permission denied") {
+	if _, err := queryCompanion(path); err == nil || !strings.Contains(err.Error(), "permission denied") {
 		t.Errorf("want the reason, got %v", err)
 	}
 }
@@ -76,11 +76,11 @@ func TestTwinDoesNotStart(t *testing.T) {
 // A twin that does not stop talking is stopped, whatever it does then.
 func TestTwinTalksOn(t *testing.T) {
 	for _, script := range []string{"cat /dev/zero", "cat /dev/zero >&2", "trap '' PIPE; cat /dev/zero; exit 0"} {
-		path := filepath.Join(t.TempDir(), twinName)
+		path := filepath.Join(t.TempDir(), companionName)
 		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o777); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := askTwin(path); !errors.Is(err, errLongReply) {
+		if _, err := queryCompanion(path); !errors.Is(err, errLongReply) {
 			t.Errorf("%s: want %v, got %v", script, errLongReply, err)
 		}
 	}
@@ -94,7 +94,7 @@ func TestTwinWithoutTheTag(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	path := filepath.Join(dir, twinName)
+	path := filepath.Join(dir, companionName)
 	data, err := os.ReadFile(self)
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func TestTwinWithoutTheTag(t *testing.T) {
 
 // An interrupt is not kept waiting by a twin that says nothing.
 func TestTwinInterrupted(t *testing.T) {
-	path := filepath.Join(t.TempDir(), twinName)
+	path := filepath.Join(t.TempDir(), companionName)
 	if err := os.WriteFile(path, []byte("#!/bin/sh\nexec sleep 50\n"), 0o777); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestTwinInterrupted(t *testing.T) {
 	defer signal.Stop(caught)
 	time.AfterFunc(300*time.Millisecond, func() { syscall.Kill(os.Getpid(), syscall.SIGTERM) })
 	begin := time.Now()
-	if _, err := askTwin(path); !errors.Is(err, context.Canceled) || time.Since(begin) > 10*time.Second {
+	if _, err := queryCompanion(path); !errors.Is(err, context.Canceled) || time.Since(begin) > 10*time.Second {
 		t.Errorf("want %v at once, got %v after %v", context.Canceled, err, time.Since(begin))
 	}
 }

@@ -42,20 +42,20 @@ func (t *textFlags) windows(c *config.Config) ([]dataset.Window, error) {
 	if context > c.MaxPositions {
 		return nil, fmt.Errorf("%s: context: %d ids, the model's maximum is %d", t.model, context, c.MaxPositions)
 	}
-	return dataset.CutFile(tok, t.text, t.split, context, t.stride, t.limit)
+	return dataset.WindowsOfFile(tok, t.text, t.split, context, t.stride, t.limit)
 }
 
 // targets counts the ids that windows score, positions all that they hold.
 func targets(windows []dataset.Window) (n int) {
 	for _, w := range windows {
-		n += len(w.IDs) - w.First
+		n += len(w.Tokens) - w.FirstScored
 	}
 	return n
 }
 
 func positions(windows []dataset.Window) (n int) {
 	for _, w := range windows {
-		n += len(w.IDs)
+		n += len(w.Tokens)
 	}
 	return n
 }

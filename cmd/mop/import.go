@@ -37,7 +37,7 @@ func importCommand(*options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if n := src.Config().Vocab; t.Vocab() != n {
+			if n := src.Config().VocabSize; t.Vocab() != n {
 				return fmt.Errorf("%s: want %d pieces, one for each id of the model in %s, got %d", tok, n, weights, t.Vocab())
 			}
 			var text, settings bytes.Buffer

@@ -33,8 +33,8 @@ func initCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if t.Vocab() > shape.Vocab {
-				return fmt.Errorf("%s: %d ids, the model of %s has only %d", tok, t.Vocab(), from, shape.Vocab)
+			if t.Vocab() > shape.VocabSize {
+				return fmt.Errorf("%s: %d ids, the model of %s has only %d", tok, t.Vocab(), from, shape.VocabSize)
 			}
 			return checkpoint.WriteUntrained(out, shape, o.seed, storedType(shape), checkpoint.SaveOptions{Files: checkpoint.SideFiles(tok)})
 		},

@@ -37,8 +37,8 @@ func inspectCommand(o *options) *cobra.Command {
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			if devices {
-				list, missing := places()
-				return writePlaces(c.OutOrStdout(), list, missing, asJSON)
+				list, missing := listDevices()
+				return writeDevices(c.OutOrStdout(), list, missing, asJSON)
 			}
 			d, err := describe(o, args[0])
 			if err != nil {
@@ -59,7 +59,7 @@ func inspectCommand(o *options) *cobra.Command {
 				if j > i+1 {
 					at = fmt.Sprintf("%d-%d", i, j-1)
 				}
-				fmt.Fprintf(w, "  %-8s %3d heads, %3d kv heads, head width %d, %5d neurons\n", at, s.Heads, s.KVHeads, s.HeadDim, s.MLP)
+				fmt.Fprintf(w, "  %-8s %3d heads, %3d kv heads, head width %d, %5d neurons\n", at, s.Heads, s.KVHeads, s.HeadDim, s.Intermediate)
 				i = j
 			}
 			return nil
@@ -88,16 +88,16 @@ func describe(o *options, name string) (*description, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &description{cfg.Params(), cfg.Params() * int64(storedType(cfg).Size()), cfg.DType, cfg.Vocab, cfg.Dim, cfg.Layers}, nil
+	return &description{cfg.Params(), cfg.Params() * int64(storedType(cfg).Size()), cfg.DType, cfg.VocabSize, cfg.HiddenSize, cfg.Layers}, nil
 }
 
 // describeStored takes size and type from the tensors: of several types the one
 // that most bytes are in.
 func describeStored(src checkpoint.Source) (*description, error) {
 	cfg := src.Config()
-	d := &description{Params: cfg.Params(), Vocab: cfg.Vocab, Dim: cfg.Dim, Layers: cfg.Layers}
+	d := &description{Params: cfg.Params(), Vocab: cfg.VocabSize, Dim: cfg.HiddenSize, Layers: cfg.Layers}
 	bytes := map[checkpoint.DType]int64{}
-	for _, info := range checkpoint.Expected(cfg) {
+	for _, info := range checkpoint.ExpectedTensors(cfg) {
 		t, err := src.Tensor(info.Name)
 		if err != nil {
 			return nil, err

@@ -15,8 +15,8 @@ func TestBenchContradictsLimits(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", cache)
 	const old = 1e-3 // GB/s
 	const load = 0.04
-	stub := func(m hardware.Machine, threads int, isa string) (hardware.Limits, error) {
-		return hardware.Limits{Machine: m, Others: load, Read: hardware.Bandwidth{Threads: threads, GBps: old}, FMA: hardware.Peak{Threads: threads, GFLOPs: 1e9}}, nil
+	stub := func(m hardware.Machine, threads int, isa string) (hardware.Roofline, error) {
+		return hardware.Roofline{Machine: m, Others: load, Read: hardware.Bandwidth{Threads: threads, GBps: old}, FMA: hardware.Peak{Threads: threads, GFLOPs: 1e9}}, nil
 	}
 	if _, err := (hardware.Meter{Dir: filepath.Join(cache, "mop"), Limits: stub}).Measure(hardware.Describe(), 1, "", true); err != nil {
 		t.Fatal(err)
@@ -49,8 +49,8 @@ func TestBenchTellsLimitLoad(t *testing.T) {
 	cache := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", cache)
 	const load = 0.03
-	stub := func(m hardware.Machine, threads int, isa string) (hardware.Limits, error) {
-		return hardware.Limits{Machine: m, Others: load, Read: hardware.Bandwidth{Threads: threads, GBps: 1e9}, FMA: hardware.Peak{Threads: threads, GFLOPs: 1e9}}, nil
+	stub := func(m hardware.Machine, threads int, isa string) (hardware.Roofline, error) {
+		return hardware.Roofline{Machine: m, Others: load, Read: hardware.Bandwidth{Threads: threads, GBps: 1e9}, FMA: hardware.Peak{Threads: threads, GFLOPs: 1e9}}, nil
 	}
 	if _, err := (hardware.Meter{Dir: filepath.Join(cache, "mop"), Limits: stub}).Measure(hardware.Describe(), 1, "", true); err != nil {
 		t.Fatal(err)

@@ -68,7 +68,7 @@ func TestPromptFile(t *testing.T) {
 
 func TestPace(t *testing.T) {
 	start := time.Now()
-	p := pace{start: start, first: start.Add(500 * time.Millisecond), last: start.Add(2500 * time.Millisecond), prompt: 10, ids: 9}
+	p := throughput{start: start, first: start.Add(500 * time.Millisecond), last: start.Add(2500 * time.Millisecond), prompt: 10, ids: 9}
 	if got, want := p.String(), "prompt: 10 ids, 20.0 ids/s\ngenerated: 9 ids, 4.0 ids/s\n"; got != want {
 		t.Errorf("want %q, got %q", want, got)
 	}

@@ -100,7 +100,7 @@ func planCommand(o *options) *cobra.Command {
 				}
 				return choose(n)
 			}
-			p, err := plan.Dry(base, w, limited, target)
+			p, err := plan.DryRun(base, w, limited, target)
 			if err != nil {
 				return wrongUse(err)
 			}
@@ -220,7 +220,7 @@ func pruneCommand(o *options) *cobra.Command {
 	f.IntVar(&p.Recovery.Short, "short-recovery", 0, "train each candidate for so many steps before it is scored, then throw that away; on the file of --recover, else of --calibration")
 	f.StringVar(&p.Recovery.Recipe.Separator, "recover-split", "", "text between the documents of a text file that is trained on")
 	f.IntVar(&p.Recovery.Recipe.Steps, "recover-steps", 0, "steps of --recover, 0 = two epochs")
-	f.Float64Var(&p.Recovery.Recipe.Rate, "recover-lr", p.Recovery.Recipe.Rate, "learning rate of both")
+	f.Float64Var(&p.Recovery.Recipe.LearningRate, "recover-lr", p.Recovery.Recipe.LearningRate, "learning rate of both")
 	f.IntVar(&p.Recovery.Recipe.Rank, "recover-rank", p.Recovery.Recipe.Rank, "rank of both's adapters")
 	f.Float64Var(&p.Recovery.Recipe.Alpha, "recover-alpha", p.Recovery.Recipe.Alpha, "both's adapters count alpha/rank")
 	f.BoolVar(&p.Resume, "resume", false, "go on with a run that was stopped, or to other targets")

@@ -98,7 +98,7 @@ func logitsCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: ids}}, nil); err != nil {
+			if err := m.Forward(cache, []model.Chunk{{Seq: 0, Tokens: ids}}, nil); err != nil {
 				return m.fail(err)
 			}
 			rows := make([]int, len(ids))
@@ -217,10 +217,10 @@ func runCommand(o *options) *cobra.Command {
 			}
 			out := c.OutOrStdout()
 			s := t.Stream(ids[len(ids)-1])
-			written := &stopper{stops: stops, w: out}
+			written := &stopFilter{stops: stops, w: out}
 			var failed error
 			emitted := 0
-			clock := pace{start: time.Now(), prompt: len(ids)}
+			clock := throughput{start: time.Now(), prompt: len(ids)}
 			err = generate.Run(c.Context(), m.Model, cache, [][]int{ids}, g, func(_, ids []int) []int {
 				emitted++
 				clock.tick()
@@ -286,13 +286,13 @@ func promptOf(c *cobra.Command, file string) (text []byte, err error) {
 	return text, err
 }
 
-// pace is how fast ids came.
-type pace struct {
+// throughput is how fast ids came.
+type throughput struct {
 	start, first, last time.Time
 	prompt, ids        int
 }
 
-func (p *pace) tick() {
+func (p *throughput) tick() {
 	p.last = time.Now()
 	if p.ids++; p.ids == 1 {
 		p.first = p.last
@@ -301,7 +301,7 @@ func (p *pace) tick() {
 
 // String is a line for the prompt, whose time ends with the first id, and one for the
 // ids after it.
-func (p pace) String() string {
+func (p throughput) String() string {
 	if p.ids == 0 {
 		return fmt.Sprintf("prompt: %d ids; generated: none\n", p.prompt)
 	}
@@ -314,16 +314,16 @@ func (p pace) String() string {
 	return line("prompt", p.prompt, p.prompt, p.first.Sub(p.start)) + line("generated", p.ids, p.ids-1, p.last.Sub(p.first))
 }
 
-// stopper writes text up to the first stop string; what may be the beginning of
+// stopFilter writes text up to the first stop string; what may be the beginning of
 // one is held back.
-type stopper struct {
+type stopFilter struct {
 	stops   []string
 	w       io.Writer
 	held    string
 	stopped bool
 }
 
-func (s *stopper) write(b []byte) error {
+func (s *stopFilter) write(b []byte) error {
 	s.held += string(b)
 	// The one that is complete first counts, of several the longest: so the parts
 	// that the text comes in make no difference.
@@ -351,7 +351,7 @@ func (s *stopper) write(b []byte) error {
 	return err
 }
 
-func (s *stopper) finish(b []byte) error {
+func (s *stopFilter) finish(b []byte) error {
 	if !s.stopped {
 		s.held += string(b)
 	}

@@ -36,7 +36,7 @@ func TestStopper(t *testing.T) {
 		}
 		for size := 1; size <= len(c.text); size++ {
 			var out strings.Builder
-			s := &stopper{stops: stops, w: &out}
+			s := &stopFilter{stops: stops, w: &out}
 			for rest := c.text; rest != "" && !s.stopped; {
 				n := min(size, len(rest))
 				if err := s.write([]byte(rest[:n])); err != nil {

@@ -19,10 +19,10 @@ func NLL(ctx context.Context, m *model.Model, windows []dataset.Window, each fun
 	return nll(ctx, m, windows, nil, each)
 }
 
-func nll(ctx context.Context, m *model.Model, windows []dataset.Window, begin Begin, each func(window int, nll float64)) error {
-	return over(ctx, m, windows, begin, func(w int) error {
-		ids := windows[w].IDs
-		first := min(max(windows[w].First, 1), len(ids))
+func nll(ctx context.Context, m *model.Model, windows []dataset.Window, begin Prefixes, each func(window int, nll float64)) error {
+	return forEachWindow(ctx, m, windows, begin, func(w int) error {
+		ids := windows[w].Tokens
+		first := min(max(windows[w].FirstScored, 1), len(ids))
 		nll, err := m.NLL(upTo(first-1, len(ids)-1), ids[first:])
 		for _, x := range nll {
 			each(w, x)
@@ -31,11 +31,11 @@ func nll(ctx context.Context, m *model.Model, windows []dataset.Window, begin Be
 	})
 }
 
-// Begin says where the pass over a window begins; nil = all are whole.
-type Begin func(window int) model.Beginning
+// Prefixes says where the pass over a window begins; nil = all are whole.
+type Prefixes func(window int) model.CachedPrefix
 
-// over runs the model over the windows, each a sequence of its own.
-func over(ctx context.Context, m *model.Model, windows []dataset.Window, begin Begin, each func(window int) error) error {
+// forEachWindow runs the model over the windows, each a sequence of its own.
+func forEachWindow(ctx context.Context, m *model.Model, windows []dataset.Window, begin Prefixes, each func(window int) error) error {
 	cache, err := kvcache.NewWhole(m.Device(), m.Config, longest(windows))
 	if err != nil {
 		return err
@@ -45,11 +45,11 @@ func over(ctx context.Context, m *model.Model, windows []dataset.Window, begin B
 			return err
 		}
 		cache.Reset()
-		var b model.Beginning
+		var b model.CachedPrefix
 		if begin != nil {
 			b = begin(w)
 		}
-		if err := m.ForwardFrom(cache, []model.Chunk{{Seq: 0, IDs: win.IDs}}, nil, b); err != nil {
+		if err := m.ForwardFrom(cache, []model.Chunk{{Seq: 0, Tokens: win.Tokens}}, nil, b); err != nil {
 			return fmt.Errorf("text: window %d: %w", w, err)
 		}
 		if err := each(w); err != nil {
@@ -66,11 +66,11 @@ func Compare(ctx context.Context, reference Reference, m *model.Model, windows [
 	return compare(ctx, reference, m, windows, nil, each)
 }
 
-func compare(ctx context.Context, reference Reference, m *model.Model, windows []dataset.Window, begin Begin, each func(kl, cosine float64, same bool)) error {
-	return beside(ctx, reference, m, windows, begin, func(original model.Reference, rows []int) error {
+func compare(ctx context.Context, reference Reference, m *model.Model, windows []dataset.Window, begin Prefixes, each func(kl, cosine float64, same bool)) error {
+	return alongReference(ctx, reference, m, windows, begin, func(original model.Reference, rows []int) error {
 		d, err := model.Compare(original, m, rows)
 		for _, x := range d {
-			each(x.KL, x.Cosine, x.Same)
+			each(x.KL, x.Cosine, x.SameArgmax)
 		}
 		return err
 	})
@@ -81,10 +81,10 @@ const hiddenRows = 16
 
 // compareHidden gives the cosine of the last hidden states, after the final
 // norm, for every position of every window.
-func compareHidden(ctx context.Context, reference Reference, m *model.Model, windows []dataset.Window, begin Begin, each func(cosine float64)) error {
-	D := m.Config.Dim
+func compareHidden(ctx context.Context, reference Reference, m *model.Model, windows []dataset.Window, begin Prefixes, each func(cosine float64)) error {
+	D := m.Config.HiddenSize
 	h := make([]float32, hiddenRows*D)
-	return beside(ctx, reference, m, windows, begin, func(original model.Reference, rows []int) error {
+	return alongReference(ctx, reference, m, windows, begin, func(original model.Reference, rows []int) error {
 		for part := range slices.Chunk(rows, hiddenRows) {
 			if err := original.Hidden(part, func(i int, p []float32) error { copy(h[i*D:(i+1)*D], p); return nil }); err != nil {
 				return err
@@ -105,11 +105,11 @@ func compareHidden(ctx context.Context, reference Reference, m *model.Model, win
 	})
 }
 
-// beside runs the model over the windows beside the reference, and hands out the
+// alongReference runs the model over the windows beside the reference, and hands out the
 // reference and the positions of each.
-func beside(ctx context.Context, reference Reference, m *model.Model, windows []dataset.Window, begin Begin, each func(original model.Reference, rows []int) error) error {
-	return over(ctx, m, windows, begin, func(w int) error {
-		ids := windows[w].IDs
+func alongReference(ctx context.Context, reference Reference, m *model.Model, windows []dataset.Window, begin Prefixes, each func(original model.Reference, rows []int) error) error {
+	return forEachWindow(ctx, m, windows, begin, func(w int) error {
+		ids := windows[w].Tokens
 		original, err := reference.Window(w, ids)
 		if err != nil {
 			return fmt.Errorf("text: window %d: %w", w, err)
@@ -121,7 +121,7 @@ func beside(ctx context.Context, reference Reference, m *model.Model, windows []
 func longest(windows []dataset.Window) int {
 	n := 1
 	for _, w := range windows {
-		n = max(n, len(w.IDs))
+		n = max(n, len(w.Tokens))
 	}
 	return n
 }
@@ -143,7 +143,7 @@ func Compares(name string) bool { return name != "ppl" }
 // Score is a candidate's score by the named criterion: the mean KL (lowest wins),
 // the mean cosine of the logits or of the last hidden states (highest wins), or
 // the perplexity (lowest wins), which needs no reference. begin may be nil.
-func Score(ctx context.Context, name string, reference Reference, m *model.Model, windows []dataset.Window, begin Begin) (float64, error) {
+func Score(ctx context.Context, name string, reference Reference, m *model.Model, windows []dataset.Window, begin Prefixes) (float64, error) {
 	var sum, n float64
 	add := func(x float64) { sum, n = sum+x, n+1 }
 	var err error

@@ -67,9 +67,9 @@ func TestGolden(t *testing.T) {
 	}
 	var windows []dataset.Window
 	for _, ids := range golden.Windows {
-		windows = append(windows, dataset.Window{IDs: ids, First: 1})
+		windows = append(windows, dataset.Window{Tokens: ids, FirstScored: 1})
 	}
-	reference, err := criterion.Live(original, windows)
+	reference, err := criterion.LiveReference(original, windows)
 	if err != nil {
 		t.Fatal(err)
 	}

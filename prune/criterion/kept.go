@@ -21,39 +21,39 @@ import (
 	"mop/runtime/model"
 )
 
-// Kept is a reference from a file of the original's residual streams over the
+// CachedReference is a reference from a file of the original's residual streams over the
 // windows, so that its forward pass is done once for all candidates. The file is
 // mapped, never in memory of the process's own:
 //
 //	states  float32 [N, D], the positions of all windows in order, little-endian
 //	sum     sha256 of the key and the states
-type Kept struct {
-	model  *model.Kept
+type CachedReference struct {
+	model  *model.CachedStates
 	starts []int // the first state of each window
 	mapped mmap.MMap
 	file   *os.File
 }
 
-// ErrNotKept says that a file is not there, or not what the key stands for.
-var ErrNotKept = errors.New("no states kept")
+// ErrNotCached says that a file is not there, or not what the key stands for.
+var ErrNotCached = errors.New("no states kept")
 
 // positions counts those of all windows.
 func positions(windows []dataset.Window) (n int) {
 	for _, w := range windows {
-		n += len(w.IDs)
+		n += len(w.Tokens)
 	}
 	return n
 }
 
-// KeptBytes is the size of the file for a model of width dim.
-func KeptBytes(dim int, windows []dataset.Window) int64 {
+// CachedReferenceBytes is the size of the file for a model of width dim.
+func CachedReferenceBytes(dim int, windows []dataset.Window) int64 {
 	return 4*int64(positions(windows))*int64(dim) + sha256.Size
 }
 
-// Keep runs the original over the windows and writes the file, which appears
+// CacheReference runs the original over the windows and writes the file, which appears
 // only when it is whole. The key names all that the states depend on. tick, which
 // may be nil, is called after each window; begin may be nil too.
-func Keep(ctx context.Context, path, key string, m *model.Model, windows []dataset.Window, begin Begin, tick func()) error {
+func CacheReference(ctx context.Context, path, key string, m *model.Model, windows []dataset.Window, begin Prefixes, tick func()) error {
 	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o666))
 	if err != nil {
 		return err
@@ -62,9 +62,9 @@ func Keep(ctx context.Context, path, key string, m *model.Model, windows []datas
 	sum := sha256.New()
 	io.WriteString(sum, key)
 	w := bufio.NewWriterSize(io.MultiWriter(f, sum), 1<<18)
-	row := make([]byte, 0, 4*m.Config.Dim)
-	if err := over(ctx, m, windows, begin, func(i int) error {
-		if err := m.Residual(len(windows[i].IDs), func(_ int, x []float32) error {
+	row := make([]byte, 0, 4*m.Config.HiddenSize)
+	if err := forEachWindow(ctx, m, windows, begin, func(i int) error {
+		if err := m.Residual(len(windows[i].Tokens), func(_ int, x []float32) error {
 			row = row[:0]
 			for _, v := range x {
 				row = binary.LittleEndian.AppendUint32(row, math.Float32bits(v))
@@ -90,20 +90,20 @@ func Keep(ctx context.Context, path, key string, m *model.Model, windows []datas
 	return f.CloseAtomicallyReplace()
 }
 
-// OpenKept maps the file that Keep wrote for the key, the original's source and
+// OpenCachedReference maps the file that Keep wrote for the key, the original's source and
 // the windows; ErrNotKept where there is none.
-func OpenKept(path, key string, dev device.Device, src checkpoint.Source, windows []dataset.Window) (*Kept, error) {
+func OpenCachedReference(path, key string, dev device.Device, src checkpoint.Source, windows []dataset.Window) (*CachedReference, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %s", ErrNotKept, path)
+		return nil, fmt.Errorf("%w: %s", ErrNotCached, path)
 	} else if err != nil {
 		return nil, err
 	}
-	k := &Kept{file: f}
-	n, dim := positions(windows), src.Config().Dim
+	k := &CachedReference{file: f}
+	n, dim := positions(windows), src.Config().HiddenSize
 	st, err := f.Stat()
-	if err == nil && st.Size() != KeptBytes(dim, windows) {
-		err = fmt.Errorf("%w: %s: want %d bytes, got %d", ErrNotKept, path, KeptBytes(dim, windows), st.Size())
+	if err == nil && st.Size() != CachedReferenceBytes(dim, windows) {
+		err = fmt.Errorf("%w: %s: want %d bytes, got %d", ErrNotCached, path, CachedReferenceBytes(dim, windows), st.Size())
 	}
 	if err == nil {
 		k.mapped, err = files.Map(f, int(st.Size()))
@@ -116,27 +116,27 @@ func OpenKept(path, key string, dev device.Device, src checkpoint.Source, window
 	io.WriteString(sum, key)
 	sum.Write(data)
 	if string(sum.Sum(nil)) != string(want) {
-		return nil, errors.Join(fmt.Errorf("%w: %s: of another run, or changed", ErrNotKept, path), k.Close())
+		return nil, errors.Join(fmt.Errorf("%w: %s: of another run, or changed", ErrNotCached, path), k.Close())
 	}
 	at := 0
 	for _, w := range windows {
 		k.starts = append(k.starts, at)
-		at += len(w.IDs)
+		at += len(w.Tokens)
 	}
 	states := checkpoint.Tensor{Name: path, DType: checkpoint.F32, Shape: []int{n, dim}, Data: data}
-	if k.model, err = model.LoadKept(dev, src, states, longest(windows)); err != nil {
+	if k.model, err = model.LoadCachedStates(dev, src, states, longest(windows)); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
 	return k, nil
 }
 
 // Window makes a window's states the present ones.
-func (k *Kept) Window(w int, ids []int) (model.Reference, error) {
-	return k.model, k.model.Take(k.starts[w], len(ids))
+func (k *CachedReference) Window(w int, ids []int) (model.Reference, error) {
+	return k.model, k.model.Load(k.starts[w], len(ids))
 }
 
 // Close unmaps the file; the reference is of no use afterwards.
-func (k *Kept) Close() error {
+func (k *CachedReference) Close() error {
 	var err error
 	if k.mapped != nil {
 		err = k.mapped.Unmap()

@@ -18,9 +18,9 @@ import (
 // Scores against kept states are, to the bit, those against the model that left
 // them; a file of another key, torn or changed, is not taken.
 func TestKept(t *testing.T) {
-	c := &config.Config{Vocab: 61, Dim: 20, HeadDim: 4, RopeTheta: 1e4, NormEps: 1e-5, MaxPositions: 64, BOS: 1, DType: "bfloat16"}
+	c := &config.Config{VocabSize: 61, HiddenSize: 20, HeadDim: 4, RopeTheta: 1e4, NormEps: 1e-5, MaxPositions: 64, BOS: 1, DType: "bfloat16"}
 	for range 3 {
-		c.Layers = append(c.Layers, config.LayerShape{Heads: 4, KVHeads: 2, HeadDim: 4, MLP: 33})
+		c.Layers = append(c.Layers, config.LayerShape{Heads: 4, KVHeads: 2, HeadDim: 4, Intermediate: 33})
 	}
 	dev, err := cpu.New(2)
 	if err != nil {
@@ -31,9 +31,9 @@ func TestKept(t *testing.T) {
 	for w, n := range []int{40, 1, 17} {
 		ids := make([]int, n)
 		for i := range ids {
-			ids[i] = (7*i + 3*w) % c.Vocab
+			ids[i] = (7*i + 3*w) % c.VocabSize
 		}
-		windows = append(windows, dataset.Window{IDs: ids, First: 1})
+		windows = append(windows, dataset.Window{Tokens: ids, FirstScored: 1})
 	}
 	src := checkpoint.Random(c, 1, checkpoint.BF16)
 	base, err := model.Load(dev, src)
@@ -46,22 +46,22 @@ func TestKept(t *testing.T) {
 	}
 	ctx := context.Background()
 	path := filepath.Join(t.TempDir(), "states")
-	if _, err := criterion.OpenKept(path, "key", dev, src, windows); !errors.Is(err, criterion.ErrNotKept) {
+	if _, err := criterion.OpenCachedReference(path, "key", dev, src, windows); !errors.Is(err, criterion.ErrNotCached) {
 		t.Errorf("no file: want ErrNotKept, got %v", err)
 	}
 	ticks := 0
-	if err := criterion.Keep(ctx, path, "key", base, windows, nil, func() { ticks++ }); err != nil {
+	if err := criterion.CacheReference(ctx, path, "key", base, windows, nil, func() { ticks++ }); err != nil {
 		t.Fatal(err)
 	}
 	if ticks != len(windows) {
 		t.Errorf("want %d ticks, got %d", len(windows), ticks)
 	}
-	kept, err := criterion.OpenKept(path, "key", dev, src, windows)
+	kept, err := criterion.OpenCachedReference(path, "key", dev, src, windows)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer kept.Close()
-	live, err := criterion.Live(base, windows)
+	live, err := criterion.LiveReference(base, windows)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,10 +86,10 @@ func TestKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if int64(len(data)) != criterion.KeptBytes(c.Dim, windows) {
-		t.Errorf("want %d bytes, got %d", criterion.KeptBytes(c.Dim, windows), len(data))
+	if int64(len(data)) != criterion.CachedReferenceBytes(c.HiddenSize, windows) {
+		t.Errorf("want %d bytes, got %d", criterion.CachedReferenceBytes(c.HiddenSize, windows), len(data))
 	}
-	if _, err := criterion.OpenKept(path, "other", dev, src, windows); !errors.Is(err, criterion.ErrNotKept) {
+	if _, err := criterion.OpenCachedReference(path, "other", dev, src, windows); !errors.Is(err, criterion.ErrNotCached) {
 		t.Errorf("another key: want ErrNotKept, got %v", err)
 	}
 	for name, bad := range map[string][]byte{"torn": data[:len(data)-1], "longer": append(data[:len(data):len(data)], 0),
@@ -98,14 +98,14 @@ func TestKept(t *testing.T) {
 		if err := os.WriteFile(bent, bad, 0o666); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := criterion.OpenKept(bent, "key", dev, src, windows); !errors.Is(err, criterion.ErrNotKept) {
+		if _, err := criterion.OpenCachedReference(bent, "key", dev, src, windows); !errors.Is(err, criterion.ErrNotCached) {
 			t.Errorf("%s: want ErrNotKept, got %v", name, err)
 		}
 	}
 	stopped, stop := context.WithCancel(ctx)
 	stop()
 	gone := filepath.Join(t.TempDir(), "states")
-	if err := criterion.Keep(stopped, gone, "key", base, windows, nil, nil); !errors.Is(err, context.Canceled) {
+	if err := criterion.CacheReference(stopped, gone, "key", base, windows, nil, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("want a stop, got %v", err)
 	}
 	if left, _ := os.ReadDir(filepath.Dir(gone)); len(left) != 0 {

@@ -19,13 +19,13 @@ type live struct {
 	cache *kvcache.Cache
 }
 
-// Live makes a reference of a model.
-func Live(m *model.Model, windows []dataset.Window) (Reference, error) {
+// LiveReference makes a reference of a model.
+func LiveReference(m *model.Model, windows []dataset.Window) (Reference, error) {
 	cache, err := kvcache.NewWhole(m.Device(), m.Config, longest(windows))
 	return &live{m, cache}, err
 }
 
 func (l *live) Window(_ int, ids []int) (model.Reference, error) {
 	l.cache.Reset()
-	return l.m, l.m.Forward(l.cache, []model.Chunk{{Seq: 0, IDs: ids}}, nil)
+	return l.m, l.m.Forward(l.cache, []model.Chunk{{Seq: 0, Tokens: ids}}, nil)
 }

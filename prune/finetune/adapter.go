@@ -36,7 +36,7 @@ type peft struct {
 
 // saveAdapter writes an adapter directory; it must not be there yet, and is there
 // only when it is whole.
-func saveAdapter(dir string, dev device.Device, l *model.Learner, o *Options) (err error) {
+func saveAdapter(dir string, dev device.Device, l *model.Trainer, o *Options) (err error) {
 	names := []string{}
 	for _, p := range o.Targets {
 		names = append(names, p.Short())
@@ -69,11 +69,11 @@ func saveAdapter(dir string, dev device.Device, l *model.Learner, o *Options) (e
 	if err != nil {
 		return err
 	}
-	var specs []checkpoint.Spec
+	var specs []checkpoint.TensorSpec
 	for _, p := range l.Params {
 		specs = append(specs, bufferSpec(dev, p.Name, p.Value))
 	}
-	if err := errors.Join(checkpoint.WriteBundle(f, specs), f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(checkpoint.WriteTensorFile(f, specs), f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(tmp, dir)
@@ -118,14 +118,14 @@ func readAdapterConfig(dir string, o *Options) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	// PEFT keeps a set, in any order.
-	o.Targets = slices.DeleteFunc(checkpoint.Projections(), func(p checkpoint.Part) bool { return !slices.Contains(targets, p) })
+	o.Targets = slices.DeleteFunc(checkpoint.Projections(), func(p checkpoint.Param) bool { return !slices.Contains(targets, p) })
 	o.Rank, o.Alpha = p.Rank, p.Alpha
 	return nil
 }
 
 // loadAdapter begins with an adapter's values.
-func loadAdapter(dir string, dev device.Trainer, l *model.Learner) error {
-	b, err := checkpoint.OpenBundle(filepath.Join(dir, adapterFile))
+func loadAdapter(dir string, dev device.Trainer, l *model.Trainer) error {
+	b, err := checkpoint.OpenTensorFile(filepath.Join(dir, adapterFile))
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func loadAdapter(dir string, dev device.Trainer, l *model.Learner) error {
 		if err != nil {
 			return err
 		}
-		x := checkpoint.Floats(t)
+		x := checkpoint.Float32s(t)
 		for _, v := range x {
 			if v-v != 0 {
 				return fmt.Errorf("%s: %s: a number is not finite", dir, p.Name)

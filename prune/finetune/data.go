@@ -15,13 +15,13 @@ import (
 
 // Example is one row of the data as ids; those from First on are targets.
 type Example struct {
-	Row   int // in the file, from 1: what a person finds it by
-	IDs   []int32
-	First int // >= 1
+	Row         int // in the file, from 1: what a person finds it by
+	Tokens      []int32
+	FirstTarget int // >= 1
 }
 
 // Targets is how many ids the loss is taken on.
-func (e Example) Targets() int { return len(e.IDs) - e.First }
+func (e Example) Targets() int { return len(e.Tokens) - e.FirstTarget }
 
 // Skipped is a row that no example could be made of.
 type Skipped struct {
@@ -181,7 +181,7 @@ func rowExamples(text []byte, t *tokenizer.Tokenizer, length int) ([]Example, er
 	if len(before) == length {
 		return nil, fmt.Errorf("%w: the prompt alone takes all %d ids", errRow, length)
 	}
-	return []Example{{IDs: narrow(before, after[:min(len(after), length-len(before))]), First: len(before)}}, nil
+	return []Example{{Tokens: toInt32(before, after[:min(len(after), length-len(before))]), FirstTarget: len(before)}}, nil
 }
 
 // textExamples cuts a text into examples.
@@ -192,7 +192,7 @@ func textExamples(text []byte, t *tokenizer.Tokenizer, length int) ([]Example, e
 	var out []Example
 	var ids []int // of the next example
 	take := func(n int) {
-		out = append(out, Example{IDs: narrow([]int{t.BOS()}, ids[:n]), First: 1})
+		out = append(out, Example{Tokens: toInt32([]int{t.BOS()}, ids[:n]), FirstTarget: 1})
 		ids = ids[n:]
 	}
 	if err := t.EncodeEach(text, tokenizer.EncodeOptions{}, func(more []int) bool {
@@ -212,8 +212,8 @@ func textExamples(text []byte, t *tokenizer.Tokenizer, length int) ([]Example, e
 	return out, nil
 }
 
-// narrow joins ids, in half the room.
-func narrow(lists ...[]int) []int32 {
+// toInt32 joins ids, in half the room.
+func toInt32(lists ...[]int) []int32 {
 	var out []int32
 	for _, list := range lists {
 		out = slices.Grow(out, len(list))

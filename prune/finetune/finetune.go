@@ -114,7 +114,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := model.NewLearner(m, src, model.LearnOptions{Full: o.Full, Rank: o.Rank, Alpha: o.Alpha, Dropout: o.Dropout, Targets: o.Targets, Recompute: o.Recompute, Seed: o.Seed})
+	l, err := model.NewTrainer(m, src, model.TrainOptions{Full: o.Full, Rank: o.Rank, Alpha: o.Alpha, Dropout: o.Dropout, Targets: o.Targets, Recompute: o.Recompute, Seed: o.Seed})
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +176,7 @@ func report(o Options, skipped []Skipped, err error) error {
 }
 
 // steps trains to the end, keeping checkpoints, the log and the progress.
-func (r *Result) steps(ctx context.Context, dev device.Device, l *model.Learner, examples []Example, o *Options, s *store) error {
+func (r *Result) steps(ctx context.Context, dev device.Device, l *model.Trainer, examples []Example, o *Options, s *store) error {
 	log, err := openLog(o.Log, s.done)
 	if err != nil {
 		return err
@@ -230,8 +230,8 @@ func (r *Result) steps(ctx context.Context, dev device.Device, l *model.Learner,
 }
 
 // meanLoss is the mean over a pass's labels, without dropout.
-func meanLoss(l *model.Learner, pass []model.Sequence) (float32, error) {
-	nll, err := l.Losses(pass)
+func meanLoss(l *model.Trainer, pass []model.Sequence) (float32, error) {
+	nll, err := l.Loss(pass)
 	if err != nil {
 		return 0, err
 	}
@@ -251,7 +251,7 @@ func meanLoss(l *model.Learner, pass []model.Sequence) (float32, error) {
 const worse = 0.5
 
 // warnWorse looks at what the last update, too, has done: no step's loss shows it.
-func warnWorse(l *model.Learner, pass []model.Sequence, before float32) error {
+func warnWorse(l *model.Trainer, pass []model.Sequence, before float32) error {
 	after, err := meanLoss(l, pass)
 	if err == nil && !(after <= before+worse) {
 		slog.Warn("training made the model worse on its own data: a lower learning rate may help", "loss before", before, "loss after", after)
@@ -260,7 +260,7 @@ func warnWorse(l *model.Learner, pass []model.Sequence, before float32) error {
 }
 
 // write publishes the trained model.
-func (r *Result) write(src *checkpoint.Dir, dev device.Device, l *model.Learner, o Options, run string) error {
+func (r *Result) write(src *checkpoint.Dir, dev device.Device, l *model.Trainer, o Options, run string) error {
 	specs, err := merged(src, dev, l)
 	if err != nil {
 		return err
@@ -308,7 +308,7 @@ func exists(path string) bool {
 // Settings are the choices that the numbers depend on.
 func (o *Options) Settings() map[string]any {
 	s := map[string]any{"full": o.Full, "epochs": o.Epochs, "steps": o.Steps, "batch": o.Batch, "max_length": o.MaxLength, "packing": o.Packing,
-		"loss_average": o.Average, "rate": o.Rate, "warm_up": o.WarmUp, "clip": o.Clip, "betas": []float64{o.Beta1, o.Beta2}, "eps": o.Eps, "decay": o.Decay,
+		"loss_average": o.Average, "rate": o.LearningRate, "warm_up": o.WarmUp, "clip": o.MaxGradNorm, "betas": []float64{o.Beta1, o.Beta2}, "eps": o.Eps, "decay": o.WeightDecay,
 		"seed": o.Seed, "shuffle": !o.NoShuffle, "separator": o.Separator}
 	if o.Rounded {
 		s["activations"] = "bfloat16"
@@ -326,7 +326,7 @@ func (o *Options) Settings() map[string]any {
 // fingerprint names everything that the result depends on.
 func fingerprint(src *checkpoint.Dir, o *Options, data string) (string, error) {
 	h := sha256.New()
-	for _, info := range checkpoint.Expected(src.Config()) {
+	for _, info := range checkpoint.ExpectedTensors(src.Config()) {
 		t, err := src.Tensor(info.Name)
 		if err != nil {
 			return "", err

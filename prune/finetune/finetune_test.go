@@ -42,7 +42,7 @@ func fixture(t *testing.T, threads int) Options {
 	t.Cleanup(func() { dev.Close() })
 	o := Defaults()
 	o.Model, o.Data, o.Out, o.Device = dir, "testdata/data.json", filepath.Join(t.TempDir(), "out"), dev
-	o.MaxLength, o.Batch, o.Steps, o.Rate, o.Dropout, o.Rank, o.Alpha = 175, 4, 10, 3e-3, 0, 4, 6
+	o.MaxLength, o.Batch, o.Steps, o.LearningRate, o.Dropout, o.Rank, o.Alpha = 175, 4, 10, 3e-3, 0, 4, 6
 	return o
 }
 
@@ -74,7 +74,7 @@ func TestDataGolden(t *testing.T) {
 		t.Fatalf("want %d examples, got %d", len(want), len(got))
 	}
 	for i := range want {
-		if got[i].Row != want[i].Row || got[i].First != want[i].First || !slices.Equal(got[i].IDs, want[i].IDs) {
+		if got[i].Row != want[i].Row || got[i].FirstTarget != want[i].FirstTarget || !slices.Equal(got[i].Tokens, want[i].Tokens) {
 			t.Errorf("example %d:\nwant %v\ngot  %v", i, want[i], got[i])
 		}
 	}
@@ -183,12 +183,12 @@ func TestRoundedSteps(t *testing.T) {
 // the scale of ten such moves.
 func compareAdapters(t *testing.T, golden, path string) {
 	t.Helper()
-	want, err := checkpoint.OpenBundle(golden)
+	want, err := checkpoint.OpenTensorFile(golden)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer want.Close()
-	got, err := checkpoint.OpenBundle(path)
+	got, err := checkpoint.OpenTensorFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,12 +199,12 @@ func compareAdapters(t *testing.T, golden, path string) {
 	const tolerance = 2e-3 * 3e-3 * 10
 	worst := 0.0
 	for _, name := range want.Names() {
-		w := want.Peek(name)
+		w := want.Header(name)
 		g, err := got.Tensor(name, w.Shape...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		x, y := checkpoint.Floats(w), checkpoint.Floats(g)
+		x, y := checkpoint.Float32s(w), checkpoint.Float32s(g)
 		for i := range x {
 			d := math.Abs(float64(x[i] - y[i]))
 			worst = max(worst, d/tolerance)
@@ -341,7 +341,7 @@ func TestCancelKeeps(t *testing.T) {
 // the checkpoint's own type.
 func TestMerge(t *testing.T) {
 	o := fixture(t, 2)
-	o.Steps, o.Rate = 1, 1e-30
+	o.Steps, o.LearningRate = 1, 1e-30
 	if _, err := Run(context.Background(), o); err != nil {
 		t.Fatal(err)
 	}
@@ -356,7 +356,7 @@ func TestMerge(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer m.Close()
-		for _, info := range checkpoint.Expected(base.Config()) {
+		for _, info := range checkpoint.ExpectedTensors(base.Config()) {
 			a, _ := base.Tensor(info.Name)
 			b, _ := m.Tensor(info.Name)
 			if all++; bytes.Equal(a.Data, b.Data) && a.DType == b.DType {
@@ -383,7 +383,7 @@ func TestMerge(t *testing.T) {
 func TestLearns(t *testing.T) {
 	for _, full := range []bool{false, true} {
 		o := fixture(t, 2)
-		o.Full, o.Steps, o.Rate, o.Batch, o.Dropout = full, 40, 1e-2, 1, 0
+		o.Full, o.Steps, o.LearningRate, o.Batch, o.Dropout = full, 40, 1e-2, 1, 0
 		o.Data = filepath.Join(t.TempDir(), "one.jsonl")
 		if err := os.WriteFile(o.Data, []byte(`{"text": "The red goat found seven eggs under the old shelf."}`+"\n"), 0o666); err != nil {
 			t.Fatal(err)
@@ -417,7 +417,7 @@ func TestBadInput(t *testing.T) {
 		{func(o *Options) { o.Data = write("a.jsonl", "{\n") }, "no row to train on, 1 skipped"},
 		{func(o *Options) { o.Data = write("a.txt", " \n") }, "no row to train on"},
 		{func(o *Options) { o.Strict = true }, "data.json: row 4: no output (4 such rows)"},
-		{func(o *Options) { o.Rate = 1e30; o.Clip = 0; o.Every = 1; o.Steps = 5 }, "not finite"},
+		{func(o *Options) { o.LearningRate = 1e30; o.MaxGradNorm = 0; o.Every = 1; o.Steps = 5 }, "not finite"},
 		{func(o *Options) { o.AdapterInit = t.TempDir() }, "adapter_config.json"},
 		{func(o *Options) { o.Average = "rows" }, "loss average"},
 		{func(o *Options) { o.Data = write("a.json", `[{"instruction": "x"}]`) }, "1 skipped: row 1: no output"},
@@ -428,13 +428,13 @@ func TestBadInput(t *testing.T) {
 		{func(o *Options) { o.Batch = math.MaxInt }, "batch, steps"},
 		{func(o *Options) { o.Epochs, o.Steps = math.MaxInt, 0 }, "at most 2147483648"},
 		{func(o *Options) { o.Rank = 1 << 17 }, "rank: want 1 to 65536, got 131072"},
-		{func(o *Options) { o.Clip = math.Inf(1) }, "clip and decay"},
+		{func(o *Options) { o.MaxGradNorm = math.Inf(1) }, "clip and decay"},
 		{func(o *Options) { o.Eps = math.Inf(1) }, "eps above 0"},
 		{func(o *Options) { o.AdapterInit = adapterOf(t, math.MaxInt, 10) }, "adapter_config.json: rank: want 1 to 65536"},
 		{func(o *Options) { o.AdapterInit = adapterOf(t, 0, 10) }, "adapter_config.json: rank: want 1"},
-		{func(o *Options) { o.Rate, o.Every = 1e300, 0 }, "after training: not finite"},
-		{func(o *Options) { o.Rate, o.Every = 1e300, 1 }, "not finite after training"},
-		{func(o *Options) { o.Rate, o.Every, o.Full = 1e300, 0, true }, "after training: not finite"},
+		{func(o *Options) { o.LearningRate, o.Every = 1e300, 0 }, "after training: not finite"},
+		{func(o *Options) { o.LearningRate, o.Every = 1e300, 1 }, "not finite after training"},
+		{func(o *Options) { o.LearningRate, o.Every, o.Full = 1e300, 0, true }, "after training: not finite"},
 		{func(o *Options) { o.Out = o.Model }, "exists already"},
 		{func(o *Options) { o.Targets = nil }, "nothing to train"},
 	} {
@@ -485,13 +485,13 @@ func TestLogTakesNoFile(t *testing.T) {
 // A loss that is not finite names step, rows and the checkpoint that is whole.
 func TestNotFinite(t *testing.T) {
 	o := fixture(t, 2)
-	o.Rate, o.Clip, o.Every, o.NoShuffle, o.Steps = 1e30, 0, 1, true, 5
+	o.LearningRate, o.MaxGradNorm, o.Every, o.NoShuffle, o.Steps = 1e30, 0, 1, true, 5
 	_, err := Run(context.Background(), o)
 	want := "step 2: not finite"
 	if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "rows [6 7 8 10] of testdata/data.json") || !strings.Contains(err.Error(), "the checkpoint of step 1 is whole") {
 		t.Errorf("want %q with its rows, got %v", want, err)
 	}
-	if b, err := checkpoint.OpenBundle(filepath.Join(o.Out+".training", stateName(1))); err != nil {
+	if b, err := checkpoint.OpenTensorFile(filepath.Join(o.Out+".training", stateName(1))); err != nil {
 		t.Error(err)
 	} else {
 		b.Close()
@@ -502,7 +502,7 @@ func TestNotFinite(t *testing.T) {
 // what is not a run's is not touched.
 func TestNothingKept(t *testing.T) {
 	o := fixture(t, 2)
-	o.Rate, o.Clip, o.Every, o.Steps = 1e39, 0, 1, 2
+	o.LearningRate, o.MaxGradNorm, o.Every, o.Steps = 1e39, 0, 1, 2
 	if _, err := Run(context.Background(), o); err == nil || !strings.Contains(err.Error(), "not finite after training") {
 		t.Fatalf("want no first state, got %v", err)
 	}
@@ -516,7 +516,7 @@ func TestNothingKept(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(training, headFile), []byte(`{"run":"one that was killed before its first state"}`), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	o.Rate, o.Steps = 1e-3, 1
+	o.LearningRate, o.Steps = 1e-3, 1
 	if _, err := Run(context.Background(), o); err != nil {
 		t.Error(err)
 	}
@@ -539,7 +539,7 @@ func TestWorse(t *testing.T) {
 	for rate, want := range map[float64]bool{1e30: true, 1e-3: false} {
 		log.Reset()
 		o := fixture(t, 2)
-		o.Rate, o.Steps = rate, 1
+		o.LearningRate, o.Steps = rate, 1
 		if _, err := Run(context.Background(), o); err != nil {
 			t.Fatal(err)
 		}

@@ -44,7 +44,7 @@ func TestFullDisk(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "no space left") || !strings.Contains(err.Error(), "the checkpoint of step 3 is whole") || strings.Contains(err.Error(), "\n") {
 		t.Fatalf("want the full disk and the whole checkpoint in one line, got %v", err)
 	}
-	b, err := checkpoint.OpenBundle(filepath.Join(o.Out+".training", stateName(3)))
+	b, err := checkpoint.OpenTensorFile(filepath.Join(o.Out+".training", stateName(3)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -94,7 +94,7 @@ func TestGPUKilled(t *testing.T) {
 // device is not gone on with.
 func TestGPURefuses(t *testing.T) {
 	o := fixture(t, 1)
-	o.Device, o.Steps, o.Rate, o.Clip, o.Every = anotherDevice(t), 5, 1e30, 0, 1
+	o.Device, o.Steps, o.LearningRate, o.MaxGradNorm, o.Every = anotherDevice(t), 5, 1e30, 0, 1
 	_, err := Run(context.Background(), o)
 	if err == nil || !strings.Contains(err.Error(), "not finite: loss") || !strings.Contains(err.Error(), "on the rows") || !strings.Contains(err.Error(), "checkpoint of step 1 is whole") {
 		t.Errorf("want a loss that is not finite, with its rows and the last checkpoint, got %v", err)

@@ -11,14 +11,14 @@ import (
 
 // merged lists the trained model's tensors, each in the type that it had: what was
 // not trained is copied, W + s B A is formed in float32 and rounded once.
-func merged(src checkpoint.Source, dev device.Device, l *model.Learner) ([]checkpoint.Spec, error) {
+func merged(src checkpoint.Source, dev device.Device, l *model.Trainer) ([]checkpoint.TensorSpec, error) {
 	own := map[string]*model.Param{}
 	for _, p := range l.Params {
 		own[p.Name] = p
 	}
 	type place struct {
 		layer int
-		part  checkpoint.Part
+		part  checkpoint.Param
 	}
 	adapted := map[string]place{}
 	for i := range src.Config().Layers {
@@ -26,8 +26,8 @@ func merged(src checkpoint.Source, dev device.Device, l *model.Learner) ([]check
 			adapted[checkpoint.LayerName(i, p)] = place{i, p}
 		}
 	}
-	var out []checkpoint.Spec
-	for _, info := range checkpoint.Expected(src.Config()) {
+	var out []checkpoint.TensorSpec
+	for _, info := range checkpoint.ExpectedTensors(src.Config()) {
 		t, err := src.Tensor(info.Name)
 		if err != nil {
 			return nil, err
@@ -42,13 +42,13 @@ func merged(src checkpoint.Source, dev device.Device, l *model.Learner) ([]check
 				}
 				return writeTrained(w, t, x)
 			}
-		} else if at, ok := adapted[info.Name]; ok && l.Adapted(at.layer, at.part) {
+		} else if at, ok := adapted[info.Name]; ok && l.HasAdapter(at.layer, at.part) {
 			s.Write = func(w checkpoint.Writer) error {
 				delta, err := l.Delta(at.layer, at.part)
 				if err != nil {
 					return err
 				}
-				x := checkpoint.Floats(t)
+				x := checkpoint.Float32s(t)
 				for i := range x {
 					x[i] += delta[i]
 				}

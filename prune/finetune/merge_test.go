@@ -47,7 +47,7 @@ func TestFailureAtSync(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l, err := model.NewLearner(m, src, model.LearnOptions{Full: full, Rank: o.Rank, Alpha: o.Alpha, Targets: o.Targets})
+		l, err := model.NewTrainer(m, src, model.TrainOptions{Full: full, Rank: o.Rank, Alpha: o.Alpha, Targets: o.Targets})
 		if err != nil {
 			t.Fatal(err)
 		}

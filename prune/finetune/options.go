@@ -20,30 +20,30 @@ type Options struct {
 	Device           device.Device
 	Separator        string // between the texts of a plain text file
 
-	Full      bool              // train every parameter instead of adapters
-	Rank      int               // of the adapters
-	Alpha     float64           // their scale is Alpha/Rank
-	Dropout   float64           // of the adapters' inputs
-	Targets   []checkpoint.Part // what gets an adapter
-	Recompute bool              // activation checkpointing
-	Rounded   bool              // products with stored bfloat16 weights multiply bfloat16; see device.Rounder
+	Full      bool               // train every parameter instead of adapters
+	Rank      int                // of the adapters
+	Alpha     float64            // their scale is Alpha/Rank
+	Dropout   float64            // of the adapters' inputs
+	Targets   []checkpoint.Param // what gets an adapter
+	Recompute bool               // activation checkpointing
+	Rounded   bool               // products with stored bfloat16 weights multiply bfloat16; see device.Rounder
 
-	Epochs    int
-	Steps     int     // 0 = as many as the epochs have
-	Batch     int     // examples of a step
-	MaxLength int     // of an example, in ids
-	Packing   bool    // several examples in one pass, up to MaxLength ids
-	Average   string  // what a step's loss is the mean of: Examples or Tokens
-	Rate      float64 // at its highest
-	WarmUp    int     // steps up to it
-	Clip      float64 // largest norm of the gradient, 0 = any
-	Beta1     float64
-	Beta2     float64
-	Eps       float64
-	Decay     float64
-	Seed      uint64
-	NoShuffle bool
-	Strict    bool // a bad row ends the run
+	Epochs       int
+	Steps        int     // 0 = as many as the epochs have
+	Batch        int     // examples of a step
+	MaxLength    int     // of an example, in ids
+	Packing      bool    // several examples in one pass, up to MaxLength ids
+	Average      string  // what a step's loss is the mean of: Examples or Tokens
+	LearningRate float64 // at its highest
+	WarmUp       int     // steps up to it
+	MaxGradNorm  float64 // largest norm of the gradient, 0 = any
+	Beta1        float64
+	Beta2        float64
+	Eps          float64
+	WeightDecay  float64
+	Seed         uint64
+	NoShuffle    bool
+	Strict       bool // a bad row ends the run
 
 	AdapterInit string // directory of a PEFT adapter to begin with
 	SaveAdapter string // directory for the adapter, in PEFT's layout
@@ -70,14 +70,14 @@ type Progress struct {
 // Defaults are the recipe of the released runs.
 func Defaults() Options {
 	return Options{Rank: 32, Alpha: 10, Dropout: 0.05, Targets: checkpoint.Projections(), Epochs: 2, Batch: 16, MaxLength: 512,
-		Average: Examples, Rate: 3e-4, Clip: 1, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Every: 50}
+		Average: Examples, LearningRate: 3e-4, MaxGradNorm: 1, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Every: 50}
 }
 
 // ParseTargets reads "q,k,v,o,gate,up,down".
-func ParseTargets(text string) ([]checkpoint.Part, error) {
-	var out []checkpoint.Part
+func ParseTargets(text string) ([]checkpoint.Param, error) {
+	var out []checkpoint.Param
 	for name := range strings.SplitSeq(text, ",") {
-		i := slices.IndexFunc(checkpoint.Projections(), func(p checkpoint.Part) bool {
+		i := slices.IndexFunc(checkpoint.Projections(), func(p checkpoint.Param) bool {
 			return p.Short() == strings.TrimSuffix(strings.TrimSpace(name), "_proj")+"_proj"
 		})
 		if i < 0 {
@@ -114,10 +114,10 @@ func (o Options) Check() error {
 		return fmt.Errorf("epochs, batch, steps, warm-up and checkpoints: want at most %d, got %d, %d, %d, %d, %d", maxCount, o.Epochs, o.Batch, o.Steps, o.WarmUp, o.Every)
 	case o.MaxLength < 2:
 		return fmt.Errorf("length: want at least 2 ids, got %d", o.MaxLength)
-	case !(o.Rate > 0) || !finite(o.Rate):
-		return fmt.Errorf("learning rate: want a number above 0, got %v", o.Rate)
-	case !(o.Clip >= 0) || !(o.Decay >= 0) || !(o.Eps > 0) || !finite(o.Clip) || !finite(o.Decay) || !finite(o.Eps):
-		return fmt.Errorf("clip and decay: want numbers of at least 0, eps above 0; got %v, %v, %v", o.Clip, o.Decay, o.Eps)
+	case !(o.LearningRate > 0) || !finite(o.LearningRate):
+		return fmt.Errorf("learning rate: want a number above 0, got %v", o.LearningRate)
+	case !(o.MaxGradNorm >= 0) || !(o.WeightDecay >= 0) || !(o.Eps > 0) || !finite(o.MaxGradNorm) || !finite(o.WeightDecay) || !finite(o.Eps):
+		return fmt.Errorf("clip and decay: want numbers of at least 0, eps above 0; got %v, %v, %v", o.MaxGradNorm, o.WeightDecay, o.Eps)
 	case !(o.Beta1 >= 0 && o.Beta1 < 1 && o.Beta2 >= 0 && o.Beta2 < 1):
 		return fmt.Errorf("betas: want shares in [0, 1), got %v and %v", o.Beta1, o.Beta2)
 	case o.SaveAdapter != "" && (within(o.SaveAdapter, o.Out) || within(o.Out, o.SaveAdapter) || within(o.SaveAdapter, filepath.Clean(o.Out)+".training")):

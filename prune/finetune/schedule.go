@@ -47,17 +47,17 @@ func (s *schedule) batch(step int) []int {
 func (s *schedule) rate(step int) float64 {
 	o := s.options
 	if step < o.WarmUp {
-		return o.Rate * float64(step) / float64(o.WarmUp)
+		return o.LearningRate * float64(step) / float64(o.WarmUp)
 	}
-	return o.Rate * float64(s.total-step) / float64(max(1, s.total-o.WarmUp))
+	return o.LearningRate * float64(s.total-step) / float64(max(1, s.total-o.WarmUp))
 }
 
 // adam is the optimiser's step, given the gradient's norm.
 func (s *schedule) adam(step int, norm float64) device.AdamW {
 	o := s.options
-	a := device.AdamW{Rate: s.rate(step), Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, Decay: o.Decay, Clip: 1, Step: step + 1}
-	if o.Clip > 0 {
-		a.Clip = min(1, o.Clip/(norm+1e-6))
+	a := device.AdamW{LearningRate: s.rate(step), Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, WeightDecay: o.WeightDecay, Clip: 1, Step: step + 1}
+	if o.MaxGradNorm > 0 {
+		a.Clip = min(1, o.MaxGradNorm/(norm+1e-6))
 	}
 	return a
 }

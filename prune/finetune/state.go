@@ -126,16 +126,16 @@ func (s *store) save(dev device.Device, params []*model.Param, steps int) error 
 		return err
 	}
 	defer f.Cleanup()
-	var specs []checkpoint.Spec
+	var specs []checkpoint.TensorSpec
 	for _, p := range params {
 		for _, suffix := range []string{"", ".m", ".v"} {
 			specs = append(specs, bufferSpec(dev, p.Name+suffix, fields(p)[p.Name+suffix]))
 		}
 	}
-	specs = append(specs, checkpoint.Spec{Name: lossesName, DType: checkpoint.F32, Shape: []int{len(s.losses)}, Write: func(w checkpoint.Writer) error {
+	specs = append(specs, checkpoint.TensorSpec{Name: lossesName, DType: checkpoint.F32, Shape: []int{len(s.losses)}, Write: func(w checkpoint.Writer) error {
 		return writeFloats(w, checkpoint.F32, s.losses[:])
 	}})
-	if err := checkpoint.WriteBundle(f, specs); err != nil {
+	if err := checkpoint.WriteTensorFile(f, specs); err != nil {
 		return err
 	}
 	if err := f.CloseAtomicallyReplace(); err != nil {
@@ -150,7 +150,7 @@ func (s *store) save(dev device.Device, params []*model.Param, steps int) error 
 
 // load brings the newest state back.
 func (s *store) load(dev device.Trainer, params []*model.Param) error {
-	b, err := checkpoint.OpenBundle(filepath.Join(s.dir, stateName(s.done)))
+	b, err := checkpoint.OpenTensorFile(filepath.Join(s.dir, stateName(s.done)))
 	if err != nil {
 		return err
 	}
@@ -161,14 +161,14 @@ func (s *store) load(dev device.Trainer, params []*model.Param) error {
 			if err != nil {
 				return err
 			}
-			dev.Write(to, 0, checkpoint.Floats(t))
+			dev.Write(to, 0, checkpoint.Float32s(t))
 		}
 	}
 	t, err := b.Tensor(lossesName, len(s.losses))
 	if err != nil {
 		return err
 	}
-	copy(s.losses[:], checkpoint.Floats(t))
+	copy(s.losses[:], checkpoint.Float32s(t))
 	return dev.Sync()
 }
 
@@ -183,8 +183,8 @@ func (s *store) close() {
 }
 
 // bufferSpec writes a device's buffer as a float32 tensor.
-func bufferSpec(dev device.Device, name string, b device.Buffer) checkpoint.Spec {
-	return checkpoint.Spec{Name: name, DType: checkpoint.F32, Shape: []int{b.Rows(), b.Cols()}, Write: func(w checkpoint.Writer) error {
+func bufferSpec(dev device.Device, name string, b device.Buffer) checkpoint.TensorSpec {
+	return checkpoint.TensorSpec{Name: name, DType: checkpoint.F32, Shape: []int{b.Rows(), b.Cols()}, Write: func(w checkpoint.Writer) error {
 		x := make([]float32, b.Rows()*b.Cols())
 		dev.Read(x, b, 0, b.Rows())
 		if err := dev.Sync(); err != nil {

@@ -20,7 +20,7 @@ type Step struct {
 }
 
 // Train takes the steps from first on, counted from 0, and tells each of them.
-func Train(ctx context.Context, l *model.Learner, examples []Example, o *Options, first int, each func(Step) error) error {
+func Train(ctx context.Context, l *model.Trainer, examples []Example, o *Options, first int, each func(Step) error) error {
 	s := newSchedule(o, len(examples))
 	for step := first; step < s.total; step++ {
 		began := time.Now()
@@ -31,13 +31,13 @@ func Train(ctx context.Context, l *model.Learner, examples []Example, o *Options
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			nll, err := l.Learn(pass)
+			nll, err := l.ForwardBackward(pass)
 			if err != nil {
 				return fmt.Errorf("step %d: %w", step+1, err)
 			}
 			for i, q := range pass {
 				r.Loss += nll[i] * float64(q.Scale)
-				r.Tokens += len(q.IDs)
+				r.Tokens += len(q.Tokens)
 			}
 		}
 		var err error
@@ -47,7 +47,7 @@ func Train(ctx context.Context, l *model.Learner, examples []Example, o *Options
 		if r.Loss-r.Loss != 0 || r.GradNorm-r.GradNorm != 0 {
 			return fmt.Errorf("step %d: not finite: loss %v, gradient %v, on the rows %v of %s", step+1, r.Loss, r.GradNorm, rowsOf(examples, batch), o.Data)
 		}
-		if err := l.Update(s.adam(step, r.GradNorm)); err != nil {
+		if err := l.Step(s.adam(step, r.GradNorm)); err != nil {
 			return fmt.Errorf("step %d: %w", step+1, err)
 		}
 		r.Seconds = time.Since(began).Seconds()
@@ -70,22 +70,22 @@ func passes(examples []Example, batch []int, o *Options, step int) [][]model.Seq
 	room := 0
 	for n, i := range batch {
 		e := examples[i]
-		q := model.Sequence{IDs: make([]int, len(e.IDs)), Labels: make([]int, len(e.IDs)), Stream: random.Key(o.Seed, fmt.Sprintf("dropout of step %d example %d", step, n))}
-		for t, id := range e.IDs {
-			if q.IDs[t], q.Labels[t] = int(id), -1; t+1 >= e.First && t+1 < len(e.IDs) {
-				q.Labels[t] = int(e.IDs[t+1])
+		q := model.Sequence{Tokens: make([]int, len(e.Tokens)), Labels: make([]int, len(e.Tokens)), Stream: random.Key(o.Seed, fmt.Sprintf("dropout of step %d example %d", step, n))}
+		for t, id := range e.Tokens {
+			if q.Tokens[t], q.Labels[t] = int(id), -1; t+1 >= e.FirstTarget && t+1 < len(e.Tokens) {
+				q.Labels[t] = int(e.Tokens[t+1])
 			}
 		}
 		if q.Scale = float32(1 / (float64(e.Targets()) * float64(len(batch)))); o.Average == Tokens {
 			q.Scale = float32(1 / float64(labels))
 		}
-		if o.Packing && len(q.IDs) <= room {
+		if o.Packing && len(q.Tokens) <= room {
 			out[len(out)-1] = append(out[len(out)-1], q)
-			room -= len(q.IDs)
+			room -= len(q.Tokens)
 			continue
 		}
 		out = append(out, []model.Sequence{q})
-		room = o.MaxLength - len(q.IDs)
+		room = o.MaxLength - len(q.Tokens)
 	}
 	return out
 }
@@ -106,7 +106,7 @@ func longest(examples []Example, o *Options) int {
 	}
 	n := 0
 	for _, e := range examples {
-		n = max(n, len(e.IDs))
+		n = max(n, len(e.Tokens))
 	}
 	return n
 }

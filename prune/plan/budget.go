@@ -160,22 +160,22 @@ func (w rule) heads() int {
 
 // neurons is nm beside the groups that go.
 func (w rule) neurons(groups int) int {
-	if w.s.MLP == 0 {
+	if w.s.Intermediate == 0 {
 		return 0
 	}
 	var lost float64
 	if w.o.Rule == "paper" && !w.all {
-		lost = float64(float64(w.s.Heads)*w.ratio) - float64(groups) + float64(float64(w.s.MLP)*w.ratio)
+		lost = float64(float64(w.s.Heads)*w.ratio) - float64(groups) + float64(float64(w.s.Intermediate)*w.ratio)
 	} else {
 		lost = (w.share - float64(int64(groups)*groupParams(w.s, w.dim))) / float64(3*w.dim)
 	}
-	switch keep := float64(w.s.MLP) - lost; {
+	switch keep := float64(w.s.Intermediate) - lost; {
 	case w.all:
-		return w.s.MLP - multipleBelow(keep, w.o.RoundTo, w.s.MLP)
+		return w.s.Intermediate - multipleBelow(keep, w.o.RoundTo, w.s.Intermediate)
 	case w.o.rounds():
-		return w.s.MLP - nearestMultiple(keep, w.o.RoundTo, w.s.MLP)
+		return w.s.Intermediate - nearestMultiple(keep, w.o.RoundTo, w.s.Intermediate)
 	}
-	return roundEven(lost, w.s.MLP-1)
+	return roundEven(lost, w.s.Intermediate-1)
 }
 
 // lossesOf is the width step that removes p parameters: at least p, and above
@@ -209,7 +209,7 @@ func (s State) lossesOf(dim int, o Options, p float64) ([]loss, float64, error) 
 		if o.Rule == "groups" {
 			heads = int64(cut[i])
 		}
-		most[i] = float64(loss{groups: int(heads), neurons: l.Shape.MLP - least.MLP}.params(l.Shape, dim))
+		most[i] = float64(loss{groups: int(heads), neurons: l.Shape.Intermediate - least.Intermediate}.params(l.Shape, dim))
 	}
 	shares, ok := level(most, p)
 	if !ok {
@@ -245,7 +245,7 @@ func (w rule) exactHeads() int {
 		return 0
 	}
 	group := float64(groupParams(w.s, w.dim))
-	neurons := float64(w.s.MLP-w.o.floor(w.s).MLP) * float64(3*w.dim)
+	neurons := float64(w.s.Intermediate-w.o.floor(w.s).Intermediate) * float64(3*w.dim)
 	keepMost := multipleBelow(float64(w.s.Heads)-max(0, w.share-neurons)/group, w.o.HeadsMultiple, w.s.Heads)
 	keep := w.s.Heads - w.heads()
 	for float64(w.s.Heads-keep)*group > w.share && keep+w.o.HeadsMultiple <= w.s.Heads {

@@ -89,7 +89,7 @@ func TestForced(t *testing.T) {
 		kind, other Kind
 		why         error
 	}{{Depth, Width, ErrDepth}, {Width, Depth, ErrWidth}} {
-		p, err := Dry(c, Options{}, func(int) (Kind, bool) { return k.kind, true }, 0)
+		p, err := DryRun(c, Options{}, func(int) (Kind, bool) { return k.kind, true }, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +101,7 @@ func TestForced(t *testing.T) {
 			last = s.Kind
 		}
 		end := p.Steps[len(p.Steps)-1].Shapes
-		if last != k.other || len(end) != 3 || end[0].Heads != 1 || end[0].MLP != 1 {
+		if last != k.other || len(end) != 3 || end[0].Heads != 1 || end[0].Intermediate != 1 {
 			t.Errorf("%s: ends by %s at %v", k.kind, last, end)
 		}
 		reach, err := sizesOf(c).Reach(c, Options{})
@@ -114,13 +114,13 @@ func TestForced(t *testing.T) {
 func TestTake(t *testing.T) {
 	broken := errors.New("no such file")
 	fail := func(err error) func() (State, error) { return func() (State, error) { return State{}, err } }
-	if _, _, _, err := Take(Depth, fail(ErrDepth), fail(ErrWidth)); !errors.Is(err, ErrDepth) || !errors.Is(err, ErrWidth) {
+	if _, _, _, err := TakeStep(Depth, fail(ErrDepth), fail(ErrWidth)); !errors.Is(err, ErrDepth) || !errors.Is(err, ErrWidth) {
 		t.Errorf("neither is possible: got %v", err)
 	}
-	if _, _, _, err := Take(Width, fail(nil), fail(broken)); !errors.Is(err, broken) {
+	if _, _, _, err := TakeStep(Width, fail(nil), fail(broken)); !errors.Is(err, broken) {
 		t.Errorf("a failure was taken for an impossible branch: got %v", err)
 	}
-	if _, kind, forced, err := Take(Width, fail(nil), fail(ErrWidth)); kind != Depth || forced != ErrWidth.Error() || err != nil {
+	if _, kind, forced, err := TakeStep(Width, fail(nil), fail(ErrWidth)); kind != Depth || forced != ErrWidth.Error() || err != nil {
 		t.Errorf("want depth, got %s %q %v", kind, forced, err)
 	}
 }
@@ -129,7 +129,7 @@ func TestTake(t *testing.T) {
 // path reaches.
 func TestDryTarget(t *testing.T) {
 	c := preset(t, "llama-3-8b")
-	p, err := Dry(c, Options{}, func(n int) (Kind, bool) { return Coin(3, n), true }, 0.4)
+	p, err := DryRun(c, Options{}, func(n int) (Kind, bool) { return Coin(3, n), true }, 0.4)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestDryTarget(t *testing.T) {
 	if n := len(all); n < 2 || all[n-1] < 0.4 || all[n-2] >= 0.4 {
 		t.Errorf("compressions %v", all)
 	}
-	if _, err := Dry(c, Options{}, func(int) (Kind, bool) { return Depth, true }, 0.99); err == nil || !strings.Contains(err.Error(), "beyond reach") {
+	if _, err := DryRun(c, Options{}, func(int) (Kind, bool) { return Depth, true }, 0.99); err == nil || !strings.Contains(err.Error(), "beyond reach") {
 		t.Errorf("target 0.99: got %v", err)
 	}
 }

@@ -10,10 +10,10 @@ import (
 // maxSteps bounds a path. Every step of a sensible one is about a layer.
 const maxSteps = 10_000
 
-// Take makes one step of the wanted kind, or of the other where that one is
+// TakeStep makes one step of the wanted kind, or of the other where that one is
 // impossible; forced then says why. Where neither is possible the error joins
 // both reasons.
-func Take(want Kind, depth, width func() (State, error)) (s State, kind Kind, forced string, err error) {
+func TakeStep(want Kind, depth, width func() (State, error)) (s State, kind Kind, forced string, err error) {
 	branches := map[Kind]func() (State, error){Depth: depth, Width: width}
 	if s, err = branches[want](); err == nil {
 		return s, want, "", nil
@@ -32,9 +32,9 @@ func Take(want Kind, depth, width func() (State, error)) (s State, kind Kind, fo
 	return s, other, err.Error(), nil
 }
 
-// Dry makes a plan from sizes alone: choose gives step n's kind (from 1), and
+// DryRun makes a plan from sizes alone: choose gives step n's kind (from 1), and
 // false to end; a target above 0 ends the loop where it is reached.
-func Dry(base *config.Config, o Options, choose func(n int) (Kind, bool), target float64) (*Plan, error) {
+func DryRun(base *config.Config, o Options, choose func(n int) (Kind, bool), target float64) (*Plan, error) {
 	s := sizesOf(base)
 	o, err := o.Resolve(s)
 	if err != nil {
@@ -64,7 +64,7 @@ func Dry(base *config.Config, o Options, choose func(n int) (Kind, bool), target
 		if n > maxSteps {
 			return nil, fmt.Errorf("steps: want at most %d", maxSteps)
 		}
-		next, kind, forced, err := Take(kind, s.WithoutLayer, func() (State, error) { return s.Narrowed(base.Dim, o, 0, nil) })
+		next, kind, forced, err := TakeStep(kind, s.WithoutLayer, func() (State, error) { return s.PruneWidth(base.HiddenSize, o, 0, nil) })
 		if errors.Is(err, ErrDepth) && errors.Is(err, ErrWidth) {
 			return p, nil
 		}

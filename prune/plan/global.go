@@ -32,7 +32,7 @@ func (s State) spread(dim int, o Options, uniform []loss, scores *Scores) ([]los
 		if err != nil {
 			return nil, fmt.Errorf("scores: layer %d: head %w", i, err)
 		}
-		byNeuron, err := normalised(scores.MLP[i])
+		byNeuron, err := normalised(scores.Neurons[i])
 		if err != nil {
 			return nil, fmt.Errorf("scores: layer %d: neuron %w", i, err)
 		}
@@ -41,7 +41,7 @@ func (s State) spread(dim int, o Options, uniform []loss, scores *Scores) ([]los
 			shape.Heads, shape.KVHeads = left*(l.Shape.Heads/max(l.Shape.KVHeads, 1)), left
 			return o.groupUnit(shape)
 		})...)
-		ragged := l.Shape.MLP % o.RoundTo
+		ragged := l.Shape.Intermediate % o.RoundTo
 		list := units(i, byNeuron, 1, func(left int) int {
 			switch {
 			case left <= o.RoundTo:

@@ -145,10 +145,10 @@ func (p *Plan) Check() error {
 
 func (b Base) check() error {
 	switch {
-	case b.Vocab < 1 || b.Vocab > maxWidth:
-		return fmt.Errorf("base: vocab: want 1 to %d, got %d", maxWidth, b.Vocab)
-	case b.Dim < 1 || b.Dim > maxWidth:
-		return fmt.Errorf("base: d_model: want 1 to %d, got %d", maxWidth, b.Dim)
+	case b.VocabSize < 1 || b.VocabSize > maxWidth:
+		return fmt.Errorf("base: vocab: want 1 to %d, got %d", maxWidth, b.VocabSize)
+	case b.HiddenSize < 1 || b.HiddenSize > maxWidth:
+		return fmt.Errorf("base: d_model: want 1 to %d, got %d", maxWidth, b.HiddenSize)
 	case len(b.Shapes) < 1 || len(b.Shapes) > maxLayers:
 		return fmt.Errorf("base: shapes: want 1 to %d layers, got %d", maxLayers, len(b.Shapes))
 	}
@@ -160,8 +160,8 @@ func (b Base) check() error {
 			return fmt.Errorf("base: layer %d: heads: want 0 to %d, got %d", l, maxWidth/s.HeadDim, s.Heads)
 		case s.KVHeads < 0 || (s.Heads == 0) != (s.KVHeads == 0) || s.KVHeads > 0 && s.Heads%s.KVHeads != 0:
 			return fmt.Errorf("base: layer %d: kv_heads: want a divisor of %d heads, got %d", l, s.Heads, s.KVHeads)
-		case s.MLP < 0 || s.MLP > maxWidth:
-			return fmt.Errorf("base: layer %d: mlp: want 0 to %d, got %d", l, maxWidth, s.MLP)
+		case s.Intermediate < 0 || s.Intermediate > maxWidth:
+			return fmt.Errorf("base: layer %d: mlp: want 0 to %d, got %d", l, maxWidth, s.Intermediate)
 		}
 	}
 	if n := b.count(b.Shapes); n != b.Params {
@@ -235,7 +235,7 @@ func (p *Plan) checkLayers() error {
 		if l.From != from[i] {
 			return fmt.Errorf("layer %d: from: the steps leave base layer %d, got %d", i, from[i], l.From)
 		}
-		if l.unnamed() && (l.Shape.Heads > 0 || l.Shape.MLP > 0) {
+		if l.unnamed() && (l.Shape.Heads > 0 || l.Shape.Intermediate > 0) {
 			return fmt.Errorf("layer %d: which heads and neurons stay is not said", i)
 		}
 	}

@@ -14,9 +14,9 @@ import (
 // pruned is a small model's plan with all that a real run puts into one.
 func pruned(t testing.TB) (*config.Config, State, *Plan) {
 	t.Helper()
-	c := &config.Config{Vocab: 32, Dim: 16, HeadDim: 4}
+	c := &config.Config{VocabSize: 32, HiddenSize: 16, HeadDim: 4}
 	for range 6 {
-		c.Layers = append(c.Layers, Shape{Heads: 8, KVHeads: 4, HeadDim: 4, MLP: 24})
+		c.Layers = append(c.Layers, Shape{Heads: 8, KVHeads: 4, HeadDim: 4, Intermediate: 24})
 	}
 	r := rand.New(rand.NewPCG(5, 5))
 	s := New(c)
@@ -29,7 +29,7 @@ func pruned(t testing.TB) (*config.Config, State, *Plan) {
 	p.Texts = map[string]string{"text": "ab12", "calibration": "cd34"}
 	p.Settings = map[string]any{"windows": 32.0}
 	for _, kind := range []Kind{Width, Depth, Width, Width} {
-		next, kind, forced, err := Take(kind, s.WithoutLayer, func() (State, error) { return s.Narrowed(c.Dim, o, 0, scoresOf(r, s)) })
+		next, kind, forced, err := TakeStep(kind, s.WithoutLayer, func() (State, error) { return s.PruneWidth(c.HiddenSize, o, 0, scoresOf(r, s)) })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +112,7 @@ func TestParseRefuses(t *testing.T) {
 		{"step 3: want steps in order", func(p *Plan) { p.Steps[2].Step = 2 }},
 		{"step 2: shapes: depth deletes layer 3", func(p *Plan) { p.Steps[1].Shapes = p.Steps[0].Shapes }},
 		{"step 1: shapes: want 6 layers, got 5", func(p *Plan) { p.Steps[0].Shapes = p.Steps[0].Shapes[1:] }},
-		{"step 3: layer 0: mlp: want 0 to", func(p *Plan) { p.Steps[2].Shapes[0].MLP = 25 }},
+		{"step 3: layer 0: mlp: want 0 to", func(p *Plan) { p.Steps[2].Shapes[0].Intermediate = 25 }},
 		{"step 3: layer 1: heads", func(p *Plan) { p.Steps[2].Shapes[1].Heads = 9 }},
 		{"step 3: layer 1: kv_heads", func(p *Plan) { p.Steps[2].Shapes[1].KVHeads = 1 }},
 		{"step 3: layer 1: head_dim", func(p *Plan) { p.Steps[2].Shapes[1].HeadDim = 8 }},
@@ -120,12 +120,12 @@ func TestParseRefuses(t *testing.T) {
 		{"step 4: compression", func(p *Plan) { p.Steps[3].Compression += 1e-6 }},
 		{"step 1: scores: want depth and width", func(p *Plan) { p.Steps[0].Scores = map[Kind]*float64{"kl": nil} }},
 		{"base: params", func(p *Plan) { p.Base.Params-- }},
-		{"base: vocab", func(p *Plan) { p.Base.Vocab = 0 }},
-		{"base: d_model", func(p *Plan) { p.Base.Dim = 1 << 40 }},
+		{"base: vocab", func(p *Plan) { p.Base.VocabSize = 0 }},
+		{"base: d_model", func(p *Plan) { p.Base.HiddenSize = 1 << 40 }},
 		{"base: layer 1: head_dim", func(p *Plan) { p.Base.Shapes[1].HeadDim = 3 }},
 		{"base: layer 2: heads", func(p *Plan) { p.Base.Shapes[2].Heads = 1 << 60 }},
 		{"base: layer 2: kv_heads", func(p *Plan) { p.Base.Shapes[2].KVHeads = 3 }},
-		{"base: layer 2: mlp", func(p *Plan) { p.Base.Shapes[2].MLP = -1 }},
+		{"base: layer 2: mlp", func(p *Plan) { p.Base.Shapes[2].Intermediate = -1 }},
 		{"base: shapes", func(p *Plan) { p.Base.Shapes = nil }},
 		{"rule: want one of", func(p *Plan) { p.Rule = "" }},
 		{"round_to: want", func(p *Plan) { p.RoundTo = 0 }},
@@ -136,12 +136,12 @@ func TestParseRefuses(t *testing.T) {
 		{"layers: step 1 has 6, got 5", func(p *Plan) { p.Step = 1 }},
 		{"layer 0: shape", func(p *Plan) { p.Step = 3 }},
 		{"layer 3: from: the steps leave base layer 4", func(p *Plan) { p.Layers[3].From = 3 }},
-		{"layer 2: which heads and neurons", func(p *Plan) { p.Layers[2].Heads, p.Layers[2].KVHeads, p.Layers[2].MLP = nil, nil, nil }},
-		{"layer 2: mlp: want 16 indices, got 15", func(p *Plan) { p.Layers[2].MLP = p.Layers[2].MLP[1:] }},
-		{"layer 2: mlp: entry 15: want ascending indices below 24", func(p *Plan) { p.Layers[2].MLP[15] = 24 }},
-		{"layer 2: mlp: entry 0", func(p *Plan) { p.Layers[2].MLP[0] = -1 }},
-		{"layer 2: mlp: entry 1", func(p *Plan) { p.Layers[2].MLP[1] = p.Layers[2].MLP[0] }},
-		{"layer 2: mlp: entry 4", func(p *Plan) { m := p.Layers[2].MLP; m[3], m[4] = m[4], m[3] }},
+		{"layer 2: which heads and neurons", func(p *Plan) { p.Layers[2].Heads, p.Layers[2].KVHeads, p.Layers[2].Neurons = nil, nil, nil }},
+		{"layer 2: mlp: want 16 indices, got 15", func(p *Plan) { p.Layers[2].Neurons = p.Layers[2].Neurons[1:] }},
+		{"layer 2: mlp: entry 15: want ascending indices below 24", func(p *Plan) { p.Layers[2].Neurons[15] = 24 }},
+		{"layer 2: mlp: entry 0", func(p *Plan) { p.Layers[2].Neurons[0] = -1 }},
+		{"layer 2: mlp: entry 1", func(p *Plan) { p.Layers[2].Neurons[1] = p.Layers[2].Neurons[0] }},
+		{"layer 2: mlp: entry 4", func(p *Plan) { m := p.Layers[2].Neurons; m[3], m[4] = m[4], m[3] }},
 		{"layer 0: heads: entry 1: kv_heads keep", func(p *Plan) {
 			h := p.Layers[0].Heads
 			for i := range h { // ascending, in range, but not the kept groups' heads
@@ -187,10 +187,10 @@ func TestReplayRefuses(t *testing.T) {
 	for want, other := range map[string]*config.Config{
 		"layer 2 is not as in the plan": func() *config.Config {
 			o := c.Clone()
-			o.Layers[2].MLP, o.Layers[3].MLP = 25, 23
+			o.Layers[2].Intermediate, o.Layers[3].Intermediate = 25, 23
 			return o
 		}(),
-		"base: the plan is of a model of": func() *config.Config { o := c.Clone(); o.Vocab++; return o }(),
+		"base: the plan is of a model of": func() *config.Config { o := c.Clone(); o.VocabSize++; return o }(),
 	} {
 		if _, err := p.Replay(other); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)
@@ -253,9 +253,9 @@ func FuzzPlan(f *testing.F) {
 		if err := p.Table(new(bytes.Buffer)); err != nil {
 			t.Error(err)
 		}
-		c := &config.Config{Vocab: p.Base.Vocab, Dim: p.Base.Dim, HeadDim: p.Base.Shapes[0].HeadDim, Tied: p.Base.Tied, Layers: p.Base.Shapes}
+		c := &config.Config{VocabSize: p.Base.VocabSize, HiddenSize: p.Base.HiddenSize, HeadDim: p.Base.Shapes[0].HeadDim, Tied: p.Base.Tied, Layers: p.Base.Shapes}
 		if s, err := p.Replay(c); err == nil {
-			if next, err := s.Narrowed(c.Dim, p.Options, 0, nil); err == nil {
+			if next, err := s.PruneWidth(c.HiddenSize, p.Options, 0, nil); err == nil {
 				for l := range next.Layers {
 					if err := within(next.Layers[l].Shape, s.Layers[l].Shape); err != nil {
 						t.Error(err)

@@ -112,7 +112,7 @@ func (o Options) groupUnit(s Shape) int {
 
 // floor is the narrowest that width steps make a layer.
 func (o Options) floor(s Shape) Shape {
-	s.MLP = min(s.MLP, o.RoundTo)
+	s.Intermediate = min(s.Intermediate, o.RoundTo)
 	if unit := o.groupUnit(s); unit > 0 {
 		least, per := 1, s.Heads/s.KVHeads
 		if o.Rule == "groups" {

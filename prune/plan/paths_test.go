@@ -26,7 +26,7 @@ func dry(t *testing.T, c *config.Config, o Options, sequence string) *Plan {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := Dry(c, o, Sequence(kinds), 0)
+	p, err := DryRun(c, o, Sequence(kinds), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestReleasedPaths(t *testing.T) {
 			for _, r := range c.rows {
 				s := p.Steps[r.step-1]
 				y := uniform(t, s.Shapes)
-				if got := (row{r.step, len(s.Shapes), y.Heads, y.MLP, s.Params, fmt.Sprintf("%.2f", 100*s.Compression)}); got != r {
+				if got := (row{r.step, len(s.Shapes), y.Heads, y.Intermediate, s.Params, fmt.Sprintf("%.2f", 100*s.Compression)}); got != r {
 					t.Errorf("want %+v\ngot  %+v", r, got)
 				}
 			}
@@ -134,7 +134,7 @@ func TestPathsGolden(t *testing.T) {
 			}
 			for i, s := range p.Steps {
 				y := uniform(t, s.Shapes)
-				if got := [5]int64{int64(len(s.Shapes)), int64(y.Heads), int64(y.KVHeads), int64(y.MLP), s.Params}; got != c.Rows[i] {
+				if got := [5]int64{int64(len(s.Shapes)), int64(y.Heads), int64(y.KVHeads), int64(y.Intermediate), s.Params}; got != c.Rows[i] {
 					t.Fatalf("step %d: want %v, got %v", i+1, c.Rows[i], got)
 				}
 			}
@@ -144,7 +144,7 @@ func TestPathsGolden(t *testing.T) {
 				if step.Kind == Depth {
 					s, err = s.WithoutLayer()
 				} else {
-					s, err = s.Narrowed(p.Base.Dim, c.Options, 0, nil)
+					s, err = s.PruneWidth(p.Base.HiddenSize, c.Options, 0, nil)
 				}
 				if err != nil {
 					t.Fatal(err)
@@ -162,11 +162,11 @@ func TestMixedGolden(t *testing.T) {
 	for n, c := range readGolden(t).Mixed {
 		s := State{}
 		for l, y := range c.Layers {
-			s.Layers = append(s.Layers, Layer{From: l, Shape: Shape{Heads: y[0], KVHeads: y[1], HeadDim: c.HeadDim, MLP: y[2]}})
+			s.Layers = append(s.Layers, Layer{From: l, Shape: Shape{Heads: y[0], KVHeads: y[1], HeadDim: c.HeadDim, Intermediate: y[2]}})
 		}
 		before := c.Layers
 		for k, want := range c.Steps {
-			next, err := s.Narrowed(c.Dim, c.Options, 0, nil)
+			next, err := s.PruneWidth(c.Dim, c.Options, 0, nil)
 			switch {
 			case errors.Is(err, ErrWidth):
 				if !slices.Equal(want, before) {
@@ -178,7 +178,7 @@ func TestMixedGolden(t *testing.T) {
 				s = next
 			}
 			for l, y := range s.Shapes() {
-				if got := [3]int{y.Heads, y.KVHeads, y.MLP}; got != want[l] {
+				if got := [3]int{y.Heads, y.KVHeads, y.Intermediate}; got != want[l] {
 					t.Fatalf("case %d %+v: step %d: layer %d: want %v, got %v", n, c.Options, k+1, l, want[l], got)
 				}
 			}

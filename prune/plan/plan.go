@@ -9,11 +9,11 @@ import (
 
 // Base is what a plan knows of the uncut model: enough to count parameters.
 type Base struct {
-	Params int64   `json:"params"`
-	Vocab  int     `json:"vocab"`   // V
-	Dim    int     `json:"d_model"` // D
-	Tied   bool    `json:"tied"`    // the head is the embedding table
-	Shapes []Shape `json:"shapes"`  // [L]
+	Params     int64   `json:"params"`
+	VocabSize  int     `json:"vocab"`   // V
+	HiddenSize int     `json:"d_model"` // D
+	Tied       bool    `json:"tied"`    // the head is the embedding table
+	Shapes     []Shape `json:"shapes"`  // [L]
 	// Weights tells the base from others of its shapes: checkpoint.Sum in hex,
 	// empty in a dry run.
 	Weights string `json:"weights,omitempty"`
@@ -55,12 +55,12 @@ func Begin(base *config.Config, o Options) *Plan {
 }
 
 func baseOf(c *config.Config) Base {
-	return Base{Params: c.Params(), Vocab: c.Vocab, Dim: c.Dim, Tied: c.Tied, Shapes: slices.Clone(c.Layers)}
+	return Base{Params: c.Params(), VocabSize: c.VocabSize, HiddenSize: c.HiddenSize, Tied: c.Tied, Shapes: slices.Clone(c.Layers)}
 }
 
 // count is the parameters of the base with other layers.
 func (b Base) count(shapes []Shape) int64 {
-	c := config.Config{Vocab: b.Vocab, Dim: b.Dim, Tied: b.Tied, Layers: shapes}
+	c := config.Config{VocabSize: b.VocabSize, HiddenSize: b.HiddenSize, Tied: b.Tied, Layers: shapes}
 	return c.Params()
 }
 
@@ -114,9 +114,9 @@ func (p *Plan) Replay(base *config.Config) (State, error) {
 	if err := p.Check(); err != nil {
 		return State{}, err
 	}
-	if b := baseOf(base); b.Params != p.Base.Params || b.Vocab != p.Base.Vocab || b.Dim != p.Base.Dim || b.Tied != p.Base.Tied {
+	if b := baseOf(base); b.Params != p.Base.Params || b.VocabSize != p.Base.VocabSize || b.HiddenSize != p.Base.HiddenSize || b.Tied != p.Base.Tied {
 		return State{}, fmt.Errorf("base: the plan is of a model of %d parameters, vocab %d and width %d, this one has %d, %d and %d",
-			p.Base.Params, p.Base.Vocab, p.Base.Dim, b.Params, b.Vocab, b.Dim)
+			p.Base.Params, p.Base.VocabSize, p.Base.HiddenSize, b.Params, b.VocabSize, b.HiddenSize)
 	}
 	for l, s := range base.Layers {
 		if l >= len(p.Base.Shapes) || s != p.Base.Shapes[l] {
@@ -132,6 +132,6 @@ func (p *Plan) Replay(base *config.Config) (State, error) {
 // SameLayers reports whether both plans' models are cut alike.
 func (p *Plan) SameLayers(q *Plan) bool {
 	return slices.EqualFunc(p.Layers, q.Layers, func(a, b Layer) bool {
-		return a.From == b.From && a.Shape == b.Shape && slices.Equal(a.Heads, b.Heads) && slices.Equal(a.KVHeads, b.KVHeads) && slices.Equal(a.MLP, b.MLP)
+		return a.From == b.From && a.Shape == b.Shape && slices.Equal(a.Heads, b.Heads) && slices.Equal(a.KVHeads, b.KVHeads) && slices.Equal(a.Neurons, b.Neurons)
 	})
 }

@@ -39,7 +39,7 @@ type Layer struct {
 	Shape   Shape   `json:"shape"`    // present size
 	Heads   []int   `json:"heads"`    // [H] base query heads, all of each kept KV head
 	KVHeads []int   `json:"kv_heads"` // [K] base key/value heads
-	MLP     []int   `json:"mlp"`      // [I] base neurons
+	Neurons []int   `json:"mlp"`      // [I] base neurons
 	Carry   float64 `json:"carry"`    // parameters that rounding has left to remove
 }
 
@@ -57,7 +57,7 @@ type State struct {
 func New(c *config.Config) State {
 	s := State{Layers: make([]Layer, len(c.Layers))}
 	for l, shape := range c.Layers {
-		s.Layers[l] = Layer{From: l, Shape: shape, Heads: upTo(shape.Heads), KVHeads: upTo(shape.KVHeads), MLP: upTo(shape.MLP)}
+		s.Layers[l] = Layer{From: l, Shape: shape, Heads: upTo(shape.Heads), KVHeads: upTo(shape.KVHeads), Neurons: upTo(shape.Intermediate)}
 	}
 	return s
 }
@@ -161,7 +161,7 @@ func (s State) Check(base []Shape) error {
 }
 
 // unnamed reports whether only sizes are known.
-func (l Layer) unnamed() bool { return l.Heads == nil && l.KVHeads == nil && l.MLP == nil }
+func (l Layer) unnamed() bool { return l.Heads == nil && l.KVHeads == nil && l.Neurons == nil }
 
 func (s State) unnamed() bool {
 	return !slices.ContainsFunc(s.Layers, func(l Layer) bool { return !l.unnamed() })
@@ -172,7 +172,7 @@ func (l Layer) checkIndices(base Shape) error {
 		what  string
 		list  []int
 		n, of int
-	}{{"heads", l.Heads, l.Shape.Heads, base.Heads}, {"kv_heads", l.KVHeads, l.Shape.KVHeads, base.KVHeads}, {"mlp", l.MLP, l.Shape.MLP, base.MLP}} {
+	}{{"heads", l.Heads, l.Shape.Heads, base.Heads}, {"kv_heads", l.KVHeads, l.Shape.KVHeads, base.KVHeads}, {"mlp", l.Neurons, l.Shape.Intermediate, base.Intermediate}} {
 		if len(x.list) != x.n {
 			return fmt.Errorf("%s: want %d indices, got %d", x.what, x.n, len(x.list))
 		}
@@ -206,8 +206,8 @@ func within(s, from Shape) error {
 		return fmt.Errorf("heads: want 0 to %d, got %d", from.Heads, s.Heads)
 	case s.KVHeads < 0 || s.KVHeads > from.KVHeads || s.KVHeads*from.Heads != s.Heads*from.KVHeads:
 		return fmt.Errorf("kv_heads: want %d heads to share them as %d share %d, got %d", s.Heads, from.Heads, from.KVHeads, s.KVHeads)
-	case s.MLP < 0 || s.MLP > from.MLP:
-		return fmt.Errorf("mlp: want 0 to %d, got %d", from.MLP, s.MLP)
+	case s.Intermediate < 0 || s.Intermediate > from.Intermediate:
+		return fmt.Errorf("mlp: want 0 to %d, got %d", from.Intermediate, s.Intermediate)
 	}
 	return nil
 }

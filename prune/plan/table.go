@@ -23,7 +23,7 @@ func (p *Plan) Table(w io.Writer) error {
 			return fmt.Sprintf("%d-%d", lo, hi)
 		}
 		fmt.Fprintf(t, "%d\t%s\t%d\t%s\t%s\t%s\t%s\t%.2f %%\t\n", step, kind, len(shapes), span(func(s Shape) int { return s.Heads }),
-			span(func(s Shape) int { return s.KVHeads }), span(func(s Shape) int { return s.MLP }), thousands(params), 100*c)
+			span(func(s Shape) int { return s.KVHeads }), span(func(s Shape) int { return s.Intermediate }), thousands(params), 100*c)
 	}
 	row(0, "base", p.Base.Shapes, p.Base.Params, 0)
 	for _, s := range p.Steps {

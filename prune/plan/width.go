@@ -8,16 +8,16 @@ import (
 
 // Scores are the current model's AMP scores; lowest goes first.
 type Scores struct {
-	Heads [][]float64 `json:"heads"` // [L][H] query heads
-	MLP   [][]float64 `json:"mlp"`   // [L][I]
+	Heads   [][]float64 `json:"heads"` // [L][H] query heads
+	Neurons [][]float64 `json:"mlp"`   // [L][I]
 }
 
-// Narrowed is one width step by the options' rule. With p = 0 its budget is the
+// PruneWidth is one width step by the options' rule. With p = 0 its budget is the
 // parameters of layer L-3. Any other p is met: at least p parameters go, and
 // more than p by less than one neuron (one multiple of RoundTo) a layer; that is
 // the step which ends at an exact target. Without scores only sizes are known
 // afterwards.
-func (s State) Narrowed(dim int, o Options, p float64, scores *Scores) (State, error) {
+func (s State) PruneWidth(dim int, o Options, p float64, scores *Scores) (State, error) {
 	o, err := o.Resolve(s)
 	if err != nil {
 		return s, err
@@ -51,32 +51,32 @@ func (s State) Narrowed(dim int, o Options, p float64, scores *Scores) (State, e
 		l, c := &s.Layers[i], cuts[i]
 		l.Carry = c.carry
 		if scores == nil {
-			l.Heads, l.KVHeads, l.MLP = nil, nil, nil
+			l.Heads, l.KVHeads, l.Neurons = nil, nil, nil
 		} else {
-			l.keep(c, scores.Heads[i], scores.MLP[i])
+			l.keep(c, scores.Heads[i], scores.Neurons[i])
 		}
 		if l.Shape.KVHeads > 0 {
 			l.Shape.Heads -= c.groups * (l.Shape.Heads / l.Shape.KVHeads)
 			l.Shape.KVHeads -= c.groups
 		}
-		l.Shape.MLP -= c.neurons
+		l.Shape.Intermediate -= c.neurons
 	}
 	return s, nil
 }
 
 // check holds scores to the state: one for every head and neuron, all finite.
 func (s State) check(scores *Scores) error {
-	if len(scores.Heads) != len(s.Layers) || len(scores.MLP) != len(s.Layers) {
-		return fmt.Errorf("scores: want %d layers, got %d and %d", len(s.Layers), len(scores.Heads), len(scores.MLP))
+	if len(scores.Heads) != len(s.Layers) || len(scores.Neurons) != len(s.Layers) {
+		return fmt.Errorf("scores: want %d layers, got %d and %d", len(s.Layers), len(scores.Heads), len(scores.Neurons))
 	}
 	for i, l := range s.Layers {
-		if len(l.Heads) != l.Shape.Heads || len(l.MLP) != l.Shape.MLP {
+		if len(l.Heads) != l.Shape.Heads || len(l.Neurons) != l.Shape.Intermediate {
 			return fmt.Errorf("scores: layer %d: only its size is known, not which heads and neurons it has", i)
 		}
-		if len(scores.Heads[i]) != l.Shape.Heads || len(scores.MLP[i]) != l.Shape.MLP {
-			return fmt.Errorf("scores: layer %d: want %d heads and %d neurons, got %d and %d", i, l.Shape.Heads, l.Shape.MLP, len(scores.Heads[i]), len(scores.MLP[i]))
+		if len(scores.Heads[i]) != l.Shape.Heads || len(scores.Neurons[i]) != l.Shape.Intermediate {
+			return fmt.Errorf("scores: layer %d: want %d heads and %d neurons, got %d and %d", i, l.Shape.Heads, l.Shape.Intermediate, len(scores.Heads[i]), len(scores.Neurons[i]))
 		}
-		for what, list := range map[string][]float64{"head": scores.Heads[i], "neuron": scores.MLP[i]} {
+		for what, list := range map[string][]float64{"head": scores.Heads[i], "neuron": scores.Neurons[i]} {
 			if at := slices.IndexFunc(list, func(x float64) bool { return !finite(x) }); at >= 0 {
 				return fmt.Errorf("scores: layer %d: %s %d: want a finite number, got %v", i, what, at, list[at])
 			}
@@ -103,7 +103,7 @@ func (l *Layer) keep(c loss, heads, mlp []float64) {
 	if c.neurons > 0 {
 		gone := ascending(mlp)[:c.neurons]
 		slices.Sort(gone)
-		l.MLP = without(l.MLP, gone)
+		l.Neurons = without(l.Neurons, gone)
 	}
 }
 

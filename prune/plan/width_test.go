@@ -15,14 +15,14 @@ import (
 
 // mixed makes a model whose layers differ, some blocks missing.
 func mixed(r *rand.Rand, mha bool) *config.Config {
-	c := &config.Config{Vocab: 50 + r.IntN(200), Dim: 8 * (1 + r.IntN(8)), HeadDim: 4, Tied: r.IntN(2) == 0}
+	c := &config.Config{VocabSize: 50 + r.IntN(200), HiddenSize: 8 * (1 + r.IntN(8)), HeadDim: 4, Tied: r.IntN(2) == 0}
 	for range 1 + r.IntN(9) {
 		k := []int{0, 1, 2, 3, 5, 8}[r.IntN(6)]
 		per := 1
 		if !mha {
 			per = []int{1, 2, 4}[r.IntN(3)]
 		}
-		c.Layers = append(c.Layers, Shape{Heads: k * per, KVHeads: k, HeadDim: 4, MLP: []int{0, 1, 9, 64, 129, 300}[r.IntN(6)]})
+		c.Layers = append(c.Layers, Shape{Heads: k * per, KVHeads: k, HeadDim: 4, Intermediate: []int{0, 1, 9, 64, 129, 300}[r.IntN(6)]})
 	}
 	return c
 }
@@ -39,7 +39,7 @@ func scoresOf(r *rand.Rand, s State) *Scores {
 	}
 	for _, l := range s.Layers {
 		out.Heads = append(out.Heads, draw(l.Shape.Heads))
-		out.MLP = append(out.MLP, draw(l.Shape.MLP))
+		out.Neurons = append(out.Neurons, draw(l.Shape.Intermediate))
 	}
 	return out
 }
@@ -79,8 +79,8 @@ func TestAnyModel(t *testing.T) {
 					next, err = s.WithoutLayer()
 					sizes, _ = sizes.WithoutLayer()
 				} else {
-					next, err = s.Narrowed(c.Dim, o, 0, scoresOf(r, s))
-					if dryRun, dryErr := sizes.Narrowed(c.Dim, o, 0, nil); o.Allocation == "uniform" {
+					next, err = s.PruneWidth(c.HiddenSize, o, 0, scoresOf(r, s))
+					if dryRun, dryErr := sizes.PruneWidth(c.HiddenSize, o, 0, nil); o.Allocation == "uniform" {
 						if !errors.Is(dryErr, err) {
 							t.Fatalf("%+v: %v with scores, %v without", o, err, dryErr)
 						}
@@ -124,8 +124,8 @@ func TestAnyModel(t *testing.T) {
 // checkWidth holds a layer to the minimums and multiples after a width step.
 func checkWidth(t *testing.T, o Options, now, was Shape) {
 	t.Helper()
-	if now.MLP%o.RoundTo != 0 && (now.MLP > o.RoundTo || now.MLP != was.MLP) || now.MLP == 0 && was.MLP > 0 {
-		t.Fatalf("%+v: %d neurons became %d", o, was.MLP, now.MLP)
+	if now.Intermediate%o.RoundTo != 0 && (now.Intermediate > o.RoundTo || now.Intermediate != was.Intermediate) || now.Intermediate == 0 && was.Intermediate > 0 {
+		t.Fatalf("%+v: %d neurons became %d", o, was.Intermediate, now.Intermediate)
 	}
 	if now.Heads == was.Heads && (o.Rule == "mlp-only" || o.Rule == "groups" || now.Heads < o.HeadsMultiple) {
 		return
@@ -145,7 +145,7 @@ func checkDebt(t *testing.T, c *config.Config, o Options, before, after State) {
 	t.Helper()
 	owed, gone := 0.0, float64(before.Config(c).Params()-after.Config(c).Params())
 	if o.rounds() {
-		owed = before.LayerBudget(c.Dim) - gone
+		owed = before.LayerBudget(c.HiddenSize) - gone
 	}
 	for i := range before.Layers {
 		owed += before.Layers[i].Carry - after.Layers[i].Carry
@@ -170,21 +170,21 @@ func TestCarry(t *testing.T) {
 				s, _ = s.WithoutLayer()
 				continue
 			}
-			share := s.LayerBudget(c.Dim) / float64(len(s.Layers))
-			next, err := s.Narrowed(c.Dim, o, 0, nil)
+			share := s.LayerBudget(c.HiddenSize) / float64(len(s.Layers))
+			next, err := s.PruneWidth(c.HiddenSize, o, 0, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			s = next
 			for i, l := range s.Layers {
 				should[l.From] += share
-				off := should[l.From] - float64(c.Layers[l.From].Params(c.Dim)-l.Shape.Params(c.Dim))
+				off := should[l.From] - float64(c.Layers[l.From].Params(c.HiddenSize)-l.Shape.Params(c.HiddenSize))
 				if math.Abs(off-l.Carry) > 1e-3 {
 					t.Fatalf("%+v: step %d: layer %d: %v parameters are owed, the carry is %v", o, n, i, off, l.Carry)
 				}
-				limit := float64(3 * c.Dim * o.RoundTo)
+				limit := float64(3 * c.HiddenSize * o.RoundTo)
 				if o.Rule == "paper" { // counts half a head as half a neuron, until the next step
-					limit += float64(groupParams(l.Shape, c.Dim))
+					limit += float64(groupParams(l.Shape, c.HiddenSize))
 				}
 				if math.Abs(off) > limit {
 					t.Fatalf("%+v: step %d: layer %d: %v parameters off, want at most %v", o, n, i, off, limit)
@@ -197,19 +197,19 @@ func TestCarry(t *testing.T) {
 // A multiple larger than a step's loss takes nothing at first and its due later;
 // it is not taken for the end of the width branch.
 func TestCarryAccrues(t *testing.T) {
-	c := &config.Config{Vocab: 10, Dim: 8, HeadDim: 4}
+	c := &config.Config{VocabSize: 10, HiddenSize: 8, HeadDim: 4}
 	for range 30 {
-		c.Layers = append(c.Layers, Shape{Heads: 2, KVHeads: 2, HeadDim: 4, MLP: 512})
+		c.Layers = append(c.Layers, Shape{Heads: 2, KVHeads: 2, HeadDim: 4, Intermediate: 512})
 	}
 	s, o := sizesOf(c), Options{Rule: "mlp-only", RoundTo: 64}
 	var widths []int
 	for range 4 {
-		next, err := s.Narrowed(c.Dim, o, 0, nil)
+		next, err := s.PruneWidth(c.HiddenSize, o, 0, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		s = next
-		widths = append(widths, s.Layers[0].Shape.MLP)
+		widths = append(widths, s.Layers[0].Shape.Intermediate)
 	}
 	// A step is 12560/30/24 = 17.4 neurons at first: 512-17 stays 512, 512-35 is
 	// nearest to 448, and the next two only make up for the 29 too many.
@@ -234,8 +234,8 @@ func TestNearestMultiple(t *testing.T) {
 
 // A case by hand: the lowest go, equal ones from the front, groups whole.
 func TestWhichGo(t *testing.T) {
-	l := Layer{Shape: Shape{Heads: 6, KVHeads: 3, HeadDim: 4, MLP: 5},
-		Heads: []int{2, 3, 4, 5, 8, 9}, KVHeads: []int{1, 2, 4}, MLP: []int{0, 3, 4, 7, 9}}
+	l := Layer{Shape: Shape{Heads: 6, KVHeads: 3, HeadDim: 4, Intermediate: 5},
+		Heads: []int{2, 3, 4, 5, 8, 9}, KVHeads: []int{1, 2, 4}, Neurons: []int{0, 3, 4, 7, 9}}
 	l.keep(loss{groups: 1, neurons: 3}, []float64{0, 9, 4, 4, 1, 9}, []float64{2, 1, 2, 2, 5}) // groups' means 4.5, 4, 5
 	if want := []int{2, 3, 8, 9}; !slices.Equal(l.Heads, want) {
 		t.Errorf("heads: want %v, got %v", want, l.Heads)
@@ -243,8 +243,8 @@ func TestWhichGo(t *testing.T) {
 	if want := []int{1, 4}; !slices.Equal(l.KVHeads, want) {
 		t.Errorf("kv heads: want %v, got %v", want, l.KVHeads)
 	}
-	if want := []int{7, 9}; !slices.Equal(l.MLP, want) {
-		t.Errorf("neurons: want %v, got %v", want, l.MLP)
+	if want := []int{7, 9}; !slices.Equal(l.Neurons, want) {
+		t.Errorf("neurons: want %v, got %v", want, l.Neurons)
 	}
 }
 
@@ -252,31 +252,31 @@ func TestScoresRefused(t *testing.T) {
 	c := mixedPlain()
 	s := New(c)
 	for want, spoil := range map[string]func(*Scores){
-		"want 4 layers":                    func(x *Scores) { x.MLP = x.MLP[1:] },
+		"want 4 layers":                    func(x *Scores) { x.Neurons = x.Neurons[1:] },
 		"layer 2: want 4 heads":            func(x *Scores) { x.Heads[2] = x.Heads[2][1:] },
-		"layer 1: neuron 5: want a finite": func(x *Scores) { x.MLP[1][5] = math.NaN() },
+		"layer 1: neuron 5: want a finite": func(x *Scores) { x.Neurons[1][5] = math.NaN() },
 		"layer 3: head 0: want a finite":   func(x *Scores) { x.Heads[3][0] = math.Inf(1) },
 	} {
 		x := scoresOf(rand.New(rand.NewPCG(1, 1)), s)
 		spoil(x)
-		if _, err := s.Narrowed(c.Dim, Options{}, 0, x); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := s.PruneWidth(c.HiddenSize, Options{}, 0, x); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)
 		}
 	}
 	x := scoresOf(rand.New(rand.NewPCG(1, 1)), s)
-	x.MLP[2][7] = -1
-	if _, err := s.Narrowed(c.Dim, Options{Allocation: "global"}, 0, x); err == nil || !strings.Contains(err.Error(), "layer 2: neuron 7") {
+	x.Neurons[2][7] = -1
+	if _, err := s.PruneWidth(c.HiddenSize, Options{Allocation: "global"}, 0, x); err == nil || !strings.Contains(err.Error(), "layer 2: neuron 7") {
 		t.Errorf("a negative score under global: got %v", err)
 	}
-	if _, err := sizesOf(c).Narrowed(c.Dim, Options{}, 0, scoresOf(rand.New(rand.NewPCG(1, 1)), s)); err == nil {
+	if _, err := sizesOf(c).PruneWidth(c.HiddenSize, Options{}, 0, scoresOf(rand.New(rand.NewPCG(1, 1)), s)); err == nil {
 		t.Error("scores for a state of sizes alone were taken")
 	}
 }
 
 func mixedPlain() *config.Config {
-	c := &config.Config{Vocab: 32, Dim: 16, HeadDim: 4}
+	c := &config.Config{VocabSize: 32, HiddenSize: 16, HeadDim: 4}
 	for range 4 {
-		c.Layers = append(c.Layers, Shape{Heads: 4, KVHeads: 4, HeadDim: 4, MLP: 48})
+		c.Layers = append(c.Layers, Shape{Heads: 4, KVHeads: 4, HeadDim: 4, Intermediate: 48})
 	}
 	return c
 }
@@ -284,19 +284,19 @@ func mixedPlain() *config.Config {
 // Global takes uniform's totals, and from the layer whose scores are low beside
 // its own mean, however large they are.
 func TestGlobal(t *testing.T) {
-	c := &config.Config{Vocab: 32, Dim: 16, HeadDim: 4}
+	c := &config.Config{VocabSize: 32, HiddenSize: 16, HeadDim: 4}
 	for range 6 {
-		c.Layers = append(c.Layers, Shape{Heads: 8, KVHeads: 8, HeadDim: 4, MLP: 64})
+		c.Layers = append(c.Layers, Shape{Heads: 8, KVHeads: 8, HeadDim: 4, Intermediate: 64})
 	}
 	for _, o := range []Options{{Rule: "exact"}, {Rule: "exact", RoundTo: 8}, {Rule: "exact", RoundTo: 8, HeadsMultiple: 2}, {Rule: "groups"}, {Rule: "mlp-only", RoundTo: 16}} {
 		r := rand.New(rand.NewPCG(3, 3))
 		s := New(c)
 		for n := range 12 {
 			x := scoresOf(r, s)
-			for i := range x.MLP[0] { // half of layer 0 is far below its mean, which is huge
-				x.MLP[0][i] = 1e9 * float64(1+i%2*1000)
+			for i := range x.Neurons[0] { // half of layer 0 is far below its mean, which is huge
+				x.Neurons[0][i] = 1e9 * float64(1+i%2*1000)
 			}
-			uniform, err := s.Narrowed(c.Dim, o, 0, x)
+			uniform, err := s.PruneWidth(c.HiddenSize, o, 0, x)
 			if errors.Is(err, ErrWidth) {
 				break
 			}
@@ -304,7 +304,7 @@ func TestGlobal(t *testing.T) {
 				t.Fatal(err)
 			}
 			o.Allocation = "global"
-			global, err := s.Narrowed(c.Dim, o, 0, x)
+			global, err := s.PruneWidth(c.HiddenSize, o, 0, x)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -313,7 +313,7 @@ func TestGlobal(t *testing.T) {
 				for _, l := range s.Layers {
 					sum[0] += l.Shape.Heads
 					sum[1] += l.Shape.KVHeads
-					sum[2] += l.Shape.MLP
+					sum[2] += l.Shape.Intermediate
 					carry += l.Carry
 				}
 				return sum, carry
@@ -323,16 +323,16 @@ func TestGlobal(t *testing.T) {
 			if u != g || math.Abs(uc-gc) > 1e-6 {
 				t.Fatalf("%+v: step %d: uniform leaves %v and owes %v, global %v and %v", o, n, u, uc, g, gc)
 			}
-			if n == 0 && global.Layers[0].Shape.MLP >= uniform.Layers[0].Shape.MLP {
-				t.Errorf("%+v: layer 0 has many low scores and keeps %d neurons, by uniform %d", o, global.Layers[0].Shape.MLP, uniform.Layers[0].Shape.MLP)
+			if n == 0 && global.Layers[0].Shape.Intermediate >= uniform.Layers[0].Shape.Intermediate {
+				t.Errorf("%+v: layer 0 has many low scores and keeps %d neurons, by uniform %d", o, global.Layers[0].Shape.Intermediate, uniform.Layers[0].Shape.Intermediate)
 			}
 			s = global
 		}
 	}
-	if _, err := sizesOf(c).Narrowed(c.Dim, Options{Allocation: "global"}, 0, nil); err == nil {
+	if _, err := sizesOf(c).PruneWidth(c.HiddenSize, Options{Allocation: "global"}, 0, nil); err == nil {
 		t.Error("global without scores was taken")
 	}
-	if _, err := Dry(c, Options{Allocation: "global"}, Sequence([]Kind{Depth}), 0); err == nil {
+	if _, err := DryRun(c, Options{Allocation: "global"}, Sequence([]Kind{Depth}), 0); err == nil {
 		t.Error("a dry run by global was made")
 	}
 }
@@ -351,24 +351,24 @@ func TestExactBudget(t *testing.T) {
 				s.Layers[l].Carry = 1e6 // what is left to the target holds all debts
 			}
 			s.Groups = 1.5 // a group is due, which a small budget cannot pay for
-			want := part * s.LayerBudget(c.Dim)
-			next, err := s.Narrowed(c.Dim, o, want, nil)
+			want := part * s.LayerBudget(c.HiddenSize)
+			next, err := s.PruneWidth(c.HiddenSize, o, want, nil)
 			if err != nil {
 				t.Fatalf("%+v: %v", o, err)
 			}
 			uniform(t, next.Shapes())
 			gone := float64(s.Config(c).Params() - next.Config(c).Params())
-			if over := gone - want; over < 0 || over >= float64(len(s.Layers)*3*c.Dim*max(o.RoundTo, 1)) {
+			if over := gone - want; over < 0 || over >= float64(len(s.Layers)*3*c.HiddenSize*max(o.RoundTo, 1)) {
 				t.Errorf("%+v: %.0f parameters were to go, %.0f went", o, want, gone)
 			}
 		}
 	}
 	s, c := sizesOf(mixedPlain()), mixedPlain()
-	if _, err := s.Narrowed(c.Dim, Options{}, 1e9, nil); !errors.Is(err, ErrWidth) {
+	if _, err := s.PruneWidth(c.HiddenSize, Options{}, 1e9, nil); !errors.Is(err, ErrWidth) {
 		t.Errorf("more than there is: got %v", err)
 	}
 	for _, p := range []float64{-1, math.NaN(), math.Inf(1)} {
-		if _, err := s.Narrowed(c.Dim, Options{}, p, nil); err == nil || errors.Is(err, ErrWidth) {
+		if _, err := s.PruneWidth(c.HiddenSize, Options{}, p, nil); err == nil || errors.Is(err, ErrWidth) {
 			t.Errorf("a budget of %v: got %v", p, err)
 		}
 	}
@@ -383,14 +383,14 @@ func TestExactBudgetMixed(t *testing.T) {
 		s := New(c)
 		var unit float64 // the coarsest thing that each layer has
 		for _, l := range c.Layers {
-			if l.MLP > 1 {
-				unit += float64(3 * c.Dim)
+			if l.Intermediate > 1 {
+				unit += float64(3 * c.HiddenSize)
 			} else {
-				unit += float64(groupParams(l, c.Dim))
+				unit += float64(groupParams(l, c.HiddenSize))
 			}
 		}
 		want := r.Float64() * 0.8 * float64(c.Params())
-		next, err := s.Narrowed(c.Dim, Options{}, want, scoresOf(r, s))
+		next, err := s.PruneWidth(c.HiddenSize, Options{}, want, scoresOf(r, s))
 		if errors.Is(err, ErrWidth) {
 			continue
 		}
@@ -412,7 +412,7 @@ func TestResume(t *testing.T) {
 	r := rand.New(rand.NewPCG(4, 4))
 	c := mixedPlain()
 	for l := range c.Layers {
-		c.Layers[l].MLP = 400
+		c.Layers[l].Intermediate = 400
 	}
 	o := Options{Rule: "groups", RoundTo: 8}
 	s := New(c)
@@ -426,8 +426,8 @@ func TestResume(t *testing.T) {
 		if err := json.Unmarshal(data, &back); err != nil {
 			t.Fatal(err)
 		}
-		a, errA := s.Narrowed(c.Dim, o, 0, x)
-		b, errB := back.Narrowed(c.Dim, o, 0, x)
+		a, errA := s.PruneWidth(c.HiddenSize, o, 0, x)
+		b, errB := back.PruneWidth(c.HiddenSize, o, 0, x)
 		if errA != nil || errB != nil || !reflect.DeepEqual(a, b) {
 			t.Fatalf("want %+v (%v)\ngot  %+v (%v)", a, errA, b, errB)
 		}
@@ -440,7 +440,7 @@ func TestTwoGroupsStay(t *testing.T) {
 	c := preset(t, "llama-3-8b")
 	s, most := sizesOf(c), 0
 	for range 60 {
-		next, err := s.Narrowed(c.Dim, Options{Rule: "groups"}, 0, nil)
+		next, err := s.PruneWidth(c.HiddenSize, Options{Rule: "groups"}, 0, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -478,9 +478,9 @@ func TestOptionsRefused(t *testing.T) {
 // Global too makes every width a multiple, of a layer as well from which the
 // scores alone would take nothing.
 func TestGlobalRagged(t *testing.T) {
-	c := &config.Config{Vocab: 32, Dim: 16, HeadDim: 4}
+	c := &config.Config{VocabSize: 32, HiddenSize: 16, HeadDim: 4}
 	for range 4 {
-		c.Layers = append(c.Layers, Shape{Heads: 1, KVHeads: 1, HeadDim: 4, MLP: 133})
+		c.Layers = append(c.Layers, Shape{Heads: 1, KVHeads: 1, HeadDim: 4, Intermediate: 133})
 	}
 	s, x := New(c), &Scores{}
 	for l := range c.Layers {
@@ -491,9 +491,9 @@ func TestGlobalRagged(t *testing.T) {
 				mlp[i] = 1e-3
 			}
 		}
-		x.Heads, x.MLP = append(x.Heads, []float64{1}), append(x.MLP, mlp)
+		x.Heads, x.Neurons = append(x.Heads, []float64{1}), append(x.Neurons, mlp)
 	}
-	next, err := s.Narrowed(c.Dim, Options{Rule: "mlp-only", RoundTo: 8, Allocation: "global"}, 0, x)
+	next, err := s.PruneWidth(c.HiddenSize, Options{Rule: "mlp-only", RoundTo: 8, Allocation: "global"}, 0, x)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -502,7 +502,7 @@ func TestGlobalRagged(t *testing.T) {
 	// the first of its equals.
 	var got []int
 	for _, y := range next.Shapes() {
-		got = append(got, y.MLP)
+		got = append(got, y.Intermediate)
 	}
 	if want := []int{8, 120, 128, 128}; !slices.Equal(got, want) {
 		t.Errorf("want %v, got %v", want, got)

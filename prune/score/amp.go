@@ -25,7 +25,7 @@ func AMP(ctx context.Context, m *model.Model, prompts [][]int, tick func()) (*pl
 
 // AMPFrom is AMP where the passes begin as begin says, nil = all are whole. known are
 // the scores of the layers that are left out.
-func AMPFrom(ctx context.Context, m *model.Model, prompts [][]int, begin func(prompt int) model.Beginning, known *plan.Scores, tick func()) (*plan.Scores, error) {
+func AMPFrom(ctx context.Context, m *model.Model, prompts [][]int, begin func(prompt int) model.CachedPrefix, known *plan.Scores, tick func()) (*plan.Scores, error) {
 	if len(prompts) == 0 {
 		return nil, fmt.Errorf("calibration: no prompts")
 	}
@@ -45,22 +45,22 @@ func AMPFrom(ctx context.Context, m *model.Model, prompts [][]int, begin func(pr
 		}
 		o.now = empty(m)
 		cache.Reset()
-		var b model.Beginning
+		var b model.CachedPrefix
 		if begin != nil {
 			b = begin(i)
 		}
-		if err := m.ForwardFrom(cache, []model.Chunk{{Seq: 0, IDs: p}}, o, b); err != nil {
+		if err := m.ForwardFrom(cache, []model.Chunk{{Seq: 0, Tokens: p}}, o, b); err != nil {
 			return nil, fmt.Errorf("calibration: prompt %d: %w", i, err)
 		}
 		add(total.Heads, o.now.Heads, 1/float64(len(p)*len(prompts)))
-		add(total.MLP, o.now.MLP, 1/float64(len(p)*len(prompts)))
+		add(total.Neurons, o.now.Neurons, 1/float64(len(p)*len(prompts)))
 		if tick != nil {
 			tick()
 		}
 	}
 	if known != nil {
 		copy(total.Heads, known.Heads)
-		copy(total.MLP, known.MLP)
+		copy(total.Neurons, known.Neurons)
 	}
 	return total, nil
 }
@@ -68,7 +68,7 @@ func AMPFrom(ctx context.Context, m *model.Model, prompts [][]int, begin func(pr
 func empty(m *model.Model) *plan.Scores {
 	s := &plan.Scores{}
 	for _, l := range m.Config.Layers {
-		s.Heads, s.MLP = append(s.Heads, make([]float64, l.Heads)), append(s.MLP, make([]float64, l.MLP))
+		s.Heads, s.Neurons = append(s.Heads, make([]float64, l.Heads)), append(s.Neurons, make([]float64, l.Intermediate))
 	}
 	return s
 }
@@ -87,8 +87,8 @@ type sums struct {
 	now *plan.Scores
 }
 
-func (s *sums) Attention(l int, a device.Buffer, n int, wo device.Weight, hs device.Heads) {
-	s.dev.HeadSums(s.now.Heads[l], a, n, wo, hs)
+func (s *sums) Attention(l int, a device.Buffer, n int, wo device.Weight, hs device.AttentionShape) {
+	s.dev.HeadL1(s.now.Heads[l], a, n, wo, hs)
 }
 
-func (s *sums) MLP(l int, mid device.Buffer, n int) { s.dev.ColumnSums(s.now.MLP[l], mid, n) }
+func (s *sums) MLP(l int, mid device.Buffer, n int) { s.dev.ColumnL1(s.now.Neurons[l], mid, n) }

@@ -53,7 +53,7 @@ func TestAMPGolden(t *testing.T) {
 			t.Fatal(err)
 		}
 		compare(t, g.Model+": head", got.Heads, g.Heads)
-		compare(t, g.Model+": neuron", got.MLP, g.MLP)
+		compare(t, g.Model+": neuron", got.Neurons, g.MLP)
 	}
 }
 

@@ -14,30 +14,30 @@ import (
 // Specs lists the cut model's tensors: rows of q, k, v and columns of o for
 // heads; rows of gate and up and columns of down for neurons; nothing is
 // rescaled.
-func Specs(base checkpoint.Source, layers []plan.Layer) ([]checkpoint.Spec, *config.Config, error) {
+func Specs(base checkpoint.Source, layers []plan.Layer) ([]checkpoint.TensorSpec, *config.Config, error) {
 	old := base.Config()
 	c := old.Clone()
 	c.Layers = make([]config.LayerShape, len(layers))
 	for i, l := range layers {
 		c.Layers[i] = l.Shape
 	}
-	from := map[string]func() (checkpoint.Spec, error){}
+	from := map[string]func() (checkpoint.TensorSpec, error){}
 	for i, l := range layers {
 		if l.From < 0 || l.From >= len(old.Layers) {
 			return nil, nil, fmt.Errorf("layer %d: want a base layer below %d, got %d", i, len(old.Layers), l.From)
 		}
 		dh := l.Shape.HeadDim
 		for _, p := range []struct {
-			part    checkpoint.Part
+			part    checkpoint.Param
 			keep    []int
 			width   int // elements of an index
 			columns bool
 		}{
 			{checkpoint.AttnNorm, nil, 0, false}, {checkpoint.MLPNorm, nil, 0, false},
 			{checkpoint.WQ, l.Heads, dh, false}, {checkpoint.WK, l.KVHeads, dh, false}, {checkpoint.WV, l.KVHeads, dh, false}, {checkpoint.WO, l.Heads, dh, true},
-			{checkpoint.WGate, l.MLP, 1, false}, {checkpoint.WUp, l.MLP, 1, false}, {checkpoint.WDown, l.MLP, 1, true},
+			{checkpoint.WGate, l.Neurons, 1, false}, {checkpoint.WUp, l.Neurons, 1, false}, {checkpoint.WDown, l.Neurons, 1, true},
 		} {
-			from[checkpoint.LayerName(i, p.part)] = func() (checkpoint.Spec, error) {
+			from[checkpoint.LayerName(i, p.part)] = func() (checkpoint.TensorSpec, error) {
 				t, err := base.Tensor(checkpoint.LayerName(l.From, p.part))
 				if err != nil || p.width == 0 {
 					return checkpoint.Copy(t), err
@@ -46,11 +46,11 @@ func Specs(base checkpoint.Source, layers []plan.Layer) ([]checkpoint.Spec, *con
 			}
 		}
 	}
-	var out []checkpoint.Spec
-	for _, info := range checkpoint.Expected(c) {
+	var out []checkpoint.TensorSpec
+	for _, info := range checkpoint.ExpectedTensors(c) {
 		make := from[info.Name]
 		if make == nil {
-			make = func() (checkpoint.Spec, error) {
+			make = func() (checkpoint.TensorSpec, error) {
 				t, err := base.Tensor(info.Name)
 				return checkpoint.Copy(t), err
 			}
@@ -69,7 +69,7 @@ func Specs(base checkpoint.Source, layers []plan.Layer) ([]checkpoint.Spec, *con
 }
 
 // cut keeps the given blocks of width rows, or columns, of a matrix.
-func cut(t checkpoint.Tensor, keep []int, width int, columns bool) (checkpoint.Spec, error) {
+func cut(t checkpoint.Tensor, keep []int, width int, columns bool) (checkpoint.TensorSpec, error) {
 	rows, cols, size := t.Shape[0], t.Shape[1], t.DType.Size()
 	limit := rows
 	if columns {
@@ -77,10 +77,10 @@ func cut(t checkpoint.Tensor, keep []int, width int, columns bool) (checkpoint.S
 	}
 	for _, k := range keep {
 		if k < 0 || (k+1)*width > limit {
-			return checkpoint.Spec{}, fmt.Errorf("%s: index %d of %d", t.Name, k, limit/width)
+			return checkpoint.TensorSpec{}, fmt.Errorf("%s: index %d of %d", t.Name, k, limit/width)
 		}
 	}
-	s := checkpoint.Spec{Name: t.Name, DType: t.DType, Shape: []int{len(keep) * width, cols}}
+	s := checkpoint.TensorSpec{Name: t.Name, DType: t.DType, Shape: []int{len(keep) * width, cols}}
 	if !columns {
 		s.Write = func(w checkpoint.Writer) error {
 			block := width * cols * size

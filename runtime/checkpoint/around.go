@@ -2,25 +2,25 @@ package checkpoint
 
 import "strings"
 
-// Around is the rest of a model that a language model is a part of: a LLaVA's
+// MultimodalWrapper is the rest of a model that a language model is a part of: a LLaVA's
 // vision tower and projector. Given to Save, it makes a whole LLaVA again, each
 // tensor under the name and in the type that it had.
-type Around struct {
+type MultimodalWrapper struct {
 	tensors []stored // views of mapped files
 	embed   string   // the stored name of the embedding table: it shows how names were spelled
 }
 
-// AroundOf is what a source's model is a part of, nil where it stands alone. Its
+// MultimodalWrapperOf is what a source's model is a part of, nil where it stands alone. Its
 // tensors end with the source's.
-func AroundOf(src Source) *Around {
+func MultimodalWrapperOf(src Source) *MultimodalWrapper {
 	if d, ok := src.(*Dir); ok {
-		return d.around
+		return d.wrapper
 	}
 	return nil
 }
 
 // stored is the inverse of Canonical.
-func (a *Around) stored(name string) string {
+func (a *MultimodalWrapper) stored(name string) string {
 	rest, inner := strings.CutPrefix(name, "model.")
 	switch {
 	case strings.HasPrefix(a.embed, "model.language_model.") && inner:
@@ -33,15 +33,15 @@ func (a *Around) stored(name string) string {
 
 // join lists the language model's tensors under their stored names, and the
 // others after them.
-func (a *Around) join(tensors []Spec) []Spec {
-	out := make([]Spec, 0, len(tensors)+len(a.tensors))
+func (a *MultimodalWrapper) join(tensors []TensorSpec) []TensorSpec {
+	out := make([]TensorSpec, 0, len(tensors)+len(a.tensors))
 	for _, s := range tensors {
 		s.Name = a.stored(s.Name)
 		out = append(out, s)
 	}
 	for i := range a.tensors {
 		t := &a.tensors[i]
-		out = append(out, Spec{Name: t.name, Shape: t.shape, other: t, Write: func(w Writer) error {
+		out = append(out, TensorSpec{Name: t.name, Shape: t.shape, other: t, Write: func(w Writer) error {
 			_, err := w.Write(t.data)
 			return err
 		}})

@@ -56,8 +56,8 @@ func TestLLaVAIsWrittenWhole(t *testing.T) {
 		d := open(t, dir)
 		small := d.Config().Clone()
 		small.Layers = small.Layers[:2]
-		var kept []Spec
-		for _, info := range Expected(small) {
+		var kept []TensorSpec
+		for _, info := range ExpectedTensors(small) {
 			x, err := d.Tensor(info.Name)
 			if err != nil {
 				t.Fatal(err)
@@ -65,7 +65,7 @@ func TestLLaVAIsWrittenWhole(t *testing.T) {
 			kept = append(kept, Copy(x))
 		}
 		out := filepath.Join(t.TempDir(), "out")
-		if err := Save(out, small, kept, SaveOptions{Around: AroundOf(d)}); err != nil {
+		if err := Save(out, small, kept, SaveOptions{Wrapper: MultimodalWrapperOf(d)}); err != nil {
 			t.Fatal(err)
 		}
 		if !same(t, open(t, out), sliced{d, small}) {
@@ -85,15 +85,15 @@ func TestLLaVAIsWrittenWhole(t *testing.T) {
 		if len(is) > 0 {
 			t.Errorf("%s: new tensors: %v", c.name, slices.Collect(maps.Keys(is)))
 		}
-		if got, want := open(t, out).Config().Around, d.Config().Around; len(got) == 0 || len(got) != len(want) {
+		if got, want := open(t, out).Config().Multimodal, d.Config().Multimodal; len(got) == 0 || len(got) != len(want) {
 			t.Errorf("%s: keys around it: want %v, got %v", c.name, want, got)
 		}
 		alone := filepath.Join(t.TempDir(), "alone")
 		if err := Save(alone, small, kept, SaveOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		if got := open(t, alone).Config(); got.Around != nil || AroundOf(open(t, alone)) != nil {
-			t.Errorf("%s: saved alone, but still within %v", c.name, got.Around)
+		if got := open(t, alone).Config(); got.Multimodal != nil || MultimodalWrapperOf(open(t, alone)) != nil {
+			t.Errorf("%s: saved alone, but still within %v", c.name, got.Multimodal)
 		}
 	}
 }

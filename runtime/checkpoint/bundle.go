@@ -9,22 +9,22 @@ import (
 	"github.com/edsrzf/mmap-go"
 )
 
-// Bundle is an open safetensors file that is no model: adapters, the state of a
+// TensorFile is an open safetensors file that is no model: adapters, the state of a
 // training. Its tensors are views of the mapped, read-only file and end with
 // Close.
-type Bundle struct {
+type TensorFile struct {
 	path    string
 	tensors map[string]Tensor
 	mapped  mmap.MMap
 }
 
-// OpenBundle maps a safetensors file whose tensors are F32, F16 or BF16.
-func OpenBundle(path string) (*Bundle, error) {
+// OpenTensorFile maps a safetensors file whose tensors are F32, F16 or BF16.
+func OpenTensorFile(path string) (*TensorFile, error) {
 	m, all, err := mapFile(path)
 	if err != nil {
 		return nil, err
 	}
-	b := &Bundle{path, make(map[string]Tensor, len(all)), m}
+	b := &TensorFile{path, make(map[string]Tensor, len(all)), m}
 	for _, t := range all {
 		dtype, ok := dtypeNamed(t.dtype)
 		if !ok {
@@ -37,13 +37,13 @@ func OpenBundle(path string) (*Bundle, error) {
 }
 
 // Names lists the tensors, sorted.
-func (b *Bundle) Names() []string { return slices.Sorted(maps.Keys(b.tensors)) }
+func (b *TensorFile) Names() []string { return slices.Sorted(maps.Keys(b.tensors)) }
 
-// Peek is a tensor by its name in Names, whatever its shape.
-func (b *Bundle) Peek(name string) Tensor { return b.tensors[name] }
+// Header is a tensor by its name in Names, whatever its shape.
+func (b *TensorFile) Header(name string) Tensor { return b.tensors[name] }
 
 // Tensor finds a tensor of the wanted shape.
-func (b *Bundle) Tensor(name string, shape ...int) (Tensor, error) {
+func (b *TensorFile) Tensor(name string, shape ...int) (Tensor, error) {
 	t, ok := b.tensors[name]
 	if !ok {
 		return t, fmt.Errorf("%s: %s: missing, want %v", b.path, show(name), shape)
@@ -55,15 +55,15 @@ func (b *Bundle) Tensor(name string, shape ...int) (Tensor, error) {
 }
 
 // Close unmaps the file.
-func (b *Bundle) Close() error {
+func (b *TensorFile) Close() error {
 	b.tensors = nil
 	return b.mapped.Unmap()
 }
 
-// WriteBundle writes tensors as a safetensors file, one after the other.
-func WriteBundle(w io.Writer, tensors []Spec) error {
+// WriteTensorFile writes tensors as a safetensors file, one after the other.
+func WriteTensorFile(w io.Writer, tensors []TensorSpec) error {
 	s := shard{name: singleFile, tensors: slices.Clone(tensors)}
-	slices.SortStableFunc(s.tensors, func(a, b Spec) int { return b.DType.Size() - a.DType.Size() })
+	slices.SortStableFunc(s.tensors, func(a, b TensorSpec) int { return b.DType.Size() - a.DType.Size() })
 	s.header = headerText(s.tensors)
 	return s.write(w)
 }

@@ -11,7 +11,7 @@ import (
 // CheckFinite reads every tensor of a model, on all cores, and names the first,
 // in the order of Expected, that holds a NaN or an infinity, with its place.
 func CheckFinite(src Source) error {
-	for _, info := range Expected(src.Config()) {
+	for _, info := range ExpectedTensors(src.Config()) {
 		t, err := src.Tensor(info.Name)
 		if err != nil {
 			return err

@@ -42,7 +42,7 @@ func TestCheckFinite(t *testing.T) {
 	// All are F32, so that the file holds them in the order of Expected.
 	n := 8 + binary.LittleEndian.Uint64(data)
 	at := 0
-	for _, info := range Expected(tiny()) {
+	for _, info := range ExpectedTensors(tiny()) {
 		if info.Name == LayerName(0, WK) {
 			break
 		}
@@ -56,7 +56,7 @@ func TestCheckFinite(t *testing.T) {
 
 func BenchmarkCheckFinite(b *testing.B) {
 	c := tiny()
-	c.Vocab, c.Dim = 32000, 4096
+	c.VocabSize, c.HiddenSize = 32000, 4096
 	for _, d := range []DType{F32, F16, BF16} {
 		b.Run(d.String(), func(b *testing.B) {
 			x, err := Random(c, 1, d).Tensor(EmbedName)

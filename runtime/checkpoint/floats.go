@@ -7,8 +7,8 @@ import (
 	"github.com/x448/float16"
 )
 
-// Floats widens a tensor to float32, exactly.
-func Floats(t Tensor) []float32 {
+// Float32s widens a tensor to float32, exactly.
+func Float32s(t Tensor) []float32 {
 	out := make([]float32, len(t.Data)/t.DType.Size())
 	for i := range out {
 		switch t.DType {

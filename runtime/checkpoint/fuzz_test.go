@@ -35,7 +35,7 @@ func FuzzSafetensorsHeader(f *testing.F) {
 			}
 			return
 		}
-		total, again := 0, []Spec{}
+		total, again := 0, []TensorSpec{}
 		for _, x := range list {
 			total += len(x.data)
 			if d, ok := dtypeNamed(x.dtype); ok {

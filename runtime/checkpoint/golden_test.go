@@ -25,7 +25,7 @@ var keep = flag.String("keep", "", "folder that the golden model is written to")
 // (j-3)/8 + i, in F32, F16 and BF16 in turn, over two shards.
 func TestReadsPython(t *testing.T) {
 	d := open(t, filepath.Join("testdata", "python"))
-	for i, info := range Expected(d.Config()) {
+	for i, info := range ExpectedTensors(d.Config()) {
 		x, err := d.Tensor(info.Name)
 		if err != nil {
 			t.Fatal(err)
@@ -58,8 +58,8 @@ func TestPythonReads(t *testing.T) {
 		dir = filepath.Join(t.TempDir(), "model")
 	}
 	c := tiny()
-	var list []Spec
-	for i, info := range Expected(c) {
+	var list []TensorSpec
+	for i, info := range ExpectedTensors(c) {
 		x, err := Random(c, 5, DType(i%3)).Tensor(info.Name)
 		if err != nil {
 			t.Fatal(err)
@@ -78,7 +78,7 @@ func TestPythonReads(t *testing.T) {
 	}
 	d := open(t, dir)
 	names := map[DType]string{F32: "torch.float32", F16: "torch.float16", BF16: "torch.bfloat16"}
-	if want := Expected(c); len(golden.Tensors) != len(want) {
+	if want := ExpectedTensors(c); len(golden.Tensors) != len(want) {
 		t.Fatalf("want %d tensors, the library read %d", len(want), len(golden.Tensors))
 	}
 	for _, s := range list {

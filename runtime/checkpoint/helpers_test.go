@@ -14,16 +14,16 @@ import (
 
 // tiny is a model of two unlike layers: the second has no attention.
 func tiny() *config.Config {
-	return &config.Config{Vocab: 8, Dim: 4, HeadDim: 2,
-		Layers:    []config.LayerShape{{Heads: 2, KVHeads: 1, HeadDim: 2, MLP: 3}, {HeadDim: 2, MLP: 5}},
+	return &config.Config{VocabSize: 8, HiddenSize: 4, HeadDim: 2,
+		Layers:    []config.LayerShape{{Heads: 2, KVHeads: 1, HeadDim: 2, Intermediate: 3}, {HeadDim: 2, Intermediate: 5}},
 		RopeTheta: 10000, NormEps: 1e-5, MaxPositions: 16, BOS: 1, EOS: []int{2}, DType: "float32"}
 }
 
 // specs copies all tensors of a source.
-func specs(t testing.TB, src Source) []Spec {
+func specs(t testing.TB, src Source) []TensorSpec {
 	t.Helper()
-	var out []Spec
-	for _, info := range Expected(src.Config()) {
+	var out []TensorSpec
+	for _, info := range ExpectedTensors(src.Config()) {
 		x, err := src.Tensor(info.Name)
 		if err != nil {
 			t.Fatal(err)
@@ -56,7 +56,7 @@ func open(t testing.TB, dir string) *Dir {
 // same compares all tensors of two sources bit for bit.
 func same(t testing.TB, got, want Source) bool {
 	t.Helper()
-	for _, info := range Expected(want.Config()) {
+	for _, info := range ExpectedTensors(want.Config()) {
 		g, err1 := got.Tensor(info.Name)
 		w, err2 := want.Tensor(info.Name)
 		if err1 != nil || err2 != nil || g.DType != w.DType || !slices.Equal(g.Shape, w.Shape) || !bytes.Equal(g.Data, w.Data) {

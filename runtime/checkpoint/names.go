@@ -14,49 +14,49 @@ const (
 	HeadName  = "lm_head.weight"            // [V, D], absent where tied
 )
 
-// Part names one tensor of a layer.
-type Part string
+// Param names one tensor of a layer.
+type Param string
 
 const (
-	AttnNorm Part = "input_layernorm"          // [D]
-	WQ       Part = "self_attn.q_proj"         // [H*Dh, D]
-	WK       Part = "self_attn.k_proj"         // [K*Dh, D]
-	WV       Part = "self_attn.v_proj"         // [K*Dh, D]
-	WO       Part = "self_attn.o_proj"         // [D, H*Dh]
-	MLPNorm  Part = "post_attention_layernorm" // [D]
-	WGate    Part = "mlp.gate_proj"            // [I, D]
-	WUp      Part = "mlp.up_proj"              // [I, D]
-	WDown    Part = "mlp.down_proj"            // [D, I]
+	AttnNorm Param = "input_layernorm"          // [D]
+	WQ       Param = "self_attn.q_proj"         // [H*Dh, D]
+	WK       Param = "self_attn.k_proj"         // [K*Dh, D]
+	WV       Param = "self_attn.v_proj"         // [K*Dh, D]
+	WO       Param = "self_attn.o_proj"         // [D, H*Dh]
+	MLPNorm  Param = "post_attention_layernorm" // [D]
+	WGate    Param = "mlp.gate_proj"            // [I, D]
+	WUp      Param = "mlp.up_proj"              // [I, D]
+	WDown    Param = "mlp.down_proj"            // [D, I]
 )
 
 // LayerName is the stored name of a layer's part.
-func LayerName(layer int, p Part) string {
+func LayerName(layer int, p Param) string {
 	return fmt.Sprintf("model.layers.%d.%s.weight", layer, p)
 }
 
 // Projections lists the layer's matrices, in stored order: what adapters go on.
-func Projections() []Part { return []Part{WQ, WK, WV, WO, WGate, WUp, WDown} }
+func Projections() []Param { return []Param{WQ, WK, WV, WO, WGate, WUp, WDown} }
 
 // Short is the part's name without its block: q_proj.
-func (p Part) Short() string { return string(p[strings.LastIndexByte(string(p), '.')+1:]) }
+func (p Param) Short() string { return string(p[strings.LastIndexByte(string(p), '.')+1:]) }
 
 // AdapterName is the name that PEFT stores a low-rank adapter's half under, "A"
 // [rank, in] or "B" [out, rank].
-func AdapterName(layer int, p Part, half string) string {
+func AdapterName(layer int, p Param, half string) string {
 	return fmt.Sprintf("base_model.model.model.layers.%d.%s.lora_%s.weight", layer, p, half)
 }
 
-// Info is a tensor's name and shape.
-type Info struct {
+// TensorInfo is a tensor's name and shape.
+type TensorInfo struct {
 	Name  string
 	Shape []int
 }
 
-// LayerInfo lists the tensors of one layer of width dim in stored order; a
+// LayerTensors lists the tensors of one layer of width dim in stored order; a
 // skipped block has none.
-func LayerInfo(layer int, s config.LayerShape, dim int) []Info {
-	var out []Info
-	add := func(p Part, shape ...int) { out = append(out, Info{LayerName(layer, p), shape}) }
+func LayerTensors(layer int, s config.LayerShape, dim int) []TensorInfo {
+	var out []TensorInfo
+	add := func(p Param, shape ...int) { out = append(out, TensorInfo{LayerName(layer, p), shape}) }
 	if s.Heads > 0 {
 		add(AttnNorm, dim)
 		add(WQ, s.Heads*s.HeadDim, dim)
@@ -64,24 +64,24 @@ func LayerInfo(layer int, s config.LayerShape, dim int) []Info {
 		add(WV, s.KVHeads*s.HeadDim, dim)
 		add(WO, dim, s.Heads*s.HeadDim)
 	}
-	if s.MLP > 0 {
+	if s.Intermediate > 0 {
 		add(MLPNorm, dim)
-		add(WGate, s.MLP, dim)
-		add(WUp, s.MLP, dim)
-		add(WDown, dim, s.MLP)
+		add(WGate, s.Intermediate, dim)
+		add(WUp, s.Intermediate, dim)
+		add(WDown, dim, s.Intermediate)
 	}
 	return out
 }
 
-// Expected lists every tensor that a model of this config holds.
-func Expected(c *config.Config) []Info {
-	out := []Info{{EmbedName, []int{c.Vocab, c.Dim}}}
+// ExpectedTensors lists every tensor that a model of this config holds.
+func ExpectedTensors(c *config.Config) []TensorInfo {
+	out := []TensorInfo{{EmbedName, []int{c.VocabSize, c.HiddenSize}}}
 	for l, s := range c.Layers {
-		out = append(out, LayerInfo(l, s, c.Dim)...)
+		out = append(out, LayerTensors(l, s, c.HiddenSize)...)
 	}
-	out = append(out, Info{NormName, []int{c.Dim}})
+	out = append(out, TensorInfo{NormName, []int{c.HiddenSize}})
 	if !c.Tied {
-		out = append(out, Info{HeadName, []int{c.Vocab, c.Dim}})
+		out = append(out, TensorInfo{HeadName, []int{c.VocabSize, c.HiddenSize}})
 	}
 	return out
 }
@@ -103,11 +103,11 @@ func Canonical(stored string) (name string, language bool) {
 	return strings.TrimPrefix(stored, "language_model."), true
 }
 
-// spare reports whether a tensor may stand beside the expected ones; it is not
+// ignored reports whether a tensor may stand beside the expected ones; it is not
 // used. Old exports hold rotary frequencies, which follow from the config; some
 // store the head of a tied model again, which transformers ties over as well,
 // whatever its values; a skipped block may have kept its norm.
-func spare(c *config.Config, name string) bool {
+func ignored(c *config.Config, name string) bool {
 	if name == HeadName && c.Tied || strings.HasSuffix(name, "rotary_emb.inv_freq") {
 		return true
 	}
@@ -116,7 +116,7 @@ func spare(c *config.Config, name string) bool {
 		return false
 	}
 	s := c.Layers[l]
-	return s.Heads == 0 && name == LayerName(l, AttnNorm) || s.MLP == 0 && name == LayerName(l, MLPNorm)
+	return s.Heads == 0 && name == LayerName(l, AttnNorm) || s.Intermediate == 0 && name == LayerName(l, MLPNorm)
 }
 
 // layerOf is the layer that a name speaks of.

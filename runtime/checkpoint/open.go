@@ -29,9 +29,9 @@ var ErrNoWeights = errors.New("no weights")
 type Dir struct {
 	Path    string
 	config  *config.Config
-	tensors map[string]Tensor // by the names of Expected
-	files   map[string]string // the same names to the paths they were found in
-	around  *Around           // what the model is a part of; nil = nothing
+	tensors map[string]Tensor  // by the names of Expected
+	files   map[string]string  // the same names to the paths they were found in
+	wrapper *MultimodalWrapper // what the model is a part of; nil = nothing
 	maps    []mmap.MMap
 }
 
@@ -114,27 +114,27 @@ func (d *Dir) mapFile(path string) ([]stored, error) {
 // match finds the tensors that the config asks for among those stored.
 func (d *Dir) match(all []stored) error {
 	found := make(map[string]stored, len(all))
-	if d.config.Around != nil {
-		d.around = &Around{}
+	if d.config.Multimodal != nil {
+		d.wrapper = &MultimodalWrapper{}
 	}
 	for _, t := range all {
 		name, ok := Canonical(t.name)
-		if !ok && d.around == nil {
+		if !ok && d.wrapper == nil {
 			return fmt.Errorf("%s: %s: unexpected beside a language model alone, got %v", t.file, show(t.name), t.shape)
 		}
 		if !ok {
-			d.around.tensors = append(d.around.tensors, t)
+			d.wrapper.tensors = append(d.wrapper.tensors, t)
 			continue
 		}
-		if name == EmbedName && d.around != nil {
-			d.around.embed = t.name
+		if name == EmbedName && d.wrapper != nil {
+			d.wrapper.embed = t.name
 		}
 		if first, ok := found[name]; ok {
 			return fmt.Errorf("%s: %s: the same tensor as %s", t.file, show(t.name), show(first.name))
 		}
 		found[name] = t
 	}
-	want := Expected(d.config)
+	want := ExpectedTensors(d.config)
 	d.tensors = make(map[string]Tensor, len(want))
 	d.files = make(map[string]string, len(want))
 	for _, info := range want {
@@ -154,7 +154,7 @@ func (d *Dir) match(all []stored) error {
 		delete(found, info.Name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(found)) {
-		if !spare(d.config, name) {
+		if !ignored(d.config, name) {
 			return fmt.Errorf("%s: %s: unexpected, got %v", found[name].file, place(show(name)), found[name].shape)
 		}
 	}

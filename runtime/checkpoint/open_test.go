@@ -146,9 +146,9 @@ func TestOpenLarge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var tensors []Spec
-	for _, info := range Expected(c) {
-		tensors = append(tensors, Spec{Name: info.Name, DType: F16, Shape: info.Shape})
+	var tensors []TensorSpec
+	for _, info := range ExpectedTensors(c) {
+		tensors = append(tensors, TensorSpec{Name: info.Name, DType: F16, Shape: info.Shape})
 	}
 	shards := cut(tensors, 0)
 	index, err := indexText(shards)

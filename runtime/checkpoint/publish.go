@@ -23,7 +23,7 @@ func (w *writer) file(name string, write func(io.Writer) error) (err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	b := bufio.NewWriterSize(f, writeSize)
-	if err := write(whole{b}); err != nil {
+	if err := write(blockWriter{b}); err != nil {
 		return err
 	}
 	if err := b.Flush(); err != nil {
@@ -37,11 +37,11 @@ func (w *writer) file(name string, write func(io.Writer) error) (err error) {
 // written is then read, by whoever maps it, with few translations of addresses.
 const writeSize = 4 << 20
 
-// whole passes on nothing but whole buffers, each at a multiple of their size in the
+// blockWriter passes on nothing but whole buffers, each at a multiple of their size in the
 // file: bufio alone writes what is larger than its buffer at once.
-type whole struct{ *bufio.Writer }
+type blockWriter struct{ *bufio.Writer }
 
-func (w whole) Write(p []byte) (n int, err error) {
+func (w blockWriter) Write(p []byte) (n int, err error) {
 	for len(p) > 0 && err == nil {
 		var k int
 		k, err = w.Writer.Write(p[:min(len(p), max(w.Available(), 1))]) // 1: a full one empties itself
@@ -50,9 +50,9 @@ func (w whole) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// publish makes a directory of need bytes under a hidden name beside its own,
+// commitDirectory makes a directory of need bytes under a hidden name beside its own,
 // lets fill write its files, and gives it its name once all of it is on disk.
-func publish(dir string, o SaveOptions, need int64, fill func(*writer) error) error {
+func commitDirectory(dir string, o SaveOptions, need int64, fill func(*writer) error) error {
 	fs := o.fs
 	if fs == nil {
 		fs = osFS{}

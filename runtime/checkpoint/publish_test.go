@@ -32,7 +32,7 @@ func TestWholeBuffers(t *testing.T) {
 	}
 	for _, sizes := range [][]int{{83}, {1, 82}, {16, 67}, {7, 16, 40, 0, 20}, {32, 33, 18}} {
 		p := &pieces{most: 100}
-		w := whole{bufio.NewWriterSize(p, 16)}
+		w := blockWriter{bufio.NewWriterSize(p, 16)}
 		rest := want
 		for _, n := range sizes {
 			if k, err := w.Write(rest[:n]); k != n || err != nil {
@@ -47,7 +47,7 @@ func TestWholeBuffers(t *testing.T) {
 			t.Errorf("%v: got pieces of %v", sizes, p.lengths)
 		}
 	}
-	w := whole{bufio.NewWriterSize(&pieces{most: 2}, 16)}
+	w := blockWriter{bufio.NewWriterSize(&pieces{most: 2}, 16)}
 	if n, err := w.Write(want); n >= len(want) || !errors.Is(err, errFull) {
 		t.Errorf("want %v, got %d, %v", errFull, n, err)
 	}

@@ -18,8 +18,8 @@ import (
 // defaultDeviation is transformers' initializer_range where a config has none.
 const defaultDeviation = 0.02
 
-// randomSource generates weights on demand.
-type randomSource struct {
+// randomWeights generates weights on demand.
+type randomWeights struct {
 	config  *config.Config
 	seed    uint64
 	dtype   DType
@@ -38,17 +38,17 @@ func Random(c *config.Config, seed uint64, d DType) Source {
 	if r, ok := c.ExtraNumber("initializer_range"); ok && r > 0 {
 		std = r
 	}
-	r := &randomSource{c, seed, d, random.Scale(std), random.Scale(std), map[string][]int{}}
-	for _, info := range Expected(c) {
+	r := &randomWeights{c, seed, d, random.Scale(std), random.Scale(std), map[string][]int{}}
+	for _, info := range ExpectedTensors(c) {
 		r.shapes[info.Name] = info.Shape
 	}
 	return r
 }
 
-func (r *randomSource) Config() *config.Config { return r.config }
-func (r *randomSource) Close() error           { return nil }
+func (r *randomWeights) Config() *config.Config { return r.config }
+func (r *randomWeights) Close() error           { return nil }
 
-func (r *randomSource) Tensor(name string) (Tensor, error) {
+func (r *randomWeights) Tensor(name string) (Tensor, error) {
 	shape, ok := r.shapes[name]
 	if !ok {
 		return Tensor{}, fmt.Errorf("random weights: no tensor %s", name)
@@ -60,19 +60,19 @@ func (r *randomSource) Tensor(name string) (Tensor, error) {
 	return Tensor{Name: name, DType: r.dtype, Shape: shape, Data: data}, nil
 }
 
-// Recipe says how a tensor of random weights is made, so that a device can make it
+// RandomSpec says how a tensor of random weights is made, so that a device can make it
 // by itself; ok is false for a constant one.
-func (r *randomSource) Recipe(name string) (rec Recipe, ok bool) {
+func (r *randomWeights) RandomSpec(name string) (rec RandomSpec, ok bool) {
 	shape, known := r.shapes[name]
 	if !known || strings.HasSuffix(name, "norm.weight") {
 		return rec, false
 	}
-	return Recipe{Name: name, DType: r.dtype, Shape: shape, Key: random.Key(r.seed, name), Scale: r.scale}, true
+	return RandomSpec{Name: name, DType: r.dtype, Shape: shape, Key: random.Key(r.seed, name), Scale: r.scale}, true
 }
 
-// Recipe is a tensor of random weights: element i is random.Uniform(Key, i, Scale),
+// RandomSpec is a tensor of random weights: element i is random.Uniform(Key, i, Scale),
 // rounded to the type.
-type Recipe struct {
+type RandomSpec struct {
 	Name  string
 	DType DType
 	Shape []int
@@ -80,13 +80,13 @@ type Recipe struct {
 	Scale float32
 }
 
-// Generated is a Source that knows how its tensors are made.
-type Generated interface {
-	Recipe(name string) (Recipe, bool)
+// RandomSource is a Source that knows how its tensors are made.
+type RandomSource interface {
+	RandomSpec(name string) (RandomSpec, bool)
 }
 
 // fill writes the elements of a tensor from index first on, on all cores.
-func (r *randomSource) fill(data []byte, name string, first int) {
+func (r *randomWeights) fill(data []byte, name string, first int) {
 	size := r.dtype.Size()
 	n := len(data) / size
 	if strings.HasSuffix(name, "norm.weight") {
@@ -141,7 +141,7 @@ func Encode(dst []byte, d DType, x float32) {
 func WriteRandom(dir string, c *config.Config, seed uint64, d DType, o SaveOptions) error {
 	stored := *c
 	stored.DType = d.ConfigName()
-	return Random(&stored, seed, d).(*randomSource).write(dir, o)
+	return Random(&stored, seed, d).(*randomWeights).write(dir, o)
 }
 
 // WriteUntrained is WriteRandom for a model that is to be trained from there: the
@@ -157,17 +157,17 @@ func WriteUntrained(dir string, c *config.Config, seed uint64, d DType, o SaveOp
 	}
 	stored := *c
 	stored.DType = d.ConfigName()
-	r := Random(&stored, seed, d).(*randomSource)
+	r := Random(&stored, seed, d).(*randomWeights)
 	r.closing /= float32(math.Sqrt(float64(2 * max(1, len(c.Layers)))))
 	return r.write(dir, o)
 }
 
 // write saves every tensor, a part at a time.
-func (r *randomSource) write(dir string, o SaveOptions) error {
+func (r *randomWeights) write(dir string, o SaveOptions) error {
 	buffer := make([]byte, 8<<20) // bytes, a multiple of every element's
-	var specs []Spec
-	for _, info := range Expected(r.config) {
-		specs = append(specs, Spec{Name: info.Name, DType: r.dtype, Shape: info.Shape, Write: func(w Writer) error {
+	var specs []TensorSpec
+	for _, info := range ExpectedTensors(r.config) {
+		specs = append(specs, TensorSpec{Name: info.Name, DType: r.dtype, Shape: info.Shape, Write: func(w Writer) error {
 			n, size := elements(info.Shape), r.dtype.Size()
 			for at := 0; at < n*size; at += len(buffer) {
 				part := buffer[:min(len(buffer), n*size-at)]

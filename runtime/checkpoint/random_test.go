@@ -20,7 +20,7 @@ func TestRandomIsTheGenerator(t *testing.T) {
 	c := tiny()
 	for _, d := range []DType{F32, F16, BF16} {
 		src := Random(c, 11, d)
-		for _, info := range Expected(c) {
+		for _, info := range ExpectedTensors(c) {
 			x, err := src.Tensor(info.Name)
 			if err != nil {
 				t.Fatal(err)
@@ -61,7 +61,7 @@ func TestRandomDeviation(t *testing.T) {
 // buffer it is written through; and its config says its type.
 func TestWriteRandom(t *testing.T) {
 	c := tiny()
-	c.Vocab, c.Dim = 3001, 1500 // 9 MB of BF16: more than one buffer
+	c.VocabSize, c.HiddenSize = 3001, 1500 // 9 MB of BF16: more than one buffer
 	dir := filepath.Join(t.TempDir(), "m")
 	if err := WriteRandom(dir, c, 4, BF16, SaveOptions{}); err != nil {
 		t.Fatal(err)
@@ -84,7 +84,7 @@ func TestWriteUntrained(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, plain := open(t, dir), Random(c, 4, F32)
-	for _, info := range Expected(c) {
+	for _, info := range ExpectedTensors(c) {
 		want := 1.0
 		if strings.HasSuffix(info.Name, "o_proj.weight") || strings.HasSuffix(info.Name, "down_proj.weight") {
 			want = 1 / math.Sqrt(2*float64(len(c.Layers)))
@@ -94,7 +94,7 @@ func TestWriteUntrained(t *testing.T) {
 		if errA != nil || errB != nil {
 			t.Fatal(errA, errB)
 		}
-		x, y := Floats(a), Floats(b)
+		x, y := Float32s(a), Float32s(b)
 		for i := range x {
 			if d := math.Abs(float64(x[i]) - want*float64(y[i])); d > 1e-6*math.Abs(float64(y[i])) {
 				t.Fatalf("%s: element %d: want %v times %v, got %v", info.Name, i, want, y[i], x[i])
@@ -117,7 +117,7 @@ func TestLLaVANames(t *testing.T) {
 			found[name] = true
 		}
 	}
-	want := Expected(c)
+	want := ExpectedTensors(c)
 	for _, info := range want {
 		if !found[info.Name] {
 			t.Errorf("%s: not found", info.Name)
@@ -148,7 +148,7 @@ func BenchmarkOpen(b *testing.B) {
 
 func BenchmarkRandomTensor(b *testing.B) {
 	c := tiny()
-	c.Vocab, c.Dim = 32000, 4096
+	c.VocabSize, c.HiddenSize = 32000, 4096
 	for _, d := range []DType{F32, F16, BF16} {
 		b.Run(d.String(), func(b *testing.B) {
 			src := Random(c, 1, d)
@@ -157,7 +157,7 @@ func BenchmarkRandomTensor(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric(float64(c.Vocab*c.Dim)*float64(b.N)/b.Elapsed().Seconds()/1e9, "Gelements/s")
+			b.ReportMetric(float64(c.VocabSize*c.HiddenSize)*float64(b.N)/b.Elapsed().Seconds()/1e9, "Gelements/s")
 		})
 	}
 }

@@ -18,11 +18,11 @@ const shardBytes = 5_000_000_000
 
 // SaveOptions says what else goes into a model directory, and how it is cut.
 type SaveOptions struct {
-	Replace    bool              // an existing model is replaced
-	ShardBytes int64             // tensors of one file, bytes; 0 = 5e9
-	Files      map[string]string // name in the directory -> path of the file to copy
-	Data       map[string][]byte // name in the directory -> contents
-	Around     *Around           // what the model was a part of; nil = it is written alone
+	Replace    bool               // an existing model is replaced
+	ShardBytes int64              // tensors of one file, bytes; 0 = 5e9
+	Files      map[string]string  // name in the directory -> path of the file to copy
+	Data       map[string][]byte  // name in the directory -> contents
+	Wrapper    *MultimodalWrapper // what the model was a part of; nil = it is written alone
 
 	fs fileSystem // nil = the operating system's
 }
@@ -42,15 +42,15 @@ var ErrExists = errors.New("exists already")
 // the file system must be able to do (Linux's local ones are). What a killed save
 // of the same target left behind is removed first; a save of the same target
 // that still runs is an error.
-func Save(dir string, c *config.Config, tensors []Spec, o SaveOptions) error {
+func Save(dir string, c *config.Config, tensors []TensorSpec, o SaveOptions) error {
 	if err := checkSpecs(c, tensors); err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
-	if o.Around != nil {
-		tensors = o.Around.join(tensors)
-	} else if c.Around != nil {
+	if o.Wrapper != nil {
+		tensors = o.Wrapper.join(tensors)
+	} else if c.Multimodal != nil {
 		c = c.Clone()
-		c.Around = nil
+		c.Multimodal = nil
 	}
 	text, err := config.Marshal(c)
 	if err != nil {
@@ -76,7 +76,7 @@ func Save(dir string, c *config.Config, tensors []Spec, o SaveOptions) error {
 	for _, f := range side {
 		need += f.size
 	}
-	return publish(dir, o, need, func(w *writer) error {
+	return commitDirectory(dir, o, need, func(w *writer) error {
 		for _, s := range shards {
 			if err := w.file(s.name, s.write); err != nil {
 				return err
@@ -92,18 +92,18 @@ func Save(dir string, c *config.Config, tensors []Spec, o SaveOptions) error {
 }
 
 // checkSpecs holds what is to be written to the config, as Open would.
-func checkSpecs(c *config.Config, tensors []Spec) error {
+func checkSpecs(c *config.Config, tensors []TensorSpec) error {
 	if err := c.Check(); err != nil {
 		return fmt.Errorf("%s: %w", configFile, err)
 	}
-	given := make(map[string]Spec, len(tensors))
+	given := make(map[string]TensorSpec, len(tensors))
 	for _, s := range tensors {
 		if _, ok := given[s.Name]; ok {
 			return fmt.Errorf("%s: stands twice", place(s.Name))
 		}
 		given[s.Name] = s
 	}
-	for _, info := range Expected(c) {
+	for _, info := range ExpectedTensors(c) {
 		s, ok := given[info.Name]
 		if !ok {
 			return fmt.Errorf("%s: missing, want %v", place(info.Name), info.Shape)
@@ -187,6 +187,6 @@ func SideFiles(dir string) map[string]string {
 }
 
 // Copy is the spec of a tensor that is stored as it is.
-func Copy(t Tensor) Spec {
-	return Spec{Name: t.Name, DType: t.DType, Shape: t.Shape, Write: func(w Writer) error { _, err := w.Write(t.Data); return err }}
+func Copy(t Tensor) TensorSpec {
+	return TensorSpec{Name: t.Name, DType: t.DType, Shape: t.Shape, Write: func(w Writer) error { _, err := w.Write(t.Data); return err }}
 }

@@ -31,8 +31,8 @@ func TestSaveCarriesFiles(t *testing.T) {
 // One file may hold tensors of several types, the narrow ones first.
 func TestSaveMixedTypes(t *testing.T) {
 	c := tiny()
-	c.Layers[1].MLP = 1
-	var list []Spec
+	c.Layers[1].Intermediate = 1
+	var list []TensorSpec
 	for i, s := range specs(t, Random(c, 3, F32)) {
 		if i%2 == 0 {
 			x, err := Random(c, 3, []DType{F16, BF16}[i/2%2]).Tensor(s.Name)
@@ -59,23 +59,23 @@ func TestSaveMixedTypes(t *testing.T) {
 
 func TestSaveRefuses(t *testing.T) {
 	c := tiny()
-	good := func() []Spec { return specs(t, Random(c, 1, F32)) }
+	good := func() []TensorSpec { return specs(t, Random(c, 1, F32)) }
 	some := func(n int) func(Writer) error {
 		return func(w Writer) error { w.Write(make([]byte, n)); return nil } // drops the error
 	}
 	for _, k := range []struct {
 		name  string
-		specs func() []Spec
+		specs func() []TensorSpec
 		o     SaveOptions
 		want  string
 	}{
-		{"missing", func() []Spec { return good()[1:] }, SaveOptions{}, "model.embed_tokens.weight: missing"},
-		{"unexpected", func() []Spec { return append(good(), Spec{Name: "model.layers.0.x"}) }, SaveOptions{}, "layer 0: model.layers.0.x: unexpected"},
-		{"twice", func() []Spec { return append(good(), good()[0]) }, SaveOptions{}, "twice"},
-		{"shape", func() []Spec { s := good(); s[0].Shape = []int{4, 8}; return s }, SaveOptions{}, "want [8 4], got [4 8]"},
-		{"too few bytes", func() []Spec { s := good(); s[1].Write = some(15); return s }, SaveOptions{}, "layer 0: model.layers.0.input_layernorm.weight: want 16 bytes for F32 [4], got 15"},
-		{"too many bytes", func() []Spec { s := good(); s[1].Write = some(17); return s }, SaveOptions{}, "input_layernorm.weight: 1 bytes too many"},
-		{"a write that fails", func() []Spec {
+		{"missing", func() []TensorSpec { return good()[1:] }, SaveOptions{}, "model.embed_tokens.weight: missing"},
+		{"unexpected", func() []TensorSpec { return append(good(), TensorSpec{Name: "model.layers.0.x"}) }, SaveOptions{}, "layer 0: model.layers.0.x: unexpected"},
+		{"twice", func() []TensorSpec { return append(good(), good()[0]) }, SaveOptions{}, "twice"},
+		{"shape", func() []TensorSpec { s := good(); s[0].Shape = []int{4, 8}; return s }, SaveOptions{}, "want [8 4], got [4 8]"},
+		{"too few bytes", func() []TensorSpec { s := good(); s[1].Write = some(15); return s }, SaveOptions{}, "layer 0: model.layers.0.input_layernorm.weight: want 16 bytes for F32 [4], got 15"},
+		{"too many bytes", func() []TensorSpec { s := good(); s[1].Write = some(17); return s }, SaveOptions{}, "input_layernorm.weight: 1 bytes too many"},
+		{"a write that fails", func() []TensorSpec {
 			s := good()
 			s[2].Write = func(Writer) error { return errors.New("no such luck") }
 			return s
@@ -157,7 +157,7 @@ func TestFreeDisk(t *testing.T) {
 	refused(t, CheckFree(t.TempDir(), math.MaxInt64), "want 9223372036854775807 bytes of free disk, got ")
 	// A model that no disk holds is refused before a byte of it is made.
 	c := tiny()
-	c.Vocab, c.Dim = 1<<24, 1<<24
+	c.VocabSize, c.HiddenSize = 1<<24, 1<<24
 	c.Layers = nil
 	c.Layers = append(c.Layers, tiny().Layers[1])
 	parent := t.TempDir()

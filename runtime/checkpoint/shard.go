@@ -12,13 +12,13 @@ import (
 // shard is one safetensors file that is to be written.
 type shard struct {
 	name    string
-	header  []byte // its length in front
-	tensors []Spec // in the file's order
-	size    int64  // of the tensors, in bytes
+	header  []byte       // its length in front
+	tensors []TensorSpec // in the file's order
+	size    int64        // of the tensors, in bytes
 }
 
 // bytes is the tensor's stored size.
-func (s Spec) bytes() int64 {
+func (s TensorSpec) bytes() int64 {
 	if s.other != nil {
 		return int64(len(s.other.data))
 	}
@@ -26,7 +26,7 @@ func (s Spec) bytes() int64 {
 }
 
 // typeName is safetensors' name of the tensor's type.
-func (s Spec) typeName() string {
+func (s TensorSpec) typeName() string {
 	if s.other != nil {
 		return s.other.dtype
 	}
@@ -34,7 +34,7 @@ func (s Spec) typeName() string {
 }
 
 // unit is the size of an element in bytes, to which a tensor is aligned.
-func (s Spec) unit() int {
+func (s TensorSpec) unit() int {
 	if s.other != nil {
 		if n := elements(s.Shape); n > 0 {
 			return len(s.other.data) / n
@@ -46,7 +46,7 @@ func (s Spec) unit() int {
 
 // cut spreads tensors over as many files as the limit, in bytes, asks for; a
 // tensor above the limit gets a file of its own.
-func cut(tensors []Spec, limit int64) []shard {
+func cut(tensors []TensorSpec, limit int64) []shard {
 	if limit <= 0 {
 		limit = shardBytes
 	}
@@ -66,7 +66,7 @@ func cut(tensors []Spec, limit int64) []shard {
 			s.name = fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, len(out))
 		}
 		// Wider types first, so that every tensor is aligned to its elements.
-		slices.SortStableFunc(s.tensors, func(a, b Spec) int { return b.unit() - a.unit() })
+		slices.SortStableFunc(s.tensors, func(a, b TensorSpec) int { return b.unit() - a.unit() })
 		s.header = headerText(s.tensors)
 	}
 	return out
@@ -74,7 +74,7 @@ func cut(tensors []Spec, limit int64) []shard {
 
 // headerText is the header of a safetensors file of these tensors, its length in
 // front, padded so that the first tensor starts at a multiple of 8 bytes.
-func headerText(tensors []Spec) []byte {
+func headerText(tensors []TensorSpec) []byte {
 	var b strings.Builder
 	b.WriteString(`{"__metadata__":{"format":"pt"}`) // transformers asks for the format
 	at := int64(0)

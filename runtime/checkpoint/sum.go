@@ -10,12 +10,12 @@ import (
 	"mop/internal/files"
 )
 
-// Sum is the sha256, in hex, over the tensors' names, types, shapes and sha256
+// Checksum is the sha256, in hex, over the tensors' names, types, shapes and sha256
 // sums in the order of Expected: it tells models of one shape apart, and is the
 // same however the tensors are spread over files. It reads everything, on all
 // cores.
-func Sum(src Source) (string, error) {
-	infos := Expected(src.Config())
+func Checksum(src Source) (string, error) {
+	infos := ExpectedTensors(src.Config())
 	parts := make([]string, len(infos))
 	errs := make([]error, len(infos))
 	var next atomic.Int64

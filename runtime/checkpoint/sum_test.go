@@ -10,11 +10,11 @@ import (
 // The sum stays when the files are cut otherwise, and changes with a weight, a
 // type or a shape.
 func TestSum(t *testing.T) {
-	c := &config.Config{Vocab: 11, Dim: 8, HeadDim: 4, Layers: []config.LayerShape{{Heads: 2, KVHeads: 2, HeadDim: 4, MLP: 6}},
+	c := &config.Config{VocabSize: 11, HiddenSize: 8, HeadDim: 4, Layers: []config.LayerShape{{Heads: 2, KVHeads: 2, HeadDim: 4, Intermediate: 6}},
 		RopeTheta: 1e4, NormEps: 1e-5, MaxPositions: 16, BOS: 1, DType: "bfloat16"}
 	sum := func(s Source) string {
 		t.Helper()
-		x, err := Sum(s)
+		x, err := Checksum(s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -36,7 +36,7 @@ func TestSum(t *testing.T) {
 		}
 	}
 	other := c.Clone()
-	other.Layers[0].MLP = 5
+	other.Layers[0].Intermediate = 5
 	seen := map[string]bool{want: true}
 	for name, s := range map[string]Source{"seed": Random(c, 2, BF16), "type": Random(c, 1, F16), "shape": Random(other, 1, BF16)} {
 		x := sum(s)

@@ -69,9 +69,9 @@ type Source interface {
 	Close() error
 }
 
-// Spec describes a tensor that is to be written: Write produces exactly its
+// TensorSpec describes a tensor that is to be written: Write produces exactly its
 // bytes, little-endian and row-major, when its turn comes.
-type Spec struct {
+type TensorSpec struct {
 	Name  string
 	DType DType
 	Shape []int

@@ -24,7 +24,7 @@ func (c *Config) Check() error {
 		name    string
 		n, most int
 	}{
-		{"vocab_size", c.Vocab, maxSize}, {"hidden_size", c.Dim, maxSize}, {"head_dim", c.HeadDim, maxHead},
+		{"vocab_size", c.VocabSize, maxSize}, {"hidden_size", c.HiddenSize, maxSize}, {"head_dim", c.HeadDim, maxHead},
 		{"max_position_embeddings", c.MaxPositions, maxSize},
 	} {
 		if s.n < 1 || s.n > s.most {
@@ -61,17 +61,17 @@ func (c *Config) checkLayers() error {
 	if len(c.Layers) > maxLayers {
 		return fmt.Errorf("num_hidden_layers: want at most %d, got %d", maxLayers, len(c.Layers))
 	}
-	params := 2 * float64(c.Vocab) * float64(c.Dim)
+	params := 2 * float64(c.VocabSize) * float64(c.HiddenSize)
 	for l, s := range c.Layers {
 		switch {
 		case s.HeadDim != c.HeadDim:
 			return fmt.Errorf("layer %d: want the model's head_dim %d, got %d", l, c.HeadDim, s.HeadDim)
-		case s.Heads < 0 || s.KVHeads < 0 || s.Heads > maxSize/s.HeadDim || s.MLP < 0 || s.MLP > maxSize:
-			return fmt.Errorf("layer %d: want heads*head_dim and mlp up to %d, got %d*%d and %d", l, maxSize, s.Heads, s.HeadDim, s.MLP)
+		case s.Heads < 0 || s.KVHeads < 0 || s.Heads > maxSize/s.HeadDim || s.Intermediate < 0 || s.Intermediate > maxSize:
+			return fmt.Errorf("layer %d: want heads*head_dim and mlp up to %d, got %d*%d and %d", l, maxSize, s.Heads, s.HeadDim, s.Intermediate)
 		case (s.Heads == 0) != (s.KVHeads == 0) || s.Heads > 0 && s.Heads%s.KVHeads != 0:
 			return fmt.Errorf("layer %d: want kv heads that divide the heads, got %d and %d", l, s.KVHeads, s.Heads)
 		}
-		params += float64(s.Params(c.Dim))
+		params += float64(s.Params(c.HiddenSize))
 	}
 	if params > maxParams {
 		return fmt.Errorf("want at most %d parameters, got %.3g", int64(maxParams), params)

@@ -8,16 +8,16 @@ import "slices"
 // LayerShape is the size of one decoder layer. Every field may differ from
 // layer to layer except HeadDim, which RoPE and the checkpoint fix for all.
 type LayerShape struct {
-	Heads   int `json:"heads"`    // H, query heads; 0 = the attention block is skipped
-	KVHeads int `json:"kv_heads"` // K, key/value heads; divides H, 0 exactly where H is 0
-	HeadDim int `json:"head_dim"` // Dh
-	MLP     int `json:"mlp"`      // I, neurons; 0 = the MLP block is skipped
+	Heads        int `json:"heads"`    // H, query heads; 0 = the attention block is skipped
+	KVHeads      int `json:"kv_heads"` // K, key/value heads; divides H, 0 exactly where H is 0
+	HeadDim      int `json:"head_dim"` // Dh
+	Intermediate int `json:"mlp"`      // I, neurons; 0 = the MLP block is skipped
 }
 
 // Config is a LLaMA-family model. Widths are in elements.
 type Config struct {
-	Vocab        int          // V
-	Dim          int          // D, model width
+	VocabSize    int          // V
+	HiddenSize   int          // D, model width
 	HeadDim      int          // Dh
 	Layers       []LayerShape // L entries
 	RopeTheta    float64
@@ -35,9 +35,9 @@ type Config struct {
 	// json.Number: see ExtraNumber.
 	Extra map[string]any
 
-	// Around holds the keys of a LLaVA's config.json that are not about its
+	// Multimodal holds the keys of a LLaVA's config.json that are not about its
 	// language model; nil = the model is no part of another.
-	Around map[string]any
+	Multimodal map[string]any
 }
 
 // Clone copies the config; the layers are its own.
@@ -66,7 +66,7 @@ func (s LayerShape) AttentionParams(dim int) int64 {
 }
 
 // MLPParams counts gate, up and down of a layer of model width dim.
-func (s LayerShape) MLPParams(dim int) int64 { return 3 * int64(s.MLP) * int64(dim) }
+func (s LayerShape) MLPParams(dim int) int64 { return 3 * int64(s.Intermediate) * int64(dim) }
 
 // Params counts a whole layer: attention, MLP and the norm before each block
 // that exists (a skipped block has no norm).
@@ -75,7 +75,7 @@ func (s LayerShape) Params(dim int) int64 {
 	if s.Heads > 0 {
 		n += int64(dim)
 	}
-	if s.MLP > 0 {
+	if s.Intermediate > 0 {
 		n += int64(dim)
 	}
 	return n
@@ -84,12 +84,12 @@ func (s LayerShape) Params(dim int) int64 {
 // Params counts all parameters, embeddings, final norm and head included; a
 // tied head counts once.
 func (c *Config) Params() int64 {
-	n := int64(c.Vocab)*int64(c.Dim) + int64(c.Dim)
+	n := int64(c.VocabSize)*int64(c.HiddenSize) + int64(c.HiddenSize)
 	if !c.Tied {
-		n += int64(c.Vocab) * int64(c.Dim)
+		n += int64(c.VocabSize) * int64(c.HiddenSize)
 	}
 	for _, s := range c.Layers {
-		n += s.Params(c.Dim)
+		n += s.Params(c.HiddenSize)
 	}
 	return n
 }
@@ -109,7 +109,7 @@ func (c *Config) LastAttention() int {
 // skipped: the models that plain LlamaForCausalLM can describe.
 func (c *Config) Uniform() bool {
 	for _, s := range c.Layers {
-		if s != c.Layers[0] || s.Heads == 0 || s.MLP == 0 {
+		if s != c.Layers[0] || s.Heads == 0 || s.Intermediate == 0 {
 			return false
 		}
 	}

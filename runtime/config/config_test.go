@@ -59,24 +59,24 @@ func TestRealConfigs(t *testing.T) {
 			}
 			want := must(Preset(preset))
 			if strings.Contains(file, "liuhaotian") {
-				want.Vocab = 32000 // no added ids
+				want.VocabSize = 32000 // no added ids
 			}
 			if strings.Contains(file, "tinyllama") {
 				want.DType = "float32" // somebody's copy in float32
 			}
-			if llava := strings.Contains(file, "llava"); llava != (got.Around != nil) {
-				t.Errorf("is a LLaVA: %v, keys around: %v", llava, got.Around)
+			if llava := strings.Contains(file, "llava"); llava != (got.Multimodal != nil) {
+				t.Errorf("is a LLaVA: %v, keys around: %v", llava, got.Multimodal)
 			}
 			whole := must(Marshal(got))
 			if again := must(Parse(whole)); !reflect.DeepEqual(got, again) {
 				t.Errorf("want %+v\ngot  %+v", got, again)
 			}
-			for key := range got.Around {
+			for key := range got.Multimodal {
 				if !strings.Contains(string(whole), `"`+key+`"`) {
 					t.Errorf("%q is not written back:\n%s", key, whole)
 				}
 			}
-			got.Around = nil // alone
+			got.Multimodal = nil // alone
 			text := must(Marshal(got))
 			for _, key := range []string{"vision", "mm_", "text_config", "auto_map", "image", "Llava"} {
 				if strings.Contains(string(text), key) {
@@ -123,7 +123,7 @@ func parse(t *testing.T, add string) *Config {
 // What may be left out, and both spellings of what has two.
 func TestStyles(t *testing.T) {
 	c := parse(t, "")
-	want := &Config{Vocab: 9, Dim: 8, HeadDim: 2, Layers: slices.Repeat([]LayerShape{{4, 4, 2, 4}}, 3),
+	want := &Config{VocabSize: 9, HiddenSize: 8, HeadDim: 2, Layers: slices.Repeat([]LayerShape{{4, 4, 2, 4}}, 3),
 		RopeTheta: 10000, NormEps: 1e-6, MaxPositions: 2048, BOS: 1, EOS: []int{2}, DType: "float32"}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("want LLaMA's defaults %+v\ngot %+v", want, c)
@@ -180,7 +180,7 @@ func TestLLaVA(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Vocab != 40 || c.Dim != 4096 || c.DType != "float16" || len(c.Layers) != 2 || c.Layers[1] != (LayerShape{32, 8, 128, 11008}) || len(c.Extra) != 1 {
+	if c.VocabSize != 40 || c.HiddenSize != 4096 || c.DType != "float16" || len(c.Layers) != 2 || c.Layers[1] != (LayerShape{32, 8, 128, 11008}) || len(c.Extra) != 1 {
 		t.Errorf("got %+v", c)
 	}
 	for text, want := range map[string]string{

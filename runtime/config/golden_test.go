@@ -10,7 +10,7 @@ import (
 // goldenConfigs are uniform models as pruning leaves them: odd MLP widths, and
 // in heads a hidden_size that is no multiple of the heads.
 func goldenConfigs() map[string]*Config {
-	base := Config{Vocab: 97, Dim: 48, HeadDim: 16, RopeTheta: 10000, NormEps: 1e-5, MaxPositions: 128, BOS: 1, EOS: []int{2}, DType: "float16"}
+	base := Config{VocabSize: 97, HiddenSize: 48, HeadDim: 16, RopeTheta: 10000, NormEps: 1e-5, MaxPositions: 128, BOS: 1, EOS: []int{2}, DType: "float16"}
 	plain, heads := base, base
 	plain.Layers = slices.Repeat([]LayerShape{{3, 1, 16, 37}}, 3)
 	plain.RopeTheta, plain.RopeScaling = 500, &RopeScaling{"llama3", 8, 1, 4, 32}

@@ -40,7 +40,7 @@ func (f *fields) layers(c *Config) {
 func (f *fields) layer(s *LayerShape) {
 	s.Heads = f.size("num_attention_heads", s.Heads, 1)
 	s.KVHeads = f.size("num_key_value_heads", s.KVHeads, 1)
-	s.MLP = f.size("intermediate_size", s.MLP, 1)
+	s.Intermediate = f.size("intermediate_size", s.Intermediate, 1)
 	v, ok := f.take("skip")
 	if !ok {
 		return
@@ -54,8 +54,8 @@ func (f *fields) layer(s *LayerShape) {
 		switch {
 		case block == "attention" && s.Heads > 0:
 			s.Heads, s.KVHeads = 0, 0
-		case block == "mlp" && s.MLP > 0:
-			s.MLP = 0
+		case block == "mlp" && s.Intermediate > 0:
+			s.Intermediate = 0
 		default:
 			f.fail("skip: want attention and mlp, each once at most, got %s", show(v))
 		}
@@ -66,7 +66,7 @@ func (f *fields) layer(s *LayerShape) {
 func (c *Config) perLayer() (LayerShape, map[string]any) {
 	global := LayerShape{HeadDim: c.HeadDim}
 	global.Heads = common(c.Layers, func(s LayerShape) int { return s.Heads })
-	global.MLP = common(c.Layers, func(s LayerShape) int { return s.MLP })
+	global.Intermediate = common(c.Layers, func(s LayerShape) int { return s.Intermediate })
 	global.KVHeads = common(c.Layers, func(s LayerShape) int {
 		if s.Heads != global.Heads {
 			return 0 // so that the global pair is one that exists
@@ -87,10 +87,10 @@ func (c *Config) perLayer() (LayerShape, map[string]any) {
 				o["num_key_value_heads"] = s.KVHeads
 			}
 		}
-		if s.MLP == 0 {
+		if s.Intermediate == 0 {
 			skip = append(skip, "mlp")
-		} else if s.MLP != global.MLP {
-			o["intermediate_size"] = s.MLP
+		} else if s.Intermediate != global.Intermediate {
+			o["intermediate_size"] = s.Intermediate
 		}
 		if skip != nil {
 			o["skip"] = skip

@@ -13,12 +13,12 @@ import (
 // randomConfig has layers of few different sizes, so that some agree, and
 // blocks skipped.
 func randomConfig(rng *rand.Rand) *Config {
-	c := &Config{Vocab: 1 + rng.IntN(999), Dim: 1 + rng.IntN(99), HeadDim: 2 * (1 + rng.IntN(8)), RopeTheta: 1e4 * (1 + rng.Float64()), NormEps: 1e-5,
+	c := &Config{VocabSize: 1 + rng.IntN(999), HiddenSize: 1 + rng.IntN(99), HeadDim: 2 * (1 + rng.IntN(8)), RopeTheta: 1e4 * (1 + rng.Float64()), NormEps: 1e-5,
 		MaxPositions: 1 + rng.IntN(99), Tied: rng.IntN(2) == 0, BOS: rng.IntN(3) - 1, DType: []string{"float32", "float16", "bfloat16"}[rng.IntN(3)]}
 	kinds := 1 + rng.IntN(3)
 	for range 1 + rng.IntN(12) {
 		k := rng.IntN(kinds)
-		c.Layers = append(c.Layers, LayerShape{Heads: k * (1 + rng.IntN(kinds)), KVHeads: k, HeadDim: c.HeadDim, MLP: rng.IntN(kinds) * 7})
+		c.Layers = append(c.Layers, LayerShape{Heads: k * (1 + rng.IntN(kinds)), KVHeads: k, HeadDim: c.HeadDim, Intermediate: rng.IntN(kinds) * 7})
 	}
 	if rng.IntN(4) == 0 {
 		c.Layers = slices.Repeat([]LayerShape{{4, 2, c.HeadDim, 7}}, len(c.Layers))

@@ -27,8 +27,8 @@ func (f *fields) mistral() {
 	delete(f.raw, "sliding_window")
 }
 
-// Refused5 reports whether transformers 5 refuses what Marshal writes, and would
+// RefusedByTransformers5 reports whether transformers 5 refuses what Marshal writes, and would
 // load it if it were marked Mistral.
-func (c *Config) Refused5() bool {
-	return c.Uniform() && !c.Mistral && c.Dim%c.Layers[0].Heads != 0
+func (c *Config) RefusedByTransformers5() bool {
+	return c.Uniform() && !c.Mistral && c.HiddenSize%c.Layers[0].Heads != 0
 }

@@ -16,7 +16,7 @@ func TestMistral(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !c.Mistral || c.Refused5() {
+		if !c.Mistral || c.RefusedByTransformers5() {
 			t.Errorf("%s: want a Mistral that transformers 5 loads, got %+v", text, c)
 		}
 		out := must(Marshal(c))
@@ -29,10 +29,10 @@ func TestMistral(t *testing.T) {
 			t.Errorf("want %+v, got %+v, %v", c, again, err)
 		}
 		c.Mistral = false
-		if !c.Refused5() {
+		if !c.RefusedByTransformers5() {
 			t.Error("5 heads in a width of 12: want it known that transformers 5 refuses the LLaMA")
 		}
-		c.Layers[0].MLP = 3 // a family of mop's own, whatever it is marked
+		c.Layers[0].Intermediate = 3 // a family of mop's own, whatever it is marked
 		c.Mistral = true
 		if out := string(must(Marshal(c))); strings.Contains(out, "mistral") || !strings.Contains(out, hetType) {
 			t.Errorf("layers that differ: got %s", out)

@@ -27,7 +27,7 @@ func (f *fields) blocks(c *Config) {
 			block.fail("want attention and ffn, got %s", show(v))
 		}
 		if block.err == nil {
-			block.err = c.Layers[l].block(c.Dim, &fields{raw: attention}, &fields{raw: ffn})
+			block.err = c.Layers[l].block(c.HiddenSize, &fields{raw: attention}, &fields{raw: ffn})
 		}
 		if block.err != nil {
 			f.fail("block_configs: layer %d: %w", l, block.err)
@@ -68,11 +68,11 @@ func (s *LayerShape) block(dim int, attention, ffn *fields) error {
 	mult, skip := ffn.num("ffn_mult", 0), ffn.boolean("no_op", false)
 	switch {
 	case skip:
-		s.MLP = 0
+		s.Intermediate = 0
 	case !(mult > 0 && mult < 1000):
 		ffn.fail("ffn_mult: want a number above 0, got %v", mult)
 	default:
-		s.MLP = (int(math.Trunc(2*mult*float64(dim)/3)) + 255) / 256 * 256
+		s.Intermediate = (int(math.Trunc(2*mult*float64(dim)/3)) + 255) / 256 * 256
 	}
 	attention.rest()
 	ffn.rest()

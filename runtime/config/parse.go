@@ -37,7 +37,7 @@ func Parse(data []byte) (*Config, error) {
 		return nil, err
 	}
 	f := &fields{raw: raw}
-	c := &Config{Around: f.languageModel()}
+	c := &Config{Multimodal: f.languageModel()}
 	c.Mistral = f.family()
 	f.refuse()
 	f.shapes(c)
@@ -61,7 +61,7 @@ func Parse(data []byte) (*Config, error) {
 		err = c.Check()
 	}
 	if err != nil {
-		if c.Around != nil {
+		if c.Multimodal != nil {
 			err = fmt.Errorf("language model: %w", err)
 		}
 		return nil, err
@@ -105,8 +105,8 @@ func (f *fields) family() (mistral bool) {
 // shapes reads all sizes. Nothing is made of the number of layers before it is
 // known to be sane.
 func (f *fields) shapes(c *Config) {
-	c.Vocab = f.size("vocab_size", 0, 1)
-	c.Dim = f.size("hidden_size", 0, 1)
+	c.VocabSize = f.size("vocab_size", 0, 1)
+	c.HiddenSize = f.size("hidden_size", 0, 1)
 	layers := f.size("num_hidden_layers", 0, 1)
 	if layers > maxLayers {
 		f.fail("num_hidden_layers: want at most %d, got %d", maxLayers, layers)
@@ -115,10 +115,10 @@ func (f *fields) shapes(c *Config) {
 	s.Heads = f.size("num_attention_heads", 0, 1)
 	s.KVHeads = f.size("num_key_value_heads", s.Heads, 1)
 	derived := 0
-	if s.Heads > 0 && c.Dim%s.Heads == 0 {
-		derived = c.Dim / s.Heads
+	if s.Heads > 0 && c.HiddenSize%s.Heads == 0 {
+		derived = c.HiddenSize / s.Heads
 	} else if !f.has("head_dim") {
-		f.fail("head_dim: absent, and hidden_size %d is not a multiple of num_attention_heads %d", c.Dim, s.Heads)
+		f.fail("head_dim: absent, and hidden_size %d is not a multiple of num_attention_heads %d", c.HiddenSize, s.Heads)
 	}
 	s.HeadDim = f.size("head_dim", derived, 1)
 	c.HeadDim = s.HeadDim
@@ -127,9 +127,9 @@ func (f *fields) shapes(c *Config) {
 		f.fail("block_configs and per_layer_config: want one of the two, got both")
 	}
 	if blocks {
-		s.MLP = f.size("intermediate_size", 0, 0) // each block has its own
+		s.Intermediate = f.size("intermediate_size", 0, 0) // each block has its own
 	} else {
-		s.MLP = f.size("intermediate_size", 0, 1)
+		s.Intermediate = f.size("intermediate_size", 0, 1)
 	}
 	if f.err != nil {
 		return

@@ -42,8 +42,8 @@ func Preset(name string) (*Config, error) {
 			continue
 		}
 		return &Config{
-			Vocab: p.vocab, Dim: p.dim, HeadDim: p.dh,
-			Layers:    slices.Repeat([]LayerShape{{Heads: p.heads, KVHeads: p.kv, HeadDim: p.dh, MLP: p.mlp}}, p.layers),
+			VocabSize: p.vocab, HiddenSize: p.dim, HeadDim: p.dh,
+			Layers:    slices.Repeat([]LayerShape{{Heads: p.heads, KVHeads: p.kv, HeadDim: p.dh, Intermediate: p.mlp}}, p.layers),
 			RopeTheta: p.theta, NormEps: 1e-5, MaxPositions: p.positions,
 			BOS: p.bos, EOS: []int{p.eos}, DType: p.dtype,
 		}, nil

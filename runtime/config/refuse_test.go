@@ -110,9 +110,9 @@ func TestMarshalRefuses(t *testing.T) {
 	for what, spoil := range map[string]func(*Config){
 		"no layers":         func(c *Config) { c.Layers = nil },
 		"another head_dim":  func(c *Config) { c.Layers[1].HeadDim = 4 },
-		"negative mlp":      func(c *Config) { c.Layers[1].MLP = -1 },
+		"negative mlp":      func(c *Config) { c.Layers[1].Intermediate = -1 },
 		"heads without kv":  func(c *Config) { c.Layers[1].KVHeads = 0 },
-		"vocab 0":           func(c *Config) { c.Vocab = 0 },
+		"vocab 0":           func(c *Config) { c.VocabSize = 0 },
 		"no type":           func(c *Config) { c.DType = "" },
 		"bos -2":            func(c *Config) { c.BOS = -2 },
 		"eos -1":            func(c *Config) { c.EOS = []int{-1} },

@@ -38,8 +38,8 @@ func Marshal(c *Config) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Around != nil {
-		out = embed(out, c.Around)
+	if c.Multimodal != nil {
+		out = embed(out, c.Multimodal)
 	}
 	return encode(out)
 }
@@ -66,13 +66,13 @@ func (c *Config) document() (map[string]any, error) {
 		out["architectures"], out["model_type"] = []string{hetArchitecture}, hetType
 		out["per_layer_config"] = over
 	}
-	out["vocab_size"] = c.Vocab
-	out["hidden_size"] = c.Dim
+	out["vocab_size"] = c.VocabSize
+	out["hidden_size"] = c.HiddenSize
 	out["head_dim"] = c.HeadDim
 	out["num_hidden_layers"] = len(c.Layers)
 	out["num_attention_heads"] = shape.Heads
 	out["num_key_value_heads"] = shape.KVHeads
-	out["intermediate_size"] = shape.MLP
+	out["intermediate_size"] = shape.Intermediate
 	out["hidden_act"] = "silu"
 	out["attention_bias"], out["mlp_bias"] = false, false
 	out["rms_norm_eps"] = float(c.NormEps)

@@ -82,15 +82,15 @@ func documents(data []byte, path, separator string) ([][]byte, error) {
 
 // Window is one input of a model: its positions from First on are targets.
 type Window struct {
-	IDs   []int // BOS first
-	First int   // >= 1
+	Tokens      []int // BOS first
+	FirstScored int   // >= 1
 }
 
-// Cut tokenises each document once, without BOS, and cuts it into windows of
+// Windows tokenises each document once, without BOS, and cuts it into windows of
 // context-1 ids with BOS before each. Windows begin every stride ids (0 = no
 // overlap) and score only ids that none before them scored. limit > 0 takes the
 // first ids of each document only.
-func Cut(t *tokenizer.Tokenizer, documents []string, context, stride, limit int) ([]Window, error) {
+func Windows(t *tokenizer.Tokenizer, documents []string, context, stride, limit int) ([]Window, error) {
 	var list [][]byte
 	for _, d := range documents {
 		list = append(list, []byte(d))
@@ -98,8 +98,8 @@ func Cut(t *tokenizer.Tokenizer, documents []string, context, stride, limit int)
 	return cut(t, list, context, stride, limit, math.MaxInt)
 }
 
-// CutFile is Cut for the documents of a file, which may be of any size.
-func CutFile(t *tokenizer.Tokenizer, path, separator string, context, stride, limit int) (out []Window, err error) {
+// WindowsOfFile is Cut for the documents of a file, which may be of any size.
+func WindowsOfFile(t *tokenizer.Tokenizer, path, separator string, context, stride, limit int) (out []Window, err error) {
 	err = withDocuments(path, separator, func(documents [][]byte) error {
 		out, err = cut(t, documents, context, stride, limit, math.MaxInt)
 		return err
@@ -107,9 +107,9 @@ func CutFile(t *tokenizer.Tokenizer, path, separator string, context, stride, li
 	return out, err
 }
 
-// First is the first n windows that CutFile gives without overlap; what comes after
+// FirstTokens is the first n windows that CutFile gives without overlap; what comes after
 // them is not tokenised.
-func First(t *tokenizer.Tokenizer, path, separator string, context, n int) (out []Window, err error) {
+func FirstTokens(t *tokenizer.Tokenizer, path, separator string, context, n int) (out []Window, err error) {
 	err = withDocuments(path, separator, func(documents [][]byte) error {
 		out, err = cut(t, documents, context, 0, 0, n)
 		return err
@@ -200,7 +200,7 @@ func Prompts(t *tokenizer.Tokenizer, path string, n, context int, sample bool, s
 				rand.New(rand.NewPCG(seed, 0x6d6f70)).Shuffle(len(windows), func(i, j int) { windows[i], windows[j] = windows[j], windows[i] })
 			}
 			for _, w := range windows[:min(n, len(windows))] {
-				prompts = append(prompts, w.IDs)
+				prompts = append(prompts, w.Tokens)
 			}
 			there = len(windows)
 			return err

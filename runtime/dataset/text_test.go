@@ -48,12 +48,12 @@ func spell(windows []Window) string {
 	var out []string
 	for _, w := range windows {
 		var b strings.Builder
-		for i, id := range w.IDs {
+		for i, id := range w.Tokens {
 			s := map[int]string{1: "^", 3: "_"}[id]
 			if id > 3 {
 				s = string(rune('a' + id - 4))
 			}
-			if i < w.First {
+			if i < w.FirstScored {
 				s = "(" + s + ")"
 			}
 			b.WriteString(s)
@@ -84,7 +84,7 @@ func TestCut(t *testing.T) {
 		{"abcdef|gh", 16, 0, 2, "(^)_a (^)_g"},
 		{"ab", 2, 0, 0, "(^)_ (^)a (^)b"},
 	} {
-		w, err := Cut(tok, strings.Split(c.docs, "|"), c.context, c.stride, c.limit)
+		w, err := Windows(tok, strings.Split(c.docs, "|"), c.context, c.stride, c.limit)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,7 +93,7 @@ func TestCut(t *testing.T) {
 		}
 	}
 	for _, bad := range [][3]int{{1, 0, 0}, {0, 0, 0}, {-4, 0, 0}, {4, 4, 0}, {4, -1, 0}} {
-		if _, err := Cut(tok, []string{"ab"}, bad[0], bad[1], bad[2]); err == nil {
+		if _, err := Windows(tok, []string{"ab"}, bad[0], bad[1], bad[2]); err == nil {
 			t.Errorf("context %d, stride %d: want an error", bad[0], bad[1])
 		}
 	}
@@ -109,16 +109,16 @@ func TestCutScoresOnce(t *testing.T) {
 	}
 	for context := 2; context < 20; context++ {
 		for stride := range context {
-			w, err := Cut(tok, []string{text}, context, stride, 0)
+			w, err := Windows(tok, []string{text}, context, stride, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
 			var got []int
 			for _, x := range w {
-				if x.First < 1 || len(x.IDs) > context {
+				if x.FirstScored < 1 || len(x.Tokens) > context {
 					t.Fatalf("context %d, stride %d: window %v", context, stride, x)
 				}
-				got = append(got, x.IDs[x.First:]...)
+				got = append(got, x.Tokens[x.FirstScored:]...)
 			}
 			if !slices.Equal(got, want) {
 				t.Errorf("context %d, stride %d: scored %v", context, stride, got)

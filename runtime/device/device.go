@@ -35,49 +35,49 @@ type Buffer interface {
 // activations are positions Start .. Start+Len-1 of cache sequence Seq.
 type Span struct{ Seq, Start, Row, Len int }
 
-// KV is one layer's cache for B sequences of up to Capacity positions. Position
+// KVCache is one layer's cache for B sequences of up to Capacity positions. Position
 // p of sequence s is row s*Capacity+p of both buffers; where a row lies is the
 // device's choice.
-type KV struct {
+type KVCache struct {
 	Keys, Values Buffer // [B*Capacity, K*Dh]
 	Capacity     int
 }
 
-// Heads is the attention shape of one layer.
-type Heads struct{ H, K, Dh int }
+// AttentionShape is the attention shape of one layer.
+type AttentionShape struct{ H, K, Dh int }
 
-// Rope holds the rotary frequencies, radians per position.
-type Rope struct {
+// RoPEFrequencies holds the rotary frequencies, radians per position.
+type RoPEFrequencies struct {
 	InvFreq []float32 // [Dh/2]
 }
 
-// Head is the end of a model over its residual stream: the logits of row n are
-// W norm(x[n]). Operations on a Head reduce logits where they are made; [N, V]
+// LMHead is the end of a model over its residual stream: the logits of row n are
+// W norm(x[n]). Operations on a LMHead reduce logits where they are made; [N, V]
 // is never in memory as a whole.
-type Head struct {
+type LMHead struct {
 	X       Buffer // [N, D]
 	Norm, W Weight // [D], [V, D]
 	Eps     float64
-	Kind    Kind // of the pass that made X
+	Phase   Phase // of the pass that made X
 }
 
 // Pager is a Device whose caches take memory as positions come: before a pass, each of
 // its sequences is extended to the positions that the pass ends at. Where there is no
 // room it says so, and what is there stays.
 type Pager interface {
-	Extend(kv KV, seq, positions int) error
+	Extend(kv KVCache, seq, positions int) error
 }
 
 // Divergence compares two rows of logits, p the reference's.
 type Divergence struct {
-	KL     float64 // sum p (log p - log q), p and q being the softmaxes, in nats
-	Cosine float64 // of the logits
-	Same   bool    // both have their largest logit at the same index
+	KL         float64 // sum p (log p - log q), p and q being the softmaxes, in nats
+	Cosine     float64 // of the logits
+	SameArgmax bool    // both have their largest logit at the same index
 }
 
 // Maker is a Device that makes random weights by itself, the host's to the bit.
 type Maker interface {
-	Make(r checkpoint.Recipe) (Weight, error)
+	Make(r checkpoint.RandomSpec) (Weight, error)
 }
 
 // Typed is a Device that multiplies in one 16-bit type all through a model. Weights
@@ -99,21 +99,21 @@ type Rounder interface {
 // the workers would otherwise wait for one another between the two. The bits are those
 // of the two.
 type Fuser interface {
-	QKVAttend(kind Kind, a, q Buffer, kv KV, x Buffer, norm, wq, wk, wv Weight, eps float64, hs Heads, rope Rope, spans []Span)
+	QKVAttend(kind Phase, a, q Buffer, kv KVCache, x Buffer, norm, wq, wk, wv Weight, eps float64, hs AttentionShape, rope RoPEFrequencies, spans []Span)
 }
 
-// Kind says what a pass is for. A device chooses its kernels by the kind and the
+// Phase says what a pass is for. A device chooses its kernels by the kind and the
 // shape of the weights, never by the number of rows: a row's bits are then the
 // same in a batch and alone. Between the kinds, results agree to rounding.
-type Kind uint8
+type Phase uint8
 
 const (
-	Prefill Kind = iota // many rows share each weight: bound by arithmetic
-	Decode              // a row for each sequence: bound by reading the weights
+	Prefill Phase = iota // many rows share each weight: bound by arithmetic
+	Decode               // a row for each sequence: bound by reading the weights
 )
 
 // String is "prefill" or "decode".
-func (k Kind) String() string { return [...]string{"prefill", "decode"}[k] }
+func (k Phase) String() string { return [...]string{"prefill", "decode"}[k] }
 
 // Device performs the operations. Buffers and weights of one device are of no
 // use to another. Operations return nothing: the first failure is kept and
@@ -134,7 +134,7 @@ type Device interface {
 	// element type is the device's choice.
 	Inner(rows int, widths []int) (map[int]Buffer, error)
 	// Cache makes one layer's empty cache.
-	Cache(sequences, capacity int, hs Heads) (KV, error)
+	Cache(sequences, capacity int, hs AttentionShape) (KVCache, error)
 	// CacheBytes is the size of a cached element, in bytes.
 	CacheBytes() int
 	// Read copies rows [row, row+n) of b to dst, n*Cols floats.
@@ -153,31 +153,31 @@ type Device interface {
 	// the given rows of x; y [len(rows), D].
 	Norm(y, x Buffer, rows []int, w Weight, eps float64)
 	// Linear: y[n] = W x[n], for the first n rows.   y [n, out], x [n, in]
-	Linear(kind Kind, y, x Buffer, n int, w Weight)
+	Linear(kind Phase, y, x Buffer, n int, w Weight)
 	// QKV: h = norm(x); q = rope(Wq h); rope(Wk h) and Wv h are appended to the
 	// cache at each row's position.       q [N, H*Dh]
-	QKV(kind Kind, q Buffer, kv KV, x Buffer, norm, wq, wk, wv Weight, eps float64, hs Heads, rope Rope, spans []Span)
-	// Attend: a[n,h] = softmax(q[n,h] . keys / sqrt(Dh)) values, causal, over the
+	QKV(kind Phase, q Buffer, kv KVCache, x Buffer, norm, wq, wk, wv Weight, eps float64, hs AttentionShape, rope RoPEFrequencies, spans []Span)
+	// Attention: a[n,h] = softmax(q[n,h] . keys / sqrt(Dh)) values, causal, over the
 	// positions of the row's own sequence; query head h reads KV head h/(H/K).
-	Attend(kind Kind, a, q Buffer, kv KV, hs Heads, spans []Span)
+	Attention(kind Phase, a, q Buffer, kv KVCache, hs AttentionShape, spans []Span)
 	// AddLinear: x[n] += W a[n], for the first n rows.   x [n, out], a [n, in]
-	AddLinear(kind Kind, x, a Buffer, n int, w Weight)
+	AddLinear(kind Phase, x, a Buffer, n int, w Weight)
 	// GateUp: h = norm(x); m = silu(Wg h) * (Wu h), silu(z) = z/(1+exp(-z)),
 	// for the first n rows.                          m [n, I]
-	GateUp(kind Kind, m, x Buffer, n int, norm, wg, wu Weight, eps float64)
+	GateUp(kind Phase, m, x Buffer, n int, norm, wg, wu Weight, eps float64)
 
 	// Argmax: ids[i] = the index of the largest of h's logits of row rows[i], the
 	// lowest of equals; -1 where one is not finite.
-	Argmax(ids []int, h Head, rows []int)
+	Argmax(ids []int, h LMHead, rows []int)
 	// NLL: nll[i] = log sum exp z - z[targets[i]], z being h's logits of row
 	// rows[i]; nats.
-	NLL(nll []float64, h Head, rows, targets []int)
-	// Compare holds the logits of q against those of p, row by row.
-	Compare(d []Divergence, p, q Head, rows []int)
+	NLL(nll []float64, h LMHead, rows, targets []int)
+	// CompareLogits holds the logits of q against those of p, row by row.
+	CompareLogits(d []Divergence, p, q LMHead, rows []int)
 
-	// HeadSums: sums[h] += sum_n || Wo[:, h] a[n, h] ||_1, Wo[:, h] being head h's
+	// HeadL1: sums[h] += sum_n || Wo[:, h] a[n, h] ||_1, Wo[:, h] being head h's
 	// [D, Dh] block of the output projection; a [n, H*Dh]. Sums are float64.
-	HeadSums(sums []float64, a Buffer, n int, wo Weight, hs Heads)
-	// ColumnSums: sums[j] += sum_n |m[n, j]|.        m [n, I]
-	ColumnSums(sums []float64, m Buffer, n int)
+	HeadL1(sums []float64, a Buffer, n int, wo Weight, hs AttentionShape)
+	// ColumnL1: sums[j] += sum_n |m[n, j]|.        m [n, I]
+	ColumnL1(sums []float64, m Buffer, n int)
 }

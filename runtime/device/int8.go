@@ -20,10 +20,10 @@ type Int8 interface {
 	PlaceInt8(t checkpoint.Tensor) (Weight, error)
 }
 
-// RoundInt8 rounds a row to multiples of the scale that it returns, the row's
+// QuantizeRow rounds a row to multiples of the scale that it returns, the row's
 // largest magnitude being 127 of them. The scale is 0 where all of x is, and not
 // finite where one of x is not.   q, x [n]
-func RoundInt8(q []int8, x []float32) (scale float32) {
+func QuantizeRow(q []int8, x []float32) (scale float32) {
 	bits := uint32(0) // of the largest magnitude; a NaN's are larger than any number's
 	for _, v := range x {
 		bits = max(bits, math.Float32bits(v)&^(1<<31))

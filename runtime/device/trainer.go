@@ -20,45 +20,45 @@ type Trainer interface {
 	// what the weight multiplies by.
 	Parameter(b Buffer, vector bool) Weight
 
-	// NormKeep: y[n] = x[n] r[n] * w, r[n] = 1/rms(x[n]).
+	// NormForward: y[n] = x[n] r[n] * w, r[n] = 1/rms(x[n]).
 	// y, x [n, D], r [n, 1], w [D]
-	NormKeep(y, r, x Buffer, n int, w Weight, eps float64)
-	// NormBack: x' += r (w*y' - x mean(w*y'*x) r^2); w' += sum_n y'*x r, where dw
+	NormForward(y, r, x Buffer, n int, w Weight, eps float64)
+	// NormBackward: x' += r (w*y' - x mean(w*y'*x) r^2); w' += sum_n y'*x r, where dw
 	// is not nil.                                  dx, dy, x [n, D], dw [1, D]
-	NormBack(dx, dw, dy, x, r Buffer, n int, w Weight)
+	NormBackward(dx, dw, dy, x, r Buffer, n int, w Weight)
 
-	// Project: y[n] = W x[n] + s B u[n], u[n] = A drop(x[n]); without an adapter
+	// LinearForward: y[n] = W x[n] + s B u[n], u[n] = A drop(x[n]); without an adapter
 	// W x[n] alone. With add, y += it.  y [n, out], x [n, in], u [n, rank]
-	Project(y, u, x Buffer, n int, w Weight, ad *Adapter, add bool)
-	// ProjectBack: x' += Wᵀ y' + drop(Aᵀ u'), u' = s Bᵀ y'; A' += u' drop(x)ᵀ;
+	LinearForward(y, u, x Buffer, n int, w Weight, ad *Adapter, add bool)
+	// LinearBackward: x' += Wᵀ y' + drop(Aᵀ u'), u' = s Bᵀ y'; A' += u' drop(x)ᵀ;
 	// B' += s y' uᵀ; W' += y' xᵀ where dw is not nil. A nil dx is left out.
-	ProjectBack(dx, dw, dy, x, u Buffer, n int, w Weight, ad *Adapter)
+	LinearBackward(dx, dw, dy, x, u Buffer, n int, w Weight, ad *Adapter)
 
-	// Rotate turns every head of x [n, heads*Dh] by its row's position, or back.
-	Rotate(x Buffer, dh int, rope Rope, spans []Span, back bool)
-	// AttendKeep is causal attention within each span, whose keys are rows of
+	// RoPE turns every head of x [n, heads*Dh] by its row's position, or back.
+	RoPE(x Buffer, dh int, rope RoPEFrequencies, spans []Span, back bool)
+	// AttentionForward is causal attention within each span, whose keys are rows of
 	// k and v as its queries are of q; Start and Seq are not used. stats[n, h] =
 	// log sum exp of the row's scores.
 	// a, q [n, H*Dh], k, v [n, K*Dh], stats [n, H]
-	AttendKeep(a, stats, q, k, v Buffer, hs Heads, spans []Span)
-	// AttendBack adds the gradients by q, k and v; the probabilities are made
+	AttentionForward(a, stats, q, k, v Buffer, hs AttentionShape, spans []Span)
+	// AttentionBackward adds the gradients by q, k and v; the probabilities are made
 	// again from stats, never [T, T] of them at once.
-	AttendBack(dq, dk, dv, da, a, stats, q, k, v Buffer, hs Heads, spans []Span)
-	// Gate: m = silu(g) * u.                                  m, g, u [n, I]
-	Gate(m, g, u Buffer, n int)
-	// GateBack: g' and u' are set, not added to; dg may be dm.
-	GateBack(dg, du, dm, g, u Buffer, n int)
+	AttentionBackward(dq, dk, dv, da, a, stats, q, k, v Buffer, hs AttentionShape, spans []Span)
+	// SwiGLU: m = silu(g) * u.                                  m, g, u [n, I]
+	SwiGLU(m, g, u Buffer, n int)
+	// SwiGLUBackward: g' and u' are set, not added to; dg may be dm.
+	SwiGLUBackward(dg, du, dm, g, u Buffer, n int)
 
-	// Losses is the softmax cross-entropy of the rows of x against targets: nll[n]
+	// CrossEntropy is the softmax cross-entropy of the rows of x against targets: nll[n]
 	// = -log softmax(W x[n])[targets[n]], and with scale not nil x' = Wᵀ z', z' =
 	// scale[n] (softmax - onehot), is set; W' += z' xᵀ where dw is not nil. Only a
 	// few rows of logits exist at a time. It waits for the result.
 	// x, dx [n, D], w [V, D], n = len(targets)
-	Losses(nll []float64, dx, dw, x Buffer, w Weight, targets []int, scale []float32)
+	CrossEntropy(nll []float64, dx, dw, x Buffer, w Weight, targets []int, scale []float32)
 	// Scatter: y[rows[i]] = x[i].
 	Scatter(y, x Buffer, rows []int)
-	// EmbedBack: table'[ids[n]] += x'[n], in the order of n.
-	EmbedBack(dtable, dx Buffer, ids []int)
+	// EmbedBackward: table'[ids[n]] += x'[n], in the order of n.
+	EmbedBackward(dtable, dx Buffer, ids []int)
 
 	// SumSquares is the sum of the squares of all elements; it waits for it.
 	SumSquares(b Buffer) float64
@@ -80,16 +80,16 @@ type Adapter struct {
 // r*in + c of its stream; so the mask depends neither on how sequences are put
 // together nor on the order of computing.
 type Dropout struct {
-	P     float64
-	Keys  []uint64 // one per span, see random.Key
-	Spans []Span
+	Probability float64
+	Keys        []uint64 // one per span, see random.Key
+	Spans       []Span
 }
 
 // AdamW holds the numbers of one step: p -= Rate*Decay*p; m = Beta1 m + (1-Beta1) g;
 // v = Beta2 v + (1-Beta2) g^2; p -= Rate/(1-Beta1^Step) m / (sqrt(v/(1-Beta2^Step)) + Eps),
 // with g = Clip * gradient.
 type AdamW struct {
-	Rate, Beta1, Beta2, Eps, Decay float64
-	Clip                           float64 // factor on the gradient
-	Step                           int     // from 1
+	LearningRate, Beta1, Beta2, Eps, WeightDecay float64
+	Clip                                         float64 // factor on the gradient
+	Step                                         int     // from 1
 }

@@ -16,7 +16,7 @@ import (
 
 // Options of a run.
 type Options struct {
-	Sampling
+	SamplingParams
 	MaxTokens int  // ids to generate per sequence
 	IgnoreEOS bool // always generate MaxTokens ids
 }
@@ -49,13 +49,13 @@ func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]
 	samplers := make([]*sampler, len(prompts))
 	next := make([]int, len(prompts))
 	for i, p := range prompts {
-		live[i], samplers[i] = i, newSampler(o.Sampling, i, p)
+		live[i], samplers[i] = i, newSampler(o.SamplingParams, i, p)
 	}
-	for _, pass := range passes(prompts, m.PassRows()) {
+	for _, pass := range prefillPasses(prompts, m.PrefillRows()) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := begin(m, cache, pass, prompts, samplers, next); err != nil {
+		if err := prefill(m, cache, pass, prompts, samplers, next); err != nil {
 			return err
 		}
 	}
@@ -84,8 +84,8 @@ func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]
 	}
 	more, err := turn()
 	for more && err == nil {
-		if m.Steps() {
-			more, err = steps(m, cache, live, next, samplers, o.MaxTokens-step, turn, func() int { return len(live) })
+		if m.DecodesByGraph() {
+			more, err = graphDecode(m, cache, live, next, samplers, o.MaxTokens-step, turn, func() int { return len(live) })
 		} else if err = d.step(live); err == nil {
 			more, err = turn()
 		}
@@ -96,27 +96,27 @@ func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]
 	return err
 }
 
-// passes puts prompts together, as many as fit into a pass of so many rows; one that
+// prefillPasses puts prompts together, as many as fit into a pass of so many rows; one that
 // is longer has passes of its own.
-func passes(prompts [][]int, rows int) (all [][]model.Chunk) {
+func prefillPasses(prompts [][]int, rows int) (all [][]model.Chunk) {
 	room := 0
 	for i, p := range prompts {
 		if len(p) <= room {
 			last := len(all) - 1
-			all[last] = append(all[last], model.Chunk{Seq: i, IDs: p})
+			all[last] = append(all[last], model.Chunk{Seq: i, Tokens: p})
 			room -= len(p)
 			continue
 		}
 		for part := range slices.Chunk(p, rows) {
-			all = append(all, []model.Chunk{{Seq: i, IDs: part}})
+			all = append(all, []model.Chunk{{Seq: i, Tokens: part}})
 			room = rows - len(part)
 		}
 	}
 	return all
 }
 
-// begin runs a pass, and draws the first id of each prompt that ends in it.
-func begin(m *model.Model, cache *kvcache.Cache, pass []model.Chunk, prompts [][]int, samplers []*sampler, next []int) error {
+// prefill runs a pass, and draws the first id of each prompt that ends in it.
+func prefill(m *model.Model, cache *kvcache.Cache, pass []model.Chunk, prompts [][]int, samplers []*sampler, next []int) error {
 	last, err := m.ForwardLast(cache, pass)
 	if err != nil {
 		return err
@@ -133,31 +133,31 @@ func begin(m *model.Model, cache *kvcache.Cache, pass []model.Chunk, prompts [][
 	})
 }
 
-// steps lets the device decode by itself for as long as the same sequences live.
-func steps(m *model.Model, cache *kvcache.Cache, live, next []int, samplers []*sampler, n int, turn func() (bool, error), living func() int) (more bool, err error) {
+// graphDecode lets the device decode by itself for as long as the same sequences live.
+func graphDecode(m *model.Model, cache *kvcache.Cache, live, next []int, samplers []*sampler, n int, turn func() (bool, error), living func() int) (more bool, err error) {
 	seqs, ids := slices.Clone(live), make([]int, len(live))
 	for i, s := range seqs {
 		ids[i] = next[s]
 	}
-	o := samplers[seqs[0]].Sampling
-	by := device.Draw{Temperature: o.Temperature, TopK: o.TopK, TopP: o.TopP, MinP: o.MinP, Penalty: o.RepetitionPenalty}
+	o := samplers[seqs[0]].SamplingParams
+	by := device.SamplingParams{Temperature: o.Temperature, TopK: o.TopK, TopP: o.TopP, MinP: o.MinP, RepetitionPenalty: o.RepetitionPenalty}
 	var seen [][]int
 	for _, s := range seqs {
 		if by.Temperature > 0 {
 			by.Streams = append(by.Streams, samplers[s].key)
 		}
-		if by.Penalises() {
+		if by.HasPenalty() {
 			seen = append(seen, slices.Collect(maps.Keys(samplers[s].seen)))
 		}
 	}
 	var failed error
-	err = m.Continue(cache, seqs, ids, seen, n, by, func(ids []int) bool {
+	err = m.DecodeLoop(cache, seqs, ids, seen, n, by, func(ids []int) bool {
 		for i, s := range seqs {
 			if next[s] = ids[i]; ids[i] < 0 {
 				more, failed = false, fmt.Errorf("sequence %d: %w", s, ErrNotFinite)
 				return false
 			}
-			samplers[s].took(ids[i])
+			samplers[s].accept(ids[i])
 		}
 		more, failed = turn()
 		return more && failed == nil && living() == len(seqs)
@@ -180,7 +180,7 @@ type decoder struct {
 func (d *decoder) step(live []int) error {
 	d.live, d.chunks, d.rows = live, d.chunks[:0], d.rows[:0]
 	for i, s := range live {
-		d.chunks, d.rows = append(d.chunks, model.Chunk{Seq: s, IDs: d.next[s : s+1]}), append(d.rows, i)
+		d.chunks, d.rows = append(d.chunks, model.Chunk{Seq: s, Tokens: d.next[s : s+1]}), append(d.rows, i)
 	}
 	if err := d.m.Decode(d.cache, d.chunks); err != nil {
 		return err

@@ -17,7 +17,7 @@ import (
 // tiny is a model of random weights whose layers differ.
 func tiny(t *testing.T) *model.Model {
 	t.Helper()
-	c := &config.Config{Vocab: 50, Dim: 12, HeadDim: 4, Layers: []config.LayerShape{{Heads: 3, KVHeads: 1, HeadDim: 4, MLP: 7}, {HeadDim: 4, MLP: 5}, {Heads: 2, KVHeads: 2, HeadDim: 4}},
+	c := &config.Config{VocabSize: 50, HiddenSize: 12, HeadDim: 4, Layers: []config.LayerShape{{Heads: 3, KVHeads: 1, HeadDim: 4, Intermediate: 7}, {HeadDim: 4, Intermediate: 5}, {Heads: 2, KVHeads: 2, HeadDim: 4}},
 		RopeTheta: 10000, NormEps: 1e-5, MaxPositions: 700, BOS: 1, DType: "float32", Extra: map[string]any{"initializer_range": 0.7}}
 	dev, err := cpu.New(2)
 	if err != nil {
@@ -67,7 +67,7 @@ func prompt(seed, n int) []int {
 // after those before it. The prompt is longer than what goes through at a time.
 func TestGreedyIsTheLikeliest(t *testing.T) {
 	m := tiny(t)
-	p := prompt(5, m.PassRows()+40)
+	p := prompt(5, m.PrefillRows()+40)
 	got, err := continued(t, m, [][]int{p}, Options{MaxTokens: 12, IgnoreEOS: true}, nil)
 	if err != nil || len(got[0]) != 12 {
 		t.Fatalf("got %v, %v", got, err)
@@ -77,7 +77,7 @@ func TestGreedyIsTheLikeliest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Forward(cache, []model.Chunk{{IDs: all}}, nil); err != nil {
+	if err := m.Forward(cache, []model.Chunk{{Tokens: all}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	rows := make([]int, 12)
@@ -169,7 +169,7 @@ func TestRunRefuses(t *testing.T) {
 		"a prompt beyond the cache":    {[][]int{prompt(1, 9)}, Options{MaxTokens: 1}, model.ErrContext},
 		"an id beyond the vocabulary":  {[][]int{{1, 50}}, Options{MaxTokens: 1}, model.ErrVocabulary},
 		"more ids than the cache has":  {[][]int{{1}}, Options{MaxTokens: 10, IgnoreEOS: true}, model.ErrContext}, // the last needs no position
-		"a temperature below 0":        {[][]int{{1}}, Options{Sampling: Sampling{Temperature: -1}}, nil},
+		"a temperature below 0":        {[][]int{{1}}, Options{SamplingParams: SamplingParams{Temperature: -1}}, nil},
 	} {
 		err := Run(t.Context(), m, cache, c.prompts, c.o, quiet)
 		if err == nil || c.want != nil && !errors.Is(err, c.want) {
@@ -195,7 +195,7 @@ func TestPasses(t *testing.T) {
 		for _, pass := range all {
 			var one [][2]int
 			for _, c := range pass {
-				one = append(one, [2]int{c.Seq, len(c.IDs)})
+				one = append(one, [2]int{c.Seq, len(c.Tokens)})
 			}
 			out = append(out, one)
 		}
@@ -219,14 +219,14 @@ func TestPasses(t *testing.T) {
 			}
 			prompts = append(prompts, p)
 		}
-		all := passes(prompts, 8)
+		all := prefillPasses(prompts, 8)
 		if got := lengths(all); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%v: want sequences and lengths %v, got %v", c.prompts, c.want, got)
 		}
 		next := 0
 		for _, pass := range all {
 			for _, chunk := range pass {
-				for _, id := range chunk.IDs {
+				for _, id := range chunk.Tokens {
 					if id != next {
 						t.Fatalf("%v: want id %d, got %d", c.prompts, next, id)
 					}

@@ -10,10 +10,10 @@ import (
 	"mop/runtime/random"
 )
 
-// Sampling says how the next id is drawn from the logits. The zero value is
+// SamplingParams says how the next id is drawn from the logits. The zero value is
 // greedy. The order of the steps is that of transformers: penalty, temperature,
 // top-k, top-p, min-p.
-type Sampling struct {
+type SamplingParams struct {
 	Temperature       float64 // 0 = greedy
 	TopK              int     // keep the k likeliest; 0 = all
 	TopP              float64 // keep the smallest set of at least this probability; 0 or 1 = all
@@ -23,7 +23,7 @@ type Sampling struct {
 }
 
 // Check refuses values that mean nothing.
-func (s Sampling) Check() error {
+func (s SamplingParams) Check() error {
 	switch {
 	case s.Temperature < 0 || math.IsNaN(s.Temperature) || math.IsInf(s.Temperature, 0):
 		return fmt.Errorf("temperature: want 0 or more, got %v", s.Temperature)
@@ -41,7 +41,7 @@ func (s Sampling) Check() error {
 
 // sampler draws ids for one sequence, as device.Draw says.
 type sampler struct {
-	Sampling
+	SamplingParams
 	key  uint64 // of the sequence's stream
 	pos  int    // of the last id
 	seen map[int]bool
@@ -53,8 +53,8 @@ type candidate struct {
 	z  float64 // logit, then probability
 }
 
-func newSampler(s Sampling, seq int, prompt []int) *sampler {
-	p := &sampler{Sampling: s, key: random.Key(s.Seed, fmt.Sprintf("draw/%d", seq)), pos: len(prompt) - 1, seen: map[int]bool{}}
+func newSampler(s SamplingParams, seq int, prompt []int) *sampler {
+	p := &sampler{SamplingParams: s, key: random.Key(s.Seed, fmt.Sprintf("draw/%d", seq)), pos: len(prompt) - 1, seen: map[int]bool{}}
 	for _, id := range prompt {
 		p.seen[id] = true
 	}
@@ -79,12 +79,12 @@ func (p *sampler) next(logits []float32) (int, error) {
 	if p.Temperature != 0 || p.penalises() {
 		id = p.draw(logits)
 	}
-	p.took(id)
+	p.accept(id)
 	return id, nil
 }
 
-// took notes the next id.
-func (p *sampler) took(id int) {
+// accept notes the next id.
+func (p *sampler) accept(id int) {
 	p.seen[id] = true
 	p.pos++
 }

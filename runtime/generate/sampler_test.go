@@ -34,7 +34,7 @@ func TestGoldenDistributions(t *testing.T) {
 		t.Fatalf("want many cases, got %d", len(golden.Cases))
 	}
 	for n, c := range golden.Cases {
-		s := Sampling{c.Temperature, c.TopK, c.TopP, c.MinP, c.Penalty, 1}
+		s := SamplingParams{c.Temperature, c.TopK, c.TopP, c.MinP, c.Penalty, 1}
 		if err := s.Check(); err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +61,7 @@ func TestGoldenDistributions(t *testing.T) {
 // another one and for another sequence of a batch.
 func TestDraws(t *testing.T) {
 	logits := []float32{float32(math.Log(0.5)), float32(math.Log(0.3)), float32(math.Log(0.2))}
-	s := Sampling{Temperature: 1, Seed: 7}
+	s := SamplingParams{Temperature: 1, Seed: 7}
 	const n = 20000
 	draw := func(seed uint64, seq int) (ids []int) {
 		s.Seed = seed
@@ -110,11 +110,11 @@ func TestDraws(t *testing.T) {
 func TestExtremeTemperatures(t *testing.T) {
 	logits := []float32{1, 3, 2.999}
 	for _, cold := range []float64{1e-300, 5e-324} {
-		if id, err := newSampler(Sampling{Temperature: cold}, 0, nil).next(logits); err != nil || id != 1 {
+		if id, err := newSampler(SamplingParams{Temperature: cold}, 0, nil).next(logits); err != nil || id != 1 {
 			t.Errorf("temperature %v: want id 1, got %d, %v", cold, id, err)
 		}
 	}
-	list, sum := newSampler(Sampling{Temperature: 1e308}, 0, nil).candidates(logits)
+	list, sum := newSampler(SamplingParams{Temperature: 1e308}, 0, nil).candidates(logits)
 	for _, c := range list {
 		if math.Abs(c.z/sum-1./3) > 1e-12 {
 			t.Errorf("temperature 1e308: id %d has probability %v", c.id, c.z/sum)
@@ -124,7 +124,7 @@ func TestExtremeTemperatures(t *testing.T) {
 
 // An id that was drawn counts as seen from then on.
 func TestPenaltyRemembers(t *testing.T) {
-	p := newSampler(Sampling{RepetitionPenalty: 2}, 0, []int{2})
+	p := newSampler(SamplingParams{RepetitionPenalty: 2}, 0, []int{2})
 	for step, want := range []int{0, 1, 0} { // 3, 2.5 -> 1.5, 2.5 -> 1.5, 1.25
 		if id, err := p.next([]float32{3, 2.5, 1}); err != nil || id != want {
 			t.Errorf("step %d: want %d, got %d, %v", step, want, id, err)
@@ -134,7 +134,7 @@ func TestPenaltyRemembers(t *testing.T) {
 
 func TestNotFinite(t *testing.T) {
 	for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
-		for _, s := range []Sampling{{}, {Temperature: 1}} {
+		for _, s := range []SamplingParams{{}, {Temperature: 1}} {
 			if _, err := newSampler(s, 0, nil).next([]float32{0, float32(bad), 1}); !errors.Is(err, ErrNotFinite) {
 				t.Errorf("%+v: a logit %v: got %v", s, bad, err)
 			}
@@ -143,13 +143,13 @@ func TestNotFinite(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	for _, s := range []Sampling{{Temperature: -1}, {Temperature: math.NaN()}, {Temperature: math.Inf(1)}, {TopK: -1}, {TopP: -0.1}, {TopP: 1.1},
+	for _, s := range []SamplingParams{{Temperature: -1}, {Temperature: math.NaN()}, {Temperature: math.Inf(1)}, {TopK: -1}, {TopP: -0.1}, {TopP: 1.1},
 		{TopP: math.NaN()}, {MinP: 2}, {MinP: math.NaN()}, {RepetitionPenalty: -1}, {RepetitionPenalty: math.Inf(1)}, {RepetitionPenalty: math.NaN()}} {
 		if s.Check() == nil {
 			t.Errorf("%+v: want an error", s)
 		}
 	}
-	if err := (Sampling{Temperature: 0.8, TopK: 40, TopP: 0.95, MinP: 0.05, RepetitionPenalty: 1.1}).Check(); err != nil {
+	if err := (SamplingParams{Temperature: 0.8, TopK: 40, TopP: 0.95, MinP: 0.05, RepetitionPenalty: 1.1}).Check(); err != nil {
 		t.Error(err)
 	}
 }

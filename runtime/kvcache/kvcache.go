@@ -14,11 +14,11 @@ import (
 // Cache holds B sequences of up to Capacity positions each.
 type Cache struct {
 	Capacity int
-	Len      []int        // positions filled, per sequence
-	Layers   []device.KV  // one per layer; nil buffers where the layer has no heads
-	Whole    bool         // see NewWhole
-	pager    device.Pager // nil = all memory is there
-	room     []int        // positions that there is memory for, per sequence
+	Len      []int            // positions filled, per sequence
+	Layers   []device.KVCache // one per layer; nil buffers where the layer has no heads
+	Whole    bool             // see NewWhole
+	pager    device.Pager     // nil = all memory is there
+	room     []int            // positions that there is memory for, per sequence
 }
 
 // New makes an empty cache on the device.
@@ -26,7 +26,7 @@ func New(dev device.Device, c *config.Config, sequences, capacity int) (*Cache, 
 	if sequences < 1 || capacity < 1 {
 		return nil, fmt.Errorf("cache: want at least 1 sequence of 1 position, got %d of %d", sequences, capacity)
 	}
-	k := &Cache{Capacity: capacity, Len: make([]int, sequences), Layers: make([]device.KV, len(c.Layers)), room: make([]int, sequences)}
+	k := &Cache{Capacity: capacity, Len: make([]int, sequences), Layers: make([]device.KVCache, len(c.Layers)), room: make([]int, sequences)}
 	k.pager, _ = dev.(device.Pager)
 	for l, s := range c.Layers {
 		k.Layers[l].Capacity = capacity
@@ -34,7 +34,7 @@ func New(dev device.Device, c *config.Config, sequences, capacity int) (*Cache, 
 			continue
 		}
 		var err error
-		if k.Layers[l], err = dev.Cache(sequences, capacity, device.Heads{H: s.Heads, K: s.KVHeads, Dh: s.HeadDim}); err != nil {
+		if k.Layers[l], err = dev.Cache(sequences, capacity, device.AttentionShape{H: s.Heads, K: s.KVHeads, Dh: s.HeadDim}); err != nil {
 			return nil, fmt.Errorf("cache: layer %d: %w", l, err)
 		}
 	}
@@ -47,11 +47,11 @@ func New(dev device.Device, c *config.Config, sequences, capacity int) (*Cache, 
 // shape share them: the memory is one layer's.
 func NewWhole(dev device.Device, c *config.Config, capacity int) (*Cache, error) {
 	all := c.Clone()
-	shared := map[device.Heads]device.KV{}
-	k := &Cache{Capacity: capacity, Len: make([]int, 1), Layers: make([]device.KV, len(c.Layers)), Whole: true, room: make([]int, 1)}
+	shared := map[device.AttentionShape]device.KVCache{}
+	k := &Cache{Capacity: capacity, Len: make([]int, 1), Layers: make([]device.KVCache, len(c.Layers)), Whole: true, room: make([]int, 1)}
 	k.pager, _ = dev.(device.Pager)
 	for l, s := range c.Layers {
-		shape := device.Heads{H: s.Heads, K: s.KVHeads, Dh: s.HeadDim}
+		shape := device.AttentionShape{H: s.Heads, K: s.KVHeads, Dh: s.HeadDim}
 		if _, ok := shared[shape]; !ok {
 			all.Layers = all.Layers[:1]
 			all.Layers[0] = s

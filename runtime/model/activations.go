@@ -8,7 +8,7 @@ import (
 
 // reserve makes all activations of n rows. With Recompute the layers of one shape
 // share what a layer keeps, since only one of them holds it at a time.
-func (l *Learner) reserve(n int) error {
+func (l *Trainer) reserve(n int) error {
 	var err error
 	buffer := func(cols int) (b device.Buffer) {
 		if err == nil {
@@ -16,7 +16,7 @@ func (l *Learner) reserve(n int) error {
 		}
 		return b
 	}
-	D := l.m.Config.Dim
+	D := l.m.Config.HiddenSize
 	t := &l.tape
 	t.x, t.dx, t.h, t.dh, t.last, t.dlast, t.r = buffer(D), buffer(D), buffer(D), buffer(D), buffer(D), buffer(D), buffer(1)
 	t.wide = map[string]device.Buffer{}
@@ -25,11 +25,11 @@ func (l *Learner) reserve(n int) error {
 			t.wide[k] = buffer(cols)
 		}
 	}
-	shared := map[config.LayerShape]*kept{}
+	shared := map[config.LayerShape]*savedActivations{}
 	for i := range l.layers {
 		s := l.m.layers[i].shape
 		for _, name := range []string{"m", "dm", "du"} {
-			wide(name, s.MLP)
+			wide(name, s.Intermediate)
 		}
 		for _, name := range []string{"da", "dq"} {
 			wide(name, s.Heads*s.HeadDim)
@@ -44,13 +44,13 @@ func (l *Learner) reserve(n int) error {
 				continue
 			}
 		}
-		k := &kept{inner: map[checkpoint.Part]device.Buffer{}}
+		k := &savedActivations{inner: map[checkpoint.Param]device.Buffer{}}
 		if s.Heads > 0 {
 			q, kv := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
 			k.attnIn, k.attnR, k.q, k.k, k.v, k.a, k.stats = buffer(D), buffer(1), buffer(q), buffer(kv), buffer(kv), buffer(q), buffer(s.Heads)
 		}
-		if s.MLP > 0 {
-			k.mlpIn, k.mlpR, k.gate, k.up = buffer(D), buffer(1), buffer(s.MLP), buffer(s.MLP)
+		if s.Intermediate > 0 {
+			k.mlpIn, k.mlpR, k.gate, k.up = buffer(D), buffer(1), buffer(s.Intermediate), buffer(s.Intermediate)
 		}
 		for _, p := range checkpoint.Projections() {
 			if y.adapters[p] != nil {

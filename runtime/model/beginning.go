@@ -8,11 +8,11 @@ import (
 	"mop/runtime/kvcache"
 )
 
-// Beginning shares first layers between models that have them alike. A pass takes
+// CachedPrefix shares first layers between models that have them alike. A pass takes
 // the residual streams in front of layer At, and a later pass over the same ids, of
 // another model, is given them in front of its layer From: its bits are those of a
-// whole pass. The zero Beginning is a whole pass.
-type Beginning struct {
+// whole pass. The zero CachedPrefix is a whole pass.
+type CachedPrefix struct {
 	From int                     // 0 = the embedding
 	Give func(x []float32) error // fills [n, D]
 	At   int                     // at least From
@@ -21,7 +21,7 @@ type Beginning struct {
 
 // ForwardFrom is Forward that begins, and leaves off, as b says. Keys and values of
 // the layers that are left out are not made: the cache is one for whole passes.
-func (m *Model) ForwardFrom(cache *kvcache.Cache, chunks []Chunk, obs Observer, b Beginning) error {
+func (m *Model) ForwardFrom(cache *kvcache.Cache, chunks []Chunk, obs Observer, b CachedPrefix) error {
 	if b.From < 0 || b.From > len(m.layers) || b.Take != nil && (b.At < b.From || b.At > len(m.layers)) {
 		return fmt.Errorf("beginning: want layers 0 to %d, got from %d, at %d", len(m.layers), b.From, b.At)
 	}
@@ -34,11 +34,11 @@ func (m *Model) ForwardFrom(cache *kvcache.Cache, chunks []Chunk, obs Observer, 
 // streams is room on the host.   [n, D]
 func (m *Model) streams(n int) []float32 {
 	w := &m.work
-	w.host = slices.Grow(w.host[:0], n*m.Config.Dim)[:n*m.Config.Dim]
+	w.host = slices.Grow(w.host[:0], n*m.Config.HiddenSize)[:n*m.Config.HiddenSize]
 	return w.host
 }
 
-func (m *Model) give(b Beginning, n int) error {
+func (m *Model) give(b CachedPrefix, n int) error {
 	x := m.streams(n)
 	if err := b.Give(x); err != nil {
 		return err
@@ -47,7 +47,7 @@ func (m *Model) give(b Beginning, n int) error {
 	return m.dev.Sync()
 }
 
-func (m *Model) take(b Beginning, n int) error {
+func (m *Model) take(b CachedPrefix, n int) error {
 	x := m.streams(n)
 	m.dev.Read(x, m.work.x, 0, n)
 	if err := m.dev.Sync(); err != nil {

@@ -9,40 +9,40 @@ import (
 	"mop/runtime/kvcache"
 )
 
-// recorded is a decode step that the device repeats, and what it was recorded for.
-type recorded struct {
+// capturedDecode is a decode step that the device repeats, and what it was recorded for.
+type capturedDecode struct {
 	cache *kvcache.Cache
 	seqs  []int
 	limit int
 	rows  int
-	by    device.Draw
-	steps device.Steps
+	by    device.SamplingParams
+	steps device.DecodeGraph
 }
 
-// Steps reports whether the device chooses ids by itself, so that Continue needs
+// DecodesByGraph reports whether the device chooses ids by itself, so that Continue needs
 // no host between two steps.
-func (m *Model) Steps() bool {
-	_, ok := m.dev.(device.Stepper)
+func (m *Model) DecodesByGraph() bool {
+	_, ok := m.dev.(device.GraphDecoder)
 	return ok
 }
 
-// PassRows is how many ids of a prompt should go through the layers at a time:
+// PrefillRows is how many ids of a prompt should go through the layers at a time:
 // enough to use each weight many times, few enough to bound the activations. A
 // device with many processors wants more of them.
-func (m *Model) PassRows() int {
+func (m *Model) PrefillRows() int {
 	if d, ok := m.dev.(interface{ PassRows() int }); ok {
 		return d.PassRows()
 	}
 	return 512
 }
 
-// Continue decodes, up to n steps, on a device that Steps, which chooses by the
+// DecodeLoop decodes, up to n steps, on a device that Steps, which chooses by the
 // given draw: ids are the next input of each of the sequences, seen what each has seen
 // where the draw penalises that. After each step, each is given the ids that
 // follow, and says whether to go on; the slice is valid during the call only. -1
 // stands for logits that are not finite. While a step's ids are on their way, the
 // next step runs already.
-func (m *Model) Continue(cache *kvcache.Cache, seqs, ids []int, seen [][]int, n int, by device.Draw, each func(ids []int) (more bool)) error {
+func (m *Model) DecodeLoop(cache *kvcache.Cache, seqs, ids []int, seen [][]int, n int, by device.SamplingParams, each func(ids []int) (more bool)) error {
 	if n < 1 || len(seqs) == 0 {
 		return nil
 	}
@@ -53,7 +53,7 @@ func (m *Model) Continue(cache *kvcache.Cache, seqs, ids []int, seen [][]int, n 
 	longest := 0
 	positions := make([]int, len(seqs))
 	for i, s := range seqs {
-		chunks[i] = Chunk{Seq: s, IDs: ids[i : i+1]}
+		chunks[i] = Chunk{Seq: s, Tokens: ids[i : i+1]}
 	}
 	if _, _, err := m.check(cache, chunks); err != nil {
 		return err
@@ -79,7 +79,7 @@ func (m *Model) Continue(cache *kvcache.Cache, seqs, ids []int, seen [][]int, n 
 				return err
 			}
 		}
-		return steps.Queue()
+		return steps.Launch()
 	}
 	if err := queue(0); err != nil {
 		return err
@@ -95,7 +95,7 @@ func (m *Model) Continue(cache *kvcache.Cache, seqs, ids []int, seen [][]int, n 
 				return err
 			}
 		}
-		if err := steps.Next(next); err != nil {
+		if err := steps.Wait(next); err != nil {
 			return err
 		}
 		for _, s := range seqs {
@@ -103,7 +103,7 @@ func (m *Model) Continue(cache *kvcache.Cache, seqs, ids []int, seen [][]int, n 
 		}
 		if !each(next) {
 			if ahead { // the step that is under way counts for nothing
-				return steps.Next(next)
+				return steps.Wait(next)
 			}
 			return nil
 		}
@@ -119,7 +119,7 @@ func (m *Model) Continue(cache *kvcache.Cache, seqs, ids []int, seen [][]int, n 
 
 // record gives the recorded step for some sequences of a cache and positions below
 // limit, the last one again where it fits.
-func (m *Model) record(cache *kvcache.Cache, seqs []int, limit int, by device.Draw) (device.Steps, error) {
+func (m *Model) record(cache *kvcache.Cache, seqs []int, limit int, by device.SamplingParams) (device.DecodeGraph, error) {
 	// A recording serves until the positions outgrow it: powers of two.
 	size := 256
 	for size < limit {
@@ -138,22 +138,22 @@ func (m *Model) record(cache *kvcache.Cache, seqs []int, limit int, by device.Dr
 		if err := r.steps.Close(); err != nil {
 			return nil, err
 		}
-		*r = recorded{}
+		*r = capturedDecode{}
 	}
 	spans, ids := make([]device.Span, len(seqs)), make([]int, len(seqs))
 	for i, s := range seqs {
 		spans[i] = device.Span{Seq: s, Row: i, Len: 1}
 	}
-	dev := m.dev.(device.Stepper)
+	dev := m.dev.(device.GraphDecoder)
 	m.kind = device.Decode
-	steps, err := dev.Record(seqs, limit, func() {
+	steps, err := dev.Capture(seqs, limit, func() {
 		m.layersOf(device.Decode, cache, ids, spans, nil)
-		dev.Choose(m.end(), len(ids), by)
+		dev.Sample(m.end(), len(ids), by)
 	})
 	if err != nil {
 		return nil, err
 	}
 	by.Streams = slices.Clone(by.Streams)
-	*r = recorded{cache, slices.Clone(seqs), limit, m.work.rows, by, steps}
+	*r = capturedDecode{cache, slices.Clone(seqs), limit, m.work.rows, by, steps}
 	return steps, nil
 }

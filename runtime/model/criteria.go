@@ -9,16 +9,16 @@ import (
 // reducedRows is how many positions' logits a device reduces in one operation.
 const reducedRows = 512
 
-func (m *Model) end() device.Head {
-	return device.Head{X: m.work.final, Norm: m.norm, W: m.head, Eps: m.Config.NormEps, Kind: m.kind}
+func (m *Model) end() device.LMHead {
+	return device.LMHead{X: m.work.final, Norm: m.norm, W: m.head, Eps: m.Config.NormEps, Phase: m.kind}
 }
 
 // NLL is the negative log-likelihood, in nats, of the id targets[i] after row
 // rows[i] of the last pass.
 func (m *Model) NLL(rows, targets []int) ([]float64, error) {
 	for i, id := range targets {
-		if id < 0 || id >= m.Config.Vocab {
-			return nil, fmt.Errorf("target %d, id %d: %w of %d", i, id, ErrVocabulary, m.Config.Vocab)
+		if id < 0 || id >= m.Config.VocabSize {
+			return nil, fmt.Errorf("target %d, id %d: %w of %d", i, id, ErrVocabulary, m.Config.VocabSize)
 		}
 	}
 	out := make([]float64, len(rows))
@@ -41,7 +41,7 @@ func Compare(p Reference, q *Model, rows []int) ([]device.Divergence, error) {
 	out := make([]device.Divergence, len(rows))
 	for at := 0; at < len(rows); at += reducedRows {
 		end := min(at+reducedRows, len(rows))
-		q.dev.Compare(out[at:end], p.end(), q.end(), rows[at:end])
+		q.dev.CompareLogits(out[at:end], p.end(), q.end(), rows[at:end])
 	}
 	return out, q.dev.Sync()
 }

@@ -12,11 +12,11 @@ import "mop/runtime/config"
 //
 // Norms, rotations, softmax and silu, well below one percent, are not counted.
 func Flops(c *config.Config, past, n, rows int) int64 {
-	D, N := int64(c.Dim), int64(n)
+	D, N := int64(c.HiddenSize), int64(n)
 	seen := N*int64(past) + N*(N+1)/2
-	total := 2 * int64(rows) * int64(c.Vocab) * D
+	total := 2 * int64(rows) * int64(c.VocabSize) * D
 	for _, s := range c.Layers {
-		q, kv, I := int64(s.Heads)*int64(s.HeadDim), int64(s.KVHeads)*int64(s.HeadDim), int64(s.MLP)
+		q, kv, I := int64(s.Heads)*int64(s.HeadDim), int64(s.KVHeads)*int64(s.HeadDim), int64(s.Intermediate)
 		total += 2*N*D*(2*q+2*kv+3*I) + 4*q*seen
 	}
 	return total
@@ -29,11 +29,11 @@ func PromptFlops(c *config.Config, n int) int64 {
 	if n < longPrompt {
 		return Flops(c, 0, n, 1)
 	}
-	D, N := int64(c.Dim), int64(n)
-	total := 2 * int64(c.Vocab) * D
+	D, N := int64(c.HiddenSize), int64(n)
+	total := 2 * int64(c.VocabSize) * D
 	cut := c.LastAttention()
 	for l, s := range c.Layers {
-		q, kv, I := int64(s.Heads)*int64(s.HeadDim), int64(s.KVHeads)*int64(s.HeadDim), int64(s.MLP)
+		q, kv, I := int64(s.Heads)*int64(s.HeadDim), int64(s.KVHeads)*int64(s.HeadDim), int64(s.Intermediate)
 		rows, seen := N, N*(N+1)/2
 		if l >= cut {
 			rows, seen = 1, N

@@ -8,7 +8,7 @@ import (
 
 // By hand: D 3, V 5; one layer of H 4, K 2, Dh 2, I 7 and one without heads, I 1.
 func TestFlops(t *testing.T) {
-	c := &config.Config{Vocab: 5, Dim: 3, Layers: []config.LayerShape{{Heads: 4, KVHeads: 2, HeadDim: 2, MLP: 7}, {HeadDim: 2, MLP: 1}}}
+	c := &config.Config{VocabSize: 5, HiddenSize: 3, Layers: []config.LayerShape{{Heads: 4, KVHeads: 2, HeadDim: 2, Intermediate: 7}, {HeadDim: 2, Intermediate: 1}}}
 	// One position costs, in multiply-adds: q and o 3*8 each, k and v 3*4 each,
 	// gate, up and down 3*7 each; the other layer 3*1 three times.
 	const position = 2*24 + 2*12 + 3*21 + 3*3
@@ -31,8 +31,8 @@ func TestFlops(t *testing.T) {
 
 // By hand: D 3, V 5, three layers, the last one without attention.
 func TestPromptFlops(t *testing.T) {
-	first, second := config.LayerShape{Heads: 1, KVHeads: 1, HeadDim: 1, MLP: 2}, config.LayerShape{Heads: 4, KVHeads: 2, HeadDim: 2, MLP: 7}
-	c := &config.Config{Vocab: 5, Dim: 3, Layers: []config.LayerShape{first, second, {HeadDim: 2, MLP: 1}}}
+	first, second := config.LayerShape{Heads: 1, KVHeads: 1, HeadDim: 1, Intermediate: 2}, config.LayerShape{Heads: 4, KVHeads: 2, HeadDim: 2, Intermediate: 7}
+	c := &config.Config{VocabSize: 5, HiddenSize: 3, Layers: []config.LayerShape{first, second, {HeadDim: 2, Intermediate: 1}}}
 	// Of 40 positions, the first layer takes all; the second their keys and values, and
 	// queries, output and MLP of one that sees 40; the third one.
 	all := 40*(4*3+3*3*2) + 2*1*40*41/2
@@ -43,7 +43,7 @@ func TestPromptFlops(t *testing.T) {
 	if got, want := PromptFlops(c, 31), Flops(c, 0, 31, 1); got != want {
 		t.Errorf("31 positions, all of them in all layers: want %d, got %d", want, got)
 	}
-	c.Layers = []config.LayerShape{{MLP: 2}, {MLP: 2}}
+	c.Layers = []config.LayerShape{{Intermediate: 2}, {Intermediate: 2}}
 	if got, want := PromptFlops(c, 40), int64(2*(2*3*3*2+5*3)); got != want {
 		t.Errorf("no attention: want %d, got %d", want, got)
 	}

@@ -18,15 +18,15 @@ var (
 // Chunk is some consecutive ids of one cache sequence, following what the cache
 // holds of it already.
 type Chunk struct {
-	Seq int
-	IDs []int
+	Seq    int
+	Tokens []int
 }
 
 // Observer sees each layer's inner activations during a forward pass: a is the
 // input of the output projection [n, H*Dh], mid that of the down projection
 // [n, I]. Either call is left out where the layer skips the block.
 type Observer interface {
-	Attention(layer int, a device.Buffer, n int, wo device.Weight, hs device.Heads)
+	Attention(layer int, a device.Buffer, n int, wo device.Weight, hs device.AttentionShape)
 	MLP(layer int, mid device.Buffer, n int)
 }
 
@@ -55,12 +55,12 @@ const logitRows = 16
 // positions to the cache. The hidden states of the chunks' ids, in order, are
 // then at hand for Logits until the next call. obs may be nil.
 func (m *Model) Forward(cache *kvcache.Cache, chunks []Chunk, obs Observer) error {
-	return m.pass(device.Prefill, cache, chunks, obs, Beginning{})
+	return m.pass(device.Prefill, cache, chunks, obs, CachedPrefix{})
 }
 
 // Decode is Forward with the kernels for generation, of few ids at a time.
 func (m *Model) Decode(cache *kvcache.Cache, chunks []Chunk) error {
-	return m.pass(device.Decode, cache, chunks, nil, Beginning{})
+	return m.pass(device.Decode, cache, chunks, nil, CachedPrefix{})
 }
 
 // ForwardLast is Forward of which only the chunks' last ids are wanted: their rows,
@@ -89,7 +89,7 @@ func (m *Model) ForwardLast(cache *kvcache.Cache, chunks []Chunk) (rows []int, e
 // than one: the time is that of their weights.
 const longPrompt = 32
 
-func (m *Model) pass(kind device.Kind, cache *kvcache.Cache, chunks []Chunk, obs Observer, b Beginning) error {
+func (m *Model) pass(kind device.Phase, cache *kvcache.Cache, chunks []Chunk, obs Observer, b CachedPrefix) error {
 	return m.within(kind, cache, chunks, func(ids []int, spans []device.Span) error {
 		n := len(ids)
 		if b.From == 0 {
@@ -111,7 +111,7 @@ func (m *Model) pass(kind device.Kind, cache *kvcache.Cache, chunks []Chunk, obs
 }
 
 // within does a pass of the chunks' ids over all layers, which queue queues.
-func (m *Model) within(kind device.Kind, cache *kvcache.Cache, chunks []Chunk, queue func(ids []int, spans []device.Span) error) error {
+func (m *Model) within(kind device.Phase, cache *kvcache.Cache, chunks []Chunk, queue func(ids []int, spans []device.Span) error) error {
 	ids, spans, err := m.check(cache, chunks)
 	if err != nil {
 		return err
@@ -132,13 +132,13 @@ func (m *Model) within(kind device.Kind, cache *kvcache.Cache, chunks []Chunk, q
 		return err
 	}
 	for _, c := range chunks {
-		cache.Len[c.Seq] += len(c.IDs)
+		cache.Len[c.Seq] += len(c.Tokens)
 	}
 	return nil
 }
 
 // layersOf queues a pass from the embedding to the last layer's end.
-func (m *Model) layersOf(kind device.Kind, cache *kvcache.Cache, ids []int, spans []device.Span, obs Observer) {
+func (m *Model) layersOf(kind device.Phase, cache *kvcache.Cache, ids []int, spans []device.Span, obs Observer) {
 	m.work.final = m.work.x
 	m.dev.Embed(m.work.x, m.embed, ids)
 	m.run(kind, cache, m.work.x, len(ids), spans, obs, 0, len(m.layers))
@@ -149,7 +149,7 @@ func (m *Model) layersOf(kind device.Kind, cache *kvcache.Cache, ids []int, span
 func (m *Model) runLast(cache *kvcache.Cache, n int, spans []device.Span) error {
 	w := &m.work
 	if w.tail == nil || w.tail.Rows() < len(spans) {
-		b, err := m.dev.Buffer(len(spans), m.Config.Dim)
+		b, err := m.dev.Buffer(len(spans), m.Config.HiddenSize)
 		if err != nil {
 			return fmt.Errorf("activations of %d chunks: %w", len(spans), err)
 		}
@@ -173,7 +173,7 @@ func (m *Model) runLast(cache *kvcache.Cache, n int, spans []device.Span) error 
 }
 
 // run queues a pass of n rows x through the layers from..to-1.
-func (m *Model) run(kind device.Kind, cache *kvcache.Cache, x device.Buffer, n int, spans []device.Span, obs Observer, from, to int) {
+func (m *Model) run(kind device.Phase, cache *kvcache.Cache, x device.Buffer, n int, spans []device.Span, obs Observer, from, to int) {
 	d, eps := m.dev, m.Config.NormEps
 	fuser, _ := d.(device.Fuser)
 	for l := from; l < to; l++ {
@@ -185,15 +185,15 @@ func (m *Model) run(kind device.Kind, cache *kvcache.Cache, x device.Buffer, n i
 				fuser.QKVAttend(kind, a, q, kv, x, y.attnNorm, y.wq, y.wk, y.wv, eps, hs, m.rope, spans)
 			} else {
 				d.QKV(kind, q, kv, x, y.attnNorm, y.wq, y.wk, y.wv, eps, hs, m.rope, spans)
-				d.Attend(kind, a, q, kv, hs, spans)
+				d.Attention(kind, a, q, kv, hs, spans)
 			}
 			if obs != nil {
 				obs.Attention(l, a, n, y.wo, hs)
 			}
 			d.AddLinear(kind, x, a, n, y.wo)
 		}
-		if y.shape.MLP > 0 {
-			mid := m.work.mid[y.shape.MLP]
+		if y.shape.Intermediate > 0 {
+			mid := m.work.mid[y.shape.Intermediate]
 			d.GateUp(kind, mid, x, n, y.mlpNorm, y.wgate, y.wup, eps)
 			if obs != nil {
 				obs.MLP(l, mid, n)
@@ -206,7 +206,7 @@ func (m *Model) run(kind device.Kind, cache *kvcache.Cache, x device.Buffer, n i
 // Hidden gives the final norm's output for the given rows of the last pass to
 // each, row by row; the slice [D] is valid during the call only.
 func (m *Model) Hidden(rows []int, each func(i int, h []float32) error) error {
-	return inParts(m.dev, &m.work.out, rows, m.Config.Dim, func(part []int) device.Buffer {
+	return inBatches(m.dev, &m.work.out, rows, m.Config.HiddenSize, func(part []int) device.Buffer {
 		m.dev.Norm(m.work.last, m.work.final, part, m.norm, m.Config.NormEps)
 		return m.work.last
 	}, each)
@@ -215,17 +215,17 @@ func (m *Model) Hidden(rows []int, each func(i int, h []float32) error) error {
 // Logits gives the logits of the given rows of the last pass to each, row by
 // row, with kernels of that pass's kind; the slice [V] is valid during the call only.
 func (m *Model) Logits(rows []int, each func(i int, logits []float32) error) error {
-	return inParts(m.dev, &m.work.out, rows, m.Config.Vocab, func(part []int) device.Buffer {
+	return inBatches(m.dev, &m.work.out, rows, m.Config.VocabSize, func(part []int) device.Buffer {
 		m.dev.Norm(m.work.last, m.work.final, part, m.norm, m.Config.NormEps)
 		m.dev.Linear(m.kind, m.work.logits, m.work.last, len(part), m.head)
 		return m.work.logits
 	}, each)
 }
 
-// inParts lets form make a buffer [len(part), width] of some rows at a time, and
+// inBatches lets form make a buffer [len(part), width] of some rows at a time, and
 // hands it out row by row, through memory that is kept for the next time; each may not
 // ask the same model for more meanwhile.
-func inParts(d device.Device, kept *[]float32, rows []int, width int, form func(part []int) device.Buffer, each func(int, []float32) error) error {
+func inBatches(d device.Device, kept *[]float32, rows []int, width int, form func(part []int) device.Buffer, each func(int, []float32) error) error {
 	n := min(logitRows, len(rows)) * width
 	*kept = slices.Grow((*kept)[:0], n)[:n]
 	host := *kept
@@ -256,21 +256,21 @@ func (m *Model) check(cache *kvcache.Cache, chunks []Chunk) (ids []int, spans []
 			return nil, nil, fmt.Errorf("sequence %d: want each of %d at most once", c.Seq, len(cache.Len))
 		}
 		w.seen[c.Seq] = true
-		for i, id := range c.IDs {
-			if id < 0 || id >= m.Config.Vocab {
-				return nil, nil, fmt.Errorf("id %d at position %d: %w of %d", id, cache.Len[c.Seq]+i, ErrVocabulary, m.Config.Vocab)
+		for i, id := range c.Tokens {
+			if id < 0 || id >= m.Config.VocabSize {
+				return nil, nil, fmt.Errorf("id %d at position %d: %w of %d", id, cache.Len[c.Seq]+i, ErrVocabulary, m.Config.VocabSize)
 			}
 		}
 		start := cache.Len[c.Seq]
 		if cache.Whole && start > 0 {
 			return nil, nil, errors.New("a cache for whole passes holds no earlier positions: reset it first")
 		}
-		if limit := min(cache.Capacity, m.Config.MaxPositions); start+len(c.IDs) > limit {
-			return nil, nil, fmt.Errorf("%d tokens: %w of %d", start+len(c.IDs), ErrContext, limit)
+		if limit := min(cache.Capacity, m.Config.MaxPositions); start+len(c.Tokens) > limit {
+			return nil, nil, fmt.Errorf("%d tokens: %w of %d", start+len(c.Tokens), ErrContext, limit)
 		}
-		if len(c.IDs) > 0 {
-			spans = append(spans, device.Span{Seq: c.Seq, Start: start, Row: len(ids), Len: len(c.IDs)})
-			ids = append(ids, c.IDs...)
+		if len(c.Tokens) > 0 {
+			spans = append(spans, device.Span{Seq: c.Seq, Start: start, Row: len(ids), Len: len(c.Tokens)})
+			ids = append(ids, c.Tokens...)
 		}
 	}
 	if len(ids) == 0 {
@@ -299,19 +299,19 @@ func (m *Model) reserve(n int) error {
 		}
 		return b
 	}
-	w.x = buffer(n, m.Config.Dim)
+	w.x = buffer(n, m.Config.HiddenSize)
 	var heads, mlp []int
 	for _, s := range m.Config.Layers {
 		if s.Heads > 0 {
 			heads = append(heads, s.Heads*s.HeadDim)
 		}
-		if s.MLP > 0 {
-			mlp = append(mlp, s.MLP)
+		if s.Intermediate > 0 {
+			mlp = append(mlp, s.Intermediate)
 		}
 	}
 	w.q, w.a, w.mid = inner(heads), inner(heads), inner(mlp)
 	if w.last == nil {
-		w.last, w.logits = buffer(logitRows, m.Config.Dim), buffer(logitRows, m.Config.Vocab)
+		w.last, w.logits = buffer(logitRows, m.Config.HiddenSize), buffer(logitRows, m.Config.VocabSize)
 	}
 	if err != nil {
 		w.rows = 0

@@ -41,21 +41,21 @@ func TestGolden(t *testing.T) {
 			}
 			defer src.Close()
 			m := load(t, src, 2)
-			got := logits(t, m, 1, []model.Chunk{{Seq: 0, IDs: g.IDs}})
-			if len(g.IDs) == 0 || len(got)*m.Config.Vocab != len(want) {
-				t.Fatalf("want %d logits, got %d rows of %d", len(want), len(got), m.Config.Vocab)
+			got := logits(t, m, 1, []model.Chunk{{Seq: 0, Tokens: g.IDs}})
+			if len(g.IDs) == 0 || len(got)*m.Config.VocabSize != len(want) {
+				t.Fatalf("want %d logits, got %d rows of %d", len(want), len(got), m.Config.VocabSize)
 			}
 			top, worst, at := 0.0, 0.0, 0
 			for i, w := range want {
 				top = max(top, math.Abs(float64(w)))
-				if d := math.Abs(float64(w - got[i/m.Config.Vocab][i%m.Config.Vocab])); d > worst || d != d {
+				if d := math.Abs(float64(w - got[i/m.Config.VocabSize][i%m.Config.VocabSize])); d > worst || d != d {
 					worst, at = d, i
 				}
 			}
 			tolerance := 1e-4 * max(1, top)
 			t.Logf("worst difference %.2g, %.1f %% of the tolerance", worst, 100*worst/tolerance)
 			if !(worst <= tolerance) {
-				t.Errorf("position %d, id %d: want %v, got %v, tolerance %v", at/m.Config.Vocab, at%m.Config.Vocab, want[at], got[at/m.Config.Vocab][at%m.Config.Vocab], tolerance)
+				t.Errorf("position %d, id %d: want %v, got %v, tolerance %v", at/m.Config.VocabSize, at%m.Config.VocabSize, want[at], got[at/m.Config.VocabSize][at%m.Config.VocabSize], tolerance)
 			}
 		})
 	}

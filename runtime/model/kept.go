@@ -16,14 +16,14 @@ type Reference interface {
 	// Hidden gives the final norm's output for the given rows [D], one by one; the
 	// slice is valid during the call only.
 	Hidden(rows []int, each func(i int, h []float32) error) error
-	end() device.Head
+	end() device.LMHead
 	vocab() int
 }
 
-// Kept is the end of a model over residual streams that it left (Residual), with
+// CachedStates is the end of a model over residual streams that it left (Residual), with
 // neither its layers nor a pass: to compare with it gives the bits that the model
 // gives after a Forward.
-type Kept struct {
+type CachedStates struct {
 	dev        device.Device
 	states     []byte        // float32 [N, D], little-endian
 	host       []float32     // [rows, D]
@@ -34,15 +34,15 @@ type Kept struct {
 	last       device.Buffer // [logitRows, D]
 }
 
-// LoadKept places a model's final norm and output projection over the states
+// LoadCachedStates places a model's final norm and output projection over the states
 // [N, D], float32, which stay on the host. Up to rows of them can be taken at a time. Source and states
 // must stay readable while it is used.
-func LoadKept(dev device.Device, src checkpoint.Source, states checkpoint.Tensor, rows int) (*Kept, error) {
+func LoadCachedStates(dev device.Device, src checkpoint.Source, states checkpoint.Tensor, rows int) (*CachedStates, error) {
 	c := src.Config()
-	if len(states.Shape) != 2 || states.Shape[1] != c.Dim || states.DType != checkpoint.F32 {
-		return nil, fmt.Errorf("%s: want F32 [N %d], got %v %v", states.Name, c.Dim, states.DType, states.Shape)
+	if len(states.Shape) != 2 || states.Shape[1] != c.HiddenSize || states.DType != checkpoint.F32 {
+		return nil, fmt.Errorf("%s: want F32 [N %d], got %v %v", states.Name, c.HiddenSize, states.DType, states.Shape)
 	}
-	k := &Kept{dev: dev, eps: c.NormEps}
+	k := &CachedStates{dev: dev, eps: c.NormEps}
 	head := checkpoint.HeadName
 	if c.Tied {
 		head = checkpoint.EmbedName
@@ -62,16 +62,16 @@ func LoadKept(dev device.Device, src checkpoint.Source, states checkpoint.Tensor
 	if k.head, err = place(head); err != nil {
 		return nil, err
 	}
-	k.states, k.host = states.Data, make([]float32, rows*c.Dim)
-	if k.x, err = dev.Buffer(rows, c.Dim); err != nil {
+	k.states, k.host = states.Data, make([]float32, rows*c.HiddenSize)
+	if k.x, err = dev.Buffer(rows, c.HiddenSize); err != nil {
 		return nil, err
 	}
-	k.last, err = dev.Buffer(min(logitRows, rows), c.Dim)
+	k.last, err = dev.Buffer(min(logitRows, rows), c.HiddenSize)
 	return k, err
 }
 
-// Take makes n states from the given one on the present rows 0 .. n-1.
-func (k *Kept) Take(first, n int) error {
+// Load makes n states from the given one on the present rows 0 .. n-1.
+func (k *CachedStates) Load(first, n int) error {
 	D := k.x.Cols()
 	if all := len(k.states) / (4 * D); first < 0 || n < 1 || n > k.x.Rows() || first+n > all {
 		return fmt.Errorf("kept states: want 1 to %d of %d, got %d from %d on", k.x.Rows(), all, n, first)
@@ -85,29 +85,29 @@ func (k *Kept) Take(first, n int) error {
 }
 
 // Device is where the states are.
-func (k *Kept) Device() device.Device { return k.dev }
+func (k *CachedStates) Device() device.Device { return k.dev }
 
 // Hidden is as of a Model.
-func (k *Kept) Hidden(rows []int, each func(i int, h []float32) error) error {
-	return inParts(k.dev, &k.out, rows, k.x.Cols(), func(part []int) device.Buffer {
+func (k *CachedStates) Hidden(rows []int, each func(i int, h []float32) error) error {
+	return inBatches(k.dev, &k.out, rows, k.x.Cols(), func(part []int) device.Buffer {
 		k.dev.Norm(k.last, k.x, part, k.norm, k.eps)
 		return k.last
 	}, each)
 }
 
-func (k *Kept) end() device.Head {
-	return device.Head{X: k.x, Norm: k.norm, W: k.head, Eps: k.eps, Kind: device.Prefill}
+func (k *CachedStates) end() device.LMHead {
+	return device.LMHead{X: k.x, Norm: k.norm, W: k.head, Eps: k.eps, Phase: device.Prefill}
 }
 
-func (k *Kept) vocab() int { return k.head.Shape()[0] }
+func (k *CachedStates) vocab() int { return k.head.Shape()[0] }
 
-func (m *Model) vocab() int { return m.Config.Vocab }
+func (m *Model) vocab() int { return m.Config.VocabSize }
 
 // Residual gives the residual stream after the last layer, before the final
 // norm, of the first n rows of the last pass: [D] each, one by one. The slice is
 // valid during the call only.
 func (m *Model) Residual(n int, each func(i int, x []float32) error) error {
-	D := m.Config.Dim
+	D := m.Config.HiddenSize
 	host := make([]float32, logitRows*D)
 	for at := 0; at < n; at += logitRows {
 		part := min(logitRows, n-at)

@@ -23,7 +23,7 @@ func TestKeptAndWholePasses(t *testing.T) {
 			t.Fatal(err)
 		}
 		ids := []int{5, 99, 3, 7, 7, 0, 64, 12, 1, 2, 3, 50, 51, 52, 53, 54, 55, 56, 57}
-		whole := logits(t, m, 1, []model.Chunk{{Seq: 0, IDs: ids}})
+		whole := logits(t, m, 1, []model.Chunk{{Seq: 0, Tokens: ids}})
 
 		cache, err := kvcache.NewWhole(m.Device(), c, len(ids))
 		if err != nil {
@@ -32,7 +32,7 @@ func TestKeptAndWholePasses(t *testing.T) {
 		var rows []int
 		for range 2 {
 			cache.Reset()
-			if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: ids}}, nil); err != nil {
+			if err := m.Forward(cache, []model.Chunk{{Seq: 0, Tokens: ids}}, nil); err != nil {
 				t.Fatal(err)
 			}
 			again, at := [][]float32{}, 0
@@ -60,7 +60,7 @@ func TestKeptAndWholePasses(t *testing.T) {
 		}
 		run := func(m *model.Model) {
 			cache.Reset()
-			if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: ids}}, nil); err != nil {
+			if err := m.Forward(cache, []model.Chunk{{Seq: 0, Tokens: ids}}, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -71,13 +71,13 @@ func TestKeptAndWholePasses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		front := append(make([]byte, 4*c.Dim*2), states...) // two other states before them
-		kept := checkpoint.Tensor{Name: "states", DType: checkpoint.F32, Shape: []int{len(ids) + 2, c.Dim}, Data: front}
-		k, err := model.LoadKept(m.Device(), src, kept, len(ids))
+		front := append(make([]byte, 4*c.HiddenSize*2), states...) // two other states before them
+		kept := checkpoint.Tensor{Name: "states", DType: checkpoint.F32, Shape: []int{len(ids) + 2, c.HiddenSize}, Data: front}
+		k, err := model.LoadCachedStates(m.Device(), src, kept, len(ids))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := k.Take(2, len(ids)); err != nil {
+		if err := k.Load(2, len(ids)); err != nil {
 			t.Fatal(err)
 		}
 		got, err := model.Compare(k, other, rows)
@@ -99,16 +99,16 @@ func TestKeptAndWholePasses(t *testing.T) {
 			return out
 		}
 		same(t, "hidden states", hidden(m), hidden(k))
-		if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: ids[:1]}}, nil); err == nil {
+		if err := m.Forward(cache, []model.Chunk{{Seq: 0, Tokens: ids[:1]}}, nil); err == nil {
 			t.Error("want a refusal to go on with a cache for whole passes")
 		}
 		for _, bad := range [][2]int{{-1, 2}, {0, len(ids) + 1}, {3, len(ids)}, {0, 0}} {
-			if err := k.Take(bad[0], bad[1]); err == nil {
+			if err := k.Load(bad[0], bad[1]); err == nil {
 				t.Errorf("take %v: want an error", bad)
 			}
 		}
-		kept.Shape = []int{c.Dim, len(ids) + 2}
-		if _, err := model.LoadKept(m.Device(), src, kept, 1); err == nil {
+		kept.Shape = []int{c.HiddenSize, len(ids) + 2}
+		if _, err := model.LoadCachedStates(m.Device(), src, kept, 1); err == nil {
 			t.Error("want a refusal of states of another width")
 		}
 	}
@@ -120,12 +120,12 @@ func TestBeginning(t *testing.T) {
 	c := odd()
 	m := load(t, checkpoint.Random(c, 3, checkpoint.BF16), 2)
 	ids := []int{5, 99, 3, 7, 7, 0, 64, 12}
-	chunk := []model.Chunk{{Seq: 0, IDs: ids}}
+	chunk := []model.Chunk{{Seq: 0, Tokens: ids}}
 	cache, err := kvcache.NewWhole(m.Device(), c, len(ids))
 	if err != nil {
 		t.Fatal(err)
 	}
-	end := func(b model.Beginning) (out [][]float32) {
+	end := func(b model.CachedPrefix) (out [][]float32) {
 		t.Helper()
 		cache.Reset()
 		if err := m.ForwardFrom(cache, chunk, nil, b); err != nil {
@@ -139,14 +139,14 @@ func TestBeginning(t *testing.T) {
 		}
 		return out
 	}
-	whole := end(model.Beginning{})
+	whole := end(model.CachedPrefix{})
 	for at := range len(c.Layers) + 1 {
 		var streams []float32
 		take := func(x []float32) error { streams = append(streams[:0], x...); return nil }
-		same(t, "leaving a beginning", whole, end(model.Beginning{At: at, Take: take}))
-		same(t, "from a beginning", whole, end(model.Beginning{From: at, Give: func(x []float32) error { copy(x, streams); return nil }}))
+		same(t, "leaving a beginning", whole, end(model.CachedPrefix{At: at, Take: take}))
+		same(t, "from a beginning", whole, end(model.CachedPrefix{From: at, Give: func(x []float32) error { copy(x, streams); return nil }}))
 	}
-	for _, b := range []model.Beginning{{From: -1}, {From: len(c.Layers) + 1}, {At: len(c.Layers) + 1, Take: func([]float32) error { return nil }}} {
+	for _, b := range []model.CachedPrefix{{From: -1}, {From: len(c.Layers) + 1}, {At: len(c.Layers) + 1, Take: func([]float32) error { return nil }}} {
 		if err := m.ForwardFrom(cache, chunk, nil, b); err == nil {
 			t.Errorf("%+v is taken", b)
 		}

@@ -23,7 +23,7 @@ type gradients struct {
 	Rank          int
 	Alpha         float64
 	dir           string
-	tensors       *checkpoint.Bundle
+	tensors       *checkpoint.TensorFile
 }
 
 func goldenGradients(t *testing.T) []*gradients {
@@ -42,7 +42,7 @@ func goldenGradients(t *testing.T) []*gradients {
 		if err := json.Unmarshal(text, g); err != nil {
 			t.Fatal(err)
 		}
-		if g.tensors, err = checkpoint.OpenBundle(filepath.Join(g.dir, "gradients.safetensors")); err != nil {
+		if g.tensors, err = checkpoint.OpenTensorFile(filepath.Join(g.dir, "gradients.safetensors")); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { g.tensors.Close() })
@@ -51,7 +51,7 @@ func goldenGradients(t *testing.T) []*gradients {
 	return out
 }
 
-func (g *gradients) learner(t *testing.T, threads int, o model.LearnOptions) *model.Learner {
+func (g *gradients) learner(t *testing.T, threads int, o model.TrainOptions) *model.Trainer {
 	t.Helper()
 	src, err := checkpoint.Open(g.dir)
 	if err != nil {
@@ -59,7 +59,7 @@ func (g *gradients) learner(t *testing.T, threads int, o model.LearnOptions) *mo
 	}
 	t.Cleanup(func() { src.Close() })
 	m := load(t, src, threads)
-	l, err := model.NewLearner(m, src, o)
+	l, err := model.NewTrainer(m, src, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func host(t *testing.T) device.Device {
 }
 
 // hold compares a learner's gradients with the golden ones of the same names.
-func (g *gradients) hold(t *testing.T, l *model.Learner, prefix string) {
+func (g *gradients) hold(t *testing.T, l *model.Trainer, prefix string) {
 	t.Helper()
 	worst := 0.0
 	for _, p := range l.Params {
@@ -95,7 +95,7 @@ func (g *gradients) hold(t *testing.T, l *model.Learner, prefix string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w, got := checkpoint.Floats(want), read(p.Grad, host(t))
+		w, got := checkpoint.Float32s(want), read(p.Grad, host(t))
 		top := 0.0
 		for _, x := range w {
 			top = max(top, math.Abs(float64(x)))
@@ -112,9 +112,9 @@ func (g *gradients) hold(t *testing.T, l *model.Learner, prefix string) {
 	t.Logf("%d tensors, at most %.1f %% of the tolerance", len(l.Params), 100*worst)
 }
 
-func (g *gradients) learn(t *testing.T, l *model.Learner, want []float64) {
+func (g *gradients) learn(t *testing.T, l *model.Trainer, want []float64) {
 	t.Helper()
-	nll, err := l.Learn(g.Sequences)
+	nll, err := l.ForwardBackward(g.Sequences)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestGradientsOfAllParameters(t *testing.T) {
 	for i, g := range goldenGradients(t) {
 		for _, recompute := range []bool{false, true} {
 			t.Run(filepath.Base(g.dir), func(t *testing.T) {
-				l := g.learner(t, 1+i%3, model.LearnOptions{Full: true, Recompute: recompute})
+				l := g.learner(t, 1+i%3, model.TrainOptions{Full: true, Recompute: recompute})
 				g.learn(t, l, g.Losses)
 				g.hold(t, l, "")
 			})
@@ -139,13 +139,13 @@ func TestGradientsOfAllParameters(t *testing.T) {
 }
 
 // adapt gives a learner the golden adapters.
-func (g *gradients) adapt(t *testing.T, l *model.Learner, dev device.Trainer) {
+func (g *gradients) adapt(t *testing.T, l *model.Trainer, dev device.Trainer) {
 	for _, p := range l.Params {
 		v, err := g.tensors.Tensor(p.Name, p.Value.Rows(), p.Value.Cols())
 		if err != nil {
 			t.Fatal(err)
 		}
-		dev.Write(p.Value, 0, checkpoint.Floats(v))
+		dev.Write(p.Value, 0, checkpoint.Float32s(v))
 	}
 }
 
@@ -157,7 +157,7 @@ func TestGradientsOfAdapters(t *testing.T) {
 		}
 		for _, recompute := range []bool{false, true} {
 			t.Run(filepath.Base(g.dir), func(t *testing.T) {
-				l := g.learner(t, 1+i%3, model.LearnOptions{Rank: g.Rank, Alpha: g.Alpha, Targets: checkpoint.Projections(), Recompute: recompute})
+				l := g.learner(t, 1+i%3, model.TrainOptions{Rank: g.Rank, Alpha: g.Alpha, Targets: checkpoint.Projections(), Recompute: recompute})
 				g.adapt(t, l, host(t).(device.Trainer))
 				g.learn(t, l, g.AdaptedLosses)
 				g.hold(t, l, "grad.")
@@ -171,12 +171,12 @@ func TestGradientsOfAdapters(t *testing.T) {
 func TestPassesAddUp(t *testing.T) {
 	g := goldenGradients(t)[2]
 	gradients := func(recompute bool, batches ...[]model.Sequence) [][]float32 {
-		l := g.learner(t, 2, model.LearnOptions{Rank: 3, Alpha: 5, Dropout: 0.2, Targets: checkpoint.Projections(), Recompute: recompute})
+		l := g.learner(t, 2, model.TrainOptions{Rank: 3, Alpha: 5, Dropout: 0.2, Targets: checkpoint.Projections(), Recompute: recompute})
 		if len(g.Sequences) > 1 && g.Rank > 0 {
 			g.adapt(t, l, host(t).(device.Trainer))
 		}
 		for _, b := range batches {
-			if _, err := l.Learn(b); err != nil {
+			if _, err := l.ForwardBackward(b); err != nil {
 				t.Fatal(err)
 			}
 		}

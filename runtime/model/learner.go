@@ -11,15 +11,15 @@ import (
 	"mop/runtime/random"
 )
 
-// LearnOptions say what of a model is trained, and how.
-type LearnOptions struct {
-	Full      bool              // every parameter, in float32; else adapters
-	Rank      int               // of the adapters
-	Alpha     float64           // their scale is Alpha/Rank
-	Dropout   float64           // of the adapters' inputs, in [0, 1)
-	Targets   []checkpoint.Part // matrices that get an adapter
-	Recompute bool              // keep only each layer's input, run the layer again for its gradients
-	Seed      uint64            // of the adapters' first values
+// TrainOptions say what of a model is trained, and how.
+type TrainOptions struct {
+	Full      bool               // every parameter, in float32; else adapters
+	Rank      int                // of the adapters
+	Alpha     float64            // their scale is Alpha/Rank
+	Dropout   float64            // of the adapters' inputs, in [0, 1)
+	Targets   []checkpoint.Param // matrices that get an adapter
+	Recompute bool               // keep only each layer's input, run the layer again for its gradients
+	Seed      uint64             // of the adapters' first values
 }
 
 // Param is a trained tensor: its value, gradient and AdamW's moments.
@@ -32,36 +32,36 @@ type Param struct {
 // Moments are AdamW's running means of the gradient and of its square.
 func (p *Param) Moments() (m, v device.Buffer) { return p.m, p.v }
 
-// Learner trains a model: a forward pass that keeps what the backward pass needs,
+// Trainer trains a model: a forward pass that keeps what the backward pass needs,
 // and the backward pass, over the same layers as Forward.
-type Learner struct {
+type Trainer struct {
 	Params []*Param // in a fixed order
 
 	m       *Model
 	dev     device.Trainer
-	options LearnOptions
-	layers  []learned
+	options TrainOptions
+	layers  []trainedLayer
 	grads   map[device.Weight]device.Buffer // full training: of every weight
-	tape    tape
+	tape    sharedActivations
 	rows    int // that the buffers hold
 }
 
-// learned is what training adds to a layer.
-type learned struct {
-	adapters map[checkpoint.Part]*device.Adapter // nil = none on it
-	kept     *kept                               // what the forward pass left
-	input    device.Buffer                       // [N, D], with Recompute
+// trainedLayer is what training adds to a layer.
+type trainedLayer struct {
+	adapters map[checkpoint.Param]*device.Adapter // nil = none on it
+	kept     *savedActivations                    // what the forward pass left
+	input    device.Buffer                        // [N, D], with Recompute
 }
 
-// NewLearner prepares a loaded model for training. With Full its weights are
+// NewTrainer prepares a loaded model for training. With Full its weights are
 // replaced by float32 ones of the learner's own, made of src; else they stay as
 // they are.
-func NewLearner(m *Model, src checkpoint.Source, o LearnOptions) (*Learner, error) {
+func NewTrainer(m *Model, src checkpoint.Source, o TrainOptions) (*Trainer, error) {
 	dev, ok := m.dev.(device.Trainer)
 	if !ok {
 		return nil, fmt.Errorf("device %s: cannot train", m.dev.Name())
 	}
-	l := &Learner{m: m, dev: dev, options: o, layers: make([]learned, len(m.layers)), grads: map[device.Weight]device.Buffer{}}
+	l := &Trainer{m: m, dev: dev, options: o, layers: make([]trainedLayer, len(m.layers)), grads: map[device.Weight]device.Buffer{}}
 	if o.Full {
 		return l, l.own(src)
 	}
@@ -72,7 +72,7 @@ func NewLearner(m *Model, src checkpoint.Source, o LearnOptions) (*Learner, erro
 		return nil, fmt.Errorf("dropout: want a share in [0, 1), got %v", o.Dropout)
 	}
 	for i, y := range m.layers {
-		l.layers[i].adapters = map[checkpoint.Part]*device.Adapter{}
+		l.layers[i].adapters = map[checkpoint.Param]*device.Adapter{}
 		for _, p := range checkpoint.Projections() {
 			w := *y.part(p)
 			if w == nil || !slices.Contains(o.Targets, p) {
@@ -92,7 +92,7 @@ func NewLearner(m *Model, src checkpoint.Source, o LearnOptions) (*Learner, erro
 }
 
 // adapter makes a matrix's adapter: A uniform in +-1/sqrt(in), B zero.
-func (l *Learner) adapter(layer int, p checkpoint.Part, out, in int) (*device.Adapter, error) {
+func (l *Trainer) adapter(layer int, p checkpoint.Param, out, in int) (*device.Adapter, error) {
 	o := l.options
 	ad := &device.Adapter{Scale: float32(o.Alpha / float64(o.Rank))}
 	for _, half := range []struct {
@@ -115,7 +115,7 @@ func (l *Learner) adapter(layer int, p checkpoint.Part, out, in int) (*device.Ad
 	return ad, nil
 }
 
-func (l *Learner) param(name string, rows, cols int) (*Param, error) {
+func (l *Trainer) param(name string, rows, cols int) (*Param, error) {
 	p := &Param{Name: name}
 	for _, b := range []*device.Buffer{&p.Value, &p.Grad, &p.m, &p.v} {
 		var err error
@@ -128,10 +128,10 @@ func (l *Learner) param(name string, rows, cols int) (*Param, error) {
 }
 
 // own replaces every weight by a float32 parameter.
-func (l *Learner) own(src checkpoint.Source) error {
+func (l *Trainer) own(src checkpoint.Source) error {
 	m := l.m
 	weights := m.weights()
-	for _, info := range checkpoint.Expected(m.Config) {
+	for _, info := range checkpoint.ExpectedTensors(m.Config) {
 		t, err := src.Tensor(info.Name)
 		if err != nil {
 			return err
@@ -144,7 +144,7 @@ func (l *Learner) own(src checkpoint.Source) error {
 		if err != nil {
 			return err
 		}
-		l.dev.Write(p.Value, 0, checkpoint.Floats(t))
+		l.dev.Write(p.Value, 0, checkpoint.Float32s(t))
 		w := l.dev.Parameter(p.Value, len(info.Shape) == 1)
 		*weights[info.Name], l.grads[w] = w, p.Grad
 	}
@@ -155,19 +155,19 @@ func (l *Learner) own(src checkpoint.Source) error {
 }
 
 // part is the layer's weight of that name.
-func (y *layer) part(p checkpoint.Part) *device.Weight {
-	return map[checkpoint.Part]*device.Weight{
+func (y *layer) part(p checkpoint.Param) *device.Weight {
+	return map[checkpoint.Param]*device.Weight{
 		checkpoint.AttnNorm: &y.attnNorm, checkpoint.WQ: &y.wq, checkpoint.WK: &y.wk, checkpoint.WV: &y.wv, checkpoint.WO: &y.wo,
 		checkpoint.MLPNorm: &y.mlpNorm, checkpoint.WGate: &y.wgate, checkpoint.WUp: &y.wup, checkpoint.WDown: &y.wdown,
 	}[p]
 }
 
 // Config is that of the model.
-func (l *Learner) Config() *config.Config { return l.m.Config }
+func (l *Trainer) Config() *config.Config { return l.m.Config }
 
 // Reserve makes the activations of passes of up to n tokens, so that what has no room
 // fails before anything is computed.
-func (l *Learner) Reserve(n int) error {
+func (l *Trainer) Reserve(n int) error {
 	if n <= l.rows {
 		return nil
 	}
@@ -180,14 +180,14 @@ func (l *Learner) Reserve(n int) error {
 }
 
 // ClearGradients begins a new sum.
-func (l *Learner) ClearGradients() {
+func (l *Trainer) ClearGradients() {
 	for _, p := range l.Params {
 		l.dev.Clear(p.Grad, p.Grad.Rows())
 	}
 }
 
 // GradientNorm is the square root of the sum of all gradients' squares.
-func (l *Learner) GradientNorm() (float64, error) {
+func (l *Trainer) GradientNorm() (float64, error) {
 	sum := 0.0
 	for _, p := range l.Params {
 		sum += l.dev.SumSquares(p.Grad)
@@ -195,33 +195,33 @@ func (l *Learner) GradientNorm() (float64, error) {
 	return math.Sqrt(sum), l.dev.Sync()
 }
 
-// Update takes a step of AdamW on every parameter; norms and other vectors do not
+// Step takes a step of AdamW on every parameter; norms and other vectors do not
 // decay.
-func (l *Learner) Update(s device.AdamW) error {
+func (l *Trainer) Step(s device.AdamW) error {
 	for _, p := range l.Params {
 		q := s
 		if p.Value.Rows() == 1 && l.options.Full {
-			q.Decay = 0
+			q.WeightDecay = 0
 		}
 		l.dev.AdamW(p.Value, p.Grad, p.m, p.v, q)
 	}
 	return l.dev.Sync()
 }
 
-// Adapted reports whether a matrix has an adapter.
-func (l *Learner) Adapted(layer int, p checkpoint.Part) bool {
+// HasAdapter reports whether a matrix has an adapter.
+func (l *Trainer) HasAdapter(layer int, p checkpoint.Param) bool {
 	return l.layers[layer].adapters[p] != nil
 }
 
 // Delta is what a matrix's adapter adds to it: s B A, [out, in].
-func (l *Learner) Delta(layer int, p checkpoint.Part) ([]float32, error) {
+func (l *Trainer) Delta(layer int, p checkpoint.Param) ([]float32, error) {
 	ad := l.layers[layer].adapters[p]
 	out, in := ad.B.Rows(), ad.A.Cols()
 	b, err := l.dev.Buffer(out, in)
 	if err != nil {
 		return nil, err
 	}
-	l.dev.ProjectBack(b, nil, ad.B, nil, nil, out, l.dev.Parameter(ad.A, false), nil)
+	l.dev.LinearBackward(b, nil, ad.B, nil, nil, out, l.dev.Parameter(ad.A, false), nil)
 	delta := make([]float32, out*in)
 	l.dev.Read(delta, b, 0, out)
 	if err := l.dev.Sync(); err != nil {

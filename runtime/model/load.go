@@ -17,7 +17,7 @@ type Model struct {
 	Config *config.Config
 
 	dev    device.Device
-	rope   device.Rope
+	rope   device.RoPEFrequencies
 	embed  device.Weight // [V, D]
 	layers []layer
 	norm   device.Weight // [D]
@@ -25,8 +25,8 @@ type Model struct {
 	bytes  int64         // of all weights
 
 	work     workspace
-	recorded recorded
-	kind     device.Kind // of the last pass
+	recorded capturedDecode
+	kind     device.Phase // of the last pass
 }
 
 // layer holds one decoder layer; the weights of a skipped block are nil.
@@ -37,8 +37,8 @@ type layer struct {
 }
 
 // heads is the layer's attention shape.
-func (y *layer) heads() device.Heads {
-	return device.Heads{H: y.shape.Heads, K: y.shape.KVHeads, Dh: y.shape.HeadDim}
+func (y *layer) heads() device.AttentionShape {
+	return device.AttentionShape{H: y.shape.Heads, K: y.shape.KVHeads, Dh: y.shape.HeadDim}
 }
 
 // Load places all weights. The source must stay open while the model is used.
@@ -55,11 +55,11 @@ func LoadPlaced(dev device.Device, src checkpoint.Source, put func(checkpoint.Te
 
 func load(dev device.Device, src checkpoint.Source, put func(checkpoint.Tensor) (device.Weight, error), maker device.Maker) (*Model, error) {
 	c := src.Config()
-	m := &Model{Config: c, dev: dev, rope: device.Rope{InvFreq: c.InvFreq()}, layers: make([]layer, len(c.Layers))}
-	recipes, _ := src.(checkpoint.Generated)
-	place := func(info checkpoint.Info) (device.Weight, error) {
+	m := &Model{Config: c, dev: dev, rope: device.RoPEFrequencies{InvFreq: c.InvFreq()}, layers: make([]layer, len(c.Layers))}
+	recipes, _ := src.(checkpoint.RandomSource)
+	place := func(info checkpoint.TensorInfo) (device.Weight, error) {
 		if recipes != nil && maker != nil {
-			if r, ok := recipes.Recipe(info.Name); ok {
+			if r, ok := recipes.RandomSpec(info.Name); ok {
 				return maker.Make(r)
 			}
 		}
@@ -77,7 +77,7 @@ func load(dev device.Device, src checkpoint.Source, put func(checkpoint.Tensor) 
 		m.layers[l].shape = c.Layers[l]
 	}
 	to := m.weights()
-	for _, info := range checkpoint.Expected(c) {
+	for _, info := range checkpoint.ExpectedTensors(c) {
 		w, err := place(info)
 		if err != nil {
 			return nil, err
@@ -109,15 +109,15 @@ func computeIn(dev device.Device, src checkpoint.Source) {
 	if !ok {
 		return
 	}
-	recipes, _ := src.(checkpoint.Generated)
+	recipes, _ := src.(checkpoint.RandomSource)
 	var elements [3]int // by type
-	for _, info := range checkpoint.Expected(src.Config()) {
+	for _, info := range checkpoint.ExpectedTensors(src.Config()) {
 		if len(info.Shape) != 2 {
 			continue
 		}
 		n := info.Shape[0] * info.Shape[1]
 		if recipes != nil { // making one only to ask for its type takes long
-			if r, ok := recipes.Recipe(info.Name); ok {
+			if r, ok := recipes.RandomSpec(info.Name); ok {
 				elements[r.DType] += n
 				continue
 			}
@@ -147,7 +147,7 @@ func (m *Model) BytesPerToken(context int) int64 {
 	if !m.Config.Tied {
 		n -= m.embed.Bytes()
 	}
-	n += m.embed.Bytes() / int64(m.Config.Vocab)
+	n += m.embed.Bytes() / int64(m.Config.VocabSize)
 	for _, s := range m.Config.Layers {
 		n += 2 * int64(m.dev.CacheBytes()) * int64(context) * int64(s.KVHeads) * int64(s.HeadDim)
 	}

@@ -73,9 +73,9 @@ func load(t testing.TB, src checkpoint.Source, threads int) *model.Model {
 // odd is a model whose layers all differ, a skipped block of each kind among
 // them, in sizes that divide nothing.
 func odd() *config.Config {
-	c := &config.Config{Vocab: 101, Dim: 37, HeadDim: 6, RopeTheta: 1e4, NormEps: 1e-5, MaxPositions: 128, BOS: 1, DType: "bfloat16"}
+	c := &config.Config{VocabSize: 101, HiddenSize: 37, HeadDim: 6, RopeTheta: 1e4, NormEps: 1e-5, MaxPositions: 128, BOS: 1, DType: "bfloat16"}
 	for _, s := range [][3]int{{6, 2, 41}, {0, 0, 53}, {5, 5, 0}, {1, 1, 1}, {7, 1, 128}} {
-		c.Layers = append(c.Layers, config.LayerShape{Heads: s[0], KVHeads: s[1], HeadDim: 6, MLP: s[2]})
+		c.Layers = append(c.Layers, config.LayerShape{Heads: s[0], KVHeads: s[1], HeadDim: 6, Intermediate: s[2]})
 	}
 	return c
 }
@@ -94,7 +94,7 @@ func logits(t *testing.T, m *model.Model, sequences int, passes ...[]model.Chunk
 		}
 		var rows []int
 		for _, c := range chunks {
-			for range c.IDs {
+			for range c.Tokens {
 				rows = append(rows, len(rows))
 			}
 		}
@@ -136,16 +136,16 @@ func TestSameBitsHoweverFed(t *testing.T) {
 		for i := range other {
 			other[i] = rng.IntN(101)
 		}
-		whole := logits(t, m, 1, []model.Chunk{{Seq: 0, IDs: ids}})
+		whole := logits(t, m, 1, []model.Chunk{{Seq: 0, Tokens: ids}})
 		var steps [][]model.Chunk
 		for i := range ids {
-			steps = append(steps, []model.Chunk{{Seq: 0, IDs: ids[i : i+1]}})
+			steps = append(steps, []model.Chunk{{Seq: 0, Tokens: ids[i : i+1]}})
 		}
 		same(t, "one by one", whole, logits(t, m, 1, steps...))
-		same(t, "in two", whole, logits(t, m, 1, []model.Chunk{{Seq: 0, IDs: ids[:50]}}, []model.Chunk{{Seq: 0, IDs: ids[50:]}}))
-		both := logits(t, m, 3, []model.Chunk{{Seq: 2, IDs: other}, {Seq: 0, IDs: ids}})
+		same(t, "in two", whole, logits(t, m, 1, []model.Chunk{{Seq: 0, Tokens: ids[:50]}}, []model.Chunk{{Seq: 0, Tokens: ids[50:]}}))
+		both := logits(t, m, 3, []model.Chunk{{Seq: 2, Tokens: other}, {Seq: 0, Tokens: ids}})
 		same(t, "in a batch", whole, both[len(other):])
-		same(t, "one thread", whole, logits(t, load(t, src, 1), 1, []model.Chunk{{Seq: 0, IDs: ids}}))
+		same(t, "one thread", whole, logits(t, load(t, src, 1), 1, []model.Chunk{{Seq: 0, Tokens: ids}}))
 		if whole[0][0] == whole[5][0] {
 			t.Fatal("the logits do not depend on the ids")
 		}
@@ -160,7 +160,7 @@ func TestForwardLast(t *testing.T) {
 		c := odd()
 		c.Layers = c.Layers[:layers]
 		if layers == 1 {
-			c.Layers = []config.LayerShape{{HeadDim: 6, MLP: 9}, {HeadDim: 6, MLP: 5}} // no attention at all
+			c.Layers = []config.LayerShape{{HeadDim: 6, Intermediate: 9}, {HeadDim: 6, Intermediate: 5}} // no attention at all
 		}
 		m := load(t, checkpoint.Random(c, 3, checkpoint.BF16), 2)
 		ids := make([]int, 100)
@@ -168,9 +168,9 @@ func TestForwardLast(t *testing.T) {
 			ids[i] = i * i % 101
 		}
 		passes := [][]model.Chunk{
-			{{Seq: 0, IDs: ids[:50]}},
-			{{Seq: 2, IDs: ids[:70]}, {Seq: 1}, {Seq: 0, IDs: ids[50:60]}},
-			{{Seq: 1, IDs: ids[:3]}, {Seq: 2, IDs: ids[70:73]}},
+			{{Seq: 0, Tokens: ids[:50]}},
+			{{Seq: 2, Tokens: ids[:70]}, {Seq: 1}, {Seq: 0, Tokens: ids[50:60]}},
+			{{Seq: 1, Tokens: ids[:3]}, {Seq: 2, Tokens: ids[70:73]}},
 		}
 		want := logits(t, m, 3, passes...)
 		cache, err := kvcache.New(m.Device(), m.Config, 3, 128)
@@ -191,7 +191,7 @@ func TestForwardLast(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, c := range chunks {
-				if first += len(c.IDs); len(c.IDs) > 0 {
+				if first += len(c.Tokens); len(c.Tokens) > 0 {
 					last = append(last, want[first-1])
 				}
 			}
@@ -207,7 +207,7 @@ func TestBadIDs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, ids := range [][]int{{-1}, {101}, {}, make([]int, 9)} {
-		if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: ids}}, nil); err == nil {
+		if err := m.Forward(cache, []model.Chunk{{Seq: 0, Tokens: ids}}, nil); err == nil {
 			t.Errorf("%v: want an error", ids)
 		}
 	}

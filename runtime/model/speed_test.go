@@ -29,7 +29,7 @@ func benchmarkPrefill(b *testing.B, n int) {
 	ids := make([]int, n)
 	for b.Loop() {
 		cache.Reset()
-		if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: ids}}, nil); err != nil {
+		if err := m.Forward(cache, []model.Chunk{{Seq: 0, Tokens: ids}}, nil); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -72,11 +72,11 @@ func benchmarkDecode(b *testing.B, m *model.Model, cache *kvcache.Cache) {
 	for b.Loop() {
 		if cache.Len[0] < 12 || cache.Len[0] == 140 {
 			cache.Reset()
-			if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: ids}}, nil); err != nil {
+			if err := m.Forward(cache, []model.Chunk{{Seq: 0, Tokens: ids}}, nil); err != nil {
 				b.Fatal(err)
 			}
 		}
-		if err := m.Decode(cache, []model.Chunk{{Seq: 0, IDs: ids[:1]}}); err != nil {
+		if err := m.Decode(cache, []model.Chunk{{Seq: 0, Tokens: ids[:1]}}); err != nil {
 			b.Fatal(err)
 		}
 		if err := m.Logits([]int{0}, func(int, []float32) error { return nil }); err != nil {
@@ -97,7 +97,7 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	chunks, rows, sum := []model.Chunk{{Seq: 0, IDs: []int{5}}, {Seq: 1, IDs: []int{7}}}, []int{0, 1}, 0.0
+	chunks, rows, sum := []model.Chunk{{Seq: 0, Tokens: []int{5}}, {Seq: 1, Tokens: []int{7}}}, []int{0, 1}, 0.0
 	step := func() {
 		if err := m.Decode(cache, chunks); err != nil {
 			t.Fatal(err)

@@ -118,7 +118,7 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	windows, err := dataset.Cut(tok, docs, *context, 0, 0)
+	windows, err := dataset.Windows(tok, docs, *context, 0, 0)
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func run(args []string) error {
 				return
 			}
 			for _, w := range windows {
-				logits[i] = append(logits[i], m.forward(w.IDs)...)
+				logits[i] = append(logits[i], m.forward(w.Tokens)...)
 			}
 		})
 	}
@@ -189,12 +189,12 @@ type model struct {
 
 func load(src checkpoint.Source, v variant) (*model, error) {
 	m := &model{src.Config(), v.activations, map[string][]float32{}}
-	for _, info := range checkpoint.Expected(m.c) {
+	for _, info := range checkpoint.ExpectedTensors(m.c) {
 		t, err := src.Tensor(info.Name)
 		if err != nil {
 			return nil, err
 		}
-		w := checkpoint.Floats(t)
+		w := checkpoint.Float32s(t)
 		if len(t.Shape) == 2 {
 			var rounded []float32
 			for row := range slices.Chunk(w, t.Shape[1]) {
@@ -227,7 +227,7 @@ func (m *model) forward(ids []int) (logits [][]float32) {
 	c, n := m.c, len(ids)
 	var x []float32
 	for _, id := range ids {
-		x = append(x, m.tensors[checkpoint.EmbedName][id*c.Dim:(id+1)*c.Dim]...)
+		x = append(x, m.tensors[checkpoint.EmbedName][id*c.HiddenSize:(id+1)*c.HiddenSize]...)
 	}
 	h := make([]float32, len(x))
 	add := func(y []float32) {
@@ -236,9 +236,9 @@ func (m *model) forward(ids []int) (logits [][]float32) {
 		}
 	}
 	for l, s := range c.Layers {
-		name := func(p checkpoint.Part) string { return checkpoint.LayerName(l, p) }
+		name := func(p checkpoint.Param) string { return checkpoint.LayerName(l, p) }
 		if s.Heads > 0 {
-			reference.Norm(h, x, m.tensors[name(checkpoint.AttnNorm)], n, c.Dim, c.NormEps)
+			reference.Norm(h, x, m.tensors[name(checkpoint.AttnNorm)], n, c.HiddenSize, c.NormEps)
 			q, k, v := m.linear(name(checkpoint.WQ), h, n), m.linear(name(checkpoint.WK), h, n), m.linear(name(checkpoint.WV), h, n)
 			reference.Rotate(q, n, s.Heads, s.HeadDim, c.InvFreq(), 1)
 			reference.Rotate(k, n, s.KVHeads, s.HeadDim, c.InvFreq(), 1)
@@ -246,17 +246,17 @@ func (m *model) forward(ids []int) (logits [][]float32) {
 			reference.Attend(a, sums, q, k, v, n, s.Heads, s.KVHeads, s.HeadDim)
 			add(m.linear(name(checkpoint.WO), a, n))
 		}
-		if s.MLP > 0 {
-			reference.Norm(h, x, m.tensors[name(checkpoint.MLPNorm)], n, c.Dim, c.NormEps)
+		if s.Intermediate > 0 {
+			reference.Norm(h, x, m.tensors[name(checkpoint.MLPNorm)], n, c.HiddenSize, c.NormEps)
 			g, u := m.linear(name(checkpoint.WGate), h, n), m.linear(name(checkpoint.WUp), h, n)
 			reference.Gate(g, g, u)
 			add(m.linear(name(checkpoint.WDown), g, n))
 		}
 	}
-	reference.Norm(h, x, m.tensors[checkpoint.NormName], n, c.Dim, c.NormEps)
+	reference.Norm(h, x, m.tensors[checkpoint.NormName], n, c.HiddenSize, c.NormEps)
 	head := checkpoint.HeadName
 	if c.Tied {
 		head = checkpoint.EmbedName
 	}
-	return slices.Collect(slices.Chunk(m.linear(head, h, n), c.Vocab))
+	return slices.Collect(slices.Chunk(m.linear(head, h, n), c.VocabSize))
 }

@@ -63,7 +63,7 @@ func pair(c *config.Config, keep float64) (round, odd []config.LayerShape, err e
 	round, odd = slices.Clone(c.Layers), slices.Clone(c.Layers)
 	L := len(c.Layers)
 	for l, s := range c.Layers {
-		width := max(multiple, int(keep*float64(s.MLP))/multiple*multiple)
+		width := max(multiple, int(keep*float64(s.Intermediate))/multiple*multiple)
 		// The farthest distance, for k = L/2-1, is about a fifth of the width.
 		step := max(1, width/5/max(1, L)) | 1
 		distance := (l/2*2 + 1) * step
@@ -73,9 +73,9 @@ func pair(c *config.Config, keep float64) (round, odd []config.LayerShape, err e
 		case l%2 == 1:
 			distance = -distance
 		}
-		round[l].MLP, odd[l].MLP = width, width+distance
-		if odd[l].MLP < 1 || odd[l].MLP > s.MLP || round[l].MLP > s.MLP {
-			return nil, nil, fmt.Errorf("layer %d: no room for an odd width of %d in %d neurons", l, odd[l].MLP, s.MLP)
+		round[l].Intermediate, odd[l].Intermediate = width, width+distance
+		if odd[l].Intermediate < 1 || odd[l].Intermediate > s.Intermediate || round[l].Intermediate > s.Intermediate {
+			return nil, nil, fmt.Errorf("layer %d: no room for an odd width of %d in %d neurons", l, odd[l].Intermediate, s.Intermediate)
 		}
 	}
 	return round, odd, nil

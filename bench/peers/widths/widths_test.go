@@ -25,11 +25,11 @@ func TestPairsAreOddRoundAndEqual(t *testing.T) {
 		}
 		seen := map[int]bool{}
 		for l, s := range odd.Steps[0].Shapes {
-			if s.MLP%2 != 1 || seen[s.MLP] {
-				t.Errorf("%s: layer %d: want an odd width of its own, got %d", name, l, s.MLP)
+			if s.Intermediate%2 != 1 || seen[s.Intermediate] {
+				t.Errorf("%s: layer %d: want an odd width of its own, got %d", name, l, s.Intermediate)
 			}
-			seen[s.MLP] = true
-			if r := round.Steps[0].Shapes[l].MLP; r%64 != 0 || r != round.Steps[0].Shapes[0].MLP {
+			seen[s.Intermediate] = true
+			if r := round.Steps[0].Shapes[l].Intermediate; r%64 != 0 || r != round.Steps[0].Shapes[0].Intermediate {
 				t.Errorf("%s: layer %d: want one multiple of 64, got %d", name, l, r)
 			}
 		}

@@ -81,7 +81,7 @@ def examples(tok, data, length):
             a.append(2)
         ids = (p + a)[:length]
         if len(ids) > len(p):
-            out.append({"row": n + 1, "ids": ids, "first": len(p)})
+            out.append({"row": n + 1, "tokens": ids, "firstTarget": len(p)})
     return out
 
 
@@ -113,9 +113,9 @@ def written_out(model, data):
         opt.zero_grad()
         total = 0.0
         for e in group:
-            ids = torch.tensor(e["ids"])
+            ids = torch.tensor(e["tokens"])
             z = model(ids[None], use_cache=False).logits[0]
-            loss = torch.nn.functional.cross_entropy(z[e["first"] - 1:-1], ids[e["first"]:]) / len(group)
+            loss = torch.nn.functional.cross_entropy(z[e["firstTarget"] - 1:-1], ids[e["firstTarget"]:]) / len(group)
             loss.backward()
             total += loss.item()
         norm = torch.nn.utils.clip_grad_norm_(params, 1.0).item()
@@ -133,7 +133,7 @@ class InOrder(Trainer):
 
 
 def trainer(model, data):
-    rows = [{"input_ids": e["ids"], "labels": [-100] * e["first"] + e["ids"][e["first"]:]} for e in data]
+    rows = [{"input_ids": e["tokens"], "labels": [-100] * e["firstTarget"] + e["tokens"][e["firstTarget"]:]} for e in data]
     collate = lambda b: {k: torch.tensor([r[k] for r in b]) for k in b[0]}
     with tempfile.TemporaryDirectory() as out:
         t = InOrder(model=model, train_dataset=rows, data_collator=collate, args=TrainingArguments(
@@ -160,7 +160,7 @@ def main():
     (HERE / "data.json").write_text(json.dumps(data, indent=1) + "\n")
     ex = examples(tok, data, LENGTH)
     (HERE / "examples.json").write_text(json.dumps(ex) + "\n")
-    assert len(ex) == 22 and any(len(e["ids"]) == LENGTH and e["ids"][-1] != 2 for e in ex)
+    assert len(ex) == 22 and any(len(e["tokens"]) == LENGTH and e["tokens"][-1] != 2 for e in ex)
 
     model = fresh(c, state)
     g = torch.Generator().manual_seed(3)

@@ -114,9 +114,9 @@ func (h header) bytes() (uint64, bool) {
 
 // config is the model's config; what the file does not say is llama2.c's own.
 func (h header) config() *config.Config {
-	shape := config.LayerShape{Heads: h.heads, KVHeads: h.kv, HeadDim: h.headDim(), MLP: h.mlp}
+	shape := config.LayerShape{Heads: h.heads, KVHeads: h.kv, HeadDim: h.headDim(), Intermediate: h.mlp}
 	c := &config.Config{
-		Vocab: h.vocab, Dim: h.dim, HeadDim: h.headDim(),
+		VocabSize: h.vocab, HiddenSize: h.dim, HeadDim: h.headDim(),
 		RopeTheta: 10000, NormEps: 1e-5, MaxPositions: h.positions, Tied: h.tied,
 		BOS: 1, EOS: []int{2}, DType: checkpoint.F32.ConfigName(),
 	}
@@ -130,7 +130,7 @@ func (h header) config() *config.Config {
 // version 0's rotary tables.
 func (h header) order() []string {
 	var out []string
-	all := func(parts ...checkpoint.Part) {
+	all := func(parts ...checkpoint.Param) {
 		for _, p := range parts {
 			for l := range h.layers {
 				out = append(out, checkpoint.LayerName(l, p))

@@ -49,7 +49,7 @@ func Parse(data []byte) (*Source, error) {
 		return nil, err
 	}
 	shapes := map[string][]int{"": {h.positions, h.headDim()}}
-	for _, info := range checkpoint.Expected(s.config) {
+	for _, info := range checkpoint.ExpectedTensors(s.config) {
 		shapes[info.Name] = info.Shape
 	}
 	start := v0Header
@@ -117,9 +117,9 @@ func Import(weights, out string, o checkpoint.SaveOptions) error {
 	if err := checkpoint.CheckFinite(s); err != nil {
 		return fmt.Errorf("%s: %w", weights, err)
 	}
-	var specs []checkpoint.Spec
-	for _, info := range checkpoint.Expected(s.config) {
-		specs = append(specs, checkpoint.Spec{Name: info.Name, DType: checkpoint.F32, Shape: info.Shape, Write: func(w checkpoint.Writer) error {
+	var specs []checkpoint.TensorSpec
+	for _, info := range checkpoint.ExpectedTensors(s.config) {
+		specs = append(specs, checkpoint.TensorSpec{Name: info.Name, DType: checkpoint.F32, Shape: info.Shape, Write: func(w checkpoint.Writer) error {
 			t, err := s.Tensor(info.Name)
 			if err != nil {
 				return err

@@ -170,7 +170,7 @@ func TestVersionsAgree(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	for _, info := range checkpoint.Expected(a.Config()) {
+	for _, info := range checkpoint.ExpectedTensors(a.Config()) {
 		x, err1 := a.Tensor(info.Name)
 		y, err2 := b.Tensor(info.Name)
 		if err1 != nil || err2 != nil || !slices.Equal(x.Shape, y.Shape) || !bytes.Equal(x.Data, y.Data) {
@@ -189,9 +189,9 @@ func TestImport(t *testing.T) {
 		shape config.LayerShape
 		n     int // layers
 	}{
-		{"stories260K/stories260K.bin", 512, config.LayerShape{Heads: 8, KVHeads: 4, HeadDim: 8, MLP: 172}, 5},
-		{"babyllama-tok105/model5000.bin", 105, config.LayerShape{Heads: 8, KVHeads: 4, HeadDim: 16, MLP: 352}, 5},
-		{"aidreams260K/aidreams260K.bin", 512, config.LayerShape{Heads: 4, KVHeads: 4, HeadDim: 16, MLP: 172}, 4},
+		{"stories260K/stories260K.bin", 512, config.LayerShape{Heads: 8, KVHeads: 4, HeadDim: 8, Intermediate: 172}, 5},
+		{"babyllama-tok105/model5000.bin", 105, config.LayerShape{Heads: 8, KVHeads: 4, HeadDim: 16, Intermediate: 352}, 5},
+		{"aidreams260K/aidreams260K.bin", 512, config.LayerShape{Heads: 4, KVHeads: 4, HeadDim: 16, Intermediate: 172}, 4},
 	} {
 		path := testutil.DataPath(t, c.file)
 		out := filepath.Join(t.TempDir(), "m")
@@ -204,7 +204,7 @@ func TestImport(t *testing.T) {
 		}
 		defer d.Close()
 		got := d.Config()
-		if got.Vocab != c.vocab || len(got.Layers) != c.n || got.Layers[0] != c.shape || !got.Tied || got.BOS != 1 || !slices.Equal(got.EOS, []int{2}) {
+		if got.VocabSize != c.vocab || len(got.Layers) != c.n || got.Layers[0] != c.shape || !got.Tied || got.BOS != 1 || !slices.Equal(got.EOS, []int{2}) {
 			t.Errorf("%s: got %+v", c.file, got)
 		}
 		s, err := Open(path)
@@ -212,7 +212,7 @@ func TestImport(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		for _, info := range checkpoint.Expected(got) {
+		for _, info := range checkpoint.ExpectedTensors(got) {
 			x, err1 := d.Tensor(info.Name)
 			y, err2 := s.Tensor(info.Name)
 			if err1 != nil || err2 != nil || !bytes.Equal(x.Data, y.Data) {
@@ -252,7 +252,7 @@ func FuzzLlama2c(f *testing.F) {
 			return
 		}
 		n := 0
-		for _, info := range checkpoint.Expected(s.Config()) {
+		for _, info := range checkpoint.ExpectedTensors(s.Config()) {
 			x, err := s.Tensor(info.Name)
 			if err != nil {
 				t.Fatal(err)

@@ -32,9 +32,9 @@ func (d *Device) SumSquares(b device.Buffer) float64 {
 func (d *Device) AdamW(p, g, m, v device.Buffer, s device.AdamW) {
 	pb, gb, mb, vb := data(p).data, data(g).data, data(m).data, data(v).data
 	c1, c2 := 1-math.Pow(s.Beta1, float64(s.Step)), 1-math.Pow(s.Beta2, float64(s.Step))
-	clip, keep := float32(s.Clip), float32(1-s.Rate*s.Decay)
+	clip, keep := float32(s.Clip), float32(1-s.LearningRate*s.WeightDecay)
 	b1, b2, r2 := float32(1-s.Beta1), float32(s.Beta2), float32(1-s.Beta2)
-	rate, root, eps := float32(s.Rate/c1), float32(math.Sqrt(c2)), float32(s.Eps)
+	rate, root, eps := float32(s.LearningRate/c1), float32(math.Sqrt(c2)), float32(s.Eps)
 	d.pool.run(len(pb), 1024, func(_, lo, hi int) {
 		p, g, m, v := pb[lo:hi], gb[lo:hi], mb[lo:hi], vb[lo:hi]
 		for i := range p {

@@ -70,7 +70,7 @@ func filled(seed uint64, rows, cols int) *buffer {
 // outputs runs every operation of a layer with rows of activations in sequences
 // of their own, and gives all that it made, row by row. The last row of each
 // output is not written to and must come out as it was.
-func (ws drawn) outputs(t *testing.T, d *Device, kind device.Kind, dt checkpoint.DType, n, D, I int, hs device.Heads, from int) map[string][][]float32 {
+func (ws drawn) outputs(t *testing.T, d *Device, kind device.Phase, dt checkpoint.DType, n, D, I int, hs device.AttentionShape, from int) map[string][][]float32 {
 	t.Helper()
 	const context = 5
 	out := map[string][][]float32{}
@@ -102,9 +102,9 @@ func (ws drawn) outputs(t *testing.T, d *Device, kind device.Kind, dt checkpoint
 	keep("gate-up", m)
 	if hs.H > 0 {
 		nq, nk := hs.H*hs.Dh, hs.K*hs.Dh
-		kv := device.KV{Capacity: context + 1}
+		kv := device.KVCache{Capacity: context + 1}
 		k, v := &buffer{nil, n * kv.Capacity, nk}, &buffer{nil, n * kv.Capacity, nk}
-		rope := device.Rope{InvFreq: make([]float32, hs.Dh/2)}
+		rope := device.RoPEFrequencies{InvFreq: make([]float32, hs.Dh/2)}
 		for i := range rope.InvFreq {
 			rope.InvFreq[i] = float32(math.Pow(1e4, -float64(i)/float64(hs.Dh/2)))
 		}
@@ -118,7 +118,7 @@ func (ws drawn) outputs(t *testing.T, d *Device, kind device.Kind, dt checkpoint
 		q, a := guarded(nq), guarded(nq)
 		d.QKV(kind, q, kv, x, gain, ws.placed(t, d, dt, nq, D), ws.placed(t, d, dt, nk, D), ws.placed(t, d, dt, nk, D), 1e-5, hs, rope, spans)
 		keep("q", q)
-		d.Attend(kind, a, q, kv, hs, spans)
+		d.Attention(kind, a, q, kv, hs, spans)
 		keep("attend", a)
 	}
 	return out
@@ -165,15 +165,15 @@ func TestAgreement(t *testing.T) {
 	}
 	shapes := []struct {
 		n, D, I int
-		hs      device.Heads
+		hs      device.AttentionShape
 	}{
-		{1, 1, 1, device.Heads{H: 1, K: 1, Dh: 2}},
-		{3, 7, 13, device.Heads{H: 3, K: 1, Dh: 6}},
-		{13, 37, 53, device.Heads{H: 6, K: 2, Dh: 8}},
-		{5, 64, 131, device.Heads{H: 29, K: 29, Dh: 64}},
-		{2, 17, 9941, device.Heads{}},
-		{2, 10653, 19, device.Heads{}},
-		{50, 129, 600, device.Heads{H: 4, K: 2, Dh: 128}},
+		{1, 1, 1, device.AttentionShape{H: 1, K: 1, Dh: 2}},
+		{3, 7, 13, device.AttentionShape{H: 3, K: 1, Dh: 6}},
+		{13, 37, 53, device.AttentionShape{H: 6, K: 2, Dh: 8}},
+		{5, 64, 131, device.AttentionShape{H: 29, K: 29, Dh: 64}},
+		{2, 17, 9941, device.AttentionShape{}},
+		{2, 10653, 19, device.AttentionShape{}},
+		{50, 129, 600, device.AttentionShape{H: 4, K: 2, Dh: 128}},
 	}
 	for _, s := range shapes {
 		for _, c := range []struct {
@@ -192,7 +192,7 @@ func TestAgreement(t *testing.T) {
 			var plain map[string][][]float32
 			for set := kernel.Generic; set <= best; set++ {
 				d := open(1, set)
-				for _, kind := range []device.Kind{device.Prefill, device.Decode} {
+				for _, kind := range []device.Phase{device.Prefill, device.Decode} {
 					what := fmt.Sprintf("%v %v %v round %v %+v", set, kind, dt, c.round, s)
 					whole := ws.outputs(t, d, kind, dt, s.n, s.D, s.I, s.hs, 0)
 					if plain == nil {
@@ -224,7 +224,7 @@ func TestRoundedActivations(t *testing.T) {
 		n, D, I := s[0], s[1], s[2]
 		for _, dt := range []checkpoint.DType{checkpoint.F32, checkpoint.F16, checkpoint.BF16} {
 			for set := kernel.Generic; set <= best; set++ {
-				for _, kind := range []device.Kind{device.Prefill, device.Decode} {
+				for _, kind := range []device.Phase{device.Prefill, device.Decode} {
 					var out [2]*buffer
 					for i := range out {
 						ws.round = i == 1
@@ -260,7 +260,7 @@ func TestMixedTypes(t *testing.T) {
 			var plain map[string][][]float32
 			for set := kernel.Generic; set <= best; set++ {
 				for _, threads := range []int{1, 3} {
-					for _, kind := range []device.Kind{device.Prefill, device.Decode} {
+					for _, kind := range []device.Phase{device.Prefill, device.Decode} {
 						d, err := Open(Options{Threads: threads, Kernels: set.String()})
 						if err != nil {
 							t.Fatal(err)
@@ -291,7 +291,7 @@ func TestNotFinite(t *testing.T) {
 			var plain []float32
 			for set := kernel.Generic; set <= best; set++ {
 				for i := range 4 {
-					kind := device.Kind(i % 2)
+					kind := device.Phase(i % 2)
 					d, err := Open(Options{Threads: 1, Kernels: set.String()})
 					ws.round = i >= 2
 					if err != nil {
@@ -320,7 +320,7 @@ func TestSumsOverHeads(t *testing.T) {
 	ws := newDrawn()
 	best, _ := kernel.Choose("auto")
 	const n, D = 14, 131
-	hs := device.Heads{H: 5, K: 5, Dh: 6}
+	hs := device.AttentionShape{H: 5, K: 5, Dh: 6}
 	for set := kernel.Generic; set <= best; set++ {
 		var first []float64
 		for _, threads := range []int{1, 2, 3, 7} {
@@ -330,8 +330,8 @@ func TestSumsOverHeads(t *testing.T) {
 			}
 			a, wo := filled(4, n, hs.H*hs.Dh), ws.placed(t, d, checkpoint.F32, D, hs.H*hs.Dh)
 			sums, columns := make([]float64, hs.H), make([]float64, a.cols)
-			d.HeadSums(sums, a, n, wo, hs)
-			d.ColumnSums(columns, a, n)
+			d.HeadL1(sums, a, n, wo, hs)
+			d.ColumnL1(columns, a, n)
 			d.Close()
 			if first == nil {
 				first = sums
@@ -386,9 +386,9 @@ func TestDecodeIsNotPrefill(t *testing.T) {
 		x := filled(1, n, D)
 		for _, dt := range []checkpoint.DType{checkpoint.F32, checkpoint.F16, checkpoint.BF16} {
 			w := ws.placed(t, d, dt, I, D)
-			for _, op := range []func(device.Kind, device.Buffer, device.Buffer, int, device.Weight){d.Linear, d.AddLinear} {
+			for _, op := range []func(device.Phase, device.Buffer, device.Buffer, int, device.Weight){d.Linear, d.AddLinear} {
 				var out [2]*buffer
-				for i, kind := range []device.Kind{device.Prefill, device.Decode} {
+				for i, kind := range []device.Phase{device.Prefill, device.Decode} {
 					out[i] = filled(2, n, I)
 					op(kind, out[i], x, n, w)
 				}

@@ -69,8 +69,8 @@ func TestAlongIsCutByBytes(t *testing.T) {
 func TestUnlikeQKV(t *testing.T) {
 	ws := newDrawn()
 	const n, D, H, K, Dh = 2, 37, 6, 2, 8
-	hs := device.Heads{H: H, K: K, Dh: Dh}
-	rope := device.Rope{InvFreq: make([]float32, Dh/2)}
+	hs := device.AttentionShape{H: H, K: K, Dh: Dh}
+	rope := device.RoPEFrequencies{InvFreq: make([]float32, Dh/2)}
 	types := []checkpoint.DType{checkpoint.F32, checkpoint.BF16, checkpoint.F16}
 	run := func(threads int, alone bool) (out map[string][][]float32) {
 		d, err := Open(Options{Threads: threads})
@@ -78,7 +78,7 @@ func TestUnlikeQKV(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer d.Close()
-		kv := device.KV{Capacity: 1, Keys: &buffer{make([]float32, n*K*Dh), n, K * Dh}, Values: &buffer{make([]float32, n*K*Dh), n, K * Dh}}
+		kv := device.KVCache{Capacity: 1, Keys: &buffer{make([]float32, n*K*Dh), n, K * Dh}, Values: &buffer{make([]float32, n*K*Dh), n, K * Dh}}
 		q, x := &buffer{make([]float32, n*H*Dh), n, H * Dh}, filled(1, n, D)
 		to := []*buffer{q, data(kv.Keys), data(kv.Values)}
 		gain := ws.placed(t, d, checkpoint.F32, D)

@@ -7,8 +7,8 @@ import (
 	"mop/runtime/device"
 )
 
-// Attend: see device.Device.
-func (d *Device) Attend(kind device.Kind, a, q device.Buffer, kv device.KV, hs device.Heads, spans []device.Span) {
+// Attention: see device.Device.
+func (d *Device) Attention(kind device.Phase, a, q device.Buffer, kv device.KVCache, hs device.AttentionShape, spans []device.Span) {
 	ab, qb, kb, vb := data(a), data(q), data(kv.Keys), data(kv.Values)
 	if kind == device.Decode {
 		d.attendRows(ab, qb, kb, vb, kv.Capacity, hs, spans)
@@ -29,7 +29,7 @@ func (d *Device) Attend(kind device.Kind, a, q device.Buffer, kv device.KV, hs d
 
 // headsAtOnce is how many heads of one KV head share its keys and values while those
 // are packed: the most up to four that divide their number.
-func headsAtOnce(hs device.Heads) int {
+func headsAtOnce(hs device.AttentionShape) int {
 	n := 4
 	for hs.H/hs.K%n > 0 {
 		n--
@@ -48,7 +48,7 @@ const (
 // attendBlock is Attend for some heads of one KV head, from h on, of at most queryBlock
 // rows each: over blocks of keys, with the largest score so far and the sum of
 // exponentials under it. Row j of head h+i is row i*s.Len+j here.
-func (d *Device) attendBlock(worker int, ab, qb, kb, vb *buffer, capacity int, hs device.Heads, h, heads int, s device.Span) {
+func (d *Device) attendBlock(worker int, ab, qb, kb, vb *buffer, capacity int, hs device.AttentionShape, h, heads int, s device.Span) {
 	w := &d.workers[worker]
 	nk, n := hs.K*hs.Dh, heads*s.Len
 	at := h / (hs.H / hs.K) * hs.Dh

@@ -28,7 +28,7 @@ type partial struct{ top, sum float32 }
 // attending is an operation of attendRows.
 type attending struct {
 	a, q, k, v *buffer
-	hs         device.Heads
+	hs         device.AttentionShape
 	rows       []attendRow
 	parts      []partial // [rows, H, chunks]
 	out        []float32 // [rows, H, chunks, Dh], of rows of more than one chunk
@@ -36,7 +36,7 @@ type attending struct {
 
 // octets says that eight heads are attended to at once: see kernel.Set.Octet. The last
 // ones may be fewer; what lies behind their keys is read, and counts for nothing.
-func octets(hs device.Heads) bool { return hs.Dh == kernel.OctetSize && hs.H == hs.K }
+func octets(hs device.AttentionShape) bool { return hs.Dh == kernel.OctetSize && hs.H == hs.K }
 
 // octetSlack is how many floats lie behind a cache's last row.
 const octetSlack = (kernel.OctetSize - 1) * kernel.OctetSize
@@ -44,7 +44,7 @@ const octetSlack = (kernel.OctetSize - 1) * kernel.OctetSize
 // attendRows is Attend for a head, or an octet of them, and a chunk of a row's positions
 // at a time. Where there is more than one chunk, what they gave is then added, weighted,
 // in their order.
-func (d *Device) attendRows(ab, qb, kb, vb *buffer, capacity int, hs device.Heads, spans []device.Span) {
+func (d *Device) attendRows(ab, qb, kb, vb *buffer, capacity int, hs device.AttentionShape, spans []device.Span) {
 	o := &d.attends
 	o.a, o.q, o.k, o.v, o.hs, o.rows = ab, qb, kb, vb, hs, o.rows[:0]
 	each, do := hs.H, d.parts.attend // units in a chunk

@@ -15,14 +15,14 @@ func TestAttendRows(t *testing.T) {
 	best, _ := kernel.Choose("auto")
 	contexts := []int{1, attendChunk, 7, attendChunk + 1, 3*attendChunk - 1}
 	const capacity = 3 * attendChunk
-	for _, hs := range []device.Heads{{H: 6, K: 2, Dh: 10}, {H: 3, K: 3, Dh: 64}, {H: 5, K: 1, Dh: 8}, {H: 3, K: 3, Dh: 8}, {H: 11, K: 11, Dh: 8}} {
+	for _, hs := range []device.AttentionShape{{H: 6, K: 2, Dh: 10}, {H: 3, K: 3, Dh: 64}, {H: 5, K: 1, Dh: 8}, {H: 3, K: 3, Dh: 8}, {H: 11, K: 11, Dh: 8}} {
 		n, nk := len(contexts), hs.K*hs.Dh
 		q := filled(1, n, hs.H*hs.Dh)
 		keys, values := filled(2, n*capacity, nk), filled(3, n*capacity, nk)
 		for _, b := range []*buffer{keys, values} { // as Cache makes them
 			b.data = append(b.data, make([]float32, octetSlack)...)[:len(b.data)]
 		}
-		kv := device.KV{Keys: keys, Values: values, Capacity: capacity}
+		kv := device.KVCache{Keys: keys, Values: values, Capacity: capacity}
 		var spans []device.Span
 		for i, T := range contexts {
 			spans = append(spans, device.Span{Seq: i, Start: T - 1, Row: i, Len: 1})
@@ -35,14 +35,14 @@ func TestAttendRows(t *testing.T) {
 					t.Fatal(err)
 				}
 				a := &buffer{make([]float32, len(q.data)), n, q.cols}
-				d.Attend(device.Decode, a, q, kv, hs, spans)
+				d.Attention(device.Decode, a, q, kv, hs, spans)
 				if first == nil {
 					first = a
 					attended(t, set, a, q, data(kv.Keys), data(kv.Values), capacity, hs, contexts)
 				}
 				alone := &buffer{make([]float32, len(q.data)), n, q.cols}
 				for _, s := range spans {
-					d.Attend(device.Decode, alone, q, kv, hs, []device.Span{s})
+					d.Attention(device.Decode, alone, q, kv, hs, []device.Span{s})
 				}
 				d.Close()
 				for i, v := range first.data {
@@ -56,7 +56,7 @@ func TestAttendRows(t *testing.T) {
 }
 
 // attended holds a against softmax(q . keys / sqrt(Dh)) values.
-func attended(t *testing.T, set kernel.Set, a, q, keys, values *buffer, capacity int, hs device.Heads, contexts []int) {
+func attended(t *testing.T, set kernel.Set, a, q, keys, values *buffer, capacity int, hs device.AttentionShape, contexts []int) {
 	t.Helper()
 	for i, T := range contexts {
 		for h := range hs.H {

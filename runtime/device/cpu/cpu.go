@@ -128,19 +128,19 @@ func (d *Device) Inner(rows int, widths []int) (map[int]device.Buffer, error) {
 }
 
 // Cache makes a layer's keys and values, float32.
-func (d *Device) Cache(sequences, capacity int, hs device.Heads) (device.KV, error) {
+func (d *Device) Cache(sequences, capacity int, hs device.AttentionShape) (device.KVCache, error) {
 	var kv [2]device.Buffer
 	for i := range kv {
 		b, err := d.Buffer(sequences*capacity, hs.K*hs.Dh)
 		if err != nil {
-			return device.KV{}, err
+			return device.KVCache{}, err
 		}
 		if kv[i] = b; octets(hs) {
 			n := len(data(b).data)
 			data(b).data = make([]float32, n+octetSlack)[:n]
 		}
 	}
-	return device.KV{Keys: kv[0], Values: kv[1], Capacity: capacity}, nil
+	return device.KVCache{Keys: kv[0], Values: kv[1], Capacity: capacity}, nil
 }
 
 // CacheBytes is that of a float32.

@@ -12,7 +12,7 @@ const headRows = 16
 
 // logits hands the logits of the given rows to each, up to headRows at a time:
 // z [n, V], for the rows from index at on.
-func (d *Device) logits(h device.Head, rows []int, each func(at, n int, z *buffer)) {
+func (d *Device) logits(h device.LMHead, rows []int, each func(at, n int, z *buffer)) {
 	V, D := h.W.Shape()[0], h.X.Cols()
 	k := min(headRows, len(rows))
 	last := &buffer{make([]float32, k*D), k, D}
@@ -20,13 +20,13 @@ func (d *Device) logits(h device.Head, rows []int, each func(at, n int, z *buffe
 	for at := 0; at < len(rows); at += headRows {
 		n := min(headRows, len(rows)-at)
 		d.Norm(last, h.X, rows[at:at+n], h.Norm, h.Eps)
-		d.Linear(h.Kind, z, last, n, h.W)
+		d.Linear(h.Phase, z, last, n, h.W)
 		each(at, n, z)
 	}
 }
 
 // Argmax: see device.Device.
-func (d *Device) Argmax(ids []int, h device.Head, rows []int) {
+func (d *Device) Argmax(ids []int, h device.LMHead, rows []int) {
 	d.logits(h, rows, func(at, n int, z *buffer) {
 		for i := range n {
 			if ids[at+i] = largest(z.row(i)); slices.ContainsFunc(z.row(i), func(v float32) bool { return v-v != 0 }) {
@@ -37,7 +37,7 @@ func (d *Device) Argmax(ids []int, h device.Head, rows []int) {
 }
 
 // NLL: see device.Device.
-func (d *Device) NLL(nll []float64, h device.Head, rows, targets []int) {
+func (d *Device) NLL(nll []float64, h device.LMHead, rows, targets []int) {
 	d.logits(h, rows, func(at, n int, z *buffer) {
 		d.pool.run(n, 1, func(_, lo, hi int) {
 			for i := lo; i < hi; i++ {
@@ -47,8 +47,8 @@ func (d *Device) NLL(nll []float64, h device.Head, rows, targets []int) {
 	})
 }
 
-// Compare: see device.Device.
-func (d *Device) Compare(out []device.Divergence, p, q device.Head, rows []int) {
+// CompareLogits: see device.Device.
+func (d *Device) CompareLogits(out []device.Divergence, p, q device.LMHead, rows []int) {
 	for at := 0; at < len(rows); at += headRows {
 		part := rows[at:min(at+headRows, len(rows))]
 		d.logits(p, part, func(_, n int, zp *buffer) {
@@ -72,7 +72,7 @@ func divergence(p, q []float32) device.Divergence {
 		pp, qq, pq = pp+a*a, qq+b*b, pq+a*b
 		kl += math.Exp(a-lp) * ((a - lp) - (b - lq))
 	}
-	return device.Divergence{KL: max(kl, 0), Cosine: pq / math.Sqrt(pp*qq), Same: largest(p) == largest(q)}
+	return device.Divergence{KL: max(kl, 0), Cosine: pq / math.Sqrt(pp*qq), SameArgmax: largest(p) == largest(q)}
 }
 
 // largest is the index of the largest of z, the lowest of equals.

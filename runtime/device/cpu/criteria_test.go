@@ -24,9 +24,9 @@ func TestLogitReductions(t *testing.T) {
 		}
 		return w
 	}
-	head := func(w, x []float32) device.Head {
+	head := func(w, x []float32) device.LMHead {
 		b := &buffer{x, 2, 2}
-		return device.Head{X: b, Norm: place([]int{2}, 1, 1), W: place([]int{3, 2}, w...)}
+		return device.LMHead{X: b, Norm: place([]int{2}, 1, 1), W: place([]int{3, 2}, w...)}
 	}
 	s := math.Sqrt(12.5)
 	p := head([]float32{1, 0, 0, 1, 1, 1}, []float32{3, 4, 1, -1}) // logits (3, 4, 7)/s and (1, -1, 0)
@@ -46,13 +46,13 @@ func TestLogitReductions(t *testing.T) {
 	}
 	near("nll", math.Log(e+1/e+1), nll[0])
 	div := make([]device.Divergence, 2)
-	d.Compare(div, p, q, []int{0, 1})
+	d.CompareLogits(div, p, q, []int{0, 1})
 	near("cosine of row 0", 7/s/(math.Sqrt(74.)/s*math.Sqrt2), div[0].Cosine)
 	near("cosine of row 1", 0, div[1].Cosine)
 	zp, zq := math.Log(e+1/e+1), math.Log(2*e+1)
 	kl := (e*((1-zp)-(1-zq)) + 1/e*((-1-zp)-(1-zq)) + (-zp + zq)) / (e + 1/e + 1)
 	near("kl of row 1", kl, div[1].KL)
-	if div[0].Same || !div[1].Same {
-		t.Errorf("same: want false and true (a tie takes the lower), got %v %v", div[0].Same, div[1].Same)
+	if div[0].SameArgmax || !div[1].SameArgmax {
+		t.Errorf("same: want false and true (a tie takes the lower), got %v %v", div[0].SameArgmax, div[1].SameArgmax)
 	}
 }

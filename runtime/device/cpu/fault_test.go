@@ -52,7 +52,7 @@ func TestShortenedWeights(t *testing.T) {
 					t.Fatal(err)
 				}
 				for i := range 4 {
-					kind, place := device.Kind(i%2), d.Place
+					kind, place := device.Phase(i%2), d.Place
 					if i >= 2 {
 						place = d.PlaceRounded
 					}

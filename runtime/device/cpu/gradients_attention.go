@@ -10,8 +10,8 @@ import (
 // [queryRows, T] are all that exists.
 const queryRows = 96
 
-// AttendKeep: see device.Trainer. Each worker owns heads of a span.
-func (d *Device) AttendKeep(a, stats, q, k, v device.Buffer, hs device.Heads, spans []device.Span) {
+// AttentionForward: see device.Trainer. Each worker owns heads of a span.
+func (d *Device) AttentionForward(a, stats, q, k, v device.Buffer, hs device.AttentionShape, spans []device.Span) {
 	ab, sb, qb, kb, vb := data(a), data(stats), data(q), data(k), data(v)
 	scale := float32(1 / math.Sqrt(float64(hs.Dh)))
 	d.pool.run(hs.H*len(spans), 1, func(worker, lo, hi int) {
@@ -43,9 +43,9 @@ func (d *Device) AttendKeep(a, stats, q, k, v device.Buffer, hs device.Heads, sp
 	})
 }
 
-// AttendBack: see device.Trainer. Each worker owns KV heads of a span, whose
+// AttentionBackward: see device.Trainer. Each worker owns KV heads of a span, whose
 // query heads it takes in order.
-func (d *Device) AttendBack(dq, dk, dv, da, a, stats, q, k, v device.Buffer, hs device.Heads, spans []device.Span) {
+func (d *Device) AttentionBackward(dq, dk, dv, da, a, stats, q, k, v device.Buffer, hs device.AttentionShape, spans []device.Span) {
 	dqb, dkb, dvb, dab, ab, sb, qb, kb, vb := data(dq), data(dk), data(dv), data(da), data(a), data(stats), data(q), data(k), data(v)
 	scale := float32(1 / math.Sqrt(float64(hs.Dh)))
 	group := hs.H / hs.K

@@ -11,8 +11,8 @@ import (
 // some 16 MB of them.
 func lossRows(vocab int) int { return min(max(1<<22/vocab, 16), 256) }
 
-// Losses: see device.Trainer.
-func (d *Device) Losses(nll []float64, dx, dw, x device.Buffer, w device.Weight, targets []int, scale []float32) {
+// CrossEntropy: see device.Trainer.
+func (d *Device) CrossEntropy(nll []float64, dx, dw, x device.Buffer, w device.Weight, targets []int, scale []float32) {
 	m := stored(w)
 	V, D := m.rowsCols()
 	xb := data(x)

@@ -7,8 +7,8 @@ import (
 	"mop/runtime/device"
 )
 
-// NormKeep: see device.Trainer.
-func (d *Device) NormKeep(y, r, x device.Buffer, n int, w device.Weight, eps float64) {
+// NormForward: see device.Trainer.
+func (d *Device) NormForward(y, r, x device.Buffer, n int, w device.Weight, eps float64) {
 	yb, rb, xb, g := data(y), data(r), data(x), stored(w).gain
 	d.pool.run(n, 16, func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
@@ -22,8 +22,8 @@ func (d *Device) NormKeep(y, r, x device.Buffer, n int, w device.Weight, eps flo
 	})
 }
 
-// NormBack: see device.Trainer.
-func (d *Device) NormBack(dx, dw, dy, x, r device.Buffer, n int, w device.Weight) {
+// NormBackward: see device.Trainer.
+func (d *Device) NormBackward(dx, dw, dy, x, r device.Buffer, n int, w device.Weight) {
 	dxb, dyb, xb, rb, g := data(dx), data(dy), data(x), data(r), stored(w).gain
 	d.pool.run(n, 16, func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {

@@ -7,8 +7,8 @@ import (
 	"mop/runtime/random"
 )
 
-// Project: see device.Trainer.
-func (d *Device) Project(y, u, x device.Buffer, n int, w device.Weight, ad *device.Adapter, add bool) {
+// LinearForward: see device.Trainer.
+func (d *Device) LinearForward(y, u, x device.Buffer, n int, w device.Weight, ad *device.Adapter, add bool) {
 	m := stored(w)
 	out, in := m.rowsCols()
 	xb, yb := data(x), data(y)
@@ -21,8 +21,8 @@ func (d *Device) Project(y, u, x device.Buffer, n int, w device.Weight, ad *devi
 	d.product(yb.data, out, n, out, rank, rows(data(u).data, rank).times(ad.Scale), rows(data(ad.B).data, rank).t(), true)
 }
 
-// ProjectBack: see device.Trainer.
-func (d *Device) ProjectBack(dx, dw, dy, x, u device.Buffer, n int, w device.Weight, ad *device.Adapter) {
+// LinearBackward: see device.Trainer.
+func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.Weight, ad *device.Adapter) {
 	m := stored(w)
 	out, in := m.rowsCols()
 	dyb := data(dy)
@@ -43,7 +43,7 @@ func (d *Device) ProjectBack(dx, dw, dy, x, u device.Buffer, n int, w device.Wei
 	if dx == nil {
 		return
 	}
-	if ad.Drop.P == 0 {
+	if ad.Drop.Probability == 0 {
 		d.product(data(dx).data, in, n, in, rank, rows(du, rank), rows(data(ad.A).data, in), true)
 		return
 	}
@@ -54,7 +54,7 @@ func (d *Device) ProjectBack(dx, dw, dy, x, u device.Buffer, n int, w device.Wei
 
 // drop is the first n rows of x after dropout, x itself where there is none.
 func (d *Device) drop(x []float32, n, in int, o device.Dropout) []float32 {
-	if o.P == 0 {
+	if o.Probability == 0 {
 		return x
 	}
 	y := grown(&d.train.dropped, n*in)
@@ -64,7 +64,7 @@ func (d *Device) drop(x []float32, n, in int, o device.Dropout) []float32 {
 
 // mask sets y to x after dropout, or adds it.   y, x [n, in]
 func (d *Device) mask(y, x []float32, in int, o device.Dropout, add bool) {
-	limit, scale := uint32(o.P*(1<<32)), float32(1/(1-o.P))
+	limit, scale := uint32(o.Probability*(1<<32)), float32(1/(1-o.Probability))
 	for s, span := range o.Spans {
 		key := o.Keys[s]
 		d.pool.run(span.Len, 1, func(_, lo, hi int) {

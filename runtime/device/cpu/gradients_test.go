@@ -126,7 +126,7 @@ func TestProject(t *testing.T) {
 				ad.B, b64 = b.buffer(out, rank)
 				ad.DA, da64 = b.buffer(rank, in)
 				ad.DB, db64 = b.buffer(out, rank)
-				ad.Drop = device.Dropout{P: drop, Keys: []uint64{11, 12}, Spans: []device.Span{{Row: 0, Len: n / 2}, {Row: n / 2, Len: n - n/2}}}
+				ad.Drop = device.Dropout{Probability: drop, Keys: []uint64{11, 12}, Spans: []device.Span{{Row: 0, Len: n / 2}, {Row: n / 2, Len: n - n/2}}}
 				dropped := slices.Clone(x64)
 				mask := make([]float64, len(x64))
 				for row := range n {
@@ -151,7 +151,7 @@ func TestProject(t *testing.T) {
 					y64[i] += base[i] + 0.7*z[i]
 				}
 				dyb := &buffer{slices.Clone(data(y).data), n, out}
-				b.d.Project(y, u, x, n, w, ad, true)
+				b.d.LinearForward(y, u, x, n, w, ad, true)
 				b.same("y", y, y64, in+rank*in)
 				b.same("u", u, u64, in)
 
@@ -167,7 +167,7 @@ func TestProject(t *testing.T) {
 				for i := range dd {
 					dx64[i] += dd[i] * mask[i]
 				}
-				b.d.ProjectBack(dx, dw, dyb, x, u, n, w, ad)
+				b.d.LinearBackward(dx, dw, dyb, x, u, n, w, ad)
 				b.same("x'", dx, dx64, out+rank*out)
 				b.same("w'", dw, dw64, n)
 				b.same("A'", ad.DA, da64, n*out)
@@ -201,10 +201,10 @@ func TestNormGateRotate(t *testing.T) {
 	dw, dw64 := b.buffer(1, D)
 	y64 := make([]float64, n*D)
 	reference.Norm(y64, x64, w64, n, D, 1e-5)
-	b.d.NormKeep(y, r, x, n, w, 1e-5)
+	b.d.NormForward(y, r, x, n, w, 1e-5)
 	b.same("norm", y, y64, D)
 	reference.NormBack(dx64, dw64, dy64, x64, w64, n, D, 1e-5)
-	b.d.NormBack(dx, dw, dy, x, r, n, w)
+	b.d.NormBackward(dx, dw, dy, x, r, n, w)
 	b.same("norm x'", dx, dx64, D)
 	b.same("norm w'", dw, dw64, n)
 
@@ -215,22 +215,22 @@ func TestNormGateRotate(t *testing.T) {
 	dg64, du64 := make([]float64, n*D), make([]float64, n*D)
 	reference.GateBack(dg64, du64, m64, g64, u64)
 	reference.Gate(m64, g64, u64)
-	b.d.Gate(m, g, u, n)
+	b.d.SwiGLU(m, g, u, n)
 	b.same("gate", m, m64, 1)
 	du, _ := b.buffer(n, D)
-	b.d.GateBack(dm, du, dm, g, u, n)
+	b.d.SwiGLUBackward(dm, du, dm, g, u, n)
 	b.same("gate g'", dm, dg64, 1)
 	b.same("gate u'", du, du64, 1)
 
-	rope := device.Rope{InvFreq: []float32{1, 0.1, 0.01}}
+	rope := device.RoPEFrequencies{InvFreq: []float32{1, 0.1, 0.01}}
 	z, z64 := b.buffer(n, 4*6)
 	spans := []device.Span{{Row: 0, Len: 9}, {Row: 9, Len: 12}}
 	reference.Rotate(z64[:9*24], 9, 4, 6, rope.InvFreq, 1)
 	reference.Rotate(z64[9*24:], 12, 4, 6, rope.InvFreq, 1)
 	before := slices.Clone(data(z).data)
-	b.d.Rotate(z, 6, rope, spans, false)
+	b.d.RoPE(z, 6, rope, spans, false)
 	b.same("rotate", z, z64, 1)
-	b.d.Rotate(z, 6, rope, spans, true)
+	b.d.RoPE(z, 6, rope, spans, true)
 	for i := range before {
 		z64[i] = float64(before[i])
 	}
@@ -241,9 +241,9 @@ func TestNormGateRotate(t *testing.T) {
 // call, each on its own.
 func TestAttendGradients(t *testing.T) {
 	for i, s := range []struct {
-		hs   device.Heads
+		hs   device.AttentionShape
 		lens []int
-	}{{device.Heads{H: 3, K: 3, Dh: 8}, []int{5, 1, 17}}, {device.Heads{H: 6, K: 2, Dh: 16}, []int{101, 40}}, {device.Heads{H: 29, K: 29, Dh: 4}, []int{33}}, {device.Heads{H: 4, K: 1, Dh: 64}, []int{200}}, {device.Heads{H: 1, K: 1, Dh: 2}, []int{1}}} {
+	}{{device.AttentionShape{H: 3, K: 3, Dh: 8}, []int{5, 1, 17}}, {device.AttentionShape{H: 6, K: 2, Dh: 16}, []int{101, 40}}, {device.AttentionShape{H: 29, K: 29, Dh: 4}, []int{33}}, {device.AttentionShape{H: 4, K: 1, Dh: 64}, []int{200}}, {device.AttentionShape{H: 1, K: 1, Dh: 2}, []int{1}}} {
 		t.Run(fmt.Sprint(s), func(t *testing.T) {
 			b := newBench(t, 1+i%3)
 			n := 0
@@ -268,10 +268,10 @@ func TestAttendGradients(t *testing.T) {
 				reference.Attend(a64[qo:], s64[so:], q64[qo:], k64[ko:], v64[ko:], p.Len, h, k, dh)
 				reference.AttendBack(dq64[qo:], dk64[ko:], dv64[ko:], da64[qo:], a64[qo:], s64[so:], q64[qo:], k64[ko:], v64[ko:], p.Len, h, k, dh)
 			}
-			b.d.AttendKeep(a, stats, q, kk, v, s.hs, spans)
+			b.d.AttentionForward(a, stats, q, kk, v, s.hs, spans)
 			b.same("a", a, a64, n)
 			b.same("stats", stats, s64, n)
-			b.d.AttendBack(dq, dk, dv, da, a, stats, q, kk, v, s.hs, spans)
+			b.d.AttentionBackward(dq, dk, dv, da, a, stats, q, kk, v, s.hs, spans)
 			b.same("q'", dq, dq64, n*dh)
 			b.same("k'", dk, dk64, n*dh)
 			b.same("v'", dv, dv64, n*dh)
@@ -297,7 +297,7 @@ func TestLosses(t *testing.T) {
 	reference.Loss(want, dz, z, targets, scale64, V)
 	dx64 := make([]float64, n*D)
 	reference.LinearBack(dx64, dw64, dz, x64, w64, n, V, D)
-	b.d.Losses(got, dx, dw, x, w, targets, scale)
+	b.d.CrossEntropy(got, dx, dw, x, w, targets, scale)
 	for i := range want {
 		if math.Abs(want[i]-got[i]) > 1e-5 {
 			t.Fatalf("row %d: want %v, got %v", i, want[i], got[i])
@@ -306,7 +306,7 @@ func TestLosses(t *testing.T) {
 	b.same("x'", dx, dx64, V)
 	b.same("w'", dw, dw64, n)
 	again := make([]float64, n)
-	b.d.Losses(again, nil, nil, x, w, targets, nil)
+	b.d.CrossEntropy(again, nil, nil, x, w, targets, nil)
 	if !slices.Equal(got, again) {
 		t.Error("the losses alone differ from those with gradients")
 	}
@@ -322,7 +322,7 @@ func TestAdamW(t *testing.T) {
 		v64[i] *= v64[i]
 		data(v).data[i] = float32(v64[i])
 	}
-	s := device.AdamW{Rate: 1e-2, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Decay: 0.1, Clip: 0.3}
+	s := device.AdamW{LearningRate: 1e-2, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.1, Clip: 0.3}
 	for s.Step = 1; s.Step < 6; s.Step++ {
 		g, g64 := b.buffer(1, n)
 		sum := 0.0
@@ -332,7 +332,7 @@ func TestAdamW(t *testing.T) {
 		if got := b.d.SumSquares(g); math.Abs(got-sum) > 1e-9*sum {
 			t.Errorf("sum of squares: want %v, got %v", sum, got)
 		}
-		reference.AdamW(p64, g64, m64, v64, s.Rate, s.Beta1, s.Beta2, s.Eps, s.Decay, s.Clip, s.Step)
+		reference.AdamW(p64, g64, m64, v64, s.LearningRate, s.Beta1, s.Beta2, s.Eps, s.WeightDecay, s.Clip, s.Step)
 		b.d.AdamW(p, g, m, v, s)
 	}
 	b.same("p", p, p64, 100)
@@ -346,14 +346,14 @@ func TestTrainingThreads(t *testing.T) {
 	for threads := 1; threads <= 4; threads++ {
 		b := newBench(t, threads)
 		n, D, I := 130, 60, 90
-		hs := device.Heads{H: 6, K: 3, Dh: 10}
+		hs := device.AttentionShape{H: 6, K: 3, Dh: 10}
 		x, _ := b.buffer(n, D)
 		w, _ := b.weight(checkpoint.BF16, I, D)
 		y, _ := b.buffer(n, I)
 		dx, _ := b.buffer(n, D)
 		dw, _ := b.buffer(I, D)
-		b.d.Project(y, nil, x, n, w, nil, false)
-		b.d.ProjectBack(dx, dw, y, x, nil, n, w, nil)
+		b.d.LinearForward(y, nil, x, n, w, nil, false)
+		b.d.LinearBackward(dx, dw, y, x, nil, n, w, nil)
 		kk, _ := b.buffer(n, 30)
 		v, _ := b.buffer(n, 30)
 		a, _ := b.buffer(n, D)
@@ -361,8 +361,8 @@ func TestTrainingThreads(t *testing.T) {
 		dk, _ := b.buffer(n, 30)
 		dv, _ := b.buffer(n, 30)
 		spans := []device.Span{{Row: 0, Len: 100}, {Row: 100, Len: 30}}
-		b.d.AttendKeep(a, st, x, kk, v, hs, spans)
-		b.d.AttendBack(dx, dk, dv, a, a, st, x, kk, v, hs, spans)
+		b.d.AttentionForward(a, st, x, kk, v, hs, spans)
+		b.d.AttentionBackward(dx, dk, dv, a, a, st, x, kk, v, hs, spans)
 		all := slices.Concat(data(y).data, data(dx).data, data(dw).data, data(a).data, data(dk).data, data(dv).data, []float32{float32(b.d.SumSquares(dw))})
 		if first == nil {
 			first = all

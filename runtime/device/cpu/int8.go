@@ -36,7 +36,7 @@ func (d *Device) PlaceInt8(t checkpoint.Tensor) (device.Weight, error) {
 		tmp := d.temp(worker, c)
 		for i := lo; i < hi; i++ {
 			row := from.widen(d.set, tmp, i, c)
-			q.scales[i] = device.RoundInt8(q.data[i*stride:i*stride+c], row)
+			q.scales[i] = device.QuantizeRow(q.data[i*stride:i*stride+c], row)
 		}
 	})
 	for i, s := range q.scales {

@@ -37,7 +37,7 @@ func TestInt8(t *testing.T) {
 					exact, _ := d.Place(tensor)
 					first = checkInt8(t, d, x, stored(w), stored(exact))
 				}
-				for _, kind := range []device.Kind{device.Prefill, device.Decode} {
+				for _, kind := range []device.Phase{device.Prefill, device.Decode} {
 					y, last := guarded(s.n, s.out), guarded(1, s.out)
 					d.Linear(kind, y, x, s.n, w)
 					d.Linear(kind, last, &buffer{x.row(s.n - 1), 1, s.in}, 1, w)
@@ -124,14 +124,14 @@ func TestInt8Layer(t *testing.T) {
 	best, _ := kernel.Choose("auto")
 	for _, s := range []struct {
 		n, D, I int
-		hs      device.Heads
-	}{{3, 7, 13, device.Heads{H: 3, K: 1, Dh: 6}}, {14, 129, 600, device.Heads{H: 4, K: 2, Dh: 128}}} {
+		hs      device.AttentionShape
+	}{{3, 7, 13, device.AttentionShape{H: 3, K: 1, Dh: 6}}, {14, 129, 600, device.AttentionShape{H: 4, K: 2, Dh: 128}}} {
 		// A norm's last bit may round an activation the other way, a step of 2^-15
 		// of the largest.
 		tolerance := 0x1p-24*(16+4*math.Sqrt(float64(max(s.D, s.I)))) + 0x1p-15*4/math.Sqrt(float64(min(s.D, s.I)))
 		var plain map[string][][]float32
 		for set := kernel.Generic; set <= best; set++ {
-			for _, kind := range []device.Kind{device.Prefill, device.Decode} {
+			for _, kind := range []device.Phase{device.Prefill, device.Decode} {
 				outputs := func(threads, n, from int) map[string][][]float32 {
 					d, err := Open(Options{Threads: threads, Kernels: set.String()})
 					if err != nil {
@@ -173,7 +173,7 @@ func TestInt8NotFinite(t *testing.T) {
 		}
 		for _, bad := range []float32{float32(math.Inf(1)), float32(math.NaN())} {
 			for at := 0; at < in; at += 11 {
-				for _, kind := range []device.Kind{device.Prefill, device.Decode} {
+				for _, kind := range []device.Phase{device.Prefill, device.Decode} {
 					x, y := filled(1, n, in), guarded(n, out)
 					x.row(1)[at] = bad
 					d.Linear(kind, y, x, n, w)

@@ -41,16 +41,16 @@ func (d *Device) normed(x *buffer, n int, w device.Weight, eps float64) []float3
 }
 
 // Linear: see device.Device.
-func (d *Device) Linear(kind device.Kind, y, x device.Buffer, n int, w device.Weight) {
+func (d *Device) Linear(kind device.Phase, y, x device.Buffer, n int, w device.Weight) {
 	d.linear(kind, data(y), data(x).data, n, stored(w), false)
 }
 
 // AddLinear: see device.Device.
-func (d *Device) AddLinear(kind device.Kind, x, a device.Buffer, n int, w device.Weight) {
+func (d *Device) AddLinear(kind device.Phase, x, a device.Buffer, n int, w device.Weight) {
 	d.linear(kind, data(x), data(a).data, n, stored(w), true)
 }
 
-func (d *Device) linear(kind device.Kind, y *buffer, x []float32, n int, w *weight, add bool) {
+func (d *Device) linear(kind device.Phase, y *buffer, x []float32, n int, w *weight, add bool) {
 	r, c := w.rowsCols()
 	if kind == device.Prefill {
 		d.product(y.data, y.cols, n, r, c, rows(x, c), w.operand().t(), add)
@@ -61,7 +61,7 @@ func (d *Device) linear(kind device.Kind, y *buffer, x []float32, n int, w *weig
 }
 
 // GateUp: see device.Device.
-func (d *Device) GateUp(kind device.Kind, m, x device.Buffer, n int, norm, wg, wu device.Weight, eps float64) {
+func (d *Device) GateUp(kind device.Phase, m, x device.Buffer, n int, norm, wg, wu device.Weight, eps float64) {
 	out, gate, up := data(m), stored(wg), stored(wu)
 	r, c := gate.rowsCols()
 	if kind == device.Prefill {

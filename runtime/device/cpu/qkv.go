@@ -5,7 +5,7 @@ import (
 )
 
 // QKV: see device.Device.
-func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.Buffer, norm, wq, wk, wv device.Weight, eps float64, hs device.Heads, rope device.Rope, spans []device.Span) {
+func (d *Device) QKV(kind device.Phase, q device.Buffer, kv device.KVCache, x device.Buffer, norm, wq, wk, wv device.Weight, eps float64, hs device.AttentionShape, rope device.RoPEFrequencies, spans []device.Span) {
 	n, last := 0, 0
 	for _, s := range spans {
 		n, last = max(n, s.Row+s.Len), max(last, s.Start+s.Len)
@@ -43,7 +43,7 @@ func (d *Device) products(h []float32, n, c int, ws [3]*weight, to [3]target) {
 
 // place turns the queries and keys of the rows lo..hi-1 of a span, and puts keys and
 // values into the cache. q [.., H*Dh], k and v [.., K*Dh]
-func (d *Device) place(table *ropeTable, kv device.KV, hs device.Heads, s device.Span, qkv [3]target, lo, hi int) {
+func (d *Device) place(table *ropeTable, kv device.KVCache, hs device.AttentionShape, s device.Span, qkv [3]target, lo, hi int) {
 	kb, vb := data(kv.Keys), data(kv.Values)
 	for i := lo; i < hi; i++ {
 		cos, sin := table.at(s.Start + i)

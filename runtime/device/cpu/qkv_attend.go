@@ -12,12 +12,12 @@ type fusing struct{ cos, sin []float32 } // of the position   [Dh/2]
 
 // QKVAttend: see device.Fuser. One row of a model of thin heads: each worker goes from the
 // weights of some heads to what they attend to. Else the two operations are done.
-func (d *Device) QKVAttend(kind device.Kind, a, q device.Buffer, kv device.KV, x device.Buffer, norm, wq, wk, wv device.Weight, eps float64, hs device.Heads, rope device.Rope, spans []device.Span) {
+func (d *Device) QKVAttend(kind device.Phase, a, q device.Buffer, kv device.KVCache, x device.Buffer, norm, wq, wk, wv device.Weight, eps float64, hs device.AttentionShape, rope device.RoPEFrequencies, spans []device.Span) {
 	ws := [3]*weight{stored(wq), stored(wk), stored(wv)}
 	alike := ws[0].kind() != kernel.I8 && ws[0].kind() == ws[1].kind() && ws[0].kind() == ws[2].kind()
 	if kind != device.Decode || d.set == kernel.Generic || !octets(hs) || !alike || len(spans) != 1 || spans[0].Len > 1 || spans[0].Start >= attendChunk {
 		d.QKV(kind, q, kv, x, norm, wq, wk, wv, eps, hs, rope, spans)
-		d.Attend(kind, a, q, kv, hs, spans)
+		d.Attention(kind, a, q, kv, hs, spans)
 		return
 	}
 	s, nk := spans[0], hs.K*hs.Dh

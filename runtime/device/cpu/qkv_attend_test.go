@@ -15,11 +15,11 @@ func TestQKVAttend(t *testing.T) {
 	ws := newDrawn()
 	best, _ := kernel.Choose("auto")
 	const D, capacity, seq = 97, 2 * attendChunk, 1
-	for _, hs := range []device.Heads{{H: 16, K: 16, Dh: 8}, {H: 11, K: 11, Dh: 8}, {H: 1, K: 1, Dh: 8}, {H: 6, K: 3, Dh: 8}, {H: 3, K: 3, Dh: 10}} {
+	for _, hs := range []device.AttentionShape{{H: 16, K: 16, Dh: 8}, {H: 11, K: 11, Dh: 8}, {H: 1, K: 1, Dh: 8}, {H: 6, K: 3, Dh: 8}, {H: 3, K: 3, Dh: 10}} {
 		for _, dt := range []checkpoint.DType{checkpoint.BF16, checkpoint.F32} {
 			for set := kernel.Generic; set <= best; set++ {
 				nq, nk := hs.H*hs.Dh, hs.K*hs.Dh
-				rope := device.Rope{InvFreq: make([]float32, hs.Dh/2)}
+				rope := device.RoPEFrequencies{InvFreq: make([]float32, hs.Dh/2)}
 				for i := range rope.InvFreq {
 					rope.InvFreq[i] = float32(math.Pow(1e4, -float64(i)/float64(hs.Dh/2)))
 				}
@@ -50,7 +50,7 @@ func TestQKVAttend(t *testing.T) {
 							d.QKVAttend(device.Decode, a, q, kv, x, gain, w[0], w[1], w[2], 1e-5, hs, rope, spans)
 						} else {
 							d.QKV(device.Decode, q, kv, x, gain, w[0], w[1], w[2], 1e-5, hs, rope, spans)
-							d.Attend(device.Decode, a, q, kv, hs, spans)
+							d.Attention(device.Decode, a, q, kv, hs, spans)
 						}
 						out = append(out, a.data...)
 					}

@@ -21,7 +21,7 @@ func rotate(x []float32, dh int, cos, sin []float32) {
 
 // angles fills cos and sin of pos*InvFreq; the angle is formed in float32, as
 // the models were trained.   cos, sin [Dh/2]
-func angles(cos, sin []float32, pos int, rope device.Rope) {
+func angles(cos, sin []float32, pos int, rope device.RoPEFrequencies) {
 	for i, f := range rope.InvFreq {
 		s, c := math.Sincos(float64(float32(pos) * f))
 		cos[i], sin[i] = float32(c), float32(s)
@@ -32,12 +32,12 @@ func angles(cos, sin []float32, pos int, rope device.Rope) {
 type ropes map[*float32]*ropeTable
 
 type ropeTable struct {
-	rope device.Rope
+	rope device.RoPEFrequencies
 	cs   []float32 // [positions, Dh]: cosines, then sines
 }
 
 // table has the angles of positions 0..n-1 at least.
-func (d *Device) table(rope device.Rope, n int) *ropeTable {
+func (d *Device) table(rope device.RoPEFrequencies, n int) *ropeTable {
 	if len(rope.InvFreq) == 0 {
 		return &ropeTable{}
 	}

@@ -21,7 +21,7 @@ func BenchmarkMatrixVector(b *testing.B) {
 			defer d.Close()
 			const in = 2048
 			out := 1 << 17 / count
-			src := checkpoint.Random(&config.Config{Vocab: out * count, Dim: in, HeadDim: 2}, 1, checkpoint.BF16)
+			src := checkpoint.Random(&config.Config{VocabSize: out * count, HiddenSize: in, HeadDim: 2}, 1, checkpoint.BF16)
 			t, err := src.Tensor(checkpoint.EmbedName)
 			if err != nil {
 				b.Fatal(err)

@@ -6,10 +6,10 @@ import (
 	"mop/runtime/device"
 )
 
-// HeadSums: see device.Device. Only one group of rows of Wo of one head is ever
+// HeadL1: see device.Device. Only one group of rows of Wo of one head is ever
 // multiplied at a time; each worker owns heads, so that the order of the sum is
 // fixed.
-func (d *Device) HeadSums(sums []float64, a device.Buffer, n int, wo device.Weight, hs device.Heads) {
+func (d *Device) HeadL1(sums []float64, a device.Buffer, n int, wo device.Weight, hs device.AttentionShape) {
 	w, ab := stored(wo), data(a)
 	rowsOut, cols := w.rowsCols()
 	d.pool.run(hs.H, 1, func(worker, lo, hi int) {
@@ -27,8 +27,8 @@ func (d *Device) HeadSums(sums []float64, a device.Buffer, n int, wo device.Weig
 	})
 }
 
-// ColumnSums: see device.Device.
-func (d *Device) ColumnSums(sums []float64, m device.Buffer, n int) {
+// ColumnL1: see device.Device.
+func (d *Device) ColumnL1(sums []float64, m device.Buffer, n int) {
 	mb := data(m)
 	d.pool.run(mb.cols, 64, func(_, lo, hi int) {
 		for i := range n {

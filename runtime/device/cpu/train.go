@@ -58,8 +58,8 @@ func (d *Device) Scatter(y, x device.Buffer, rows []int) {
 	}
 }
 
-// EmbedBack: see device.Trainer.
-func (d *Device) EmbedBack(dtable, dx device.Buffer, ids []int) {
+// EmbedBackward: see device.Trainer.
+func (d *Device) EmbedBackward(dtable, dx device.Buffer, ids []int) {
 	t, g := data(dtable), data(dx)
 	d.pool.run(g.cols, 16, func(_, lo, hi int) {
 		for n, id := range ids {
@@ -71,8 +71,8 @@ func (d *Device) EmbedBack(dtable, dx device.Buffer, ids []int) {
 	})
 }
 
-// Rotate: see device.Trainer.
-func (d *Device) Rotate(x device.Buffer, dh int, rope device.Rope, spans []device.Span, back bool) {
+// RoPE: see device.Trainer.
+func (d *Device) RoPE(x device.Buffer, dh int, rope device.RoPEFrequencies, spans []device.Span, back bool) {
 	b := data(x)
 	for _, s := range spans {
 		d.pool.run(s.Len, 8, func(worker, lo, hi int) {
@@ -94,8 +94,8 @@ func (d *Device) Rotate(x device.Buffer, dh int, rope device.Rope, spans []devic
 // gateBlock is how many gates are taken at a time.
 const gateBlock = 1024
 
-// Gate: see device.Trainer.
-func (d *Device) Gate(m, g, u device.Buffer, n int) {
+// SwiGLU: see device.Trainer.
+func (d *Device) SwiGLU(m, g, u device.Buffer, n int) {
 	mb, gb, ub := data(m), data(g), data(u)
 	d.pool.run(n*mb.cols, gateBlock, func(_, lo, hi int) {
 		var sigmoid [gateBlock]float32
@@ -110,8 +110,8 @@ func (d *Device) Gate(m, g, u device.Buffer, n int) {
 	})
 }
 
-// GateBack: see device.Trainer.
-func (d *Device) GateBack(dg, du, dm, g, u device.Buffer, n int) {
+// SwiGLUBackward: see device.Trainer.
+func (d *Device) SwiGLUBackward(dg, du, dm, g, u device.Buffer, n int) {
 	dgb, dub, dmb, gb, ub := data(dg), data(du), data(dm), data(g), data(u)
 	d.pool.run(n*gb.cols, gateBlock, func(_, lo, hi int) {
 		var sigmoid [gateBlock]float32

@@ -35,7 +35,7 @@ var matrices = []struct {
 func made(b *testing.B, d *Device, out, in int) *weight { return keyed(b, d, out, in, 1) }
 
 func keyed(b *testing.B, d *Device, out, in int, key uint64) *weight {
-	w, err := d.Make(checkpoint.Recipe{Name: "w", DType: checkpoint.BF16, Shape: []int{out, in}, Key: key, Scale: random.Scale(0.02)})
+	w, err := d.Make(checkpoint.RandomSpec{Name: "w", DType: checkpoint.BF16, Shape: []int{out, in}, Key: key, Scale: random.Scale(0.02)})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func keyed(b *testing.B, d *Device, out, in int, key uint64) *weight {
 func randomRows(b *testing.B, d *Device, n, cols int) *buffer { return keyed(b, d, n, cols, 2).buffer }
 
 // randomCache is a cache of T random positions.
-func randomCache(b *testing.B, d *Device, T int, hs device.Heads) device.KV {
+func randomCache(b *testing.B, d *Device, T int, hs device.AttentionShape) device.KVCache {
 	kv, err := d.Cache(1, T, hs)
 	if err != nil {
 		b.Fatal(err)
@@ -121,21 +121,21 @@ func prefill(b *testing.B, set string, n, out, in int) {
 type layerOperation struct {
 	name   string
 	shapes [][2]int // [out, in] of the matrices
-	run    func(kind device.Kind, ws []device.Weight)
+	run    func(kind device.Phase, ws []device.Weight)
 }
 
 var layers = []struct {
 	name string
 	D, I int
-	hs   device.Heads
+	hs   device.AttentionShape
 }{
-	{"llama-2-7b", 4096, 11008, device.Heads{H: 32, K: 32, Dh: 128}},
-	{"llama-3-8b", 4096, 14336, device.Heads{H: 32, K: 8, Dh: 128}},
+	{"llama-2-7b", 4096, 11008, device.AttentionShape{H: 32, K: 32, Dh: 128}},
+	{"llama-3-8b", 4096, 14336, device.AttentionShape{H: 32, K: 8, Dh: 128}},
 }
 
 // operationsOf makes those of a layer for n rows at the spans' positions, all below T.
-func operationsOf(b *testing.B, d *Device, D, I int, hs device.Heads, n, T int, spans []device.Span) []layerOperation {
-	gain, err := d.Make(checkpoint.Recipe{Name: "gain", DType: checkpoint.BF16, Shape: []int{D}, Key: 1, Scale: random.Scale(1)})
+func operationsOf(b *testing.B, d *Device, D, I int, hs device.AttentionShape, n, T int, spans []device.Span) []layerOperation {
+	gain, err := d.Make(checkpoint.RandomSpec{Name: "gain", DType: checkpoint.BF16, Shape: []int{D}, Key: 1, Scale: random.Scale(1)})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -148,19 +148,19 @@ func operationsOf(b *testing.B, d *Device, D, I int, hs device.Heads, n, T int, 
 			b.Fatal(err)
 		}
 	}
-	rope := device.Rope{InvFreq: make([]float32, hs.Dh/2)}
+	rope := device.RoPEFrequencies{InvFreq: make([]float32, hs.Dh/2)}
 	for i := range rope.InvFreq {
 		rope.InvFreq[i] = float32(math.Pow(10000, -float64(2*i)/float64(hs.Dh)))
 	}
 	x := floats(b, d, n, D, normal(rand.New(rand.NewPCG(1, 2)), n*D))
 	q, a, m, mo := emptyInner(b, d, n, hs.H*hs.Dh), randomRows(b, d, n, hs.H*hs.Dh), emptyInner(b, d, n, I), randomRows(b, d, n, I)
 	return []layerOperation{
-		{"qkv", [][2]int{{hs.H * hs.Dh, D}, {hs.K * hs.Dh, D}, {hs.K * hs.Dh, D}}, func(kind device.Kind, ws []device.Weight) {
+		{"qkv", [][2]int{{hs.H * hs.Dh, D}, {hs.K * hs.Dh, D}, {hs.K * hs.Dh, D}}, func(kind device.Phase, ws []device.Weight) {
 			d.QKV(kind, q, kv, x, gain, ws[0], ws[1], ws[2], 1e-5, hs, rope, spans)
 		}},
-		{"o", [][2]int{{D, hs.H * hs.Dh}}, func(kind device.Kind, ws []device.Weight) { d.AddLinear(kind, x, a, n, ws[0]) }},
-		{"gate-up", [][2]int{{I, D}, {I, D}}, func(kind device.Kind, ws []device.Weight) { d.GateUp(kind, m, x, n, gain, ws[0], ws[1], 1e-5) }},
-		{"down", [][2]int{{D, I}}, func(kind device.Kind, ws []device.Weight) { d.AddLinear(kind, x, mo, n, ws[0]) }},
+		{"o", [][2]int{{D, hs.H * hs.Dh}}, func(kind device.Phase, ws []device.Weight) { d.AddLinear(kind, x, a, n, ws[0]) }},
+		{"gate-up", [][2]int{{I, D}, {I, D}}, func(kind device.Phase, ws []device.Weight) { d.GateUp(kind, m, x, n, gain, ws[0], ws[1], 1e-5) }},
+		{"down", [][2]int{{D, I}}, func(kind device.Phase, ws []device.Weight) { d.AddLinear(kind, x, mo, n, ws[0]) }},
 	}
 }
 
@@ -236,14 +236,14 @@ func BenchmarkDecodeLayer(b *testing.B) {
 // BenchmarkAttention: a row over a context, in GB/s of cache read; and causal prompts, in
 // TFLOP/s, with every set of kernels.
 func BenchmarkAttention(b *testing.B) {
-	for _, hs := range []device.Heads{{H: 32, K: 32, Dh: 128}, {H: 32, K: 8, Dh: 128}, {H: 29, K: 29, Dh: 128}} {
+	for _, hs := range []device.AttentionShape{{H: 32, K: 32, Dh: 128}, {H: 32, K: 8, Dh: 128}, {H: 29, K: 29, Dh: 128}} {
 		for _, T := range []int{128, 2048, 8192} {
 			b.Run(fmt.Sprintf("decode/%d-%d/%d", hs.H, hs.K, T), func(b *testing.B) {
 				d := open(b, 1)
 				kv := randomCache(b, d, T, hs)
 				a, q := emptyInner(b, d, 1, hs.H*hs.Dh), randomRows(b, d, 1, hs.H*hs.Dh)
 				span := []device.Span{{Start: T - 1, Len: 1}}
-				measure(b, d, func(int) { d.Attend(device.Decode, a, q, kv, hs, span) })
+				measure(b, d, func(int) { d.Attention(device.Decode, a, q, kv, hs, span) })
 				b.ReportMetric(4*float64(T)*float64(hs.K*hs.Dh)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
 			})
 		}
@@ -256,7 +256,7 @@ func BenchmarkAttention(b *testing.B) {
 					d := openSet(b, 1, set)
 					kv := randomCache(b, d, T, hs)
 					a, q := emptyInner(b, d, T, hs.H*hs.Dh), randomRows(b, d, T, hs.H*hs.Dh)
-					measure(b, d, func(int) { d.Attend(device.Prefill, a, q, kv, hs, []device.Span{{Len: T}}) })
+					measure(b, d, func(int) { d.Attention(device.Prefill, a, q, kv, hs, []device.Span{{Len: T}}) })
 					b.ReportMetric(2*float64(T)*float64(T)*float64(hs.H*hs.Dh)*float64(b.N)/b.Elapsed().Seconds()/1e12, "TFLOP/s")
 				})
 			}

@@ -59,7 +59,7 @@ func (d *Device) boxedGateUp(h halves, n int, gate, up *weight, m *buffer) {
 
 // boxedQKV takes a matrix as [2*heads, Dh/2, in], the halves that a rotation mixes. args
 // are the kernel's from the number of heads on.
-func (d *Device) boxedQKV(h halves, n, in int, q, k, v *weight, hs device.Heads, args []any) {
+func (d *Device) boxedQKV(h halves, n, in int, q, k, v *weight, hs device.AttentionShape, args []any) {
 	half := hs.Dh / 2
 	var ws []any
 	for _, w := range []*weight{q, k, v} {

@@ -29,7 +29,7 @@ func TestOneLaunchPerToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Forward(cache, []model.Chunk{{Seq: 0, IDs: []int{1, 2, 3}}, {Seq: 1, IDs: []int{1, 2}}}, nil); err != nil {
+	if err := m.Forward(cache, []model.Chunk{{Seq: 0, Tokens: []int{1, 2, 3}}, {Seq: 1, Tokens: []int{1, 2}}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	now := func() calls {
@@ -40,15 +40,15 @@ func TestOneLaunchPerToken(t *testing.T) {
 		return c
 	}
 	for _, c := range []struct {
-		by             device.Draw
+		by             device.SamplingParams
 		steps, uploads int // ids and places, and what each has seen; a page of each layer and sequence
 	}{
-		{device.Draw{}, 66, 2 + len(m.Config.Layers)*2},
-		{device.Draw{Temperature: 1, TopP: 0.9, Penalty: 1.2, Streams: []uint64{3, 4}}, 50, 3},
+		{device.SamplingParams{}, 66, 2 + len(m.Config.Layers)*2},
+		{device.SamplingParams{Temperature: 1, TopP: 0.9, RepetitionPenalty: 1.2, Streams: []uint64{3, 4}}, 50, 3},
 	} {
 		run := func(steps int, each func()) {
 			t.Helper()
-			if err := m.Continue(cache, []int{0, 1}, []int{4, 5}, [][]int{{1}, {2}}, steps, c.by, func([]int) bool { each(); return true }); err != nil {
+			if err := m.DecodeLoop(cache, []int{0, 1}, []int{4, 5}, [][]int{{1}, {2}}, steps, c.by, func([]int) bool { each(); return true }); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -97,7 +97,7 @@ func TestCaptureFails(t *testing.T) {
 	}
 	// A step for which there is no memory fails alone.
 	t.Setenv(instantiate, outOfMemory)
-	if _, err := d.Record([]int{0}, 8, func() {}); !errors.Is(err, device.ErrMemory) || !strings.Contains(err.Error(), "a step of 0 launches, have ") {
+	if _, err := d.Capture([]int{0}, 8, func() {}); !errors.Is(err, device.ErrMemory) || !strings.Contains(err.Error(), "a step of 0 launches, have ") {
 		t.Errorf("want %v with what is free, got %v", device.ErrMemory, err)
 	}
 	if err := d.Sync(); err != nil {

@@ -225,7 +225,7 @@ func attendWidth(dh int) int {
 
 // attendGrid is the grid of decode attention over rows at positions below a number of
 // them: parts of the row that has most, units of heads and columns, rows.
-func attendGrid(hs device.Heads, rows, positions int) [3]int {
+func attendGrid(hs device.AttentionShape, rows, positions int) [3]int {
 	const alone, most = 2, 16 // see kernels/cuda/attend_decode.cu
 	w := attendWidth(hs.Dh)
 	parts := ceilDiv(positions, 8*attendStep/w) // turns of a block's warps
@@ -251,7 +251,7 @@ func inOrder(spans []device.Span) int {
 
 // attendRow is what a part of a row leaves of its heads, elements: see
 // kernels/cuda/attend_decode.cu.
-func attendRow(hs device.Heads) int { return min(group, hs.H/hs.K) * (attendWidth(hs.Dh) + 4) }
+func attendRow(hs device.AttentionShape) int { return min(group, hs.H/hs.K) * (attendWidth(hs.Dh) + 4) }
 
 // attendShared is the shared memory of decode attention, bytes: for each warp its values,
 // in whose place its sums come; queries.

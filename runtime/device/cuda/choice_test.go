@@ -169,9 +169,9 @@ func TestAttentionFits(t *testing.T) {
 
 // A recorded step's grid, that of its limit, has the parts of every position below.
 func TestAttendGrid(t *testing.T) {
-	mha, wide := device.Heads{H: 32, K: 32, Dh: 128}, device.Heads{H: 20, K: 2, Dh: 258}
+	mha, wide := device.AttentionShape{H: 32, K: 32, Dh: 128}, device.AttentionShape{H: 20, K: 2, Dh: 258}
 	for _, c := range []struct {
-		hs              device.Heads
+		hs              device.AttentionShape
 		rows, positions int
 		want            [3]int
 	}{
@@ -180,8 +180,8 @@ func TestAttendGrid(t *testing.T) {
 		{mha, 1, 257, [3]int{3, 32, 1}},
 		{mha, 1, 2048, [3]int{16, 32, 1}},
 		{mha, 1, 100000, [3]int{16, 32, 1}},
-		{device.Heads{H: 32, K: 4, Dh: 64}, 1, 512, [3]int{1, 4, 1}},
-		{device.Heads{H: 32, K: 4, Dh: 64}, 1, 513, [3]int{3, 4, 1}},
+		{device.AttentionShape{H: 32, K: 4, Dh: 64}, 1, 512, [3]int{1, 4, 1}},
+		{device.AttentionShape{H: 32, K: 4, Dh: 64}, 1, 513, [3]int{3, 4, 1}},
 		{wide, 2, 300, [3]int{3, 12, 2}},
 	} {
 		if got := attendGrid(c.hs, c.rows, c.positions); got != c.want {

@@ -20,7 +20,7 @@ const (
 
 // drawing is a device.Draw with what it needs of the device's memory.
 type drawing struct {
-	device.Draw
+	device.SamplingParams
 	seen    pointer // [N, words] uint32
 	words   int
 	streams pointer // [N] uint64
@@ -28,8 +28,8 @@ type drawing struct {
 	advance int     // 1 = the places move one on
 }
 
-// Choose: see device.Stepper.
-func (d *Device) Choose(h device.Head, n int, by device.Draw) {
+// Sample: see device.Stepper.
+func (d *Device) Sample(h device.LMHead, n int, by device.SamplingParams) {
 	r := d.recorder
 	if r == nil {
 		d.fail(errors.New("choose: want it recorded"))
@@ -41,7 +41,7 @@ func (d *Device) Choose(h device.Head, n int, by device.Draw) {
 		return
 	}
 	V := h.W.Shape()[0]
-	g := drawing{Draw: by, places: r.places.p, advance: 1}
+	g := drawing{SamplingParams: by, places: r.places.p, advance: 1}
 	if by.Temperature > 0 {
 		if len(by.Streams) != n {
 			d.fail(fmt.Errorf("choose: want a stream for each of %d rows, got %d", n, len(by.Streams)))
@@ -56,7 +56,7 @@ func (d *Device) Choose(h device.Head, n int, by device.Draw) {
 		d.keep(b)
 		g.streams = b.p
 	}
-	if by.Penalises() {
+	if by.HasPenalty() {
 		g.words = ceilDiv(V, 32)
 		var err error
 		if r.seen, err = d.zeroed(n, g.words, g.words, 4); err != nil {
@@ -69,18 +69,18 @@ func (d *Device) Choose(h device.Head, n int, by device.Draw) {
 	ldz := roundUp(V, 32)
 	z := d.need("logits", n*ldz*4, false)
 	d.form(device.Decode, halves{z, ldz}, hidden, n, h.W.(*weight), 0, V)
-	d.choose(r.ids.p, z, ldz, V, n, g)
+	d.sample(r.ids.p, z, ldz, V, n, g)
 }
 
-// choose queues the choice of an id for each row of logits [n, V], into ids.
-func (d *Device) choose(ids, z pointer, ldz, V, n int, g drawing) {
+// sample queues the choice of an id for each row of logits [n, V], into ids.
+func (d *Device) sample(ids, z pointer, ldz, V, n int, g drawing) {
 	t := g.Temperature
 	if t > 0 {
 		t = min(max(t, coldest), math.MaxFloat32)
 	}
 	penalty := 1.0
-	if g.Penalises() {
-		penalty = g.Penalty
+	if g.HasPenalty() {
+		penalty = g.RepetitionPenalty
 	}
 	args := []any{ids, z, ldz, V, float32(t), float32(penalty), g.seen, g.words, g.streams, g.places, g.advance}
 	if t > 0 && (t < cold || g.TopK > 0 && g.TopK < V || g.TopP > 0 && g.TopP < 1 || g.MinP > 0) {

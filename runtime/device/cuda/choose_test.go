@@ -16,7 +16,7 @@ import (
 
 // drawn is the id that device.Draw says, in float64; clear = figures a little off, as
 // float32 makes them, say the same.
-func drawn(z []float32, seen []int, by device.Draw, key uint64, pos int) (id int, clear bool) {
+func drawn(z []float32, seen []int, by device.SamplingParams, key uint64, pos int) (id int, clear bool) {
 	const off = 2e-5
 	v := make([]float64, len(z))
 	order := make([]int, len(z))
@@ -24,11 +24,11 @@ func drawn(z []float32, seen []int, by device.Draw, key uint64, pos int) (id int
 		if x-x != 0 {
 			return -1, true
 		}
-		if by.Penalises() && slices.Contains(seen, i) {
+		if by.HasPenalty() && slices.Contains(seen, i) {
 			if x > 0 {
-				x /= float32(by.Penalty)
+				x /= float32(by.RepetitionPenalty)
 			} else {
-				x *= float32(by.Penalty)
+				x *= float32(by.RepetitionPenalty)
 			}
 		}
 		v[i], order[i] = float64(x), i
@@ -76,16 +76,16 @@ func drawn(z []float32, seen []int, by device.Draw, key uint64, pos int) (id int
 }
 
 // chosen runs Choose's kernel over rows of logits [n, V].
-func chosen(t *testing.T, d *Device, z []float32, V int, seen [][]int, by device.Draw, places [][2]int32) (ids []int32, after []uint32) {
+func chosen(t *testing.T, d *Device, z []float32, V int, seen [][]int, by device.SamplingParams, places [][2]int32) (ids []int32, after []uint32) {
 	n := len(z) / V
 	wide := make([]float64, len(z))
 	for i, x := range z {
 		wide[i] = float64(x)
 	}
 	b := floats(t, d, n, V, wide)
-	g := drawing{Draw: by, words: ceilDiv(V, 32), places: put(d, "places", places), advance: 1}
+	g := drawing{SamplingParams: by, words: ceilDiv(V, 32), places: put(d, "places", places), advance: 1}
 	bits := make([]uint32, n*g.words)
-	if by.Penalises() {
+	if by.HasPenalty() {
 		for i, row := range seen {
 			for _, id := range row {
 				bits[i*g.words+id/32] |= 1 << (id % 32)
@@ -95,14 +95,14 @@ func chosen(t *testing.T, d *Device, z []float32, V int, seen [][]int, by device
 	}
 	g.streams = put(d, "streams", by.Streams)
 	to := d.need("chosen", 4*n, false)
-	d.choose(to, b.p, b.pitch, V, n, g)
+	d.sample(to, b.p, b.pitch, V, n, g)
 	ids = get[int32](d, to, n)
 	for i, p := range get[[2]int32](d, g.places, n) {
 		if p != [2]int32{places[i][0], places[i][1] + 1} {
 			t.Errorf("row %d: want place %v one position on, got %v", i, places[i], p)
 		}
 	}
-	if by.Penalises() {
+	if by.HasPenalty() {
 		after = get[uint32](d, g.seen, len(bits))
 	}
 	if err := d.Sync(); err != nil {
@@ -115,10 +115,10 @@ func chosen(t *testing.T, d *Device, z []float32, V int, seen [][]int, by device
 // that are all equal, so that candidates fit into shared memory and do not: each kind
 // in an order of threads of its own.
 func TestChoose(t *testing.T) {
-	draws := []device.Draw{
-		{}, {Penalty: 1.7}, {Temperature: 0.7}, {Temperature: 1.3, Penalty: 0.5}, {Temperature: 1e-38}, {Temperature: 1e308, TopK: 3},
+	draws := []device.SamplingParams{
+		{}, {RepetitionPenalty: 1.7}, {Temperature: 0.7}, {Temperature: 1.3, RepetitionPenalty: 0.5}, {Temperature: 1e-38}, {Temperature: 1e308, TopK: 3},
 		{Temperature: 1, TopK: 1}, {Temperature: 0.8, TopK: 40}, {Temperature: 2, TopP: 0.9}, {Temperature: 1, TopP: 1e-9},
-		{Temperature: 1.5, MinP: 0.05}, {Temperature: 1, TopK: 5000, TopP: 0.95, MinP: 0.001, Penalty: 1.2}, {Temperature: 30, TopP: 0.999},
+		{Temperature: 1.5, MinP: 0.05}, {Temperature: 1, TopK: 5000, TopP: 0.95, MinP: 0.001, RepetitionPenalty: 1.2}, {Temperature: 30, TopP: 0.999},
 		{Temperature: 30, TopP: 0.99999994}, // all ids that have any share
 	}
 	for _, V := range []int{1, 2, 97, 9941, 32001} {
@@ -164,7 +164,7 @@ func TestChoose(t *testing.T) {
 						} else if int(got[row]) != want {
 							t.Errorf("row %d: want id %d, got %d", row, want, got[row])
 						}
-						if by.Penalises() && row != bad && after[row*ceilDiv(V, 32)+int(got[row])/32]>>(got[row]%32)&1 == 0 {
+						if by.HasPenalty() && row != bad && after[row*ceilDiv(V, 32)+int(got[row])/32]>>(got[row]%32)&1 == 0 {
 							t.Errorf("row %d: id %d does not count as seen", row, got[row])
 						}
 					}
@@ -185,7 +185,7 @@ func TestChooseDraws(t *testing.T) {
 		want[j] = math.Exp(float64(j) / 2 / T)
 		total += want[j]
 	}
-	z, places, by := make([]float32, N*V), make([][2]int32, N), device.Draw{Temperature: T}
+	z, places, by := make([]float32, N*V), make([][2]int32, N), device.SamplingParams{Temperature: T}
 	for i := range z {
 		z[i] = float32(i%V) / 2
 	}
@@ -218,7 +218,7 @@ func TestChooseDraws(t *testing.T) {
 func TestChooseLargest(t *testing.T) {
 	const V = 97
 	for o, order := range orders {
-		for _, by := range []device.Draw{{Temperature: 0.3}, {Temperature: 0.3, TopK: 5}, {Temperature: 0.01}, {Temperature: 0.3, Penalty: 1.1}, {}} {
+		for _, by := range []device.SamplingParams{{Temperature: 0.3}, {Temperature: 0.3, TopK: 5}, {Temperature: 0.01}, {Temperature: 0.3, RepetitionPenalty: 1.1}, {}} {
 			d := open(t, order)
 			z := make([]float32, 2*V)
 			z[7*o+3], z[V+7*o+3] = 3e38, -3e38

@@ -38,16 +38,16 @@ type Device struct {
 	used    int64     // bytes allocated
 	peak    int64     // the most that were
 
-	spans   []device.Span // those that places and queries hold
-	tiles   int           // of up to queryRows rows of a sequence
-	pass    spread        // of training
-	scratch map[string]*buffer
-	pools   map[int64]*pool    // pages of caches by their bytes
-	turns   map[*float32]*turn // rotations by the frequencies' address
+	spans      []device.Span // those that places and queries hold
+	tiles      int           // of up to queryRows rows of a sequence
+	pass       spread        // of training
+	scratch    map[string]*buffer
+	pools      map[int64]*pool         // pages of caches by their bytes
+	ropeTables map[*float32]*ropeTable // rotations by the frequencies' address
 }
 
-// turn holds cosine and sine of position times frequency.
-type turn struct {
+// ropeTable holds cosine and sine of position times frequency.
+type ropeTable struct {
 	b         *buffer // [positions, Dh/2, 2] f32
 	positions int
 }
@@ -57,7 +57,7 @@ var _ device.Device = (*Device)(nil)
 func newDevice(d driver) *Device {
 	i := d.Info()
 	return &Device{driver: d, info: i, limits: limits{i.SMs, i.Shared}, noted: map[[2]checkpoint.DType]bool{},
-		scratch: map[string]*buffer{}, pools: map[int64]*pool{}, turns: map[*float32]*turn{}}
+		scratch: map[string]*buffer{}, pools: map[int64]*pool{}, ropeTables: map[*float32]*ropeTable{}}
 }
 
 // Name is "cuda".

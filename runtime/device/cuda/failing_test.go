@@ -109,7 +109,7 @@ func prompt(d *Device, src checkpoint.Source) (*model.Model, *kvcache.Cache, err
 	if err != nil {
 		return nil, nil, err
 	}
-	return m, c, m.Forward(c, []model.Chunk{{IDs: []int{1, 2, 3}}}, nil)
+	return m, c, m.Forward(c, []model.Chunk{{Tokens: []int{1, 2, 3}}}, nil)
 }
 
 var runs = map[string]run{
@@ -140,7 +140,7 @@ var runs = map[string]run{
 		if err != nil {
 			return err
 		}
-		o := generate.Options{MaxTokens: 3, IgnoreEOS: true, Sampling: generate.Sampling{Temperature: 1, Seed: 3, RepetitionPenalty: 1.1}}
+		o := generate.Options{MaxTokens: 3, IgnoreEOS: true, SamplingParams: generate.SamplingParams{Temperature: 1, Seed: 3, RepetitionPenalty: 1.1}}
 		return generate.Run(context.Background(), m, c, [][]int{{1, 2}}, o, func(_, ids []int) []int { out(ids[0]); return nil })
 	},
 	"train": func(d *Device, src checkpoint.Source, out func(any)) error {
@@ -148,12 +148,12 @@ var runs = map[string]run{
 		if err != nil {
 			return err
 		}
-		l, err := model.NewLearner(m, src, model.LearnOptions{Rank: 2, Alpha: 4, Targets: checkpoint.Projections()})
+		l, err := model.NewTrainer(m, src, model.TrainOptions{Rank: 2, Alpha: 4, Targets: checkpoint.Projections()})
 		if err != nil {
 			return err
 		}
 		l.ClearGradients()
-		nll, err := l.Learn([]model.Sequence{{IDs: []int{1, 2, 3}, Labels: []int{-1, 3, 4}, Scale: 1}})
+		nll, err := l.ForwardBackward([]model.Sequence{{Tokens: []int{1, 2, 3}, Labels: []int{-1, 3, 4}, Scale: 1}})
 		if err != nil {
 			return err
 		}
@@ -163,7 +163,7 @@ var runs = map[string]run{
 			return err
 		}
 		out(norm)
-		if err := l.Update(device.AdamW{Rate: 1e-3, Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, Clip: 1, Step: 1}); err != nil {
+		if err := l.Step(device.AdamW{LearningRate: 1e-3, Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, Clip: 1, Step: 1}); err != nil {
 			return err
 		}
 		delta, err := l.Delta(0, checkpoint.WQ)
@@ -182,8 +182,8 @@ var shaped = regexp.MustCompile(`\[\d+( \d+)?\]|\d+ bytes`)
 // operation, shapes and CUDA's error, what was given out until then is right, and the
 // error stays; one of memory says what there is, and the device goes on.
 func TestEveryCallFails(t *testing.T) {
-	shape := config.LayerShape{Heads: 2, KVHeads: 1, HeadDim: 4, MLP: 5}
-	c := &config.Config{Vocab: 11, Dim: 6, HeadDim: 4, RopeTheta: 1e4, NormEps: 1e-5, MaxPositions: 16, Layers: []config.LayerShape{shape}}
+	shape := config.LayerShape{Heads: 2, KVHeads: 1, HeadDim: 4, Intermediate: 5}
+	c := &config.Config{VocabSize: 11, HiddenSize: 6, HeadDim: 4, RopeTheta: 1e4, NormEps: 1e-5, MaxPositions: 16, Layers: []config.LayerShape{shape}}
 	src := checkpoint.Random(c, 1, checkpoint.BF16)
 	for name, run := range runs {
 		try := func(fails int, by error) (out []string, f *failing, d *Device, err error) {

@@ -70,11 +70,11 @@ func bytePlace(k int) int { return k&^14 | k&6<<1 | k&8>>2 }
 
 // roundOnHost uploads rows of float32.
 func (d *Device) roundOnHost(w *weight, at, n int, from []byte) {
-	x := checkpoint.Floats(checkpoint.Tensor{DType: checkpoint.F32, Shape: []int{n, w.cols}, Data: from})
+	x := checkpoint.Float32s(checkpoint.Tensor{DType: checkpoint.F32, Shape: []int{n, w.cols}, Data: from})
 	q, scales := make([]int8, w.cols), make([]float32, n)
 	rows := make([]int8, n*w.pitch)
 	for i := range n {
-		scales[i] = device.RoundInt8(q, x[i*w.cols:(i+1)*w.cols])
+		scales[i] = device.QuantizeRow(q, x[i*w.cols:(i+1)*w.cols])
 		for k, v := range q {
 			rows[i*w.pitch+bytePlace(k)] = v
 		}

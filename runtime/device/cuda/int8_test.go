@@ -49,9 +49,9 @@ func int8Rounding(t *testing.T, d *Device) {
 				t.Errorf("%v %v: want %d bytes, got %d", dt, s, want, w.Bytes())
 			}
 			got, scales := get[int8](d, b.p, s[0]*b.pitch), get[float32](d, b.scales(0), s[0])
-			x, q := checkpoint.Floats(tensor), make([]int8, s[1])
+			x, q := checkpoint.Float32s(tensor), make([]int8, s[1])
 			for i := range s[0] {
-				if scale := device.RoundInt8(q, x[i*s[1]:(i+1)*s[1]]); scale != scales[i] {
+				if scale := device.QuantizeRow(q, x[i*s[1]:(i+1)*s[1]]); scale != scales[i] {
 					t.Fatalf("%v %v: row %d: want scale %g, got %g", dt, s, i, scale, scales[i])
 				}
 				for j := range b.pitch {

@@ -61,18 +61,18 @@ const epsilon = 0.3
 
 // each runs a test for every shape, both types, every order, with the usual set of
 // kernels.
-func each(t *testing.T, test func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.Heads, I int)) {
+func each(t *testing.T, test func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.AttentionShape, I int)) {
 	eachOf(t, sets(t)[:1], test)
 }
 
 // eachSet is each with every set of kernels.
-func eachSet(t *testing.T, test func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.Heads, I int)) {
+func eachSet(t *testing.T, test func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.AttentionShape, I int)) {
 	eachOf(t, sets(t), test)
 }
 
-var kinds = []device.Kind{device.Decode, device.Prefill}
+var kinds = []device.Phase{device.Decode, device.Prefill}
 
-func eachOf(t *testing.T, sets []string, test func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.Heads, I int)) {
+func eachOf(t *testing.T, sets []string, test func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.AttentionShape, I int)) {
 	for _, s := range shapes {
 		for _, f := range formats {
 			for _, set := range sets {
@@ -85,7 +85,7 @@ func eachOf(t *testing.T, sets []string, test func(t *testing.T, d *Device, r *r
 					}
 					t.Run(fmt.Sprintf("%v/%v/%s/%d", s, f, set, o), func(t *testing.T) {
 						d := openSet(t, o, set)
-						test(t, d, rand.New(rand.NewPCG(uint64(s.D*1000+s.I), o)), f, s.N, s.D, device.Heads{H: s.H, K: s.K, Dh: s.Dh}, s.I)
+						test(t, d, rand.New(rand.NewPCG(uint64(s.D*1000+s.I), o)), f, s.N, s.D, device.AttentionShape{H: s.H, K: s.K, Dh: s.Dh}, s.I)
 						if err := d.Sync(); err != nil {
 							t.Error(err)
 						}
@@ -105,7 +105,7 @@ func normal(r *rand.Rand, n int) []float64 {
 }
 
 func TestEmbedAndNorm(t *testing.T) {
-	each(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, _ device.Heads, _ int) {
+	each(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, _ device.AttentionShape, _ int) {
 		dt := f.t
 		table, gain := f.matrix(r, 5, D), randomMatrix(r, 1, D, dt)
 		x := floats(t, d, N, D, make([]float64, N*D))
@@ -177,7 +177,7 @@ func TestEmbedOfNone(t *testing.T) {
 // Both kinds of product, added to and not, from 16-bit and from float32 rows; the
 // same rows give the same bits alone and together.
 func TestLinear(t *testing.T) {
-	eachSet(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, _ device.Heads, I int) {
+	eachSet(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, _ device.AttentionShape, I int) {
 		linearAgrees(t, d, r, f, N, D, I)
 	})
 }
@@ -329,8 +329,8 @@ func everyTile(t *testing.T, set string, list *[]tile, f format) {
 	defer func(all []tile) { *list = all }(*list)
 	all := *list
 	const N, D, I = 200, 131, 203
-	hs := device.Heads{H: 5, K: 1, Dh: 74} // a head's pairs do not fill their last eight
-	rope := device.Rope{InvFreq: make([]float32, hs.Dh/2)}
+	hs := device.AttentionShape{H: 5, K: 1, Dh: 74} // a head's pairs do not fill their last eight
+	rope := device.RoPEFrequencies{InvFreq: make([]float32, hs.Dh/2)}
 	for i := range rope.InvFreq {
 		rope.InvFreq[i] = float32(math.Pow(100, -float64(2*i)/float64(hs.Dh)))
 	}
@@ -409,7 +409,7 @@ func everyTile(t *testing.T, set string, list *[]tile, f format) {
 }
 
 func TestGateUp(t *testing.T) {
-	eachSet(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, _ device.Heads, I int) {
+	eachSet(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, _ device.AttentionShape, I int) {
 		dt := f.t
 		gate, up, gain := f.matrix(r, I, D), f.matrix(r, I, D), randomMatrix(r, 1, D, dt)
 		x := normal(r, N*D)
@@ -441,13 +441,13 @@ func noHeads(t *testing.T, d *Device, r *rand.Rand, f format, N, D int) {
 	gain, none, wo := randomMatrix(r, 1, D, f.t).place(t, d, true), f.matrix(r, 0, D).place(t, d, false), f.matrix(r, D, 0).place(t, d, false)
 	start := normal(r, N*D)
 	for _, kind := range kinds {
-		kv, err := d.Cache(1, 100, device.Heads{})
+		kv, err := d.Cache(1, 100, device.AttentionShape{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		x, q, a, spans := floats(t, d, N, D, start), emptyInner(t, d, N, 0), matrix{rows: N, t: f.t}.inner(t, d), []device.Span{{Len: N}}
-		d.QKV(kind, q, kv, x, gain, none, none, none, 1e-5, device.Heads{}, device.Rope{}, spans)
-		d.Attend(kind, a, q, kv, device.Heads{}, spans)
+		d.QKV(kind, q, kv, x, gain, none, none, none, 1e-5, device.AttentionShape{}, device.RoPEFrequencies{}, spans)
+		d.Attention(kind, a, q, kv, device.AttentionShape{}, spans)
 		d.AddLinear(kind, x, a, N, wo)
 		for i, v := range read(d, x) {
 			if v != float32(start[i]) {
@@ -460,7 +460,7 @@ func noHeads(t *testing.T, d *Device, r *rand.Rand, f format, N, D int) {
 // A pass over two sequences of a cache, one of them from a later position on;
 // then attention over what was appended and over what lay there.
 func TestQKVAndAttend(t *testing.T) {
-	eachSet(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.Heads, _ int) {
+	eachSet(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.AttentionShape, _ int) {
 		if hs.H == 0 {
 			noHeads(t, d, r, f, N, D)
 			return
@@ -474,7 +474,7 @@ func TestQKVAndAttend(t *testing.T) {
 		if f.eight {
 			wq.round()
 		}
-		rope := device.Rope{InvFreq: make([]float32, Dh/2)}
+		rope := device.RoPEFrequencies{InvFreq: make([]float32, Dh/2)}
 		for i := range rope.InvFreq {
 			rope.InvFreq[i] = float32(math.Pow(100, -float64(2*i)/float64(Dh)))
 		}
@@ -543,7 +543,7 @@ func TestQKVAndAttend(t *testing.T) {
 }
 
 // positionsOf says where in readCache's numbers those of a position are.
-func positionsOf(kv device.KV) func(seq, pos, head, i int) int {
+func positionsOf(kv device.KVCache) func(seq, pos, head, i int) int {
 	p := kv.Keys.(*pages)
 	return func(seq, pos, head, i int) int {
 		return ((seq*p.most*page+pos)*p.heads.K+head)*roundUp(p.heads.Dh, 8) + i
@@ -562,15 +562,15 @@ func placeOf(spans []device.Span, i int) (seq, pos int) {
 
 // checkAttend holds attention to the numbers as they are stored; a second call, which
 // finds what the first left in the device's own memory, gives the same bits.
-func checkAttend(t *testing.T, d *Device, kind device.Kind, q *buffer, kv device.KV, hs device.Heads, spans []device.Span) {
+func checkAttend(t *testing.T, d *Device, kind device.Phase, q *buffer, kv device.KVCache, hs device.AttentionShape, spans []device.Span) {
 	t.Helper()
 	H, K, Dh, N, dt := hs.H, hs.K, hs.Dh, q.rows, q.half
 	gq := read(d, q)
 	gk, gv := readCache(d, kv)
 	at := positionsOf(kv)
 	a, again := emptyInner(t, d, N, H*Dh), emptyInner(t, d, N, H*Dh)
-	d.Attend(kind, a, q, kv, hs, spans)
-	d.Attend(kind, again, q, kv, hs, spans)
+	d.Attention(kind, a, q, kv, hs, spans)
+	d.Attention(kind, again, q, kv, hs, spans)
 	zeroTails(t, d, kind.String()+" attend", a)
 	ga := read(d, a)
 	for i, v := range read(d, again) {
@@ -621,13 +621,13 @@ func checkAttend(t *testing.T, d *Device, kind device.Kind, q *buffer, kv device
 
 // sameAlone attends with the last row of a prompt's pass alone: it has the same bits, those
 // of a prompt of one.
-func sameAlone(t *testing.T, d *Device, q matrix, kv device.KV, hs device.Heads, spans []device.Span) {
+func sameAlone(t *testing.T, d *Device, q matrix, kv device.KVCache, hs device.AttentionShape, spans []device.Span) {
 	t.Helper()
 	width, last := hs.H*hs.Dh, spans[len(spans)-1]
 	all, alone := emptyInner(t, d, q.rows, width), emptyInner(t, d, 1, width)
 	one := matrix{rows: 1, cols: q.cols, t: q.t, v: q.row(q.rows - 1)}
-	d.Attend(device.Prefill, all, q.inner(t, d), kv, hs, spans)
-	d.Attend(device.Prefill, alone, one.inner(t, d), kv, hs, []device.Span{{Seq: last.Seq, Start: last.Start + last.Len - 1, Len: 1}})
+	d.Attention(device.Prefill, all, q.inner(t, d), kv, hs, spans)
+	d.Attention(device.Prefill, alone, one.inner(t, d), kv, hs, []device.Span{{Seq: last.Seq, Start: last.Start + last.Len - 1, Len: 1}})
 	want := read(d, all)[(q.rows-1)*width:]
 	for i, v := range read(d, alone) {
 		if v != want[i] {
@@ -640,7 +640,7 @@ func sameAlone(t *testing.T, d *Device, q matrix, kv device.KV, hs device.Heads,
 // or anywhere: what a page leaves must neither be lost nor outlive the next. Passes of
 // few pages come between those of many.
 func TestAttendPages(t *testing.T) {
-	for i, hs := range []device.Heads{{H: 2, K: 1, Dh: 64}, {H: 3, K: 3, Dh: 6}, {H: 10, K: 1, Dh: 16}, {H: 2, K: 2, Dh: 128}, {H: 1, K: 1, Dh: 136}} {
+	for i, hs := range []device.AttentionShape{{H: 2, K: 1, Dh: 64}, {H: 3, K: 3, Dh: 6}, {H: 10, K: 1, Dh: 16}, {H: 2, K: 2, Dh: 128}, {H: 1, K: 1, Dh: 136}} {
 		for j, o := range orders {
 			for k, dt := range types {
 				if testing.Short() && (j > 0 || k > 0) {
@@ -658,7 +658,7 @@ func TestAttendPages(t *testing.T) {
 // A row of many pages falls into parts by its position alone: it has the same bits by
 // itself, among others and with the grid of a recorded step that goes on for longer.
 func TestAttendParts(t *testing.T) {
-	for _, hs := range []device.Heads{{H: 3, K: 1, Dh: 128}, {H: 2, K: 2, Dh: 64}} {
+	for _, hs := range []device.AttentionShape{{H: 3, K: 1, Dh: 128}, {H: 2, K: 2, Dh: 64}} {
 		for _, o := range orders {
 			if testing.Short() && o != orders[0] {
 				continue
@@ -668,7 +668,7 @@ func TestAttendParts(t *testing.T) {
 	}
 }
 
-func attendParts(t *testing.T, d *Device, hs device.Heads) {
+func attendParts(t *testing.T, d *Device, hs device.AttentionShape) {
 	r := rand.New(rand.NewPCG(uint64(hs.Dh), 5))
 	turn := 8 * attendStep / hs.Dh // positions of a block's warps at a time
 	positions := []int{2*turn - 1, 2 * turn, 5*turn + 17, 16*turn - 1, 16 * turn, 17*turn + 3}
@@ -689,12 +689,12 @@ func attendParts(t *testing.T, d *Device, hs device.Heads) {
 	}
 	checkAttend(t, d, device.Decode, q, kv, hs, spans)
 	together := emptyInner(t, d, len(positions), cols)
-	d.Attend(device.Decode, together, q, kv, hs, spans)
+	d.Attention(device.Decode, together, q, kv, hs, spans)
 	want := read(d, together)
 	for i, p := range positions {
 		q := matrix{rows: 1, cols: cols, v: all.row(i), t: all.t}.inner(t, d)
 		alone, longer := emptyInner(t, d, 1, cols), emptyInner(t, d, 1, cols)
-		d.Attend(device.Decode, alone, q, kv, hs, []device.Span{{Start: p, Len: 1}})
+		d.Attention(device.Decode, alone, q, kv, hs, []device.Span{{Start: p, Len: 1}})
 		longer.half = q.half
 		d.attendRows(longer, q, kv.Keys.(*pages), hs, float32(1/math.Sqrt(float64(hs.Dh))*math.Log2E), 1, 0, 2*p+turn)
 		for what, got := range map[string][]float32{"alone": read(d, alone), "with a longer row's grid": read(d, longer)} {
@@ -708,7 +708,7 @@ func attendParts(t *testing.T, d *Device, hs device.Heads) {
 	}
 }
 
-func attendPages(t *testing.T, d *Device, hs device.Heads, grow float64, dt checkpoint.DType, seed uint64) {
+func attendPages(t *testing.T, d *Device, hs device.AttentionShape, grow float64, dt checkpoint.DType, seed uint64) {
 	r := rand.New(rand.NewPCG(uint64(hs.Dh), seed))
 	const long, short = 261, 70
 	kv, err := d.Cache(3, 300, hs)

@@ -21,12 +21,12 @@ import (
 func TestNoRoomInAPass(t *testing.T) {
 	d := open(t, orders[0])
 	r := rand.New(rand.NewPCG(4, 4))
-	hs := device.Heads{H: 2, K: 1, Dh: 8}
+	hs := device.AttentionShape{H: 2, K: 1, Dh: 8}
 	const N, D = 3, 24
 	dt := checkpoint.BF16
 	gain, wq, wk, wv := randomMatrix(r, 1, D, dt).place(t, d, true), randomMatrix(r, 16, D, dt).place(t, d, false), randomMatrix(r, 8, D, dt).place(t, d, false), randomMatrix(r, 8, D, dt).place(t, d, false)
 	x := floats(t, d, N, D, normal(r, N*D))
-	rope := device.Rope{InvFreq: []float32{1, 0.5, 0.25, 0.125}}
+	rope := device.RoPEFrequencies{InvFreq: []float32{1, 0.5, 0.25, 0.125}}
 	pass := func(seq int, before func()) ([]float32, error) {
 		spans := []device.Span{{Seq: seq, Start: 4, Len: N}}
 		kv, err := d.Cache(2, 64, hs)
@@ -105,11 +105,11 @@ func TestLargeUpload(t *testing.T) {
 // its end; every entry is cosine and sine of the angle in float32.
 func TestRotationsGrow(t *testing.T) {
 	d := open(t, orders[0])
-	rope, other := device.Rope{InvFreq: []float32{1, 0.3, 0.007}}, device.Rope{InvFreq: []float32{0.5, 0.3, 0.007}}
-	check := func(rope device.Rope, asked, want int) pointer {
+	rope, other := device.RoPEFrequencies{InvFreq: []float32{1, 0.3, 0.007}}, device.RoPEFrequencies{InvFreq: []float32{0.5, 0.3, 0.007}}
+	check := func(rope device.RoPEFrequencies, asked, want int) pointer {
 		t.Helper()
-		p := d.rotations(rope, asked)
-		if got := d.turns[&rope.InvFreq[0]].positions; got != want {
+		p := d.ropeTable(rope, asked)
+		if got := d.ropeTables[&rope.InvFreq[0]].positions; got != want {
 			t.Errorf("%d positions: want a table of %d, got %d", asked, want, got)
 		}
 		for i, v := range get[float32](d, p, want*6) {
@@ -129,7 +129,7 @@ func TestRotationsGrow(t *testing.T) {
 	check(rope, 100, 100)
 	check(other, 4, 6)
 	// Positions past the first table of a long cache.
-	hs, one := device.Heads{H: 1, K: 1, Dh: 2}, checkpoint.BF16
+	hs, one := device.AttentionShape{H: 1, K: 1, Dh: 2}, checkpoint.BF16
 	kv, err := d.Cache(1, 9000, hs)
 	if err != nil {
 		t.Fatal(err)
@@ -142,7 +142,7 @@ func TestRotationsGrow(t *testing.T) {
 		if err := d.Extend(kv, 0, pos+1); err != nil {
 			t.Fatal(err)
 		}
-		for _, kind := range []device.Kind{device.Decode, device.Prefill} {
+		for _, kind := range []device.Phase{device.Decode, device.Prefill} {
 			q := emptyInner(t, d, 1, 2)
 			d.QKV(kind, q, kv, x, gain, w, w, w, 0, hs, rope, []device.Span{{Start: pos, Len: 1}})
 			sin, cos := math.Sincos(float64(float32(pos) * rope.InvFreq[0]))
@@ -203,11 +203,11 @@ func TestScratchGrowsUnderAStep(t *testing.T) {
 	d := open(t, orders[0])
 	clear(d.scratch)
 	r := rand.New(rand.NewPCG(6, 6))
-	hs, dt := device.Heads{H: 2, K: 1, Dh: 8}, checkpoint.BF16
+	hs, dt := device.AttentionShape{H: 2, K: 1, Dh: 8}, checkpoint.BF16
 	const D, V, limit = 16, 50, 2 * page
 	table, gain := randomMatrix(r, V, D, dt).place(t, d, false), randomMatrix(r, 1, D, dt).place(t, d, true)
 	wq, wk, wv, wo := randomMatrix(r, 16, D, dt).place(t, d, false), randomMatrix(r, 8, D, dt).place(t, d, false), randomMatrix(r, 8, D, dt).place(t, d, false), randomMatrix(r, D, 16, dt).place(t, d, false)
-	rope := device.Rope{InvFreq: []float32{1, 0.5, 0.25, 0.125}}
+	rope := device.RoPEFrequencies{InvFreq: []float32{1, 0.5, 0.25, 0.125}}
 	x, q, a := floats(t, d, 2, D, nil), emptyInner(t, d, 2, 16), emptyInner(t, d, 2, 16)
 	kv, err := d.Cache(2, 1<<20, hs)
 	if err != nil {
@@ -219,12 +219,12 @@ func TestScratchGrowsUnderAStep(t *testing.T) {
 		}
 	}
 	spans := []device.Span{{Seq: 1, Row: 0, Len: 1}, {Seq: 0, Row: 1, Len: 1}}
-	s, err := d.Record([]int{1, 0}, limit, func() {
+	s, err := d.Capture([]int{1, 0}, limit, func() {
 		d.Embed(x, table, []int{0, 0})
 		d.QKV(device.Decode, q, kv, x, gain, wq, wk, wv, 1e-5, hs, rope, spans)
-		d.Attend(device.Decode, a, q, kv, hs, spans)
+		d.Attention(device.Decode, a, q, kv, hs, spans)
 		d.AddLinear(device.Decode, x, a, 2, wo)
-		d.Choose(device.Head{Kind: device.Decode, X: x, Norm: gain, W: table, Eps: 1e-5}, 2, device.Draw{Temperature: 1, Penalty: 1.1, Streams: []uint64{3, 4}})
+		d.Sample(device.LMHead{Phase: device.Decode, X: x, Norm: gain, W: table, Eps: 1e-5}, 2, device.SamplingParams{Temperature: 1, RepetitionPenalty: 1.1, Streams: []uint64{3, 4}})
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -234,13 +234,13 @@ func TestScratchGrowsUnderAStep(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 4 {
-			if err := s.Queue(); err != nil {
+			if err := s.Launch(); err != nil {
 				t.Fatal(err)
 			}
 		}
 		for range 4 {
 			ids := make([]int, 2)
-			if err := s.Next(ids); err != nil {
+			if err := s.Wait(ids); err != nil {
 				t.Fatal(err)
 			}
 			all = append(all, ids)
@@ -258,7 +258,7 @@ func TestScratchGrowsUnderAStep(t *testing.T) {
 	for _, name := range names {
 		d.need(name, 2*d.scratch[name].cols, true)
 	}
-	d.rotations(rope, 1<<16)
+	d.ropeTable(rope, 1<<16)
 	for range 10 { // what nothing refers to goes
 		runtime.GC()
 		time.Sleep(time.Millisecond)

@@ -37,7 +37,7 @@ func (s stored) Tensor(name string) (checkpoint.Tensor, error) {
 		return t, err
 	}
 	wide := make([]byte, 0, 4*len(t.Data)/t.DType.Size())
-	for _, v := range checkpoint.Floats(t) {
+	for _, v := range checkpoint.Float32s(t) {
 		wide = binary.LittleEndian.AppendUint32(wide, math.Float32bits(v))
 	}
 	if t.DType = s.t; s.t == checkpoint.F32 {
@@ -75,7 +75,7 @@ func logits(t *testing.T, m *model.Model, ids []int, first int) [][]float32 {
 		out = append(out, append([]float32(nil), z...))
 		return nil
 	}
-	if err := m.Forward(cache, []model.Chunk{{IDs: ids[:first]}}, nil); err != nil {
+	if err := m.Forward(cache, []model.Chunk{{Tokens: ids[:first]}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	rows := make([]int, first)
@@ -86,7 +86,7 @@ func logits(t *testing.T, m *model.Model, ids []int, first int) [][]float32 {
 		t.Fatal(err)
 	}
 	for _, id := range ids[first:] {
-		if err := m.Decode(cache, []model.Chunk{{IDs: []int{id}}}); err != nil {
+		if err := m.Decode(cache, []model.Chunk{{Tokens: []int{id}}}); err != nil {
 			t.Fatal(err)
 		}
 		if err := m.Logits([]int{0}, keep); err != nil {
@@ -167,7 +167,7 @@ func sameLogits(t *testing.T, host, dev *model.Model, dt checkpoint.DType) {
 	n := min(20, host.Config.MaxPositions)
 	ids := make([]int, n)
 	for i := range ids {
-		ids[i] = (i*i*37 + 1) % host.Config.Vocab
+		ids[i] = (i*i*37 + 1) % host.Config.VocabSize
 	}
 	want, got := logits(t, host, ids, n-4), logits(t, dev, ids, n-4)
 	w := worst{what: "logits"}
@@ -266,7 +266,7 @@ func nlls(t *testing.T, m *model.Model, ids []int) []float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Forward(cache, []model.Chunk{{IDs: ids}}, nil); err != nil {
+	if err := m.Forward(cache, []model.Chunk{{Tokens: ids}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	rows := make([]int, len(ids)-1)
@@ -381,12 +381,12 @@ func sameBitsInABatch(t *testing.T, d *Device) {
 	}
 	long := make([]int, 80)
 	for i := range long {
-		long[i] = i * 7 % m.Config.Vocab
+		long[i] = i * 7 % m.Config.VocabSize
 	}
-	alone := run(1, []model.Chunk{{IDs: long}}, []model.Chunk{{IDs: []int{3}}})
-	parts := run(1, []model.Chunk{{IDs: long[:13]}}, []model.Chunk{{IDs: long[13:70]}}, []model.Chunk{{IDs: long[70:]}}, []model.Chunk{{IDs: []int{3}}})
-	batch := run(11, []model.Chunk{{Seq: 4, IDs: long}, {Seq: 0, IDs: long[:5]}, {Seq: 9, IDs: long[:66]}},
-		[]model.Chunk{{Seq: 0, IDs: []int{1}}, {Seq: 1, IDs: []int{1}}, {Seq: 2, IDs: []int{1}}, {Seq: 3, IDs: []int{1}}, {Seq: 5, IDs: []int{1}}, {Seq: 6, IDs: []int{1}}, {Seq: 7, IDs: []int{2}}, {Seq: 8, IDs: []int{2}}, {Seq: 10, IDs: []int{2}}, {Seq: 4, IDs: []int{3}}})
+	alone := run(1, []model.Chunk{{Tokens: long}}, []model.Chunk{{Tokens: []int{3}}})
+	parts := run(1, []model.Chunk{{Tokens: long[:13]}}, []model.Chunk{{Tokens: long[13:70]}}, []model.Chunk{{Tokens: long[70:]}}, []model.Chunk{{Tokens: []int{3}}})
+	batch := run(11, []model.Chunk{{Seq: 4, Tokens: long}, {Seq: 0, Tokens: long[:5]}, {Seq: 9, Tokens: long[:66]}},
+		[]model.Chunk{{Seq: 0, Tokens: []int{1}}, {Seq: 1, Tokens: []int{1}}, {Seq: 2, Tokens: []int{1}}, {Seq: 3, Tokens: []int{1}}, {Seq: 5, Tokens: []int{1}}, {Seq: 6, Tokens: []int{1}}, {Seq: 7, Tokens: []int{2}}, {Seq: 8, Tokens: []int{2}}, {Seq: 10, Tokens: []int{2}}, {Seq: 4, Tokens: []int{3}}})
 	for i, v := range alone[0] {
 		if v != parts[0][i] || v != batch[9][i] {
 			t.Fatalf("id %d: want the same bits, got %g alone, %g in parts, %g in a batch", i, v, parts[0][i], batch[9][i])
@@ -409,7 +409,7 @@ func TestForwardLast(t *testing.T) {
 	}
 	ids := make([]int, 60)
 	for i := range ids {
-		ids[i] = i * 7 % m.Config.Vocab
+		ids[i] = i * 7 % m.Config.VocabSize
 	}
 	run := func(last bool) (out [][]float32) {
 		cache, err := kvcache.New(d, m.Config, 2, 90)
@@ -424,7 +424,7 @@ func TestForwardLast(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		chunks, rows := []model.Chunk{{Seq: 1, IDs: ids}, {Seq: 0, IDs: ids[:20]}}, []int{59, 79}
+		chunks, rows := []model.Chunk{{Seq: 1, Tokens: ids}, {Seq: 0, Tokens: ids[:20]}}, []int{59, 79}
 		if last {
 			rows, err = m.ForwardLast(cache, chunks)
 		} else {
@@ -434,7 +434,7 @@ func TestForwardLast(t *testing.T) {
 			t.Fatal(err)
 		}
 		keep(rows)
-		if err := m.Decode(cache, []model.Chunk{{Seq: 1, IDs: []int{3}}, {Seq: 0, IDs: []int{4}}}); err != nil {
+		if err := m.Decode(cache, []model.Chunk{{Seq: 1, Tokens: []int{3}}, {Seq: 0, Tokens: []int{4}}}); err != nil {
 			t.Fatal(err)
 		}
 		keep([]int{0, 1})
@@ -472,7 +472,7 @@ func TestStepsByItself(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if host.Steps() || !m.Steps() {
+	if host.DecodesByGraph() || !m.DecodesByGraph() {
 		t.Fatal("want a model whose ids the device chooses, and one whose ids the host does")
 	}
 	run := func(m *model.Model, prompts [][]int, stop int, o generate.Options) ([][]int, *kvcache.Cache) {
@@ -504,10 +504,10 @@ func TestStepsByItself(t *testing.T) {
 		}
 	}
 	// What the device chooses is what the host chooses of the same logits.
-	for _, by := range []generate.Sampling{
+	for _, by := range []generate.SamplingParams{
 		{}, {RepetitionPenalty: 1.3}, {Temperature: 1, Seed: 3}, {Temperature: 1.2, TopK: 9, RepetitionPenalty: 1.1, Seed: 4}, {Temperature: 1.5, TopP: 0.8, MinP: 0.01, Seed: 5},
 	} {
-		o.Sampling = by
+		o.SamplingParams = by
 		own, _ := run(m, prompts, 0, o)
 		want, _ := run(host, prompts, 0, o)
 		for i := range prompts {
@@ -517,7 +517,7 @@ func TestStepsByItself(t *testing.T) {
 		}
 	}
 	// Draws: the same seed twice, and each sequence as alone.
-	o = generate.Options{MaxTokens: n, IgnoreEOS: true, Sampling: generate.Sampling{Temperature: 1.5, Seed: 7}}
+	o = generate.Options{MaxTokens: n, IgnoreEOS: true, SamplingParams: generate.SamplingParams{Temperature: 1.5, Seed: 7}}
 	first, _ := run(m, prompts, 0, o)
 	again, _ := run(m, prompts, 0, o)
 	other := o
@@ -547,10 +547,10 @@ type stepCounter struct {
 	launches int
 }
 
-func (c *stepCounter) Record(seqs []int, limit int, step func()) (device.Steps, error) {
-	s, err := c.Device.Record(seqs, limit, step)
+func (c *stepCounter) Record(seqs []int, limit int, step func()) (device.DecodeGraph, error) {
+	s, err := c.Device.Capture(seqs, limit, step)
 	if err == nil {
-		c.launches = len(s.(*steps).r.calls)
+		c.launches = len(s.(*decodeGraph).r.calls)
 	}
 	return s, err
 }
@@ -573,16 +573,16 @@ func TestLaunchesPerToken(t *testing.T) {
 		if s.Heads > 0 {
 			want += 3
 		}
-		if s.MLP > 0 {
+		if s.Intermediate > 0 {
 			want += 2
 		}
 	}
-	for _, by := range []generate.Sampling{{}, {RepetitionPenalty: 1.2}, {Temperature: 1, TopK: 5, TopP: 0.9, MinP: 0.01, RepetitionPenalty: 1.2}} {
+	for _, by := range []generate.SamplingParams{{}, {RepetitionPenalty: 1.2}, {Temperature: 1, TopK: 5, TopP: 0.9, MinP: 0.01, RepetitionPenalty: 1.2}} {
 		cache, err := kvcache.New(d, m.Config, 1, 20)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := generate.Run(context.Background(), m, cache, [][]int{{1, 2}}, generate.Options{MaxTokens: 4, IgnoreEOS: true, Sampling: by}, func(_, _ []int) []int { return nil }); err != nil {
+		if err := generate.Run(context.Background(), m, cache, [][]int{{1, 2}}, generate.Options{MaxTokens: 4, IgnoreEOS: true, SamplingParams: by}, func(_, _ []int) []int { return nil }); err != nil {
 			t.Fatal(err)
 		}
 		if d.launches != want {

@@ -125,16 +125,16 @@ func (d *Device) rounded(x *buffer, n int, t checkpoint.DType) halves {
 }
 
 // Linear: see device.Device.
-func (d *Device) Linear(kind device.Kind, y, x device.Buffer, n int, w device.Weight) {
+func (d *Device) Linear(kind device.Phase, y, x device.Buffer, n int, w device.Weight) {
 	d.linear(kind, y.(*buffer), x.(*buffer), n, w.(*weight), 0)
 }
 
 // AddLinear: see device.Device.
-func (d *Device) AddLinear(kind device.Kind, x, a device.Buffer, n int, w device.Weight) {
+func (d *Device) AddLinear(kind device.Phase, x, a device.Buffer, n int, w device.Weight) {
 	d.linear(kind, x.(*buffer), a.(*buffer), n, w.(*weight), 1)
 }
 
-func (d *Device) linear(kind device.Kind, y, x *buffer, n int, w *weight, add int) {
+func (d *Device) linear(kind device.Phase, y, x *buffer, n int, w *weight, add int) {
 	d.begin("linear", y.of("y"), x.of("x"), w.of("w"))
 	if !d.stored("linear", w) {
 		return
@@ -157,7 +157,7 @@ func (d *Device) linear(kind device.Kind, y, x *buffer, n int, w *weight, add in
 }
 
 // form is rows lo..lo+out-1 of w times n rows of x, with the kernels of a kind.
-func (d *Device) form(kind device.Kind, y, x halves, n int, w *weight, lo, out int) {
+func (d *Device) form(kind device.Phase, y, x halves, n int, w *weight, lo, out int) {
 	if kind == device.Prefill {
 		d.project(y, x, n, w, lo, out, 0)
 		return
@@ -238,11 +238,11 @@ func (d *Device) place(spans []device.Span) int {
 	return n
 }
 
-// rotations gives the table of cosines and sines up to a number of positions. The
+// ropeTable gives the table of cosines and sines up to a number of positions. The
 // angle is formed in float32, as the models were trained.
-func (d *Device) rotations(rope device.Rope, positions int) pointer {
+func (d *Device) ropeTable(rope device.RoPEFrequencies, positions int) pointer {
 	key := &rope.InvFreq[0]
-	t := d.turns[key]
+	t := d.ropeTables[key]
 	if t == nil || t.positions < positions {
 		if t != nil { // not anew for every position
 			positions = max(positions, 2*t.positions)
@@ -265,15 +265,15 @@ func (d *Device) rotations(rope device.Rope, positions int) pointer {
 			d.fail(err)
 			return 0
 		}
-		t = &turn{b, positions}
-		d.turns[key] = t
+		t = &ropeTable{b, positions}
+		d.ropeTables[key] = t
 	}
 	d.keep(t.b)
 	return t.b.p
 }
 
 // QKV: see device.Device.
-func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.Buffer, norm, wq, wk, wv device.Weight, eps float64, hs device.Heads, rope device.Rope, spans []device.Span) {
+func (d *Device) QKV(kind device.Phase, q device.Buffer, kv device.KVCache, x device.Buffer, norm, wq, wk, wv device.Weight, eps float64, hs device.AttentionShape, rope device.RoPEFrequencies, spans []device.Span) {
 	qb, xb, g := q.(*buffer), x.(*buffer), norm.(*weight)
 	mq, mk, mv := wq.(*weight), wk.(*weight), wv.(*weight)
 	d.begin("qkv", qb.of("q"), xb.of("x"), mq.of("wq"), mk.of("wk"), mv.of("wv"))
@@ -308,7 +308,7 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 		return
 	}
 	qb.half, cache.half = mq.half, mq.half
-	turn := d.rotations(rope, max(last, min(kv.Capacity, 4096)))
+	turn := d.ropeTable(rope, max(last, min(kv.Capacity, 4096)))
 	places := d.placed(n)
 	rest := func(at, n int) []any {
 		return []any{hs.H, hs.K, hs.Dh, qb.row(at), qb.pitch, cache.table.p, cache.most, places + pointer(8*at), turn, n}
@@ -330,8 +330,8 @@ func (d *Device) QKV(kind device.Kind, q device.Buffer, kv device.KV, x device.B
 	})
 }
 
-// Attend: see device.Device.
-func (d *Device) Attend(kind device.Kind, a, q device.Buffer, kv device.KV, hs device.Heads, spans []device.Span) {
+// Attention: see device.Device.
+func (d *Device) Attention(kind device.Phase, a, q device.Buffer, kv device.KVCache, hs device.AttentionShape, spans []device.Span) {
 	ab, qb := a.(*buffer), q.(*buffer)
 	d.begin("attend", ab.of("a"), qb.of("q"), operand{"keys", kv.Keys.Rows(), kv.Keys.Cols()})
 	if hs.H == 0 && hs.K == 0 && ab.cols+qb.cols == 0 {
@@ -377,7 +377,7 @@ func (d *Device) Attend(kind device.Kind, a, q device.Buffer, kv device.KV, hs d
 
 // attendRows is decode attention of n rows, of sequences from first on (any, where it is
 // -1), at positions below a number of them.
-func (d *Device) attendRows(ab, qb *buffer, cache *pages, hs device.Heads, scale float32, n, first, positions int) {
+func (d *Device) attendRows(ab, qb *buffer, cache *pages, hs device.AttentionShape, scale float32, n, first, positions int) {
 	const most = 128 // rows at a time: the parts stay small
 	kernel := fmt.Sprintf("attend_decode_%d_%s", attendWidth(hs.Dh), suffix(qb.half))
 	for at := 0; at < n; at += most {
@@ -397,7 +397,7 @@ func (d *Device) attendRows(ab, qb *buffer, cache *pages, hs device.Heads, scale
 }
 
 // GateUp: see device.Device.
-func (d *Device) GateUp(kind device.Kind, m, x device.Buffer, n int, norm, wg, wu device.Weight, eps float64) {
+func (d *Device) GateUp(kind device.Phase, m, x device.Buffer, n int, norm, wg, wu device.Weight, eps float64) {
 	mb, xb, g, gate, up := m.(*buffer), x.(*buffer), norm.(*weight), wg.(*weight), wu.(*weight)
 	d.begin("gate-up", mb.of("m"), xb.of("x"), gate.of("gate"), up.of("up"))
 	if !d.stored("gate-up", g, gate, up) {

@@ -21,7 +21,7 @@ const slabBytes = 32 << 20
 type pages struct {
 	table                     *buffer // [sequences, most] addresses
 	sequences, most, capacity int
-	heads                     device.Heads
+	heads                     device.AttentionShape
 	half                      checkpoint.DType
 	have                      []int  // pages of each sequence
 	own                       *owned // all of them
@@ -51,9 +51,9 @@ func (p *pages) Cols() int { return p.heads.K * p.heads.Dh }
 
 // Cache makes a layer's page table. A page is keys and values of 64 positions: see
 // kernels/cuda/types.cuh.
-func (d *Device) Cache(sequences, capacity int, hs device.Heads) (device.KV, error) {
+func (d *Device) Cache(sequences, capacity int, hs device.AttentionShape) (device.KVCache, error) {
 	if sequences < 0 || capacity < 0 || hs.K < 0 || hs.Dh < 0 || hs.Dh > maxHeadWidth || hs.Dh%2 != 0 {
-		return device.KV{}, fmt.Errorf("cuda: cache: want an even head width up to %d, got %d sequences of %d, %d heads of %d", maxHeadWidth, sequences, capacity, hs.K, hs.Dh)
+		return device.KVCache{}, fmt.Errorf("cuda: cache: want an even head width up to %d, got %d sequences of %d, %d heads of %d", maxHeadWidth, sequences, capacity, hs.K, hs.Dh)
 	}
 	d.begin("cache")
 	size := max(int64(2*page*hs.K*roundUp(hs.Dh, 8)*2), 16)
@@ -65,18 +65,18 @@ func (d *Device) Cache(sequences, capacity int, hs device.Heads) (device.KV, err
 	p := &pages{sequences: sequences, most: ceilDiv(capacity, page), capacity: capacity, heads: hs, half: d.typeFor(checkpoint.F32), have: make([]int, sequences), own: &owned{pool: of}}
 	var err error
 	if p.table, err = d.zeroed(sequences, p.most, p.most, 8); err != nil {
-		return device.KV{}, err
+		return device.KVCache{}, err
 	}
 	runtime.AddCleanup(p, func(o *owned) {
 		d.mu.Lock()
 		d.given = append(d.given, o)
 		d.mu.Unlock()
 	}, p.own)
-	return device.KV{Keys: p, Values: p, Capacity: capacity}, nil
+	return device.KVCache{Keys: p, Values: p, Capacity: capacity}, nil
 }
 
 // Extend: see device.Pager.
-func (d *Device) Extend(kv device.KV, seq, positions int) error {
+func (d *Device) Extend(kv device.KVCache, seq, positions int) error {
 	p := kv.Keys.(*pages)
 	if seq < 0 || seq >= p.sequences || positions > p.capacity {
 		return fmt.Errorf("cuda: cache: want one of %d sequences and at most %d positions, got sequence %d and %d", p.sequences, p.capacity, seq, positions)
@@ -179,7 +179,7 @@ func (d *Device) shrink() {
 }
 
 // extended refuses a pass over positions whose pages are not there.
-func (d *Device) extended(what string, kv device.KV, hs device.Heads, spans []device.Span) *pages {
+func (d *Device) extended(what string, kv device.KVCache, hs device.AttentionShape, spans []device.Span) *pages {
 	p, ok := kv.Keys.(*pages)
 	if !ok || p.heads.K != hs.K || p.heads.Dh != hs.Dh {
 		d.fail(fmt.Errorf("%s: want a cache of %d heads of %d, got %+v", what, hs.K, hs.Dh, kv.Keys))

@@ -41,7 +41,7 @@ func TestPagesOnDemand(t *testing.T) {
 	}
 	long := make([]int, 62)
 	for i := range long {
-		long[i] = 1 + i*7%m.Config.Vocab/2
+		long[i] = 1 + i*7%m.Config.VocabSize/2
 	}
 	there := func(c *kvcache.Cache) (n int) {
 		for _, kv := range c.Layers {
@@ -79,7 +79,7 @@ func TestPagesOnDemand(t *testing.T) {
 // makes room.
 func TestNoRoomForAPage(t *testing.T) {
 	d := open(t, orders[0])
-	hs := device.Heads{H: 4, K: 4, Dh: 64}
+	hs := device.AttentionShape{H: 4, K: 4, Dh: 64}
 	free, err := d.driver.FreeMemory()
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func TestNoRoomForAPage(t *testing.T) {
 		t.Fatalf("want %v, got %v", device.ErrMemory, err)
 	}
 	runtime.KeepAlive(first.Keys)
-	first = device.KV{}
+	first = device.KVCache{}
 	for try := 0; ; try++ {
 		if err = d.Extend(second, 0, 1); err == nil || try == 20 {
 			break
@@ -129,7 +129,7 @@ func TestNoRoomForAPage(t *testing.T) {
 		t.Errorf("after the first cache is dropped: %v", err)
 	}
 	// Slabs without a page in use make room for anything else.
-	second = device.KV{}
+	second = device.KVCache{}
 	if _, err := d.Buffer(8, spare/2/8/4); err != nil {
 		t.Errorf("want the slabs' memory, got %v", err)
 	}
@@ -164,7 +164,7 @@ func TestPeakBytesOfPages(t *testing.T) {
 	d.mu.Lock()
 	d.peak = d.used
 	d.mu.Unlock()
-	hs := device.Heads{H: 3, K: 3, Dh: 20}
+	hs := device.AttentionShape{H: 3, K: 3, Dh: 20}
 	const one, table = int64(2 * page * 3 * 24 * 2), int64(100 * 8) // the width is rounded up to 8
 	kv, err := d.Cache(1, 100*page, hs)
 	if err != nil {
@@ -187,7 +187,7 @@ func TestPeakBytesOfPages(t *testing.T) {
 		t.Errorf("positions that are there: want nothing new, got %d bytes, %v", used()-top, err)
 	}
 	runtime.KeepAlive(kv.Keys)
-	kv = device.KV{}
+	kv = device.KVCache{}
 	if got := settled(); got != start || d.PeakBytes() != top {
 		t.Errorf("without the cache: want %d bytes and a peak of %d, got %d and %d", start, top, got, d.PeakBytes())
 	}
@@ -197,7 +197,7 @@ func TestPeakBytesOfPages(t *testing.T) {
 // heads again.
 func TestPagesAreUsedAgain(t *testing.T) {
 	d := open(t, orders[0])
-	hs := device.Heads{H: 1, K: 1, Dh: 6}
+	hs := device.AttentionShape{H: 1, K: 1, Dh: 6}
 	var first map[uint64]bool
 	for round := range 2 {
 		kv, err := d.Cache(2, 3*page, hs)
@@ -239,7 +239,7 @@ func TestPagesAreUsedAgain(t *testing.T) {
 		first = seen
 		size := p.own.pool
 		runtime.KeepAlive(kv.Keys)
-		kv, p = device.KV{}, nil
+		kv, p = device.KVCache{}, nil
 		for try := 0; len(size.free) < 4 && try < 50; try++ {
 			runtime.GC()
 			time.Sleep(time.Millisecond)
@@ -278,7 +278,7 @@ func TestSlabsSideBySide(t *testing.T) {
 func TestRoomForSomePages(t *testing.T) {
 	c := &counting{room: 1 << 30, sizes: map[pointer]int64{}}
 	d := newDevice(c)
-	hs := device.Heads{H: 1, K: 1, Dh: 8}
+	hs := device.AttentionShape{H: 1, K: 1, Dh: 8}
 	const one = int64(2 * page * 8 * 2)
 	kv, err := d.Cache(1, 100*page, hs)
 	if err != nil {

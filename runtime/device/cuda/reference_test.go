@@ -59,7 +59,7 @@ func (m *matrix) round() {
 		for j := range x {
 			x[j] = float32(m.stored[i*m.cols+j])
 		}
-		scale := device.RoundInt8(q, x)
+		scale := device.QuantizeRow(q, x)
 		for j := range x {
 			m.v[i*m.cols+j] = float64(q[j]) * float64(scale)
 		}
@@ -210,7 +210,7 @@ func normRow(x, gain []float64, eps float64, t checkpoint.DType) []float64 {
 func silu(z float64) float64 { return z / (1 + math.Exp(-z)) }
 
 // fillCache writes the first keys and values of a sequence, as far as there are pages.
-func fillCache(t testing.TB, d *Device, kv device.KV, seq int, rows [2]matrix) {
+func fillCache(t testing.TB, d *Device, kv device.KVCache, seq int, rows [2]matrix) {
 	t.Helper()
 	p := kv.Keys.(*pages)
 	p.half = rows[0].t
@@ -229,7 +229,7 @@ func fillCache(t testing.TB, d *Device, kv device.KV, seq int, rows [2]matrix) {
 
 // readCache gives keys and values, each [sequences, pages*64, K, Dh rounded up to 8],
 // zeros where there is no page.
-func readCache(d *Device, kv device.KV) (keys, values []float32) {
+func readCache(d *Device, kv device.KVCache) (keys, values []float32) {
 	p := kv.Keys.(*pages)
 	n := page * p.heads.K * roundUp(p.heads.Dh, 8)
 	keys, values = make([]float32, p.sequences*p.most*n), make([]float32, p.sequences*p.most*n)

@@ -23,9 +23,9 @@ type bad struct {
 	table, wo     device.Weight // [9 6], [6 8]
 	gate, up      device.Weight // [5 6]
 	wq, wk, wv    device.Weight // [8 6], [4 6], [4 6]
-	hs            device.Heads
-	kv            device.KV
-	rope          device.Rope
+	hs            device.AttentionShape
+	kv            device.KVCache
+	rope          device.RoPEFrequencies
 	spans         []device.Span
 	n             int
 	rows, ids     []int
@@ -48,7 +48,7 @@ func (b *bad) vector(t *testing.T, dt checkpoint.DType, n int) device.Weight {
 }
 
 func newBad(t *testing.T, d *Device) *bad {
-	b := &bad{d: d, hs: device.Heads{H: 4, K: 2, Dh: 2}, rope: device.Rope{InvFreq: []float32{1}}, n: 4, rows: []int{0, 3}, ids: []int{1, 8}}
+	b := &bad{d: d, hs: device.AttentionShape{H: 4, K: 2, Dh: 2}, rope: device.RoPEFrequencies{InvFreq: []float32{1}}, n: 4, rows: []int{0, 3}, ids: []int{1, 8}}
 	dt := checkpoint.BF16
 	b.gain = b.vector(t, dt, 6)
 	b.table, b.wo = b.weight(t, dt, 9, 6), b.weight(t, dt, 6, 8)
@@ -72,7 +72,7 @@ func (b *bad) norm()   { b.d.Norm(b.y, b.x, b.rows, b.gain, 1e-5) }
 func (b *bad) linear() { b.d.AddLinear(device.Decode, b.y, b.a, b.n, b.wo) }
 
 // extended is another cache, as far as the spans need it.
-func (b *bad) extended(hs device.Heads) {
+func (b *bad) extended(hs device.AttentionShape) {
 	b.kv, _ = b.d.Cache(2, 100, hs)
 	if err := b.d.Extend(b.kv, 1, 64); err != nil {
 		b.d.fail(err)
@@ -82,18 +82,18 @@ func (b *bad) extended(hs device.Heads) {
 func (b *bad) qkv() {
 	b.d.QKV(device.Prefill, b.q, b.kv, b.x, b.gain, b.wq, b.wk, b.wv, 1e-5, b.hs, b.rope, b.spans)
 }
-func (b *bad) attend() { b.d.Attend(device.Decode, b.a, b.q, b.kv, b.hs, b.spans) }
+func (b *bad) attend() { b.d.Attention(device.Decode, b.a, b.q, b.kv, b.hs, b.spans) }
 func (b *bad) gateUp() {
 	b.d.GateUp(device.Decode, b.m, b.x, b.n, b.gain, b.gate, b.up, 1e-5)
 }
-func (b *bad) head() device.Head {
-	return device.Head{Kind: device.Decode, X: b.x, Norm: b.gain, W: b.table, Eps: 1e-5}
+func (b *bad) head() device.LMHead {
+	return device.LMHead{Phase: device.Decode, X: b.x, Norm: b.gain, W: b.table, Eps: 1e-5}
 }
 func (b *bad) argmax()  { b.d.Argmax(make([]int, 2), b.head(), b.rows) }
 func (b *bad) nll()     { b.d.NLL(make([]float64, 2), b.head(), b.rows, b.ids) }
-func (b *bad) compare() { b.d.Compare(make([]device.Divergence, 2), b.head(), b.head(), b.rows) }
-func (b *bad) heads()   { b.d.HeadSums(make([]float64, b.hs.H), b.a, b.n, b.wo, b.hs) }
-func (b *bad) columns() { b.d.ColumnSums(make([]float64, 5), b.m, b.n) }
+func (b *bad) compare() { b.d.CompareLogits(make([]device.Divergence, 2), b.head(), b.head(), b.rows) }
+func (b *bad) heads()   { b.d.HeadL1(make([]float64, b.hs.H), b.a, b.n, b.wo, b.hs) }
+func (b *bad) columns() { b.d.ColumnL1(make([]float64, 5), b.m, b.n) }
 func (b *bad) read()    { b.d.Read(make([]float32, 24), b.x, 0, b.n) }
 func (b *bad) write()   { b.d.Write(b.x, 0, make([]float32, 6*b.n)) }
 
@@ -142,8 +142,8 @@ func TestRefuses(t *testing.T) {
 			{"wk of 8 bits", func(b *bad) { b.wk = b.eight(t, 4, 6) }}, {"wv of 8 bits", func(b *bad) { b.wv = b.eight(t, 4, 6) }},
 			{"a position past the cache's end", func(b *bad) { b.spans[0].Start = 97 }}, {"a position without a page", func(b *bad) { b.spans[0].Start = 61 }},
 			{"a sequence without pages", func(b *bad) { b.spans[0].Seq = 0 }}, {"a sequence too high", func(b *bad) { b.spans[0].Seq = 2 }}, {"a sequence below 0", func(b *bad) { b.spans[0].Seq = -1 }},
-			{"a cache of other heads", func(b *bad) { b.extended(device.Heads{H: 4, K: 4, Dh: 2}) }},
-			{"a cache of other widths", func(b *bad) { b.extended(device.Heads{H: 4, K: 2, Dh: 4}) }},
+			{"a cache of other heads", func(b *bad) { b.extended(device.AttentionShape{H: 4, K: 4, Dh: 2}) }},
+			{"a cache of other widths", func(b *bad) { b.extended(device.AttentionShape{H: 4, K: 2, Dh: 4}) }},
 		}},
 		{"attend: ", (*bad).attend, []spoil{
 			{"a row below 0", func(b *bad) { b.spans[0].Row = -1 }}, {"a position below 0", func(b *bad) { b.spans[0].Start = -1 }}, {"a length below 0", func(b *bad) { b.spans[0].Len = -1 }},
@@ -220,9 +220,9 @@ func TestRefuses(t *testing.T) {
 	}
 	// Two heads, of which one does not fit.
 	b := newBad(t, d)
-	d.Compare(make([]device.Divergence, 1), b.head(), device.Head{X: b.x, Norm: b.gain, W: b.gate}, []int{0})
+	d.CompareLogits(make([]device.Divergence, 1), b.head(), device.LMHead{X: b.x, Norm: b.gain, W: b.gate}, []int{0})
 	refused(t, d, "compare: want one vocabulary, got 9 and 5")
-	d.Compare(make([]device.Divergence, 1), b.head(), device.Head{X: b.small, Norm: b.gain, W: b.table}, []int{1})
+	d.CompareLogits(make([]device.Divergence, 1), b.head(), device.LMHead{X: b.small, Norm: b.gain, W: b.table}, []int{1})
 	refused(t, d, "head: want a row below 1, got 1")
 	d.Read(make([]float32, 30), b.x, 0, 5)
 	refused(t, d, "read: want rows of [4 6], got 5 from 0")
@@ -241,7 +241,7 @@ func TestRefuses(t *testing.T) {
 	refused(t, d, "read: want rows of [4 6], got 1 from -1")
 	d.Write(b.x, -1, make([]float32, 6))
 	refused(t, d, "write: want rows of float32 [4 6], got 6 numbers from -1")
-	d.Choose(b.head(), 1, device.Draw{})
+	d.Sample(b.head(), 1, device.SamplingParams{})
 	refused(t, d, "choose: want it recorded")
 	d.launch("embed_bf16", [3]int{1, 1, 1}, 256, 0, "text")
 	refused(t, d, "embed_bf16: argument 0 has no slot")
@@ -264,7 +264,7 @@ func forgive(d *Device) { d.err, d.spans = nil, nil }
 // What makes no buffer, weight or cache says so; the device goes on.
 func TestRefusesToMake(t *testing.T) {
 	d := open(t, orders[0])
-	hs := device.Heads{H: 2, K: 2, Dh: 4}
+	hs := device.AttentionShape{H: 2, K: 2, Dh: 4}
 	kv, err := d.Cache(2, 70, hs)
 	if err != nil {
 		t.Fatal(err)
@@ -280,15 +280,15 @@ func TestRefusesToMake(t *testing.T) {
 		"w: want 12 bytes for shape [2 3] of BF16, got 10": func() error { _, err := d.Place(tensor([]int{2, 3}, 10)); return err },
 		"w: want 12 bytes for shape [2 3] of BF16, got 14": func() error { _, err := d.PlaceInt8(tensor([]int{2, 3}, 14)); return err },
 		"r: want a vector or a matrix, got shape [1 1 1]": func() error {
-			_, err := d.Make(checkpoint.Recipe{Name: "r", Shape: []int{1, 1, 1}, DType: checkpoint.BF16})
+			_, err := d.Make(checkpoint.RandomSpec{Name: "r", Shape: []int{1, 1, 1}, DType: checkpoint.BF16})
 			return err
 		},
 		"got -1 sequences of 3, 2 heads of 4":                     func() error { _, err := d.Cache(-1, 3, hs); return err },
 		"got 1 sequences of -3, 2 heads of 4":                     func() error { _, err := d.Cache(1, -3, hs); return err },
-		"got 1 sequences of 3, -2 heads of 4":                     func() error { _, err := d.Cache(1, 3, device.Heads{K: -2, Dh: 4}); return err },
-		"got 1 sequences of 3, 2 heads of 3":                      func() error { _, err := d.Cache(1, 3, device.Heads{K: 2, Dh: 3}); return err },
-		"got 1 sequences of 3, 2 heads of -2":                     func() error { _, err := d.Cache(1, 3, device.Heads{K: 2, Dh: -2}); return err },
-		"got 1 sequences of 3, 2 heads of 1026":                   func() error { _, err := d.Cache(1, 3, device.Heads{K: 2, Dh: 1026}); return err },
+		"got 1 sequences of 3, -2 heads of 4":                     func() error { _, err := d.Cache(1, 3, device.AttentionShape{K: -2, Dh: 4}); return err },
+		"got 1 sequences of 3, 2 heads of 3":                      func() error { _, err := d.Cache(1, 3, device.AttentionShape{K: 2, Dh: 3}); return err },
+		"got 1 sequences of 3, 2 heads of -2":                     func() error { _, err := d.Cache(1, 3, device.AttentionShape{K: 2, Dh: -2}); return err },
+		"got 1 sequences of 3, 2 heads of 1026":                   func() error { _, err := d.Cache(1, 3, device.AttentionShape{K: 2, Dh: 1026}); return err },
 		"at most 70 positions, got sequence 0 and 71":             func() error { return d.Extend(kv, 0, 71) },
 		"want one of 2 sequences and at most 70 positions, got s": func() error { return d.Extend(kv, 2, 1) },
 		"at most 70 positions, got sequence -1 and 1":             func() error { return d.Extend(kv, -1, 1) },
@@ -309,15 +309,17 @@ func TestRefusesToMake(t *testing.T) {
 func TestStepRefuses(t *testing.T) {
 	d := open(t, orders[0])
 	b := newBad(t, d)
-	record := func(n int, by device.Draw) (device.Steps, error) {
-		return d.Record([]int{1, 0}, 64, func() { d.Choose(b.head(), n, by) })
+	record := func(n int, by device.SamplingParams) (device.DecodeGraph, error) {
+		return d.Capture([]int{1, 0}, 64, func() { d.Sample(b.head(), n, by) })
 	}
-	for want, f := range map[string]func() (device.Steps, error){
-		"choose: want 2 rows as recorded, got 1 of 4":        func() (device.Steps, error) { return record(1, device.Draw{}) },
-		"choose: want a stream for each of 2 rows, got 1":    func() (device.Steps, error) { return record(2, device.Draw{Temperature: 1, Streams: []uint64{1}}) },
-		"choose: want 2 rows as recorded, got 2 of 1":        func() (device.Steps, error) { b.x = b.small; return record(2, device.Draw{}) },
-		"qkv: want at most 100 positions, got 101":           func() (device.Steps, error) { return d.Record([]int{1}, 101, b.qkv) },
-		"qkv: want sequence 9 extended to 64 positions, got": func() (device.Steps, error) { b.spans[0].Seq = 9; return d.Record([]int{9}, 64, b.qkv) },
+	for want, f := range map[string]func() (device.DecodeGraph, error){
+		"choose: want 2 rows as recorded, got 1 of 4": func() (device.DecodeGraph, error) { return record(1, device.SamplingParams{}) },
+		"choose: want a stream for each of 2 rows, got 1": func() (device.DecodeGraph, error) {
+			return record(2, device.SamplingParams{Temperature: 1, Streams: []uint64{1}})
+		},
+		"choose: want 2 rows as recorded, got 2 of 1":        func() (device.DecodeGraph, error) { b.x = b.small; return record(2, device.SamplingParams{}) },
+		"qkv: want at most 100 positions, got 101":           func() (device.DecodeGraph, error) { return d.Capture([]int{1}, 101, b.qkv) },
+		"qkv: want sequence 9 extended to 64 positions, got": func() (device.DecodeGraph, error) { b.spans[0].Seq = 9; return d.Capture([]int{9}, 64, b.qkv) },
 	} {
 		b = newBad(t, d)
 		if s, err := f(); s != nil || err == nil || !strings.HasPrefix(err.Error(), "cuda: "+want) {
@@ -329,7 +331,7 @@ func TestStepRefuses(t *testing.T) {
 		forgive(d)
 	}
 	b = newBad(t, d)
-	s, err := record(2, device.Draw{Penalty: 2})
+	s, err := record(2, device.SamplingParams{RepetitionPenalty: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -340,7 +342,7 @@ func TestStepRefuses(t *testing.T) {
 		"want ids, positions and ids seen of 2 rows, got 2, 2 and 1": func() error { return s.Start(good, good, seen[:1]) },
 		"want ids seen below 32, got 32":                             func() error { return s.Start(good, good, [][]int{{32}, nil}) },
 		"want ids seen below 32, got -1":                             func() error { return s.Start(good, good, [][]int{{-1}, nil}) },
-		"want 2 ids of a queued step, got room for 2 of 0 steps":     func() error { return s.Next(make([]int, 2)) },
+		"want 2 ids of a queued step, got room for 2 of 0 steps":     func() error { return s.Wait(make([]int, 2)) },
 	} {
 		if err := f(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)
@@ -349,13 +351,13 @@ func TestStepRefuses(t *testing.T) {
 	if err := s.Start(good, good, seen); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Queue(); err != nil {
+	if err := s.Launch(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Next(make([]int, 1)); err == nil || !strings.Contains(err.Error(), "want 2 ids of a queued step, got room for 1 of 1 steps") {
+	if err := s.Wait(make([]int, 1)); err == nil || !strings.Contains(err.Error(), "want 2 ids of a queued step, got room for 1 of 1 steps") {
 		t.Errorf("got %v", err)
 	}
-	if err := s.Next(make([]int, 2)); err != nil {
+	if err := s.Wait(make([]int, 2)); err != nil {
 		t.Error(err)
 	}
 	if err := s.Close(); err != nil {
@@ -363,12 +365,12 @@ func TestStepRefuses(t *testing.T) {
 	}
 	// After a failure nothing is queued.
 	d.fail(errors.New("failed before"))
-	for _, err := range []error{s.Start(good, good, seen), s.Queue(), s.Next(good)} {
+	for _, err := range []error{s.Start(good, good, seen), s.Launch(), s.Wait(good)} {
 		if err != d.err {
 			t.Errorf("want the device's failure, got %v", err)
 		}
 	}
-	if s, err := record(2, device.Draw{}); s != nil || err != d.err {
+	if s, err := record(2, device.SamplingParams{}); s != nil || err != d.err {
 		t.Errorf("want the device's failure, got %v", err)
 	}
 	forgive(d)

@@ -9,7 +9,7 @@ import (
 	"mop/runtime/device"
 )
 
-var _ device.Stepper = (*Device)(nil)
+var _ device.GraphDecoder = (*Device)(nil)
 
 // recorder gathers the launches of a step.
 type recorder struct {
@@ -21,8 +21,8 @@ type recorder struct {
 	last        operation
 }
 
-// steps is a recorded step.
-type steps struct {
+// decodeGraph is a recorded step.
+type decodeGraph struct {
 	d         *Device
 	r         *recorder
 	recording recording
@@ -46,8 +46,8 @@ func (d *Device) placed(n int) pointer {
 	return d.need("places", 8*n, false)
 }
 
-// Record: see device.Stepper.
-func (d *Device) Record(seqs []int, limit int, step func()) (device.Steps, error) {
+// Capture: see device.Stepper.
+func (d *Device) Capture(seqs []int, limit int, step func()) (device.DecodeGraph, error) {
 	n := len(seqs)
 	if d.err != nil || n == 0 {
 		return nil, d.err
@@ -70,7 +70,7 @@ func (d *Device) Record(seqs []int, limit int, step func()) (device.Steps, error
 	if d.err != nil {
 		return nil, d.told()
 	}
-	s := &steps{d: d, r: r, seqs: seqs}
+	s := &decodeGraph{d: d, r: r, seqs: seqs}
 	var err error
 	s.recording, err = d.driver.Record(r.calls)
 	if errors.Is(err, errMemory) {
@@ -83,7 +83,7 @@ func (d *Device) Record(seqs []int, limit int, step func()) (device.Steps, error
 }
 
 // Start: see device.Steps.
-func (s *steps) Start(ids, positions []int, seen [][]int) error {
+func (s *decodeGraph) Start(ids, positions []int, seen [][]int) error {
 	if len(ids) != len(s.seqs) || len(positions) != len(s.seqs) || s.r.seen != nil && len(seen) != len(s.seqs) {
 		return fmt.Errorf("cuda: want ids, positions and ids seen of %d rows, got %d, %d and %d", len(s.seqs), len(ids), len(positions), len(seen))
 	}
@@ -110,8 +110,8 @@ func (s *steps) Start(ids, positions []int, seen [][]int) error {
 	return s.d.err
 }
 
-// Queue: see device.Steps.
-func (s *steps) Queue() error {
+// Launch: see device.Steps.
+func (s *decodeGraph) Launch() error {
 	if s.d.err != nil {
 		return s.d.err
 	}
@@ -123,8 +123,8 @@ func (s *steps) Queue() error {
 	return nil
 }
 
-// Next: see device.Steps.
-func (s *steps) Next(ids []int) error {
+// Wait: see device.Steps.
+func (s *decodeGraph) Wait(ids []int) error {
 	if s.d.err != nil {
 		return s.d.err
 	}
@@ -143,7 +143,7 @@ func (s *steps) Next(ids []int) error {
 }
 
 // named says what a step consists of: a graph's failure does not.
-func (s *steps) named(err error) error {
+func (s *decodeGraph) named(err error) error {
 	c := s.r.calls
 	if len(c) == 0 {
 		return err
@@ -152,4 +152,4 @@ func (s *steps) named(err error) error {
 }
 
 // Close: see device.Steps.
-func (s *steps) Close() error { return s.recording.Close() }
+func (s *decodeGraph) Close() error { return s.recording.Close() }

@@ -12,8 +12,8 @@ import (
 	"mop/runtime/device"
 )
 
-// HeadSums: see device.Device.
-func (d *Device) HeadSums(sums []float64, a device.Buffer, n int, wo device.Weight, hs device.Heads) {
+// HeadL1: see device.Device.
+func (d *Device) HeadL1(sums []float64, a device.Buffer, n int, wo device.Weight, hs device.AttentionShape) {
 	ab, w := a.(*buffer), wo.(*weight)
 	d.begin("head sums", ab.of("a"), w.of("wo"))
 	if !d.stored("head sums", w) {
@@ -40,8 +40,8 @@ func (d *Device) HeadSums(sums []float64, a device.Buffer, n int, wo device.Weig
 	d.add(sums, out)
 }
 
-// ColumnSums: see device.Device.
-func (d *Device) ColumnSums(sums []float64, m device.Buffer, n int) {
+// ColumnL1: see device.Device.
+func (d *Device) ColumnL1(sums []float64, m device.Buffer, n int) {
 	mb := m.(*buffer)
 	d.begin("column sums", mb.of("m"))
 	if n < 0 || n > mb.rows || mb.size != 2 || len(sums) != mb.cols {
@@ -67,18 +67,18 @@ const vocabulary = 8192
 // parts forms the head's logits of some rows in parts of the vocabulary and calls
 // each with the part's first id, its length, and where its logits lie, float32 of
 // pitch vocabulary.
-func (d *Device) parts(h device.Head, hidden halves, n int, z pointer, each func(base, count int)) {
+func (d *Device) parts(h device.LMHead, hidden halves, n int, z pointer, each func(base, count int)) {
 	w := h.W.(*weight)
 	for base := 0; base < w.rows; base += vocabulary {
 		count := min(vocabulary, w.rows-base)
-		d.form(h.Kind, halves{z, vocabulary}, hidden, n, w, base, count)
+		d.form(h.Phase, halves{z, vocabulary}, hidden, n, w, base, count)
 		each(base, count)
 	}
 }
 
 // end norms the given rows of a head's residual stream into memory of the device's
 // own, kept under a name.
-func (d *Device) end(name string, h device.Head, rows pointer, n int) halves {
+func (d *Device) end(name string, h device.LMHead, rows pointer, n int) halves {
 	x, g, w := h.X.(*buffer), h.Norm.(*weight), h.W.(*weight)
 	if d.stored("head", g, w) && (w.cols != x.cols || g.rows != 1 || g.cols != x.cols || x.size != 4 || g.half != w.half) {
 		d.fail(fmt.Errorf("head: want float32 x [%d %d] and weights of one type, got [%d %d], gain %v, w %v", x.rows, w.cols, x.rows, x.cols, g, w))
@@ -90,7 +90,7 @@ func (d *Device) end(name string, h device.Head, rows pointer, n int) halves {
 }
 
 // head begins an operation on n rows of models' ends.
-func (d *Device) head(op string, n int, heads ...device.Head) {
+func (d *Device) head(op string, n int, heads ...device.LMHead) {
 	d.begin(op)
 	for _, h := range heads {
 		d.doing.operands = append(d.doing.operands, operand{"x", n, h.X.Cols()}, h.W.(*weight).of("w"))
@@ -98,7 +98,7 @@ func (d *Device) head(op string, n int, heads ...device.Head) {
 }
 
 // checkRows refuses rows that a head does not have.
-func (d *Device) checkRows(h device.Head, rows []int) []int32 {
+func (d *Device) checkRows(h device.LMHead, rows []int) []int32 {
 	list := make([]int32, len(rows))
 	for i, r := range rows {
 		if r < 0 || r >= h.X.Rows() {
@@ -110,7 +110,7 @@ func (d *Device) checkRows(h device.Head, rows []int) []int32 {
 }
 
 // NLL: see device.Device.
-func (d *Device) NLL(nll []float64, h device.Head, rows, targets []int) {
+func (d *Device) NLL(nll []float64, h device.LMHead, rows, targets []int) {
 	n := len(rows)
 	d.head("nll", n, h)
 	if len(targets) != n || len(nll) < n {
@@ -142,8 +142,8 @@ func (d *Device) NLL(nll []float64, h device.Head, rows, targets []int) {
 	}
 }
 
-// Compare: see device.Device.
-func (d *Device) Compare(out []device.Divergence, p, q device.Head, rows []int) {
+// CompareLogits: see device.Device.
+func (d *Device) CompareLogits(out []device.Divergence, p, q device.LMHead, rows []int) {
 	n := len(rows)
 	d.head("compare", n, p, q)
 	if len(out) < n {
@@ -161,7 +161,7 @@ func (d *Device) Compare(out []device.Divergence, p, q device.Head, rows []int) 
 	hp, hq := d.end("end", p, at, n), d.end("end-q", q, at, n)
 	zp, zq, state := d.need("logits", n*vocabulary*4, false), d.need("logits-q", n*vocabulary*4, false), d.need("state", n*10*8, false)
 	d.parts(p, hp, n, zp, func(base, count int) {
-		d.form(q.Kind, halves{zq, vocabulary}, hq, n, q.W.(*weight), base, count)
+		d.form(q.Phase, halves{zq, vocabulary}, hq, n, q.W.(*weight), base, count)
 		d.launch("compare", [3]int{n, 1, 1}, 256, 128, state, zp, zq, vocabulary, count, base)
 	})
 	s := get[float64](d, state, 10*n)
@@ -171,12 +171,12 @@ func (d *Device) Compare(out []device.Divergence, p, q device.Head, rows []int) 
 	for i := range n {
 		v := s[10*i : 10*i+10]
 		lp, lq := v[0]+math.Log(v[1]), v[3]+math.Log(v[4])
-		out[i] = device.Divergence{KL: max(v[2]/v[1]-lp+lq, 0), Cosine: v[7] / math.Sqrt(v[5]*v[6]), Same: v[8] == v[9]}
+		out[i] = device.Divergence{KL: max(v[2]/v[1]-lp+lq, 0), Cosine: v[7] / math.Sqrt(v[5]*v[6]), SameArgmax: v[8] == v[9]}
 	}
 }
 
 // Argmax: see device.Device.
-func (d *Device) Argmax(ids []int, h device.Head, rows []int) {
+func (d *Device) Argmax(ids []int, h device.LMHead, rows []int) {
 	n := len(rows)
 	d.head("argmax", n, h)
 	if len(ids) < n {
@@ -190,9 +190,9 @@ func (d *Device) Argmax(ids []int, h device.Head, rows []int) {
 	hidden := d.end("end", h, put(d, "rows", list), n)
 	ldz := roundUp(V, 32)
 	z := d.need("logits", n*ldz*4, false)
-	d.form(h.Kind, halves{z, ldz}, hidden, n, h.W.(*weight), 0, V)
+	d.form(h.Phase, halves{z, ldz}, hidden, n, h.W.(*weight), 0, V)
 	chosen := d.need("chosen", 4*n, false)
-	d.choose(chosen, z, ldz, V, n, drawing{})
+	d.sample(chosen, z, ldz, V, n, drawing{})
 	of := get[int32](d, chosen, n)
 	if d.err != nil {
 		return

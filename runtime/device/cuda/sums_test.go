@@ -16,7 +16,7 @@ import (
 )
 
 func TestAMPSums(t *testing.T) {
-	each(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.Heads, I int) {
+	each(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.AttentionShape, I int) {
 		if f.eight { // refused: models are pruned as they are stored
 			return
 		}
@@ -29,7 +29,7 @@ func TestAMPSumsOfManyBlocks(t *testing.T) {
 	for _, o := range orders {
 		for _, dt := range types {
 			d := open(t, o)
-			ampSums(t, d, rand.New(rand.NewPCG(2, o)), dt, 140, 131, device.Heads{H: 2, K: 2, Dh: 8}, 96)
+			ampSums(t, d, rand.New(rand.NewPCG(2, o)), dt, 140, 131, device.AttentionShape{H: 2, K: 2, Dh: 8}, 96)
 			// A head of more blocks than gather_sums has threads.
 			const each = 700
 			partial, want := make([]float32, 2*each), make([]float64, 2)
@@ -50,14 +50,14 @@ func TestAMPSumsOfManyBlocks(t *testing.T) {
 }
 
 // ampSums holds sums over heads and over neurons to the formula.
-func ampSums(t *testing.T, d *Device, r *rand.Rand, dt checkpoint.DType, N, D int, hs device.Heads, I int) {
+func ampSums(t *testing.T, d *Device, r *rand.Rand, dt checkpoint.DType, N, D int, hs device.AttentionShape, I int) {
 	t.Helper()
 	if hs.H > 0 {
 		H, Dh := hs.H, hs.Dh
 		wo, a := randomMatrix(r, D, H*Dh, dt), randomMatrix(r, N, H*Dh, dt)
 		sums := make([]float64, H)
 		sums[0] = 5
-		d.HeadSums(sums, a.inner(t, d), N, wo.place(t, d, false), hs)
+		d.HeadL1(sums, a.inner(t, d), N, wo.place(t, d, false), hs)
 		w := worst{what: "head sums"}
 		for h := range H {
 			want := 0.0
@@ -79,7 +79,7 @@ func ampSums(t *testing.T, d *Device, r *rand.Rand, dt checkpoint.DType, N, D in
 	if I > 0 {
 		m := randomMatrix(r, N, I, dt)
 		sums := make([]float64, I)
-		d.ColumnSums(sums, m.inner(t, d), N)
+		d.ColumnL1(sums, m.inner(t, d), N)
 		for j := range I {
 			want := 0.0
 			for i := range N {
@@ -112,7 +112,7 @@ func logitReductions(t *testing.T, d *Device, N, D, V int, dt checkpoint.DType) 
 	type side struct {
 		w matrix
 		x []float64
-		h device.Head
+		h device.LMHead
 		z [][]float64
 		e float64 // largest error of a logit
 	}
@@ -125,7 +125,7 @@ func logitReductions(t *testing.T, d *Device, N, D, V int, dt checkpoint.DType) 
 		if V > 20 { // a tie: both devices take the lower
 			copy(s.w.row(20), s.w.row(11))
 		}
-		s.h = device.Head{X: floats(t, d, N, D, s.x), Norm: gain.place(t, d, true), W: s.w.place(t, d, false), Eps: epsilon}
+		s.h = device.LMHead{X: floats(t, d, N, D, s.x), Norm: gain.place(t, d, true), W: s.w.place(t, d, false), Eps: epsilon}
 		for i := range N {
 			h := normRow(s.x[i*D:(i+1)*D], gain.v, epsilon, dt)
 			z := make([]float64, V)
@@ -146,10 +146,10 @@ func logitReductions(t *testing.T, d *Device, N, D, V int, dt checkpoint.DType) 
 	d.Argmax(ids, p.h, rows)
 	decoded, nlls := make([]int, N), make([]float64, N)
 	alone := p.h
-	alone.Kind = device.Decode
+	alone.Phase = device.Decode
 	d.Argmax(decoded, alone, rows)
 	d.NLL(nlls, alone, rows, targets)
-	d.Compare(div, p.h, q.h, rows)
+	d.CompareLogits(div, p.h, q.h, rows)
 	if err := d.Sync(); err != nil {
 		t.Fatal(err)
 	}
@@ -195,13 +195,13 @@ func TestLogitParts(t *testing.T) {
 	// x is 1 and -1, its norm too: the rows' logits are the weights, and less the weights.
 	x := floats(t, d, 2, 1, []float64{1, -1})
 	signs := []float64{1, -1}
-	head := func(set func(z []float64)) (device.Head, []float64) {
+	head := func(set func(z []float64)) (device.LMHead, []float64) {
 		w := randomMatrix(r, V, 1, dt)
 		for i, v := range w.v {
 			w.v[i] = max(-3, min(v, 3))
 		}
 		set(w.v)
-		return device.Head{X: x, Norm: ones.place(t, d, true), W: w.place(t, d, false)}, w.v
+		return device.LMHead{X: x, Norm: ones.place(t, d, true), W: w.place(t, d, false)}, w.v
 	}
 	step := func(by float64) func(z []float64) { // each part that much above the one before
 		return func(z []float64) {
@@ -240,7 +240,7 @@ func TestLogitParts(t *testing.T) {
 		p, zp := head(c.p)
 		q, zq := head(c.q)
 		div := make([]device.Divergence, 2)
-		d.Compare(div, p, q, []int{0, 1})
+		d.CompareLogits(div, p, q, []int{0, 1})
 		rows := []int{0, 1, 0, 1, 0, 1, 0, 1, 0, 1}
 		targets := []int{0, 0, vocabulary - 1, vocabulary, second, 2 * vocabulary, 2*vocabulary - 1, V - 1, V - 1, vocabulary}
 		nll := make([]float64, len(rows))
@@ -259,7 +259,7 @@ func TestLogitParts(t *testing.T) {
 				kl += math.Exp(a-lp) * ((a - lp) - (b - lq))
 				pp, qq, pq = pp+a*a, qq+b*b, pq+a*b
 			}
-			if got := div[row]; math.Abs(got.KL-kl) > 1e-6*(1+kl) || math.Abs(got.Cosine-pq/math.Sqrt(pp*qq)) > 1e-12 || got.Same != c.same[row] {
+			if got := div[row]; math.Abs(got.KL-kl) > 1e-6*(1+kl) || math.Abs(got.Cosine-pq/math.Sqrt(pp*qq)) > 1e-12 || got.SameArgmax != c.same[row] {
 				t.Errorf("%s: row %d: want a divergence of %g, cosine %g, the same id: %v, got %+v", c.what, row, kl, pq/math.Sqrt(pp*qq), c.same[row], got)
 			}
 		}
@@ -290,7 +290,7 @@ func TestGenerate(t *testing.T) {
 			if s[1] == 7 {
 				scale = random.Scale(1e-6) // float16's subnormals
 			}
-			w, err := d.Make(checkpoint.Recipe{Name: "w", Shape: s, DType: dt, Key: key, Scale: scale})
+			w, err := d.Make(checkpoint.RandomSpec{Name: "w", Shape: s, DType: dt, Key: key, Scale: scale})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -135,7 +135,7 @@ func generated(t *testing.T, d *Device, m *model.Model) (ids []int) {
 	t.Helper()
 	prompt := make([]int, 70)
 	for i := range prompt {
-		prompt[i] = i * 7 % m.Config.Vocab
+		prompt[i] = i * 7 % m.Config.VocabSize
 	}
 	cache, err := kvcache.New(d, m.Config, 1, 90)
 	if err != nil {

@@ -113,8 +113,8 @@ func (d *Device) gain(op string, w device.Weight, D int) *weight {
 	return g
 }
 
-// NormKeep: see device.Trainer.
-func (d *Device) NormKeep(y, r, x device.Buffer, n int, w device.Weight, eps float64) {
+// NormForward: see device.Trainer.
+func (d *Device) NormForward(y, r, x device.Buffer, n int, w device.Weight, eps float64) {
 	D := x.Cols()
 	yb, rb, xb, g := d.of("norm", "y", y, n, D), d.of("norm", "r", r, n, 1), d.of("norm", "x", x, n, D), d.gain("norm", w, D)
 	if d.err == nil {
@@ -122,8 +122,8 @@ func (d *Device) NormKeep(y, r, x device.Buffer, n int, w device.Weight, eps flo
 	}
 }
 
-// NormBack: see device.Trainer.
-func (d *Device) NormBack(dx, dw, dy, x, r device.Buffer, n int, w device.Weight) {
+// NormBackward: see device.Trainer.
+func (d *Device) NormBackward(dx, dw, dy, x, r device.Buffer, n int, w device.Weight) {
 	const op = "norm's gradient"
 	D := x.Cols()
 	dxb, dyb, xb, rb, g := d.of(op, "x'", dx, n, D), d.of(op, "y'", dy, n, D), d.of(op, "x", x, n, D), d.of(op, "r", r, n, 1), d.gain(op, w, D)
@@ -139,8 +139,8 @@ func (d *Device) NormBack(dx, dw, dy, x, r device.Buffer, n int, w device.Weight
 	}
 }
 
-// Gate: see device.Trainer.
-func (d *Device) Gate(m, g, u device.Buffer, n int) {
+// SwiGLU: see device.Trainer.
+func (d *Device) SwiGLU(m, g, u device.Buffer, n int) {
 	I := m.Cols()
 	mb, gb, ub := d.of("gate", "m", m, n, I), d.of("gate", "g", g, n, I), d.of("gate", "u", u, n, I)
 	if d.err == nil {
@@ -148,8 +148,8 @@ func (d *Device) Gate(m, g, u device.Buffer, n int) {
 	}
 }
 
-// GateBack: see device.Trainer.
-func (d *Device) GateBack(dg, du, dm, g, u device.Buffer, n int) {
+// SwiGLUBackward: see device.Trainer.
+func (d *Device) SwiGLUBackward(dg, du, dm, g, u device.Buffer, n int) {
 	const op = "gate's gradient"
 	I := dm.Cols()
 	dgb, dub, dmb, gb, ub := d.of(op, "g'", dg, n, I), d.of(op, "u'", du, n, I), d.of(op, "m'", dm, n, I), d.of(op, "g", g, n, I), d.of(op, "u", u, n, I)
@@ -158,9 +158,9 @@ func (d *Device) GateBack(dg, du, dm, g, u device.Buffer, n int) {
 	}
 }
 
-// EmbedBack: see device.Trainer. The rows are sorted by their ids, so that one
+// EmbedBackward: see device.Trainer. The rows are sorted by their ids, so that one
 // block adds all that belong to an id, in their order.
-func (d *Device) EmbedBack(dtable, dx device.Buffer, ids []int) {
+func (d *Device) EmbedBackward(dtable, dx device.Buffer, ids []int) {
 	D := dx.Cols()
 	table, xb := d.of("embedding's gradient", "table'", dtable, 0, D), d.of("embedding's gradient", "x'", dx, len(ids), D)
 	if d.err != nil || !d.checkList("embedding's gradient", ids, table.rows) || len(ids) == 0 {
@@ -204,6 +204,6 @@ func (d *Device) AdamW(p, g, m, v device.Buffer, s device.AdamW) {
 	}
 	c1, c2 := 1-math.Pow(s.Beta1, float64(s.Step)), 1-math.Pow(s.Beta2, float64(s.Step))
 	n := rows * pb.pitch
-	d.launch("adamw", rowBlocks(ceilDiv(n, 1024)), 256, 0, pb.p, gb.p, mb.p, vb.p, uint64(n), float32(s.Clip), float32(1-s.Rate*s.Decay),
-		float32(1-s.Beta1), float32(s.Beta2), float32(1-s.Beta2), float32(s.Rate/c1), float32(math.Sqrt(c2)), float32(s.Eps))
+	d.launch("adamw", rowBlocks(ceilDiv(n, 1024)), 256, 0, pb.p, gb.p, mb.p, vb.p, uint64(n), float32(s.Clip), float32(1-s.LearningRate*s.WeightDecay),
+		float32(1-s.Beta1), float32(s.Beta2), float32(1-s.Beta2), float32(s.LearningRate/c1), float32(math.Sqrt(c2)), float32(s.Eps))
 }

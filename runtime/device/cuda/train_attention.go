@@ -19,7 +19,7 @@ type attention struct {
 }
 
 // attending chooses the kernels for a shape of heads.
-func (d *Device) attending(hs device.Heads, n int) attention {
+func (d *Device) attending(hs device.AttentionShape, n int) attention {
 	w := prefillWidth(hs.Dh)
 	if w == 0 {
 		return attention{"any", [3]int{n, hs.H, 1}, [3]int{n, hs.K, 1}, d.pass.rows, 2048}
@@ -28,15 +28,15 @@ func (d *Device) attending(hs device.Heads, n int) attention {
 }
 
 // headsOf checks the shapes that both passes share.
-func (d *Device) headsOf(op string, hs device.Heads, spans []device.Span) (n int) {
+func (d *Device) headsOf(op string, hs device.AttentionShape, spans []device.Span) (n int) {
 	if hs.K < 1 || hs.H < 1 || hs.H%hs.K != 0 || hs.Dh < 1 || hs.Dh%2 != 0 || hs.Dh > maxHeadWidth {
 		d.fail(fmt.Errorf("%s: want heads in groups, of an even width up to %d, got %+v", op, maxHeadWidth, hs))
 	}
 	return d.spread(op, spans)
 }
 
-// AttendKeep: see device.Trainer.
-func (d *Device) AttendKeep(a, stats, q, k, v device.Buffer, hs device.Heads, spans []device.Span) {
+// AttentionForward: see device.Trainer.
+func (d *Device) AttentionForward(a, stats, q, k, v device.Buffer, hs device.AttentionShape, spans []device.Span) {
 	const op = "attend"
 	n, wide, few := d.headsOf(op, hs, spans), hs.H*hs.Dh, hs.K*hs.Dh
 	ab, sb, qb := d.of(op, "a", a, n, wide), d.of(op, "stats", stats, n, hs.H), d.of(op, "q", q, n, wide)
@@ -49,8 +49,8 @@ func (d *Device) AttendKeep(a, stats, q, k, v device.Buffer, hs device.Heads, sp
 		w.list, hs.H, hs.K, hs.Dh, float32(math.Log2E/math.Sqrt(float64(hs.Dh))))
 }
 
-// AttendBack: see device.Trainer.
-func (d *Device) AttendBack(dq, dk, dv, da, a, stats, q, k, v device.Buffer, hs device.Heads, spans []device.Span) {
+// AttentionBackward: see device.Trainer.
+func (d *Device) AttentionBackward(dq, dk, dv, da, a, stats, q, k, v device.Buffer, hs device.AttentionShape, spans []device.Span) {
 	const op = "attention's gradient"
 	n, wide, few := d.headsOf(op, hs, spans), hs.H*hs.Dh, hs.K*hs.Dh
 	dqb, dkb, dvb := d.of(op, "q'", dq, n, wide), d.of(op, "k'", dk, n, few), d.of(op, "v'", dv, n, few)

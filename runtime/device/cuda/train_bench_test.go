@@ -30,14 +30,14 @@ func BenchmarkTraining(b *testing.B) {
 				var ad *device.Adapter
 				if rank > 0 {
 					ad = &device.Adapter{A: room(rank, m.in), B: room(m.out, rank), DA: room(rank, m.in), DB: room(m.out, rank), Scale: 0.3,
-						Drop: device.Dropout{P: 0.05, Keys: []uint64{1}, Spans: []device.Span{{Len: n}}}}
+						Drop: device.Dropout{Probability: 0.05, Keys: []uint64{1}, Spans: []device.Span{{Len: n}}}}
 				}
 				rate := func(b *testing.B, run func(int)) {
 					measure(b, d, run)
 					b.ReportMetric(2*float64(n)*float64(m.out)*float64(m.in)*float64(b.N)/b.Elapsed().Seconds()/1e12, "TFLOP/s")
 				}
-				b.Run("forward", func(b *testing.B) { rate(b, func(int) { d.Project(y, u, x, n, w, ad, false) }) })
-				b.Run("back", func(b *testing.B) { rate(b, func(int) { d.ProjectBack(dx, nil, dy, x, u, n, w, ad) }) })
+				b.Run("forward", func(b *testing.B) { rate(b, func(int) { d.LinearForward(y, u, x, n, w, ad, false) }) })
+				b.Run("back", func(b *testing.B) { rate(b, func(int) { d.LinearBackward(dx, nil, dy, x, u, n, w, ad) }) })
 			})
 		}
 	}
@@ -47,7 +47,7 @@ func BenchmarkTraining(b *testing.B) {
 		w := made(b, d, V, D)
 		x, dx := floats(b, d, n, D, nil), floats(b, d, n, D, nil)
 		targets, scale, nll := make([]int, n), make([]float32, n), make([]float64, n)
-		measure(b, d, func(int) { d.Losses(nll, dx, nil, x, w, targets, scale) })
+		measure(b, d, func(int) { d.CrossEntropy(nll, dx, nil, x, w, targets, scale) })
 		b.ReportMetric(4*float64(n)*V*D*float64(b.N)/b.Elapsed().Seconds()/1e12, "TFLOP/s")
 	})
 }

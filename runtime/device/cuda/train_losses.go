@@ -10,9 +10,9 @@ import (
 	"mop/runtime/device"
 )
 
-// Losses: see device.Trainer. Rows of logits come a few at a time; their gradient
+// CrossEntropy: see device.Trainer. Rows of logits come a few at a time; their gradient
 // is 16-bit where the weights are, its largest element 1 but for the rows' scale.
-func (d *Device) Losses(nll []float64, dx, dw, x device.Buffer, w device.Weight, targets []int, scale []float32) {
+func (d *Device) CrossEntropy(nll []float64, dx, dw, x device.Buffer, w device.Weight, targets []int, scale []float32) {
 	const op = "losses"
 	m := d.matrix(op, w)
 	n, V, D := len(targets), m.rows, m.cols

@@ -31,8 +31,8 @@ func TestLosses(t *testing.T) {
 						targets[i], scale[i] = p.r.IntN(s.V), float32(p.r.Float64()*1e-6)
 					}
 					want, got := make([]float64, s.n), make([]float64, s.n)
-					p.host.Losses(want, gx.host, gw.host, x.host, hw, targets, scale)
-					p.dev.Losses(got, gx.dev, gw.dev, x.dev, dw, targets, scale)
+					p.host.CrossEntropy(want, gx.host, gw.host, x.host, hw, targets, scale)
+					p.dev.CrossEntropy(got, gx.dev, gw.dev, x.dev, dw, targets, scale)
 					gotX, gotW := p.got("x'", gx), p.got("w'", gw)
 					wantX, wantW := p.wanted(gx), p.wanted(gw)
 
@@ -100,7 +100,7 @@ func TestLosses(t *testing.T) {
 					see.report(t)
 
 					alone := make([]float64, s.n)
-					p.dev.Losses(alone, nil, nil, x.dev, dw, targets, nil)
+					p.dev.CrossEntropy(alone, nil, nil, x.dev, dw, targets, nil)
 					if !slices.Equal(got, alone) {
 						t.Error("the losses alone differ from those with gradients")
 					}

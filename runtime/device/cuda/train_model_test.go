@@ -23,13 +23,13 @@ import (
 var _ device.Trainer = (*Device)(nil)
 
 // learner loads a checkpoint for training.
-func learner(t *testing.T, dev device.Device, src checkpoint.Source, o model.LearnOptions) *model.Learner {
+func learner(t *testing.T, dev device.Device, src checkpoint.Source, o model.TrainOptions) *model.Trainer {
 	t.Helper()
 	m, err := model.Load(dev, src)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := model.NewLearner(m, src, o)
+	l, err := model.NewTrainer(m, src, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestTrainGradients(t *testing.T) {
 		if err := json.Unmarshal(text, &golden); err != nil {
 			t.Fatal(err)
 		}
-		tensors, err := checkpoint.OpenBundle(filepath.Join(dir, "gradients.safetensors"))
+		tensors, err := checkpoint.OpenTensorFile(filepath.Join(dir, "gradients.safetensors"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -95,10 +95,10 @@ func TestTrainGradients(t *testing.T) {
 				continue
 			}
 			name, prefix, losses := filepath.Base(dir)+"/adapters", "grad.", golden.AdaptedLosses
-			o := model.LearnOptions{Rank: golden.Rank, Alpha: golden.Alpha, Targets: checkpoint.Projections()}
+			o := model.TrainOptions{Rank: golden.Rank, Alpha: golden.Alpha, Targets: checkpoint.Projections()}
 			if full {
 				name, prefix, losses = filepath.Base(dir)+"/full", "", golden.Losses
-				o = model.LearnOptions{Full: true}
+				o = model.TrainOptions{Full: true}
 			}
 			t.Run(name, func(t *testing.T) {
 				var first [][]float32
@@ -111,10 +111,10 @@ func TestTrainGradients(t *testing.T) {
 							if err != nil {
 								t.Fatal(err)
 							}
-							d.Write(p.Value, 0, checkpoint.Floats(v))
+							d.Write(p.Value, 0, checkpoint.Float32s(v))
 						}
 					}
-					nll, err := l.Learn(golden.Sequences)
+					nll, err := l.ForwardBackward(golden.Sequences)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -137,7 +137,7 @@ func TestTrainGradients(t *testing.T) {
 							t.Fatal(err)
 						}
 						got := read(d, p.Grad)
-						e := apart(checkpoint.Floats(want), got)
+						e := apart(checkpoint.Float32s(want), got)
 						if errs = append(errs, e); !(e <= worst) {
 							worst, at = e, p.Name
 						}
@@ -196,13 +196,13 @@ func TestTrainSteps(t *testing.T) {
 			}
 			defer host.Close()
 			d := open(t, orders[1])
-			o := model.LearnOptions{Rank: 4, Alpha: 8, Dropout: 0.1, Targets: checkpoint.Projections(), Seed: 3}
+			o := model.TrainOptions{Rank: 4, Alpha: 8, Dropout: 0.1, Targets: checkpoint.Projections(), Seed: 3}
 			a, b := learner(t, host, src, o), learner(t, d, src, o)
 			var start [][]float32
 			for _, p := range b.Params {
 				start = append(start, read(d, p.Value))
 			}
-			steps, vocab := c.steps, src.Config().Vocab
+			steps, vocab := c.steps, src.Config().VocabSize
 			if testing.Short() {
 				steps = 2
 			}
@@ -210,21 +210,21 @@ func TestTrainSteps(t *testing.T) {
 				// Sequences that repeat, so that there is something to learn.
 				var batch []model.Sequence
 				for s, n := range []int{23, 9} {
-					q := model.Sequence{IDs: make([]int, n), Labels: make([]int, n), Scale: 1 / float32(2*n-4), Stream: uint64(step*2 + s)}
-					for i := range q.IDs {
-						q.IDs[i] = (i*i*7 + s) % min(vocab, 61)
+					q := model.Sequence{Tokens: make([]int, n), Labels: make([]int, n), Scale: 1 / float32(2*n-4), Stream: uint64(step*2 + s)}
+					for i := range q.Tokens {
+						q.Tokens[i] = (i*i*7 + s) % min(vocab, 61)
 					}
 					for i := range q.Labels {
 						if q.Labels[i] = -1; i > 0 && i+1 < n {
-							q.Labels[i] = q.IDs[i+1]
+							q.Labels[i] = q.Tokens[i+1]
 						}
 					}
 					batch = append(batch, q)
 				}
 				type outcome struct{ loss, norm float64 }
-				learn := func(l *model.Learner) (r outcome) {
+				learn := func(l *model.Trainer) (r outcome) {
 					l.ClearGradients()
-					nll, err := l.Learn(batch)
+					nll, err := l.ForwardBackward(batch)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -234,7 +234,7 @@ func TestTrainSteps(t *testing.T) {
 					if r.norm, err = l.GradientNorm(); err != nil {
 						t.Fatal(err)
 					}
-					if err := l.Update(device.AdamW{Rate: 2e-3, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Clip: min(1, 1/r.norm), Step: step + 1}); err != nil {
+					if err := l.Step(device.AdamW{LearningRate: 2e-3, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Clip: min(1, 1/r.norm), Step: step + 1}); err != nil {
 						t.Fatal(err)
 					}
 					return r

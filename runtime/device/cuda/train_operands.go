@@ -117,11 +117,11 @@ type mask struct {
 // mask is a dropout over n rows, all of which must belong to a span; it uploads
 // the keys of several.
 func (d *Device) mask(op string, o device.Dropout, n int) mask {
-	if o.P == 0 {
+	if o.Probability == 0 {
 		return mask{keep: 1}
 	}
-	if !(o.P > 0 && o.P < 1) || len(o.Keys) != len(o.Spans) {
-		d.fail(fmt.Errorf("%s: want a dropout in [0, 1) and a key for each span, got %v, %d keys for %d spans", op, o.P, len(o.Keys), len(o.Spans)))
+	if !(o.Probability > 0 && o.Probability < 1) || len(o.Keys) != len(o.Spans) {
+		d.fail(fmt.Errorf("%s: want a dropout in [0, 1) and a key for each span, got %v, %d keys for %d spans", op, o.Probability, len(o.Keys), len(o.Spans)))
 	}
 	last := d.spread(op, o.Spans)
 	if d.err == nil && (last != n || d.pass.covered != n) {
@@ -130,7 +130,7 @@ func (d *Device) mask(op string, o device.Dropout, n int) mask {
 	if d.err != nil {
 		return mask{}
 	}
-	m := mask{places: d.pass.places, limit: uint64(uint32(o.P * (1 << 32))), keep: float32(1 / (1 - o.P))}
+	m := mask{places: d.pass.places, limit: uint64(uint32(o.Probability * (1 << 32))), keep: float32(1 / (1 - o.Probability))}
 	if len(o.Keys) == 1 {
 		m.key = o.Keys[0]
 	} else {

@@ -20,7 +20,7 @@ func trainRows() int {
 // BenchmarkTrainAttention: a span's attention and its gradients, causal, in TFLOP/s.
 func BenchmarkTrainAttention(b *testing.B) {
 	n := trainRows()
-	for _, hs := range []device.Heads{{H: 26, K: 26, Dh: 128}, {H: 32, K: 8, Dh: 128}} {
+	for _, hs := range []device.AttentionShape{{H: 26, K: 26, Dh: 128}, {H: 32, K: 8, Dh: 128}} {
 		b.Run(fmt.Sprintf("%d-%d/%d", hs.H, hs.K, n), func(b *testing.B) {
 			d, span := open(b, 1), []device.Span{{Len: n}}
 			buffer := func(cols int) *buffer { return floats(b, d, n, cols, nil) }
@@ -28,11 +28,11 @@ func BenchmarkTrainAttention(b *testing.B) {
 			dq, dk, dv, da := buffer(hs.H*hs.Dh), buffer(hs.K*hs.Dh), buffer(hs.K*hs.Dh), buffer(hs.H*hs.Dh)
 			product := float64(n) * float64(n) * float64(hs.H*hs.Dh) // of q and k, or of p and v: half of n x n is seen
 			b.Run("forward", func(b *testing.B) {
-				measure(b, d, func(int) { d.AttendKeep(a, stats, q, k, v, hs, span) })
+				measure(b, d, func(int) { d.AttentionForward(a, stats, q, k, v, hs, span) })
 				b.ReportMetric(2*product*float64(b.N)/b.Elapsed().Seconds()/1e12, "TFLOP/s")
 			})
 			b.Run("back", func(b *testing.B) {
-				measure(b, d, func(int) { d.AttendBack(dq, dk, dv, da, a, stats, q, k, v, hs, span) })
+				measure(b, d, func(int) { d.AttentionBackward(dq, dk, dv, da, a, stats, q, k, v, hs, span) })
 				b.ReportMetric(5*product*float64(b.N)/b.Elapsed().Seconds()/1e12, "TFLOP/s")
 			})
 		})
@@ -52,12 +52,12 @@ func BenchmarkTrainRows(b *testing.B) {
 		bytes int
 		run   func(int)
 	}{
-		{"norm", 8 * n * D, func(int) { d.NormKeep(y, r, x, n, w, 1e-5) }},
-		{"norm-back", 16 * n * D, func(int) { d.NormBack(y, nil, x, x, r, n, w) }},
-		{"gate", 12 * n * I, func(int) { d.Gate(m, g, u, n) }},
-		{"gate-back", 20 * n * I, func(int) { d.GateBack(m, du, m, g, u, n) }},
+		{"norm", 8 * n * D, func(int) { d.NormForward(y, r, x, n, w, 1e-5) }},
+		{"norm-back", 16 * n * D, func(int) { d.NormBackward(y, nil, x, x, r, n, w) }},
+		{"gate", 12 * n * I, func(int) { d.SwiGLU(m, g, u, n) }},
+		{"gate-back", 20 * n * I, func(int) { d.SwiGLUBackward(m, du, m, g, u, n) }},
 		{"copy", 8 * n * D, func(int) { d.Copy(y, x, n) }},
-		{"adamw", 28 * n * I, func(int) { d.AdamW(m, g, u, du, device.AdamW{Rate: 1e-4, Step: 1}) }},
+		{"adamw", 28 * n * I, func(int) { d.AdamW(m, g, u, du, device.AdamW{LearningRate: 1e-4, Step: 1}) }},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			measure(b, d, c.run)

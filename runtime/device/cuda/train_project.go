@@ -60,8 +60,8 @@ func (d *Device) matrix(op string, w device.Weight) *weight {
 	return m
 }
 
-// Project: see device.Trainer.
-func (d *Device) Project(y, u, x device.Buffer, n int, w device.Weight, ad *device.Adapter, add bool) {
+// LinearForward: see device.Trainer.
+func (d *Device) LinearForward(y, u, x device.Buffer, n int, w device.Weight, ad *device.Adapter, add bool) {
 	const op = "project"
 	m := d.matrix(op, w)
 	yb, xb := d.of(op, "y", y, n, m.rows), d.of(op, "x", x, n, m.cols)
@@ -123,8 +123,8 @@ func (d *Device) join(u wide, part pointer, parts int, f, g float32, m wide) low
 	return l
 }
 
-// ProjectBack: see device.Trainer.
-func (d *Device) ProjectBack(dx, dw, dy, x, u device.Buffer, n int, w device.Weight, ad *device.Adapter) {
+// LinearBackward: see device.Trainer.
+func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.Weight, ad *device.Adapter) {
 	const op = "project's gradient"
 	m := d.matrix(op, w)
 	out, in := m.rows, m.cols

@@ -181,7 +181,7 @@ func TestProject(t *testing.T) {
 						dev = &device.Adapter{A: a.dev, B: b.dev, DA: ga.dev, DB: gb.dev}
 						for _, ad := range []*device.Adapter{host, dev} {
 							ad.Scale = 0.7
-							ad.Drop = device.Dropout{P: drop, Keys: []uint64{11, 12}, Spans: []device.Span{{Row: 0, Len: s.n / 2}, {Row: s.n / 2, Len: s.n - s.n/2}}}
+							ad.Drop = device.Dropout{Probability: drop, Keys: []uint64{11, 12}, Spans: []device.Span{{Row: 0, Len: s.n / 2}, {Row: s.n / 2, Len: s.n - s.n/2}}}
 						}
 						keep = 1 / (1 - drop)
 					}
@@ -190,8 +190,8 @@ func TestProject(t *testing.T) {
 						hu, du = nil, nil
 					}
 
-					p.host.Project(y.host, hu, x.host, s.n, hw, host, i%3 > 0)
-					p.dev.Project(y.dev, du, x.dev, s.n, dw, dev, i%3 > 0)
+					p.host.LinearForward(y.host, hu, x.host, s.n, hw, host, i%3 > 0)
+					p.dev.LinearForward(y.dev, du, x.dev, s.n, dw, dev, i%3 > 0)
 					gotY, gotU := p.got("y", y), p.got("u", u)
 					wantY, wantU := p.wanted(y), p.wanted(u)
 					// What each error can grow to: u's, then y's.
@@ -226,8 +226,8 @@ func TestProject(t *testing.T) {
 					see.report(t)
 
 					p.set(u)
-					p.host.ProjectBack(gx.host, gw.host, dy.host, x.host, hu, s.n, hw, host)
-					p.dev.ProjectBack(gx.dev, gw.dev, dy.dev, x.dev, du, s.n, dw, dev)
+					p.host.LinearBackward(gx.host, gw.host, dy.host, x.host, hu, s.n, hw, host)
+					p.dev.LinearBackward(gx.dev, gw.dev, dy.dev, x.dev, du, s.n, dw, dev)
 					gotX, gotW := p.got("x'", gx), p.got("w'", gw)
 					wantX, wantW := p.wanted(gx), p.wanted(gw)
 					dU, errDU := make([]float64, s.n*s.rank), make([]float64, s.n*s.rank)
@@ -336,7 +336,7 @@ func TestDropoutMask(t *testing.T) {
 			t.Run(fmt.Sprint(in, dt, order), func(t *testing.T) {
 				p := newTwin(t, 11, order)
 				const n = 70
-				drop := device.Dropout{P: 0.4, Keys: []uint64{0x123456789abcdef, 7, 1 << 63}, Spans: []device.Span{{Row: 0, Len: 31}, {Row: 31, Len: 1}, {Row: 32, Len: n - 32}}}
+				drop := device.Dropout{Probability: 0.4, Keys: []uint64{0x123456789abcdef, 7, 1 << 63}, Spans: []device.Span{{Row: 0, Len: 31}, {Row: 31, Len: 1}, {Row: 32, Len: n - 32}}}
 				if in == 70 {
 					drop.Keys, drop.Spans = drop.Keys[:1], []device.Span{{Len: n}}
 				}
@@ -372,10 +372,10 @@ func TestDropoutMask(t *testing.T) {
 				}
 				host := &device.Adapter{A: ad[0].host, B: ad[1].host, DA: ad[2].host, DB: ad[3].host, Scale: 1, Drop: drop}
 				dev := &device.Adapter{A: ad[0].dev, B: ad[1].dev, DA: ad[2].dev, DB: ad[3].dev, Scale: 1, Drop: drop}
-				p.host.Project(y.host, u.host, x.host, n, hw, host, false)
-				p.dev.Project(y.dev, u.dev, x.dev, n, dw, dev, false)
-				p.host.ProjectBack(gx.host, nil, gy.host, x.host, u.host, n, hw, host)
-				p.dev.ProjectBack(gx.dev, nil, gy.dev, x.dev, u.dev, n, dw, dev)
+				p.host.LinearForward(y.host, u.host, x.host, n, hw, host, false)
+				p.dev.LinearForward(y.dev, u.dev, x.dev, n, dw, dev, false)
+				p.host.LinearBackward(gx.host, nil, gy.host, x.host, u.host, n, hw, host)
+				p.dev.LinearBackward(gx.dev, nil, gy.dev, x.dev, u.dev, n, dw, dev)
 				dropped := 0
 				want := p.wanted(u)
 				for _, v := range want[:n*in] {
@@ -383,8 +383,8 @@ func TestDropoutMask(t *testing.T) {
 						dropped++
 					}
 				}
-				if share := float64(dropped) / float64(n*in); math.Abs(share-drop.P) > 0.05 {
-					t.Errorf("want a share of %v dropped, got %v", drop.P, share)
+				if share := float64(dropped) / float64(n*in); math.Abs(share-drop.Probability) > 0.05 {
+					t.Errorf("want a share of %v dropped, got %v", drop.Probability, share)
 				}
 				gotU, gotX := p.got("u", u), p.got("x'", gx)
 				wantX := p.wanted(gx)
@@ -418,9 +418,9 @@ func TestProjectAlone(t *testing.T) {
 			x, y, u := p.numbers(n, in, one), p.numbers(n, out, zero), p.numbers(n, rank, zero)
 			dy, dx := p.numbers(n, out, func(i int) float64 { return math.Ldexp(1, -i) }), p.numbers(n, in, zero)
 			ad := &device.Adapter{A: p.exact(rank, in, one).dev, B: p.exact(out, rank, one).dev, DA: p.exact(rank, in, zero).dev, DB: p.exact(out, rank, zero).dev, Scale: 0.5}
-			ad.Drop = device.Dropout{P: 0.2, Keys: []uint64{5, 6}, Spans: []device.Span{{Row: 0, Len: cut}, {Row: cut, Len: n - cut}}}
-			p.dev.Project(y.dev, u.dev, x.dev, n, w, ad, false)
-			p.dev.ProjectBack(dx.dev, nil, dy.dev, x.dev, u.dev, n, w, ad)
+			ad.Drop = device.Dropout{Probability: 0.2, Keys: []uint64{5, 6}, Spans: []device.Span{{Row: 0, Len: cut}, {Row: cut, Len: n - cut}}}
+			p.dev.LinearForward(y.dev, u.dev, x.dev, n, w, ad, false)
+			p.dev.LinearBackward(dx.dev, nil, dy.dev, x.dev, u.dev, n, w, ad)
 			part := func(of *sides, v []float32) *sides {
 				s := p.numbers(n-cut, of.cols, zero)
 				p.dev.Write(s.dev, 0, v[cut*of.cols:n*of.cols])
@@ -429,8 +429,8 @@ func TestProjectAlone(t *testing.T) {
 			x1, dy1 := part(x, x.v), part(dy, dy.v)
 			y1, u1, dx1 := p.numbers(n-cut, out, zero), p.numbers(n-cut, rank, zero), p.numbers(n-cut, in, zero)
 			ad.Drop.Keys, ad.Drop.Spans = []uint64{6}, []device.Span{{Row: 0, Len: n - cut}}
-			p.dev.Project(y1.dev, u1.dev, x1.dev, n-cut, w, ad, false)
-			p.dev.ProjectBack(dx1.dev, nil, dy1.dev, x1.dev, u1.dev, n-cut, w, ad)
+			p.dev.LinearForward(y1.dev, u1.dev, x1.dev, n-cut, w, ad, false)
+			p.dev.LinearBackward(dx1.dev, nil, dy1.dev, x1.dev, u1.dev, n-cut, w, ad)
 			for _, c := range []struct {
 				what     string
 				all, one *sides

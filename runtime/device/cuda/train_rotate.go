@@ -56,8 +56,8 @@ type spread struct {
 	covered int     // rows of spans
 }
 
-// Rotate: see device.Trainer.
-func (d *Device) Rotate(x device.Buffer, dh int, rope device.Rope, spans []device.Span, back bool) {
+// RoPE: see device.Trainer.
+func (d *Device) RoPE(x device.Buffer, dh int, rope device.RoPEFrequencies, spans []device.Span, back bool) {
 	n := d.spread("rotate", spans)
 	b := d.of("rotate", "x", x, n, x.Cols())
 	if d.err != nil {
@@ -71,5 +71,5 @@ func (d *Device) Rotate(x device.Buffer, dh int, rope device.Rope, spans []devic
 	if back {
 		sign = -1
 	}
-	d.launch("rotate", rowBlocks(n), 128, 0, b.p, b.pitch, d.rotations(rope, roundUp(d.pass.longest, 256)), d.pass.rows, b.cols/dh, dh, sign)
+	d.launch("rotate", rowBlocks(n), 128, 0, b.p, b.pitch, d.ropeTable(rope, roundUp(d.pass.longest, 256)), d.pass.rows, b.cols/dh, dh, sign)
 }

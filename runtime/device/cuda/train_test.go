@@ -131,7 +131,7 @@ func (w *twin) same(name string, b both, terms int, rounding float64) {
 }
 
 // eachTwin runs a test for every shape and order of threads.
-func eachTwin(t *testing.T, test func(t *testing.T, w *twin, N, D int, hs device.Heads, I int)) {
+func eachTwin(t *testing.T, test func(t *testing.T, w *twin, N, D int, hs device.AttentionShape, I int)) {
 	for i, s := range shapes {
 		for _, o := range orders {
 			if testing.Short() && (o != orders[0] || s.N*(s.D+s.I) > 4000) {
@@ -139,7 +139,7 @@ func eachTwin(t *testing.T, test func(t *testing.T, w *twin, N, D int, hs device
 			}
 			t.Run(fmt.Sprintf("%v/%d", s, o), func(t *testing.T) {
 				w := newTwin(t, uint64(i), o)
-				test(t, w, s.N, s.D, device.Heads{H: s.H, K: s.K, Dh: s.Dh}, s.I)
+				test(t, w, s.N, s.D, device.AttentionShape{H: s.H, K: s.K, Dh: s.Dh}, s.I)
 				if err := w.dev.Sync(); err != nil {
 					t.Error(err)
 				}
@@ -149,34 +149,34 @@ func eachTwin(t *testing.T, test func(t *testing.T, w *twin, N, D int, hs device
 }
 
 func TestTrainNorm(t *testing.T) {
-	eachTwin(t, func(t *testing.T, w *twin, N, D int, _ device.Heads, _ int) {
+	eachTwin(t, func(t *testing.T, w *twin, N, D int, _ device.AttentionShape, _ int) {
 		for _, dt := range []checkpoint.DType{checkpoint.BF16, checkpoint.F16, checkpoint.F32} {
 			host, dev := w.vector(dt, D)
 			x, y, r, dx, dy, dw := w.floats(N, D), w.floats(N, D), w.floats(N, 1), w.floats(N, D), w.floats(N, D), w.of(1, D, make([]float32, D))
-			w.host.NormKeep(y.host, r.host, x.host, N, host, 1e-5)
-			w.dev.NormKeep(y.dev, r.dev, x.dev, N, dev, 1e-5)
+			w.host.NormForward(y.host, r.host, x.host, N, host, 1e-5)
+			w.dev.NormForward(y.dev, r.dev, x.dev, N, dev, 1e-5)
 			w.same("y", y, D, inFloat32)
 			w.same("r", r, D, inFloat32)
-			w.host.NormBack(dx.host, dw.host, dy.host, x.host, r.host, N, host)
-			w.dev.NormBack(dx.dev, dw.dev, dy.dev, x.dev, r.dev, N, dev)
+			w.host.NormBackward(dx.host, dw.host, dy.host, x.host, r.host, N, host)
+			w.dev.NormBackward(dx.dev, dw.dev, dy.dev, x.dev, r.dev, N, dev)
 			w.same("x'", dx, D, inFloat32)
 			w.same("w'", dw, N+D, inFloat32)
-			w.dev.NormBack(dx.dev, nil, dy.dev, x.dev, r.dev, N, dev)
+			w.dev.NormBackward(dx.dev, nil, dy.dev, x.dev, r.dev, N, dev)
 		}
 	})
 }
 
 func TestTrainGate(t *testing.T) {
-	eachTwin(t, func(t *testing.T, w *twin, N, _ int, _ device.Heads, I int) {
+	eachTwin(t, func(t *testing.T, w *twin, N, _ int, _ device.AttentionShape, I int) {
 		if I == 0 {
 			return
 		}
 		m, g, u, dm, du := w.floats(N, I), w.floats(N, I), w.floats(N, I), w.floats(N, I), w.floats(N, I)
-		w.host.Gate(m.host, g.host, u.host, N)
-		w.dev.Gate(m.dev, g.dev, u.dev, N)
+		w.host.SwiGLU(m.host, g.host, u.host, N)
+		w.dev.SwiGLU(m.dev, g.dev, u.dev, N)
 		w.same("m", m, 16, inFloat32)
-		w.host.GateBack(dm.host, du.host, dm.host, g.host, u.host, N)
-		w.dev.GateBack(dm.dev, du.dev, dm.dev, g.dev, u.dev, N)
+		w.host.SwiGLUBackward(dm.host, du.host, dm.host, g.host, u.host, N)
+		w.dev.SwiGLUBackward(dm.dev, du.dev, dm.dev, g.dev, u.dev, N)
 		w.same("g'", dm, 16, inFloat32)
 		w.same("u'", du, 16, inFloat32)
 	})
@@ -184,7 +184,7 @@ func TestTrainGate(t *testing.T) {
 
 // Rows copied, gathered, scattered, and a table's gradient whose ids repeat.
 func TestTrainRows(t *testing.T) {
-	eachTwin(t, func(t *testing.T, w *twin, N, D int, _ device.Heads, _ int) {
+	eachTwin(t, func(t *testing.T, w *twin, N, D int, _ device.AttentionShape, _ int) {
 		x, y, z := w.floats(N, D), w.floats(N, D), w.floats(N, D)
 		rows, ids := w.r.Perm(N)[:(N+1)/2], make([]int, N)
 		for i := range ids {
@@ -203,8 +203,8 @@ func TestTrainRows(t *testing.T) {
 		w.host.Scatter(y.host, z.host, rows)
 		w.dev.Scatter(y.dev, z.dev, rows)
 		w.same("scatter", y, 0, 0)
-		w.host.EmbedBack(y.host, x.host, ids)
-		w.dev.EmbedBack(y.dev, x.dev, ids)
+		w.host.EmbedBackward(y.host, x.host, ids)
+		w.dev.EmbedBackward(y.dev, x.dev, ids)
 		w.same("table'", y, 0, 0) // added in the same order: the same bits
 		w.dev.Embed(z.dev, &weight{buffer: y.dev.(*buffer), shape: []int{N + guardRows, D}}, ids)
 		w.host.Embed(z.host, w.host.Parameter(y.host, false), ids)
@@ -221,18 +221,18 @@ func lengths(n int) (spans []device.Span) {
 }
 
 func TestTrainRotate(t *testing.T) {
-	eachTwin(t, func(t *testing.T, w *twin, N, _ int, hs device.Heads, _ int) {
+	eachTwin(t, func(t *testing.T, w *twin, N, _ int, hs device.AttentionShape, _ int) {
 		if hs.H == 0 {
 			return
 		}
-		rope := device.Rope{InvFreq: make([]float32, hs.Dh/2)}
+		rope := device.RoPEFrequencies{InvFreq: make([]float32, hs.Dh/2)}
 		for i := range rope.InvFreq {
 			rope.InvFreq[i] = float32(math.Pow(1000, -float64(2*i)/float64(hs.Dh)))
 		}
 		x := w.floats(N, hs.H*hs.Dh)
 		for _, back := range []bool{false, false, true} {
-			w.host.Rotate(x.host, hs.Dh, rope, lengths(N), back)
-			w.dev.Rotate(x.dev, hs.Dh, rope, lengths(N), back)
+			w.host.RoPE(x.host, hs.Dh, rope, lengths(N), back)
+			w.dev.RoPE(x.dev, hs.Dh, rope, lengths(N), back)
 		}
 		w.same("x", x, 16, inFloat32)
 	})
@@ -241,7 +241,7 @@ func TestTrainRotate(t *testing.T) {
 // Attention and its gradients over several spans, more than a tile of rows where the
 // heads are few; each span on its own, and the same bits twice.
 func TestTrainAttention(t *testing.T) {
-	eachTwin(t, func(t *testing.T, w *twin, N, _ int, hs device.Heads, _ int) {
+	eachTwin(t, func(t *testing.T, w *twin, N, _ int, hs device.AttentionShape, _ int) {
 		if hs.H == 0 {
 			return
 		}
@@ -252,20 +252,20 @@ func TestTrainAttention(t *testing.T) {
 		H, K, Dh, spans := hs.H, hs.K, hs.Dh, lengths(n)
 		q, k, v, a, stats := w.floats(n, H*Dh), w.floats(n, K*Dh), w.floats(n, K*Dh), w.floats(n, H*Dh), w.floats(n, H)
 		da, dq, dk, dv := w.floats(n, H*Dh), w.floats(n, H*Dh), w.floats(n, K*Dh), w.floats(n, K*Dh)
-		w.host.AttendKeep(a.host, stats.host, q.host, k.host, v.host, hs, spans)
-		w.dev.AttendKeep(a.dev, stats.dev, q.dev, k.dev, v.dev, hs, spans)
+		w.host.AttentionForward(a.host, stats.host, q.host, k.host, v.host, hs, spans)
+		w.dev.AttentionForward(a.dev, stats.dev, q.dev, k.dev, v.dev, hs, spans)
 		w.same("a", a, Dh, inTF32)
 		w.same("stats", stats, Dh, inTF32)
 		before := read(w.dev, dk.dev)
-		w.host.AttendBack(dq.host, dk.host, dv.host, da.host, a.host, stats.host, q.host, k.host, v.host, hs, spans)
-		w.dev.AttendBack(dq.dev, dk.dev, dv.dev, da.dev, a.dev, stats.dev, q.dev, k.dev, v.dev, hs, spans)
+		w.host.AttentionBackward(dq.host, dk.host, dv.host, da.host, a.host, stats.host, q.host, k.host, v.host, hs, spans)
+		w.dev.AttentionBackward(dq.dev, dk.dev, dv.dev, da.dev, a.dev, stats.dev, q.dev, k.dev, v.dev, hs, spans)
 		w.same("q'", dq, Dh, inTF32)
 		w.same("k'", dk, Dh, inTF32)
 		w.same("v'", dv, Dh, inTF32)
 		// The same bits twice, in another order of threads.
 		first := read(w.dev, dk.dev)
 		w.dev.Write(dk.dev, 0, before)
-		w.dev.AttendBack(dq.dev, dk.dev, dv.dev, da.dev, a.dev, stats.dev, q.dev, k.dev, v.dev, hs, spans)
+		w.dev.AttentionBackward(dq.dev, dk.dev, dv.dev, da.dev, a.dev, stats.dev, q.dev, k.dev, v.dev, hs, spans)
 		if !slices.Equal(first, read(w.dev, dk.dev)) {
 			t.Error("k': other bits the second time")
 		}
@@ -274,7 +274,7 @@ func TestTrainAttention(t *testing.T) {
 }
 
 // alone holds the last span's rows to the bits that they have without the others.
-func (w *twin) alone(q, k, v, a, stats both, hs device.Heads, spans []device.Span) {
+func (w *twin) alone(q, k, v, a, stats both, hs device.AttentionShape, spans []device.Span) {
 	w.t.Helper()
 	last := spans[len(spans)-1]
 	part := func(b both) device.Buffer {
@@ -282,14 +282,14 @@ func (w *twin) alone(q, k, v, a, stats both, hs device.Heads, spans []device.Spa
 		return w.of(last.Len, b.dev.Cols(), all[last.Row*b.dev.Cols():(last.Row+last.Len)*b.dev.Cols()]).dev
 	}
 	a1 := w.floats(last.Len, hs.H*hs.Dh).dev
-	w.dev.AttendKeep(a1, part(stats), part(q), part(k), part(v), hs, []device.Span{{Row: 0, Len: last.Len}})
+	w.dev.AttentionForward(a1, part(stats), part(q), part(k), part(v), hs, []device.Span{{Row: 0, Len: last.Len}})
 	if got, want := read(w.dev, a1)[:last.Len*a1.Cols()], read(w.dev, a.dev)[last.Row*a1.Cols():][:last.Len*a1.Cols()]; !slices.Equal(got, want) {
 		w.t.Error("a: a span alone has other bits")
 	}
 }
 
 func TestTrainAdamW(t *testing.T) {
-	eachTwin(t, func(t *testing.T, w *twin, N, D int, _ device.Heads, _ int) {
+	eachTwin(t, func(t *testing.T, w *twin, N, D int, _ device.AttentionShape, _ int) {
 		buffer := func() both {
 			v := make([]float32, N*D)
 			for i := range v {
@@ -298,7 +298,7 @@ func TestTrainAdamW(t *testing.T) {
 			return w.of(N, D, v)
 		}
 		p, m, v := buffer(), w.of(N, D, make([]float32, N*D)), w.of(N, D, make([]float32, N*D))
-		s := device.AdamW{Rate: 1e-2, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Decay: 0.1, Clip: 0.3}
+		s := device.AdamW{LearningRate: 1e-2, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.1, Clip: 0.3}
 		for s.Step = 1; s.Step < 4; s.Step++ {
 			g := buffer()
 			if want, got := w.host.SumSquares(g.host), w.dev.SumSquares(g.dev); math.Abs(want-got) > 1e-12*want {
@@ -316,19 +316,21 @@ func TestTrainAdamW(t *testing.T) {
 // What an operation cannot take is refused before anything is launched, with the
 // operation, what it wants and what it got; the failure is kept.
 func TestTrainRefuses(t *testing.T) {
-	hs := device.Heads{H: 2, K: 1, Dh: 4}
+	hs := device.AttentionShape{H: 2, K: 1, Dh: 4}
 	for want, run := range map[string]func(d *Device, x, y, half device.Buffer){
-		"gate: u: want [3 8], got [3 4]":                func(d *Device, x, y, _ device.Buffer) { d.Gate(x, x, y, 3) },
-		"gate: m: want [4 8], got [3 8]":                func(d *Device, x, _, _ device.Buffer) { d.Gate(x, x, x, 4) },
+		"gate: u: want [3 8], got [3 4]":                func(d *Device, x, y, _ device.Buffer) { d.SwiGLU(x, x, y, 3) },
+		"gate: m: want [4 8], got [3 8]":                func(d *Device, x, _, _ device.Buffer) { d.SwiGLU(x, x, x, 4) },
 		"copy: from: want [2 8], got no float32 buffer": func(d *Device, x, _, half device.Buffer) { d.Copy(x, half, 2) },
 		"gather: want an index below 3, got 3":          func(d *Device, x, _, _ device.Buffer) { d.Gather(x, x, []int{0, 3}) },
 		"scatter: want each row once, got 1 again":      func(d *Device, x, _, _ device.Buffer) { d.Scatter(x, x, []int{1, 1}) },
-		"attend: v: want [3 4], got [3 8]":              func(d *Device, x, y, _ device.Buffer) { d.AttendKeep(x, d.narrowBuffer(3, 2), x, y, x, hs, lengths(3)) },
+		"attend: v: want [3 4], got [3 8]": func(d *Device, x, y, _ device.Buffer) {
+			d.AttentionForward(x, d.narrowBuffer(3, 2), x, y, x, hs, lengths(3))
+		},
 		"attend: want spans one after the other": func(d *Device, x, y, _ device.Buffer) {
-			d.AttendKeep(x, x, x, y, y, hs, []device.Span{{Row: 1, Len: 1}, {Row: 0, Len: 1}})
+			d.AttentionForward(x, x, x, y, y, hs, []device.Span{{Row: 1, Len: 1}, {Row: 0, Len: 1}})
 		},
 		"rotate: want heads of width 2, got rows of 8, heads of": func(d *Device, x, _, _ device.Buffer) {
-			d.Rotate(x, 4, device.Rope{InvFreq: []float32{1}}, lengths(3), false)
+			d.RoPE(x, 4, device.RoPEFrequencies{InvFreq: []float32{1}}, lengths(3), false)
 		},
 		"adamw: want four buffers [3 8] and a step from 1": func(d *Device, x, _, _ device.Buffer) { d.AdamW(x, x, x, x, device.AdamW{}) },
 	} {

@@ -185,7 +185,7 @@ func roundTo(dst, src []byte, t checkpoint.DType) {
 
 // Make makes random weights on the device: the host's bits, where they are stored in
 // 16 bits; float32 ones are rounded as Place does.
-func (d *Device) Make(r checkpoint.Recipe) (device.Weight, error) {
+func (d *Device) Make(r checkpoint.RandomSpec) (device.Weight, error) {
 	t := d.typeFor(r.DType)
 	if r.DType != checkpoint.F32 && r.DType != t {
 		return nil, fmt.Errorf("%s: want random weights of %v, which the device computes in here, got %v", r.Name, t, r.DType)

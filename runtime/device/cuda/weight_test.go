@@ -40,7 +40,7 @@ func bits(d *Device, w device.Weight) []uint16 {
 // that the device makes get the same bits.
 func TestPlaceRounds(t *testing.T) {
 	const V, D = 5000, 1003 // parts are of 2090 rows
-	c := &config.Config{Vocab: V, Dim: D, HeadDim: 2}
+	c := &config.Config{VocabSize: V, HiddenSize: D, HeadDim: 2}
 	for _, to := range types {
 		for _, from := range []checkpoint.DType{checkpoint.F32, checkpoint.F16, checkpoint.BF16} {
 			said := noted(t)
@@ -52,13 +52,13 @@ func TestPlaceRounds(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := make([]uint16, V*D)
-			for i, v := range checkpoint.Floats(x) {
+			for i, v := range checkpoint.Float32s(x) {
 				var b [2]byte
 				checkpoint.Encode(b[:], to, v)
 				want[i] = binary.LittleEndian.Uint16(b[:])
 			}
 			by := map[string]func() (device.Weight, error){"placed": func() (device.Weight, error) { return d.Place(x) }}
-			if r, _ := src.(checkpoint.Generated).Recipe(checkpoint.EmbedName); from == to || from == checkpoint.F32 {
+			if r, _ := src.(checkpoint.RandomSource).RandomSpec(checkpoint.EmbedName); from == to || from == checkpoint.F32 {
 				by["made"] = func() (device.Weight, error) { return d.Make(r) }
 			} else if _, err := d.Make(r); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%s: want random weights of %v, which the device computes in here, got %v", r.Name, to, from)) {
 				t.Errorf("%v made on a device of %v: got %v", from, to, err)

@@ -46,14 +46,14 @@ def sequences(seed, vocab, lengths):
         labels = ids[1:] + [-1]
         for j in range(n // 3):
             labels[j] = -1
-        out.append({"ids": ids, "labels": labels, "scale": [0.25, 0.5, 2.0][i % 3]})
+        out.append({"tokens": ids, "labels": labels, "scale": [0.25, 0.5, 2.0][i % 3]})
     return out
 
 
 def loss(model, batch):
     total, each = 0, []
     for q in batch:
-        z = model(torch.tensor([q["ids"]]), use_cache=False).logits[0].float()
+        z = model(torch.tensor([q["tokens"]]), use_cache=False).logits[0].float()
         y = torch.tensor(q["labels"])
         s = F.cross_entropy(z, y, ignore_index=-1, reduction="sum")
         each.append(s.item())
