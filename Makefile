@@ -1,13 +1,17 @@
-# mop: see README.md.
+# mop: see README.md. `make help` lists the targets.
+.DEFAULT_GOAL := build
 export CGO_ENABLED = 0
 GOFLAGS_BUILD = -trimpath -buildvcs=auto
 
-.PHONY: build demo test check bench fuzz clean emu-test launcher-headers launcher-test cuda gpu-bundle kernels kernels-check ptxas-report
+.PHONY: help build demo test race check bench fuzz nightly clean emu-test launcher-headers launcher-test cuda gpu-bundle kernels kernels-check ptxas-report
 
-build: ## ./bin/mop
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-16s %s\n", $$1, $$2 }'
+
+build: ## build ./bin/mop
 	go build $(GOFLAGS_BUILD) -o bin/mop ./cmd/mop
 
-demo: build ## prune the small model, measure, write out/demo
+demo: build ## prune a small trained model, measure, write a report to out/demo
 	./bin/mop demo --out out/demo
 
 # The CUDA kernels on the host, a sample of them; needs a C++ compiler.
@@ -15,11 +19,16 @@ EMU = CGO_ENABLED=1 go test -tags cudaemu
 # An access of 16 bytes that is not aligned to 16 works on the host and fails on a GPU.
 CHECKED = CGO_CXXFLAGS="-g -O2 -fsanitize=alignment,shift -fno-sanitize-recover=all" CGO_LDFLAGS=-lubsan
 EMU_SAMPLE = TestEmbedAndNorm|TestLinear|TestGateUp|TestQKVAndAttend|TestAMPSums|TestGenerate|TestChoose|TestStepsByItself|TestTrain(Norm|Rows|Rotate|Gate|Attention|AdamW|Gradients)
-test: build ## all tests
+test: build ## run all tests
 	go test ./...
 	@if command -v g++ >/dev/null; then $(EMU) -short -run '$(EMU_SAMPLE)' ./runtime/device/cuda; else echo "no g++: the CUDA kernels' tests on the host are left out"; fi
 
-emu-test: ## every CUDA kernel and the whole CUDA device, emulated on the host
+# The packages that start goroutines or share memory between them.
+RACE_PACKAGES = ./internal/files ./runtime/device/cpu ./runtime/model ./runtime/generate ./runtime/checkpoint ./prune/finetune ./bench/hardware
+race: ## the tests of all packages with goroutines under the race detector; needs a C compiler
+	CGO_ENABLED=1 go test -race -short $(RACE_PACKAGES)
+
+emu-test: ## run every CUDA kernel and the CUDA device in the host emulation
 	$(CHECKED) $(EMU) -timeout 10m ./kernels/cuda ./runtime/device/cuda
 	$(EMU) -timeout 10m -run 'GPU|Emulated' ./prune ./prune/finetune
 
@@ -39,12 +48,12 @@ $(CUDA_11)/include/cuda.h:
 out/cuda/link/libcuda.so: $(CUDA_HOME)/include/cuda.h kernels/emu/libcuda.sh
 	CUDA_HOME=$(CUDA_HOME) kernels/emu/libcuda.sh out/cuda/link stub
 
-cuda: build out/cuda/link/libcuda.so ## ./bin/mop and, for machines with a GPU, its twin ./bin/mop-cuda
+cuda: build out/cuda/link/libcuda.so ## build ./bin/mop and its companion for GPUs, ./bin/mop-cuda
 	$(CUDA_BUILD) build $(GOFLAGS_BUILD) -tags cuda -o bin/mop-cuda ./cmd/mop
 
-launcher-headers: out/cuda/link/libcuda.so $(CUDA_11)/include/cuda.h ## what launcher-test takes from PyPI
+launcher-headers: out/cuda/link/libcuda.so $(CUDA_11)/include/cuda.h ## fetch the CUDA headers that launcher-test needs
 
-launcher-test: cuda launcher-headers ## the CUDA launcher on a libcuda that runs the kernels on the host
+launcher-test: cuda launcher-headers ## test the CUDA driver code against an emulated libcuda
 	$(CUDA_BUILD) vet -tags cuda,cudalibemu ./runtime/device/cuda ./cmd/mop
 	CUDA_HOME=$(CUDA_HOME) kernels/emu/libcuda.sh out/cuda/emulated
 	$(CUDA_BUILD) test -c -trimpath -tags cuda,cudalibemu -o out/cuda/emulated.test ./runtime/device/cuda
@@ -79,38 +88,43 @@ $(CURDIR)/out/cuda/sanitizer:
 	rm -r $@.wheel
 	mv $@.part $@
 
-gpu-bundle: cuda $(SANITIZER) ## out/gpu-bundle: all that a machine with a GPU and Python needs for gpu-suite.sh
+gpu-bundle: cuda $(SANITIZER) ## pack the suite that runs on a machine with a GPU
 	$(CUDA_BUILD) test -c -trimpath -tags cuda -o out/cuda/device.test ./runtime/device/cuda
 	$(CUDA_BUILD) test -c -trimpath -tags cuda -o out/cuda/prune.test ./prune
 	$(CUDA_BUILD) test -c -trimpath -tags cuda -o out/cuda/finetune.test ./prune/finetune
 	SANITIZER=$(SANITIZER) bench/gpu/bundle.sh out/gpu-bundle out/cuda
 
-kernels: ## .cu -> PTX, by the pinned compiler
+kernels: ## compile the .cu files to PTX with the pinned compiler
 	kernels/build.sh kernels/cuda/ptx
 
-kernels-check: ## the committed PTX is what the pinned compiler makes
+kernels-check: ## check that the committed PTX is what the pinned compiler produces
 	@d=$$(mktemp -d); kernels/build.sh $$d && diff -r $$d kernels/cuda/ptx && echo "kernels: the PTX is up to date"; rc=$$?; rm -rf $$d; exit $$rc
 
-ptxas-report: ## registers and spills of every kernel, into kernels/README.md
+ptxas-report: ## registers and spills of every kernel, by NVIDIA's assembler
 	kernels/report.sh
 
-check: ## format, vet, staticcheck
+check: ## run gofmt, go mod tidy, vet and staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt'ed: $$unformatted"; exit 1; fi
+	go mod tidy -diff
 	go vet ./...
 	GOARCH=arm64 go vet ./kernels/... ./runtime/... ./bench/hardware
 	GOARCH=arm64 go build ./...
 	GOOS=darwin GOARCH=arm64 go build ./...
 	go tool staticcheck ./...
 
-bench: build ## latency of a preset along the first released path, random weights
+bench: build ## measure a preset along the first released path, with random weights
 	mkdir -p out
 	./bin/mop plan --model preset:tinyllama-1.1b --sequence LGGLLLGGLLGLGLLGGL --rule mlp-only --json > out/tinyllama-plan.json
 	./bin/mop bench preset:tinyllama-1.1b --plan out/tinyllama-plan.json --at 5,8,11 --out 16 --runs 6 --discard 2
 
 FUZZTIME = 20s
-fuzz: ## every fuzz target, FUZZTIME each
+fuzz: ## run every fuzz target for FUZZTIME each
 	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep ^Fuzz); do \
 		echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$p || exit 1; done; done
 
-clean:
+nightly: ## long fuzzing, and all tests under the race detector
+	$(MAKE) fuzz FUZZTIME=5m
+	CGO_ENABLED=1 go test -race -timeout 2h ./...
+
+clean: ## delete bin/ and out/
 	rm -rf bin out
