@@ -74,28 +74,3 @@ loop:
 	JNZ  loop
 	VZEROUPPER
 	RET
-
-// z = exp(scale*z - top), a lane a head, and sum, one t after the other.
-//
-// func octetExps(sum *[8]float32, z *float32, top *[8]float32, t int, scale float32)
-TEXT ·octetExps(SB), NOSPLIT, $0-36
-	MOVQ z+8(FP), SI
-	MOVQ top+16(FP), BX
-	MOVQ t+24(FP), CX
-	VBROADCASTSS scale+32(FP), Y15
-	VMOVUPS (BX), Y14
-	EXPNUMBERS
-	VXORPS Y4, Y4, Y4
-
-loop:
-	VMOVUPS (SI), Y0
-	EXP
-	VMOVUPS Y2, (SI)
-	VADDPS  Y2, Y4, Y4
-	ADDQ $32, SI
-	DECQ CX
-	JNZ  loop
-	MOVQ    sum+0(FP), DI
-	VMOVUPS Y4, (DI)
-	VZEROUPPER
-	RET

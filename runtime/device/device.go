@@ -95,13 +95,6 @@ type Rounder interface {
 	PlaceRounded(t checkpoint.Tensor) (Weight, error)
 }
 
-// Fuser is a Device that does QKV and the Attend that follows as one operation, where
-// the workers would otherwise wait for one another between the two. The bits are those
-// of the two.
-type Fuser interface {
-	QKVAttend(kind Phase, a, q Buffer, kv KVCache, x Buffer, norm, wq, wk, wv Weight, eps float64, hs AttentionShape, rope RoPEFrequencies, spans []Span)
-}
-
 // Phase says what a pass is for. A device chooses its kernels by the kind and the
 // shape of the weights, never by the number of rows: a row's bits are then the
 // same in a batch and alone. Between the kinds, results agree to rounding.

@@ -175,18 +175,13 @@ func (m *Model) runLast(cache *kvcache.Cache, n int, spans []device.Span) error 
 // run queues a pass of n rows x through the layers from..to-1.
 func (m *Model) run(kind device.Phase, cache *kvcache.Cache, x device.Buffer, n int, spans []device.Span, obs Observer, from, to int) {
 	d, eps := m.dev, m.Config.NormEps
-	fuser, _ := d.(device.Fuser)
 	for l := from; l < to; l++ {
 		y := &m.layers[l]
 		if s := y.shape; s.Heads > 0 {
 			hs := y.heads()
 			q, a, kv := m.work.q[s.Heads*s.HeadDim], m.work.a[s.Heads*s.HeadDim], cache.Layers[l]
-			if fuser != nil {
-				fuser.QKVAttend(kind, a, q, kv, x, y.attnNorm, y.wq, y.wk, y.wv, eps, hs, m.rope, spans)
-			} else {
-				d.QKV(kind, q, kv, x, y.attnNorm, y.wq, y.wk, y.wv, eps, hs, m.rope, spans)
-				d.Attention(kind, a, q, kv, hs, spans)
-			}
+			d.QKV(kind, q, kv, x, y.attnNorm, y.wq, y.wk, y.wv, eps, hs, m.rope, spans)
+			d.Attention(kind, a, q, kv, hs, spans)
 			if obs != nil {
 				obs.Attention(l, a, n, y.wo, hs)
 			}

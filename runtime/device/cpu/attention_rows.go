@@ -15,8 +15,9 @@ import (
 const attendChunk = 256
 
 // attendRow is a row of queries: its number, its first position's row in the cache, the
-// positions it sees, and how many units of work and how many parts come before its own.
-type attendRow struct{ row, base, T, unit, part int }
+// number of positions that it sees, and how many units of work (a head and a chunk) come
+// before its own.
+type attendRow struct{ row, base, T, unit int }
 
 // chunks is how many of them the row's positions make.
 func (r *attendRow) chunks() int { return (r.T + attendChunk - 1) / attendChunk }
@@ -34,37 +35,24 @@ type attending struct {
 	out        []float32 // [rows, H, chunks, Dh], of rows of more than one chunk
 }
 
-// octets says that eight heads are attended to at once: see kernel.Set.Octet. The last
-// ones may be fewer; what lies behind their keys is read, and counts for nothing.
-func octets(hs device.AttentionShape) bool { return hs.Dh == kernel.OctetSize && hs.H == hs.K }
-
-// octetSlack is how many floats lie behind a cache's last row.
-const octetSlack = (kernel.OctetSize - 1) * kernel.OctetSize
-
-// attendRows is Attend for a head, or an octet of them, and a chunk of a row's positions
-// at a time. Where there is more than one chunk, what they gave is then added, weighted,
-// in their order.
+// attendRows computes Attention for one head and one chunk of a row's positions at a
+// time. Where a row has more than one chunk, their results are then combined in order.
 func (d *Device) attendRows(ab, qb, kb, vb *buffer, capacity int, hs device.AttentionShape, spans []device.Span) {
 	o := &d.attends
 	o.a, o.q, o.k, o.v, o.hs, o.rows = ab, qb, kb, vb, hs, o.rows[:0]
-	each, do := hs.H, d.parts.attend // units in a chunk
-	if octets(hs) {
-		each, do = (hs.H+kernel.OctetSize-1)/kernel.OctetSize, d.parts.octet
-	}
-	units, parts, bytes, long := 0, 0, int64(0), false
+	units, bytes, long := 0, int64(0), false
 	for _, s := range spans {
 		for i := range s.Len {
-			r := attendRow{s.Row + i, s.Seq * capacity, s.Start + i + 1, units, parts}
-			units += each * r.chunks()
-			parts += hs.H * r.chunks()
+			r := attendRow{s.Row + i, s.Seq * capacity, s.Start + i + 1, units}
+			units += hs.H * r.chunks()
 			bytes += int64(r.T) * int64(hs.H*hs.Dh*8)
 			long = long || r.chunks() > 1
 			o.rows = append(o.rows, r)
 		}
 	}
-	o.parts = slices.Grow(o.parts[:0], parts)[:parts]
-	o.out = d.shared.take(1, parts*hs.Dh)
-	d.spread(units, bytes, do)
+	o.parts = slices.Grow(o.parts[:0], units)[:units]
+	o.out = d.shared.take(1, units*hs.Dh)
+	d.spread(units, bytes, d.parts.attend)
 	if long {
 		d.pool.run(len(o.rows)*hs.H, 1, d.parts.join)
 	}
@@ -72,7 +60,7 @@ func (d *Device) attendRows(ab, qb, kb, vb *buffer, capacity int, hs device.Atte
 
 // to is where a head's sums over a chunk go.   y [Dh]
 func (o *attending) to(r *attendRow, h, c int) (y []float32, p *partial) {
-	at := r.part + h*r.chunks() + c
+	at := r.unit + h*r.chunks() + c
 	if r.chunks() == 1 {
 		return o.a.row(r.row)[h*o.hs.Dh : (h+1)*o.hs.Dh], &o.parts[at]
 	}
@@ -109,41 +97,6 @@ func (d *Device) attendPart(worker, lo, hi int) {
 	}
 }
 
-// octetPart is attendPart where a unit is an octet of heads.
-func (d *Device) octetPart(worker, lo, hi int) {
-	o, i := &d.attends, 0
-	for u := lo; u < hi; u++ {
-		for i+1 < len(o.rows) && o.rows[i+1].unit <= u {
-			i++
-		}
-		r := &o.rows[i]
-		h0, c := (u-r.unit)/r.chunks()*kernel.OctetSize, (u-r.unit)%r.chunks()
-		d.octet(worker, r, h0, min(kernel.OctetSize, o.hs.H-h0), c)
-	}
-}
-
-// octet attends to a chunk of a row of d.attends for an octet of heads, or fewer, from
-// h0 on. A head's bits do not depend on its place among them.
-func (d *Device) octet(worker int, r *attendRow, h0, heads, c int) {
-	const n = kernel.OctetSize
-	o := &d.attends
-	nk := o.hs.K * n
-	z := d.workers[worker].take(0, n*attendChunk)[:n*min(attendChunk, r.T-c*attendChunk)]
-	var q, y [n * n]float32
-	var top, sum [n]float32
-	copy(q[:], o.q.row(r.row)[h0*n:(h0+heads)*n])
-	at := (r.base+c*attendChunk)*nk + h0*n
-	d.set.Octet(&y, &q, &top, &sum, z, o.k.data[at:cap(o.k.data)], o.v.data[at:cap(o.v.data)], nk, float32(1/math.Sqrt(n)))
-	for h := range heads {
-		to, p := o.to(r, h0+h, c)
-		p.top, p.sum = top[h], sum[h]
-		copy(to, y[h*n:(h+1)*n])
-		if r.chunks() == 1 {
-			times(to, 1/p.sum)
-		}
-	}
-}
-
 // times scales y.
 func times(y []float32, f float32) {
 	for i := range y {
@@ -161,7 +114,7 @@ func (d *Device) joinPart(_, lo, hi int) {
 		if chunks == 1 {
 			continue
 		}
-		first := r.part + h*chunks
+		first := r.unit + h*chunks
 		top, sum := o.parts[first].top, float32(0)
 		for u := first; u < first+chunks; u++ {
 			top = max(top, o.parts[u].top)

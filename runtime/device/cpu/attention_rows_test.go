@@ -19,9 +19,6 @@ func TestAttendRows(t *testing.T) {
 		n, nk := len(contexts), hs.K*hs.Dh
 		q := filled(1, n, hs.H*hs.Dh)
 		keys, values := filled(2, n*capacity, nk), filled(3, n*capacity, nk)
-		for _, b := range []*buffer{keys, values} { // as Cache makes them
-			b.data = append(b.data, make([]float32, octetSlack)...)[:len(b.data)]
-		}
 		kv := device.KVCache{Keys: keys, Values: values, Capacity: capacity}
 		var spans []device.Span
 		for i, T := range contexts {

@@ -25,7 +25,6 @@ type Device struct {
 	ops     uint64    // counts the decode operations
 	along   along     // the present one, of products
 	attends attending // the present one, of attention
-	fused   fusing
 	parts   parts
 	train   training // what only training needs
 	err     error
@@ -33,7 +32,7 @@ type Device struct {
 
 // parts are what workers do of decode operations, made once: a step of a small model
 // is over before the memory for many of them would be cleaned up.
-type parts struct{ along, gateUp, attend, octet, join, fused func(worker, lo, hi int) }
+type parts struct{ along, gateUp, attend, join func(worker, lo, hi int) }
 
 // worker is what one worker has to itself.
 type worker struct {
@@ -68,7 +67,7 @@ func Open(o Options) (*Device, error) {
 		return nil, err
 	}
 	d := &Device{set: set, pool: newPool(o.Threads), workers: make([]worker, o.Threads)}
-	d.parts = parts{d.alongPart, d.gateUpPart, d.attendPart, d.octetPart, d.joinPart, d.fusedPart}
+	d.parts = parts{d.alongPart, d.gateUpPart, d.attendPart, d.joinPart}
 	return d, nil
 }
 
@@ -76,7 +75,6 @@ var (
 	_ device.Device  = (*Device)(nil)
 	_ device.Int8    = (*Device)(nil)
 	_ device.Rounder = (*Device)(nil)
-	_ device.Fuser   = (*Device)(nil)
 )
 
 func (d *Device) Name() string { return "cpu" }
@@ -135,10 +133,7 @@ func (d *Device) Cache(sequences, capacity int, hs device.AttentionShape) (devic
 		if err != nil {
 			return device.KVCache{}, err
 		}
-		if kv[i] = b; octets(hs) {
-			n := len(data(b).data)
-			data(b).data = make([]float32, n+octetSlack)[:n]
-		}
+		kv[i] = b
 	}
 	return device.KVCache{Keys: kv[0], Values: kv[1], Capacity: capacity}, nil
 }
