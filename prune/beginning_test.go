@@ -10,6 +10,7 @@ import (
 	"mop/prune/plan"
 	"mop/prune/score"
 	"mop/runtime/checkpoint"
+	"mop/runtime/metric"
 )
 
 // After a depth step, passes begin where those of the model before it were the same:
@@ -38,7 +39,7 @@ func TestBeginnings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reference, err := criterion.LiveReference(base.Model, r.texts.windows)
+	reference, err := metric.LiveReference(base.Model, r.texts.windows)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"mop/prune/surgery"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
+	"mop/runtime/metric"
 	"mop/runtime/model"
 )
 
@@ -114,7 +115,7 @@ func checkpointOf(base checkpoint.Source, s plan.State) ([]checkpoint.TensorSpec
 
 // openReference is the base as the criteria see it: its forward pass is done once a
 // run, at the first comparison, and kept in a file.
-func (r *run) openReference(ctx context.Context) (criterion.Reference, error) {
+func (r *run) openReference(ctx context.Context) (metric.Reference, error) {
 	if !criterion.Compares(r.Criterion) || r.reference != nil {
 		return r.reference, nil
 	}

@@ -10,12 +10,12 @@ import (
 	"github.com/montanaflynn/stats"
 
 	"mop/internal/testutil"
-	"mop/prune/criterion"
 	"mop/prune/plan"
 	"mop/prune/score"
 	"mop/runtime/checkpoint"
 	"mop/runtime/checkpoint/llama2c"
 	"mop/runtime/dataset"
+	"mop/runtime/metric"
 	"mop/runtime/model"
 	"mop/runtime/tokenizer"
 )
@@ -159,7 +159,7 @@ func storyNLL(t *testing.T, m *model.Model, src checkpoint.Source, s plan.State,
 	}
 	defer cut.close()
 	out := make([]float64, len(held))
-	if err := criterion.NLL(context.Background(), cut.Model, held, func(w int, x float64) { out[w] += x / float64(len(held[w].Tokens)-1) }); err != nil {
+	if err := metric.NLL(context.Background(), cut.Model, held, nil, func(w int, x float64) { out[w] += x / float64(len(held[w].Tokens)-1) }); err != nil {
 		t.Fatal(err)
 	}
 	return out

@@ -9,10 +9,10 @@ import (
 	"path/filepath"
 	"testing"
 
-	"mop/prune/criterion"
 	"mop/runtime/checkpoint"
 	"mop/runtime/dataset"
 	"mop/runtime/device/cpu"
+	"mop/runtime/metric"
 	"mop/runtime/model"
 	"mop/runtime/tokenizer"
 )
@@ -72,7 +72,7 @@ func TestModelAnswers(t *testing.T) {
 			windows = append(windows, dataset.Window{Tokens: all, FirstScored: len(before)})
 		}
 		nll := make([]float64, len(windows))
-		if err := criterion.NLL(context.Background(), m, windows, func(w int, x float64) { nll[w] += x }); err != nil {
+		if err := metric.NLL(context.Background(), m, windows, nil, func(w int, x float64) { nll[w] += x }); err != nil {
 			t.Fatal(err)
 		}
 		asked[q.Kind]++

@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 
 	"mop/bench/demo"
-	"mop/bench/quality"
 	"mop/prune/finetune"
 	"mop/runtime/dataset"
+	"mop/runtime/metric"
 	"mop/runtime/tokenizer"
 )
 
@@ -77,6 +77,6 @@ func (o *options) perplexity(ctx context.Context, dir string, docs []string) (fl
 	if err != nil {
 		return 0, err
 	}
-	q, err := quality.PPL(ctx, m.Model, w, nil)
+	q, err := metric.Perplexity(ctx, m.Model, w, nil)
 	return q.PPL, err
 }

@@ -6,9 +6,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"mop/bench/quality"
 	"mop/runtime/config"
 	"mop/runtime/dataset"
+	"mop/runtime/metric"
 	"mop/runtime/tokenizer"
 )
 
@@ -45,21 +45,6 @@ func (t *textFlags) windows(c *config.Config) ([]dataset.Window, error) {
 	return dataset.WindowsOfFile(tok, t.text, t.split, context, t.stride, t.limit)
 }
 
-// targets counts the ids that windows score, positions all that they hold.
-func targets(windows []dataset.Window) (n int) {
-	for _, w := range windows {
-		n += len(w.Tokens) - w.FirstScored
-	}
-	return n
-}
-
-func positions(windows []dataset.Window) (n int) {
-	for _, w := range windows {
-		n += len(w.Tokens)
-	}
-	return n
-}
-
 func evalCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "eval",
@@ -87,7 +72,7 @@ func evalCommand(o *options) *cobra.Command {
 				return err
 			}
 			bar := newBars(c.ErrOrStderr())
-			r, err := quality.PPL(c.Context(), m.Model, w, bar.count("ids", targets(w)))
+			r, err := metric.Perplexity(c.Context(), m.Model, w, bar.count("ids", dataset.ScoredTokens(w)))
 			bar.end()
 			if err != nil {
 				return m.fail(err)
@@ -129,7 +114,7 @@ func evalCommand(o *options) *cobra.Command {
 				return err
 			}
 			bar := newBars(c.ErrOrStderr())
-			r, err := quality.KL(c.Context(), ref.Model, m.Model, w, bar.count("positions", positions(w)))
+			r, err := metric.KL(c.Context(), ref.Model, m.Model, w, bar.count("positions", dataset.Positions(w)))
 			bar.end()
 			if err != nil {
 				return m.fail(err)
@@ -137,7 +122,7 @@ func evalCommand(o *options) *cobra.Command {
 			if k.json {
 				return json.NewEncoder(c.OutOrStdout()).Encode(r)
 			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "KL mean %.5f, median %.5f, 99th percentile %.5f nats; same likeliest id %.2f %%; %d tokens\n", r.Mean, r.Median, r.P99, 100*r.Same, r.Tokens)
+			_, err = fmt.Fprintf(c.OutOrStdout(), "KL mean %.5f, median %.5f, 99th percentile %.5f nats; same likeliest id %.2f %%; %d tokens\n", r.Mean, r.Median, r.P99, 100*r.SameArgmax, r.Tokens)
 			return err
 		},
 	}

@@ -13,6 +13,7 @@ import (
 	"mop/runtime/checkpoint"
 	"mop/runtime/dataset"
 	"mop/runtime/device/cpu"
+	"mop/runtime/metric"
 	"mop/runtime/model"
 )
 
@@ -69,7 +70,7 @@ func TestGolden(t *testing.T) {
 	for _, ids := range golden.Windows {
 		windows = append(windows, dataset.Window{Tokens: ids, FirstScored: 1})
 	}
-	reference, err := criterion.LiveReference(original, windows)
+	reference, err := metric.LiveReference(original, windows)
 	if err != nil {
 		t.Fatal(err)
 	}

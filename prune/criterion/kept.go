@@ -18,6 +18,7 @@ import (
 	"mop/runtime/checkpoint"
 	"mop/runtime/dataset"
 	"mop/runtime/device"
+	"mop/runtime/metric"
 	"mop/runtime/model"
 )
 
@@ -37,23 +38,15 @@ type CachedReference struct {
 // ErrNotCached says that a file is not there, or not what the key stands for.
 var ErrNotCached = errors.New("no states kept")
 
-// positions counts those of all windows.
-func positions(windows []dataset.Window) (n int) {
-	for _, w := range windows {
-		n += len(w.Tokens)
-	}
-	return n
-}
-
 // CachedReferenceBytes is the size of the file for a model of width dim.
 func CachedReferenceBytes(dim int, windows []dataset.Window) int64 {
-	return 4*int64(positions(windows))*int64(dim) + sha256.Size
+	return 4*int64(dataset.Positions(windows))*int64(dim) + sha256.Size
 }
 
 // CacheReference runs the original over the windows and writes the file, which appears
 // only when it is whole. The key names all that the states depend on. tick, which
-// may be nil, is called after each window; begin may be nil too.
-func CacheReference(ctx context.Context, path, key string, m *model.Model, windows []dataset.Window, begin Prefixes, tick func()) error {
+// may be nil, is called after each window; prefixes may be nil too.
+func CacheReference(ctx context.Context, path, key string, m *model.Model, windows []dataset.Window, prefixes metric.Prefixes, tick func()) error {
 	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o666))
 	if err != nil {
 		return err
@@ -63,7 +56,7 @@ func CacheReference(ctx context.Context, path, key string, m *model.Model, windo
 	io.WriteString(sum, key)
 	w := bufio.NewWriterSize(io.MultiWriter(f, sum), 1<<18)
 	row := make([]byte, 0, 4*m.Config.HiddenSize)
-	if err := forEachWindow(ctx, m, windows, begin, func(i int) error {
+	if err := metric.ForEachWindow(ctx, m, windows, prefixes, func(i int) error {
 		if err := m.Residual(len(windows[i].Tokens), func(_ int, x []float32) error {
 			row = row[:0]
 			for _, v := range x {
@@ -100,7 +93,7 @@ func OpenCachedReference(path, key string, dev device.Device, src checkpoint.Sou
 		return nil, err
 	}
 	k := &CachedReference{file: f}
-	n, dim := positions(windows), src.Config().HiddenSize
+	n, dim := dataset.Positions(windows), src.Config().HiddenSize
 	st, err := f.Stat()
 	if err == nil && st.Size() != CachedReferenceBytes(dim, windows) {
 		err = fmt.Errorf("%w: %s: want %d bytes, got %d", ErrNotCached, path, CachedReferenceBytes(dim, windows), st.Size())
@@ -124,7 +117,7 @@ func OpenCachedReference(path, key string, dev device.Device, src checkpoint.Sou
 		at += len(w.Tokens)
 	}
 	states := checkpoint.Tensor{Name: path, DType: checkpoint.F32, Shape: []int{n, dim}, Data: data}
-	if k.model, err = model.LoadCachedStates(dev, src, states, longest(windows)); err != nil {
+	if k.model, err = model.LoadCachedStates(dev, src, states, max(1, dataset.Longest(windows))); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
 	return k, nil

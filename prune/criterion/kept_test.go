@@ -12,6 +12,7 @@ import (
 	"mop/runtime/config"
 	"mop/runtime/dataset"
 	"mop/runtime/device/cpu"
+	"mop/runtime/metric"
 	"mop/runtime/model"
 )
 
@@ -61,7 +62,7 @@ func TestKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer kept.Close()
-	live, err := criterion.LiveReference(base, windows)
+	live, err := metric.LiveReference(base, windows)
 	if err != nil {
 		t.Fatal(err)
 	}

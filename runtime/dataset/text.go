@@ -86,6 +86,33 @@ type Window struct {
 	FirstScored int   // >= 1
 }
 
+// Longest is the number of tokens of the longest window, 0 without windows.
+func Longest(windows []Window) int {
+	n := 0
+	for _, w := range windows {
+		n = max(n, len(w.Tokens))
+	}
+	return n
+}
+
+// Positions counts the tokens of all windows.
+func Positions(windows []Window) int {
+	n := 0
+	for _, w := range windows {
+		n += len(w.Tokens)
+	}
+	return n
+}
+
+// ScoredTokens counts the tokens that the windows score.
+func ScoredTokens(windows []Window) int {
+	n := 0
+	for _, w := range windows {
+		n += len(w.Tokens) - w.FirstScored
+	}
+	return n
+}
+
 // Windows tokenises each document once, without BOS, and cuts it into windows of
 // context-1 ids with BOS before each. Windows begin every stride ids (0 = no
 // overlap) and score only ids that none before them scored. limit > 0 takes the

@@ -29,6 +29,17 @@ func (m *Model) NLL(rows, targets []int) ([]float64, error) {
 	return out, m.dev.Sync()
 }
 
+// Argmax is the argmax token of the given rows of the last pass; -1 where a logit is
+// not finite.
+func (m *Model) Argmax(rows []int) ([]int, error) {
+	out := make([]int, len(rows))
+	for at := 0; at < len(rows); at += reducedRows {
+		end := min(at+reducedRows, len(rows))
+		m.dev.Argmax(out[at:end], m.end(), rows[at:end])
+	}
+	return out, m.dev.Sync()
+}
+
 // Compare holds the logits of q's last pass against those of p's, row by row.
 // Both live on the same device and have one vocabulary.
 func Compare(p Reference, q *Model, rows []int) ([]device.Divergence, error) {

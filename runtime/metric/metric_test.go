@@ -1,4 +1,4 @@
-package quality
+package metric_test
 
 import (
 	"context"
@@ -7,13 +7,13 @@ import (
 	"testing"
 
 	"mop/internal/testutil"
-	"mop/prune/criterion"
 	"mop/runtime/checkpoint"
 	"mop/runtime/checkpoint/llama2c"
 	"mop/runtime/config"
 	"mop/runtime/dataset"
 	"mop/runtime/device"
 	"mop/runtime/device/cpu"
+	"mop/runtime/metric"
 	"mop/runtime/model"
 	"mop/runtime/tokenizer"
 )
@@ -67,7 +67,7 @@ func TestKnownPerplexities(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := PPL(t.Context(), m, w, nil)
+		p, err := metric.Perplexity(t.Context(), m, w, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,7 +107,7 @@ func TestKLByFormula(t *testing.T) {
 			}
 		}
 	}
-	got, err := KL(t.Context(), ref, m, windows, nil)
+	got, err := metric.KL(t.Context(), ref, m, windows, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,14 +117,14 @@ func TestKLByFormula(t *testing.T) {
 	}
 	slices.Sort(kls)
 	median := (kls[4] + kls[5]) / 2
-	if got.Tokens != 10 || math.Abs(got.Mean-mean) > 1e-5*mean || math.Abs(got.Median-median) > 1e-5*median || got.Same != float64(same)/10 || mean < 0.01 {
+	if got.Tokens != 10 || math.Abs(got.Mean-mean) > 1e-5*mean || math.Abs(got.Median-median) > 1e-5*median || got.SameArgmax != float64(same)/10 || mean < 0.01 {
 		t.Errorf("want mean %v, median %v, %d of 10 the same; got %+v", mean, median, same, got)
 	}
 	if got.P99 < got.Median || got.P99 > kls[9]*(1+1e-5) {
 		t.Errorf("99th percentile %v of %v", got.P99, kls)
 	}
-	self, err := KL(t.Context(), ref, ref, windows, nil)
-	if err != nil || math.Abs(self.Mean) > 1e-9 || self.Same != 1 {
+	self, err := metric.KL(t.Context(), ref, ref, windows, nil)
+	if err != nil || math.Abs(self.Mean) > 1e-9 || self.SameArgmax != 1 {
 		t.Errorf("from itself: %+v, %v", self, err)
 	}
 }
@@ -135,15 +135,15 @@ func TestKLRefuses(t *testing.T) {
 	other := src.Config().Clone()
 	other.VocabSize = 41
 	windows := []dataset.Window{{Tokens: []int{1, 2}, FirstScored: 1}}
-	if _, err := KL(t.Context(), load(t, d, src), load(t, d, checkpoint.Random(other, 1, checkpoint.F32)), windows, nil); err == nil {
+	if _, err := metric.KL(t.Context(), load(t, d, src), load(t, d, checkpoint.Random(other, 1, checkpoint.F32)), windows, nil); err == nil {
 		t.Error("two vocabularies: want an error")
 	}
-	if _, err := PPL(t.Context(), load(t, d, src), nil, nil); err == nil {
+	if _, err := metric.Perplexity(t.Context(), load(t, d, src), nil, nil); err == nil {
 		t.Error("nothing to score: want an error")
 	}
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
-	if _, err := PPL(stopped, load(t, d, src), windows, nil); err == nil {
+	if _, err := metric.Perplexity(stopped, load(t, d, src), windows, nil); err == nil {
 		t.Error("a run that was stopped: want an error")
 	}
 }
@@ -153,7 +153,7 @@ func logits(t *testing.T, m *model.Model, ids []int) [][]float32 {
 	t.Helper()
 	var out [][]float32
 	w := dataset.Window{Tokens: ids, FirstScored: 1}
-	if err := criterion.NLL(t.Context(), m, []dataset.Window{w}, func(int, float64) {}); err != nil {
+	if err := metric.NLL(t.Context(), m, []dataset.Window{w}, nil, func(int, float64) {}); err != nil {
 		t.Fatal(err)
 	}
 	rows := make([]int, len(ids))

@@ -1,0 +1,49 @@
+package metric
+
+import (
+	"context"
+	"fmt"
+
+	"mop/runtime/dataset"
+	"mop/runtime/kvcache"
+	"mop/runtime/model"
+)
+
+// Reference is the model that another one is compared with. A live reference
+// runs the model on every window; a cached one reads states that it stored. Both
+// give the same bits.
+type Reference interface {
+	// Window returns the reference's state after window w, whose tokens are given.
+	// It is valid until the next call.
+	Window(w int, tokens []int) (model.Reference, error)
+}
+
+// liveReference runs its model on each window.
+type liveReference struct {
+	model *model.Model
+	cache *kvcache.Cache
+}
+
+// LiveReference returns a reference that runs the model on the windows.
+func LiveReference(m *model.Model, windows []dataset.Window) (Reference, error) {
+	cache, err := kvcache.NewWhole(m.Device(), m.Config, max(1, dataset.Longest(windows)))
+	return &liveReference{m, cache}, err
+}
+
+func (l *liveReference) Window(_ int, tokens []int) (model.Reference, error) {
+	l.cache.Reset()
+	return l.model, l.model.Forward(l.cache, []model.Chunk{{Seq: 0, Tokens: tokens}}, nil)
+}
+
+// forEachPair runs the model and the reference over the windows, and calls each
+// with the reference and the rows of a window that can be compared.
+func forEachPair(ctx context.Context, reference Reference, m *model.Model, windows []dataset.Window, prefixes Prefixes, each func(original model.Reference, rows []int) error) error {
+	return ForEachWindow(ctx, m, windows, prefixes, func(w int) error {
+		tokens := windows[w].Tokens
+		original, err := reference.Window(w, tokens)
+		if err != nil {
+			return fmt.Errorf("text: window %d: %w", w, err)
+		}
+		return each(original, rowsBetween(0, len(tokens)))
+	})
+}
