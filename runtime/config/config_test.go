@@ -14,6 +14,7 @@ import (
 func TestPresetParams(t *testing.T) {
 	known := map[string]int64{
 		"llama-2-7b": 6_738_415_616, "llama-2-13b": 13_015_864_320, "llama-3-8b": 8_030_261_248, "tinyllama-1.1b": 1_100_048_384,
+		"smollm2-135m": 134_515_008,
 		"llava-1.5-7b": 6_738_415_616 + 2*64*4096, // 64 more ids than LLaMA-2, in two tables
 	}
 	for _, name := range PresetNames() {

@@ -14,15 +14,17 @@ type preset struct {
 	positions                              int
 	bos, eos                               int
 	dtype                                  string
+	tied                                   bool // the LM head is the embedding
 }
 
 func presets() []preset {
 	return []preset{
-		{"llama-2-7b", 32000, 4096, 32, 32, 32, 128, 11008, 10000, 4096, 1, 2, "float16"},
-		{"llama-2-13b", 32000, 5120, 40, 40, 40, 128, 13824, 10000, 4096, 1, 2, "float16"},
-		{"llama-3-8b", 128256, 4096, 32, 32, 8, 128, 14336, 500000, 8192, 128000, 128001, "bfloat16"},
-		{"tinyllama-1.1b", 32000, 2048, 22, 32, 4, 64, 5632, 10000, 2048, 1, 2, "bfloat16"},
-		{"llava-1.5-7b", 32064, 4096, 32, 32, 32, 128, 11008, 10000, 4096, 1, 2, "float16"}, // its language model
+		{"llama-2-7b", 32000, 4096, 32, 32, 32, 128, 11008, 10000, 4096, 1, 2, "float16", false},
+		{"llama-2-13b", 32000, 5120, 40, 40, 40, 128, 13824, 10000, 4096, 1, 2, "float16", false},
+		{"llama-3-8b", 128256, 4096, 32, 32, 8, 128, 14336, 500000, 8192, 128000, 128001, "bfloat16", false},
+		{"tinyllama-1.1b", 32000, 2048, 22, 32, 4, 64, 5632, 10000, 2048, 1, 2, "bfloat16", false},
+		{"smollm2-135m", 49152, 576, 30, 9, 3, 64, 1536, 100000, 8192, 0, 0, "bfloat16", true},
+		{"llava-1.5-7b", 32064, 4096, 32, 32, 32, 128, 11008, 10000, 4096, 1, 2, "float16", false}, // its language model
 	}
 }
 
@@ -45,7 +47,7 @@ func Preset(name string) (*Config, error) {
 			VocabSize: p.vocab, HiddenSize: p.dim, HeadDim: p.dh,
 			Layers:    slices.Repeat([]LayerShape{{Heads: p.heads, KVHeads: p.kv, HeadDim: p.dh, Intermediate: p.mlp}}, p.layers),
 			RopeTheta: p.theta, NormEps: 1e-5, MaxPositions: p.positions,
-			BOS: p.bos, EOS: []int{p.eos}, DType: p.dtype,
+			BOS: p.bos, EOS: []int{p.eos}, Tied: p.tied, DType: p.dtype,
 		}, nil
 	}
 	return nil, fmt.Errorf("preset %q: want one of %s", name, strings.Join(PresetNames(), ", "))
