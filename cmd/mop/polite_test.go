@@ -24,7 +24,7 @@ func TestWhatIsWanted(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ args, says string }{
-		{"import gguf", `import: want a kind, llama2c, got "gguf"`},
+		{"import foo", `import: want a kind, llama2c or gguf, got "foo"`},
 		{"eval foo", `eval: want ppl or kl, got "foo"`},
 		{"eval", "eval: want ppl or kl, got nothing"},
 		{"bench " + demoDir + " --dtype f16", "--dtype is of random weights"},

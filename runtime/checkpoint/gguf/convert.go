@@ -1,0 +1,75 @@
+package gguf
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+
+	"mop/internal/files"
+	"mop/runtime/checkpoint"
+)
+
+// chunkBytes is about how much of a converted tensor is in memory at a time.
+const chunkBytes = 8 << 20
+
+// convert gives a tensor's bytes in the source's type and row order, in chunks of
+// whole rows. Values that are not finite, or do not fit in the type, are an error.
+func (s *Source) convert(name string, t TensorInfo, write func([]byte) error) error {
+	columns := t.Shape[len(t.Shape)-1]
+	rows := 1
+	for _, d := range t.Shape[:len(t.Shape)-1] {
+		rows *= d
+	}
+	from := func(row int) int { return row }
+	if dh := s.config.HeadDim; strings.HasSuffix(name, string(checkpoint.WQ)+".weight") || strings.HasSuffix(name, string(checkpoint.WK)+".weight") {
+		from = func(row int) int { return interleaved(row, dh) }
+	}
+	in, out := t.RowBytes(), columns*s.dtype.Size()
+	atOnce := max(1, chunkBytes/out)
+	chunk := make([]byte, min(rows, atOnce)*out)
+	workers := runtime.GOMAXPROCS(0)
+	failed := make([]error, workers)
+	for start := 0; start < rows; start += atOnce {
+		n := min(atOnce, rows-start)
+		files.Each(workers, func(w int) {
+			failed[w] = nil
+			var buffer []float32
+			for i := n * w / workers; i < n*(w+1)/workers; i++ {
+				at := from(start + i)
+				if err := convertRow(chunk[i*out:(i+1)*out], t.Data[at*in:(at+1)*in], t.Type, s.dtype, columns, &buffer); err != nil {
+					failed[w] = fmt.Errorf("%s: row %d: %w", t.Name, at, err)
+					return
+				}
+			}
+		})
+		for _, err := range failed { // the first one names the first row
+			if err != nil {
+				return err
+			}
+		}
+		if err := write(chunk[:n*out]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// convertRow converts one row; buffer is kept from row to row.
+func convertRow(dst, src []byte, from Type, to checkpoint.DType, columns int, buffer *[]float32) error {
+	if d, ok := from.DType(); ok && d == to {
+		copy(dst, src)
+		return checkFinite(src, d)
+	}
+	if len(*buffer) != columns {
+		*buffer = make([]float32, columns)
+	}
+	return errors.Join(Dequantize(*buffer, src, from), encode(dst, *buffer, to))
+}
+
+// interleaved is the row of the file that holds a row of q or k. llama.cpp rotates
+// the pairs (2i, 2i+1) of a head, Hugging Face (i, i+Dh/2).
+func interleaved(row, dh int) int {
+	i := row % dh
+	return row - i + 2*(i%(dh/2)) + i/(dh/2)
+}

@@ -1,0 +1,83 @@
+package gguf
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/x448/float16"
+
+	"mop/runtime/checkpoint"
+)
+
+// shortest is the float64 that is written as the shortest decimal of a float32.
+func shortest(x float32) float64 {
+	y, err := strconv.ParseFloat(strconv.FormatFloat(float64(x), 'g', -1, 32), 64)
+	if err != nil {
+		return float64(x) // infinities and NaN
+	}
+	return y
+}
+
+// encode writes values in a type, rounded to nearest, even among equals. The index of
+// the first value that is not finite in it is an error.
+func encode(dst []byte, src []float32, d checkpoint.DType) error {
+	const exponent = 0x7f800000
+	for i, x := range src {
+		bits, finite := math.Float32bits(x), true
+		switch d {
+		case checkpoint.F32:
+			finite = bits&exponent != exponent
+			binary.LittleEndian.PutUint32(dst[4*i:], bits)
+		case checkpoint.F16:
+			h := float16.Fromfloat32(x).Bits()
+			finite = h&0x7c00 != 0x7c00
+			binary.LittleEndian.PutUint16(dst[2*i:], h)
+		case checkpoint.BF16:
+			rounded := bits + 0x7fff + bits>>16&1
+			finite = bits&exponent != exponent && rounded&exponent != exponent
+			binary.LittleEndian.PutUint16(dst[2*i:], uint16(rounded>>16))
+		}
+		if !finite {
+			return &notFinite{i, x, d}
+		}
+	}
+	return nil
+}
+
+// notFinite says that an element has no finite value in the type to be written.
+type notFinite struct {
+	at    int
+	value float32
+	dtype checkpoint.DType
+}
+
+func (e *notFinite) Error() string {
+	if v := float64(e.value); math.IsNaN(v) || math.IsInf(v, 0) {
+		return fmt.Sprintf("element %d is not finite", e.at)
+	}
+	return fmt.Sprintf("element %d: %v does not fit in %s; import it as bf16 or f32", e.at, e.value, e.dtype)
+}
+
+// checkFinite finds the first element that is not finite.
+func checkFinite(data []byte, d checkpoint.DType) error {
+	if d == checkpoint.F32 {
+		for i := 0; i < len(data); i += 4 {
+			if x := math.Float32frombits(binary.LittleEndian.Uint32(data[i:])); math.Float32bits(x)&0x7f800000 == 0x7f800000 {
+				return &notFinite{i / 4, x, d}
+			}
+		}
+		return nil
+	}
+	exponent := uint16(0x7c00)
+	if d == checkpoint.BF16 {
+		exponent = 0x7f80
+	}
+	for i := 0; i < len(data); i += 2 {
+		if binary.LittleEndian.Uint16(data[i:])&exponent == exponent {
+			return &notFinite{i / 2, float32(math.NaN()), d}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,32 @@
+package gguf
+
+import (
+	"fmt"
+
+	"mop/runtime/checkpoint"
+)
+
+// ImportOptions says how a file becomes a model directory.
+type ImportOptions struct {
+	DType        *checkpoint.DType // of all weights; nil = see File.UsualDType
+	PreTokenizer string            // in place of the file's tokenizer.ggml.pre; "" = the file's
+}
+
+// Import turns a file into a model directory, tensor by tensor. It returns the
+// tokenizer.json that it wrote, nil where the file has no tokenizer.
+func Import(path, out string, o ImportOptions) (tokenizer []byte, err error) {
+	f, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	s, err := NewSource(f, o.DType)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	side, err := s.TokenizerFiles(o.PreTokenizer)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return side["tokenizer.json"], checkpoint.Save(out, s.config, s.Specs(), checkpoint.SaveOptions{Data: side})
+}
