@@ -130,11 +130,7 @@ func (r *run) openReference(ctx context.Context) (metric.Reference, error) {
 		if err != nil {
 			return nil, err
 		}
-		at := 0
-		if err := criterion.CacheReference(ctx, path, key, m, r.texts.windows, r.windowPrefix(plan.New(r.base.Config())), func() {
-			at++
-			r.progress(1, "the base over the windows", at, len(r.texts.windows))
-		}); err != nil {
+		if err := criterion.CacheReference(ctx, path, key, m, r.texts.windows, r.windowPrefix(plan.New(r.base.Config())), r.Progress.Counter(1, "reference states", len(r.texts.windows))); err != nil {
 			return nil, err
 		}
 		if kept, err = criterion.OpenCachedReference(path, key, r.Device, r.base, r.texts.windows); err != nil {

@@ -16,13 +16,11 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"mop/internal/progress"
 	"mop/prune/criterion"
 	"mop/prune/plan"
 	"mop/runtime/checkpoint"
 )
-
-// Progress is told what a run is doing: done of total units of a named phase.
-type Progress func(step int, phase string, done, total int)
 
 // run is one pruning run.
 type run struct {
@@ -305,7 +303,7 @@ func (r *run) score(ctx context.Context, n int, kind plan.Kind, s plan.State) (f
 	if err != nil {
 		return 0, err
 	}
-	r.progress(n, "scoring "+string(kind), 0, 1)
+	r.Progress.Report(progress.Update{Step: n, Phase: "scoring " + string(kind), Total: 1})
 	m, err := r.loadCandidate(s)
 	if err != nil {
 		return 0, err
@@ -314,7 +312,7 @@ func (r *run) score(ctx context.Context, n int, kind plan.Kind, s plan.State) (f
 		if m, err = r.shortRecovery(ctx, n, kind, s, m); err != nil {
 			return 0, err
 		}
-		r.progress(n, "scoring "+string(kind), 0, 1)
+		r.Progress.Report(progress.Update{Step: n, Phase: "scoring " + string(kind), Total: 1})
 	}
 	defer m.close()
 	begin := r.windowPrefix(s)
@@ -322,10 +320,4 @@ func (r *run) score(ctx context.Context, n int, kind plan.Kind, s plan.State) (f
 		begin = nil // of other weights
 	}
 	return criterion.Score(ctx, r.Criterion, ref, m.Model, r.texts.windows, begin)
-}
-
-func (r *run) progress(step int, phase string, done, total int) {
-	if r.Progress != nil {
-		r.Progress(step, phase, done, total)
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"mop/internal/progress"
 	"mop/prune/plan"
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
@@ -71,8 +72,8 @@ func TestResumeGivesTheSameBytes(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		o := small(t, stopped)
 		o.Resume = true
-		o.Progress = func(step int, phase string, done, total int) {
-			if step == n && strings.HasPrefix(phase, "scoring") {
+		o.Progress = func(u progress.Update) {
+			if u.Step == n && strings.HasPrefix(u.Phase, "scoring") {
 				cancel()
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"mop/internal/progress"
 	"mop/prune/criterion"
 	"mop/prune/plan"
 	"mop/runtime/device"
@@ -35,7 +36,7 @@ type Options struct {
 
 	Recovery Recovery
 
-	Progress Progress
+	Progress progress.Func
 }
 
 // Criteria lists the path criteria.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"mop/internal/files"
+	"mop/internal/progress"
 	"mop/prune/finetune"
 	"mop/prune/plan"
 	"mop/runtime/tokenizer"
@@ -90,7 +91,10 @@ func (r *run) shortRecovery(ctx context.Context, n int, kind plan.Kind, s plan.S
 			return nil, err
 		}
 	}
-	o.Progress = func(p finetune.Progress) { r.progress(n, "training "+string(kind), p.Step, p.Steps) }
+	o.Progress = func(u progress.Update) {
+		u.Step, u.Phase = n, "training "+string(kind)
+		r.Progress.Report(u)
+	}
 	if err := r.train(ctx, o); err != nil {
 		return nil, fmt.Errorf("short recovery: %w", err)
 	}
@@ -101,7 +105,10 @@ func (r *run) shortRecovery(ctx context.Context, n int, kind plan.Kind, s plan.S
 func (r *run) finalRecovery(ctx context.Context, target float64) error {
 	o := r.Recovery.Recipe
 	o.Model, o.Out, o.Resume = TargetDir(r.Out, target), RecoveredDir(r.Out, target), r.Resume
-	o.Progress = func(p finetune.Progress) { r.progress(0, filepath.Base(o.Out), p.Step, p.Steps) }
+	o.Progress = func(u progress.Update) {
+		u.Phase = "training " + filepath.Base(o.Out)
+		r.Progress.Report(u)
+	}
 	if err := r.train(ctx, o); err != nil {
 		return fmt.Errorf("recovery: %w", err)
 	}

@@ -35,12 +35,8 @@ func (r *run) amp(ctx context.Context, n int, s plan.State) (*plan.Scores, error
 		return nil, err
 	}
 	defer m.close()
-	at := 0
 	begin, known, leave := r.promptPrefix(s)
-	scores, err := score.AMPFrom(ctx, m.Model, r.texts.prompts, begin, known, func() {
-		at++
-		r.progress(n, "AMP scores", at, len(r.texts.prompts))
-	})
+	scores, err := score.AMPFrom(ctx, m.Model, r.texts.prompts, begin, known, r.Progress.Counter(n, "AMP scores", len(r.texts.prompts)))
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"mop/internal/progress"
 	"mop/prune/plan"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
@@ -52,7 +53,7 @@ func mustRun(t *testing.T, o Options) []*plan.Plan {
 // passes counts the phases of a run that run a model.
 func passes(o *Options) *int {
 	n := new(int)
-	o.Progress = func(_ int, _ string, done, _ int) { *n++ }
+	o.Progress = func(progress.Update) { *n++ }
 	return n
 }
 

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/schollz/progressbar/v3"
+
+	"mop/internal/progress"
 )
 
 // bars shows phases as progress bars on a terminal. Elsewhere, a count is a line now and
@@ -24,16 +26,16 @@ func newBars(w io.Writer) *bars {
 	return &bars{log: w}
 }
 
-func (b *bars) tell(step int, phase string, done, total int) {
+func (b *bars) tell(u progress.Update) {
 	if b.w == nil {
 		return
 	}
-	if title := fmt.Sprintf("step %d: %s", step, phase); title != b.title {
+	if title := fmt.Sprintf("step %d: %s", u.Step, u.Phase); title != b.title {
 		b.end()
 		b.title = title
-		b.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(b.w), progressbar.OptionSetDescription(title), progressbar.OptionClearOnFinish())
+		b.bar = progressbar.NewOptions(u.Total, progressbar.OptionSetWriter(b.w), progressbar.OptionSetDescription(title), progressbar.OptionClearOnFinish())
 	}
-	b.bar.Set(done)
+	b.bar.Set(u.Done)
 }
 
 // count is a bar of one phase that every call takes a step further.

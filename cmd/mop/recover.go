@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"mop/internal/progress"
 	"mop/prune/finetune"
 	"mop/runtime/device"
 )
@@ -129,22 +130,21 @@ type trainingBar struct {
 // quietFor is how long a log stays silent between two lines of progress.
 const quietFor = 10 * time.Second
 
-func (b *trainingBar) tell(p finetune.Progress) {
-	if p.Step == 1 {
+func (b *trainingBar) tell(u progress.Update) {
+	if u.Done == 1 {
 		b.end()
 	}
-	text := fmt.Sprintf("loss %.4f, %.0f tokens/s", p.Loss, p.TokensPerSecond)
 	if f, ok := b.w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		if b.bar == nil {
-			b.bar = progressbar.NewOptions(p.Steps, progressbar.OptionSetWriter(b.w), progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true))
+			b.bar = progressbar.NewOptions(u.Total, progressbar.OptionSetWriter(b.w), progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true))
 		}
-		b.bar.Describe(b.of + text)
-		b.bar.Set(p.Step)
+		b.bar.Describe(b.of + u.Detail)
+		b.bar.Set(u.Done)
 		return
 	}
 	if now := time.Now(); !now.Before(b.next) {
 		if !b.next.IsZero() {
-			fmt.Fprintf(b.w, "%sstep %d of %d, %s, %v left\n", b.of, p.Step, p.Steps, text, p.Left.Round(time.Second))
+			fmt.Fprintf(b.w, "%sstep %d of %d, %s, %v left\n", b.of, u.Done, u.Total, u.Detail, u.Left.Round(time.Second))
 		}
 		b.next = now.Add(quietFor)
 	}

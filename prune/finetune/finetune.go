@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"mop/internal/files"
+	"mop/internal/progress"
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
 	"mop/runtime/model"
@@ -206,7 +207,9 @@ func (r *Result) steps(ctx context.Context, dev device.Device, l *model.Trainer,
 		}
 		if o.Progress != nil {
 			gone := time.Since(began)
-			o.Progress(Progress{step.Step, r.Steps, step.Loss, float64(tokens) / gone.Seconds(), gone / time.Duration(step.Step-first) * time.Duration(r.Steps-step.Step)})
+			o.Progress(progress.Update{Phase: "training", Done: step.Step, Total: r.Steps,
+				Detail: fmt.Sprintf("loss %.4f, %.0f tokens/s", step.Loss, float64(tokens)/gone.Seconds()),
+				Left:   gone / time.Duration(step.Step-first) * time.Duration(r.Steps-step.Step)})
 		}
 		if o.Every > 0 && (step.Step%o.Every == 0 || step.Step == r.Steps) {
 			return s.save(dev, l.Params, step.Step)

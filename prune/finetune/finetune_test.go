@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"mop/internal/progress"
 	"mop/runtime/checkpoint"
 	"mop/runtime/device/cpu"
 	"mop/runtime/tokenizer"
@@ -272,8 +273,8 @@ func TestResume(t *testing.T) {
 					t.Fatal("the run was not stopped:", r)
 				}
 			}()
-			o.Progress = func(p Progress) {
-				if seen = p.Step; p.Step == stop {
+			o.Progress = func(p progress.Update) {
+				if seen = p.Done; p.Done == stop {
 					panic(killed)
 				}
 			}
@@ -324,8 +325,8 @@ func TestCancelKeeps(t *testing.T) {
 	o := fixture(t, 2)
 	o.Every = 100
 	ctx, cancel := context.WithCancel(context.Background())
-	o.Progress = func(p Progress) {
-		if p.Step == 4 {
+	o.Progress = func(p progress.Update) {
+		if p.Done == 4 {
 			cancel()
 		}
 	}
@@ -554,8 +555,8 @@ func TestOneAtATime(t *testing.T) {
 	o := fixture(t, 1)
 	o.Steps, o.Resume = 2, true
 	var second error
-	o.Progress = func(p Progress) {
-		if p.Step == 1 {
+	o.Progress = func(p progress.Update) {
+		if p.Done == 1 {
 			other := o
 			other.Progress = nil
 			_, second = Run(context.Background(), other)

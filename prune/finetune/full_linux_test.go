@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mop/internal/progress"
 	"mop/runtime/checkpoint"
 )
 
@@ -28,8 +29,8 @@ func TestFullDisk(t *testing.T) {
 	}
 	o.Out = filepath.Join(disk, "out")
 	ballast := filepath.Join(disk, "ballast")
-	o.Progress = func(p Progress) {
-		if p.Step != 4 {
+	o.Progress = func(p progress.Update) {
+		if p.Done != 4 {
 			return
 		}
 		var room unix.Statfs_t

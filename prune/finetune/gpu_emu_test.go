@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"mop/internal/progress"
 	"mop/runtime/device"
 	"mop/runtime/device/cuda"
 )
@@ -32,7 +33,7 @@ func TestEmulatedRoom(t *testing.T) {
 	o := fixture(t, 1)
 	o.Device = small
 	steps := 0
-	o.Progress = func(Progress) { steps++ }
+	o.Progress = func(progress.Update) { steps++ }
 	if _, err := Run(t.Context(), o); !errors.Is(err, device.ErrMemory) || steps > 0 {
 		t.Errorf("want no room before the first step, got %v after %d steps", err, steps)
 	} else {

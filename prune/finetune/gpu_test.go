@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"mop/internal/progress"
 	"mop/internal/testutil"
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
@@ -41,8 +42,8 @@ func TestGPUGoldenSteps(t *testing.T) {
 			steps = 1
 		}
 		ctx, stop := context.WithCancel(context.Background())
-		o.Progress = func(p Progress) {
-			if p.Step == steps {
+		o.Progress = func(p progress.Update) {
+			if p.Done == steps {
 				stop()
 			}
 		}

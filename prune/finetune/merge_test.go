@@ -6,6 +6,7 @@ import (
 	"errors"
 	"testing"
 
+	"mop/internal/progress"
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
 	"mop/runtime/model"
@@ -82,7 +83,7 @@ func TestFailureAtSync(t *testing.T) {
 		o = fixture(t, 1)
 		dev = &late{Trainer: o.Device.(device.Trainer)}
 		o.Device, o.Full, o.Steps = dev, full, 1
-		o.Progress = func(Progress) { dev.armed = true }
+		o.Progress = func(progress.Update) { dev.armed = true }
 		if _, err := Run(context.Background(), o); !errors.Is(err, errLate) || exists(o.Out) {
 			t.Errorf("full %v: want %v and no model, got %v, a model: %v", full, errLate, err, exists(o.Out))
 		}

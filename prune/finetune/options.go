@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
+	"mop/internal/progress"
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
 )
@@ -50,7 +50,7 @@ type Options struct {
 	Log         string // file of JSON lines, one a step
 	Every       int    // steps between checkpoints, 0 = none
 	Resume      bool
-	Progress    func(Progress)
+	Progress    progress.Func // called after each step
 }
 
 // The two ways of averaging a step's loss.
@@ -58,14 +58,6 @@ const (
 	Examples = "examples" // the mean of each example's mean over its targets
 	Tokens   = "tokens"   // the mean over all targets of the step
 )
-
-// Progress is told after every step.
-type Progress struct {
-	Step, Steps     int
-	Loss            float64
-	TokensPerSecond float64 // since the start, or since it was gone on with
-	Left            time.Duration
-}
 
 // Defaults are the recipe of the released runs.
 func Defaults() Options {
