@@ -119,7 +119,7 @@ func (r *run) openReference(ctx context.Context) (metric.Reference, error) {
 	if !criterion.Compares(r.Criterion) || r.reference != nil {
 		return r.reference, nil
 	}
-	path, key := filepath.Join(r.work(), statesFile), r.key+" "+r.Device.Name()
+	path, key := filepath.Join(r.work(), statesFile), r.key+" "+r.Device.Capabilities().Name
 	kept, err := criterion.OpenCachedReference(path, key, r.Device, r.base, r.texts.windows)
 	if err != nil {
 		slog.Debug("the base runs over the windows", "why", err)

@@ -14,7 +14,6 @@ import (
 
 	"mop/prune/finetune"
 	"mop/runtime/checkpoint"
-	"mop/runtime/device"
 	"mop/runtime/model"
 	"mop/runtime/random"
 )
@@ -139,15 +138,6 @@ func Measure(ctx context.Context, m *model.Model, src checkpoint.Source, o finet
 	}
 	r.TokensPerSecond, r.TFLOPS = float64(r.Tokens)/r.Seconds, float64(flops)/r.Seconds/1e12
 	r.RecipeHours = recipeEpochs * recipeRows * r.Seconds / float64(r.Examples) / 3600
-	r.PeakBytes = peak(m.Device())
+	r.PeakBytes = m.Device().PeakBytes()
 	return r, nil
-}
-
-// peak is the most memory of its own that a device had in use, 0 where it does not
-// count it.
-func peak(d device.Device) int64 {
-	if p, ok := d.(interface{ PeakBytes() int64 }); ok {
-		return p.PeakBytes()
-	}
-	return 0
 }

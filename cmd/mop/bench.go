@@ -346,11 +346,11 @@ func warnOfLoad(rows []latency.Row) {
 // host computes: remembered ones, or measured again.
 func (o *options) environment(dev device.Device, again bool) (latency.Environment, error) {
 	machine := hardware.Describe()
-	env := latency.Environment{Device: deviceName(dev), CPU: machine.CPU, Threads: dev.Threads(), Commit: latency.BuildCommit(), Date: time.Now()}
+	env := latency.Environment{Device: dev.Capabilities().Hardware, CPU: machine.CPU, Threads: dev.Capabilities().Threads, Commit: latency.BuildCommit(), Date: time.Now()}
 	if _, _, ok := hardware.OtherLoad(); ok {
 		env.Cores = machine.Cores
 	}
-	if dev.Name() != "cpu" {
+	if dev.Capabilities().Name != "cpu" {
 		return env, nil
 	}
 	isa := o.kernels
@@ -368,7 +368,7 @@ func (o *options) environment(dev device.Device, again bool) (latency.Environmen
 			}
 		}
 	}
-	limits, err := hardware.DefaultMeter().Measure(machine, dev.Threads(), isa, again)
+	limits, err := hardware.DefaultMeter().Measure(machine, dev.Capabilities().Threads, isa, again)
 	if err != nil {
 		return env, err
 	}

@@ -153,6 +153,6 @@ func (o *options) measureTraining(ctx context.Context, x modelUnderTest, p finet
 	if err != nil {
 		return nil, err
 	}
-	r.Model, r.Device, r.Commit, r.Date = x.name, deviceName(dev), latency.BuildCommit(), time.Now().UTC()
+	r.Model, r.Device, r.Commit, r.Date = x.name, dev.Capabilities().Hardware, latency.BuildCommit(), time.Now().UTC()
 	return r, nil
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"mop/bench/hardware"
-	"mop/runtime/device"
 )
 
 // deviceInfo is a device that --device can name, as inspect --devices lists it.
@@ -114,12 +113,4 @@ func writeDevices(w io.Writer, list []deviceInfo, missing error, asJSON bool) er
 		fmt.Fprintf(t, "cuda\tnone: %v\n", missing)
 	}
 	return t.Flush()
-}
-
-// deviceName is "cpu", or the accelerator's own name.
-func deviceName(dev device.Device) string {
-	if a, ok := dev.(interface{ Model() string }); ok {
-		return a.Model()
-	}
-	return dev.Name()
 }

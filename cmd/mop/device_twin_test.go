@@ -27,8 +27,8 @@ func TestNoGPU(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dev.Close()
-	if dev.Name() != "cpu" {
-		t.Errorf("auto: want cpu, got %s", dev.Name())
+	if dev.Capabilities().Name != "cpu" {
+		t.Errorf("auto: want cpu, got %s", dev.Capabilities().Name)
 	}
 	o.kernels = "sm_90" // which the CPU has not
 	if dev, err := o.open(); dev != nil || !errors.Is(err, errNoCompanion) {

@@ -14,7 +14,7 @@ import (
 // memory of their own, and say themselves when it is full.
 func fits(dev device.Device, what string, bytes float64) error {
 	have := hardware.Describe().MemoryBytes
-	if dev.Name() != "cpu" || have == 0 || bytes <= float64(have) {
+	if !dev.Capabilities().HostMemory || have == 0 || bytes <= float64(have) {
 		return nil
 	}
 	return fmt.Errorf("%s: want %.0f bytes of memory, the machine has %d", what, bytes, have)
@@ -24,7 +24,7 @@ func fits(dev device.Device, what string, bytes float64) error {
 func cacheFits(dev device.Device, c *config.Config, sequences, positions int) error {
 	bytes := 0.0 // in floating point: the product need not fit into an integer
 	for _, s := range c.Layers {
-		bytes += 2 * float64(dev.CacheBytes()) * float64(sequences) * float64(positions) * float64(s.KVHeads) * float64(s.HeadDim)
+		bytes += 2 * float64(dev.Capabilities().CacheElementBytes) * float64(sequences) * float64(positions) * float64(s.KVHeads) * float64(s.HeadDim)
 	}
 	return fits(dev, fmt.Sprintf("a cache of %d positions of %d sequences", positions, sequences), bytes)
 }

@@ -134,21 +134,14 @@ func (o *options) activationsFlag(c *cobra.Command) {
 
 // model places a source's weights on a device.
 func (o *options) model(dev device.Device, src checkpoint.Source) (*model.Model, error) {
-	if o.activations == "bfloat16" {
-		r, ok := dev.(device.Rounder)
-		if !ok {
-			return nil, fmt.Errorf("--activations bfloat16: wants --device cpu, got %s", dev.Name())
-		}
-		return model.LoadPlaced(dev, src, r.PlaceRounded)
+	can, place := dev.Capabilities(), device.PlaceOptions{Int8: o.weights == "int8", BF16Activations: o.activations == "bfloat16"}
+	switch {
+	case place.BF16Activations && !can.BF16Activations:
+		return nil, fmt.Errorf("--activations bfloat16: wants --device cpu, got %s", can.Name)
+	case place.Int8 && !can.Int8Weights:
+		return nil, fmt.Errorf("--weights int8: %s does not hold them", can.Name)
 	}
-	if o.weights != "int8" {
-		return model.Load(dev, src)
-	}
-	to, ok := dev.(device.Int8)
-	if !ok {
-		return nil, fmt.Errorf("--weights int8: %s does not hold them", dev.Name())
-	}
-	return model.LoadPlaced(dev, src, to.PlaceInt8)
+	return model.LoadPlaced(dev, src, place)
 }
 
 // isPreset tells a preset's name from a directory's.

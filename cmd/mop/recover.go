@@ -115,7 +115,7 @@ func (o *options) openTrainer() (device.Trainer, error) {
 	if t, ok := dev.(device.Trainer); ok {
 		return t, nil
 	}
-	return nil, errors.Join(fmt.Errorf("--device %s: cannot train", dev.Name()), dev.Close())
+	return nil, errors.Join(fmt.Errorf("--device %s: cannot train", dev.Capabilities().Name), dev.Close())
 }
 
 // trainingBar shows a training's progress: a bar on a terminal, elsewhere a line

@@ -64,7 +64,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	dev, ok := o.Device.(device.Trainer)
 	if !ok {
-		return nil, fmt.Errorf("device %s: cannot train", o.Device.Name())
+		return nil, fmt.Errorf("device %s: cannot train", o.Device.Capabilities().Name)
 	}
 	src, err := checkpoint.Open(o.Model)
 	if err != nil {
@@ -103,15 +103,10 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if done, err := finished(o, run); done != nil || err != nil {
 		return done, err
 	}
-	place := dev.Place
-	if o.Rounded {
-		r, ok := o.Device.(device.Rounder)
-		if !ok {
-			return nil, fmt.Errorf("device %s: cannot round activations to bfloat16", dev.Name())
-		}
-		place = r.PlaceRounded
+	if o.Rounded && !dev.Capabilities().BF16Activations {
+		return nil, fmt.Errorf("device %s: cannot round activations to bfloat16", dev.Capabilities().Name)
 	}
-	m, err := model.LoadPlaced(dev, src, place)
+	m, err := model.LoadPlaced(dev, src, device.PlaceOptions{BF16Activations: o.Rounded})
 	if err != nil {
 		return nil, err
 	}
@@ -344,7 +339,7 @@ func fingerprint(src *checkpoint.Dir, o *Options, data string) (string, error) {
 		return "", err
 	}
 	h.Write(text)
-	fmt.Fprint(h, data, o.Device.Name()) // devices round differently
+	fmt.Fprint(h, data, o.Device.Capabilities().Name) // devices round differently
 	if o.AdapterInit != "" {
 		sum, err := files.Sum(filepath.Join(o.AdapterInit, adapterFile))
 		if err != nil {

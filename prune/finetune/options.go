@@ -26,7 +26,7 @@ type Options struct {
 	Dropout   float64            // of the adapters' inputs
 	Targets   []checkpoint.Param // what gets an adapter
 	Recompute bool               // activation checkpointing
-	Rounded   bool               // products with stored bfloat16 weights multiply bfloat16; see device.Rounder
+	Rounded   bool               // products with stored bfloat16 weights multiply bfloat16; see device.PlaceOptions
 
 	Epochs       int
 	Steps        int     // 0 = as many as the epochs have

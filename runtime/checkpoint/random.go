@@ -80,6 +80,14 @@ type RandomSpec struct {
 	Scale float32
 }
 
+// Tensor makes the tensor on the host.
+func (r RandomSpec) Tensor() Tensor {
+	data := make([]byte, elements(r.Shape)*r.DType.Size())
+	files.Advise(data)
+	fillUniform(data, r.DType, r.Key, 0, r.Scale)
+	return Tensor{Name: r.Name, DType: r.DType, Shape: r.Shape, Data: data}
+}
+
 // RandomSource is a Source that knows how its tensors are made.
 type RandomSource interface {
 	RandomSpec(name string) (RandomSpec, bool)
@@ -99,7 +107,15 @@ func (r *randomWeights) fill(data []byte, name string, first int) {
 	if strings.HasSuffix(name, "o_proj.weight") || strings.HasSuffix(name, "down_proj.weight") {
 		scale = r.closing
 	}
-	fill := [...]func([]byte, uint64, uint64, float32){F32: random.FillF32, F16: random.FillF16, BF16: random.FillBF16}[r.dtype]
+	fillUniform(data, r.dtype, key, first, scale)
+}
+
+// fillUniform writes random numbers of a type, element first+i being
+// random.Uniform(key, first+i, scale), on all cores.
+func fillUniform(data []byte, d DType, key uint64, first int, scale float32) {
+	size := d.Size()
+	n := len(data) / size
+	fill := [...]func([]byte, uint64, uint64, float32){F32: random.FillF32, F16: random.FillF16, BF16: random.FillBF16}[d]
 	var wg sync.WaitGroup
 	workers := runtime.GOMAXPROCS(0)
 	for w := range workers {

@@ -17,8 +17,8 @@ type Cache struct {
 	Len      []int            // positions filled, per sequence
 	Layers   []device.KVCache // one per layer; nil buffers where the layer has no heads
 	Whole    bool             // see NewWhole
-	pager    device.Pager     // nil = all memory is there
-	room     []int            // positions that there is memory for, per sequence
+	dev      device.Device
+	room     []int // positions that there is memory for, per sequence
 }
 
 // New makes an empty cache on the device.
@@ -26,8 +26,7 @@ func New(dev device.Device, c *config.Config, sequences, capacity int) (*Cache, 
 	if sequences < 1 || capacity < 1 {
 		return nil, fmt.Errorf("cache: want at least 1 sequence of 1 position, got %d of %d", sequences, capacity)
 	}
-	k := &Cache{Capacity: capacity, Len: make([]int, sequences), Layers: make([]device.KVCache, len(c.Layers)), room: make([]int, sequences)}
-	k.pager, _ = dev.(device.Pager)
+	k := &Cache{Capacity: capacity, Len: make([]int, sequences), Layers: make([]device.KVCache, len(c.Layers)), dev: dev, room: make([]int, sequences)}
 	for l, s := range c.Layers {
 		k.Layers[l].Capacity = capacity
 		if s.Heads == 0 {
@@ -48,8 +47,7 @@ func New(dev device.Device, c *config.Config, sequences, capacity int) (*Cache, 
 func NewWhole(dev device.Device, c *config.Config, capacity int) (*Cache, error) {
 	all := c.Clone()
 	shared := map[device.AttentionShape]device.KVCache{}
-	k := &Cache{Capacity: capacity, Len: make([]int, 1), Layers: make([]device.KVCache, len(c.Layers)), Whole: true, room: make([]int, 1)}
-	k.pager, _ = dev.(device.Pager)
+	k := &Cache{Capacity: capacity, Len: make([]int, 1), Layers: make([]device.KVCache, len(c.Layers)), Whole: true, dev: dev, room: make([]int, 1)}
 	for l, s := range c.Layers {
 		shape := device.AttentionShape{H: s.Heads, K: s.KVHeads, Dh: s.HeadDim}
 		if _, ok := shared[shape]; !ok {
@@ -69,14 +67,14 @@ func NewWhole(dev device.Device, c *config.Config, capacity int) (*Cache, error)
 // Extend makes room for a sequence's positions up to n, where the device makes it as
 // they come. What there was no room for can be asked for again.
 func (k *Cache) Extend(seq, n int) error {
-	if k.pager == nil || n <= k.room[seq] {
+	if n <= k.room[seq] {
 		return nil
 	}
 	for l, kv := range k.Layers {
 		if kv.Keys == nil {
 			continue
 		}
-		if err := k.pager.Extend(kv, seq, n); err != nil {
+		if err := k.dev.Extend(kv, seq, n); err != nil {
 			return fmt.Errorf("cache: layer %d: %w", l, err)
 		}
 	}

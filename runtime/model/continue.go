@@ -26,15 +26,8 @@ func (m *Model) DecodesByGraph() bool {
 	return ok
 }
 
-// PrefillRows is how many ids of a prompt should go through the layers at a time:
-// enough to use each weight many times, few enough to bound the activations. A
-// device with many processors wants more of them.
-func (m *Model) PrefillRows() int {
-	if d, ok := m.dev.(interface{ PassRows() int }); ok {
-		return d.PassRows()
-	}
-	return 512
-}
+// PrefillRows is how many tokens of a prompt should go through the layers at a time.
+func (m *Model) PrefillRows() int { return m.dev.Capabilities().PrefillRows }
 
 // DecodeLoop decodes, up to n steps, on a device that Steps, which chooses by the
 // given draw: ids are the next input of each of the sequences, seen what each has seen

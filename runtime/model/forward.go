@@ -33,18 +33,18 @@ type Observer interface {
 // workspace holds the activations, grown to the largest pass and kept.
 type workspace struct {
 	rows   int
-	x      device.Buffer         // [N, D] residual stream
-	tail   device.Buffer         // [chunks, D] that of the last ids, in the last layers
-	final  device.Buffer         // what the last pass ended with: x, or tail
-	q, a   map[int]device.Buffer // [N, H*Dh] by width
-	mid    map[int]device.Buffer // [N, I] by width
-	last   device.Buffer         // [logitRows, D]
-	logits device.Buffer         // [logitRows, V]
-	host   []float32             // [n, D] of a beginning
-	out    []float32             // [n, V] or [n, D], what is handed out
-	ids    []int                 // [n] of the pass
-	spans  []device.Span         // of the pass
-	seen   []bool                // [sequences]
+	x      device.Buffer   // [N, D] residual stream
+	tail   device.Buffer   // [chunks, D] that of the last ids, in the last layers
+	final  device.Buffer   // what the last pass ended with: x, or tail
+	q, a   []device.Buffer // [N, H*Dh] of each layer
+	mid    []device.Buffer // [N, I] of each layer
+	last   device.Buffer   // [logitRows, D]
+	logits device.Buffer   // [logitRows, V]
+	host   []float32       // [n, D] of a beginning
+	out    []float32       // [n, V] or [n, D], what is handed out
+	ids    []int           // [n] of the pass
+	spans  []device.Span   // of the pass
+	seen   []bool          // [sequences]
 }
 
 // logitRows is how many positions' logits are formed at a time: [T, V] never
@@ -158,7 +158,7 @@ func (m *Model) runLast(cache *kvcache.Cache, n int, spans []device.Span) error 
 	cut := m.Config.LastAttention()
 	m.run(device.Prefill, cache, w.x, n, spans, nil, 0, cut)
 	if y := &m.layers[cut]; y.shape.Heads > 0 {
-		q := w.q[y.shape.Heads*y.shape.HeadDim]
+		q := w.q[cut]
 		m.dev.QKV(device.Prefill, q, cache.Layers[cut], w.x, y.attnNorm, y.wq, y.wk, y.wv, m.Config.NormEps, y.heads(), m.rope, spans)
 	}
 	rows, last := make([]int, len(spans)), make([]device.Span, len(spans))
@@ -177,9 +177,9 @@ func (m *Model) run(kind device.Phase, cache *kvcache.Cache, x device.Buffer, n 
 	d, eps := m.dev, m.Config.NormEps
 	for l := from; l < to; l++ {
 		y := &m.layers[l]
-		if s := y.shape; s.Heads > 0 {
+		if y.shape.Heads > 0 {
 			hs := y.heads()
-			q, a, kv := m.work.q[s.Heads*s.HeadDim], m.work.a[s.Heads*s.HeadDim], cache.Layers[l]
+			q, a, kv := m.work.q[l], m.work.a[l], cache.Layers[l]
 			d.QKV(kind, q, kv, x, y.attnNorm, y.wq, y.wk, y.wv, eps, hs, m.rope, spans)
 			d.Attention(kind, a, q, kv, hs, spans)
 			if obs != nil {
@@ -188,7 +188,7 @@ func (m *Model) run(kind device.Phase, cache *kvcache.Cache, x device.Buffer, n 
 			d.AddLinear(kind, x, a, n, y.wo)
 		}
 		if y.shape.Intermediate > 0 {
-			mid := m.work.mid[y.shape.Intermediate]
+			mid := m.work.mid[l]
 			d.GateUp(kind, mid, x, n, y.mlpNorm, y.wgate, y.wup, eps)
 			if obs != nil {
 				obs.MLP(l, mid, n)
@@ -288,23 +288,18 @@ func (m *Model) reserve(n int) error {
 		}
 		return b
 	}
-	inner := func(widths []int) (b map[int]device.Buffer) {
+	activations := func(widths []int) (b []device.Buffer) {
 		if err == nil {
-			b, err = m.dev.Inner(n, widths)
+			b, err = m.dev.Activations(n, widths)
 		}
 		return b
 	}
 	w.x = buffer(n, m.Config.HiddenSize)
 	var heads, mlp []int
 	for _, s := range m.Config.Layers {
-		if s.Heads > 0 {
-			heads = append(heads, s.Heads*s.HeadDim)
-		}
-		if s.Intermediate > 0 {
-			mlp = append(mlp, s.Intermediate)
-		}
+		heads, mlp = append(heads, s.Heads*s.HeadDim), append(mlp, s.Intermediate)
 	}
-	w.q, w.a, w.mid = inner(heads), inner(heads), inner(mlp)
+	w.q, w.a, w.mid = activations(heads), activations(heads), activations(mlp)
 	if w.last == nil {
 		w.last, w.logits = buffer(logitRows, m.Config.HiddenSize), buffer(logitRows, m.Config.VocabSize)
 	}

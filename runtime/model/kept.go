@@ -53,7 +53,7 @@ func LoadCachedStates(dev device.Device, src checkpoint.Source, states checkpoin
 		if err != nil {
 			return nil, err
 		}
-		return dev.Place(t)
+		return dev.Place(t, device.PlaceOptions{})
 	}
 	var err error
 	if k.norm, err = place(checkpoint.NormName); err != nil {

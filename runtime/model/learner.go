@@ -59,7 +59,7 @@ type trainedLayer struct {
 func NewTrainer(m *Model, src checkpoint.Source, o TrainOptions) (*Trainer, error) {
 	dev, ok := m.dev.(device.Trainer)
 	if !ok {
-		return nil, fmt.Errorf("device %s: cannot train", m.dev.Name())
+		return nil, fmt.Errorf("device %s: cannot train", m.dev.Capabilities().Name)
 	}
 	l := &Trainer{m: m, dev: dev, options: o, layers: make([]trainedLayer, len(m.layers)), grads: map[device.Weight]device.Buffer{}}
 	if o.Full {

@@ -41,26 +41,21 @@ func (y *layer) heads() device.AttentionShape {
 	return device.AttentionShape{H: y.shape.Heads, K: y.shape.KVHeads, Dh: y.shape.HeadDim}
 }
 
-// Load places all weights. The source must stay open while the model is used.
+// Load places all weights as they are stored. The source must stay open while the model
+// is used.
 func Load(dev device.Device, src checkpoint.Source) (*Model, error) {
-	maker, _ := dev.(device.Maker)
-	return load(dev, src, dev.Place, maker)
+	return LoadPlaced(dev, src, device.PlaceOptions{})
 }
 
-// LoadPlaced is Load with a way of the device's own to place weights; random ones too
-// are the host's.
-func LoadPlaced(dev device.Device, src checkpoint.Source, put func(checkpoint.Tensor) (device.Weight, error)) (*Model, error) {
-	return load(dev, src, put, nil)
-}
-
-func load(dev device.Device, src checkpoint.Source, put func(checkpoint.Tensor) (device.Weight, error), maker device.Maker) (*Model, error) {
+// LoadPlaced is Load with options for the weights.
+func LoadPlaced(dev device.Device, src checkpoint.Source, o device.PlaceOptions) (*Model, error) {
 	c := src.Config()
 	m := &Model{Config: c, dev: dev, rope: device.RoPEFrequencies{InvFreq: c.InvFreq()}, layers: make([]layer, len(c.Layers))}
 	recipes, _ := src.(checkpoint.RandomSource)
 	place := func(info checkpoint.TensorInfo) (device.Weight, error) {
-		if recipes != nil && maker != nil {
+		if recipes != nil {
 			if r, ok := recipes.RandomSpec(info.Name); ok {
-				return maker.Make(r)
+				return dev.PlaceRandom(r, o)
 			}
 		}
 		t, err := src.Tensor(info.Name)
@@ -70,7 +65,7 @@ func load(dev device.Device, src checkpoint.Source, put func(checkpoint.Tensor) 
 		if !slices.Equal(info.Shape, t.Shape) {
 			return nil, fmt.Errorf("%s: want shape %v, got %v", info.Name, info.Shape, t.Shape)
 		}
-		return put(t)
+		return dev.Place(t, o)
 	}
 	computeIn(dev, src)
 	for l := range m.layers {
@@ -105,8 +100,7 @@ func (m *Model) weights() map[string]*device.Weight {
 // computeIn tells a device that computes in one 16-bit type which: that of most bytes
 // of the source's matrices, bfloat16 where none is of 16 bits.
 func computeIn(dev device.Device, src checkpoint.Source) {
-	d, ok := dev.(device.Typed)
-	if !ok {
+	if !dev.Capabilities().SingleType {
 		return
 	}
 	recipes, _ := src.(checkpoint.RandomSource)
@@ -127,9 +121,9 @@ func computeIn(dev device.Device, src checkpoint.Source) {
 		}
 	}
 	if elements[checkpoint.F16] > elements[checkpoint.BF16] {
-		d.ComputeIn(checkpoint.F16)
+		dev.SetComputeType(checkpoint.F16)
 	} else {
-		d.ComputeIn(checkpoint.BF16)
+		dev.SetComputeType(checkpoint.BF16)
 	}
 }
 
@@ -148,8 +142,9 @@ func (m *Model) BytesPerToken(context int) int64 {
 		n -= m.embed.Bytes()
 	}
 	n += m.embed.Bytes() / int64(m.Config.VocabSize)
+	element := int64(m.dev.Capabilities().CacheElementBytes)
 	for _, s := range m.Config.Layers {
-		n += 2 * int64(m.dev.CacheBytes()) * int64(context) * int64(s.KVHeads) * int64(s.HeadDim)
+		n += 2 * element * int64(context) * int64(s.KVHeads) * int64(s.HeadDim)
 	}
 	return n
 }

@@ -30,14 +30,7 @@ func (ws drawn) placed(t *testing.T, d *Device, dt checkpoint.DType, shape ...in
 	if ws.raw[key] == nil {
 		ws.raw[key] = draw(dt, shape)
 	}
-	place := d.Place
-	if ws.round {
-		place = d.PlaceRounded
-	}
-	if ws.int8 {
-		place = d.PlaceInt8
-	}
-	w, err := place(checkpoint.Tensor{Name: "w", DType: dt, Shape: shape, Data: ws.raw[key]})
+	w, err := d.Place(checkpoint.Tensor{Name: "w", DType: dt, Shape: shape, Data: ws.raw[key]}, device.PlaceOptions{BF16Activations: ws.round, Int8: ws.int8})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	kernel "mop/kernels/cpu"
+	"mop/runtime/checkpoint"
 	"mop/runtime/device"
 )
 
@@ -72,14 +73,23 @@ func Open(o Options) (*Device, error) {
 }
 
 var (
-	_ device.Device  = (*Device)(nil)
-	_ device.Int8    = (*Device)(nil)
-	_ device.Rounder = (*Device)(nil)
+	_ device.Trainer = (*Device)(nil)
 )
 
-func (d *Device) Name() string { return "cpu" }
-func (d *Device) Threads() int { return d.pool.threads }
-func (d *Device) Sync() error  { return d.err }
+// Capabilities: see device.Device.
+func (d *Device) Capabilities() device.Capabilities {
+	return device.Capabilities{Name: "cpu", Hardware: "cpu", Threads: d.pool.threads, PrefillRows: prefillRows, CacheElementBytes: 4,
+		Trains: true, Int8Weights: true, BF16Activations: true, HostMemory: true}
+}
+
+// prefillRows use each weight many times, and bound the memory of the activations.
+const prefillRows = 512
+
+// SetComputeType does nothing: every weight is multiplied in its own type.
+func (d *Device) SetComputeType(checkpoint.DType) {}
+
+// Sync returns the first error; operations are done when they return.
+func (d *Device) Sync() error { return d.err }
 
 // Close ends the workers.
 func (d *Device) Close() error {
@@ -106,21 +116,29 @@ func (d *Device) Buffer(rows, cols int) (device.Buffer, error) {
 	return &buffer{make([]float32, rows*cols), rows, cols}, nil
 }
 
-// Inner makes float32 arrays, each a view of the widest.
-func (d *Device) Inner(rows int, widths []int) (map[int]device.Buffer, error) {
-	out := map[int]device.Buffer{}
+// Free lets the collector have the memory.
+func (b *buffer) Free() { b.data = nil }
+
+// Activations makes float32 arrays that share the memory of the widest; layers of one
+// width share one Buffer.
+func (d *Device) Activations(rows int, widths []int) ([]device.Buffer, error) {
 	if len(widths) == 0 {
-		return out, nil
+		return nil, nil
+	}
+	if w := slices.Min(widths); w < 0 {
+		return nil, fmt.Errorf("buffer: want a width of 0 or more, got %d", w)
 	}
 	widest, err := d.Buffer(rows, slices.Max(widths))
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range widths {
-		if w < 0 {
-			return nil, fmt.Errorf("buffer: want a width of 0 or more, got %d", w)
+	byWidth := map[int]*buffer{}
+	out := make([]device.Buffer, len(widths))
+	for l, w := range widths {
+		if byWidth[w] == nil {
+			byWidth[w] = &buffer{data(widest).data[:rows*w], rows, w}
 		}
-		out[w] = &buffer{data(widest).data[:rows*w], rows, w}
+		out[l] = byWidth[w]
 	}
 	return out, nil
 }
@@ -138,8 +156,11 @@ func (d *Device) Cache(sequences, capacity int, hs device.AttentionShape) (devic
 	return device.KVCache{Keys: kv[0], Values: kv[1], Capacity: capacity}, nil
 }
 
-// CacheBytes is that of a float32.
-func (d *Device) CacheBytes() int { return 4 }
+// Extend does nothing: a cache has all of its memory from the start.
+func (d *Device) Extend(device.KVCache, int, int) error { return nil }
+
+// PeakBytes is 0: the memory is the host's.
+func (d *Device) PeakBytes() int64 { return 0 }
 
 // Read copies n rows from row on.
 func (d *Device) Read(dst []float32, b device.Buffer, row, n int) {

@@ -18,7 +18,7 @@ func TestLogitReductions(t *testing.T) {
 	}
 	defer d.Close()
 	place := func(shape []int, x ...float32) device.Weight {
-		w, err := d.Place(checkpoint.Tensor{Name: "w", DType: checkpoint.F32, Shape: shape, Data: unsafe.Slice((*byte)(unsafe.Pointer(&x[0])), 4*len(x))})
+		w, err := d.Place(checkpoint.Tensor{Name: "w", DType: checkpoint.F32, Shape: shape, Data: unsafe.Slice((*byte)(unsafe.Pointer(&x[0])), 4*len(x))}, device.PlaceOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

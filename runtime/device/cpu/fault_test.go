@@ -52,15 +52,12 @@ func TestShortenedWeights(t *testing.T) {
 					t.Fatal(err)
 				}
 				for i := range 4 {
-					kind, place := device.Phase(i%2), d.Place
-					if i >= 2 {
-						place = d.PlaceRounded
-					}
+					kind, o := device.Phase(i%2), device.PlaceOptions{BF16Activations: i >= 2}
 					multiply := func(data []byte) (err error) {
 						defer files.Guard()()
 						defer files.Catch(&err)
 						defer func() { runtime.GC(); deep(200) }()
-						w, err := place(checkpoint.Tensor{Name: "w", DType: dt, Shape: []int{I, D}, Data: data})
+						w, err := d.Place(checkpoint.Tensor{Name: "w", DType: dt, Shape: []int{I, D}, Data: data}, o)
 						if err != nil {
 							return err
 						}

@@ -57,7 +57,7 @@ func (b *bench) weight(t checkpoint.DType, shape ...int) (device.Weight, []float
 	for i := range n {
 		checkpoint.Encode(bytes[i*t.Size():], t, float32(b.r.NormFloat64()))
 	}
-	w, err := b.d.Place(checkpoint.Tensor{Name: "w", DType: t, Shape: shape, Data: bytes})
+	w, err := b.d.Place(checkpoint.Tensor{Name: "w", DType: t, Shape: shape, Data: bytes}, device.PlaceOptions{})
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -6,12 +6,11 @@ import (
 
 	"mop/internal/files"
 	kernel "mop/kernels/cpu"
-	"mop/runtime/checkpoint"
 	"mop/runtime/device"
 )
 
 // int8s is a matrix whose element (i, j) is data[i*stride+j] * scales[i]: see
-// device.Int8. It meets activations of 16 bits, in groups with a scale of their own
+// device.PlaceOptions. It meets activations of 16 bits, in groups with a scale of their own
 // (kernels/cpu/int8.go), so that a product has the same bits in a prefill pass as in
 // a decode pass, and on every set of kernels.
 type int8s struct {
@@ -20,13 +19,8 @@ type int8s struct {
 	stride int       // kernel.Int8Row(columns)
 }
 
-// PlaceInt8: see device.Int8. A matrix is rounded into memory of the device's own.
-func (d *Device) PlaceInt8(t checkpoint.Tensor) (device.Weight, error) {
-	placed, err := d.Place(t)
-	if err != nil || len(t.Shape) != 2 || len(t.Data) == 0 {
-		return placed, err
-	}
-	from := stored(placed)
+// quantized rounds a matrix into memory of the device's own.
+func (d *Device) quantized(name string, from *weight) (device.Weight, error) {
 	n, c := from.rowsCols()
 	stride := kernel.Int8Row(c)
 	raw := make([]byte, n*stride)
@@ -41,8 +35,8 @@ func (d *Device) PlaceInt8(t checkpoint.Tensor) (device.Weight, error) {
 	})
 	for i, s := range q.scales {
 		if s-s != 0 {
-			return nil, fmt.Errorf("%s: row %d: a weight is not finite", t.Name, i)
+			return nil, fmt.Errorf("%s: row %d: a weight is not finite", name, i)
 		}
 	}
-	return &weight{shape: t.Shape, i8: q}, nil
+	return &weight{shape: from.shape, i8: q}, nil
 }

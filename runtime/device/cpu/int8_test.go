@@ -29,12 +29,12 @@ func TestInt8(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				w, err := d.PlaceInt8(tensor)
+				w, err := d.Place(tensor, device.PlaceOptions{Int8: true})
 				if err != nil {
 					t.Fatal(err)
 				}
 				if first == nil {
-					exact, _ := d.Place(tensor)
+					exact, _ := d.Place(tensor, device.PlaceOptions{})
 					first = checkInt8(t, d, x, stored(w), stored(exact))
 				}
 				for _, kind := range []device.Phase{device.Prefill, device.Decode} {
@@ -167,7 +167,7 @@ func TestInt8NotFinite(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w, err := d.PlaceInt8(checkpoint.Tensor{Name: "w", DType: checkpoint.BF16, Shape: []int{out, in}, Data: raw})
+		w, err := d.Place(checkpoint.Tensor{Name: "w", DType: checkpoint.BF16, Shape: []int{out, in}, Data: raw}, device.PlaceOptions{Int8: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -198,7 +198,7 @@ func TestInt8Edges(t *testing.T) {
 	}
 	defer d.Close()
 	place := func(x []float32, shape ...int) (device.Weight, error) {
-		return d.PlaceInt8(checkpoint.Tensor{Name: "w", DType: checkpoint.F32, Shape: shape, Data: unsafe.Slice((*byte)(unsafe.Pointer(&x[0])), 4*len(x))})
+		return d.Place(checkpoint.Tensor{Name: "w", DType: checkpoint.F32, Shape: shape, Data: unsafe.Slice((*byte)(unsafe.Pointer(&x[0])), 4*len(x))}, device.PlaceOptions{Int8: true})
 	}
 	w, err := place([]float32{0, 0, 1e-44, 0, -2, 1}, 3, 2)
 	if err != nil {

@@ -29,7 +29,7 @@ func BenchmarkMatrixVector(b *testing.B) {
 			var ws []device.Weight
 			for i := range count {
 				n := len(t.Data) / count
-				w, err := d.Place(checkpoint.Tensor{Name: "w", DType: t.DType, Shape: []int{out, in}, Data: t.Data[i*n : (i+1)*n]})
+				w, err := d.Place(checkpoint.Tensor{Name: "w", DType: t.DType, Shape: []int{out, in}, Data: t.Data[i*n : (i+1)*n]}, device.PlaceOptions{})
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -31,8 +31,30 @@ func (w *weight) Bytes() int64 {
 	return int64(n)
 }
 
-// Place views the tensor's bytes; nothing is copied.
-func (d *Device) Place(t checkpoint.Tensor) (device.Weight, error) {
+// Place: see device.Device. Without PlaceOptions.Int8 the weight is a view of the
+// tensor's bytes.
+func (d *Device) Place(t checkpoint.Tensor, o device.PlaceOptions) (device.Weight, error) {
+	w, err := d.view(t)
+	if err != nil {
+		return nil, err
+	}
+	if o.Int8 && len(t.Shape) == 2 && len(t.Data) > 0 {
+		return d.quantized(t.Name, w)
+	}
+	w.round = o.BF16Activations && w.bf16 != nil
+	return w, nil
+}
+
+// PlaceRandom: see device.Device.
+func (d *Device) PlaceRandom(r checkpoint.RandomSpec, o device.PlaceOptions) (device.Weight, error) {
+	return d.Place(r.Tensor(), o)
+}
+
+// Free lets the collector have the memory.
+func (w *weight) Free() { w.f32, w.f16, w.bf16, w.i8, w.gain = nil, nil, nil, nil, nil }
+
+// view is the tensor's bytes as a weight.
+func (d *Device) view(t checkpoint.Tensor) (*weight, error) {
 	n := 1
 	for _, s := range t.Shape {
 		n *= s
@@ -59,17 +81,6 @@ func (d *Device) Place(t checkpoint.Tensor) (device.Weight, error) {
 	if len(t.Shape) == 1 {
 		w.gain = w.widen(d.set, make([]float32, n), 0, n)
 	}
-	return w, nil
-}
-
-// PlaceRounded: see device.Rounder.
-func (d *Device) PlaceRounded(t checkpoint.Tensor) (device.Weight, error) {
-	placed, err := d.Place(t)
-	if err != nil {
-		return nil, err
-	}
-	w := stored(placed)
-	w.round = w.bf16 != nil
 	return w, nil
 }
 

@@ -35,7 +35,7 @@ var matrices = []struct {
 func made(b *testing.B, d *Device, out, in int) *weight { return keyed(b, d, out, in, 1) }
 
 func keyed(b *testing.B, d *Device, out, in int, key uint64) *weight {
-	w, err := d.Make(checkpoint.RandomSpec{Name: "w", DType: checkpoint.BF16, Shape: []int{out, in}, Key: key, Scale: random.Scale(0.02)})
+	w, err := d.PlaceRandom(checkpoint.RandomSpec{Name: "w", DType: checkpoint.BF16, Shape: []int{out, in}, Key: key, Scale: random.Scale(0.02)}, device.PlaceOptions{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -135,7 +135,7 @@ var layers = []struct {
 
 // operationsOf makes those of a layer for n rows at the spans' positions, all below T.
 func operationsOf(b *testing.B, d *Device, D, I int, hs device.AttentionShape, n, T int, spans []device.Span) []layerOperation {
-	gain, err := d.Make(checkpoint.RandomSpec{Name: "gain", DType: checkpoint.BF16, Shape: []int{D}, Key: 1, Scale: random.Scale(1)})
+	gain, err := d.PlaceRandom(checkpoint.RandomSpec{Name: "gain", DType: checkpoint.BF16, Shape: []int{D}, Key: 1, Scale: random.Scale(1)}, device.PlaceOptions{})
 	if err != nil {
 		b.Fatal(err)
 	}

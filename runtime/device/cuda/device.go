@@ -60,20 +60,17 @@ func newDevice(d driver) *Device {
 		scratch: map[string]*buffer{}, pools: map[int64]*pool{}, ropeTables: map[*float32]*ropeTable{}}
 }
 
-// Name is "cuda".
-func (d *Device) Name() string { return "cuda" }
+// Capabilities: see device.Device. The host's thread only launches kernels.
+func (d *Device) Capabilities() device.Capabilities {
+	return device.Capabilities{Name: "cuda", Hardware: d.info.Name, Threads: 1, PrefillRows: prefillRows, CacheElementBytes: 2,
+		Trains: true, DecodesByGraph: true, Int8Weights: true, SingleType: true}
+}
 
-// Model is the GPU's own name.
-func (d *Device) Model() string { return d.info.Name }
+// prefillRows are 16 rows of the largest GEMM tiles.
+const prefillRows = 2048
 
-// Info describes the device.
+// Info describes the GPU.
 func (d *Device) Info() Info { return d.info }
-
-// Threads is 1: the host only launches.
-func (d *Device) Threads() int { return 1 }
-
-// PassRows is how many rows a prefill pass should have: 16 rows of large tiles.
-func (d *Device) PassRows() int { return 2048 }
 
 // Sync waits for all work. A pass for which there was no memory is told here, once:
 // nothing of it counts, and the next may go on.
@@ -148,6 +145,20 @@ type buffer struct {
 	pitch      int // elements
 	size       int // bytes of an element
 	half       checkpoint.DType
+
+	allocated int64 // bytes
+	device    *Device
+	cleanup   runtime.Cleanup // of memory that nobody freed
+}
+
+// Free: see device.Buffer.
+func (b *buffer) Free() {
+	if b.p == 0 {
+		return
+	}
+	b.cleanup.Stop()
+	b.device.freeMemory(b.p, b.allocated)
+	b.p = 0
 }
 
 func (b *buffer) Rows() int    { return b.rows }
@@ -185,12 +196,24 @@ func (d *Device) alloc(rows, cols, pitch, size int) (*buffer, error) {
 	if b.p, err = d.memory(n, fmt.Sprintf("[%d %d]", rows, cols)); err != nil {
 		return nil, err
 	}
-	runtime.AddCleanup(b, func(p pointer) {
+	b.device, b.allocated = d, n
+	b.cleanup = runtime.AddCleanup(b, func(p pointer) {
 		d.mu.Lock()
 		d.garbage, d.used = append(d.garbage, p), d.used-n
 		d.mu.Unlock()
 	}, b.p)
 	return b, nil
+}
+
+// freeMemory gives back n bytes that memory gave.
+func (d *Device) freeMemory(p pointer, n int64) {
+	if d.driver == nil {
+		return // all was freed by Close
+	}
+	d.mu.Lock()
+	d.used -= n
+	d.mu.Unlock()
+	d.fail(d.driver.Free(p))
 }
 
 // memory is n bytes for something. Where there is no room, what the collector finds
@@ -258,20 +281,22 @@ func (d *Device) Buffer(rows, cols int) (device.Buffer, error) {
 	return orNil(d.zeroed(rows, cols, max(roundUp(cols, 32), 32), 4))
 }
 
-// Inner makes 16-bit arrays, rows padded to 128 bytes with zeros: each in memory
-// of its own, since another width would leave its numbers in the padding.
-func (d *Device) Inner(rows int, widths []int) (map[int]device.Buffer, error) {
-	d.begin("inner")
-	out := map[int]device.Buffer{}
-	for _, w := range widths {
-		if out[w] != nil {
-			continue
+// Activations makes 16-bit arrays, one for each width, rows padded to 128 bytes with
+// zeros. Arrays of different widths share no memory, since each would leave its numbers
+// in the other's padding.
+func (d *Device) Activations(rows int, widths []int) ([]device.Buffer, error) {
+	d.begin("activations")
+	byWidth := map[int]*buffer{}
+	out := make([]device.Buffer, len(widths))
+	for l, w := range widths {
+		if byWidth[w] == nil {
+			b, err := d.zeroed(rows, w, pitch(w), 2)
+			if err != nil {
+				return nil, err
+			}
+			byWidth[w] = b
 		}
-		b, err := d.zeroed(rows, w, pitch(w), 2)
-		if err != nil {
-			return nil, err
-		}
-		out[w] = b
+		out[l] = byWidth[w]
 	}
 	return out, nil
 }
@@ -282,9 +307,6 @@ func orNil(b *buffer, err error) (device.Buffer, error) {
 	}
 	return b, nil
 }
-
-// CacheBytes is that of a 16-bit number.
-func (d *Device) CacheBytes() int { return 2 }
 
 // need is a buffer of the device's own of at least n bytes, kept under a name;
 // zero says that a new one starts as zeros.

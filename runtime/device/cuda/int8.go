@@ -9,17 +9,12 @@ import (
 	"mop/runtime/device"
 )
 
-var _ device.Int8 = (*Device)(nil)
-
 // roundBytes bounds what of a matrix is uploaded at a time, to be rounded there.
 const roundBytes = 64 << 20
 
-// PlaceInt8 makes a weight of a matrix, rounded: on the device where it is stored in
-// 16 bits, else on the host. Activations are of the 16-bit type that Place would give.
-func (d *Device) PlaceInt8(t checkpoint.Tensor) (device.Weight, error) {
-	if len(t.Shape) != 2 || len(t.Data) == 0 {
-		return d.Place(t)
-	}
+// placeInt8 rounds a matrix to 8 bits: on the device where it is stored in 16 bits, else
+// on the host. Activations are of the 16-bit type that Place would give.
+func (d *Device) placeInt8(t checkpoint.Tensor) (device.Weight, error) {
 	rows, cols := t.Shape[0], t.Shape[1]
 	line := cols * t.DType.Size()
 	if want := rows * line; len(t.Data) != want {

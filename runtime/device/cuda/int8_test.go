@@ -40,7 +40,7 @@ func int8Rounding(t *testing.T, d *Device) {
 				}
 			}
 			tensor := checkpoint.Tensor{Name: "w", DType: dt, Shape: []int{s[0], s[1]}, Data: data}
-			w, err := d.PlaceInt8(tensor)
+			w, err := d.Place(tensor, device.PlaceOptions{Int8: true})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -69,7 +69,7 @@ func int8Rounding(t *testing.T, d *Device) {
 	bad := matrix{rows: 3, cols: 9, v: make([]float64, 27), t: checkpoint.BF16}
 	for _, v := range []float64{math.Inf(1), math.NaN()} {
 		bad.v[17] = v
-		if _, err := d.PlaceInt8(checkpoint.Tensor{Name: "w", DType: checkpoint.BF16, Shape: []int{3, 9}, Data: bad.bytes()}); err == nil || !strings.Contains(err.Error(), "w: row 1: a weight is not finite") {
+		if _, err := d.Place(checkpoint.Tensor{Name: "w", DType: checkpoint.BF16, Shape: []int{3, 9}, Data: bad.bytes()}, device.PlaceOptions{Int8: true}); err == nil || !strings.Contains(err.Error(), "w: row 1: a weight is not finite") {
 			t.Errorf("%v: got %v", v, err)
 		}
 	}

@@ -128,10 +128,7 @@ func models(t *testing.T, each func(t *testing.T, src checkpoint.Source)) {
 func pair(t *testing.T, src checkpoint.Source, dev device.Device, eight bool) (host, other *model.Model) {
 	t.Helper()
 	load := func(d device.Device) (*model.Model, error) {
-		if eight {
-			return model.LoadPlaced(d, src, d.(device.Int8).PlaceInt8)
-		}
-		return model.Load(d, src)
+		return model.LoadPlaced(d, src, device.PlaceOptions{Int8: eight})
 	}
 	c, err := cpu.New(1)
 	if err != nil {
@@ -465,10 +462,7 @@ func TestStepsByItself(t *testing.T) {
 	prompts := [][]int{{1, 5, 9}, {2}, {7, 3}}
 	const n = 12
 	// The same device, that of choosing knows nothing.
-	host, err := model.Load(struct {
-		device.Device
-		device.Pager
-	}{d, d}, src)
+	host, err := model.Load(struct{ device.Device }{d}, src)
 	if err != nil {
 		t.Fatal(err)
 	}

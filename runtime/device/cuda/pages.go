@@ -11,8 +11,6 @@ import (
 	"mop/runtime/device"
 )
 
-var _ device.Pager = (*Device)(nil)
-
 // slabBytes bounds what a pool grows by at a time.
 const slabBytes = 32 << 20
 
@@ -25,6 +23,7 @@ type pages struct {
 	half                      checkpoint.DType
 	have                      []int  // pages of each sequence
 	own                       *owned // all of them
+	cleanup                   runtime.Cleanup
 }
 
 // owned are pages to go back to their pool when their cache is unused.
@@ -49,6 +48,15 @@ type slab struct {
 func (p *pages) Rows() int { return p.sequences * p.capacity }
 func (p *pages) Cols() int { return p.heads.K * p.heads.Dh }
 
+// Free gives the pages back to their pool. A cache's keys and values are one.
+func (p *pages) Free() {
+	p.cleanup.Stop()
+	p.own.pool.free = append(p.own.pool.free, p.own.pages...)
+	p.own.pages = nil
+	clear(p.have)
+	p.table.Free()
+}
+
 // Cache makes a layer's page table. A page is keys and values of 64 positions: see
 // kernels/cuda/types.cuh.
 func (d *Device) Cache(sequences, capacity int, hs device.AttentionShape) (device.KVCache, error) {
@@ -67,7 +75,7 @@ func (d *Device) Cache(sequences, capacity int, hs device.AttentionShape) (devic
 	if p.table, err = d.zeroed(sequences, p.most, p.most, 8); err != nil {
 		return device.KVCache{}, err
 	}
-	runtime.AddCleanup(p, func(o *owned) {
+	p.cleanup = runtime.AddCleanup(p, func(o *owned) {
 		d.mu.Lock()
 		d.given = append(d.given, o)
 		d.mu.Unlock()
@@ -75,7 +83,7 @@ func (d *Device) Cache(sequences, capacity int, hs device.AttentionShape) (devic
 	return device.KVCache{Keys: p, Values: p, Capacity: capacity}, nil
 }
 
-// Extend: see device.Pager.
+// Extend: see device.Device.
 func (d *Device) Extend(kv device.KVCache, seq, positions int) error {
 	p := kv.Keys.(*pages)
 	if seq < 0 || seq >= p.sequences || positions > p.capacity {

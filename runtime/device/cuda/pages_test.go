@@ -32,10 +32,7 @@ func TestPagesOnDemand(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.Config.MaxPositions = 1 << 20
-	host, err := model.Load(struct {
-		device.Device
-		device.Pager
-	}{d, d}, src)
+	host, err := model.Load(struct{ device.Device }{d}, src)
 	if err != nil {
 		t.Fatal(err)
 	}

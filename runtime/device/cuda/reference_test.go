@@ -102,11 +102,7 @@ func (m matrix) place(t testing.TB, d *Device, vector bool) device.Weight {
 	if vector {
 		shape = shape[1:]
 	}
-	put := d.Place
-	if m.stored != nil {
-		put = d.PlaceInt8
-	}
-	w, err := put(checkpoint.Tensor{Name: "w", DType: m.t, Shape: shape, Data: m.bytes()})
+	w, err := d.Place(checkpoint.Tensor{Name: "w", DType: m.t, Shape: shape, Data: m.bytes()}, device.PlaceOptions{Int8: m.stored != nil})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -275,12 +275,12 @@ func TestRefusesToMake(t *testing.T) {
 	for want, f := range map[string]func() error{
 		"buffer: want a size of 0 or more, got [-1 3]":     func() error { _, err := d.Buffer(-1, 3); return err },
 		"buffer: want a size of 0 or more, got [3 -1]":     func() error { _, err := d.Buffer(3, -1); return err },
-		"w: want a vector or a matrix, got shape [2 2 2]":  func() error { _, err := d.Place(tensor([]int{2, 2, 2}, 16)); return err },
-		"w: want a vector or a matrix, got shape []":       func() error { _, err := d.Place(tensor(nil, 0)); return err },
-		"w: want 12 bytes for shape [2 3] of BF16, got 10": func() error { _, err := d.Place(tensor([]int{2, 3}, 10)); return err },
-		"w: want 12 bytes for shape [2 3] of BF16, got 14": func() error { _, err := d.PlaceInt8(tensor([]int{2, 3}, 14)); return err },
+		"w: want a vector or a matrix, got shape [2 2 2]":  func() error { _, err := d.Place(tensor([]int{2, 2, 2}, 16), device.PlaceOptions{}); return err },
+		"w: want a vector or a matrix, got shape []":       func() error { _, err := d.Place(tensor(nil, 0), device.PlaceOptions{}); return err },
+		"w: want 12 bytes for shape [2 3] of BF16, got 10": func() error { _, err := d.Place(tensor([]int{2, 3}, 10), device.PlaceOptions{}); return err },
+		"w: want 12 bytes for shape [2 3] of BF16, got 14": func() error { _, err := d.Place(tensor([]int{2, 3}, 14), device.PlaceOptions{Int8: true}); return err },
 		"r: want a vector or a matrix, got shape [1 1 1]": func() error {
-			_, err := d.Make(checkpoint.RandomSpec{Name: "r", Shape: []int{1, 1, 1}, DType: checkpoint.BF16})
+			_, err := d.PlaceRandom(checkpoint.RandomSpec{Name: "r", Shape: []int{1, 1, 1}, DType: checkpoint.BF16}, device.PlaceOptions{})
 			return err
 		},
 		"got -1 sequences of 3, 2 heads of 4":                     func() error { _, err := d.Cache(-1, 3, hs); return err },

@@ -38,15 +38,11 @@ func TestShortenedWeights(t *testing.T) {
 		for _, eight := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%v in %v, int8 %v", c.stored, c.in, eight), func(t *testing.T) {
 				d := open(t, orders[0])
-				d.ComputeIn(c.in)
-				place := d.Place
-				if eight {
-					place = d.PlaceInt8
-				}
+				d.SetComputeType(c.in)
 				try := func(data []byte) (w device.Weight, err error) {
 					defer files.Guard()()
 					defer files.Catch(&err)
-					return place(checkpoint.Tensor{Name: "w", DType: c.stored, Shape: []int{out, in}, Data: data})
+					return d.Place(checkpoint.Tensor{Name: "w", DType: c.stored, Shape: []int{out, in}, Data: data}, device.PlaceOptions{Int8: eight})
 				}
 				if _, err := try(m); !errors.Is(err, files.ErrFault) || !strings.HasPrefix(err.Error(), path+": ") {
 					t.Fatalf("want %v of %s, got %v", files.ErrFault, path, err)

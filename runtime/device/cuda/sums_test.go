@@ -290,7 +290,7 @@ func TestGenerate(t *testing.T) {
 			if s[1] == 7 {
 				scale = random.Scale(1e-6) // float16's subnormals
 			}
-			w, err := d.Make(checkpoint.RandomSpec{Name: "w", Shape: s, DType: dt, Key: key, Scale: scale})
+			w, err := d.PlaceRandom(checkpoint.RandomSpec{Name: "w", Shape: s, DType: dt, Key: key, Scale: scale}, device.PlaceOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}

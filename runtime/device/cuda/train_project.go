@@ -25,9 +25,9 @@ func (d *Device) Parameter(b device.Buffer, vector bool) device.Weight {
 		d.fail(fmt.Errorf("parameter: want a float32 matrix, or one row as a vector, got [%d %d] of %d bytes, vector %v", x.rows, x.cols, x.size, vector))
 	}
 	if vector {
-		return &weight{buffer: x, shape: []int{x.cols}}
+		return &weight{buffer: x, shape: []int{x.cols}, view: true}
 	}
-	return &weight{buffer: x, shape: []int{x.rows, x.cols}}
+	return &weight{buffer: x, shape: []int{x.rows, x.cols}, view: true}
 }
 
 // low is an adapter's part of a large product: u [n, rank], and B along or A across

@@ -126,7 +126,7 @@ func (p *twin) weightTwin(t checkpoint.DType, rows, cols int) (host, dev device.
 		return p.host.Parameter(w.host, false), p.dev.Parameter(w.dev, false), v, thirdsUnit
 	}
 	m := randomMatrix(p.r, rows, cols, t)
-	host, err := p.host.Place(checkpoint.Tensor{Name: "w", DType: t, Shape: []int{rows, cols}, Data: m.bytes()})
+	host, err := p.host.Place(checkpoint.Tensor{Name: "w", DType: t, Shape: []int{rows, cols}, Data: m.bytes()}, device.PlaceOptions{})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -341,7 +341,7 @@ func TestDropoutMask(t *testing.T) {
 					drop.Keys, drop.Spans = drop.Keys[:1], []device.Span{{Len: n}}
 				}
 				m := matrix{rows: in, cols: in, v: make([]float64, in*in), t: dt}
-				hw, err := p.host.Place(checkpoint.Tensor{Name: "w", DType: dt, Shape: []int{in, in}, Data: m.bytes()})
+				hw, err := p.host.Place(checkpoint.Tensor{Name: "w", DType: dt, Shape: []int{in, in}, Data: m.bytes()}, device.PlaceOptions{})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -86,7 +86,7 @@ func (w *twin) vector(dt checkpoint.DType, n int) (host, dev device.Weight) {
 		return w.host.Parameter(b.host, true), &weight{buffer: b.dev.(*buffer), shape: []int{n}}
 	}
 	m := randomMatrix(w.r, 1, n, dt)
-	host, err := w.host.Place(checkpoint.Tensor{Name: "w", DType: dt, Shape: []int{n}, Data: m.bytes()})
+	host, err := w.host.Place(checkpoint.Tensor{Name: "w", DType: dt, Shape: []int{n}, Data: m.bytes()}, device.PlaceOptions{})
 	if err != nil {
 		w.t.Fatal(err)
 	}

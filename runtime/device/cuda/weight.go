@@ -14,11 +14,6 @@ import (
 	"mop/runtime/device"
 )
 
-var (
-	_ device.Maker = (*Device)(nil)
-	_ device.Typed = (*Device)(nil)
-)
-
 // weight is a matrix [out, in] of 16-bit elements, rows padded to 128 bytes with
 // zeros, or a vector [n] as one row; or a matrix of 8-bit integers, its scales
 // [out] float32 after its rows.
@@ -26,6 +21,14 @@ type weight struct {
 	*buffer
 	shape []int
 	eight bool
+	view  bool // of a trained parameter: the memory is the buffer's
+}
+
+// Free: see device.Weight.
+func (w *weight) Free() {
+	if !w.view {
+		w.buffer.Free()
+	}
 }
 
 func (w *weight) Shape() []int { return w.shape }
@@ -62,10 +65,10 @@ func (w *weight) scales(lo int) pointer {
 	return 0
 }
 
-// ComputeIn: see device.Typed.
-func (d *Device) ComputeIn(t checkpoint.DType) { d.half = t }
+// SetComputeType: see device.Device.
+func (d *Device) SetComputeType(t checkpoint.DType) { d.half = t }
 
-// typeFor is the type on the device of a weight stored in t: that of ComputeIn, else
+// typeFor is the type on the device of a weight stored in t: that of SetComputeType, else
 // its own, bfloat16 of float32.
 func (d *Device) typeFor(t checkpoint.DType) checkpoint.DType {
 	switch {
@@ -85,9 +88,15 @@ func (d *Device) note(from, to checkpoint.DType) {
 	}
 }
 
-// Place uploads the tensor, in the type that ComputeIn says; without, as it is stored,
-// float32 as bfloat16.
-func (d *Device) Place(t checkpoint.Tensor) (device.Weight, error) {
+// Place uploads the tensor in the type that SetComputeType chose; without one, as it is
+// stored, and float32 as bfloat16.
+func (d *Device) Place(t checkpoint.Tensor, o device.PlaceOptions) (device.Weight, error) {
+	if o.BF16Activations {
+		return nil, fmt.Errorf("cuda: %s: activations rounded to bfloat16 are not supported", t.Name)
+	}
+	if o.Int8 && len(t.Shape) == 2 && len(t.Data) > 0 {
+		return d.placeInt8(t)
+	}
 	w, err := d.room(t.Name, t.Shape)
 	if err != nil {
 		return nil, err
@@ -183,9 +192,12 @@ func roundTo(dst, src []byte, t checkpoint.DType) {
 	}
 }
 
-// Make makes random weights on the device: the host's bits, where they are stored in
-// 16 bits; float32 ones are rounded as Place does.
-func (d *Device) Make(r checkpoint.RandomSpec) (device.Weight, error) {
+// PlaceRandom makes random weights on the device: the bits that Place gives of the
+// tensor. Those that are to be 8-bit are made on the host.
+func (d *Device) PlaceRandom(r checkpoint.RandomSpec, o device.PlaceOptions) (device.Weight, error) {
+	if o != (device.PlaceOptions{}) {
+		return d.Place(r.Tensor(), o)
+	}
 	t := d.typeFor(r.DType)
 	if r.DType != checkpoint.F32 && r.DType != t {
 		return nil, fmt.Errorf("%s: want random weights of %v, which the device computes in here, got %v", r.Name, t, r.DType)

@@ -45,7 +45,7 @@ func TestPlaceRounds(t *testing.T) {
 		for _, from := range []checkpoint.DType{checkpoint.F32, checkpoint.F16, checkpoint.BF16} {
 			said := noted(t)
 			d := open(t, 1)
-			d.ComputeIn(to)
+			d.SetComputeType(to)
 			src := checkpoint.Random(c, 3, from)
 			x, err := src.Tensor(checkpoint.EmbedName)
 			if err != nil {
@@ -57,10 +57,10 @@ func TestPlaceRounds(t *testing.T) {
 				checkpoint.Encode(b[:], to, v)
 				want[i] = binary.LittleEndian.Uint16(b[:])
 			}
-			by := map[string]func() (device.Weight, error){"placed": func() (device.Weight, error) { return d.Place(x) }}
+			by := map[string]func() (device.Weight, error){"placed": func() (device.Weight, error) { return d.Place(x, device.PlaceOptions{}) }}
 			if r, _ := src.(checkpoint.RandomSource).RandomSpec(checkpoint.EmbedName); from == to || from == checkpoint.F32 {
-				by["made"] = func() (device.Weight, error) { return d.Make(r) }
-			} else if _, err := d.Make(r); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%s: want random weights of %v, which the device computes in here, got %v", r.Name, to, from)) {
+				by["made"] = func() (device.Weight, error) { return d.PlaceRandom(r, device.PlaceOptions{}) }
+			} else if _, err := d.PlaceRandom(r, device.PlaceOptions{}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%s: want random weights of %v, which the device computes in here, got %v", r.Name, to, from)) {
 				t.Errorf("%v made on a device of %v: got %v", from, to, err)
 			}
 			for how, f := range by {
@@ -91,13 +91,13 @@ func TestPlaceRounds(t *testing.T) {
 // what they are.
 func TestPlaceRefusesOverflow(t *testing.T) {
 	d := open(t, 1)
-	d.ComputeIn(checkpoint.F16)
+	d.SetComputeType(checkpoint.F16)
 	const cols = 1 << 20 // a part has 2 rows
 	inf := float32(math.Inf(1))
 	for _, from := range []checkpoint.DType{checkpoint.F32, checkpoint.BF16} {
 		x := checkpoint.Tensor{Name: "w", DType: from, Shape: []int{3, cols}, Data: make([]byte, 3*cols*from.Size())}
 		checkpoint.Encode(x.Data[5*from.Size():], from, inf)
-		w, err := d.Place(x)
+		w, err := d.Place(x, device.PlaceOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -106,7 +106,7 @@ func TestPlaceRefusesOverflow(t *testing.T) {
 		}
 		checkpoint.Encode(x.Data[(2*cols+7)*from.Size():], from, -1e5)
 		want := fmt.Sprintf("w: element %d: beyond the largest number of F16, which the device computes in here", 2*cols+7)
-		if _, err := d.Place(x); err == nil || err.Error() != want {
+		if _, err := d.Place(x, device.PlaceOptions{}); err == nil || err.Error() != want {
 			t.Errorf("%v: want %q, got %v", from, want, err)
 		}
 	}
