@@ -7,16 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Advise asks for pages of 2 MiB under memory of Go's heap that was not yet
-// written. It is a wish.
+// Advise asks the kernel for pages of 2 MiB for memory of Go's heap that was not
+// written yet. The kernel may ignore it.
 func Advise(b []byte) {
 	const page = 2 << 20
 	if len(b) < page {
 		return
 	}
-	// To the outer bounds: what else lies there is Go's heap too.
-	// The bounds are numbers and no pointers, which may not point at what is not
-	// allocated.
+	// The range is rounded outwards to whole pages: the neighbouring memory belongs
+	// to Go's heap too. The bounds are integers, because a pointer may not point
+	// outside its allocation.
 	p := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
 	before := p % page
 	n := (before + uintptr(len(b)) + page - 1) / page * page

@@ -2,6 +2,5 @@
 
 package files
 
-// Advise asks for large pages under memory that was not yet written: here there is
-// no way to.
+// Advise does nothing: this system has no way to ask for large pages.
 func Advise([]byte) {}

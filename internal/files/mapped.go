@@ -14,25 +14,25 @@ import (
 	"github.com/edsrzf/mmap-go"
 )
 
-// ErrFault says that a mapped file could not be read where it had been mapped.
+// ErrFault means that a mapped file could not be read at an address of its mapping.
 var ErrFault = errors.New("changed or unreadable while in use")
 
-// span is where a file is, or was, mapped.
+// span is the address range at which a file is, or was, mapped.
 type span struct {
 	first, end uintptr
 	path       string
 }
 
-// spans is one table, as there is one address space: a fault comes with an address
-// and nothing else, and often when the file is unmapped already, on the way out. So
-// entries stay until others are mapped in their place.
+// spans lists the mappings of the process. A fault is reported with nothing but its
+// address, and often after the file was unmapped while the stack unwinds. Entries
+// therefore stay until another file is mapped at their address.
 var spans struct {
 	sync.Mutex
 	list []span
 }
 
-// Map maps the first bytes of a file, which may be closed afterwards. The mapping is
-// the caller's to undo.
+// Map maps the first bytes of a file, which may be closed afterwards. The caller has
+// to unmap it.
 func Map(f *os.File, bytes int) (mmap.MMap, error) {
 	m, err := mmap.MapRegion(f, bytes, mmap.RDONLY, 0, 0)
 	if err != nil {
@@ -46,14 +46,33 @@ func Map(f *os.File, bytes int) (mmap.MMap, error) {
 	return m, nil
 }
 
-// Guard makes faults of this goroutine panics, which IsFault knows and Catch takes.
-// Without it they end the process. The result undoes it.
+// MapPath maps a regular file of at least so many bytes, read-only. The caller has to
+// unmap it.
+func MapPath(path string, least int64) (mmap.MMap, error) {
+	n, err := Check(path)
+	if err != nil {
+		return nil, err
+	}
+	if n < least || int64(int(n)) != n {
+		return nil, fmt.Errorf("%s: want at least %d bytes, got %d: truncated", path, least, n)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() // a mapping outlives its file
+	return Map(f, int(n))
+}
+
+// Guard turns memory faults of this goroutine into panics, which IsFault recognises
+// and Catch turns into errors. Without it a fault ends the process. The result undoes
+// it.
 func Guard() (undo func()) {
 	before := debug.SetPanicOnFault(true)
 	return func() { debug.SetPanicOnFault(before) }
 }
 
-// IsFault tells a fault on a mapped file from what else a goroutine may panic with.
+// IsFault reports whether a recovered value is a fault on a mapped file.
 func IsFault(recovered any) bool {
 	_, ok := pathOf(recovered)
 	return ok
@@ -76,8 +95,8 @@ func pathOf(recovered any) (string, bool) {
 	return spans.list[i].path, true
 }
 
-// Catch, deferred, makes an error that wraps ErrFault of a fault on a mapped file.
-// Other panics go on.
+// Catch, when deferred, turns a fault on a mapped file into an error that wraps
+// ErrFault. It passes on other panics.
 func Catch(err *error) {
 	r := recover()
 	if r == nil {
@@ -90,8 +109,8 @@ func Catch(err *error) {
 	*err = fmt.Errorf("%s: %w", path, ErrFault)
 }
 
-// Each runs do for 0 to n-1 at once and returns when all have ended; a fault of one on
-// a mapped file becomes the caller's.
+// Each runs do(0) to do(n-1) concurrently and returns when all have ended. A fault on a
+// mapped file in one of them panics in the caller.
 func Each(n int, do func(i int)) {
 	var wg sync.WaitGroup
 	var fault atomic.Pointer[any]

@@ -27,16 +27,16 @@ func file(t *testing.T, name string, bytes int) (*os.File, []byte) {
 	return f, m
 }
 
-// touch reads a byte as a command does: under Guard and Catch.
+// touch reads a byte as the commands do, under Guard and Catch.
 func touch(m []byte, at int) (b byte, err error) {
 	defer Guard()()
 	defer Catch(&err)
 	return m[at], nil
 }
 
-// A file that became shorter is named by the error of whoever touches what is gone,
-// also where others are mapped; what is still there can be read.
-func TestShortened(t *testing.T) {
+// Reading a part of a mapped file that was truncated is an error that names the file,
+// also while other files are mapped. The rest of the file can still be read.
+func TestTruncatedFile(t *testing.T) {
 	page := os.Getpagesize()
 	_, before := file(t, "before", 3*page)
 	f, m := file(t, "model.safetensors", 3*page)
@@ -72,7 +72,7 @@ func TestShortened(t *testing.T) {
 	}
 }
 
-// A panic that is no fault on a file goes on as it was.
+// Panics that are not faults on a file pass through unchanged.
 func TestOtherPanics(t *testing.T) {
 	var nobody *[1 << 20]byte
 	for _, c := range []func(){
@@ -98,8 +98,8 @@ func TestOtherPanics(t *testing.T) {
 	}
 }
 
-// A span ends where another file is mapped in its place.
-func TestSpansEnd(t *testing.T) {
+// Mapping another file at the same address replaces the old span.
+func TestSpansAreReplaced(t *testing.T) {
 	f, _ := file(t, "again", os.Getpagesize())
 	n := 0
 	for range 100 {

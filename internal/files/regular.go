@@ -9,8 +9,9 @@ import (
 	"os"
 )
 
-// Check refuses what is not a regular file, before anything opens it: to open a
-// pipe waits for its writer. A symbolic link counts as what it leads to.
+// Check returns the size of a regular file, and an error for anything else. It must be
+// called before the file is opened, because opening a pipe waits for its writer. A
+// symbolic link counts as its target.
 func Check(path string) (bytes int64, err error) {
 	st, err := os.Stat(path)
 	if err != nil {
@@ -22,7 +23,7 @@ func Check(path string) (bytes int64, err error) {
 	return st.Size(), nil
 }
 
-// Read gives the contents of a regular file of at most limit bytes.
+// Read reads a regular file of at most limit bytes.
 func Read(path string, limit int64) ([]byte, error) {
 	n, err := Check(path)
 	if err != nil {
@@ -34,8 +35,9 @@ func Read(path string, limit int64) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// View shows a file to use, for as long as that runs: a regular one mapped, so that
-// it takes no memory of this process's own; another one is read.
+// View calls use with the contents of a file, which are valid until use returns. A
+// regular file is mapped, so that it takes no memory of the process; any other file is
+// read.
 func View(path string, use func(data []byte) error) (err error) {
 	n, err := Check(path)
 	if err != nil || n == 0 {

@@ -1,4 +1,5 @@
-// Package house holds the rules of the repository as a whole.
+// Package imports tests that the packages of the repository import each other in one
+// direction.
 package imports
 
 import (
@@ -10,12 +11,12 @@ import (
 	"testing"
 )
 
-// floors lists the folders from the ground up: a package may import its own floor
-// and those below. internal lies under all of them.
-var floors = []string{"internal", "kernels", "runtime", "prune", "bench", "cmd"}
+// layers lists the top-level folders from the lowest to the highest. A package may
+// import packages of its own layer and of those below. internal lies below all.
+var layers = []string{"internal", "kernels", "runtime", "prune", "bench", "cmd"}
 
-func floor(pkg string) int {
-	for i, name := range floors {
+func layerOf(pkg string) int {
+	for i, name := range layers {
 		if rest, ok := strings.CutPrefix(pkg, "mop/"+name); ok && (rest == "" || rest[0] == '/') {
 			return i
 		}
@@ -42,19 +43,19 @@ func TestImportsRunOneWay(t *testing.T) {
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		own := floor(p.ImportPath)
+		own := layerOf(p.ImportPath)
 		if own < 0 {
-			t.Errorf("%s: lies outside %v", p.ImportPath, floors)
+			t.Errorf("%s: lies outside %v", p.ImportPath, layers)
 		}
 		for _, list := range [][]string{p.Imports, p.TestImports, p.XTestImports} {
 			for _, i := range list {
-				if strings.HasPrefix(i, "mop/") && floor(i) > own {
-					t.Errorf("%s imports %s, which lies above it", p.ImportPath, i)
+				if strings.HasPrefix(i, "mop/") && layerOf(i) > own {
+					t.Errorf("%s imports %s, which is in a higher layer", p.ImportPath, i)
 				}
 			}
 		}
 	}
 	if packages < 20 {
-		t.Errorf("only %d packages were seen", packages)
+		t.Errorf("want at least 20 packages, got %d", packages)
 	}
 }

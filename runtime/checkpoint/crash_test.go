@@ -11,10 +11,10 @@ import (
 
 var errFault = errors.New("injected fault")
 
-// faulty is a file system whose n-th operation fails. With dead set, the machine
-// stops there: a write is cut in half and nothing works any more, not even
-// cleaning up. It notes what was never synced, which powerCut then loses.
-type faulty struct {
+// faultyFS is a file system whose n-th operation fails. With dead set, the machine
+// stops there: a write is cut in half, and every later operation fails, cleaning up
+// included. It records what was not synced, which powerCut then loses.
+type faultyFS struct {
 	osFS
 	n        int  // operations left before the fault
 	dead     bool // the fault is the end
@@ -22,7 +22,7 @@ type faulty struct {
 	unsynced map[string]bool // files with bytes, directories with names, not on the disk
 }
 
-func (f *faulty) fails() bool {
+func (f *faultyFS) fails() bool {
 	if f.hit {
 		return f.dead
 	}
@@ -31,14 +31,14 @@ func (f *faulty) fails() bool {
 	return f.hit
 }
 
-func (f *faulty) Mkdir(path string) error {
+func (f *faultyFS) Mkdir(path string) error {
 	if f.fails() {
 		return errFault
 	}
 	return f.osFS.Mkdir(path)
 }
 
-func (f *faulty) Create(path string) (outFile, error) {
+func (f *faultyFS) Create(path string) (outFile, error) {
 	if f.fails() {
 		return nil, errFault
 	}
@@ -47,7 +47,7 @@ func (f *faulty) Create(path string) (outFile, error) {
 	return &faultyFile{x, f, path}, err
 }
 
-func (f *faulty) Rename(from, to string) error {
+func (f *faultyFS) Rename(from, to string) error {
 	if f.fails() {
 		return errFault
 	}
@@ -55,7 +55,7 @@ func (f *faulty) Rename(from, to string) error {
 	return f.osFS.Rename(from, to)
 }
 
-func (f *faulty) Exchange(a, b string) error {
+func (f *faultyFS) Exchange(a, b string) error {
 	if f.fails() {
 		return errFault
 	}
@@ -63,14 +63,14 @@ func (f *faulty) Exchange(a, b string) error {
 	return f.osFS.Exchange(a, b)
 }
 
-func (f *faulty) RemoveAll(path string) error {
+func (f *faultyFS) RemoveAll(path string) error {
 	if f.fails() {
 		return errFault
 	}
 	return f.osFS.RemoveAll(path)
 }
 
-func (f *faulty) SyncDir(path string) error {
+func (f *faultyFS) SyncDir(path string) error {
 	if f.fails() {
 		return errFault
 	}
@@ -78,7 +78,7 @@ func (f *faulty) SyncDir(path string) error {
 	return nil
 }
 
-func (f *faulty) move(from, to string) {
+func (f *faultyFS) move(from, to string) {
 	for p := range f.unsynced {
 		if rest, ok := strings.CutPrefix(p, from); ok {
 			delete(f.unsynced, p)
@@ -88,7 +88,7 @@ func (f *faulty) move(from, to string) {
 }
 
 // powerCut loses what was not synced: names in directories, bytes of files.
-func (f *faulty) powerCut() {
+func (f *faultyFS) powerCut() {
 	for p := range f.unsynced {
 		if st, err := os.Stat(p); err != nil {
 			continue
@@ -105,7 +105,7 @@ func (f *faulty) powerCut() {
 
 type faultyFile struct {
 	outFile
-	fs   *faulty
+	fs   *faultyFS
 	path string
 }
 
@@ -118,7 +118,7 @@ func (f *faultyFile) Write(p []byte) (int, error) {
 	return f.outFile.Write(p)
 }
 
-// Sync only notes: the test cuts the power itself, and a real one takes long.
+// Sync only records: the test simulates the power cut, and a real sync is slow.
 func (f *faultyFile) Sync() error {
 	if f.fs.fails() {
 		return errFault
@@ -127,11 +127,11 @@ func (f *faultyFile) Sync() error {
 	return nil
 }
 
-// Whatever operation of a save fails, and wherever the machine stops in it, the
-// target holds the old model or the new one, whole; and the next save succeeds
-// and cleans up.
+// For every operation of a save that fails, or during which the machine stops, the
+// target holds the complete old model or the complete new one. The next save
+// succeeds and cleans up.
 func TestCrashAtEveryOperation(t *testing.T) {
-	before, after := Random(tiny(), 1, F32), Random(tiny(), 2, F32)
+	before, after := Random(tinyConfig(), 1, F32), Random(tinyConfig(), 2, F32)
 	for _, old := range []bool{false, true} {
 		for _, mode := range []string{"error", "stop", "power cut"} {
 			operations := 0
@@ -139,14 +139,14 @@ func TestCrashAtEveryOperation(t *testing.T) {
 				name := fmt.Sprintf("old %v, %s at operation %d", old, mode, n)
 				parent := t.TempDir()
 				dir := filepath.Join(parent, "m")
-				quiet := func() *faulty { return &faulty{n: 1 << 30, unsynced: map[string]bool{}} }
+				quiet := func() *faultyFS { return &faultyFS{n: 1 << 30, unsynced: map[string]bool{}} }
 				if old {
-					if err := Save(dir, tiny(), specs(t, before), SaveOptions{ShardBytes: 300, fs: quiet()}); err != nil {
+					if err := Save(dir, tinyConfig(), specs(t, before), SaveOptions{ShardBytes: 300, fs: quiet()}); err != nil {
 						t.Fatal(err)
 					}
 				}
-				fs := &faulty{n: n, dead: mode != "error", unsynced: map[string]bool{}}
-				err := Save(dir, tiny(), specs(t, after), SaveOptions{ShardBytes: 300, Replace: true, fs: fs,
+				fs := &faultyFS{n: n, dead: mode != "error", unsynced: map[string]bool{}}
+				err := Save(dir, tinyConfig(), specs(t, after), SaveOptions{ShardBytes: 300, Replace: true, fs: fs,
 					Data: map[string][]byte{"plan.json": []byte("[]")}})
 				if fs.hit != errors.Is(err, errFault) {
 					t.Fatalf("%s: fault %v, error %v", name, fs.hit, err)
@@ -168,7 +168,7 @@ func TestCrashAtEveryOperation(t *testing.T) {
 				if err2 == nil {
 					d.Close()
 				}
-				if err := Save(dir, tiny(), specs(t, after), SaveOptions{Replace: true, fs: quiet()}); err != nil {
+				if err := Save(dir, tinyConfig(), specs(t, after), SaveOptions{Replace: true, fs: quiet()}); err != nil {
 					t.Fatalf("%s: the next save: %v", name, err)
 				}
 				if !same(t, open(t, dir), after) {
@@ -183,7 +183,7 @@ func TestCrashAtEveryOperation(t *testing.T) {
 				}
 			}
 			if operations < 10 {
-				t.Errorf("old %v, %s: only %d operations went through the seam", old, mode, operations)
+				t.Errorf("old %v, %s: only %d operations went through the file system", old, mode, operations)
 			}
 		}
 	}

@@ -8,8 +8,9 @@ import (
 	"mop/internal/files"
 )
 
-// CheckFinite reads every tensor of a model, on all cores, and names the first,
-// in the order of Expected, that holds a NaN or an infinity, with its place.
+// CheckFinite reads every tensor of a model, on all cores. Its error names the
+// first tensor, in the order of ExpectedTensors, that holds a NaN or an infinity,
+// and the index of that element.
 func CheckFinite(src Source) error {
 	for _, info := range ExpectedTensors(src.Config()) {
 		t, err := src.Tensor(info.Name)
@@ -24,13 +25,13 @@ func CheckFinite(src Source) error {
 		if d, ok := src.(*Dir); ok {
 			file = d.File(t.Name) + ": "
 		}
-		return fmt.Errorf("%s%s: element %v is not finite", file, place(t.Name), coordinates(i, t.Shape))
+		return fmt.Errorf("%s%s: element %v is not finite", file, withLayer(t.Name), unravelIndex(i, t.Shape))
 	}
 	return nil
 }
 
-// coordinates turns a flat index into one index a dimension.
-func coordinates(i int, shape []int) []int {
+// unravelIndex turns a flat index into one index per dimension.
+func unravelIndex(i int, shape []int) []int {
 	at := make([]int, len(shape))
 	for k := len(shape) - 1; k >= 0; k-- {
 		at[k], i = i%shape[k], i/shape[k]
@@ -59,9 +60,9 @@ func firstNotFinite(t Tensor) int {
 	return -1
 }
 
-// scan finds the first element whose exponent is all ones, eight bytes at a
-// time: adding one to the exponent's last bit carries into the sign's place
-// exactly there, and never beyond the element, since the sign is masked out.
+// scan finds the first element whose exponent is all ones, eight bytes at a time.
+// Adding one to the exponent's last bit carries into the sign bit exactly for such
+// elements, and never beyond the element, because the sign is masked out.
 func scan(data []byte, d DType) int {
 	exponent := [...]uint64{F32: 0x7f800000_7f800000, F16: 0x7c007c00_7c007c00, BF16: 0x7f807f80_7f807f80}[d]
 	one := exponent &^ (exponent << 1) // the exponent's last bit

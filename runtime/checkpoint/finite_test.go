@@ -4,10 +4,12 @@ import (
 	"encoding/binary"
 	"path/filepath"
 	"testing"
+
+	"mop/runtime/checkpoint/safetensors"
 )
 
-// Every 16-bit pattern, and every upper half of a 32-bit one, at every place of
-// a block: found exactly where the exponent is all ones.
+// Every 16-bit pattern, and every upper half of a 32-bit one, at every position of a
+// block, is found exactly if its exponent is all ones.
 func TestScanEveryPattern(t *testing.T) {
 	for _, d := range []DType{F16, BF16, F32} {
 		size := d.Size()
@@ -34,28 +36,28 @@ func TestScanEveryPattern(t *testing.T) {
 }
 
 func TestCheckFinite(t *testing.T) {
-	dir := save(t, tiny(), 7, SaveOptions{})
+	dir := save(t, tinyConfig(), 7, SaveOptions{})
 	if err := CheckFinite(open(t, dir)); err != nil {
 		t.Fatal(err)
 	}
 	data := read(t, filepath.Join(dir, singleFile))
-	// All are F32, so that the file holds them in the order of Expected.
+	// All are F32, so that the file holds them in the order of ExpectedTensors.
 	n := 8 + binary.LittleEndian.Uint64(data)
 	at := 0
-	for _, info := range ExpectedTensors(tiny()) {
+	for _, info := range ExpectedTensors(tinyConfig()) {
 		if info.Name == LayerName(0, WK) {
 			break
 		}
-		at += 4 * elements(info.Shape)
+		at += 4 * safetensors.Elements(info.Shape)
 	}
 	binary.LittleEndian.PutUint32(data[int(n)+at+4*6:], 0xff800000) // row 1, column 2
-	bad := save(t, tiny(), 7, SaveOptions{})
+	bad := save(t, tinyConfig(), 7, SaveOptions{})
 	write(t, filepath.Join(bad, singleFile), data)
 	refused(t, CheckFinite(open(t, bad)), filepath.Join(bad, singleFile)+": layer 0: model.layers.0.self_attn.k_proj.weight: element [1 2] is not finite")
 }
 
 func BenchmarkCheckFinite(b *testing.B) {
-	c := tiny()
+	c := tinyConfig()
 	c.VocabSize, c.HiddenSize = 32000, 4096
 	for _, d := range []DType{F32, F16, BF16} {
 		b.Run(d.String(), func(b *testing.B) {

@@ -13,17 +13,20 @@ import (
 	"testing"
 
 	"github.com/x448/float16"
+
+	"mop/runtime/checkpoint/safetensors"
 )
 
-// keep writes the model of TestPythonReads to a folder, for testdata/recipe.py:
+// keep names a folder to which TestSafetensorsLibraryReadsOurs writes its model, for
+// testdata/golden.py:
 //
-//	go test ./runtime/checkpoint -run PythonReads -keep DIR
-//	python3 recipe.py digest DIR > digests.json
+//	go test ./runtime/checkpoint -run SafetensorsLibraryReadsOurs -keep DIR
+//	python3 golden.py digest DIR > digests.json
 var keep = flag.String("keep", "", "folder that the golden model is written to")
 
 // The safetensors library wrote testdata/python: element j of tensor i is
 // (j-3)/8 + i, in F32, F16 and BF16 in turn, over two shards.
-func TestReadsPython(t *testing.T) {
+func TestReadSafetensorsLibrary(t *testing.T) {
 	d := open(t, filepath.Join("testdata", "python"))
 	for i, info := range ExpectedTensors(d.Config()) {
 		x, err := d.Tensor(info.Name)
@@ -33,7 +36,7 @@ func TestReadsPython(t *testing.T) {
 		if want := DType(i % 3); x.DType != want {
 			t.Errorf("%s: want %v, got %v", info.Name, want, x.DType)
 		}
-		for j := range elements(x.Shape) {
+		for j := range safetensors.Elements(x.Shape) {
 			var got float32
 			switch b := x.Data[j*x.DType.Size():]; x.DType {
 			case F32:
@@ -50,14 +53,14 @@ func TestReadsPython(t *testing.T) {
 	}
 }
 
-// What the safetensors library read in the directory that this test writes is
-// in testdata/digests.json: the same types, shapes, files and bytes.
-func TestPythonReads(t *testing.T) {
+// testdata/digests.json holds what the safetensors library read in the directory that
+// this test writes: the same types, shapes, files and bytes.
+func TestSafetensorsLibraryReadsOurs(t *testing.T) {
 	dir := *keep
 	if dir == "" {
 		dir = filepath.Join(t.TempDir(), "model")
 	}
-	c := tiny()
+	c := tinyConfig()
 	var list []TensorSpec
 	for i, info := range ExpectedTensors(c) {
 		x, err := Random(c, 5, DType(i%3)).Tensor(info.Name)

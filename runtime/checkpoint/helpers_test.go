@@ -12,8 +12,8 @@ import (
 	"mop/runtime/config"
 )
 
-// tiny is a model of two unlike layers: the second has no attention.
-func tiny() *config.Config {
+// tinyConfig is a model of two different layers: the second has no attention.
+func tinyConfig() *config.Config {
 	return &config.Config{VocabSize: 8, HiddenSize: 4, HeadDim: 2,
 		Layers:    []config.LayerShape{{Heads: 2, KVHeads: 1, HeadDim: 2, Intermediate: 3}, {HeadDim: 2, Intermediate: 5}},
 		RopeTheta: 10000, NormEps: 1e-5, MaxPositions: 16, BOS: 1, EOS: []int{2}, DType: "float32"}
@@ -33,7 +33,7 @@ func specs(t testing.TB, src Source) []TensorSpec {
 	return out
 }
 
-// save writes a model of random weights and returns its place.
+// save writes a checkpoint of random weights and returns its directory.
 func save(t testing.TB, c *config.Config, seed uint64, o SaveOptions) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "model")
@@ -82,7 +82,7 @@ func write(t testing.TB, path string, data []byte) {
 	}
 }
 
-// editHeader changes a safetensors file's header text, padding it anew.
+// editHeader changes a safetensors file's header text and pads it again.
 func editHeader(t testing.TB, path string, pairs ...string) {
 	t.Helper()
 	data := read(t, path)
@@ -92,10 +92,17 @@ func editHeader(t testing.TB, path string, pairs ...string) {
 	if text == old {
 		t.Fatalf("nothing to replace in %s", old)
 	}
-	write(t, path, append(file(strings.TrimRight(text, " "), 0), data[8+n:]...))
+	write(t, path, append(withLength(text), data[8+n:]...))
 }
 
-// refused holds that an error names what it should, on one line.
+// withLength is a header with its length in front, padded to a multiple of 8 bytes.
+func withLength(header string) []byte {
+	header = strings.TrimRight(header, " ")
+	header += strings.Repeat(" ", (8-len(header)%8)%8)
+	return append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...)
+}
+
+// refused checks that an error is one line that contains the wanted texts.
 func refused(t testing.TB, err error, want ...string) {
 	t.Helper()
 	if err == nil {
@@ -111,7 +118,7 @@ func refused(t testing.TB, err error, want ...string) {
 	}
 }
 
-// entries lists a directory, hidden files too.
+// entries lists a directory, hidden files included.
 func entries(t testing.TB, dir string) []string {
 	t.Helper()
 	list, err := os.ReadDir(dir)

@@ -7,7 +7,7 @@ import (
 	"mop/runtime/config"
 )
 
-// The Hugging Face names of LLaMA's tensors; no other file spells them.
+// The names of LLaMA's tensors in transformers.
 const (
 	EmbedName = "model.embed_tokens.weight" // [V, D]
 	NormName  = "model.norm.weight"         // [D]
@@ -29,19 +29,19 @@ const (
 	WDown    Param = "mlp.down_proj"            // [D, I]
 )
 
-// LayerName is the stored name of a layer's part.
+// LayerName is the name of a layer's tensor.
 func LayerName(layer int, p Param) string {
 	return fmt.Sprintf("model.layers.%d.%s.weight", layer, p)
 }
 
-// Projections lists the layer's matrices, in stored order: what adapters go on.
+// Projections lists a layer's matrices in stored order. Adapters apply to them.
 func Projections() []Param { return []Param{WQ, WK, WV, WO, WGate, WUp, WDown} }
 
-// Short is the part's name without its block: q_proj.
+// Short is the name without its block, such as "q_proj".
 func (p Param) Short() string { return string(p[strings.LastIndexByte(string(p), '.')+1:]) }
 
-// AdapterName is the name that PEFT stores a low-rank adapter's half under, "A"
-// [rank, in] or "B" [out, rank].
+// AdapterName is PEFT's name of one half of a low-rank adapter: "A" [rank, in] or
+// "B" [out, rank].
 func AdapterName(layer int, p Param, half string) string {
 	return fmt.Sprintf("base_model.model.model.layers.%d.%s.lora_%s.weight", layer, p, half)
 }
@@ -52,23 +52,23 @@ type TensorInfo struct {
 	Shape []int
 }
 
-// LayerTensors lists the tensors of one layer of width dim in stored order; a
-// skipped block has none.
-func LayerTensors(layer int, s config.LayerShape, dim int) []TensorInfo {
+// LayerTensors lists the tensors of one layer in stored order; hidden is D. A skipped
+// block has no tensors.
+func LayerTensors(layer int, s config.LayerShape, hidden int) []TensorInfo {
 	var out []TensorInfo
 	add := func(p Param, shape ...int) { out = append(out, TensorInfo{LayerName(layer, p), shape}) }
 	if s.Heads > 0 {
-		add(AttnNorm, dim)
-		add(WQ, s.Heads*s.HeadDim, dim)
-		add(WK, s.KVHeads*s.HeadDim, dim)
-		add(WV, s.KVHeads*s.HeadDim, dim)
-		add(WO, dim, s.Heads*s.HeadDim)
+		add(AttnNorm, hidden)
+		add(WQ, s.Heads*s.HeadDim, hidden)
+		add(WK, s.KVHeads*s.HeadDim, hidden)
+		add(WV, s.KVHeads*s.HeadDim, hidden)
+		add(WO, hidden, s.Heads*s.HeadDim)
 	}
 	if s.Intermediate > 0 {
-		add(MLPNorm, dim)
-		add(WGate, s.Intermediate, dim)
-		add(WUp, s.Intermediate, dim)
-		add(WDown, dim, s.Intermediate)
+		add(MLPNorm, hidden)
+		add(WGate, s.Intermediate, hidden)
+		add(WUp, s.Intermediate, hidden)
+		add(WDown, hidden, s.Intermediate)
 	}
 	return out
 }
@@ -86,11 +86,11 @@ func ExpectedTensors(c *config.Config) []TensorInfo {
 	return out
 }
 
-// Canonical is the name under which Expected lists a stored tensor, and whether
-// it can belong to the language model at all. In LLaVA's directories the
-// language model stands under language_model. (transformers up to 4.51) or
-// model.language_model. (later); the vision tower and the projector beside it,
-// also in LLaVA's own spelling, are not part of it.
+// Canonical is the name under which ExpectedTensors lists a stored tensor, and
+// whether the tensor can belong to the language model at all. In LLaVA checkpoints
+// the names of the language model begin with language_model. (transformers up to
+// 4.51) or model.language_model. (later). The vision tower and the projector, also
+// in LLaVA's own spelling, do not belong to it.
 func Canonical(stored string) (name string, language bool) {
 	for _, p := range []string{"vision_tower.", "multi_modal_projector.", "mm_projector.", "image_newline"} {
 		if strings.HasPrefix(strings.TrimPrefix(stored, "model."), p) {
@@ -103,10 +103,10 @@ func Canonical(stored string) (name string, language bool) {
 	return strings.TrimPrefix(stored, "language_model."), true
 }
 
-// ignored reports whether a tensor may stand beside the expected ones; it is not
-// used. Old exports hold rotary frequencies, which follow from the config; some
-// store the head of a tied model again, which transformers ties over as well,
-// whatever its values; a skipped block may have kept its norm.
+// ignored reports whether a tensor that is not used may be in the checkpoint. Old
+// exports hold rotary frequencies, which follow from the config. Some store the LM
+// head of a tied model; transformers ignores it too, whatever its values. A skipped
+// block may have kept its norm.
 func ignored(c *config.Config, name string) bool {
 	if name == HeadName && c.Tied || strings.HasSuffix(name, "rotary_emb.inv_freq") {
 		return true
@@ -119,15 +119,15 @@ func ignored(c *config.Config, name string) bool {
 	return s.Heads == 0 && name == LayerName(l, AttnNorm) || s.Intermediate == 0 && name == LayerName(l, MLPNorm)
 }
 
-// layerOf is the layer that a name speaks of.
+// layerOf is the layer that a tensor belongs to.
 func layerOf(name string) (int, bool) {
 	var l int
 	_, err := fmt.Sscanf(name, "model.layers.%d.", &l)
 	return l, err == nil && l >= 0
 }
 
-// place puts the layer before a tensor's name, for errors.
-func place(name string) string {
+// withLayer puts the layer in front of a tensor's name, for errors.
+func withLayer(name string) string {
 	if l, ok := layerOf(name); ok {
 		return fmt.Sprintf("layer %d: %s", l, name)
 	}

@@ -10,37 +10,39 @@ import (
 
 	"github.com/edsrzf/mmap-go"
 
+	"mop/runtime/checkpoint/safetensors"
 	"mop/runtime/config"
 )
 
 const (
 	configFile = "config.json"
-	singleFile = "model.safetensors"
-	indexFile  = "model.safetensors.index.json"
+	singleFile = safetensors.SingleFile
+	indexFile  = safetensors.IndexFile
 )
 
-// ErrNoWeights says that a directory with a config holds no weights at all.
+// ErrNoWeights means that a directory with a config.json holds no weights.
 var ErrNoWeights = errors.New("no weights")
 
-// Dir is an open model directory. Its tensors are views of mapped, read-only
-// files and end with Close. Sizes are checked when a file is opened, and Save never
-// writes in place; a file that another program shortens while it is mapped gives a
-// fault at the next touch: see package mapped.
+// Dir is an open checkpoint. Its tensors are views of mapped, read-only files and
+// are valid until Close. Sizes are checked when a file is opened, and Save never
+// writes in place. A file that another program truncates while it is mapped causes
+// a fault at the next access; package files turns it into an error.
 type Dir struct {
 	Path    string
 	config  *config.Config
-	tensors map[string]Tensor  // by the names of Expected
-	files   map[string]string  // the same names to the paths they were found in
-	wrapper *MultimodalWrapper // what the model is a part of; nil = nothing
+	tensors map[string]Tensor  // by the names of ExpectedTensors
+	files   map[string]string  // from the same names to the paths of their files
+	wrapper *MultimodalWrapper // nil = the model is not part of another
 	maps    []mmap.MMap
 }
 
-// Open maps a Hugging Face model directory: config.json, and model.safetensors
-// or, where that is absent, the shards that model.safetensors.index.json names.
-// The time it takes does not depend on the size of the tensors, of which nothing
-// is read. The tensors must be exactly those that Expected lists for the config,
-// each in F32, F16 or BF16; see Canonical for other spellings of their names and
-// for what is tolerated beside them.
+// Open maps a checkpoint in Hugging Face's layout: config.json, and
+// model.safetensors or, where that is absent, the shards that
+// model.safetensors.index.json names. It reads nothing of the tensors, so its time
+// does not depend on their size. The tensors must be exactly those that
+// ExpectedTensors lists for the config, each in F32, F16 or BF16. Canonical
+// describes the other spellings of their names, and which tensors may stand beside
+// them.
 func Open(dir string) (*Dir, error) {
 	c, err := config.Load(filepath.Join(dir, configFile))
 	if err != nil {
@@ -58,11 +60,11 @@ func Open(dir string) (*Dir, error) {
 	return d, nil
 }
 
-// mapAll maps all files and lists their tensors, held to the index if there is
-// one.
-func (d *Dir) mapAll() ([]stored, error) {
+// mapAll maps all files and lists their tensors. It checks them against the index
+// if there is one.
+func (d *Dir) mapAll() ([]safetensors.Tensor, error) {
 	single := filepath.Join(d.Path, singleFile)
-	_, err := os.Lstat(single) // a link that leads nowhere is not an absent file
+	_, err := os.Lstat(single) // a broken link is not an absent file
 	if err == nil {
 		return d.mapFile(single)
 	}
@@ -70,67 +72,67 @@ func (d *Dir) mapAll() ([]stored, error) {
 		return nil, err
 	}
 	indexPath := filepath.Join(d.Path, indexFile)
-	index, err := readIndex(indexPath)
+	index, err := safetensors.ReadIndex(indexPath)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w: want %s or %s, got neither", d.Path, ErrNoWeights, singleFile, indexFile)
 	}
 	if err != nil {
 		return nil, err
 	}
-	var all []stored
+	var all []safetensors.Tensor
 	found := make(map[string]bool, len(index))
-	for _, file := range index.files() {
+	for _, file := range index.Files() {
 		tensors, err := d.mapFile(filepath.Join(d.Path, file))
 		if err != nil {
 			return nil, err
 		}
 		for _, t := range tensors {
-			switch listed, ok := index[t.name]; {
+			switch listed, ok := index[t.Name]; {
 			case !ok:
-				return nil, fmt.Errorf("%s: %s: not in %s", t.file, show(t.name), indexFile)
+				return nil, fmt.Errorf("%s: %s: not in %s", t.File, safetensors.Printable(t.Name), indexFile)
 			case listed != file:
-				return nil, fmt.Errorf("%s: %s: want it in %s by %s", t.file, show(t.name), listed, indexFile)
+				return nil, fmt.Errorf("%s: %s: want it in %s by %s", t.File, safetensors.Printable(t.Name), listed, indexFile)
 			}
-			found[t.name] = true
+			found[t.Name] = true
 		}
 		all = append(all, tensors...)
 	}
 	for _, name := range slices.Sorted(maps.Keys(index)) {
 		if !found[name] {
-			return nil, fmt.Errorf("%s: %s: missing from %s", indexPath, show(name), index[name])
+			return nil, fmt.Errorf("%s: %s: missing from %s", indexPath, safetensors.Printable(name), index[name])
 		}
 	}
 	return all, nil
 }
 
-func (d *Dir) mapFile(path string) ([]stored, error) {
-	m, tensors, err := mapFile(path)
+func (d *Dir) mapFile(path string) ([]safetensors.Tensor, error) {
+	m, tensors, err := safetensors.Map(path)
 	if err == nil {
 		d.maps = append(d.maps, m)
 	}
 	return tensors, err
 }
 
-// match finds the tensors that the config asks for among those stored.
-func (d *Dir) match(all []stored) error {
-	found := make(map[string]stored, len(all))
+// match finds the tensors that the config asks for among the stored ones.
+func (d *Dir) match(all []safetensors.Tensor) error {
+	found := make(map[string]safetensors.Tensor, len(all))
 	if d.config.Multimodal != nil {
 		d.wrapper = &MultimodalWrapper{}
 	}
 	for _, t := range all {
-		name, ok := Canonical(t.name)
+		name, ok := Canonical(t.Name)
 		if !ok && d.wrapper == nil {
-			return fmt.Errorf("%s: %s: unexpected beside a language model alone, got %v", t.file, show(t.name), t.shape)
+			return fmt.Errorf("%s: %s: unexpected beside a language model, got %v", t.File, safetensors.Printable(t.Name), t.Shape)
 		}
 		if !ok {
 			d.wrapper.tensors = append(d.wrapper.tensors, t)
 			continue
 		}
 		if name == EmbedName && d.wrapper != nil {
-			d.wrapper.embed = t.name
+			d.wrapper.embed = t.Name
 		}
 		if first, ok := found[name]; ok {
-			return fmt.Errorf("%s: %s: the same tensor as %s", t.file, show(t.name), show(first.name))
+			return fmt.Errorf("%s: %s: the same tensor as %s", t.File, safetensors.Printable(t.Name), safetensors.Printable(first.Name))
 		}
 		found[name] = t
 	}
@@ -140,22 +142,22 @@ func (d *Dir) match(all []stored) error {
 	for _, info := range want {
 		t, ok := found[info.Name]
 		if !ok {
-			return fmt.Errorf("%s: %s: missing, want %v", d.Path, place(info.Name), info.Shape)
+			return fmt.Errorf("%s: %s: missing, want %v", d.Path, withLayer(info.Name), info.Shape)
 		}
-		if !slices.Equal(t.shape, info.Shape) {
-			return fmt.Errorf("%s: %s: want %v, got %v", t.file, place(info.Name), info.Shape, t.shape)
+		if !slices.Equal(t.Shape, info.Shape) {
+			return fmt.Errorf("%s: %s: want %v, got %v", t.File, withLayer(info.Name), info.Shape, t.Shape)
 		}
-		dtype, ok := dtypeNamed(t.dtype)
+		dtype, ok := dtypeNamed(t.DType)
 		if !ok {
-			return fmt.Errorf("%s: %s: want F32, F16 or BF16, got %s", t.file, place(info.Name), t.dtype)
+			return fmt.Errorf("%s: %s: want F32, F16 or BF16, got %s", t.File, withLayer(info.Name), t.DType)
 		}
-		d.tensors[info.Name] = Tensor{info.Name, dtype, info.Shape, t.data}
-		d.files[info.Name] = t.file
+		d.tensors[info.Name] = Tensor{info.Name, dtype, info.Shape, t.Data}
+		d.files[info.Name] = t.File
 		delete(found, info.Name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(found)) {
 		if !ignored(d.config, name) {
-			return fmt.Errorf("%s: %s: unexpected, got %v", found[name].file, place(show(name)), found[name].shape)
+			return fmt.Errorf("%s: %s: unexpected, got %v", found[name].File, withLayer(safetensors.Printable(name)), found[name].Shape)
 		}
 	}
 	return nil
@@ -164,7 +166,7 @@ func (d *Dir) match(all []stored) error {
 // Config is the model's config.
 func (d *Dir) Config() *config.Config { return d.config }
 
-// Tensor finds a tensor by its name in Expected.
+// Tensor finds a tensor by its name in ExpectedTensors.
 func (d *Dir) Tensor(name string) (Tensor, error) {
 	t, ok := d.tensors[name]
 	if !ok {
@@ -176,7 +178,7 @@ func (d *Dir) Tensor(name string) (Tensor, error) {
 // File is the path of the file that holds a tensor, empty where there is none.
 func (d *Dir) File(name string) string { return d.files[name] }
 
-// Bytes is the stored size of the model's tensors.
+// Bytes is the stored size of the language model's tensors.
 func (d *Dir) Bytes() int64 {
 	n := int64(0)
 	for _, t := range d.tensors {
@@ -185,7 +187,7 @@ func (d *Dir) Bytes() int64 {
 	return n
 }
 
-// Close unmaps the files; no tensor may be touched any more.
+// Close unmaps the files. No tensor may be used afterwards.
 func (d *Dir) Close() error {
 	var errs []error
 	for _, m := range d.maps {

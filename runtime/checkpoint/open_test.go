@@ -7,11 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"mop/runtime/checkpoint/safetensors"
 	"mop/runtime/config"
 )
 
 func TestOpenSingleAndSharded(t *testing.T) {
-	c := tiny()
+	c := tinyConfig()
 	for _, limit := range []int64{0, 1, 200} {
 		dir := save(t, c, 7, SaveOptions{ShardBytes: limit})
 		if _, err := os.Stat(filepath.Join(dir, indexFile)); (err == nil) != (limit > 0) {
@@ -27,16 +28,16 @@ func TestOpenSingleAndSharded(t *testing.T) {
 	}
 }
 
-// Hugging Face's cache holds links to files elsewhere.
+// Hugging Face's cache holds links to files in another directory.
 func TestOpenThroughLinks(t *testing.T) {
-	dir := save(t, tiny(), 7, SaveOptions{ShardBytes: 200})
+	dir := save(t, tinyConfig(), 7, SaveOptions{ShardBytes: 200})
 	links := t.TempDir()
 	for _, name := range entries(t, dir) {
 		if err := os.Symlink(filepath.Join(dir, name), filepath.Join(links, name)); err != nil {
 			t.Skip(err)
 		}
 	}
-	if !same(t, open(t, links), Random(tiny(), 7, F32)) {
+	if !same(t, open(t, links), Random(tinyConfig(), 7, F32)) {
 		t.Error("tensors differ through links")
 	}
 }
@@ -76,7 +77,7 @@ func TestOpenRefusesMismatch(t *testing.T) {
 		}, []string{"model.safetensors: model.embed_tokens.weight: want [9 4], got [8 4]"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			dir := save(t, tiny(), 7, SaveOptions{})
+			dir := save(t, tinyConfig(), 7, SaveOptions{})
 			c.spoil(t, dir, filepath.Join(dir, singleFile))
 			_, err := Open(dir)
 			refused(t, err, c.want...)
@@ -112,7 +113,7 @@ func TestOpenRefusesIndex(t *testing.T) {
 		}, []string{"model-00002-of-00002.safetensors: ", "within"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			dir := save(t, tiny(), 7, SaveOptions{ShardBytes: 700})
+			dir := save(t, tinyConfig(), 7, SaveOptions{ShardBytes: 700})
 			c.spoil(t, dir)
 			_, err := Open(dir)
 			refused(t, err, c.want...)
@@ -120,15 +121,15 @@ func TestOpenRefusesIndex(t *testing.T) {
 	}
 }
 
-// What old exports, tied models and skipped blocks leave behind is not in the way.
-func TestOpenTolerates(t *testing.T) {
+// Unused tensors of old exports, tied models and skipped blocks do not matter.
+func TestOpenIgnoresUnusedTensors(t *testing.T) {
 	for name, extra := range map[string]string{
 		"rotary buffer":           "model.layers.0.self_attn.rotary_emb.inv_freq",
 		"norm of a skipped block": "model.layers.1.input_layernorm.weight",
 		"head of a tied model":    HeadName,
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := tiny()
+			c := tinyConfig()
 			c.Tied = true
 			dir := save(t, c, 7, SaveOptions{})
 			editHeader(t, filepath.Join(dir, singleFile), `{"__metadata__"`, `{"`+extra+`":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"__metadata__"`)
@@ -139,8 +140,8 @@ func TestOpenTolerates(t *testing.T) {
 	}
 }
 
-// A model of 13 GB, with the very headers that mop writes over files of holes,
-// opens in well under a second: nothing of its tensors is read.
+// A model of 13 GB opens without reading its tensors. The files have the headers that
+// mop writes, and are otherwise sparse.
 func TestOpenLarge(t *testing.T) {
 	c, err := config.Preset("llama-2-7b")
 	if err != nil {
@@ -150,8 +151,8 @@ func TestOpenLarge(t *testing.T) {
 	for _, info := range ExpectedTensors(c) {
 		tensors = append(tensors, TensorSpec{Name: info.Name, DType: F16, Shape: info.Shape})
 	}
-	shards := cut(tensors, 0)
-	index, err := indexText(shards)
+	shards := safetensors.Cut(stored(tensors), 0)
+	index, err := safetensors.MarshalIndex(shards)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,9 +164,9 @@ func TestOpenLarge(t *testing.T) {
 	write(t, filepath.Join(dir, configFile), text)
 	write(t, filepath.Join(dir, indexFile), index)
 	for _, s := range shards {
-		path := filepath.Join(dir, s.name)
-		write(t, path, s.header)
-		if err := os.Truncate(path, int64(len(s.header))+s.size); err != nil {
+		path := filepath.Join(dir, s.Name)
+		write(t, path, s.Header)
+		if err := os.Truncate(path, int64(len(s.Header))+s.Bytes); err != nil {
 			t.Skip(err) // no room for so large a file, even of holes
 		}
 	}

@@ -1,16 +1,14 @@
 package checkpoint
 
 import (
-	"encoding/binary"
 	"fmt"
 	"math"
 	"runtime"
 	"strings"
 	"sync"
 
-	"github.com/x448/float16"
-
 	"mop/internal/files"
+	"mop/runtime/checkpoint/safetensors"
 	"mop/runtime/config"
 	"mop/runtime/random"
 )
@@ -18,21 +16,21 @@ import (
 // defaultDeviation is transformers' initializer_range where a config has none.
 const defaultDeviation = 0.02
 
-// randomWeights generates weights on demand.
+// randomWeights is a Source that generates weights on demand.
 type randomWeights struct {
-	config  *config.Config
-	seed    uint64
-	dtype   DType
-	scale   float32
-	closing float32 // the scale of a block's last matrix: o_proj and down_proj
-	shapes  map[string][]int
+	config *config.Config
+	seed   uint64
+	dtype  DType
+	scale  float32
+	output float32 // the scale of a block's last matrix, o_proj or down_proj
+	shapes map[string][]int
 }
 
-// Random is a source of seeded random weights for a config of any shape: norms
-// are exactly 1, every other element is random.Uniform of the tensor's name and
-// the element's index, its deviation the config's initializer_range (0.02 where
-// absent). Nothing is held: each call of Tensor makes the tensor anew, on all
-// cores, in memory of its own.
+// Random is a source of seeded random weights for a config of any shape. Norms are
+// exactly 1. Every other element is random.Uniform of the tensor's name and the
+// element's index; its deviation is the config's initializer_range (0.02 where
+// absent). Nothing is kept: each call of Tensor generates the tensor again, on all
+// cores, in newly allocated memory.
 func Random(c *config.Config, seed uint64, d DType) Source {
 	std := defaultDeviation
 	if r, ok := c.ExtraNumber("initializer_range"); ok && r > 0 {
@@ -53,25 +51,25 @@ func (r *randomWeights) Tensor(name string) (Tensor, error) {
 	if !ok {
 		return Tensor{}, fmt.Errorf("random weights: no tensor %s", name)
 	}
-	n := elements(shape)
+	n := safetensors.Elements(shape)
 	data := make([]byte, n*r.dtype.Size())
 	files.Advise(data)
 	r.fill(data, name, 0)
 	return Tensor{Name: name, DType: r.dtype, Shape: shape, Data: data}, nil
 }
 
-// RandomSpec says how a tensor of random weights is made, so that a device can make it
-// by itself; ok is false for a constant one.
-func (r *randomWeights) RandomSpec(name string) (rec RandomSpec, ok bool) {
+// RandomSpec says how a tensor of random weights is generated, so that a device can
+// generate it itself. ok is false for constant tensors.
+func (r *randomWeights) RandomSpec(name string) (spec RandomSpec, ok bool) {
 	shape, known := r.shapes[name]
 	if !known || strings.HasSuffix(name, "norm.weight") {
-		return rec, false
+		return spec, false
 	}
 	return RandomSpec{Name: name, DType: r.dtype, Shape: shape, Key: random.Key(r.seed, name), Scale: r.scale}, true
 }
 
-// RandomSpec is a tensor of random weights: element i is random.Uniform(Key, i, Scale),
-// rounded to the type.
+// RandomSpec describes a tensor of random weights: element i is
+// random.Uniform(Key, i, Scale), rounded to the type.
 type RandomSpec struct {
 	Name  string
 	DType DType
@@ -80,20 +78,20 @@ type RandomSpec struct {
 	Scale float32
 }
 
-// Tensor makes the tensor on the host.
+// Tensor generates the tensor on the host.
 func (r RandomSpec) Tensor() Tensor {
-	data := make([]byte, elements(r.Shape)*r.DType.Size())
+	data := make([]byte, safetensors.Elements(r.Shape)*r.DType.Size())
 	files.Advise(data)
 	fillUniform(data, r.DType, r.Key, 0, r.Scale)
 	return Tensor{Name: r.Name, DType: r.DType, Shape: r.Shape, Data: data}
 }
 
-// RandomSource is a Source that knows how its tensors are made.
+// RandomSource is a Source whose tensors a device can generate itself.
 type RandomSource interface {
 	RandomSpec(name string) (RandomSpec, bool)
 }
 
-// fill writes the elements of a tensor from index first on, on all cores.
+// fill generates the elements of a tensor from index first on, on all cores.
 func (r *randomWeights) fill(data []byte, name string, first int) {
 	size := r.dtype.Size()
 	n := len(data) / size
@@ -105,7 +103,7 @@ func (r *randomWeights) fill(data []byte, name string, first int) {
 	}
 	key, scale := random.Key(r.seed, name), r.scale
 	if strings.HasSuffix(name, "o_proj.weight") || strings.HasSuffix(name, "down_proj.weight") {
-		scale = r.closing
+		scale = r.output
 	}
 	fillUniform(data, r.dtype, key, first, scale)
 }
@@ -125,33 +123,6 @@ func fillUniform(data []byte, d DType, key uint64, first int, scale float32) {
 	wg.Wait()
 }
 
-// elements is the product of a shape that is known to be sound.
-func elements(shape []int) int {
-	n := 1
-	for _, s := range shape {
-		n *= s
-	}
-	return n
-}
-
-// Encode stores x as one element, rounded to nearest, ties to even.
-func Encode(dst []byte, d DType, x float32) {
-	switch d {
-	case F32:
-		binary.LittleEndian.PutUint32(dst, math.Float32bits(x))
-	case F16:
-		binary.LittleEndian.PutUint16(dst, float16.Fromfloat32(x).Bits())
-	case BF16:
-		b := math.Float32bits(x)
-		if b&0x7fffffff > 0x7f800000 {
-			b |= 0x00400000 // a NaN stays one when its low bits go
-		} else {
-			b += 0x7fff + b>>16&1
-		}
-		binary.LittleEndian.PutUint16(dst, uint16(b>>16))
-	}
-}
-
 // WriteRandom saves a model of the given type with the weights that Random
 // makes for the same seed, in memory that does not grow with the model.
 func WriteRandom(dir string, c *config.Config, seed uint64, d DType, o SaveOptions) error {
@@ -160,9 +131,9 @@ func WriteRandom(dir string, c *config.Config, seed uint64, d DType, o SaveOptio
 	return Random(&stored, seed, d).(*randomWeights).write(dir, o)
 }
 
-// WriteUntrained is WriteRandom for a model that is to be trained from there: the
-// last matrix of each block has 1/sqrt(2L) of the others' deviation, so that the
-// sum of all blocks does not grow with the depth.
+// WriteUntrained is WriteRandom for a model that will be trained. The last matrix of
+// each block has 1/sqrt(2L) of the others' deviation, so that the sum of all blocks
+// does not grow with the depth.
 func WriteUntrained(dir string, c *config.Config, seed uint64, d DType, o SaveOptions) error {
 	if v := c.Extra["initializer_range"]; v != nil {
 		// Beyond it float16 would have infinities.
@@ -174,17 +145,17 @@ func WriteUntrained(dir string, c *config.Config, seed uint64, d DType, o SaveOp
 	stored := *c
 	stored.DType = d.ConfigName()
 	r := Random(&stored, seed, d).(*randomWeights)
-	r.closing /= float32(math.Sqrt(float64(2 * max(1, len(c.Layers)))))
+	r.output /= float32(math.Sqrt(float64(2 * max(1, len(c.Layers)))))
 	return r.write(dir, o)
 }
 
-// write saves every tensor, a part at a time.
+// write saves every tensor, one buffer at a time.
 func (r *randomWeights) write(dir string, o SaveOptions) error {
 	buffer := make([]byte, 8<<20) // bytes, a multiple of every element's
 	var specs []TensorSpec
 	for _, info := range ExpectedTensors(r.config) {
 		specs = append(specs, TensorSpec{Name: info.Name, DType: r.dtype, Shape: info.Shape, Write: func(w Writer) error {
-			n, size := elements(info.Shape), r.dtype.Size()
+			n, size := safetensors.Elements(info.Shape), r.dtype.Size()
 			for at := 0; at < n*size; at += len(buffer) {
 				part := buffer[:min(len(buffer), n*size-at)]
 				r.fill(part, info.Name, at/size)

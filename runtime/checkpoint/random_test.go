@@ -11,13 +11,15 @@ import (
 	"strings"
 	"testing"
 
+	"mop/internal/testutil"
+	"mop/runtime/checkpoint/safetensors"
 	"mop/runtime/config"
 	"mop/runtime/random"
 )
 
-// Each element is the generator's, at its own index; norms are exactly 1.
-func TestRandomIsTheGenerator(t *testing.T) {
-	c := tiny()
+// Each element is the generator's value at its index; norms are exactly 1.
+func TestRandomWeights(t *testing.T) {
+	c := tinyConfig()
 	for _, d := range []DType{F32, F16, BF16} {
 		src := Random(c, 11, d)
 		for _, info := range ExpectedTensors(c) {
@@ -26,7 +28,7 @@ func TestRandomIsTheGenerator(t *testing.T) {
 				t.Fatal(err)
 			}
 			key := random.Key(11, info.Name)
-			for i := range elements(info.Shape) {
+			for i := range safetensors.Elements(info.Shape) {
 				v := random.Uniform(key, uint64(i), random.Scale(0.02))
 				if strings.HasSuffix(info.Name, "norm.weight") {
 					v = 1
@@ -41,8 +43,8 @@ func TestRandomIsTheGenerator(t *testing.T) {
 	}
 }
 
-func TestRandomDeviation(t *testing.T) {
-	c := tiny()
+func TestRandomUsesInitializerRange(t *testing.T) {
+	c := tinyConfig()
 	c.Extra = map[string]any{"initializer_range": 0.5}
 	x, err := Random(c, 1, F32).Tensor(EmbedName)
 	if err != nil {
@@ -57,10 +59,10 @@ func TestRandomDeviation(t *testing.T) {
 	}
 }
 
-// A written model is the generated one, also where a tensor is longer than the
-// buffer it is written through; and its config says its type.
+// A written model equals the generated one, also where a tensor is longer than the
+// write buffer, and its config names its type.
 func TestWriteRandom(t *testing.T) {
-	c := tiny()
+	c := tinyConfig()
 	c.VocabSize, c.HiddenSize = 3001, 1500 // 9 MB of BF16: more than one buffer
 	dir := filepath.Join(t.TempDir(), "m")
 	if err := WriteRandom(dir, c, 4, BF16, SaveOptions{}); err != nil {
@@ -75,10 +77,10 @@ func TestWriteRandom(t *testing.T) {
 	}
 }
 
-// Untrained weights are the generator's too; only the matrices that close a block
-// are smaller, by the root of the number of blocks.
+// Untrained weights are the generator's values; only the last matrix of each block is
+// smaller, by the square root of the number of blocks.
 func TestWriteUntrained(t *testing.T) {
-	c := tiny()
+	c := tinyConfig()
 	dir := filepath.Join(t.TempDir(), "m")
 	if err := WriteUntrained(dir, c, 4, F32, SaveOptions{}); err != nil {
 		t.Fatal(err)
@@ -103,10 +105,13 @@ func TestWriteUntrained(t *testing.T) {
 	}
 }
 
-// Every tensor that the index of LLaVA-1.5-7B lists is one of the language model
-// or of no concern, and the language model is whole.
-func TestLLaVANames(t *testing.T) {
-	x := llavaIndex(t)
+// The index of LLaVA-1.5-7B lists every tensor of the language model, and Canonical
+// tells them from the others.
+func TestCanonicalNamesOfLLaVA(t *testing.T) {
+	x, err := safetensors.ReadIndex(testutil.DataPath(t, "hf-llava-1.5-7b-hf/"+indexFile))
+	if err != nil {
+		t.Fatal(err)
+	}
 	c, err := config.Preset("llava-1.5-7b")
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +135,7 @@ func TestLLaVANames(t *testing.T) {
 
 var modelDir = flag.String("model", "", "model directory for BenchmarkOpen")
 
-// BenchmarkOpen opens a model that is there:
+// BenchmarkOpen opens an existing model:
 //
 //	go test ./runtime/checkpoint -run xxx -bench Open -model DIR
 func BenchmarkOpen(b *testing.B) {
@@ -147,7 +152,7 @@ func BenchmarkOpen(b *testing.B) {
 }
 
 func BenchmarkRandomTensor(b *testing.B) {
-	c := tiny()
+	c := tinyConfig()
 	c.VocabSize, c.HiddenSize = 32000, 4096
 	for _, d := range []DType{F32, F16, BF16} {
 		b.Run(d.String(), func(b *testing.B) {
@@ -162,10 +167,10 @@ func BenchmarkRandomTensor(b *testing.B) {
 	}
 }
 
-// A deviation that no weights can have is refused before anything is written.
-func TestUntrainedDeviation(t *testing.T) {
+// An impossible initializer_range is refused before anything is written.
+func TestWriteUntrainedRefusesInitializerRange(t *testing.T) {
 	for _, bad := range []any{json.Number("0"), json.Number("-1"), json.Number("1e300"), "x"} {
-		c := tiny()
+		c := tinyConfig()
 		c.Extra = map[string]any{"initializer_range": bad}
 		dir := filepath.Join(t.TempDir(), "model")
 		if err := WriteUntrained(dir, c, 1, F16, SaveOptions{}); err == nil || !strings.Contains(err.Error(), "initializer_range: want") {

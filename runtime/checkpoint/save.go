@@ -10,38 +10,37 @@ import (
 	"path/filepath"
 	"slices"
 
+	"mop/internal/files"
+	"mop/runtime/checkpoint/safetensors"
 	"mop/runtime/config"
 )
 
-// shardBytes is Hugging Face's customary limit of a shard.
-const shardBytes = 5_000_000_000
-
-// SaveOptions says what else goes into a model directory, and how it is cut.
+// SaveOptions says what else goes into a checkpoint, and how it is sharded.
 type SaveOptions struct {
-	Replace    bool               // an existing model is replaced
-	ShardBytes int64              // tensors of one file, bytes; 0 = 5e9
+	Replace    bool               // replace an existing model
+	ShardBytes int64              // most bytes of tensors in one shard; 0 = 5e9
 	Files      map[string]string  // name in the directory -> path of the file to copy
 	Data       map[string][]byte  // name in the directory -> contents
-	Wrapper    *MultimodalWrapper // what the model was a part of; nil = it is written alone
+	Wrapper    *MultimodalWrapper // the multimodal model around it; nil = write the language model alone
 
 	fs fileSystem // nil = the operating system's
 }
 
-// ErrExists says that the target of a save is there already.
+// ErrExists means that the target of a save exists already.
 var ErrExists = errors.New("exists already")
 
-// Save writes a model directory: config.json, the tensors, which must be those
-// that Expected lists for the config, and the files of the options. The tensors
-// are produced one after the other and never held.
+// Save writes a checkpoint: config.json, the tensors, which must be those that
+// ExpectedTensors lists for the config, and the files of the options. The tensors
+// are produced one after the other and never held in memory.
 //
-// Everything goes to a hidden directory beside the target, on to the disk, and
-// takes the target's name only then: a reader, or whoever comes after a crash at
-// any moment, finds the whole new model or what was there before. An existing
-// target is an error that wraps ErrExists; with Replace, a directory that holds
-// a model and nothing but files is exchanged for the new one in one step, which
-// the file system must be able to do (Linux's local ones are). What a killed save
-// of the same target left behind is removed first; a save of the same target
-// that still runs is an error.
+// Everything is written to a hidden directory beside the target and synced to
+// disk; only then does the directory get the target's name. A reader, also after a
+// crash at any moment, finds the whole new model or what was there before. An
+// existing target is an error that wraps ErrExists. With Replace, a directory that
+// holds a model and only files is exchanged for the new one in one step, which the
+// file system must support (Linux's local ones do). A save first removes what a
+// killed save of the same target left behind. A save of the same target that is
+// still running is an error.
 func Save(dir string, c *config.Config, tensors []TensorSpec, o SaveOptions) error {
 	if err := checkSpecs(c, tensors); err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
@@ -60,8 +59,8 @@ func Save(dir string, c *config.Config, tensors []TensorSpec, o SaveOptions) err
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
-	shards := cut(tensors, o.ShardBytes)
-	index, err := indexText(shards)
+	shards := safetensors.Cut(stored(tensors), o.ShardBytes)
+	index, err := safetensors.MarshalIndex(shards)
 	if err != nil {
 		return err
 	}
@@ -71,14 +70,15 @@ func Save(dir string, c *config.Config, tensors []TensorSpec, o SaveOptions) err
 	}
 	need := int64(0)
 	for _, s := range shards {
-		need += int64(len(s.header)) + s.size
+		need += int64(len(s.Header)) + s.Bytes
 	}
 	for _, f := range side {
 		need += f.size
 	}
 	return commitDirectory(dir, o, need, func(w *writer) error {
 		for _, s := range shards {
-			if err := w.file(s.name, s.write); err != nil {
+			write := func(w io.Writer) error { return nameLayer(s.Write(w)) }
+			if err := w.file(s.Name, write); err != nil {
 				return err
 			}
 		}
@@ -91,7 +91,15 @@ func Save(dir string, c *config.Config, tensors []TensorSpec, o SaveOptions) err
 	})
 }
 
-// checkSpecs holds what is to be written to the config, as Open would.
+// nameLayer adds the layer to an error about a tensor.
+func nameLayer(err error) error {
+	if t, ok := err.(*safetensors.TensorError); ok {
+		return fmt.Errorf("%s: %w", withLayer(t.Name), t.Err)
+	}
+	return err
+}
+
+// checkSpecs compares what is to be written with the config, as Open would.
 func checkSpecs(c *config.Config, tensors []TensorSpec) error {
 	if err := c.Check(); err != nil {
 		return fmt.Errorf("%s: %w", configFile, err)
@@ -99,22 +107,22 @@ func checkSpecs(c *config.Config, tensors []TensorSpec) error {
 	given := make(map[string]TensorSpec, len(tensors))
 	for _, s := range tensors {
 		if _, ok := given[s.Name]; ok {
-			return fmt.Errorf("%s: stands twice", place(s.Name))
+			return fmt.Errorf("%s: stands twice", withLayer(s.Name))
 		}
 		given[s.Name] = s
 	}
 	for _, info := range ExpectedTensors(c) {
 		s, ok := given[info.Name]
 		if !ok {
-			return fmt.Errorf("%s: missing, want %v", place(info.Name), info.Shape)
+			return fmt.Errorf("%s: missing, want %v", withLayer(info.Name), info.Shape)
 		}
 		if !slices.Equal(s.Shape, info.Shape) {
-			return fmt.Errorf("%s: want %v, got %v", place(info.Name), info.Shape, s.Shape)
+			return fmt.Errorf("%s: want %v, got %v", withLayer(info.Name), info.Shape, s.Shape)
 		}
 		delete(given, info.Name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(given)) {
-		return fmt.Errorf("%s: unexpected, got %v", place(name), given[name].Shape)
+		return fmt.Errorf("%s: unexpected, got %v", withLayer(name), given[name].Shape)
 	}
 	return nil
 }
@@ -140,7 +148,7 @@ func (f content) write(w io.Writer) (err error) {
 	return err
 }
 
-// sideContents lists the files that are carried along.
+// sideContents lists the files that are copied with the model.
 func sideContents(o SaveOptions) ([]content, error) {
 	var out []content
 	for _, name := range slices.Sorted(maps.Keys(o.Data)) {
@@ -161,16 +169,16 @@ func sideContents(o SaveOptions) ([]content, error) {
 		out = append(out, content{name, func() (io.ReadCloser, error) { return os.Open(path) }, st.Size()})
 	}
 	for _, f := range out {
-		if !plainName(f.name) || f.name == configFile || f.name == indexFile || filepath.Ext(f.name) == ".safetensors" {
-			return nil, fmt.Errorf("%s: not a name for a file carried along", show(f.name))
+		if !files.IsPlainName(f.name) || f.name == configFile || f.name == indexFile || filepath.Ext(f.name) == ".safetensors" {
+			return nil, fmt.Errorf("%s: not a name for a file beside a model", safetensors.Printable(f.name))
 		}
 	}
 	return out, nil
 }
 
-// SideFiles lists the files of a model directory that belong to the model and
-// are neither config nor weights: tokenizer, chat template, generation defaults.
-// It is made for SaveOptions.Files: name to path.
+// SideFiles lists the files of a checkpoint that belong to the model and are
+// neither config.json nor weights: tokenizer, chat template, generation defaults.
+// The result, name to path, is meant for SaveOptions.Files.
 func SideFiles(dir string) map[string]string {
 	out := map[string]string{}
 	for _, name := range []string{
@@ -184,9 +192,4 @@ func SideFiles(dir string) map[string]string {
 		}
 	}
 	return out
-}
-
-// Copy is the spec of a tensor that is stored as it is.
-func Copy(t Tensor) TensorSpec {
-	return TensorSpec{Name: t.Name, DType: t.DType, Shape: t.Shape, Write: func(w Writer) error { _, err := w.Write(t.Data); return err }}
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func TestSaveCarriesFiles(t *testing.T) {
+func TestSaveCopiesSideFiles(t *testing.T) {
 	src := t.TempDir()
 	write(t, filepath.Join(src, "tokenizer.json"), []byte("{}"))
 	write(t, filepath.Join(src, "notes.txt"), []byte("not carried"))
@@ -18,7 +18,7 @@ func TestSaveCarriesFiles(t *testing.T) {
 	if len(side) != 1 || side["tokenizer.json"] == "" {
 		t.Fatalf("side files: want tokenizer.json alone, got %v", side)
 	}
-	dir := save(t, tiny(), 1, SaveOptions{Files: side, Data: map[string][]byte{"plan.json": []byte("[]")}})
+	dir := save(t, tinyConfig(), 1, SaveOptions{Files: side, Data: map[string][]byte{"plan.json": []byte("[]")}})
 	want := []string{configFile, singleFile, "plan.json", "tokenizer.json"}
 	if got := entries(t, dir); !slices.Equal(got, want) {
 		t.Errorf("want %v, got %v", want, got)
@@ -28,9 +28,9 @@ func TestSaveCarriesFiles(t *testing.T) {
 	}
 }
 
-// One file may hold tensors of several types, the narrow ones first.
+// One file may hold tensors of several types. The caller lists the narrow types first.
 func TestSaveMixedTypes(t *testing.T) {
-	c := tiny()
+	c := tinyConfig()
 	c.Layers[1].Intermediate = 1
 	var list []TensorSpec
 	for i, s := range specs(t, Random(c, 3, F32)) {
@@ -58,7 +58,7 @@ func TestSaveMixedTypes(t *testing.T) {
 }
 
 func TestSaveRefuses(t *testing.T) {
-	c := tiny()
+	c := tinyConfig()
 	good := func() []TensorSpec { return specs(t, Random(c, 1, F32)) }
 	some := func(n int) func(Writer) error {
 		return func(w Writer) error { w.Write(make([]byte, n)); return nil } // drops the error
@@ -95,8 +95,8 @@ func TestSaveRefuses(t *testing.T) {
 }
 
 func TestSaveExisting(t *testing.T) {
-	dir := save(t, tiny(), 1, SaveOptions{Data: map[string][]byte{"old.txt": nil}})
-	if err := WriteRandom(dir, tiny(), 2, F32, SaveOptions{}); !errors.Is(err, ErrExists) {
+	dir := save(t, tinyConfig(), 1, SaveOptions{Data: map[string][]byte{"old.txt": nil}})
+	if err := WriteRandom(dir, tinyConfig(), 2, F32, SaveOptions{}); !errors.Is(err, ErrExists) {
 		t.Fatalf("want ErrExists, got %v", err)
 	}
 	old := open(t, dir)
@@ -104,13 +104,13 @@ func TestSaveExisting(t *testing.T) {
 	if err := os.Symlink(dir, link); err != nil {
 		t.Skip(err)
 	}
-	if err := WriteRandom(link, tiny(), 2, F32, SaveOptions{Replace: true}); err != nil {
+	if err := WriteRandom(link, tinyConfig(), 2, F32, SaveOptions{Replace: true}); err != nil {
 		t.Fatal(err)
 	}
-	if !same(t, open(t, dir), Random(tiny(), 2, F32)) {
+	if !same(t, open(t, dir), Random(tinyConfig(), 2, F32)) {
 		t.Error("not replaced")
 	}
-	if !same(t, old, Random(tiny(), 1, F32)) {
+	if !same(t, old, Random(tinyConfig(), 1, F32)) {
 		t.Error("a reader of the old model sees something else")
 	}
 	if got := entries(t, filepath.Dir(dir)); !slices.Equal(got, []string{"model"}) {
@@ -121,8 +121,8 @@ func TestSaveExisting(t *testing.T) {
 	}
 }
 
-// What does not look like a model alone is not thrown away.
-func TestReplaceSparesOthers(t *testing.T) {
+// A directory that holds something besides a model is not replaced.
+func TestReplaceKeepsOtherDirectories(t *testing.T) {
 	for name, file := range map[string]string{"no config": "thesis.txt", "a directory inside": "config.json/x"} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, file)
@@ -130,25 +130,25 @@ func TestReplaceSparesOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 		write(t, path, nil)
-		refused(t, WriteRandom(dir, tiny(), 2, F32, SaveOptions{Replace: true}), "will not be replaced")
+		refused(t, WriteRandom(dir, tinyConfig(), 2, F32, SaveOptions{Replace: true}), "will not be replaced")
 		if _, err := os.Stat(path); err != nil {
 			t.Errorf("%s: lost: %v", name, err)
 		}
 	}
 }
 
-func TestSaveTogether(t *testing.T) {
+func TestConcurrentSaves(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "m")
-	list := specs(t, Random(tiny(), 1, F32))
+	list := specs(t, Random(tinyConfig(), 1, F32))
 	inner := list[0].Write
 	list[0].Write = func(w Writer) error {
-		refused(t, WriteRandom(dir, tiny(), 2, F32, SaveOptions{}), "another save of it is running")
+		refused(t, WriteRandom(dir, tinyConfig(), 2, F32, SaveOptions{}), "another save of it is running")
 		return inner(w)
 	}
-	if err := Save(dir, tiny(), list, SaveOptions{}); err != nil {
+	if err := Save(dir, tinyConfig(), list, SaveOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if !same(t, open(t, dir), Random(tiny(), 1, F32)) {
+	if !same(t, open(t, dir), Random(tinyConfig(), 1, F32)) {
 		t.Error("the first save did not win")
 	}
 }
@@ -156,10 +156,10 @@ func TestSaveTogether(t *testing.T) {
 func TestFreeDisk(t *testing.T) {
 	refused(t, CheckFree(t.TempDir(), math.MaxInt64), "want 9223372036854775807 bytes of free disk, got ")
 	// A model that no disk holds is refused before a byte of it is made.
-	c := tiny()
+	c := tinyConfig()
 	c.VocabSize, c.HiddenSize = 1<<24, 1<<24
 	c.Layers = nil
-	c.Layers = append(c.Layers, tiny().Layers[1])
+	c.Layers = append(c.Layers, tinyConfig().Layers[1])
 	parent := t.TempDir()
 	err := WriteRandom(filepath.Join(parent, "m"), c, 1, F32, SaveOptions{})
 	refused(t, err, "bytes of free disk")

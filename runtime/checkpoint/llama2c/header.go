@@ -16,14 +16,14 @@ const (
 	v1Header = 256        // bytes: magic, version, seven int32, the tied flag, zeros
 )
 
-// header is what both versions say.
+// header holds what both versions contain.
 type header struct {
 	v1                                            bool
 	dim, mlp, layers, heads, kv, vocab, positions int
 	tied                                          bool
 }
 
-// parseHeader reads a file's header and bounds its sizes by the file's.
+// parseHeader reads a file's header and bounds its sizes by the size of the file.
 func parseHeader(data []byte) (header, error) {
 	var h header
 	if len(data) < v0Header {
@@ -78,8 +78,8 @@ func parseHeader(data []byte) (header, error) {
 // headDim is Dh.
 func (h header) headDim() int { return h.dim / h.heads }
 
-// bytes is the exact size of a file, false where it does not fit in 64 bits.
-// It is known before anything is made of the sizes.
+// bytes is the exact size of a file, false where it does not fit in 64 bits. It is
+// computed before anything is allocated.
 func (h header) bytes() (uint64, bool) {
 	start := uint64(v0Header)
 	if h.v1 {
@@ -112,7 +112,8 @@ func (h header) bytes() (uint64, bool) {
 	return n, ok
 }
 
-// config is the model's config; what the file does not say is llama2.c's own.
+// config is the model's config. Values that the file does not contain are those that
+// llama2.c hard-codes.
 func (h header) config() *config.Config {
 	shape := config.LayerShape{Heads: h.heads, KVHeads: h.kv, HeadDim: h.headDim(), Intermediate: h.mlp}
 	c := &config.Config{
@@ -126,8 +127,8 @@ func (h header) config() *config.Config {
 	return c
 }
 
-// order lists the tensors as they follow the header; an empty name stands for
-// version 0's rotary tables.
+// order lists the tensors in the order in which they follow the header. An empty name
+// stands for version 0's rotary tables.
 func (h header) order() []string {
 	var out []string
 	all := func(parts ...checkpoint.Param) {

@@ -1,6 +1,5 @@
-// Package llama2c reads the weight files of llama2.c (float32, versions 0 and
-// 1) as a checkpoint with Hugging Face's names and layout. What flows in: a .bin
-// file. What flows out: the tensors, or a model directory.
+// Package llama2c reads the weight files of llama2.c (float32, versions 0 and 1) under
+// Hugging Face's tensor names and layout, and converts them to checkpoints.
 package llama2c
 
 import (
@@ -9,22 +8,23 @@ import (
 
 	"github.com/edsrzf/mmap-go"
 
+	"mop/internal/files"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
 )
 
-// Source is an open file. Its tensors are views of the mapped file, except that
-// those of q and k are turned anew at each call of Tensor.
+// Source is an open file. Its tensors are views of the mapped file, except for the
+// query and key projections, which each call of Tensor permutes into new memory.
 type Source struct {
 	config  *config.Config
 	tensors map[string]checkpoint.Tensor // as stored
 	mapped  mmap.MMap
 }
 
-// Open maps a file of either version. Its size must be exactly what its header
-// asks for.
+// Open maps a file of either version. Its size must be exactly the one that follows
+// from its header.
 func Open(path string) (*Source, error) {
-	m, err := checkpoint.Map(path, v0Header)
+	m, err := files.MapPath(path, v0Header)
 	if err != nil {
 		return nil, err
 	}
@@ -37,8 +37,8 @@ func Open(path string) (*Source, error) {
 	return s, nil
 }
 
-// Parse reads the bytes of a file of either version, which must stay as they are
-// while the source is used.
+// Parse reads the bytes of a file of either version. They must not change while the
+// source is used.
 func Parse(data []byte) (*Source, error) {
 	h, err := parseHeader(data)
 	if err != nil {
@@ -84,7 +84,7 @@ func (s *Source) Tensor(name string) (checkpoint.Tensor, error) {
 	return t, nil
 }
 
-// Close ends the tensors' life.
+// Close unmaps the file. No tensor may be used afterwards.
 func (s *Source) Close() error {
 	s.tensors = nil
 	if s.mapped == nil {
@@ -93,8 +93,8 @@ func (s *Source) Close() error {
 	return s.mapped.Unmap()
 }
 
-// unpermute orders the rows of each head of width dh anew: llama2.c rotates the
-// pairs (2i, 2i+1), Hugging Face (i, i+Dh/2).
+// unpermute reorders the rows of each head, of head size dh: llama2.c's RoPE rotates
+// the pairs (2i, 2i+1), transformers' the pairs (i, i+dh/2).
 func unpermute(t checkpoint.Tensor, dh int) []byte {
 	row := 4 * t.Shape[1] // bytes
 	out := make([]byte, len(t.Data))
@@ -106,8 +106,8 @@ func unpermute(t checkpoint.Tensor, dh int) []byte {
 	return out
 }
 
-// Import turns a weight file into a model directory, tensor by tensor. The
-// options carry the tokenizer. Weights that are not finite are refused.
+// Import converts a weight file to a checkpoint, tensor by tensor. The options provide
+// the tokenizer. Weights that are not finite are an error.
 func Import(weights, out string, o checkpoint.SaveOptions) error {
 	s, err := Open(weights)
 	if err != nil {

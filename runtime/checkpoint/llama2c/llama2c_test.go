@@ -16,7 +16,7 @@ import (
 )
 
 // sample is a version 0 or 1 file of dim 4, hidden 3, 2 layers, 2 heads, 1 KV
-// head, 5 ids, 6 positions, whose i-th float is i.
+// head, 5 tokens, 6 positions, whose i-th float is i.
 func sample(v1, tied bool) []byte {
 	vocab := int32(5)
 	var out []byte
@@ -62,8 +62,9 @@ func floats(t *testing.T, s *Source, name string) []float32 {
 	return out
 }
 
-// Worked by hand: where each tensor of the sample begins, and the order of q's
-// and k's rows. Head width is 2, so that a head's rows 0, 1 stay: width 4 below.
+// Worked by hand: where each tensor of the sample begins, and the order of the rows of
+// q and k. The head size is 2, so the two rows of a head keep their order; the next
+// test has head size 4.
 func TestLayout(t *testing.T) {
 	for _, c := range []struct {
 		v1, tied bool
@@ -98,7 +99,7 @@ func TestLayout(t *testing.T) {
 	}
 }
 
-// Two heads of width 4 over one column: interleaved pairs (0,1)(2,3) become the
+// Two heads of size 4 over one column: interleaved pairs (0,1)(2,3) become the
 // halves (0,2)(1,3).
 func TestUnpermute(t *testing.T) {
 	x := checkpoint.Tensor{Shape: []int{8, 1}}
@@ -149,7 +150,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// Sizes whose product wraps around in 64 bits are refused, not allocated.
+// Sizes whose product overflows 64 bits are refused before anything is allocated.
 func TestOverflow(t *testing.T) {
 	const n = math.MaxInt32
 	h := header{dim: n - 1, mlp: n, layers: n, heads: 1, kv: 1, vocab: n, positions: n}
@@ -158,7 +159,7 @@ func TestOverflow(t *testing.T) {
 	}
 }
 
-// The two versions of one model are the same tensors, bit for bit.
+// Both versions of one model give the same tensors, bit for bit.
 func TestVersionsAgree(t *testing.T) {
 	a, err := Open(testutil.DataPath(t, "stories260K/stories260K.bin"))
 	if err != nil {

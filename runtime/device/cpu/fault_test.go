@@ -37,7 +37,7 @@ func TestShortenedWeights(t *testing.T) {
 		if err := os.WriteFile(path, raw, 0o666); err != nil {
 			t.Fatal(err)
 		}
-		m, err := checkpoint.Map(path, 0)
+		m, err := files.MapPath(path, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,13 +9,13 @@ import (
 	"path/filepath"
 )
 
-// writer fills the hidden directory.
+// writer writes the files of the hidden directory.
 type writer struct {
 	fs  fileSystem
 	dir string
 }
 
-// file writes a new file through a buffer and on to the disk.
+// file writes a new file through a buffer and syncs it to disk.
 func (w *writer) file(name string, write func(io.Writer) error) (err error) {
 	f, err := w.fs.Create(filepath.Join(w.dir, name))
 	if err != nil {
@@ -32,26 +32,26 @@ func (w *writer) file(name string, write func(io.Writer) error) (err error) {
 	return f.Sync()
 }
 
-// writeSize is twice the size of a huge page. A system that keeps files in memory in
-// pieces as large as they were written maps them so as well: a model that was just
-// written is then read, by whoever maps it, with few translations of addresses.
+// writeSize is twice the size of a huge page. Linux keeps a file in its page cache in
+// blocks as large as the writes. A model that was just written is then mapped with
+// large pages, so that reading it needs few address translations.
 const writeSize = 4 << 20
 
-// blockWriter passes on nothing but whole buffers, each at a multiple of their size in the
-// file: bufio alone writes what is larger than its buffer at once.
+// blockWriter writes only whole buffers, each at a multiple of the buffer's size in the
+// file. bufio alone would pass on data that is larger than its buffer in one write.
 type blockWriter struct{ *bufio.Writer }
 
 func (w blockWriter) Write(p []byte) (n int, err error) {
 	for len(p) > 0 && err == nil {
 		var k int
-		k, err = w.Writer.Write(p[:min(len(p), max(w.Available(), 1))]) // 1: a full one empties itself
+		k, err = w.Writer.Write(p[:min(len(p), max(w.Available(), 1))]) // 1: a full buffer flushes itself
 		n, p = n+k, p[k:]
 	}
 	return n, err
 }
 
-// commitDirectory makes a directory of need bytes under a hidden name beside its own,
-// lets fill write its files, and gives it its name once all of it is on disk.
+// commitDirectory makes a directory under a hidden name beside dir, lets fill write
+// its files, need bytes in all, and renames it to dir once everything is on disk.
 func commitDirectory(dir string, o SaveOptions, need int64, fill func(*writer) error) error {
 	fs := o.fs
 	if fs == nil {
@@ -66,7 +66,7 @@ func commitDirectory(dir string, o SaveOptions, need int64, fill func(*writer) e
 		return err
 	}
 	tmp := filepath.Join(parent, "."+filepath.Base(dir)+".incomplete")
-	unlock, err := claim(fs, tmp)
+	unlock, err := makeTemporary(fs, tmp)
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
@@ -79,8 +79,8 @@ func commitDirectory(dir string, o SaveOptions, need int64, fill func(*writer) e
 		err = fs.SyncDir(tmp)
 	}
 	if err == nil && old {
-		// The old model now goes by the hidden name: nobody else may take it
-		// for a leftover before it is gone.
+		// The old model gets the hidden name. Nobody else may take it for the
+		// remains of a killed save before it is removed.
 		var unlockOld func()
 		if unlockOld, err = lock(dir); err == nil {
 			defer unlockOld()
@@ -101,9 +101,9 @@ func commitDirectory(dir string, o SaveOptions, need int64, fill func(*writer) e
 	return nil
 }
 
-// target resolves where a model is to stand, and reports whether one is there
-// that is to be replaced. A symbolic link to a directory is followed, so that
-// the link stays and the new model lies where the old one did.
+// target resolves the path of the new model, and reports whether an old one is to be
+// replaced there. A symbolic link to a directory is followed, so that the link stays
+// and the new model takes the place of the old one.
 func target(dir string, replace bool) (path string, old bool, err error) {
 	dir = filepath.Clean(dir)
 	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
@@ -127,7 +127,7 @@ func target(dir string, replace bool) (path string, old bool, err error) {
 	model := len(entries) == 0
 	for _, e := range entries {
 		if e.IsDir() {
-			return "", false, fmt.Errorf("%s: holds the directory %s: not a model alone, will not be replaced", dir, e.Name())
+			return "", false, fmt.Errorf("%s: holds the directory %s: not only a model, will not be replaced", dir, e.Name())
 		}
 		model = model || e.Name() == configFile
 	}
@@ -137,16 +137,16 @@ func target(dir string, replace bool) (path string, old bool, err error) {
 	return dir, true, nil
 }
 
-// claim makes the hidden directory, empty and locked against other saves of the
-// same target; what a killed one left there is removed.
-func claim(fs fileSystem, tmp string) (unlock func(), err error) {
+// makeTemporary makes the hidden directory, empty and locked against other saves of
+// the same target. It removes what a killed save left there.
+func makeTemporary(fs fileSystem, tmp string) (unlock func(), err error) {
 	for range 100 {
 		if err := fs.Mkdir(tmp); err != nil && !errors.Is(err, os.ErrExist) {
 			return nil, err
 		}
 		unlock, err := lock(tmp)
 		if errors.Is(err, os.ErrNotExist) {
-			continue // its owner has just finished
+			continue // the other save has just finished
 		}
 		if err != nil {
 			return nil, err
@@ -166,13 +166,13 @@ func claim(fs fileSystem, tmp string) (unlock func(), err error) {
 	return nil, errBusy
 }
 
-// errBusy says that the same target is being written.
+// errBusy means that the same target is being written.
 var errBusy = fmt.Errorf("another save of it is running: %w", ErrBusy)
 
-// ErrBusy says that another process, or another call in this one, has a
-// directory.
+// ErrBusy means that another process, or another call in this one, holds the lock of
+// a directory.
 var ErrBusy = errors.New("busy")
 
-// Lock takes a directory until unlock or the end of the process; ErrBusy where it
-// is taken. Locks are advisory, and only Linux has them here.
+// Lock locks a directory until unlock is called or the process ends. The error wraps
+// ErrBusy where it is locked already. The lock is advisory; only Linux has it.
 func Lock(dir string) (unlock func(), err error) { return lock(dir) }

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// pieces keeps what it is given, and how long each piece was; it fails after so many.
-type pieces struct {
+// recordingWriter records its writes and their lengths. It fails after most of them.
+type recordingWriter struct {
 	all     []byte
 	lengths []int
 	most    int
@@ -17,7 +17,7 @@ type pieces struct {
 
 var errFull = errors.New("full")
 
-func (p *pieces) Write(b []byte) (int, error) {
+func (p *recordingWriter) Write(b []byte) (int, error) {
 	if len(p.lengths) == p.most {
 		return 0, errFull
 	}
@@ -25,13 +25,13 @@ func (p *pieces) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func TestWholeBuffers(t *testing.T) {
+func TestBlockWriterWritesWholeBuffers(t *testing.T) {
 	var want []byte
 	for i := range 16*5 + 3 {
 		want = append(want, byte(i))
 	}
 	for _, sizes := range [][]int{{83}, {1, 82}, {16, 67}, {7, 16, 40, 0, 20}, {32, 33, 18}} {
-		p := &pieces{most: 100}
+		p := &recordingWriter{most: 100}
 		w := blockWriter{bufio.NewWriterSize(p, 16)}
 		rest := want
 		for _, n := range sizes {
@@ -44,10 +44,10 @@ func TestWholeBuffers(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(p.all, want) || !slices.Equal(p.lengths, []int{16, 16, 16, 16, 16, 3}) {
-			t.Errorf("%v: got pieces of %v", sizes, p.lengths)
+			t.Errorf("%v: got writes of %v", sizes, p.lengths)
 		}
 	}
-	w := blockWriter{bufio.NewWriterSize(&pieces{most: 2}, 16)}
+	w := blockWriter{bufio.NewWriterSize(&recordingWriter{most: 2}, 16)}
 	if n, err := w.Write(want); n >= len(want) || !errors.Is(err, errFull) {
 		t.Errorf("want %v, got %d, %v", errFull, n, err)
 	}

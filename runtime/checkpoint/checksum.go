@@ -10,10 +10,10 @@ import (
 	"mop/internal/files"
 )
 
-// Checksum is the sha256, in hex, over the tensors' names, types, shapes and sha256
-// sums in the order of Expected: it tells models of one shape apart, and is the
-// same however the tensors are spread over files. It reads everything, on all
-// cores.
+// Checksum is the sha256, in hex, over the names, types, shapes and sha256 sums of
+// all tensors in the order of ExpectedTensors. It differs between models of the same
+// shape and does not depend on how the tensors are sharded. It reads everything, on
+// all cores.
 func Checksum(src Source) (string, error) {
 	infos := ExpectedTensors(src.Config())
 	parts := make([]string, len(infos))

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exchange swaps two paths in one step.
+// exchange swaps two paths atomically.
 func exchange(a, b string) error {
 	if err := unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE); err != nil {
 		return fmt.Errorf("exchange for %s: %w", a, err)
@@ -17,7 +17,7 @@ func exchange(a, b string) error {
 	return nil
 }
 
-// freeBytes is what an ordinary user may still write.
+// freeBytes is the space that an ordinary user may still fill.
 func freeBytes(dir string) (int64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
@@ -29,9 +29,9 @@ func freeBytes(dir string) (int64, error) {
 	return int64(st.Bavail) * st.Bsize, nil
 }
 
-// lock takes a directory for this process, until unlock or the process's end,
-// or fails with errBusy. Where the directory has been moved or removed meanwhile
-// it fails with os.ErrNotExist.
+// lock locks a directory until unlock is called or the process ends. It fails with
+// errBusy where the directory is locked, and with os.ErrNotExist where it was moved
+// or removed in the meantime.
 func lock(dir string) (unlock func(), err error) {
 	f, err := os.Open(dir)
 	if err != nil {

@@ -8,35 +8,36 @@ import (
 	"strings"
 	"testing"
 
+	"mop/runtime/checkpoint/safetensors"
 	"mop/runtime/config"
 )
 
-// storedOf lists a directory's tensors as its one file holds them.
-func storedOf(t testing.TB, dir string) map[string]stored {
+// storedTensors lists the tensors of a checkpoint of one file, by stored name.
+func storedTensors(t testing.TB, dir string) map[string]safetensors.Tensor {
 	t.Helper()
-	list, err := parseFile(read(t, filepath.Join(dir, singleFile)))
+	list, err := safetensors.Parse(read(t, filepath.Join(dir, singleFile)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := map[string]stored{}
+	out := map[string]safetensors.Tensor{}
 	for _, x := range list {
-		out[x.name] = x
+		out[x.Name] = x
 	}
 	return out
 }
 
-// sliced is the first layers of a model.
-type sliced struct {
+// truncatedDepth is the first layers of a checkpoint.
+type truncatedDepth struct {
 	*Dir
 	config *config.Config
 }
 
-func (s sliced) Config() *config.Config { return s.config }
+func (s truncatedDepth) Config() *config.Config { return s.config }
 
-// A LLaVA's language model opens, in both layouts and in either spelling of its
-// names, and what is written again is the whole LLaVA: every other tensor and key
-// as it was.
-func TestLLaVAIsWrittenWhole(t *testing.T) {
+// A LLaVA's language model opens in both layouts and with either spelling of its
+// names. Saving it writes the whole LLaVA again, with every other tensor and key
+// unchanged.
+func TestSaveWithMultimodalWrapper(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		pairs []string // names as another version spells them
@@ -68,17 +69,17 @@ func TestLLaVAIsWrittenWhole(t *testing.T) {
 		if err := Save(out, small, kept, SaveOptions{Wrapper: MultimodalWrapperOf(d)}); err != nil {
 			t.Fatal(err)
 		}
-		if !same(t, open(t, out), sliced{d, small}) {
+		if !same(t, open(t, out), truncatedDepth{d, small}) {
 			t.Errorf("%s: the language model differs", c.name)
 		}
-		was, is := storedOf(t, dir), storedOf(t, out)
+		was, is := storedTensors(t, dir), storedTensors(t, out)
 		for name, x := range was {
 			y, ok := is[name]
 			if cut := strings.Contains(name, "layers.") && !strings.Contains(name, "vision"); cut && !ok {
 				continue
 			}
-			if x.dtype != y.dtype || !slices.Equal(x.shape, y.shape) || !bytes.Equal(x.data, y.data) {
-				t.Errorf("%s: %s: was %s %v, is %s %v", c.name, name, x.dtype, x.shape, y.dtype, y.shape)
+			if x.DType != y.DType || !slices.Equal(x.Shape, y.Shape) || !bytes.Equal(x.Data, y.Data) {
+				t.Errorf("%s: %s: was %s %v, is %s %v", c.name, name, x.DType, x.Shape, y.DType, y.Shape)
 			}
 			delete(is, name)
 		}
@@ -98,11 +99,11 @@ func TestLLaVAIsWrittenWhole(t *testing.T) {
 	}
 }
 
-// Beside a config that says nothing of them, a vision tower's tensors are refused:
-// nobody would carry them along.
-func TestStrayVision(t *testing.T) {
+// The tensors of a vision tower are refused where the config does not mention one: a
+// save would lose them.
+func TestOpenRefusesVisionTensorsOfAPlainModel(t *testing.T) {
 	for _, name := range []string{"vision_tower.vision_model.post_layernorm.bias", "model.mm_projector.0.weight"} {
-		dir := save(t, tiny(), 7, SaveOptions{})
+		dir := save(t, tinyConfig(), 7, SaveOptions{})
 		editHeader(t, filepath.Join(dir, singleFile), `{"__metadata__"`, `{"`+name+`":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"__metadata__"`)
 		_, err := Open(dir)
 		refused(t, err, singleFile, name)

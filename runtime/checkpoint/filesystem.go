@@ -6,13 +6,13 @@ import (
 	"os"
 )
 
-// fileSystem is what Save does to a disk. The one implementation is the
-// operating system, the other injects faults.
+// fileSystem holds the operations that Save performs on a disk. One implementation is
+// the operating system; the other, in tests, injects faults.
 type fileSystem interface {
 	Mkdir(path string) error
 	Create(path string) (outFile, error)
 	Rename(from, to string) error
-	Exchange(a, b string) error // both exist before and after, in one step
+	Exchange(a, b string) error // atomically; both paths exist before and after
 	RemoveAll(path string) error
 	SyncDir(path string) error
 }
@@ -45,7 +45,7 @@ func (osFS) SyncDir(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// CheckFree refuses to begin what the disk that holds dir has no room for.
+// CheckFree is an error where the disk that holds dir has less than need bytes free.
 func CheckFree(dir string, need int64) error {
 	free, err := freeBytes(dir)
 	if err != nil {

@@ -7,9 +7,9 @@ import (
 	"mop/runtime/config"
 )
 
-// The sum stays when the files are cut otherwise, and changes with a weight, a
-// type or a shape.
-func TestSum(t *testing.T) {
+// The checksum does not depend on the sharding, and differs when a weight, a type or
+// a shape differs.
+func TestChecksum(t *testing.T) {
 	c := &config.Config{VocabSize: 11, HiddenSize: 8, HeadDim: 4, Layers: []config.LayerShape{{Heads: 2, KVHeads: 2, HeadDim: 4, Intermediate: 6}},
 		RopeTheta: 1e4, NormEps: 1e-5, MaxPositions: 16, BOS: 1, DType: "bfloat16"}
 	sum := func(s Source) string {

@@ -3,9 +3,9 @@
 
 Made with Python 3.11, safetensors 0.8.0, torch 2.15.0:
 
-    python3 recipe.py write python/       makes the committed directory python/:
+    python3 golden.py write python/       makes the committed directory python/:
                                           a model of two shards, three types
-    python3 recipe.py digest DIR          prints a digest of every tensor that the
+    python3 golden.py digest DIR          prints a digest of every tensor that the
                                           library reads in DIR; run over the
                                           directory that mop wrote (see
                                           golden_test.go) it made digests.json
