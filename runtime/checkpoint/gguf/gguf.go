@@ -12,7 +12,7 @@ import (
 
 	"github.com/edsrzf/mmap-go"
 
-	"mop/runtime/checkpoint"
+	"mop/internal/files"
 )
 
 const (
@@ -52,7 +52,7 @@ type File struct {
 
 // Open maps a file and reads its header. The data of the tensors are not touched.
 func Open(path string) (*File, error) {
-	m, err := checkpoint.Map(path, headerBytes)
+	m, err := files.MapPath(path, headerBytes)
 	if err != nil {
 		return nil, err
 	}
