@@ -71,7 +71,7 @@ func TestBeginnings(t *testing.T) {
 		if step == 3 {
 			break // the next one cuts into what they share
 		}
-		if state, err = state.WithoutLayer(); err != nil {
+		if state, err = state.PruneDepth(); err != nil {
 			t.Fatal(err)
 		}
 		r.prefixes.settle(state)

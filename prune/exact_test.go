@@ -23,7 +23,7 @@ func TestExactTargets(t *testing.T) {
 		o.Criterion, o.Sequence = "sequence", "LGLGLG"
 		o.Targets = []float64{0.31, 0.02, 0.17}
 		for i, p := range mustRun(t, o) {
-			s, target := p.Made(), o.Targets[i]
+			s, target := p.TargetStep(), o.Targets[i]
 			over := (1-target)*float64(p.Base.Params) - float64(s.Params)
 			if limit := float64(3 * 24 * len(s.Shapes)); over < 0 || over >= limit {
 				t.Errorf("rule %s, target %v: want at most %v parameters beyond it, got %v", rule, target, limit, over)
@@ -40,8 +40,8 @@ func TestExactTargets(t *testing.T) {
 	o := tiny(t, model)
 	o.ExactTarget, o.Targets = true, []float64{path.Steps[1].Compression, 0.3}
 	p := mustRun(t, o)[0]
-	if p.Step != 2 || len(p.Steps) != 2 || p.Made().Params != path.Steps[1].Params {
-		t.Errorf("want step 2 itself, got step %d of %d with %d parameters", p.Step, len(p.Steps), p.Made().Params)
+	if p.Step != 2 || len(p.Steps) != 2 || p.TargetStep().Params != path.Steps[1].Params {
+		t.Errorf("want step 2 itself, got step %d of %d with %d parameters", p.Step, len(p.Steps), p.TargetStep().Params)
 	}
 }
 
@@ -96,7 +96,7 @@ func TestExactTargetThatWidthCannotPay(t *testing.T) {
 	o.ExactTarget, o.Width.Rule, o.Criterion, o.Sequence = true, "mlp-only", "sequence", "LLL"
 	o.Targets = []float64{0.13}
 	p := mustRun(t, o)[0]
-	if made := p.Made(); made.Kind != plan.Depth {
+	if made := p.TargetStep(); made.Kind != plan.Depth {
 		t.Errorf("want the nearest step, a depth step, got %+v", made)
 	}
 	o = tiny(t, thin)

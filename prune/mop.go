@@ -160,7 +160,7 @@ func (r *run) runAll(ctx context.Context) ([]*plan.Plan, error) {
 func (r *run) search(ctx context.Context) (*plan.Plan, []plan.State, error) {
 	c := r.base.Config()
 	state := plan.New(c)
-	path := plan.Begin(c, r.width)
+	path := plan.NewPlan(c, r.width)
 	path.Base.Weights = r.weights
 	path.Criterion, path.Seed, path.Targets = r.Criterion, r.Seed, r.Targets
 	path.Sequence, path.Texts, path.Settings = r.Sequence, r.texts.sums, r.settings()
@@ -223,10 +223,10 @@ func (r *run) step(ctx context.Context, n int, s plan.State) (record, error) {
 		}
 		want = kinds[n-1]
 	default:
-		return r.compareCandidates(ctx, n, s.WithoutLayer, width)
+		return r.compareCandidates(ctx, n, s.PruneDepth, width)
 	}
 	var err error
-	if rec.State, rec.Kind, rec.Forced, err = plan.TakeStep(want, s.WithoutLayer, width); err != nil {
+	if rec.State, rec.Kind, rec.Forced, err = plan.TakeStep(want, s.PruneDepth, width); err != nil {
 		return rec, err
 	}
 	return rec, r.cleanUp()

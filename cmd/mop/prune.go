@@ -267,7 +267,7 @@ func replayPlans(c *cobra.Command, r prune.ReplayOptions) error {
 // printMade is a line for each model.
 func printMade(w io.Writer, out string, plans []*plan.Plan) error {
 	for _, p := range plans {
-		s := p.Made()
+		s := p.TargetStep()
 		if _, err := fmt.Fprintf(w, "%s  step %d, %d parameters, %.2f %% smaller\n", prune.TargetDir(out, p.Target), s.Step, s.Params, 100*s.Compression); err != nil {
 			return err
 		}

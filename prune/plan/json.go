@@ -15,15 +15,15 @@ import (
 	"mop/runtime/config"
 )
 
-// Bounds on what is read, so that no count of parameters overflows: a layer has
-// at most 7*2^48 and a model 2^12 of them.
+// Bounds on what is read, so that no count of parameters overflows: a layer has at most
+// 7*2^48 of them, and a model has at most 2^12 layers.
 const (
-	maxWidth  = 1 << 24 // V, D, H*Dh, I
+	maxSize   = 1 << 24 // V, D, H*Dh, I
 	maxLayers = 1 << 12
 )
 
-// Write writes the plan as JSON: a line a field, a line a step and a line a
-// layer, so that two plans can be compared line by line.
+// Write writes the plan as JSON with one line per field, step and layer, so that two
+// plans can be compared by a line-based diff.
 func (p *Plan) Write(w io.Writer) error {
 	var out bytes.Buffer
 	if err := writeFields(&out, reflect.ValueOf(*p)); err != nil {
@@ -33,8 +33,8 @@ func (p *Plan) Write(w io.Writer) error {
 	return err
 }
 
-// writeFields writes a struct's fields by their tags, those of embedded structs
-// among them.
+// writeFields writes a struct's fields by their JSON tags. Fields of embedded structs
+// are written in their place.
 func writeFields(out *bytes.Buffer, v reflect.Value) error {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
@@ -92,7 +92,7 @@ func Load(path string) (*Plan, error) {
 	return p, nil
 }
 
-// Parse reads a plan and checks that it is one.
+// Parse reads a plan and checks it.
 func Parse(data []byte) (*Plan, error) {
 	if err := config.CheckJSON(data); err != nil {
 		return nil, err
@@ -109,9 +109,10 @@ func Parse(data []byte) (*Plan, error) {
 	return p, nil
 }
 
-// Check says whether the plan agrees with itself: every step follows from the
-// one before it and counts its own parameters, and the layers are those that
-// its step leaves. What a rule would have cut is not asked: a plan is data.
+// Check reports whether the plan agrees with itself: every step follows from the one
+// before it, counts of parameters are right, and the layers are those that the plan's
+// step leaves. It does not compare the steps with what the rule would remove: a plan is
+// data, and may have been made by other software.
 func (p *Plan) Check() error {
 	if err := p.Base.check(); err != nil {
 		return err
@@ -145,23 +146,23 @@ func (p *Plan) Check() error {
 
 func (b Base) check() error {
 	switch {
-	case b.VocabSize < 1 || b.VocabSize > maxWidth:
-		return fmt.Errorf("base: vocab: want 1 to %d, got %d", maxWidth, b.VocabSize)
-	case b.HiddenSize < 1 || b.HiddenSize > maxWidth:
-		return fmt.Errorf("base: d_model: want 1 to %d, got %d", maxWidth, b.HiddenSize)
+	case b.VocabSize < 1 || b.VocabSize > maxSize:
+		return fmt.Errorf("base: vocab: want 1 to %d, got %d", maxSize, b.VocabSize)
+	case b.HiddenSize < 1 || b.HiddenSize > maxSize:
+		return fmt.Errorf("base: d_model: want 1 to %d, got %d", maxSize, b.HiddenSize)
 	case len(b.Shapes) < 1 || len(b.Shapes) > maxLayers:
 		return fmt.Errorf("base: shapes: want 1 to %d layers, got %d", maxLayers, len(b.Shapes))
 	}
 	for l, s := range b.Shapes {
 		switch {
-		case s.HeadDim < 1 || s.HeadDim > maxWidth || s.HeadDim != b.Shapes[0].HeadDim:
-			return fmt.Errorf("base: layer %d: head_dim: want 1 to %d and one for all layers, got %d", l, maxWidth, s.HeadDim)
-		case s.Heads < 0 || s.Heads > maxWidth/s.HeadDim:
-			return fmt.Errorf("base: layer %d: heads: want 0 to %d, got %d", l, maxWidth/s.HeadDim, s.Heads)
+		case s.HeadDim < 1 || s.HeadDim > maxSize || s.HeadDim != b.Shapes[0].HeadDim:
+			return fmt.Errorf("base: layer %d: head_dim: want 1 to %d and one for all layers, got %d", l, maxSize, s.HeadDim)
+		case s.Heads < 0 || s.Heads > maxSize/s.HeadDim:
+			return fmt.Errorf("base: layer %d: heads: want 0 to %d, got %d", l, maxSize/s.HeadDim, s.Heads)
 		case s.KVHeads < 0 || (s.Heads == 0) != (s.KVHeads == 0) || s.KVHeads > 0 && s.Heads%s.KVHeads != 0:
 			return fmt.Errorf("base: layer %d: kv_heads: want a divisor of %d heads, got %d", l, s.Heads, s.KVHeads)
-		case s.Intermediate < 0 || s.Intermediate > maxWidth:
-			return fmt.Errorf("base: layer %d: mlp: want 0 to %d, got %d", l, maxWidth, s.Intermediate)
+		case s.Intermediate < 0 || s.Intermediate > maxSize:
+			return fmt.Errorf("base: layer %d: mlp: want 0 to %d, got %d", l, maxSize, s.Intermediate)
 		}
 	}
 	if n := b.count(b.Shapes); n != b.Params {
@@ -182,14 +183,14 @@ func (p *Plan) checkStep(n int) error {
 		}
 		at := len(before) - 3
 		if !slices.Equal(s.Shapes, slices.Delete(slices.Clone(before), at, at+1)) {
-			return fmt.Errorf("shapes: depth deletes layer %d and nothing else", at)
+			return fmt.Errorf("shapes: a depth step removes layer %d and nothing else", at)
 		}
 	case Width:
 		if len(s.Shapes) != len(before) {
 			return fmt.Errorf("shapes: want %d layers, got %d", len(before), len(s.Shapes))
 		}
 		for l := range before {
-			if err := within(s.Shapes[l], before[l]); err != nil {
+			if err := checkPruned(s.Shapes[l], before[l]); err != nil {
 				return fmt.Errorf("layer %d: %w", l, err)
 			}
 		}
@@ -235,12 +236,12 @@ func (p *Plan) checkLayers() error {
 		if l.From != from[i] {
 			return fmt.Errorf("layer %d: from: the steps leave base layer %d, got %d", i, from[i], l.From)
 		}
-		if l.unnamed() && (l.Shape.Heads > 0 || l.Shape.Intermediate > 0) {
-			return fmt.Errorf("layer %d: which heads and neurons stay is not said", i)
+		if l.withoutIndices() && (l.Shape.Heads > 0 || l.Shape.Intermediate > 0) {
+			return fmt.Errorf("layer %d: want the indices of its heads and neurons, got none", i)
 		}
 	}
 	return State{Layers: p.Layers, Groups: p.Groups}.Check(p.Base.Shapes)
 }
 
-// errNoScores is what a dry run answers to allocation global.
+// errNoScores is the error of a dry run with allocation global.
 var errNoScores = errors.New("allocation global: wants scores, and a plan from sizes alone has none")

@@ -24,12 +24,12 @@ func pruned(t testing.TB) (*config.Config, State, *Plan) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := Begin(c, o)
+	p := NewPlan(c, o)
 	p.Criterion, p.Sequence, p.Seed, p.Targets = "kl", "", 7, []float64{0.2}
 	p.Texts = map[string]string{"text": "ab12", "calibration": "cd34"}
 	p.Settings = map[string]any{"windows": 32.0}
 	for _, kind := range []Kind{Width, Depth, Width, Width} {
-		next, kind, forced, err := TakeStep(kind, s.WithoutLayer, func() (State, error) { return s.PruneWidth(c.HiddenSize, o, 0, scoresOf(r, s)) })
+		next, kind, forced, err := TakeStep(kind, s.PruneDepth, func() (State, error) { return s.PruneWidth(c.HiddenSize, o, 0, scoresOf(r, s)) })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +97,7 @@ func TestPlanFields(t *testing.T) {
 	if want := map[string]any{"heads": 4.0, "kv_heads": 4.0, "head_dim": 4.0, "mlp": 48.0}; !reflect.DeepEqual(step["shapes"].([]any)[0], want) {
 		t.Errorf("want %v, got %v", want, step["shapes"])
 	}
-	if empty := written(t, Begin(mixedPlain(), Options{})); !bytes.Contains(empty, []byte(`"steps": []`)) {
+	if empty := written(t, NewPlan(mixedPlain(), Options{})); !bytes.Contains(empty, []byte(`"steps": []`)) {
 		t.Errorf("a plan without steps: %s", empty)
 	}
 }
@@ -110,7 +110,7 @@ func TestParseRefuses(t *testing.T) {
 	}{
 		{"step 2: kind", func(p *Plan) { p.Steps[1].Kind = "breadth" }},
 		{"step 3: want steps in order", func(p *Plan) { p.Steps[2].Step = 2 }},
-		{"step 2: shapes: depth deletes layer 3", func(p *Plan) { p.Steps[1].Shapes = p.Steps[0].Shapes }},
+		{"step 2: shapes: a depth step removes layer 3", func(p *Plan) { p.Steps[1].Shapes = p.Steps[0].Shapes }},
 		{"step 1: shapes: want 6 layers, got 5", func(p *Plan) { p.Steps[0].Shapes = p.Steps[0].Shapes[1:] }},
 		{"step 3: layer 0: mlp: want 0 to", func(p *Plan) { p.Steps[2].Shapes[0].Intermediate = 25 }},
 		{"step 3: layer 1: heads", func(p *Plan) { p.Steps[2].Shapes[1].Heads = 9 }},
@@ -136,7 +136,7 @@ func TestParseRefuses(t *testing.T) {
 		{"layers: step 1 has 6, got 5", func(p *Plan) { p.Step = 1 }},
 		{"layer 0: shape", func(p *Plan) { p.Step = 3 }},
 		{"layer 3: from: the steps leave base layer 4", func(p *Plan) { p.Layers[3].From = 3 }},
-		{"layer 2: which heads and neurons", func(p *Plan) { p.Layers[2].Heads, p.Layers[2].KVHeads, p.Layers[2].Neurons = nil, nil, nil }},
+		{"layer 2: want the indices of its heads and neurons", func(p *Plan) { p.Layers[2].Heads, p.Layers[2].KVHeads, p.Layers[2].Neurons = nil, nil, nil }},
 		{"layer 2: mlp: want 16 indices, got 15", func(p *Plan) { p.Layers[2].Neurons = p.Layers[2].Neurons[1:] }},
 		{"layer 2: mlp: entry 15: want ascending indices below 24", func(p *Plan) { p.Layers[2].Neurons[15] = 24 }},
 		{"layer 2: mlp: entry 0", func(p *Plan) { p.Layers[2].Neurons[0] = -1 }},
@@ -257,7 +257,7 @@ func FuzzPlan(f *testing.F) {
 		if s, err := p.Replay(c); err == nil {
 			if next, err := s.PruneWidth(c.HiddenSize, p.Options, 0, nil); err == nil {
 				for l := range next.Layers {
-					if err := within(next.Layers[l].Shape, s.Layers[l].Shape); err != nil {
+					if err := checkPruned(next.Layers[l].Shape, s.Layers[l].Shape); err != nil {
 						t.Error(err)
 					}
 				}

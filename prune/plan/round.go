@@ -6,17 +6,13 @@ import (
 	"strconv"
 )
 
-// roundEven rounds half to even and clamps to [0, limit]; a negative limit
-// gives 0.
-//
-// Products that are added to anything are wrapped in float64() throughout this
-// package, so that no compiler fuses them and every machine gets the same bits.
+// roundEven rounds half to even and clamps to [0, limit]. A negative limit gives 0.
 func roundEven(x float64, limit int) int {
 	return int(max(0, min(math.RoundToEven(x), float64(limit))))
 }
 
-// quotient is the product of num over den, correctly rounded however large the
-// product is.
+// quotient returns the product of num divided by den, correctly rounded however large
+// the product is.
 func quotient(den int64, num ...int64) float64 {
 	n := big.NewInt(1)
 	for _, x := range num {
@@ -30,25 +26,25 @@ func quotient(den int64, num ...int64) float64 {
 func sixDecimals(x float64) float64 {
 	y, err := strconv.ParseFloat(strconv.FormatFloat(x, 'f', 6, 64), 64)
 	if err != nil {
-		return x // beyond every float64, where nothing is left to round
+		return x // so large that there is nothing to round
 	}
 	return y
 }
 
-// nearestMultiple is the multiple of n nearest to x, a tie going down, at least
-// n and at most present. Where present < n there is none: present stays.
-func nearestMultiple(x float64, n, present int) int {
-	return clampMultiple(math.Ceil(x/float64(n)-0.5), n, present)
+// nearestMultiple returns the multiple of n that is nearest to x, the lower one of two
+// equally near ones, at least n and at most current. If current < n, it returns current.
+func nearestMultiple(x float64, n, current int) int {
+	return clampMultiple(math.Ceil(x/float64(n)-0.5), n, current)
 }
 
-// multipleBelow is nearestMultiple that always goes down.
-func multipleBelow(x float64, n, present int) int {
-	return clampMultiple(math.Floor(x/float64(n)), n, present)
+// multipleBelow is like nearestMultiple but always rounds down.
+func multipleBelow(x float64, n, current int) int {
+	return clampMultiple(math.Floor(x/float64(n)), n, current)
 }
 
-func clampMultiple(k float64, n, present int) int {
-	if present < n {
-		return present
+func clampMultiple(k float64, n, current int) int {
+	if current < n {
+		return current
 	}
-	return n * int(max(1, min(k, float64(present/n))))
+	return n * int(max(1, min(k, float64(current/n))))
 }

@@ -1,15 +1,15 @@
-// Package plan is MoP as pure data: how many layers, heads and neurons every
-// step leaves, which of the base model's they are, and how each step was
-// decided. What flows in: the base model's shapes and, for a real run, scores.
-// What flows out: shapes, kept indices, and plan.json.
+// Package plan describes a pruned model as data: how many layers, heads and neurons
+// every step leaves, which ones of the base model they are, and how each step was
+// decided. It computes steps from the base model's shapes and from scores, and reads
+// and writes plan.json. It does not read weights.
 //
 // The rules are those of "Compressing LLMs with MoP: Mixture of Pruners" (arXiv
-// 2602.06127) and its released runs. Symbols: L layers, D model width, V
-// vocabulary; per layer H query heads, K KV heads, Dh head width, I neurons.
-// Parameters are counted as config.Config counts them.
+// 2602.06127) and of its released runs. Symbols: L layers, D hidden size, V vocabulary;
+// per layer H query heads, K KV heads, Dh head size, I neurons. Parameters are counted
+// as config.Config counts them.
 //
-// Products that are added to anything stand in float64(), so that no compiler
-// fuses them and every machine cuts alike.
+// Products that are added to something are wrapped in float64(), so that no compiler
+// fuses the two operations and every machine computes the same plan.
 package plan
 
 import (
@@ -21,7 +21,7 @@ import (
 	"mop/runtime/config"
 )
 
-// Kind is what a step cuts.
+// Kind is what a step removes.
 type Kind string
 
 const (
@@ -29,31 +29,30 @@ const (
 	Width Kind = "width" // heads and neurons of all layers
 )
 
-// Shape is a layer's size.
+// Shape holds the sizes of a layer.
 type Shape = config.LayerShape
 
-// Layer is one layer of the current model. The index lists name what is left of
-// the base layer, ascending; they are nil in a dry run, which knows only sizes.
+// Layer is one layer of the current model. The index lists say which parts of the base
+// layer are kept, ascending. They are nil in a dry run, where only sizes are known.
 type Layer struct {
-	From    int     `json:"from"`     // base layer
-	Shape   Shape   `json:"shape"`    // present size
+	From    int     `json:"from"`     // index of the base layer
+	Shape   Shape   `json:"shape"`    // current sizes
 	Heads   []int   `json:"heads"`    // [H] base query heads, all of each kept KV head
 	KVHeads []int   `json:"kv_heads"` // [K] base key/value heads
 	Neurons []int   `json:"mlp"`      // [I] base neurons
-	Carry   float64 `json:"carry"`    // parameters that rounding has left to remove
+	Carry   float64 `json:"carry"`    // parameters that rounding still has to remove
 }
 
-// State is the current model as data, all that the next step depends on: read
-// back from JSON it goes on to the same bytes. It is a value, no step changes
-// another.
+// State is the current model as data, and all that the next step depends on: a run that
+// resumes from its JSON ends in the same bytes. It is a value; a step returns a new one.
 type State struct {
 	Layers []Layer `json:"layers"`
-	// Groups is the share of a KV group that rule "groups" has saved up, rounded
-	// to 6 decimals.
+	// Groups is the part of a KV head that rule "groups" has accumulated, rounded to 6
+	// decimals.
 	Groups float64 `json:"groups"`
 }
 
-// New is the uncut model.
+// New returns the state of the base model.
 func New(c *config.Config) State {
 	s := State{Layers: make([]Layer, len(c.Layers))}
 	for l, shape := range c.Layers {
@@ -62,8 +61,8 @@ func New(c *config.Config) State {
 	return s
 }
 
-// sizesOf is the uncut model without its indices, for a dry run.
-func sizesOf(c *config.Config) State {
+// newWithoutIndices returns the state of the base model with sizes only, for a dry run.
+func newWithoutIndices(c *config.Config) State {
 	s := State{Layers: make([]Layer, len(c.Layers))}
 	for l, shape := range c.Layers {
 		s.Layers[l] = Layer{From: l, Shape: shape}
@@ -79,7 +78,7 @@ func upTo(n int) []int {
 	return out
 }
 
-// Shapes lists the present layers' shapes.
+// Shapes lists the shapes of the current layers.
 func (s State) Shapes() []config.LayerShape {
 	out := make([]config.LayerShape, len(s.Layers))
 	for i, l := range s.Layers {
@@ -88,21 +87,21 @@ func (s State) Shapes() []config.LayerShape {
 	return out
 }
 
-// Config is the base model's config with the present layers.
+// Config is the base model's config with the current layers.
 func (s State) Config(base *config.Config) *config.Config {
 	c := base.Clone()
 	c.Layers = s.Shapes()
 	return c
 }
 
-// What makes a branch impossible.
+// The reasons why a step is impossible.
 var (
 	ErrDepth = errors.New("depth would leave fewer than three layers")
 	ErrWidth = errors.New("width has nothing left to take")
 )
 
-// WithoutLayer deletes the third-to-last layer; the last two are always kept.
-func (s State) WithoutLayer() (State, error) {
+// PruneDepth removes the third-to-last layer. The last two layers are always kept.
+func (s State) PruneDepth() (State, error) {
 	if len(s.Layers) <= 3 {
 		return s, ErrDepth
 	}
@@ -111,26 +110,26 @@ func (s State) WithoutLayer() (State, error) {
 	return s, nil
 }
 
-// Reach is the compression that no path of these options can pass: three layers
-// left, each as narrow as width steps make it.
+// Reach is the largest compression of any path with these options: three layers remain,
+// each as narrow as width steps make it.
 func (s State) Reach(base *config.Config, o Options) (float64, error) {
 	o, err := o.Resolve(s)
 	if err != nil {
 		return 0, err
 	}
-	for next, err := s.WithoutLayer(); err == nil; next, err = s.WithoutLayer() {
+	for next, err := s.PruneDepth(); err == nil; next, err = s.PruneDepth() {
 		s = next
 	}
 	c := s.Config(base)
 	for l, shape := range c.Layers {
-		c.Layers[l] = o.floor(shape)
+		c.Layers[l] = o.narrowest(shape)
 	}
 	return 1 - float64(c.Params())/float64(base.Params()), nil
 }
 
-// Check says whether the state can have been cut from a base with these layers:
-// what journals and plans hold may come from anywhere. Every layer, or none,
-// has its indices.
+// Check reports whether the state can be a pruned model of a base with these layers.
+// States are read from journals and plans, which may have been edited. Either every
+// layer has its indices, or none has.
 func (s State) Check(base []Shape) error {
 	if len(s.Layers) < 1 || len(s.Layers) > len(base) {
 		return fmt.Errorf("layers: want 1 to %d, got %d", len(base), len(s.Layers))
@@ -144,13 +143,13 @@ func (s State) Check(base []Shape) error {
 			return fmt.Errorf("layer %d: from: want base layers ascending below %d, got %d", i, len(base), l.From)
 		}
 		last = l.From
-		if err := within(l.Shape, base[l.From]); err != nil {
+		if err := checkPruned(l.Shape, base[l.From]); err != nil {
 			return fmt.Errorf("layer %d: %w", i, err)
 		}
 		if !finite(l.Carry) {
 			return fmt.Errorf("layer %d: carry: want a finite number, got %v", i, l.Carry)
 		}
-		if l.unnamed() && s.unnamed() {
+		if l.withoutIndices() && s.withoutIndices() {
 			continue
 		}
 		if err := l.checkIndices(base[l.From]); err != nil {
@@ -160,26 +159,30 @@ func (s State) Check(base []Shape) error {
 	return nil
 }
 
-// unnamed reports whether only sizes are known.
-func (l Layer) unnamed() bool { return l.Heads == nil && l.KVHeads == nil && l.Neurons == nil }
+// withoutIndices reports whether only the layer's sizes are known.
+func (l Layer) withoutIndices() bool { return l.Heads == nil && l.KVHeads == nil && l.Neurons == nil }
 
-func (s State) unnamed() bool {
-	return !slices.ContainsFunc(s.Layers, func(l Layer) bool { return !l.unnamed() })
+func (s State) withoutIndices() bool {
+	return !slices.ContainsFunc(s.Layers, func(l Layer) bool { return !l.withoutIndices() })
 }
 
 func (l Layer) checkIndices(base Shape) error {
 	for _, x := range []struct {
-		what  string
-		list  []int
-		n, of int
-	}{{"heads", l.Heads, l.Shape.Heads, base.Heads}, {"kv_heads", l.KVHeads, l.Shape.KVHeads, base.KVHeads}, {"mlp", l.Neurons, l.Shape.Intermediate, base.Intermediate}} {
-		if len(x.list) != x.n {
-			return fmt.Errorf("%s: want %d indices, got %d", x.what, x.n, len(x.list))
+		name       string
+		list       []int
+		want, base int // their number, and that of the base layer
+	}{
+		{"heads", l.Heads, l.Shape.Heads, base.Heads},
+		{"kv_heads", l.KVHeads, l.Shape.KVHeads, base.KVHeads},
+		{"mlp", l.Neurons, l.Shape.Intermediate, base.Intermediate},
+	} {
+		if len(x.list) != x.want {
+			return fmt.Errorf("%s: want %d indices, got %d", x.name, x.want, len(x.list))
 		}
 		last := -1
 		for i, k := range x.list {
-			if k <= last || k >= x.of {
-				return fmt.Errorf("%s: entry %d: want ascending indices below %d, got %d", x.what, i, x.of, k)
+			if k <= last || k >= x.base {
+				return fmt.Errorf("%s: entry %d: want ascending indices below %d, got %d", x.name, i, x.base, k)
 			}
 			last = k
 		}
@@ -196,9 +199,9 @@ func (l Layer) checkIndices(base Shape) error {
 	return nil
 }
 
-// within says whether a layer of shape from can be cut to s: nothing grows, and
-// KV groups stay whole.
-func within(s, from Shape) error {
+// checkPruned reports whether a layer of shape from can be pruned to s: no size grows,
+// and every KV head keeps all of its query heads.
+func checkPruned(s, from Shape) error {
 	switch {
 	case s.HeadDim != from.HeadDim:
 		return fmt.Errorf("head_dim: want %d, got %d", from.HeadDim, s.HeadDim)

@@ -7,12 +7,12 @@ import (
 	"text/tabwriter"
 )
 
-// Table prints the steps for a person, the base as step 0.
+// Table prints the steps as a table for people, with the base model as step 0.
 func (p *Plan) Table(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "step\tkind\tlayers\theads\tkv heads\tneurons\tparameters\tcompression\t")
 	row := func(step int, kind string, shapes []Shape, params int64, c float64) {
-		span := func(f func(Shape) int) string {
+		bounds := func(f func(Shape) int) string { // of all layers
 			lo, hi := f(shapes[0]), f(shapes[0])
 			for _, s := range shapes {
 				lo, hi = min(lo, f(s)), max(hi, f(s))
@@ -22,8 +22,8 @@ func (p *Plan) Table(w io.Writer) error {
 			}
 			return fmt.Sprintf("%d-%d", lo, hi)
 		}
-		fmt.Fprintf(t, "%d\t%s\t%d\t%s\t%s\t%s\t%s\t%.2f %%\t\n", step, kind, len(shapes), span(func(s Shape) int { return s.Heads }),
-			span(func(s Shape) int { return s.KVHeads }), span(func(s Shape) int { return s.Intermediate }), thousands(params), 100*c)
+		fmt.Fprintf(t, "%d\t%s\t%d\t%s\t%s\t%s\t%s\t%.2f %%\t\n", step, kind, len(shapes), bounds(func(s Shape) int { return s.Heads }),
+			bounds(func(s Shape) int { return s.KVHeads }), bounds(func(s Shape) int { return s.Intermediate }), thousands(params), 100*c)
 	}
 	row(0, "base", p.Base.Shapes, p.Base.Params, 0)
 	for _, s := range p.Steps {
@@ -46,7 +46,7 @@ func (p *Plan) Table(w io.Writer) error {
 	return nil
 }
 
-// thousands writes n >= 0 with commas.
+// thousands formats n >= 0 with commas.
 func thousands(n int64) string {
 	s := strconv.FormatInt(n, 10)
 	for i := len(s) - 3; i > 0; i -= 3 {

@@ -6,28 +6,28 @@ import (
 	"slices"
 )
 
-// Scores are the current model's AMP scores; lowest goes first.
+// Scores are the importance scores of the current model. The lowest are removed first.
 type Scores struct {
 	Heads   [][]float64 `json:"heads"` // [L][H] query heads
 	Neurons [][]float64 `json:"mlp"`   // [L][I]
 }
 
-// PruneWidth is one width step by the options' rule. With p = 0 its budget is the
-// parameters of layer L-3. Any other p is met: at least p parameters go, and
-// more than p by less than one neuron (one multiple of RoundTo) a layer; that is
-// the step which ends at an exact target. Without scores only sizes are known
-// afterwards.
-func (s State) PruneWidth(dim int, o Options, p float64, scores *Scores) (State, error) {
+// PruneWidth makes one width step by the options' rule. dim is D. With budget 0 the step
+// removes about the parameters of layer L-3. Any other budget is met: at least that
+// many parameters are removed, and at most one neuron (one multiple of RoundTo) per
+// layer more. This is the step that ends at an exact target. Without scores, the new
+// state has sizes only.
+func (s State) PruneWidth(dim int, o Options, budget float64, scores *Scores) (State, error) {
 	o, err := o.Resolve(s)
 	if err != nil {
 		return s, err
 	}
-	var cuts []loss
-	var acc float64
-	if p == 0 {
-		cuts, acc, err = s.losses(dim, o)
+	var removals []removal
+	var groups float64
+	if budget == 0 {
+		removals, groups, err = s.stepRemovals(dim, o)
 	} else {
-		cuts, acc, err = s.lossesOf(dim, o, p)
+		removals, groups, err = s.targetRemovals(dim, o, budget)
 	}
 	if err != nil {
 		return s, err
@@ -41,37 +41,37 @@ func (s State) PruneWidth(dim int, o Options, p float64, scores *Scores) (State,
 		if scores == nil {
 			return s, errNoScores
 		}
-		if cuts, err = s.spread(dim, o, cuts, scores); err != nil {
+		if removals, err = s.allocateGlobally(dim, o, removals, scores); err != nil {
 			return s, err
 		}
 	}
 	s.Layers = slices.Clone(s.Layers)
-	s.Groups = acc
+	s.Groups = groups
 	for i := range s.Layers {
-		l, c := &s.Layers[i], cuts[i]
-		l.Carry = c.carry
+		l, r := &s.Layers[i], removals[i]
+		l.Carry = r.carry
 		if scores == nil {
 			l.Heads, l.KVHeads, l.Neurons = nil, nil, nil
 		} else {
-			l.keep(c, scores.Heads[i], scores.Neurons[i])
+			l.remove(r, scores.Heads[i], scores.Neurons[i])
 		}
 		if l.Shape.KVHeads > 0 {
-			l.Shape.Heads -= c.groups * (l.Shape.Heads / l.Shape.KVHeads)
-			l.Shape.KVHeads -= c.groups
+			l.Shape.Heads -= r.kvHeads * (l.Shape.Heads / l.Shape.KVHeads)
+			l.Shape.KVHeads -= r.kvHeads
 		}
-		l.Shape.Intermediate -= c.neurons
+		l.Shape.Intermediate -= r.neurons
 	}
 	return s, nil
 }
 
-// check holds scores to the state: one for every head and neuron, all finite.
+// check refuses scores that are not one finite number for every head and neuron.
 func (s State) check(scores *Scores) error {
 	if len(scores.Heads) != len(s.Layers) || len(scores.Neurons) != len(s.Layers) {
 		return fmt.Errorf("scores: want %d layers, got %d and %d", len(s.Layers), len(scores.Heads), len(scores.Neurons))
 	}
 	for i, l := range s.Layers {
 		if len(l.Heads) != l.Shape.Heads || len(l.Neurons) != l.Shape.Intermediate {
-			return fmt.Errorf("scores: layer %d: only its size is known, not which heads and neurons it has", i)
+			return fmt.Errorf("scores: layer %d: the state has only its sizes, not which heads and neurons it keeps", i)
 		}
 		if len(scores.Heads[i]) != l.Shape.Heads || len(scores.Neurons[i]) != l.Shape.Intermediate {
 			return fmt.Errorf("scores: layer %d: want %d heads and %d neurons, got %d and %d", i, l.Shape.Heads, l.Shape.Intermediate, len(scores.Heads[i]), len(scores.Neurons[i]))
@@ -85,57 +85,58 @@ func (s State) check(scores *Scores) error {
 	return nil
 }
 
-// keep drops the lowest scores; of equal ones the lower index goes first. A
-// group's score is the mean of its query heads'.
-func (l *Layer) keep(c loss, heads, mlp []float64) {
-	if c.groups > 0 {
-		gone := ascending(groupScores(l.Shape.KVHeads, heads))[:c.groups]
-		slices.Sort(gone)
-		per := l.Shape.Heads / l.Shape.KVHeads
-		var goneHeads []int
-		for _, g := range gone {
-			for q := range per {
-				goneHeads = append(goneHeads, g*per+q)
+// remove deletes the heads and neurons with the lowest scores from the index lists. Of
+// equal scores, the one with the lower index is removed first. The score of a KV head is
+// the mean of its query heads' scores.
+func (l *Layer) remove(r removal, heads, neurons []float64) {
+	if r.kvHeads > 0 {
+		kvHeads := ascending(kvHeadScores(l.Shape.KVHeads, heads))[:r.kvHeads]
+		slices.Sort(kvHeads)
+		perKVHead := l.Shape.Heads / l.Shape.KVHeads
+		var queryHeads []int
+		for _, k := range kvHeads {
+			for q := range perKVHead {
+				queryHeads = append(queryHeads, k*perKVHead+q)
 			}
 		}
-		l.KVHeads, l.Heads = without(l.KVHeads, gone), without(l.Heads, goneHeads)
+		l.KVHeads, l.Heads = without(l.KVHeads, kvHeads), without(l.Heads, queryHeads)
 	}
-	if c.neurons > 0 {
-		gone := ascending(mlp)[:c.neurons]
-		slices.Sort(gone)
-		l.Neurons = without(l.Neurons, gone)
+	if r.neurons > 0 {
+		lowest := ascending(neurons)[:r.neurons]
+		slices.Sort(lowest)
+		l.Neurons = without(l.Neurons, lowest)
 	}
 }
 
-// groupScores are the means over each KV head's query heads.
-func groupScores(groups int, heads []float64) []float64 {
-	out := make([]float64, groups)
-	for g := range out {
-		per := len(heads) / groups
-		for _, x := range heads[g*per : (g+1)*per] {
-			out[g] += x
+// kvHeadScores returns the mean score of each KV head's query heads.
+func kvHeadScores(kvHeads int, heads []float64) []float64 {
+	means := make([]float64, kvHeads)
+	for k := range means {
+		perKVHead := len(heads) / kvHeads
+		for _, x := range heads[k*perKVHead : (k+1)*perKVHead] {
+			means[k] += x
 		}
-		out[g] /= float64(per)
+		means[k] /= float64(perKVHead)
 	}
-	return out
+	return means
 }
 
-// ascending lists positions, lowest score first, equal ones by position.
+// ascending lists the positions of the scores, lowest score first, equal ones by position.
 func ascending(scores []float64) []int {
 	order := upTo(len(scores))
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(scores[a], scores[b]) })
 	return order
 }
 
-// without copies list less the given positions, which ascend.
-func without(list, gone []int) []int {
-	out := make([]int, 0, len(list)-len(gone))
+// without returns a copy of list without the given positions, which ascend.
+func without(list, positions []int) []int {
+	kept := make([]int, 0, len(list)-len(positions))
 	for i, x := range list {
-		if len(gone) > 0 && gone[0] == i {
-			gone = gone[1:]
+		if len(positions) > 0 && positions[0] == i {
+			positions = positions[1:]
 			continue
 		}
-		out = append(out, x)
+		kept = append(kept, x)
 	}
-	return out
+	return kept
 }

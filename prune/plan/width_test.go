@@ -67,7 +67,7 @@ func TestAnyModel(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, uint64(i)))
 			mha := o.Rule == "paper" || o.Rule == "exact"
 			c := mixed(r, mha)
-			s, sizes := New(c), sizesOf(c)
+			s, sizes := New(c), newWithoutIndices(c)
 			o, err := o.Resolve(s)
 			if err != nil {
 				t.Fatal(err)
@@ -76,8 +76,8 @@ func TestAnyModel(t *testing.T) {
 				var next State
 				before, _ := json.Marshal(s)
 				if r.IntN(4) == 0 {
-					next, err = s.WithoutLayer()
-					sizes, _ = sizes.WithoutLayer()
+					next, err = s.PruneDepth()
+					sizes, _ = sizes.PruneDepth()
 				} else {
 					next, err = s.PruneWidth(c.HiddenSize, o, 0, scoresOf(r, s))
 					if dryRun, dryErr := sizes.PruneWidth(c.HiddenSize, o, 0, nil); o.Allocation == "uniform" {
@@ -105,7 +105,7 @@ func TestAnyModel(t *testing.T) {
 				for l, y := range next.Layers {
 					at := slices.IndexFunc(s.Layers, func(x Layer) bool { return x.From == y.From })
 					was := s.Layers[at].Shape
-					if err := within(y.Shape, was); err != nil {
+					if err := checkPruned(y.Shape, was); err != nil {
 						t.Fatalf("%+v: layer %d: %v", o, l, err)
 					}
 					if len(next.Layers) == len(s.Layers) {
@@ -163,11 +163,11 @@ func TestCarry(t *testing.T) {
 		{Rule: "exact", RoundTo: 256}, {Rule: "exact", RoundTo: 8, HeadsMultiple: 4}, {Rule: "mlp-only", RoundTo: 128},
 		{Rule: "groups", RoundTo: 64, HeadsMultiple: 2}, {Rule: "paper", RoundTo: 32},
 	} {
-		s := sizesOf(c)
+		s := newWithoutIndices(c)
 		should := make([]float64, len(s.Layers))
 		for n := range 24 {
 			if n%4 == 3 {
-				s, _ = s.WithoutLayer()
+				s, _ = s.PruneDepth()
 				continue
 			}
 			share := s.LayerBudget(c.HiddenSize) / float64(len(s.Layers))
@@ -184,7 +184,7 @@ func TestCarry(t *testing.T) {
 				}
 				limit := float64(3 * c.HiddenSize * o.RoundTo)
 				if o.Rule == "paper" { // counts half a head as half a neuron, until the next step
-					limit += float64(groupParams(l.Shape, c.HiddenSize))
+					limit += float64(kvHeadParams(l.Shape, c.HiddenSize))
 				}
 				if math.Abs(off) > limit {
 					t.Fatalf("%+v: step %d: layer %d: %v parameters off, want at most %v", o, n, i, off, limit)
@@ -201,7 +201,7 @@ func TestCarryAccrues(t *testing.T) {
 	for range 30 {
 		c.Layers = append(c.Layers, Shape{Heads: 2, KVHeads: 2, HeadDim: 4, Intermediate: 512})
 	}
-	s, o := sizesOf(c), Options{Rule: "mlp-only", RoundTo: 64}
+	s, o := newWithoutIndices(c), Options{Rule: "mlp-only", RoundTo: 64}
 	var widths []int
 	for range 4 {
 		next, err := s.PruneWidth(c.HiddenSize, o, 0, nil)
@@ -236,7 +236,7 @@ func TestNearestMultiple(t *testing.T) {
 func TestWhichGo(t *testing.T) {
 	l := Layer{Shape: Shape{Heads: 6, KVHeads: 3, HeadDim: 4, Intermediate: 5},
 		Heads: []int{2, 3, 4, 5, 8, 9}, KVHeads: []int{1, 2, 4}, Neurons: []int{0, 3, 4, 7, 9}}
-	l.keep(loss{groups: 1, neurons: 3}, []float64{0, 9, 4, 4, 1, 9}, []float64{2, 1, 2, 2, 5}) // groups' means 4.5, 4, 5
+	l.remove(removal{kvHeads: 1, neurons: 3}, []float64{0, 9, 4, 4, 1, 9}, []float64{2, 1, 2, 2, 5}) // groups' means 4.5, 4, 5
 	if want := []int{2, 3, 8, 9}; !slices.Equal(l.Heads, want) {
 		t.Errorf("heads: want %v, got %v", want, l.Heads)
 	}
@@ -268,7 +268,7 @@ func TestScoresRefused(t *testing.T) {
 	if _, err := s.PruneWidth(c.HiddenSize, Options{Allocation: "global"}, 0, x); err == nil || !strings.Contains(err.Error(), "layer 2: neuron 7") {
 		t.Errorf("a negative score under global: got %v", err)
 	}
-	if _, err := sizesOf(c).PruneWidth(c.HiddenSize, Options{}, 0, scoresOf(rand.New(rand.NewPCG(1, 1)), s)); err == nil {
+	if _, err := newWithoutIndices(c).PruneWidth(c.HiddenSize, Options{}, 0, scoresOf(rand.New(rand.NewPCG(1, 1)), s)); err == nil {
 		t.Error("scores for a state of sizes alone were taken")
 	}
 }
@@ -329,7 +329,7 @@ func TestGlobal(t *testing.T) {
 			s = global
 		}
 	}
-	if _, err := sizesOf(c).PruneWidth(c.HiddenSize, Options{Allocation: "global"}, 0, nil); err == nil {
+	if _, err := newWithoutIndices(c).PruneWidth(c.HiddenSize, Options{Allocation: "global"}, 0, nil); err == nil {
 		t.Error("global without scores was taken")
 	}
 	if _, err := DryRun(c, Options{Allocation: "global"}, Sequence([]Kind{Depth}), 0); err == nil {
@@ -344,7 +344,7 @@ func TestExactBudget(t *testing.T) {
 		for _, part := range []float64{1e-7, 0.01, 0.3, 0.999, 1, 1.7} {
 			c := preset(t, "llama-2-7b")
 			p := dry(t, c, o, "GLGGL")
-			s := sizesOf(c)
+			s := newWithoutIndices(c)
 			s.Layers = s.Layers[:len(p.Steps[4].Shapes)]
 			for l := range s.Layers {
 				s.Layers[l].Shape = p.Steps[4].Shapes[l]
@@ -363,7 +363,7 @@ func TestExactBudget(t *testing.T) {
 			}
 		}
 	}
-	s, c := sizesOf(mixedPlain()), mixedPlain()
+	s, c := newWithoutIndices(mixedPlain()), mixedPlain()
 	if _, err := s.PruneWidth(c.HiddenSize, Options{}, 1e9, nil); !errors.Is(err, ErrWidth) {
 		t.Errorf("more than there is: got %v", err)
 	}
@@ -386,7 +386,7 @@ func TestExactBudgetMixed(t *testing.T) {
 			if l.Intermediate > 1 {
 				unit += float64(3 * c.HiddenSize)
 			} else {
-				unit += float64(groupParams(l, c.HiddenSize))
+				unit += float64(kvHeadParams(l, c.HiddenSize))
 			}
 		}
 		want := r.Float64() * 0.8 * float64(c.Params())
@@ -438,7 +438,7 @@ func TestResume(t *testing.T) {
 // Rule groups leaves two groups, however long it goes on and whatever is due.
 func TestTwoGroupsStay(t *testing.T) {
 	c := preset(t, "llama-3-8b")
-	s, most := sizesOf(c), 0
+	s, most := newWithoutIndices(c), 0
 	for range 60 {
 		next, err := s.PruneWidth(c.HiddenSize, Options{Rule: "groups"}, 0, nil)
 		if err != nil {
@@ -453,7 +453,7 @@ func TestTwoGroupsStay(t *testing.T) {
 }
 
 func TestOptionsRefused(t *testing.T) {
-	gqa := sizesOf(preset(t, "llama-3-8b"))
+	gqa := newWithoutIndices(preset(t, "llama-3-8b"))
 	for want, o := range map[string]Options{
 		"rule paper: wants as many":      {Rule: "paper"},
 		"rule exact: wants as many":      {Rule: "exact"},
@@ -468,7 +468,7 @@ func TestOptionsRefused(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{"llama-2-7b": "exact", "llama-3-8b": "mlp-only"} {
-		o, err := Options{}.Resolve(sizesOf(preset(t, name)))
+		o, err := Options{}.Resolve(newWithoutIndices(preset(t, name)))
 		if err != nil || o != (Options{want, 1, 1, "uniform"}) {
 			t.Errorf("%s: want rule %s, got %+v %v", name, want, o, err)
 		}

@@ -61,26 +61,6 @@ func TestCoin(t *testing.T) {
 	}
 }
 
-func TestParseTargets(t *testing.T) {
-	if got, err := ParseTargets("0.2, 0.3,.4"); err != nil || !slices.Equal(got, []float64{0.2, 0.3, 0.4}) {
-		t.Errorf("got %v %v", got, err)
-	}
-	for _, text := range []string{"", "0", "1", "0.2,", "1.2", "-0.1", "NaN", "Inf", "20%", "0.2,0.3,0.20", "1e-400"} {
-		if got, err := ParseTargets(text); err == nil {
-			t.Errorf("%q: taken as %v", text, got)
-		}
-	}
-}
-
-func TestNearest(t *testing.T) {
-	c := []float64{0.0625, 0.1875, 0.3125, 0.3125, 0.5}
-	for target, want := range map[float64]int{0.01: 1, 0.1: 1, 0.125: 2, 0.2: 2, 0.25: 4, 0.4: 4, 0.41: 5, 0.9: 5} {
-		if got := Nearest(c, target); got != want {
-			t.Errorf("%v: want step %d, got %d", target, want, got)
-		}
-	}
-}
-
 // One path alone, until nothing is left: depth stops at three layers and width
 // goes on, and the other way round; the plan says why; then it ends.
 func TestForced(t *testing.T) {
@@ -104,7 +84,7 @@ func TestForced(t *testing.T) {
 		if last != k.other || len(end) != 3 || end[0].Heads != 1 || end[0].Intermediate != 1 {
 			t.Errorf("%s: ends by %s at %v", k.kind, last, end)
 		}
-		reach, err := sizesOf(c).Reach(c, Options{})
+		reach, err := newWithoutIndices(c).Reach(c, Options{})
 		if got := p.Steps[len(p.Steps)-1].Compression; err != nil || got != reach {
 			t.Errorf("%s: reach %v, ends at %v", k.kind, reach, got)
 		}

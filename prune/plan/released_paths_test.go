@@ -138,11 +138,11 @@ func TestPathsGolden(t *testing.T) {
 					t.Fatalf("step %d: want %v, got %v", i+1, c.Rows[i], got)
 				}
 			}
-			s := sizesOf(preset(t, c.Model))
+			s := newWithoutIndices(preset(t, c.Model))
 			for _, step := range p.Steps {
 				var err error
 				if step.Kind == Depth {
-					s, err = s.WithoutLayer()
+					s, err = s.PruneDepth()
 				} else {
 					s, err = s.PruneWidth(p.Base.HiddenSize, c.Options, 0, nil)
 				}

@@ -7,40 +7,42 @@ import (
 	"mop/runtime/config"
 )
 
-// maxSteps bounds a path. Every step of a sensible one is about a layer.
+// maxSteps bounds a path. Ordinary paths have about as many steps as the model has
+// layers.
 const maxSteps = 10_000
 
-// TakeStep makes one step of the wanted kind, or of the other where that one is
-// impossible; forced then says why. Where neither is possible the error joins
-// both reasons.
+// TakeStep makes a step of the wanted kind, or of the other kind if that one is
+// impossible; forced is then the reason. If neither is possible, the error joins both
+// reasons.
 func TakeStep(want Kind, depth, width func() (State, error)) (s State, kind Kind, forced string, err error) {
-	branches := map[Kind]func() (State, error){Depth: depth, Width: width}
-	if s, err = branches[want](); err == nil {
+	step, otherKind, otherStep := depth, Width, width
+	if want == Width {
+		step, otherKind, otherStep = width, Depth, depth
+	}
+	s, err = step()
+	if err == nil {
 		return s, want, "", nil
 	}
 	if !errors.Is(err, ErrDepth) && !errors.Is(err, ErrWidth) {
 		return s, want, "", err
 	}
-	other := Depth
-	if want == Depth {
-		other = Width
+	s, otherErr := otherStep()
+	if otherErr != nil {
+		return s, otherKind, "", errors.Join(err, otherErr)
 	}
-	s, second := branches[other]()
-	if second != nil {
-		return s, other, "", errors.Join(err, second)
-	}
-	return s, other, err.Error(), nil
+	return s, otherKind, err.Error(), nil
 }
 
-// DryRun makes a plan from sizes alone: choose gives step n's kind (from 1), and
-// false to end; a target above 0 ends the loop where it is reached.
+// DryRun makes a plan from a model's shapes alone. choose returns the kind of step n,
+// from 1, and false to end the path. A target above 0 ends the path at the first step
+// that reaches it.
 func DryRun(base *config.Config, o Options, choose func(n int) (Kind, bool), target float64) (*Plan, error) {
-	s := sizesOf(base)
+	s := newWithoutIndices(base)
 	o, err := o.Resolve(s)
 	if err != nil {
 		return nil, err
 	}
-	p := Begin(base, o)
+	p := NewPlan(base, o)
 	if err := p.Base.check(); err != nil {
 		return nil, err
 	}
@@ -64,7 +66,7 @@ func DryRun(base *config.Config, o Options, choose func(n int) (Kind, bool), tar
 		if n > maxSteps {
 			return nil, fmt.Errorf("steps: want at most %d", maxSteps)
 		}
-		next, kind, forced, err := TakeStep(kind, s.WithoutLayer, func() (State, error) { return s.PruneWidth(base.HiddenSize, o, 0, nil) })
+		next, kind, forced, err := TakeStep(kind, s.PruneDepth, func() (State, error) { return s.PruneWidth(base.HiddenSize, o, 0, nil) })
 		if errors.Is(err, ErrDepth) && errors.Is(err, ErrWidth) {
 			return p, nil
 		}
