@@ -6,45 +6,40 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 
+	"mop/internal/progress"
 	"mop/prune/criterion"
 	"mop/prune/plan"
 	"mop/prune/surgery"
 	"mop/runtime/checkpoint"
-	"mop/runtime/config"
-	"mop/runtime/metric"
 	"mop/runtime/model"
 )
 
-// work is where candidates live, mapped, as real checkpoints; it goes when the
-// run ends.
-func (o *Options) work() string { return filepath.Join(o.Out, ".work") }
+// workDir holds the checkpoints of the candidates, which are mapped like others. It is
+// removed at the end of the run.
+func (o *Options) workDir() string { return filepath.Join(o.Out, ".work") }
 
-// statesFile keeps the base's residual streams, under work.
-const statesFile = "base-states"
-
-// name is a state's in file names: it stands for all that the state's weights
-// and scores depend on.
-func (r *run) name(s plan.State) string {
+// stateName is the name of a state in file names. It is a checksum of everything that the
+// state's weights and scores depend on.
+func (r *run) stateName(s plan.State) string {
 	data, _ := json.Marshal([]any{r.key, s.Layers})
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:8])
 }
 
-// candidate is a state's checkpoint, on the device.
+// candidate is the model of a state, on the device.
 type candidate struct {
 	*model.Model
-	source checkpoint.Source // nil where it is the base's own
+	source checkpoint.Source // nil for the base, which the run closes
 }
 
-// loadCandidate writes a state's checkpoint under work, unless it is there whole, maps it
-// and loads it. The base itself is used where nothing is cut.
+// loadCandidate writes the checkpoint of a state's model into the work directory, unless
+// it is there, and loads it. If nothing has been pruned, it loads the base.
 func (r *run) loadCandidate(s plan.State) (*candidate, error) {
-	specs, c, err := checkpointOf(r.base, s)
+	specs, c, err := surgery.Specs(r.base, s.Layers)
 	if err != nil {
 		return nil, err
 	}
@@ -52,9 +47,9 @@ func (r *run) loadCandidate(s plan.State) (*candidate, error) {
 		m, err := model.Load(r.Device, r.base)
 		return &candidate{Model: m}, err
 	}
-	dir := filepath.Join(r.work(), r.name(s))
-	if whole, err := checkpoint.Open(dir); err == nil {
-		whole.Close()
+	dir := filepath.Join(r.workDir(), r.stateName(s))
+	if complete, err := checkpoint.Open(dir); err == nil {
+		complete.Close()
 	} else {
 		if err := os.RemoveAll(dir); err != nil {
 			return nil, err
@@ -63,11 +58,11 @@ func (r *run) loadCandidate(s plan.State) (*candidate, error) {
 			return nil, fmt.Errorf("candidate: %w", err)
 		}
 	}
-	return r.load(dir)
+	return r.loadDir(dir)
 }
 
-// load maps a checkpoint and loads it.
-func (r *run) load(dir string) (*candidate, error) {
+// loadDir loads a checkpoint.
+func (r *run) loadDir(dir string) (*candidate, error) {
 	src, err := checkpoint.Open(dir)
 	if err != nil {
 		return nil, err
@@ -80,63 +75,58 @@ func (r *run) load(dir string) (*candidate, error) {
 	return &candidate{m, src}, nil
 }
 
-// close unmaps the checkpoint, which stays until it is swept.
+// close unmaps the checkpoint. Its files stay until cleanUp.
 func (c *candidate) close() {
 	if c.source != nil {
 		c.source.Close()
 	}
 }
 
-// cleanUp removes what lies under work, but the base's states and the checkpoints
-// of the given models.
-func (r *run) cleanUp(keep ...plan.State) error {
-	names := []string{statesFile}
-	for _, s := range keep {
-		names = append(names, r.name(s))
+// scoreCandidate scores the model of a state by the criterion, after a short recovery if
+// the options ask for one.
+func (r *run) scoreCandidate(ctx context.Context, n int, kind plan.Kind, s plan.State) (float64, error) {
+	reference, err := r.openReference(ctx)
+	if err != nil {
+		return 0, err
 	}
-	entries, err := os.ReadDir(r.work())
+	scoring := progress.Update{Step: n, Phase: "scoring " + string(kind), Total: 1}
+	r.Progress.Report(scoring)
+	m, err := r.loadCandidate(s)
+	if err != nil {
+		return 0, err
+	}
+	x := criterion.Candidate{Windows: r.inputs.windows, Reference: reference}
+	if r.Recovery.Short > 0 {
+		m.close()
+		if m, err = r.shortRecovery(ctx, n, kind, s); err != nil {
+			return 0, err
+		}
+		r.Progress.Report(scoring)
+	} else {
+		x.Prefixes = r.windowPrefixes(s).at
+	}
+	defer m.close()
+	x.Model = m.Model
+	return r.scorer.Score(ctx, x)
+}
+
+// cleanUp removes everything from the work directory except the reference states and the
+// checkpoints of the given states.
+func (r *run) cleanUp(keep ...plan.State) error {
+	names := []string{referenceFile}
+	for _, s := range keep {
+		names = append(names, r.stateName(s))
+	}
+	entries, err := os.ReadDir(r.workDir())
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
 		if !slices.Contains(names, e.Name()) {
-			if err := os.RemoveAll(filepath.Join(r.work(), e.Name())); err != nil {
+			if err := os.RemoveAll(filepath.Join(r.workDir(), e.Name())); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
-}
-
-// checkpointOf lists the tensors of a state.
-func checkpointOf(base checkpoint.Source, s plan.State) ([]checkpoint.TensorSpec, *config.Config, error) {
-	return surgery.Specs(base, slices.Clone(s.Layers))
-}
-
-// openReference is the base as the criteria see it: its forward pass is done once a
-// run, at the first comparison, and kept in a file.
-func (r *run) openReference(ctx context.Context) (metric.Reference, error) {
-	if !criterion.Compares(r.Criterion) || r.reference != nil {
-		return r.reference, nil
-	}
-	path, key := filepath.Join(r.work(), statesFile), r.key+" "+r.Device.Capabilities().Name
-	kept, err := criterion.OpenCachedReference(path, key, r.Device, r.base, r.texts.windows)
-	if err != nil {
-		slog.Debug("the base runs over the windows", "why", err)
-		if err := checkpoint.CheckFree(r.work(), criterion.CachedReferenceBytes(r.base.Config().HiddenSize, r.texts.windows)); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-		m, err := model.Load(r.Device, r.base)
-		if err != nil {
-			return nil, err
-		}
-		if err := criterion.CacheReference(ctx, path, key, m, r.texts.windows, r.windowPrefix(plan.New(r.base.Config())), r.Progress.Counter(1, "reference states", len(r.texts.windows))); err != nil {
-			return nil, err
-		}
-		if kept, err = criterion.OpenCachedReference(path, key, r.Device, r.base, r.texts.windows); err != nil {
-			return nil, err
-		}
-	}
-	r.reference = kept
-	return kept, nil
 }

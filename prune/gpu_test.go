@@ -34,7 +34,7 @@ func TestGPUPrune(t *testing.T) {
 		p := all[len(all)-1]
 		return p, plan.State{Layers: p.Layers}
 	}
-	o := small(t, t.TempDir())
+	o := demoOptions(t, t.TempDir())
 	host := o.Device
 	want, kept := run(o)
 	o.Out, o.Device = t.TempDir(), dev
@@ -103,14 +103,18 @@ func scores(t *testing.T, dev device.Device, o Options) (s *plan.Scores, ids int
 	if err != nil {
 		t.Fatal(err)
 	}
-	texts, err := readTexts(o, src.Config())
+	r := &run{Options: o, base: src}
+	if err := r.validateOptions(); err != nil {
+		t.Fatal(err)
+	}
+	in, err := r.readInputs()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s, err = score.AMP(context.Background(), m, texts.prompts, nil); err != nil {
+	if s, err = score.Measure(context.Background(), score.AMP(), m, score.Calibration{Prompts: in.prompts}); err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range texts.prompts {
+	for _, p := range in.prompts {
 		ids += len(p)
 	}
 	return s, ids
@@ -144,7 +148,7 @@ func TestGPURecovery(t *testing.T) {
 	dev := gpu(t, 2)
 	model := tinyModel(t, 3, nil)
 	run := func(on device.Device) (*plan.Plan, string) {
-		o := trained(t, model, 1, true)
+		o := recoveryOptions(t, model, 1, true)
 		o.Recovery.Recipe.Steps, o.Recovery.Recipe.MaxLength = 2, 60
 		if on != nil {
 			o.Device = on
@@ -171,7 +175,7 @@ func TestGPURecovery(t *testing.T) {
 		return r
 	}
 	a, b := losses(host), losses(out)
-	apart, allow := math.Abs(float64(a.LastLoss-b.LastLoss)), tolerance.Mean(checkpoint.BF16, layers, labels(t, trained(t, model, 1, true).Recovery.Recipe), float64(a.LastLoss))
+	apart, allow := math.Abs(float64(a.LastLoss-b.LastLoss)), tolerance.Mean(checkpoint.BF16, layers, labels(t, recoveryOptions(t, model, 1, true).Recovery.Recipe), float64(a.LastLoss))
 	t.Logf("losses of the target's training: %v -> %v and %v -> %v, %.0f %% of the tolerance", a.FirstLoss, a.LastLoss, b.FirstLoss, b.LastLoss, 100*apart/allow)
 	if !(apart <= allow) || b.Steps != 2 {
 		t.Errorf("want 2 steps to a loss of %v, got %d to %v", a.LastLoss, b.Steps, b.LastLoss)

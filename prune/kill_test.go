@@ -14,7 +14,7 @@ func TestChild(t *testing.T) {
 	if flag.NArg() != 2 || flag.Arg(0) != "killed" {
 		t.Skip("runs in a process of its own, for TestKilled")
 	}
-	o := small(t, flag.Arg(1))
+	o := demoOptions(t, flag.Arg(1))
 	o.Resume = true
 	if _, err := Run(context.Background(), o); err != nil {
 		t.Fatal(err)

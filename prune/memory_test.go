@@ -54,7 +54,7 @@ func TestMemoryChild(t *testing.T) {
 			}
 		}
 	}()
-	o := small(t, flag.Arg(2))
+	o := demoOptions(t, flag.Arg(2))
 	o.Model, o.Targets, o.Prompts = flag.Arg(1), []float64{0.05}, 1
 	// One stream of text, so that a window is as long as the context.
 	o.Separator, o.Context, o.Width.Allocation = "", 512, flag.Arg(3)

@@ -12,6 +12,7 @@ import (
 
 	"mop/internal/progress"
 	"mop/prune/plan"
+	"mop/prune/surgery"
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
 	"mop/runtime/device/cpu"
@@ -32,8 +33,8 @@ func host(t *testing.T) device.Device {
 	return d
 }
 
-// small is a run of a few steps on the demo model.
-func small(t *testing.T, out string) Options {
+// demoOptions are those of a run of a few steps on the demo model.
+func demoOptions(t *testing.T, out string) Options {
 	return Options{Model: demoModel, Out: out, Device: host(t), Targets: []float64{0.08, 0.16}, Criterion: "kl",
 		Calibration: demoText + "calibration.jsonl", Prompts: 2, Text: demoText + "windows.txt", Separator: "<|endoftext|>", Windows: 1, Context: 48}
 }
@@ -60,7 +61,7 @@ func tree(t *testing.T, dir string) map[string]string {
 // torn each time, ends in the same bytes as one that was not.
 func TestResumeGivesTheSameBytes(t *testing.T) {
 	straight, stopped := t.TempDir(), t.TempDir()
-	plans, err := Run(context.Background(), small(t, straight))
+	plans, err := Run(context.Background(), demoOptions(t, straight))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +71,7 @@ func TestResumeGivesTheSameBytes(t *testing.T) {
 	}
 	for n := 1; n <= steps; n++ {
 		ctx, cancel := context.WithCancel(context.Background())
-		o := small(t, stopped)
+		o := demoOptions(t, stopped)
 		o.Resume = true
 		o.Progress = func(u progress.Update) {
 			if u.Step == n && strings.HasPrefix(u.Phase, "scoring") {
@@ -87,7 +88,7 @@ func TestResumeGivesTheSameBytes(t *testing.T) {
 		f.WriteString(`{"sum":"0123`)
 		f.Close()
 	}
-	o := small(t, stopped)
+	o := demoOptions(t, stopped)
 	if _, err := Run(context.Background(), o); err == nil {
 		t.Error("want a refusal to go on without Resume")
 	}
@@ -117,7 +118,7 @@ func TestCutNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer src.Close()
-	specs, _, err := checkpointOf(src, plan.New(src.Config()))
+	specs, _, err := surgery.Specs(src, plan.New(src.Config()).Layers)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,6 +135,10 @@ func TestCutNothing(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	for name, change := range map[string]func(*Options){
+		"score":        func(o *Options) { o.Score = "vibes" },
+		"no device":    func(o *Options) { o.Device = nil },
+		"windows":      func(o *Options) { o.Windows = 0 },
+		"prompts":      func(o *Options) { o.Prompts = 0 },
 		"beyond reach": func(o *Options) { o.Targets = []float64{0.99} },
 		"no text":      func(o *Options) { o.Text = "" },
 		"no such file": func(o *Options) { o.Calibration = "nowhere.json" },
@@ -142,7 +147,7 @@ func TestRefused(t *testing.T) {
 		"sequence":     func(o *Options) { o.Criterion, o.Sequence = "sequence", "LGX" },
 	} {
 		out := filepath.Join(t.TempDir(), "out")
-		o := small(t, out)
+		o := demoOptions(t, out)
 		change(&o)
 		if _, err := Run(context.Background(), o); err == nil {
 			t.Errorf("%s: want an error", name)

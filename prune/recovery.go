@@ -11,56 +11,12 @@ import (
 	"mop/internal/progress"
 	"mop/prune/finetune"
 	"mop/prune/plan"
-	"mop/runtime/tokenizer"
 )
 
-// Recovery says what training a run does. A trained model never feeds the next
-// step.
-type Recovery struct {
-	Recipe finetune.Options // how, and on which file; Model, Out and the like are the run's
-	Short  int              // steps that a candidate is trained before it is scored, 0 = none; then thrown away
-	Final  bool             // each target's model is trained, beside it
-}
-
-// RecoveredDir is where a target's trained model goes: 0.20-recovered.
+// RecoveredDir is the directory of a target's fine-tuned model, such as OUT/0.20-recovered.
 func RecoveredDir(out string, target float64) string { return TargetDir(out, target) + "-recovered" }
 
-// check holds the recipe to its values, before anything is computed.
-func (v *Recovery) check(o *Options) error {
-	if v.Short < 0 {
-		return fmt.Errorf("short recovery: want 0 or more steps, got %d", v.Short)
-	}
-	if v.Short > 0 && !o.scored() {
-		return fmt.Errorf("short recovery: criterion %s scores no candidates", o.Criterion)
-	}
-	if v.Short == 0 && !v.Final {
-		return nil
-	}
-	if v.Recipe.Data == "" {
-		return errors.New("recovery: want a file to train on")
-	}
-	if err := v.Recipe.Check(); err != nil {
-		return fmt.Errorf("recovery: %w", err)
-	}
-	return nil
-}
-
-// readable finds what is wrong with the rows before the hours of steps, not after.
-func (v *Recovery) readable(o *Options, positions int) error {
-	if v.Short == 0 && !v.Final {
-		return nil
-	}
-	t, err := tokenizer.Open(o.Model)
-	if err != nil {
-		return err
-	}
-	if _, _, err := finetune.Read(v.Recipe.Data, v.Recipe.Separator, t, min(v.Recipe.MaxLength, positions)); err != nil {
-		return fmt.Errorf("recovery: %w", err)
-	}
-	return nil
-}
-
-// identity is what a step depends on where candidates are trained.
+// identity returns what the scores of candidates depend on if they are fine-tuned.
 func (v *Recovery) identity() (map[string]string, error) {
 	if v.Short == 0 {
 		return nil, nil
@@ -69,55 +25,50 @@ func (v *Recovery) identity() (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	short := v.short()
+	short := v.shortRecipe()
 	return map[string]string{"short_recovery": fmt.Sprint(short.Settings()), "short_recovery_data": sum}, nil
 }
 
-// short is the recipe of a candidate's training.
-func (v *Recovery) short() finetune.Options {
+// shortRecipe is the recipe for fine-tuning a candidate. It stores no checkpoints.
+func (v *Recovery) shortRecipe() finetune.Options {
 	o := v.Recipe
 	o.Steps, o.Every, o.Log = v.Short, 0, ""
 	return o
 }
 
-// shortRecovery trains a candidate, which it takes over, and returns the trained one.
-func (r *run) shortRecovery(ctx context.Context, n int, kind plan.Kind, s plan.State, m *candidate) (*candidate, error) {
-	m.close()
-	o := r.Recovery.short()
-	o.Model = filepath.Join(r.work(), r.name(s))
+// shortRecovery fine-tunes the checkpoint of a candidate and loads the result.
+func (r *run) shortRecovery(ctx context.Context, n int, kind plan.Kind, s plan.State) (*candidate, error) {
+	o := r.Recovery.shortRecipe()
+	o.Model = filepath.Join(r.workDir(), r.stateName(s))
 	o.Out = o.Model + "-trained"
-	for _, left := range []string{o.Out, o.Out + ".training"} { // by a run that was killed
-		if err := os.RemoveAll(left); err != nil {
-			return nil, err
-		}
+	// A run that was killed may have left these.
+	if err := errors.Join(os.RemoveAll(o.Out), os.RemoveAll(o.Out+".training")); err != nil {
+		return nil, err
 	}
-	o.Progress = func(u progress.Update) {
-		u.Step, u.Phase = n, "training "+string(kind)
-		r.Progress.Report(u)
-	}
-	if err := r.train(ctx, o); err != nil {
+	if err := r.fineTune(ctx, o, n, "training "+string(kind)); err != nil {
 		return nil, fmt.Errorf("short recovery: %w", err)
 	}
-	return r.load(o.Out)
+	return r.loadDir(o.Out)
 }
 
-// finalRecovery trains a target's model.
+// finalRecovery fine-tunes a target's model.
 func (r *run) finalRecovery(ctx context.Context, target float64) error {
 	o := r.Recovery.Recipe
 	o.Model, o.Out, o.Resume = TargetDir(r.Out, target), RecoveredDir(r.Out, target), r.Resume
-	o.Progress = func(u progress.Update) {
-		u.Phase = "training " + filepath.Base(o.Out)
-		r.Progress.Report(u)
-	}
-	if err := r.train(ctx, o); err != nil {
+	if err := r.fineTune(ctx, o, 0, "training "+filepath.Base(o.Out)); err != nil {
 		return fmt.Errorf("recovery: %w", err)
 	}
 	return nil
 }
 
-// train runs a recipe with what is the run's own.
-func (r *run) train(ctx context.Context, o finetune.Options) error {
+// fineTune runs a recipe with the options that are the run's own. It reports its progress
+// as a phase of step n.
+func (r *run) fineTune(ctx context.Context, o finetune.Options, n int, phase string) error {
 	o.Tokenizer, o.Device, o.Seed = r.Model, r.Device, r.Seed
+	o.Progress = func(u progress.Update) {
+		u.Step, u.Phase = n, phase
+		r.Progress.Report(u)
+	}
 	_, err := finetune.Run(ctx, o)
 	return err
 }

@@ -11,9 +11,9 @@ import (
 	"mop/runtime/checkpoint"
 )
 
-// trained is a tiny run that trains candidates, its targets' models, or both.
-func trained(t *testing.T, model string, short int, final bool) Options {
-	o := tiny(t, model)
+// recoveryOptions are those of a tiny run that trains candidates, its targets' models, or both.
+func recoveryOptions(t *testing.T, model string, short int, final bool) Options {
+	o := tinyOptions(t, model)
 	o.Targets, o.Recovery.Recipe = []float64{0.2}, finetune.Defaults()
 	o.Recovery.Short, o.Recovery.Final = short, final
 	r := &o.Recovery.Recipe
@@ -26,7 +26,7 @@ func trained(t *testing.T, model string, short int, final bool) Options {
 // of itself behind.
 func TestRecovery(t *testing.T) {
 	model := tinyModel(t, 3, nil)
-	plain, final, short := trained(t, model, 0, false), trained(t, model, 0, true), trained(t, model, 2, false)
+	plain, final, short := recoveryOptions(t, model, 0, false), recoveryOptions(t, model, 0, true), recoveryOptions(t, model, 2, false)
 	a, b, c := mustRun(t, plain)[0], mustRun(t, final)[0], mustRun(t, short)[0]
 	dir := func(o Options) string { return TargetDir(o.Out, 0.2) }
 	read := func(path string) string {
@@ -115,7 +115,7 @@ func TestRecovery(t *testing.T) {
 	if _, err := Run(context.Background(), short); err == nil || !strings.Contains(err.Error(), "short_recovery") {
 		t.Errorf("want a refusal that names the training, got %v", err)
 	}
-	random := trained(t, model, 2, false)
+	random := recoveryOptions(t, model, 2, false)
 	random.Criterion = "random"
 	if _, err := Run(context.Background(), random); err == nil || !strings.Contains(err.Error(), "scores no candidates") {
 		t.Errorf("want a refusal, got %v", err)
@@ -130,7 +130,7 @@ func TestRecoveryDataFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	for data, want := range map[string]string{empty: "recovery: " + empty + ": no row to train on", empty + "x": "no such file"} {
-		o := trained(t, model, 0, true)
+		o := recoveryOptions(t, model, 0, true)
 		o.Recovery.Recipe.Data = data
 		if _, err := Run(context.Background(), o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)

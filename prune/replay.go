@@ -7,26 +7,27 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"mop/prune/plan"
 	"mop/runtime/checkpoint"
 )
 
-// ReplayOptions say what is to be made again.
+// ReplayOptions are the options of Replay.
 type ReplayOptions struct {
 	Plans      []string // plan.json files, each of one model
 	Model, Out string   // directories
-	HFType     string   // "" = as the plan says
+	HFType     string   // "" = that of the plan
 	Resume     bool
 }
 
-// Replay makes the models of plans again, from their base alone: no data, no
-// forward pass, and the bytes of the run that made the plans. It returns the
-// plans in their order.
+// Replay makes the models of plans again from their base. It needs no data and no
+// forward pass, and the models have the same bytes as those of the run that made the
+// plans. It returns the plans in their order.
 func Replay(ctx context.Context, o ReplayOptions) ([]*plan.Plan, error) {
-	if o.HFType != "" && !slices.Contains(HFTypes(), o.HFType) {
-		return nil, fmt.Errorf("hf type: want one of %s, got %q", strings.Join(HFTypes(), ", "), o.HFType)
+	if o.HFType != "" {
+		if err := checkHFType(o.HFType); err != nil {
+			return nil, OptionsError{err}
+		}
 	}
 	base, err := checkpoint.Open(o.Model)
 	if err != nil {
@@ -46,10 +47,10 @@ func Replay(ctx context.Context, o ReplayOptions) ([]*plan.Plan, error) {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 		if p.Target == 0 {
-			return nil, fmt.Errorf("%s: target: absent: the plan lies beside no model", file)
+			return nil, fmt.Errorf("%s: target: absent: the plan is of no model", file)
 		}
 		if slices.Contains(targets, p.Target) {
-			return nil, fmt.Errorf("%s: target %v: another of the plans has it too", file, p.Target)
+			return nil, fmt.Errorf("%s: target %v: another plan has the same target", file, p.Target)
 		}
 		if sum == "" && p.Base.Weights != "" {
 			if sum, err = checkpoint.Checksum(base); err != nil {
@@ -59,13 +60,13 @@ func Replay(ctx context.Context, o ReplayOptions) ([]*plan.Plan, error) {
 		switch p.Base.Weights {
 		case sum:
 		case "":
-			slog.Warn("the plan does not say of which weights it is: only sizes are compared", "plan", file)
+			slog.Warn("the plan has no checksum of its weights: only sizes are compared", "plan", file)
 		default:
 			return nil, fmt.Errorf("%s: base: the plan is of a model of these sizes with other weights than %s", file, o.Model)
 		}
 		plans[i], targets = p, append(targets, p.Target)
 	}
-	if err := checkOut(o, targets); err != nil {
+	if err := checkReplayOutput(o, targets); err != nil {
 		return nil, err
 	}
 	if err := checkpoint.CheckFinite(base); err != nil {
@@ -75,28 +76,29 @@ func Replay(ctx context.Context, o ReplayOptions) ([]*plan.Plan, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		hf, _ := p.Settings["hf_type"].(string)
+		hfType, _ := p.Settings["hf_type"].(string)
 		if o.HFType != "" {
-			hf = o.HFType
+			hfType = o.HFType
 		}
-		if err := (writer{base, o.Model, hf, o.Resume}).write(TargetDir(o.Out, p.Target), p, states[i]); err != nil {
+		if err := (writer{base, o.Model, hfType, o.Resume}).write(TargetDir(o.Out, p.Target), p, states[i]); err != nil {
 			return nil, err
 		}
 	}
 	return plans, nil
 }
 
-// checkOut is checkPlaces for models alone: a run may have been here.
-func checkOut(o ReplayOptions, targets []float64) error {
-	model, err := apart(o.Out, o.Model)
+// checkReplayOutput refuses output directories that would overwrite the model or what
+// others have left there.
+func checkReplayOutput(o ReplayOptions, targets []float64) error {
+	model, err := checkOutsideModel(o.Out, o.Model)
 	if err != nil {
 		return err
 	}
 	if _, err := os.Stat(filepath.Join(o.Out, journalFile)); err == nil && !o.Resume {
-		return fmt.Errorf("%s: a run has been here: give another --out", o.Out)
+		return fmt.Errorf("%s: a run was started here: give another --out", o.Out)
 	}
 	for _, t := range targets {
-		if err := checkTarget(TargetDir(o.Out, t), model, o.Resume); err != nil {
+		if err := checkTargetDir(TargetDir(o.Out, t), model, o.Resume); err != nil {
 			return err
 		}
 	}

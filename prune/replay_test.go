@@ -16,7 +16,7 @@ import (
 // base is another or nothing says what stays.
 func TestReplay(t *testing.T) {
 	model := tinyModel(t, 1, nil)
-	o := tiny(t, model)
+	o := tinyOptions(t, model)
 	o.ExactTarget, o.HFType, o.Width.Allocation = true, "mistral", "global"
 	plans := mustRun(t, o)
 	want := models(tree(t, o.Out))
@@ -77,7 +77,7 @@ func TestReplay(t *testing.T) {
 		"other shapes":     {files[:1], wider, "base: the plan is of a model of"},
 		"sizes alone":      {[]string{write("dry", nil)}, model, "sizes alone"},
 		"no target":        {[]string{write("untargeted", func(p *plan.Plan) { p.Target = 0 })}, model, "target: absent"},
-		"twice":            {[]string{files[0], files[0]}, model, "another of the plans"},
+		"twice":            {[]string{files[0], files[0]}, model, "another plan has the same target"},
 		"torn":             {[]string{torn}, model, "torn.json"},
 		"indices too high": {[]string{write("high", func(p *plan.Plan) { p.Layers[0].Neurons[len(p.Layers[0].Neurons)-1] = 37 })}, model, "indices below 37"},
 		"layers elsewhere": {[]string{write("from", func(p *plan.Plan) { p.Layers[0].From = 3 })}, model, "from"},

@@ -12,14 +12,15 @@ import (
 	"github.com/google/renameio/v2"
 
 	"mop/prune/plan"
+	"mop/prune/surgery"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
 )
 
-// planFile lies beside every model that a run makes.
+// planFile is the plan in the directory of every model.
 const planFile = "plan.json"
 
-// TargetDir is the directory of a target's model under a run's output: 0.20.
+// TargetDir is the directory of a target's model, such as OUT/0.20.
 func TargetDir(out string, target float64) string {
 	name := fmt.Sprintf("%.2f", target)
 	if x, err := strconv.ParseFloat(name, 64); err != nil || x != target {
@@ -28,32 +29,28 @@ func TargetDir(out string, target float64) string {
 	return filepath.Join(out, name)
 }
 
-// writer makes models of a base.
+// writer writes pruned models of a base.
 type writer struct {
 	base   checkpoint.Source
-	dir    string // the base's directory, for the files that are carried along
+	dir    string // the base's directory, whose tokenizer and other files are copied
 	hfType string
-	resume bool // go on with, and replace, what a run of the same base has made
+	resume bool // keep or replace a model that a run of the same base has written
 }
 
-func (r *run) write(dir string, p *plan.Plan, s plan.State) error {
-	return writer{r.base, r.Model, r.HFType, r.Resume}.write(dir, p, s)
-}
-
-// write makes the directory of a model, unless it is there, whole, from before a
-// stop: directories appear only when they are complete.
+// write writes the directory of a model, unless an interrupted run has written it.
+// Directories appear under their names only when they are complete.
 func (w writer) write(dir string, p *plan.Plan, s plan.State) error {
-	specs, c, err := checkpointOf(w.base, s)
+	specs, c, err := surgery.Specs(w.base, s.Layers)
 	if err != nil {
 		return err
 	}
 	c.Mistral = w.hfType == "mistral"
 	if c.RefusedByTransformers5() {
-		slog.Warn("transformers 5 refuses this LLaMA, whose heads do not divide its width: --hf-type mistral writes what it loads",
+		slog.Warn("transformers 5 refuses this LLaMA, since its number of heads does not divide its hidden size: --hf-type mistral writes a model that it loads",
 			"model", dir, "heads", c.Layers[0].Heads, "width", c.HiddenSize)
 	}
 	if c.Mistral && !c.Uniform() {
-		slog.Warn("its layers differ: written in mop's own form, whatever the hf type", "model", dir)
+		slog.Warn("its layers have different shapes: config.json is written in the form of mop, not as Mistral", "model", dir)
 	}
 	var text bytes.Buffer
 	if err := p.Write(&text); err != nil {
@@ -65,7 +62,7 @@ func (w writer) write(dir string, p *plan.Plan, s plan.State) error {
 			return err
 		case same && bytes.Equal(old, text.Bytes()):
 			return nil
-		case same: // another target has been asked for beside it: only the plan tells
+		case same: // the run has other targets now, which only the plan lists
 			return renameio.WriteFile(filepath.Join(dir, planFile), text.Bytes(), 0o666)
 		}
 	}
@@ -76,20 +73,20 @@ func (w writer) write(dir string, p *plan.Plan, s plan.State) error {
 	return err
 }
 
-// sameModel reports whether a directory with the plan old holds the weights and
-// the config that p makes. One that is of another base is not replaced.
+// sameModel reports whether a directory whose plan is old holds the weights and the
+// config of plan p. It refuses a directory that is of another base.
 func (w writer) sameModel(dir string, old []byte, p *plan.Plan, c *config.Config) (bool, error) {
 	q, err := plan.Parse(old)
 	if err != nil {
-		return false, fmt.Errorf("%s: %w: not a run's: give another --out", filepath.Join(dir, planFile), err)
+		return false, fmt.Errorf("%s: %w: not written by a run: give another --out", filepath.Join(dir, planFile), err)
 	}
 	if q.Base.Weights != p.Base.Weights || q.Base.Params != p.Base.Params {
-		return false, fmt.Errorf("%s: exists, made of another model: give another --out", dir)
+		return false, fmt.Errorf("%s: exists, and was made from another model: give another --out", dir)
 	}
 	text, err := config.Marshal(c)
 	if err != nil {
 		return false, err
 	}
-	there, err := os.ReadFile(filepath.Join(dir, "config.json"))
-	return err == nil && bytes.Equal(text, there) && q.SameLayers(p), nil
+	old, err = os.ReadFile(filepath.Join(dir, "config.json"))
+	return err == nil && bytes.Equal(text, old) && q.SameLayers(p), nil
 }

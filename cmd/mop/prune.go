@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"mop/prune"
+	"mop/prune/criterion"
 	"mop/prune/finetune"
 	"mop/prune/plan"
 	"mop/runtime/device"
@@ -20,21 +21,16 @@ import (
 // widthFlags are those of the width branch.
 func widthFlags(c *cobra.Command, w *plan.Options) {
 	f := c.Flags()
-	f.StringVar(&w.Rule, "rule", "auto", "how much the width branch takes: auto, paper, exact, mlp-only or groups")
-	f.IntVar(&w.RoundTo, "round-to", 1, "MLP widths are multiples of this")
-	f.IntVar(&w.HeadsMultiple, "heads-multiple", 1, "head counts are multiples of this")
-	f.StringVar(&w.Allocation, "allocation", "uniform", "uniform: every layer loses the same; global: the lowest scores of the whole model go")
+	f.StringVar(&w.Rule, "rule", "auto", "how a width step divides what it removes: "+plan.RulesHelp())
+	f.IntVar(&w.RoundTo, "round-to", 1, "intermediate sizes become multiples of this")
+	f.IntVar(&w.HeadsMultiple, "heads-multiple", 1, "head counts become multiples of this")
+	f.StringVar(&w.Allocation, "allocation", "uniform", "uniform: every layer loses the same; global: the lowest scores of the whole model are removed")
 }
 
+// checkWidth refuses 0, which the package takes as its default.
 func checkWidth(w plan.Options) error {
-	if w.RoundTo < 1 || w.RoundTo > 1<<20 || w.HeadsMultiple < 1 || w.HeadsMultiple > 1<<20 {
+	if w.RoundTo == 0 || w.HeadsMultiple == 0 {
 		return usage("--round-to and --heads-multiple: want at least 1, got %d and %d", w.RoundTo, w.HeadsMultiple)
-	}
-	if w.Rule != "" && !slices.Contains(plan.Rules(), w.Rule) {
-		return usage("--rule: want one of %s, got %q", strings.Join(plan.Rules(), ", "), w.Rule)
-	}
-	if w.Allocation != "" && !slices.Contains(plan.Allocations(), w.Allocation) {
-		return usage("--allocation: want one of %s, got %q", strings.Join(plan.Allocations(), ", "), w.Allocation)
 	}
 	return nil
 }
@@ -65,6 +61,9 @@ func planCommand(o *options) *cobra.Command {
 			}
 			if err := checkWidth(w); err != nil {
 				return err
+			}
+			if err := w.Check(); err != nil {
+				return usage("%v", err)
 			}
 			base, err := o.configOf(name)
 			if err != nil {
@@ -143,9 +142,6 @@ func pruneCommand(o *options) *cobra.Command {
 			if err := need(c, "model", "out"); err != nil {
 				return err
 			}
-			if p.HFType != "" && !slices.Contains(prune.HFTypes(), p.HFType) {
-				return usage("--hf-type: want one of %s, got %q", strings.Join(prune.HFTypes(), ", "), p.HFType)
-			}
 			if len(replay) > 0 {
 				return replayPlans(c, prune.ReplayOptions{Plans: replay, Model: p.Model, Out: p.Out, HFType: p.HFType, Resume: p.Resume})
 			}
@@ -158,9 +154,6 @@ func pruneCommand(o *options) *cobra.Command {
 			}
 			if sample != "first" && sample != "seeded" {
 				return usage("--calibration-sample: want first or seeded, got %q", sample)
-			}
-			if p.Prompts < 1 || p.Windows < 1 || p.Context < 2 {
-				return usage("--prompts and --windows: want at least 1, --context at least 2")
 			}
 			if p.Sequence != "" && !c.Flags().Changed("criterion") {
 				p.Criterion = "sequence"
@@ -175,19 +168,13 @@ func pruneCommand(o *options) *cobra.Command {
 				train = p.Calibration
 			}
 			p.Recovery.Recipe.Data = train
-			if err := p.Check(); err != nil {
-				return usage("%v", err)
-			}
-			if p.Device, err = openFor(o, p.Recovery); err != nil {
-				return err
-			}
-			defer p.Device.Close()
+			p.OpenDevice = func() (device.Device, error) { return openFor(o, p.Recovery) }
 			bar := newBars(c.ErrOrStderr())
 			p.Progress = bar.tell
 			plans, err := prune.Run(c.Context(), p)
 			bar.end()
 			if err != nil {
-				return resumable(err)
+				return pruneError(err)
 			}
 			if err := printMade(c.OutOrStdout(), p.Out, plans); err != nil || !p.Recovery.Final {
 				return err
@@ -205,7 +192,7 @@ func pruneCommand(o *options) *cobra.Command {
 	f.StringVar(&p.Out, "out", "", "directory for the smaller models")
 	f.StringVar(&targets, "targets", "0.2,0.3,0.4", "compressions, shares of all parameters")
 	f.BoolVar(&p.ExactTarget, "exact-target", false, "meet each target exactly: its model ends with a width step of what is left")
-	f.StringVar(&p.Criterion, "criterion", "kl", "what decides a step: "+strings.Join(prune.Criteria(), ", "))
+	f.StringVar(&p.Criterion, "criterion", "kl", "what decides between a depth step and a width step: "+criterion.Help())
 	f.StringVar(&p.Sequence, "sequence", "", "the path for criterion sequence: L cuts a layer, G heads and neurons")
 	f.StringVar(&p.Calibration, "calibration", "", "AMP's prompts: .json (instructions), .jsonl (texts) or a text file")
 	f.IntVar(&p.Prompts, "prompts", 128, "how many prompts")
@@ -226,6 +213,14 @@ func pruneCommand(o *options) *cobra.Command {
 	f.BoolVar(&p.Resume, "resume", false, "go on with a run that was stopped, or to other targets")
 	widthFlags(c, &p.Width)
 	return c
+}
+
+// pruneError makes wrong options a usage error.
+func pruneError(err error) error {
+	if wrong := (prune.OptionsError{}); errors.As(err, &wrong) {
+		return usage("%v", wrong)
+	}
+	return resumable(err)
 }
 
 // openFor starts the device, one that can train where the run does.
@@ -259,7 +254,7 @@ func replayPlans(c *cobra.Command, r prune.ReplayOptions) error {
 	}
 	plans, err := prune.Replay(c.Context(), r)
 	if err != nil {
-		return resumable(err)
+		return pruneError(err)
 	}
 	return printMade(c.OutOrStdout(), r.Out, plans)
 }

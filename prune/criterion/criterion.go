@@ -1,61 +1,150 @@
-// Package criterion compares a model with the original over windows of text:
-// cosine similarity of the logits, KL divergence, perplexity. What flows in: two
-// models and ids. What flows out: numbers, positions weighing the same.
+// Package criterion decides which candidate of a pruning step is kept: the model after a
+// depth step or the one after a width step. A criterion either scores both candidates on
+// windows of text (Scorer), or fixes the kinds of the steps beforehand (Chooser).
+//
+// A new criterion is one file with a type that implements Scorer or Chooser, and one
+// line in All.
 package criterion
 
 import (
 	"context"
 	"fmt"
-	"math"
+	"slices"
+	"strings"
 
+	"mop/prune/plan"
 	"mop/runtime/dataset"
-	"mop/runtime/device"
 	"mop/runtime/metric"
 	"mop/runtime/model"
 )
 
-// Scored lists the criteria that candidates are run for.
-func Scored() []string { return []string{"kl", "cosine", "cosine-hidden", "ppl"} }
-
-// Compares reports whether a scored criterion looks at the original.
-func Compares(name string) bool { return name != "ppl" }
-
-// Score is a candidate's score by the named criterion: the mean KL (lowest wins),
-// the mean cosine of the logits or of the last hidden states (highest wins), or
-// the perplexity (lowest wins), which needs no reference. prefixes may be nil.
-func Score(ctx context.Context, name string, reference metric.Reference, m *model.Model, windows []dataset.Window, prefixes metric.Prefixes) (float64, error) {
-	var sum, n float64
-	add := func(x float64) { sum, n = sum+x, n+1 }
-	var err error
-	switch name {
-	case "ppl":
-		err = metric.NLL(ctx, m, windows, prefixes, func(_ int, nll float64) { add(nll) })
-		return math.Exp(sum / n), err
-	case "cosine-hidden":
-		err = metric.CompareHidden(ctx, reference, m, windows, prefixes, add)
-	case "cosine":
-		err = metric.CompareLogits(ctx, reference, m, windows, prefixes, func(d device.Divergence) { add(d.Cosine) })
-	case "kl":
-		err = metric.CompareLogits(ctx, reference, m, windows, prefixes, func(d device.Divergence) { add(d.KL) })
-	default:
-		err = fmt.Errorf("criterion %q: not one that candidates are run for", name)
-	}
-	return sum / n, err
+// Criterion is what every criterion has. Each one is also a Scorer or a Chooser.
+type Criterion interface {
+	Name() string    // value of --criterion
+	Summary() string // one phrase for the help text
 }
 
-// Better reports whether width wins over depth: a tie takes depth, a score that
-// is not finite loses.
-func Better(name string, depth, width float64) bool {
-	if !finite(width) {
-		return false
+// Scorer is a criterion that runs both candidates and keeps the one with the better
+// score.
+type Scorer interface {
+	Criterion
+
+	// Needs says what Score uses besides the candidate's own passes. It is prepared only
+	// if it is needed.
+	Needs() Needs
+
+	// Score measures a candidate. A score that is not finite loses.
+	Score(ctx context.Context, c Candidate) (float64, error)
+
+	// Better reports whether score a is better than score b. Both are finite.
+	Better(a, b float64) bool
+}
+
+// Needs says what a Scorer uses. A criterion that compares latencies adds a field here
+// and one to Candidate; the other criteria do not change.
+type Needs struct {
+	Reference bool // Candidate.Reference, the states of the unpruned model
+}
+
+// Candidate is what a Scorer measures.
+type Candidate struct {
+	Model     *model.Model
+	Windows   []dataset.Window // of the text on which models are compared
+	Prefixes  metric.Prefixes  // where the passes over the windows begin; nil = at the embedding
+	Reference metric.Reference // nil unless needed
+}
+
+// Chooser is a criterion that fixes the path without running a candidate.
+type Chooser interface {
+	Criterion
+
+	// Path returns the kinds of the steps, or an error if the settings are wrong.
+	Path(s Settings) (Path, error)
+}
+
+// Settings are the options of a run that a Chooser may use.
+type Settings struct {
+	Seed     uint64
+	Sequence string // value of --sequence
+}
+
+// Path is a sequence of steps that does not depend on scores.
+type Path struct {
+	// Kind returns the kind of step n, from 1. It returns false after the last step.
+	Kind func(n int) (plan.Kind, bool)
+
+	// HasWidth reports whether a step may be a width step, for which prompts are needed.
+	HasWidth bool
+}
+
+// All is the table of the criteria.
+func All() []Criterion {
+	return []Criterion{
+		kl{},
+		cosine{},
+		cosineHidden{},
+		perplexity{},
+		random{},
+		sequence{},
 	}
-	if !finite(depth) {
+}
+
+// Names lists the values of --criterion.
+func Names() []string {
+	var names []string
+	for _, c := range All() {
+		names = append(names, c.Name())
+	}
+	return names
+}
+
+// Help describes every criterion in one line.
+func Help() string {
+	var lines []string
+	for _, c := range All() {
+		lines = append(lines, c.Name()+" ("+c.Summary()+")")
+	}
+	return strings.Join(lines, ", ")
+}
+
+// ByName returns a criterion of the table.
+func ByName(name string) (Criterion, error) {
+	all := All()
+	i := slices.IndexFunc(all, func(c Criterion) bool { return c.Name() == name })
+	if i < 0 {
+		return nil, fmt.Errorf("criterion: want one of %s, got %q", strings.Join(Names(), ", "), name)
+	}
+	return all[i], nil
+}
+
+// Scorers lists the criteria that run candidates.
+func Scorers() []Scorer {
+	var scorers []Scorer
+	for _, c := range All() {
+		if s, ok := c.(Scorer); ok {
+			scorers = append(scorers, s)
+		}
+	}
+	return scorers
+}
+
+// PrefersWidth reports whether a Scorer keeps the width candidate. With equal scores the
+// depth candidate is kept, and a score that is not finite loses.
+func PrefersWidth(s Scorer, depth, width float64) bool {
+	switch {
+	case !finite(width):
+		return false
+	case !finite(depth):
 		return true
 	}
-	if name == "cosine" || name == "cosine-hidden" {
-		return width > depth
-	}
-	return width < depth
+	return s.Better(width, depth)
 }
 
 func finite(x float64) bool { return x-x == 0 }
+
+// mean is a running mean.
+type mean struct{ sum, n float64 }
+
+func (m *mean) add(x float64) { m.sum, m.n = m.sum+x, m.n+1 }
+
+func (m *mean) value() float64 { return m.sum / m.n }

@@ -75,8 +75,9 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]float64{"kl": golden.KL, "cosine": golden.Cosine, "cosine-hidden": golden.Hidden, "ppl": golden.PPL}
-	for _, name := range criterion.Scored() {
-		got, err := criterion.Score(context.Background(), name, reference, m, windows, nil)
+	for _, scorer := range criterion.Scorers() {
+		name := scorer.Name()
+		got, err := scorer.Score(context.Background(), criterion.Candidate{Model: m, Windows: windows, Reference: reference})
 		if err != nil {
 			t.Fatal(err)
 		}

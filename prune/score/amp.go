@@ -1,94 +1,62 @@
-// Package score measures how much each head and neuron of a model contributes:
-// the AMP scores (arXiv 2504.21174) that decide what a width step cuts.
+package score
+
+import (
+	"mop/prune/plan"
+	"mop/runtime/device"
+	"mop/runtime/model"
+)
+
+// amp is the score of AMP (arXiv 2504.21174), which MoP uses:
 //
 //	head h     S_h = 1/T sum_t || x[t,h,:] Wo[:,h]^T ||_1     x = the input of o_proj
 //	neuron j   S_j = 1/T sum_t | silu(gate_j) up_j |          the input of down_proj
 //
-// each averaged over the prompts, every prompt counting once.
-package score
+// Both are averaged over the prompts, and every prompt has the same weight.
+type amp struct{}
 
-import (
-	"context"
-	"fmt"
+// AMP returns the AMP score.
+func AMP() Method { return amp{} }
 
-	"mop/prune/plan"
-	"mop/runtime/device"
-	"mop/runtime/kvcache"
-	"mop/runtime/model"
-)
+func (amp) Name() string    { return "amp" }
+func (amp) Summary() string { return "mean absolute contribution to the output of the block" }
 
-// AMP scores a model over prompts of ids, one forward pass for each. tick, which
-// may be nil, is called after each.
-func AMP(ctx context.Context, m *model.Model, prompts [][]int, tick func()) (*plan.Scores, error) {
-	return AMPFrom(ctx, m, prompts, nil, nil, tick)
+func (amp) NewAccumulator(m *model.Model, prompts int) Accumulator {
+	return &ampAccumulator{dev: m.Device(), model: m, prompts: prompts, mean: zeroScores(m), prompt: zeroScores(m)}
 }
 
-// AMPFrom is AMP where the passes begin as begin says, nil = all are whole. known are
-// the scores of the layers that are left out.
-func AMPFrom(ctx context.Context, m *model.Model, prompts [][]int, begin func(prompt int) model.CachedPrefix, known *plan.Scores, tick func()) (*plan.Scores, error) {
-	if len(prompts) == 0 {
-		return nil, fmt.Errorf("calibration: no prompts")
-	}
-	longest := 0
-	for _, p := range prompts {
-		longest = max(longest, len(p))
-	}
-	cache, err := kvcache.NewWhole(m.Device(), m.Config, longest)
-	if err != nil {
-		return nil, err
-	}
-	o := &sums{dev: m.Device()}
-	total := empty(m)
-	for i, p := range prompts {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		o.now = empty(m)
-		cache.Reset()
-		var b model.CachedPrefix
-		if begin != nil {
-			b = begin(i)
-		}
-		if err := m.ForwardFrom(cache, []model.Chunk{{Seq: 0, Tokens: p}}, o, b); err != nil {
-			return nil, fmt.Errorf("calibration: prompt %d: %w", i, err)
-		}
-		add(total.Heads, o.now.Heads, 1/float64(len(p)*len(prompts)))
-		add(total.Neurons, o.now.Neurons, 1/float64(len(p)*len(prompts)))
-		if tick != nil {
-			tick()
-		}
-	}
-	if known != nil {
-		copy(total.Heads, known.Heads)
-		copy(total.Neurons, known.Neurons)
-	}
-	return total, nil
+// ampAccumulator sums over the positions of one prompt, and averages over the prompts.
+type ampAccumulator struct {
+	dev     device.Device
+	model   *model.Model
+	prompts int
+	prompt  *plan.Scores // sums of the current prompt
+	mean    *plan.Scores // of the finished prompts
 }
 
-func empty(m *model.Model) *plan.Scores {
-	s := &plan.Scores{}
-	for _, l := range m.Config.Layers {
-		s.Heads, s.Neurons = append(s.Heads, make([]float64, l.Heads)), append(s.Neurons, make([]float64, l.Intermediate))
-	}
-	return s
+// Attention sees x, the input of o_proj [n, H*Dh], and wo, its weight.
+func (a *ampAccumulator) Attention(layer int, x device.Buffer, n int, wo device.Weight, shape device.AttentionShape) {
+	a.dev.HeadL1(a.prompt.Heads[layer], x, n, wo, shape)
 }
 
-func add(to, from [][]float64, factor float64) {
-	for l := range from {
-		for i, x := range from[l] {
-			to[l][i] += x * factor
+// MLP sees mid, the input of down_proj [n, I].
+func (a *ampAccumulator) MLP(layer int, mid device.Buffer, n int) {
+	a.dev.ColumnL1(a.prompt.Neurons[layer], mid, n)
+}
+
+func (a *ampAccumulator) EndPrompt(tokens int) {
+	factor := 1 / float64(tokens*a.prompts)
+	addScaled(a.mean.Heads, a.prompt.Heads, factor)
+	addScaled(a.mean.Neurons, a.prompt.Neurons, factor)
+	a.prompt = zeroScores(a.model)
+}
+
+func (a *ampAccumulator) Scores() *plan.Scores { return a.mean }
+
+// addScaled adds factor*x to sum.
+func addScaled(sum, x [][]float64, factor float64) {
+	for l := range x {
+		for i, v := range x[l] {
+			sum[l][i] += v * factor
 		}
 	}
 }
-
-// sums gathers one prompt's sums over its positions.
-type sums struct {
-	dev device.Device
-	now *plan.Scores
-}
-
-func (s *sums) Attention(l int, a device.Buffer, n int, wo device.Weight, hs device.AttentionShape) {
-	s.dev.HeadL1(s.now.Heads[l], a, n, wo, hs)
-}
-
-func (s *sums) MLP(l int, mid device.Buffer, n int) { s.dev.ColumnL1(s.now.Neurons[l], mid, n) }

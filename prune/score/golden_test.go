@@ -48,7 +48,7 @@ func TestAMPGolden(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := score.AMP(context.Background(), m, g.Prompts, nil)
+		got, err := score.Measure(context.Background(), score.AMP(), m, score.Calibration{Prompts: g.Prompts})
 		if err != nil {
 			t.Fatal(err)
 		}

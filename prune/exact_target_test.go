@@ -13,11 +13,11 @@ import (
 // does not pass it, and never missed from below.
 func TestExactTargets(t *testing.T) {
 	model := tinyModel(t, 1, nil)
-	plain := tiny(t, model)
+	plain := tinyOptions(t, model)
 	plain.Criterion = "kl"
 	path := mustRun(t, plain)[0]
 	for _, rule := range []string{"exact", "mlp-only", "paper"} {
-		o := tiny(t, model)
+		o := tinyOptions(t, model)
 		o.ExactTarget, o.Width.Rule = true, rule
 		// A path of its own, so that mlp-only has MLPs left, whatever the texts say.
 		o.Criterion, o.Sequence = "sequence", "LGLGLG"
@@ -37,7 +37,7 @@ func TestExactTargets(t *testing.T) {
 		}
 	}
 	// A target that a step meets is that step's model: nothing is left to take.
-	o := tiny(t, model)
+	o := tinyOptions(t, model)
 	o.ExactTarget, o.Targets = true, []float64{path.Steps[1].Compression, 0.3}
 	p := mustRun(t, o)[0]
 	if p.Step != 2 || len(p.Steps) != 2 || p.TargetStep().Params != path.Steps[1].Params {
@@ -48,7 +48,7 @@ func TestExactTargets(t *testing.T) {
 // What was scored once is not scored again: targets that branch off a finished
 // run, and one that stopped before its models were written, run no model.
 func TestAnotherTargetNeedsNoPass(t *testing.T) {
-	o := tiny(t, tinyModel(t, 1, nil))
+	o := tinyOptions(t, tinyModel(t, 1, nil))
 	mustRun(t, o)
 	before := tree(t, o.Out)
 	o.Resume, o.ExactTarget, o.Targets = true, true, []float64{0.07, 0.18, 0.25}
@@ -92,14 +92,14 @@ func TestExactTargetThatWidthCannotPay(t *testing.T) {
 			c.Layers[i].Intermediate = 4
 		}
 	})
-	o := tiny(t, thin)
+	o := tinyOptions(t, thin)
 	o.ExactTarget, o.Width.Rule, o.Criterion, o.Sequence = true, "mlp-only", "sequence", "LLL"
 	o.Targets = []float64{0.13}
 	p := mustRun(t, o)[0]
 	if made := p.TargetStep(); made.Kind != plan.Depth {
 		t.Errorf("want the nearest step, a depth step, got %+v", made)
 	}
-	o = tiny(t, thin)
+	o = tinyOptions(t, thin)
 	o.ExactTarget, o.Width.Rule, o.Targets = true, "mlp-only", []float64{0.055}
 	if _, err := Run(context.Background(), o); err == nil || !strings.Contains(err.Error(), "target 0.055: width has nothing left to take") {
 		t.Errorf("want it said that width cannot pay, got %v", err)

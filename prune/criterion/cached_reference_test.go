@@ -16,9 +16,9 @@ import (
 	"mop/runtime/model"
 )
 
-// Scores against kept states are, to the bit, those against the model that left
-// them; a file of another key, torn or changed, is not taken.
-func TestKept(t *testing.T) {
+// Scores against cached states have the same bits as those against the model that the
+// states come from. A file with another key, a torn one and a changed one are refused.
+func TestCachedReference(t *testing.T) {
 	c := &config.Config{VocabSize: 61, HiddenSize: 20, HeadDim: 4, RopeTheta: 1e4, NormEps: 1e-5, MaxPositions: 64, BOS: 1, DType: "bfloat16"}
 	for range 3 {
 		c.Layers = append(c.Layers, config.LayerShape{Heads: 4, KVHeads: 2, HeadDim: 4, Intermediate: 33})
@@ -48,7 +48,7 @@ func TestKept(t *testing.T) {
 	ctx := context.Background()
 	path := filepath.Join(t.TempDir(), "states")
 	if _, err := criterion.OpenCachedReference(path, "key", dev, src, windows); !errors.Is(err, criterion.ErrNotCached) {
-		t.Errorf("no file: want ErrNotKept, got %v", err)
+		t.Errorf("no file: want ErrNotCached, got %v", err)
 	}
 	ticks := 0
 	if err := criterion.CacheReference(ctx, path, "key", base, windows, nil, func() { ticks++ }); err != nil {
@@ -57,28 +57,29 @@ func TestKept(t *testing.T) {
 	if ticks != len(windows) {
 		t.Errorf("want %d ticks, got %d", len(windows), ticks)
 	}
-	kept, err := criterion.OpenCachedReference(path, "key", dev, src, windows)
+	cached, err := criterion.OpenCachedReference(path, "key", dev, src, windows)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer kept.Close()
+	defer cached.Close()
 	live, err := metric.LiveReference(base, windows)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range criterion.Scored() {
-		want, err := criterion.Score(ctx, name, live, other, windows, nil)
+	for _, scorer := range criterion.Scorers() {
+		want, err := scorer.Score(ctx, criterion.Candidate{Model: other, Windows: windows, Reference: live})
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := criterion.Score(ctx, name, kept, other, windows, nil)
+		got, err := scorer.Score(ctx, criterion.Candidate{Model: other, Windows: windows, Reference: cached})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got != want || want-want != 0 {
-			t.Errorf("%s: want %v, got %v", name, want, got)
+			t.Errorf("%s: want %v, got %v", scorer.Name(), want, got)
 		}
-		self, err := criterion.Score(ctx, name, kept, base, windows, nil)
+		name := scorer.Name()
+		self, err := scorer.Score(ctx, criterion.Candidate{Model: base, Windows: windows, Reference: cached})
 		if perfect := map[string]float64{"kl": 0, "cosine": 1, "cosine-hidden": 1}; err != nil || name != "ppl" && !(self-perfect[name] < 1e-12 && perfect[name]-self < 1e-12) {
 			t.Errorf("%s of the base itself: want %v, got %v, %v", name, perfect[name], self, err)
 		}
@@ -91,7 +92,7 @@ func TestKept(t *testing.T) {
 		t.Errorf("want %d bytes, got %d", criterion.CachedReferenceBytes(c.HiddenSize, windows), len(data))
 	}
 	if _, err := criterion.OpenCachedReference(path, "other", dev, src, windows); !errors.Is(err, criterion.ErrNotCached) {
-		t.Errorf("another key: want ErrNotKept, got %v", err)
+		t.Errorf("another key: want ErrNotCached, got %v", err)
 	}
 	for name, bad := range map[string][]byte{"torn": data[:len(data)-1], "longer": append(data[:len(data):len(data)], 0),
 		"changed": append([]byte{data[0] ^ 1}, data[1:]...), "empty": {}} {
@@ -100,7 +101,7 @@ func TestKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := criterion.OpenCachedReference(bent, "key", dev, src, windows); !errors.Is(err, criterion.ErrNotCached) {
-			t.Errorf("%s: want ErrNotKept, got %v", name, err)
+			t.Errorf("%s: want ErrNotCached, got %v", name, err)
 		}
 	}
 	stopped, stop := context.WithCancel(ctx)

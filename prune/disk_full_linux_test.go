@@ -20,7 +20,7 @@ func TestFullDisk(t *testing.T) {
 		t.Skipf("no small disk to be had: mount: %v", err)
 	}
 	defer unix.Unmount(disk, unix.MNT_DETACH)
-	o := tiny(t, tinyModel(t, 1, func(c *config.Config) {
+	o := tinyOptions(t, tinyModel(t, 1, func(c *config.Config) {
 		for i := range c.Layers {
 			c.Layers[i].Intermediate = 400
 		}

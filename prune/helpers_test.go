@@ -33,10 +33,10 @@ func tinyModel(t *testing.T, seed uint64, change func(*config.Config)) string {
 	return dir
 }
 
-// tiny is a run on such a model; its embedding table is half of it, so that a
+// tinyOptions are those of a run on such a model; its embedding table is half of it, so that a
 // target of 0.4 is most of its layers.
-func tiny(t *testing.T, model string) Options {
-	o := small(t, filepath.Join(t.TempDir(), "out"))
+func tinyOptions(t *testing.T, model string) Options {
+	o := demoOptions(t, filepath.Join(t.TempDir(), "out"))
 	o.Model, o.Targets, o.Context, o.Windows = model, []float64{0.1, 0.2, 0.3}, 32, 2
 	return o
 }

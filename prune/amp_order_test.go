@@ -53,7 +53,7 @@ func TestAMPOrder(t *testing.T) {
 				t.Fatal(err)
 			}
 			const stories, prompts = 24, 12
-			order(t, orderCase{dir: dir, tok: tok, held: docs[:stories], prompts: docs[stories : stories+prompts], ids: 120,
+			compareOrders(t, orderCase{dir: dir, tok: tok, held: docs[:stories], prompts: docs[stories : stories+prompts], ids: 120,
 				rules: map[string]int64{"groups": 1, "mlp-only": 1}})
 		})
 	}
@@ -73,10 +73,10 @@ func TestAMPOrderOnDemo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	order(t, orderCase{dir: demoModel, tok: tok, held: held[:12], prompts: prompts[:6], ids: 96, rules: map[string]int64{"exact": 4}})
+	compareOrders(t, orderCase{dir: demoModel, tok: tok, held: held[:12], prompts: prompts[:6], ids: 96, rules: map[string]int64{"exact": 4}})
 }
 
-func order(t *testing.T, o orderCase) {
+func compareOrders(t *testing.T, o orderCase) {
 	src, err := checkpoint.Open(o.dir)
 	if err != nil {
 		t.Fatal(err)
@@ -95,11 +95,11 @@ func order(t *testing.T, o orderCase) {
 		return w
 	}
 	held := cut(o.held)
-	var ids [][]int
+	var tokens [][]int
 	for _, w := range cut(o.prompts) {
-		ids = append(ids, w.Tokens)
+		tokens = append(tokens, w.Tokens)
 	}
-	scores, err := score.AMP(context.Background(), m, ids, nil)
+	scores, err := score.Measure(context.Background(), score.AMP(), m, score.Calibration{Prompts: tokens})
 	if err != nil {
 		t.Fatal(err)
 	}

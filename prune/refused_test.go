@@ -12,9 +12,9 @@ import (
 	"mop/runtime/config"
 )
 
-// What a run cannot do is one line, said before anything is written: neither the
-// model nor what lies in the way is touched.
-func TestHostile(t *testing.T) {
+// Wrong options and files are refused with one line before anything is written. Neither
+// the model nor what is in the way is changed.
+func TestWrongOptionsAreRefused(t *testing.T) {
 	file := func(name, text string) string {
 		path := filepath.Join(t.TempDir(), name)
 		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
@@ -44,11 +44,11 @@ func TestHostile(t *testing.T) {
 		"out is a file":        {func(o *Options) { o.Out = file("out", "x") }, "want a directory"},
 		"out under a file":     {func(o *Options) { o.Out = filepath.Join(file("out", "x"), "y") }, "not a directory"},
 		"a target's directory": {func(o *Options) { os.MkdirAll(filepath.Join(o.Out, "0.20"), 0o777) }, "exists already"},
-		"work of another":      {func(o *Options) { os.MkdirAll(filepath.Join(o.Out, ".work"), 0o777) }, "no run has been here"},
+		"work of another":      {func(o *Options) { os.MkdirAll(filepath.Join(o.Out, ".work"), 0o777) }, "there is no run in"},
 		"a foreign directory": {func(o *Options) {
 			os.MkdirAll(filepath.Join(o.Out, "0.20", "photos"), 0o777)
 			o.Resume = true
-		}, "no run has made it"},
+		}, "was not made by a run"},
 		"a foreign journal": {func(o *Options) {
 			os.MkdirAll(o.Out, 0o777)
 			os.WriteFile(filepath.Join(o.Out, journalFile), []byte("dear diary"), 0o666)
@@ -56,7 +56,7 @@ func TestHostile(t *testing.T) {
 		}, "not a journal"},
 		"hf type": {func(o *Options) { o.HFType = "gpt" }, "hf type"},
 	} {
-		o := tiny(t, tinyModel(t, 1, nil))
+		o := tinyOptions(t, tinyModel(t, 1, nil))
 		x.change(&o)
 		before, there := tree(t, o.Model), listing(t, filepath.Dir(o.Out))
 		_, err := Run(context.Background(), o)
@@ -83,7 +83,7 @@ func listing(t *testing.T, dir string) string {
 
 // The model may lie where a target would be written: it is not.
 func TestModelUnderOut(t *testing.T) {
-	o := tiny(t, tinyModel(t, 1, nil))
+	o := tinyOptions(t, tinyModel(t, 1, nil))
 	o.Out = t.TempDir()
 	if err := os.Rename(o.Model, filepath.Join(o.Out, "0.20")); err != nil {
 		t.Fatal(err)
@@ -122,7 +122,7 @@ func TestNaNWeight(t *testing.T) {
 		t.Fatal(err)
 	}
 	src.Close()
-	o := tiny(t, bad)
+	o := tinyOptions(t, bad)
 	_, err = Run(context.Background(), o)
 	oneLine(t, "NaN", err, "not finite")
 	if err != nil && !strings.Contains(err.Error(), "layer 2") {
@@ -136,7 +136,7 @@ func TestNaNWeight(t *testing.T) {
 // A run is gone on with only as what it was; a journal that was changed is known,
 // and neither costs what is there.
 func TestResumeRefused(t *testing.T) {
-	o := tiny(t, tinyModel(t, 1, nil))
+	o := tinyOptions(t, tinyModel(t, 1, nil))
 	mustRun(t, o)
 	before := tree(t, o.Out)
 	refused := func(name, says string, change func(*Options)) {
@@ -201,5 +201,5 @@ func TestResumeRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unlock()
-	refused("another run at work", "another run is at work", func(*Options) {})
+	refused("another run at work", "another run is using it", func(*Options) {})
 }

@@ -22,30 +22,30 @@ import (
 	"mop/runtime/model"
 )
 
-// CachedReference is a reference from a file of the original's residual streams over the
-// windows, so that its forward pass is done once for all candidates. The file is
-// mapped, never in memory of the process's own:
+// CachedReference is the reference as a file of its last hidden states on the windows, so
+// that its forward pass is computed once for all candidates. The file is mapped, so it
+// does not count as memory of the process:
 //
-//	states  float32 [N, D], the positions of all windows in order, little-endian
+//	states  float32 [N, D], little-endian, the positions of all windows in order
 //	sum     sha256 of the key and the states
 type CachedReference struct {
 	model  *model.CachedStates
-	starts []int // the first state of each window
+	starts []int // index of the first state of each window
 	mapped mmap.MMap
 	file   *os.File
 }
 
-// ErrNotCached says that a file is not there, or not what the key stands for.
-var ErrNotCached = errors.New("no states kept")
+// ErrNotCached means that the file is missing, or was written for another key.
+var ErrNotCached = errors.New("no cached reference states")
 
-// CachedReferenceBytes is the size of the file for a model of width dim.
+// CachedReferenceBytes returns the size of the file for a model of hidden size dim.
 func CachedReferenceBytes(dim int, windows []dataset.Window) int64 {
 	return 4*int64(dataset.Positions(windows))*int64(dim) + sha256.Size
 }
 
-// CacheReference runs the original over the windows and writes the file, which appears
-// only when it is whole. The key names all that the states depend on. tick, which
-// may be nil, is called after each window; prefixes may be nil too.
+// CacheReference runs the reference on the windows and writes the file, which appears
+// under its name only when it is complete. The key names everything that the states
+// depend on. tick is called after each window. prefixes and tick may be nil.
 func CacheReference(ctx context.Context, path, key string, m *model.Model, windows []dataset.Window, prefixes metric.Prefixes, tick func()) error {
 	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o666))
 	if err != nil {
@@ -83,8 +83,8 @@ func CacheReference(ctx context.Context, path, key string, m *model.Model, windo
 	return f.CloseAtomicallyReplace()
 }
 
-// OpenCachedReference maps the file that Keep wrote for the key, the original's source and
-// the windows; ErrNotKept where there is none.
+// OpenCachedReference maps the file that CacheReference wrote for the same key, source and
+// windows. The error is ErrNotCached if there is none.
 func OpenCachedReference(path, key string, dev device.Device, src checkpoint.Source, windows []dataset.Window) (*CachedReference, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -109,7 +109,7 @@ func OpenCachedReference(path, key string, dev device.Device, src checkpoint.Sou
 	io.WriteString(sum, key)
 	sum.Write(data)
 	if string(sum.Sum(nil)) != string(want) {
-		return nil, errors.Join(fmt.Errorf("%w: %s: of another run, or changed", ErrNotCached, path), k.Close())
+		return nil, errors.Join(fmt.Errorf("%w: %s: written by another run, or changed", ErrNotCached, path), k.Close())
 	}
 	at := 0
 	for _, w := range windows {
@@ -123,12 +123,12 @@ func OpenCachedReference(path, key string, dev device.Device, src checkpoint.Sou
 	return k, nil
 }
 
-// Window makes a window's states the present ones.
+// Window loads the states of window w.
 func (k *CachedReference) Window(w int, ids []int) (model.Reference, error) {
 	return k.model, k.model.Load(k.starts[w], len(ids))
 }
 
-// Close unmaps the file; the reference is of no use afterwards.
+// Close unmaps the file. The reference cannot be used afterwards.
 func (k *CachedReference) Close() error {
 	var err error
 	if k.mapped != nil {
