@@ -5,13 +5,14 @@ package cuda
 import (
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
+	"mop/runtime/device/cuda/driver"
 )
 
 // The products of prefill by the set sm_90a, of weights of 16 bits: their kernels copy
 // boxes out of tensors (kernels/cuda/wgmma.cuh).
 
 // takesBoxes says whether prefill multiplies a weight so.
-func (d *Device) takesBoxes(w *weight) bool { return d.info.Set == setSM90a && !w.eight }
+func (d *Device) takesBoxes(w *weight) bool { return d.info.Set == driver.SM90a && !w.eight }
 
 // pairRows is how many rows lie between the two of a pair in a product: so many rows of the
 // first, so many of the second.
@@ -20,11 +21,11 @@ const pairRows = 8
 // boxes makes the map of a tensor of 16-bit elements; ld and stride are the distances of
 // rows and of what they make up, elements. A kernel copies nothing of one without
 // columns.
-func (d *Device) boxes(p pointer, cols, rows, deep, ld, stride, box int) tensorMap {
+func (d *Device) boxes(p pointer, cols, rows, deep, ld, stride, box int) driver.TensorMap {
 	if d.err != nil || rows == 0 || deep == 0 {
-		return tensorMap{}
+		return driver.TensorMap{}
 	}
-	m, err := d.driver.Encode(tensor{p, [3]int{max(cols, 1), rows, deep}, [2]int{2 * ld, 2 * stride}, box})
+	m, err := d.driver.Encode(driver.Tensor{Address: p, Dims: [3]int{max(cols, 1), rows, deep}, Strides: [2]int{2 * ld, 2 * stride}, BoxRows: box})
 	d.fail(err)
 	return m
 }
@@ -37,7 +38,7 @@ func (d *Device) boxed(op string, kind checkpoint.DType, x halves, n, in, out in
 	}
 	t := boxedTile(n, out, d.limits)
 	xs := d.boxes(x.p, in, n, 1, x.pitch, n*x.pitch, t.rows/t.cluster)
-	c := call{kernel: op + "_prefill_" + t.name + "_" + suffix(kind), grid: t.stay(n, out, d.limits), threads: t.threads, shared: t.shared(), cluster: t.cluster}
+	c := driver.Call{Kernel: op + "_prefill_" + t.name + "_" + suffix(kind), Grid: t.stay(n, out, d.limits), Threads: t.threads, Shared: t.shared(), Cluster: t.cluster}
 	d.queue(c, append(append(ws, xs), args...)...)
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
+	"mop/runtime/device/cuda/driver"
 	"mop/runtime/kvcache"
 	"mop/runtime/model"
 )
@@ -32,8 +33,8 @@ func TestOneLaunchPerToken(t *testing.T) {
 	if err := m.Forward(cache, []model.Chunk{{Seq: 0, Tokens: []int{1, 2, 3}}, {Seq: 1, Tokens: []int{1, 2}}}, nil); err != nil {
 		t.Fatal(err)
 	}
-	now := func() calls {
-		c, err := emulatedCalls()
+	now := func() driver.CallCounts {
+		c, err := driver.CountCalls()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,13 +57,13 @@ func TestOneLaunchPerToken(t *testing.T) {
 		before, said := now(), 0
 		run(c.steps, func() {
 			said++
-			if got := now().since(before); got.graphs != min(said+1, c.steps) || got.waits > said {
+			if got := now().Since(before); got.Graphs != min(said+1, c.steps) || got.Waits > said {
 				t.Errorf("%+v: after the ids of step %d: want %d steps launched and at most %d waits, got %+v", c.by, said, min(said+1, c.steps), said, got)
 			}
 		})
-		got := now().since(before)
+		got := now().Since(before)
 		t.Logf("%+v: %d steps: %+v", c.by, said, got)
-		if want := (calls{graphs: c.steps, waits: min(got.waits, c.steps), in: c.uploads, out: c.steps}); said != c.steps || got != want {
+		if want := (driver.CallCounts{Graphs: c.steps, Waits: min(got.Waits, c.steps), In: c.uploads, Out: c.steps}); said != c.steps || got != want {
 			t.Errorf("%+v: %d steps: want %+v, got %+v", c.by, said, want, got)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"mop/runtime/device"
+	"mop/runtime/device/cuda/driver"
 )
 
 // Errors of cuda.h.
@@ -23,7 +24,7 @@ const (
 // fails leaves nothing behind, and a stream that captures no longer.
 func TestCaptureFails(t *testing.T) {
 	d := open(t, 1)
-	g := d.driver.(*gpu)
+	g := d.driver.(*driver.GPU)
 	b, err := d.alloc(1, 64, 64, 2)
 	if err != nil {
 		t.Fatal(err)
@@ -55,11 +56,11 @@ func TestCaptureFails(t *testing.T) {
 	} {
 		t.Run(c.call+" "+c.error, func(t *testing.T) {
 			before := free()
-			g.overlap = true
-			defer func() { g.overlap = true }()
+			g.Overlap = true
+			defer func() { g.Overlap = true }()
 			t.Setenv(c.call, c.error)
 			r, err := g.Record(calls)
-			if g.overlap == c.done {
+			if g.Overlap == c.done {
 				t.Errorf("want overlapping launches given up: %v", c.done)
 			}
 			if (err == nil) != c.done {
@@ -68,8 +69,8 @@ func TestCaptureFails(t *testing.T) {
 			if !c.done && !strings.Contains(err.Error(), "CUDA_ERROR_"+c.error) {
 				t.Errorf("want error %s, got %v", c.error, err)
 			}
-			if errors.Is(err, errMemory) != (c.error == outOfMemory) {
-				t.Errorf("want %v told apart, got %v", errMemory, err)
+			if errors.Is(err, driver.ErrMemory) != (c.error == outOfMemory) {
+				t.Errorf("want %v told apart, got %v", driver.ErrMemory, err)
 			}
 			if c.done {
 				if err := d.driver.Clear(b.p, 128); err != nil {

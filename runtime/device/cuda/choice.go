@@ -1,12 +1,10 @@
 package cuda
 
 import (
-	"fmt"
 	"math"
-	"slices"
-	"strings"
 
 	"mop/runtime/device"
+	"mop/runtime/device/cuda/driver"
 )
 
 // Sizes that the kernels are written for; see kernels/cuda.
@@ -119,25 +117,13 @@ type decodePass struct {
 }
 
 func decodeBy(set string, pairs, ld, n int, l limits) decodePass {
-	if set == setSM90a {
+	if set == driver.SM90a {
 		rows := ringPass(ld, n, l)
 		stages := ringStages(ld, max(rows, 1), l)
 		return decodePass{"ring_", rows, ringThreads, ringGrid(pairs, l), ringShared(ld, max(rows, 1), max(stages, 2)), stages}
 	}
 	rows := streamPass(ld, n, l)
 	return decodePass{"", rows, streamThreads, streamGrid(pairs, l), streamShared(ld, max(rows, 1)), 0}
-}
-
-// inStep says whether a kernel is one of a decode step's. Those have one split of an SM's
-// memory into shared and L1, since an SM changes it only when no block is on it: a kernel
-// would not start beside the end of the one before.
-func inStep(kernel string) bool {
-	for _, part := range []string{"embed_", "norm_float", "norm_half", "_decode_", "choose", "sample"} {
-		if strings.Contains(kernel, part) && kernel != "embed_back" {
-			return true
-		}
-	}
-	return false
 }
 
 // tile is the shape of a prefill product's blocks.
@@ -283,41 +269,3 @@ const (
 )
 
 func wideShared(width int) int { return 7*wideTile*width*2 + 1024 }
-
-// The sets of kernels, by what they are compiled for. sm_90a has those of sm_90 and, in
-// the place of some, such as only compute capability 9.0 itself runs.
-const (
-	setSM80  = "sm_80"
-	setSM90  = "sm_90"
-	setSM90a = "sm_90a"
-)
-
-// kernelSet is the set for a card of compute capability cc, 10*major + minor: sm_90a
-// where the driver knows it and encodes tensor maps, both since CUDA 12.0.
-func kernelSet(cc, driver int, tensorMaps bool) string {
-	switch {
-	case cc == 90 && driver >= 12000 && tensorMaps:
-		return setSM90a
-	case cc >= 90:
-		return setSM90
-	}
-	return setSM80
-}
-
-// Sets are the names of all sets of kernels; see OpenSet.
-func Sets() []string { return []string{setSM90a, setSM90, setSM80} }
-
-// setsOf are the sets that a card runs whose own is set, that first.
-func setsOf(set string) []string { return Sets()[slices.Index(Sets(), set):] }
-
-// oldestDriver is the first whose library has all that the launcher calls:
-// cuLaunchKernelEx came with CUDA 11.8.
-const oldestDriver = 11080
-
-// driverFits refuses a driver that supports less; version is 1000*major + 10*minor.
-func driverFits(version int) error {
-	if version < oldestDriver {
-		return fmt.Errorf("want a driver for CUDA %d.%d or later, got one for %d.%d", oldestDriver/1000, oldestDriver%1000/10, version/1000, version%1000/10)
-	}
-	return nil
-}

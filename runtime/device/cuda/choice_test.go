@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"mop/runtime/device"
+	"mop/runtime/device/cuda/driver"
 )
 
 // An H200's and a small card's limits.
@@ -58,7 +59,7 @@ func TestRings(t *testing.T) {
 		{65536, 2, 1, 5, false},
 		{131072, 1, 0, 0, false},
 	} {
-		p := decodeBy(setSM90a, 1000, c.ld, c.n, hopper)
+		p := decodeBy(driver.SM90a, 1000, c.ld, c.n, hopper)
 		if p.rows != c.rows || p.stages != c.stages {
 			t.Errorf("%d rows of %d: want passes of %d with %d stages, got %d with %d", c.n, c.ld, c.rows, c.stages, p.rows, p.stages)
 		}
@@ -75,7 +76,7 @@ func TestRings(t *testing.T) {
 			t.Errorf("%d rows of %d: %d bytes of shared memory: two blocks together: want %v", c.n, c.ld, p.shared, c.together)
 		}
 	}
-	for _, set := range []string{setSM80, setSM90} {
+	for _, set := range []string{driver.SM80, driver.SM90} {
 		if got, want := decodeBy(set, 1000, 4096, 8, hopper), (decodePass{"", 8, streamThreads, 125, streamShared(4096, 8), 0}); got != want {
 			t.Errorf("%s: want %+v, got %+v", set, want, got)
 		}
@@ -254,51 +255,5 @@ func TestBytesPerSM(t *testing.T) {
 	}
 	if worst > 1.035 {
 		t.Errorf("want at most 1.035 of the mean on any SM, got %.3f", worst)
-	}
-}
-
-func TestKernelsOfAStep(t *testing.T) {
-	for kernel, want := range map[string]bool{
-		"embed_i8": true, "qkv_decode_ring_bf16": true, "attend_decode_f16": true, "linear_decode_i8_f16": true, "gateup_decode_ring_i8_bf16": true,
-		"norm_half_bf16": true, "norm_float_f16": true, "choose": true, "sample": true,
-		"embed_back": false, "norm_keep_bf16": false, "linear_prefill_large_bf16": false, "attend_prefill_128_f16": false, "project": false,
-	} {
-		if got := inStep(kernel); got != want {
-			t.Errorf("%s: want %v, got %v", kernel, want, got)
-		}
-	}
-}
-
-func TestOldDrivers(t *testing.T) {
-	for version, fits := range map[int]bool{11040: false, 11070: false, 11080: true, 12090: true, 13000: true} {
-		if err := driverFits(version); (err == nil) != fits {
-			t.Errorf("driver for CUDA %d: want fitting %v, got %v", version, fits, err)
-		}
-	}
-}
-
-// sm_90a is for compute capability 9.0 itself, and a driver that has what it needs.
-func TestSets(t *testing.T) {
-	for _, c := range []struct {
-		cc, driver int
-		maps       bool
-		want       string
-	}{
-		{80, 13000, true, "sm_80"},
-		{89, 12040, true, "sm_80"},
-		{90, 12000, true, "sm_90a"},
-		{90, 11080, false, "sm_90"},
-		{90, 11080, true, "sm_90"},
-		{90, 12040, false, "sm_90"},
-		{100, 13000, true, "sm_90"},
-		{120, 13000, true, "sm_90"},
-	} {
-		got := kernelSet(c.cc, c.driver, c.maps)
-		if got != c.want {
-			t.Errorf("%+v: got %s", c, got)
-		}
-		if all := setsOf(got); all[0] != got || all[len(all)-1] != setSM80 {
-			t.Errorf("%s: the sets of such a card are %v", got, all)
-		}
 	}
 }

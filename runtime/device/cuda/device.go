@@ -15,12 +15,16 @@ import (
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
+	"mop/runtime/device/cuda/driver"
 )
+
+// pointer is an address in device memory.
+type pointer = driver.Pointer
 
 // Device is one GPU. It is used by one goroutine at a time, the cleanups of what
 // it made apart.
 type Device struct {
-	driver driver
+	driver driver.Driver
 	info   Info
 	limits limits
 	err    error                        // the first failure, kept
@@ -54,9 +58,9 @@ type ropeTable struct {
 
 var _ device.Device = (*Device)(nil)
 
-func newDevice(d driver) *Device {
-	i := d.Info()
-	return &Device{driver: d, info: i, limits: limits{i.SMs, i.Shared}, noted: map[[2]checkpoint.DType]bool{},
+func newDevice(g driver.Driver) *Device {
+	i := g.Info()
+	return &Device{driver: g, info: i, limits: limits{i.SMs, i.Shared}, noted: map[[2]checkpoint.DType]bool{},
 		scratch: map[string]*buffer{}, pools: map[int64]*pool{}, ropeTables: map[*float32]*ropeTable{}}
 }
 
@@ -121,7 +125,7 @@ func (d *Device) Close() error {
 // fail keeps the first failure. One of memory says what there is.
 func (d *Device) fail(err error) {
 	if d.err == nil && err != nil {
-		if errors.Is(err, errMemory) && !errors.Is(err, device.ErrMemory) {
+		if errors.Is(err, driver.ErrMemory) && !errors.Is(err, device.ErrMemory) {
 			err = fmt.Errorf("%w: %w, have %s", device.ErrMemory, err, d.free())
 		}
 		if !strings.HasPrefix(err.Error(), "cuda: ") {
@@ -225,14 +229,14 @@ func (d *Device) memory(n int64, what string) (pointer, error) {
 	}
 	d.collect()
 	p, err := d.driver.Alloc(n)
-	for try := 0; errors.Is(err, errMemory) && try < 5; try++ {
+	for try := 0; errors.Is(err, driver.ErrMemory) && try < 5; try++ {
 		runtime.GC()
 		time.Sleep(time.Millisecond << try) // cleanups run on a goroutine of their own
 		d.collect()
 		d.shrink()
 		p, err = d.driver.Alloc(n)
 	}
-	if errors.Is(err, errMemory) {
+	if errors.Is(err, driver.ErrMemory) {
 		return 0, fmt.Errorf("cuda: %w: want %d bytes for %s, have %s", device.ErrMemory, n, what, d.free())
 	}
 	if err != nil {
@@ -380,34 +384,34 @@ func raw[T any](s []T) []byte {
 // launch queues a kernel of an operation; what is wrong names both and the
 // arguments' shape.
 func (d *Device) launch(kernel string, grid [3]int, threads, shared int, args ...any) {
-	d.queue(call{kernel: kernel, grid: grid, threads: threads, shared: shared}, args...)
+	d.queue(driver.Call{Kernel: kernel, Grid: grid, Threads: threads, Shared: shared}, args...)
 }
 
 // queue is launch of a call without its arguments; tensor maps come first of them.
-func (d *Device) queue(c call, args ...any) {
-	if d.err != nil || c.grid[0] == 0 || c.grid[1] == 0 || c.grid[2] == 0 {
+func (d *Device) queue(c driver.Call, args ...any) {
+	if d.err != nil || c.Grid[0] == 0 || c.Grid[1] == 0 || c.Grid[2] == 0 {
 		return
 	}
-	c.slots = make([]uint64, 0, len(args))
+	c.Slots = make([]uint64, 0, len(args))
 	for i, a := range args {
 		switch v := a.(type) {
-		case tensorMap:
-			c.slots = append(c.slots, v[:]...)
-			c.maps++
+		case driver.TensorMap:
+			c.Slots = append(c.Slots, v[:]...)
+			c.Maps++
 		case pointer:
-			c.slots = append(c.slots, uint64(v))
+			c.Slots = append(c.Slots, uint64(v))
 		case int:
 			if v != int(int32(v)) {
-				d.fail(fmt.Errorf("%s: argument %d: want a number of 32 bits, got %d", c.kernel, i, v))
+				d.fail(fmt.Errorf("%s: argument %d: want a number of 32 bits, got %d", c.Kernel, i, v))
 				return
 			}
-			c.slots = append(c.slots, uint64(uint32(int32(v))))
+			c.Slots = append(c.Slots, uint64(uint32(int32(v))))
 		case uint64:
-			c.slots = append(c.slots, v)
+			c.Slots = append(c.Slots, v)
 		case float32:
-			c.slots = append(c.slots, uint64(math.Float32bits(v)))
+			c.Slots = append(c.Slots, uint64(math.Float32bits(v)))
 		default:
-			d.fail(fmt.Errorf("%s: argument %d has no slot", c.kernel, i))
+			d.fail(fmt.Errorf("%s: argument %d has no slot", c.Kernel, i))
 			return
 		}
 	}
@@ -415,10 +419,10 @@ func (d *Device) queue(c call, args ...any) {
 		d.recorder.calls = append(d.recorder.calls, c)
 		return
 	}
-	d.launched = append(d.launched, c.kernel)
+	d.launched = append(d.launched, c.Kernel)
 	if err := d.driver.Launch(c); err != nil {
-		sizes := slices.DeleteFunc(slices.Clone(args[c.maps:]), func(a any) bool { _, address := a.(pointer); return address })
-		d.fail(fmt.Errorf("%s: grid %v, %d threads, %d bytes shared, arguments %v: in %v: %w", c.kernel, c.grid, c.threads, c.shared, sizes, d.doing, err))
+		sizes := slices.DeleteFunc(slices.Clone(args[c.Maps:]), func(a any) bool { _, address := a.(pointer); return address })
+		d.fail(fmt.Errorf("%s: grid %v, %d threads, %d bytes shared, arguments %v: in %v: %w", c.Kernel, c.Grid, c.Threads, c.Shared, sizes, d.doing, err))
 	}
 }
 

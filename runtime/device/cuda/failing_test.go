@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
 	"mop/runtime/device"
+	"mop/runtime/device/cuda/driver"
 	"mop/runtime/generate"
 	"mop/runtime/kvcache"
 	"mop/runtime/model"
@@ -22,7 +22,7 @@ import (
 
 // failing is the emulation, of which one call fails.
 type failing struct {
-	*emulated
+	*driver.Emulated
 	calls, fails int // that so far, and the one that fails; 0 = none
 	by           error
 	what         string // the call that failed
@@ -40,46 +40,46 @@ func (f *failing) Alloc(n int64) (pointer, error) {
 	if err := f.next("Alloc"); err != nil {
 		return 0, err
 	}
-	return f.emulated.Alloc(n)
+	return f.Emulated.Alloc(n)
 }
 
 func (f *failing) Clear(p pointer, n int64) error {
-	return errors.Join(f.next("Clear"), f.emulated.Clear(p, n))
+	return errors.Join(f.next("Clear"), f.Emulated.Clear(p, n))
 }
 
 func (f *failing) Upload(p pointer, pitch int, src []byte, row int) error {
 	if err := f.next("Upload"); err != nil {
 		return err
 	}
-	return f.emulated.Upload(p, pitch, src, row)
+	return f.Emulated.Upload(p, pitch, src, row)
 }
 
 func (f *failing) Download(dst []byte, p pointer) error {
 	if err := f.next("Download"); err != nil {
 		return err
 	}
-	return f.emulated.Download(dst, p)
+	return f.Emulated.Download(dst, p)
 }
 
-func (f *failing) Launch(c call) error {
+func (f *failing) Launch(c driver.Call) error {
 	if err := f.next("Launch"); err != nil {
 		return err
 	}
-	return f.emulated.Launch(c)
+	return f.Emulated.Launch(c)
 }
 
 func (f *failing) Sync() error { return f.next("Sync") }
 
-func (f *failing) Record(calls []call) (recording, error) {
+func (f *failing) Record(calls []driver.Call) (driver.Recording, error) {
 	if err := f.next("Record"); err != nil {
 		return nil, err
 	}
-	r, err := f.emulated.Record(calls)
+	r, err := f.Emulated.Record(calls)
 	return failingRecording{r, f}, err
 }
 
 type failingRecording struct {
-	recording
+	driver.Recording
 	f *failing
 }
 
@@ -87,7 +87,7 @@ func (r failingRecording) Run(p pointer, n int) (func([]byte) error, error) {
 	if err := r.f.next("Run"); err != nil {
 		return nil, err
 	}
-	take, err := r.recording.Run(p, n)
+	take, err := r.Recording.Run(p, n)
 	return func(dst []byte) error {
 		if err := r.f.next("take"); err != nil {
 			return err
@@ -187,7 +187,7 @@ func TestEveryCallFails(t *testing.T) {
 	src := checkpoint.Random(c, 1, checkpoint.BF16)
 	for name, run := range runs {
 		try := func(fails int, by error) (out []string, f *failing, d *Device, err error) {
-			f = &failing{emulated: &emulated{seed: rand.New(rand.NewPCG(1, 0)), sizes: map[pointer]int64{}, room: 1 << 28}, fails: fails, by: by}
+			f = &failing{Emulated: driver.NewEmulated(1, 1<<28, ""), fails: fails, by: by}
 			d = newDevice(f)
 			err = run(d, src, func(v any) { out = append(out, fmt.Sprint(v)) })
 			return out, f, d, err
@@ -219,7 +219,7 @@ func TestEveryCallFails(t *testing.T) {
 			}
 			d.Close()
 
-			got, f, d, err = try(n, fmt.Errorf("%w: cuSomething: CUDA_ERROR_OUT_OF_MEMORY", errMemory))
+			got, f, d, err = try(n, fmt.Errorf("%w: cuSomething: CUDA_ERROR_OUT_OF_MEMORY", driver.ErrMemory))
 			switch at := fmt.Sprintf("%s, no memory in call %d of %d, %s", name, n, calls, f.what); {
 			case err == nil && f.what == "Alloc": // it was there at another try
 				if !slices.Equal(got, want) {

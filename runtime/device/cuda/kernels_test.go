@@ -12,6 +12,7 @@ import (
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
+	"mop/runtime/device/cuda/driver"
 	"mop/runtime/device/tolerance"
 )
 
@@ -195,7 +196,7 @@ func TestLinearOfLongRows(t *testing.T) {
 					}
 					t.Run(fmt.Sprintf("%s/%v/%d/%d", set, f, N, o), func(t *testing.T) {
 						d := openSet(t, o, set)
-						if p := decodeBy(set, D/2, pitch(I), N, d.limits); (p.form == "ring_") != (set == setSM90a) {
+						if p := decodeBy(set, D/2, pitch(I), N, d.limits); (p.form == "ring_") != (set == driver.SM90a) {
 							t.Fatalf("want a ring on sm_90a alone, got %+v", p)
 						}
 						linearAgrees(t, d, rand.New(rand.NewPCG(uint64(N), o)), f, N, D, I)
@@ -258,7 +259,7 @@ func linearAgrees(t *testing.T, d *Device, r *rand.Rand, f format, N, D, I int) 
 func TestTilesAgree(t *testing.T) {
 	const N, out, in = 83, 97, 331
 	for _, dt := range types {
-		set := slices.DeleteFunc(sets(t), func(s string) bool { return s == setSM90a })[0]
+		set := slices.DeleteFunc(sets(t), func(s string) bool { return s == driver.SM90a })[0]
 		r := rand.New(rand.NewPCG(1, 2))
 		w := matrix{rows: out, cols: in, v: make([]float64, out*in), t: dt}
 		scales := make([]float32, out)
@@ -314,10 +315,10 @@ func TestEveryTile(t *testing.T) {
 	for _, set := range sets(t) {
 		for _, f := range formats {
 			list := &tiles
-			if set == setSM90a {
+			if set == driver.SM90a {
 				list = &boxedTiles
 			}
-			if set == setSM90a && f.eight {
+			if set == driver.SM90a && f.eight {
 				continue // by the tiles of the others
 			}
 			t.Run(set+"/"+f.String(), func(t *testing.T) { everyTile(t, set, list, f) })

@@ -9,6 +9,7 @@ import (
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
+	"mop/runtime/device/cuda/driver"
 )
 
 // orders: a GPU draws its own order of threads.
@@ -25,7 +26,7 @@ func sets(t testing.TB) []string {
 	if err != nil || len(all) == 0 {
 		t.Fatal("no device", err)
 	}
-	if own := setsOf(all[0].Set); own[0] == setSM90a {
+	if own := driver.SetsOf(all[0].Set); own[0] == driver.SM90a {
 		return own[:2]
 	}
 	return []string{all[0].Set}

@@ -10,23 +10,25 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"mop/runtime/device/cuda/driver"
 )
 
 // orders are the seeds of the threads' order that every kernel is tried with.
 var orders = []uint64{1, 2, 3}
 
 // sets are those of the kernels that can be tried, the usual one first.
-func sets(testing.TB) []string { return []string{setSM80, setSM90a} }
+func sets(testing.TB) []string { return []string{driver.SM80, driver.SM90a} }
 
 // open starts a device for a test; at its end the fences around every buffer must
 // be intact.
-func open(t testing.TB, order uint64) *Device { return openSet(t, order, setSM80) }
+func open(t testing.TB, order uint64) *Device { return openSet(t, order, driver.SM80) }
 
 // openSet starts one with a set of kernels.
 func openSet(t testing.TB, order uint64, set string) *Device {
 	t.Helper()
 	d := openEmulated(order, 1<<30, set)
-	d.driver = tried{d.driver.(*emulated), order}
+	d.driver = tried{d.driver.(*driver.Emulated), order}
 	t.Cleanup(func() {
 		if err := d.Close(); err != nil {
 			t.Error(err)
@@ -37,7 +39,7 @@ func openSet(t testing.TB, order uint64, set string) *Device {
 
 // tried is the emulation, of which it is noted which kernels ran under which order.
 type tried struct {
-	*emulated
+	*driver.Emulated
 	order uint64
 }
 
@@ -49,16 +51,16 @@ func (e tried) note(kernel string) {
 	}
 }
 
-func (e tried) Launch(c call) error {
-	e.note(c.kernel)
-	return e.emulated.Launch(c)
+func (e tried) Launch(c driver.Call) error {
+	e.note(c.Kernel)
+	return e.Emulated.Launch(c)
 }
 
-func (e tried) Record(calls []call) (recording, error) {
+func (e tried) Record(calls []driver.Call) (driver.Recording, error) {
 	for _, c := range calls {
-		e.note(c.kernel)
+		e.note(c.Kernel)
 	}
-	return e.emulated.Record(calls)
+	return e.Emulated.Record(calls)
 }
 
 // All tests together try every kernel under every order.
@@ -89,7 +91,7 @@ func allTried() error {
 		if err != nil {
 			return err
 		}
-		for name := range sources(filepath.Base(f), string(text)) {
+		for name := range driver.Sources(filepath.Base(f), string(text)) {
 			for _, o := range orders {
 				if !slices.Contains(triedUnder[name], o) {
 					missing[name] = true

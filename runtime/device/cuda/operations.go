@@ -9,6 +9,7 @@ import (
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
+	"mop/runtime/device/cuda/driver"
 )
 
 // Read copies rows to the host, widened.
@@ -198,7 +199,7 @@ func (d *Device) decode(op string, w *weight, pairs, n int, args func(at, n int)
 
 // queryRows is how many queries a tile of prefill attention has.
 func queryRows(set string) int {
-	if set == setSM90a {
+	if set == driver.SM90a {
 		return wideTile
 	}
 	return page
@@ -356,7 +357,7 @@ func (d *Device) Attention(kind device.Phase, a, q device.Buffer, kv device.KVCa
 	}
 	scale := float32(1 / math.Sqrt(float64(hs.Dh)) * math.Log2E)
 	if w := prefillWidth(hs.Dh); kind == device.Prefill && w > 0 {
-		if d.info.Set == setSM90a {
+		if d.info.Set == driver.SM90a {
 			d.launch(fmt.Sprintf("attend_prefill_wgmma%d_%s", w, suffix(qb.half)), [3]int{min(d.tiles*hs.H, d.limits.sms), 1, 1}, wideThreads, wideShared(w),
 				ab.p, ab.pitch, qb.p, qb.pitch, cache.table.p, cache.most, d.need("queries", 16*d.tiles, false), d.tiles, hs.H, hs.K, hs.Dh, scale)
 			return

@@ -9,6 +9,7 @@ import (
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
+	"mop/runtime/device/cuda/driver"
 )
 
 // slabBytes bounds what a pool grows by at a time.
@@ -139,7 +140,7 @@ func (d *Device) grow(of *pool) error {
 	}
 	n := max(1, min(used/2, int(slabBytes/of.bytes)))
 	p, err := d.driver.Alloc(int64(n) * of.bytes)
-	if err != nil && !errors.Is(err, errMemory) {
+	if err != nil && !errors.Is(err, driver.ErrMemory) {
 		return d.failed(fmt.Errorf("%v: %d bytes for pages: %w", d.doing, int64(n)*of.bytes, err))
 	}
 	if err == nil {

@@ -7,13 +7,14 @@ import (
 	"fmt"
 
 	"mop/runtime/device"
+	"mop/runtime/device/cuda/driver"
 )
 
 var _ device.GraphDecoder = (*Device)(nil)
 
 // recorder gathers the launches of a step.
 type recorder struct {
-	calls       []call
+	calls       []driver.Call
 	limit       int       // positions stay below
 	ids, places *buffer   // the step's input and its outcome: [N] int32, [N, 2] int32
 	seen        *buffer   // ids that a penalty is for, a bit each: [N, V/32] uint32, or nil
@@ -25,7 +26,7 @@ type recorder struct {
 type decodeGraph struct {
 	d         *Device
 	r         *recorder
-	recording recording
+	recording driver.Recording
 	seqs      []int
 	takes     []func([]byte) error // of the steps under way, the oldest first
 }
@@ -73,7 +74,7 @@ func (d *Device) Capture(seqs []int, limit int, step func()) (device.DecodeGraph
 	s := &decodeGraph{d: d, r: r, seqs: seqs}
 	var err error
 	s.recording, err = d.driver.Record(r.calls)
-	if errors.Is(err, errMemory) {
+	if errors.Is(err, driver.ErrMemory) {
 		return nil, fmt.Errorf("cuda: %w: a step of %d launches, have %s: %w", device.ErrMemory, len(r.calls), d.free(), err)
 	}
 	if err != nil {
@@ -148,7 +149,7 @@ func (s *decodeGraph) named(err error) error {
 	if len(c) == 0 {
 		return err
 	}
-	return fmt.Errorf("a step of %d launches, %s to %s, for %d sequences up to %v: %w", len(c), c[0].kernel, c[len(c)-1].kernel, len(s.seqs), s.r.last, err)
+	return fmt.Errorf("a step of %d launches, %s to %s, for %d sequences up to %v: %w", len(c), c[0].Kernel, c[len(c)-1].Kernel, len(s.seqs), s.r.last, err)
 }
 
 // Close: see device.Steps.

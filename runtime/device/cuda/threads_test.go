@@ -12,11 +12,13 @@ import (
 	"mop/runtime/generate"
 	"mop/runtime/kvcache"
 	"mop/runtime/model"
+
+	"mop/runtime/device/cuda/driver"
 )
 
 // elsewhere calls a driver from a thread of its own each time, one that no context is
 // current on: the scheduler may do so at any call.
-type elsewhere struct{ driver }
+type elsewhere struct{ driver.Driver }
 
 // away runs f on a new thread, which ends with it.
 func away(f func()) {
@@ -30,65 +32,65 @@ func away(f func()) {
 }
 
 func (e elsewhere) Alloc(n int64) (p pointer, err error) {
-	away(func() { p, err = e.driver.Alloc(n) })
+	away(func() { p, err = e.Driver.Alloc(n) })
 	return
 }
 
 func (e elsewhere) Free(p pointer) (err error) {
-	away(func() { err = e.driver.Free(p) })
+	away(func() { err = e.Driver.Free(p) })
 	return
 }
 
 func (e elsewhere) Clear(p pointer, n int64) (err error) {
-	away(func() { err = e.driver.Clear(p, n) })
+	away(func() { err = e.Driver.Clear(p, n) })
 	return
 }
 
 func (e elsewhere) Upload(p pointer, pitch int, src []byte, row int) (err error) {
-	away(func() { err = e.driver.Upload(p, pitch, src, row) })
+	away(func() { err = e.Driver.Upload(p, pitch, src, row) })
 	return
 }
 
 func (e elsewhere) Download(dst []byte, p pointer) (err error) {
-	away(func() { err = e.driver.Download(dst, p) })
+	away(func() { err = e.Driver.Download(dst, p) })
 	return
 }
 
-func (e elsewhere) Launch(c call) (err error) {
-	away(func() { err = e.driver.Launch(c) })
+func (e elsewhere) Launch(c driver.Call) (err error) {
+	away(func() { err = e.Driver.Launch(c) })
 	return
 }
 
-func (e elsewhere) Encode(t tensor) (m tensorMap, err error) {
-	away(func() { m, err = e.driver.Encode(t) })
+func (e elsewhere) Encode(t driver.Tensor) (m driver.TensorMap, err error) {
+	away(func() { m, err = e.Driver.Encode(t) })
 	return
 }
 
-func (e elsewhere) Record(calls []call) (r recording, err error) {
-	away(func() { r, err = e.driver.Record(calls) })
+func (e elsewhere) Record(calls []driver.Call) (r driver.Recording, err error) {
+	away(func() { r, err = e.Driver.Record(calls) })
 	return recordedElsewhere{r}, err
 }
 
 func (e elsewhere) FreeMemory() (n int64, err error) {
-	away(func() { n, err = e.driver.FreeMemory() })
+	away(func() { n, err = e.Driver.FreeMemory() })
 	return
 }
 
 func (e elsewhere) Sync() (err error) {
-	away(func() { err = e.driver.Sync() })
+	away(func() { err = e.Driver.Sync() })
 	return
 }
 
 func (e elsewhere) Close() (err error) {
-	away(func() { err = e.driver.Close() })
+	away(func() { err = e.Driver.Close() })
 	return
 }
 
-type recordedElsewhere struct{ recording }
+type recordedElsewhere struct{ driver.Recording }
 
 func (r recordedElsewhere) Run(p pointer, n int) (_ func([]byte) error, err error) {
 	var take func([]byte) error
-	away(func() { take, err = r.recording.Run(p, n) })
+	away(func() { take, err = r.Recording.Run(p, n) })
 	return func(dst []byte) (err error) {
 		away(func() { err = take(dst) })
 		return
@@ -96,7 +98,7 @@ func (r recordedElsewhere) Run(p pointer, n int) (_ func([]byte) error, err erro
 }
 
 func (r recordedElsewhere) Close() (err error) {
-	away(func() { err = r.recording.Close() })
+	away(func() { err = r.Recording.Close() })
 	return
 }
 
@@ -107,7 +109,7 @@ func TestAnyThread(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer src.Close()
-	run := func(wrap func(driver) driver) []int {
+	run := func(wrap func(driver.Driver) driver.Driver) []int {
 		d, err := Open(0)
 		if err != nil {
 			t.Fatal(err)
@@ -124,8 +126,8 @@ func TestAnyThread(t *testing.T) {
 		}
 		return generated(t, d, m)
 	}
-	want := run(func(d driver) driver { return d })
-	if got := run(func(d driver) driver { return elsewhere{d} }); !slices.Equal(got, want) {
+	want := run(func(d driver.Driver) driver.Driver { return d })
+	if got := run(func(d driver.Driver) driver.Driver { return elsewhere{d} }); !slices.Equal(got, want) {
 		t.Errorf("want %v, got %v", want, got)
 	}
 }

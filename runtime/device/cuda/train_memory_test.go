@@ -9,6 +9,7 @@ import (
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
 	"mop/runtime/device"
+	"mop/runtime/device/cuda/driver"
 	"mop/runtime/model"
 )
 
@@ -25,7 +26,7 @@ func (c *counting) Info() Info {
 }
 func (c *counting) Alloc(n int64) (pointer, error) {
 	if c.used+n > c.room {
-		return 0, errMemory
+		return 0, driver.ErrMemory
 	}
 	c.next += 1 << 40
 	c.sizes[c.next] = n
@@ -37,15 +38,17 @@ func (c *counting) Free(p pointer) error {
 	delete(c.sizes, p)
 	return nil
 }
-func (c *counting) Clear(pointer, int64) error             { return nil }
-func (c *counting) Upload(pointer, int, []byte, int) error { return nil }
-func (c *counting) Download([]byte, pointer) error         { return nil }
-func (c *counting) Launch(call) error                      { c.launches++; return nil }
-func (c *counting) Encode(tensor) (tensorMap, error)       { return tensorMap{}, nil }
-func (c *counting) Record([]call) (recording, error)       { return nil, errors.New("only counts") }
-func (c *counting) FreeMemory() (int64, error)             { return c.room - c.used, nil }
-func (c *counting) Sync() error                            { return nil }
-func (c *counting) Close() error                           { return nil }
+func (c *counting) Clear(pointer, int64) error                     { return nil }
+func (c *counting) Upload(pointer, int, []byte, int) error         { return nil }
+func (c *counting) Download([]byte, pointer) error                 { return nil }
+func (c *counting) Launch(driver.Call) error                       { c.launches++; return nil }
+func (c *counting) Encode(driver.Tensor) (driver.TensorMap, error) { return driver.TensorMap{}, nil }
+func (c *counting) Record([]driver.Call) (driver.Recording, error) {
+	return nil, errors.New("only counts")
+}
+func (c *counting) FreeMemory() (int64, error) { return c.room - c.used, nil }
+func (c *counting) Sync() error                { return nil }
+func (c *counting) Close() error               { return nil }
 
 // train takes one step of a llama-2-7b of some layers, alike, on a GPU of room bytes,
 // with an example of so many ids, and gives the most memory it had and the launches.

@@ -1,6 +1,6 @@
 //go:build !cuda
 
-package cuda
+package driver
 
 import (
 	"os"
@@ -13,7 +13,7 @@ import (
 // Every kernel stands by itself: but for the shared memory in its head, it names nothing
 // that is declared outside of it.
 func TestSources(t *testing.T) {
-	list, err := filepath.Glob("../../../kernels/cuda/ptx/*/*.ptx")
+	list, err := filepath.Glob("../../../../kernels/cuda/ptx/*/*.ptx")
 	if err != nil || len(list) == 0 {
 		t.Fatal(list, err)
 	}
@@ -24,7 +24,7 @@ func TestSources(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all := sources(filepath.Base(f), string(text))
+		all := Sources(filepath.Base(f), string(text))
 		if want := strings.Count(string(text), ".entry"); len(all) != want || want == 0 {
 			t.Errorf("%s: want %d kernels, got %d", f, want, len(all))
 		}

@@ -1,6 +1,6 @@
 //go:build cuda
 
-package cuda
+package driver
 
 /*
 #define _GNU_SOURCE
@@ -70,7 +70,7 @@ typedef CUresult (*encoder)(void *map, int type, unsigned rank, void *address, c
 static encoder find_encoder(void) { return (encoder)dlsym(RTLD_DEFAULT, "cuTensorMapEncodeTiled"); }
 static int encodes(void) { return find_encoder() != NULL; }
 
-// encode makes the map of 16-bit elements of three dimensions: boxes swizzled by 128
+// encode makes the map of 16-bit elements of three dimensions: TMA tiles swizzled by 128
 // bytes, zeros outside, L2 filled by 256 bytes.
 static CUresult encode(uint64_t *out, uint64_t address, const uint64_t *dims, const uint64_t *strides, const unsigned *box) {
 	enum { UINT16 = 1, PLAIN = 0, SWIZZLE_128B = 3, L2_256B = 3, ZEROS = 0 };
@@ -113,10 +113,10 @@ import (
 	"gorgonia.org/cu"
 )
 
-// What package cu lacks: attributes of functions, launch attributes, tensor maps,
+// What package cu lacks: attributes of functions, launch attributes, Tensor maps,
 // pinned memory, capture and replay. The current context is the caller's to set.
 
-// errUnsupported is what a call gives that the driver, or a capture, does not know.
+// errUnsupported is returned where the driver, or a stream capture, does not support a call.
 var errUnsupported = errors.New("not supported")
 
 // apiError names a CUDA call and its error.
@@ -133,7 +133,7 @@ func apiError(call string, r C.CUresult) error {
 	err := fmt.Errorf("%s: %s: %s", call, C.GoString(name), C.GoString(text))
 	switch r {
 	case C.CUDA_ERROR_OUT_OF_MEMORY:
-		return fmt.Errorf("%w: %w", errMemory, err)
+		return fmt.Errorf("%w: %w", ErrMemory, err)
 	case C.CUDA_ERROR_NOT_SUPPORTED, C.CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED:
 		return fmt.Errorf("%w: %w", errUnsupported, err)
 	}
@@ -157,8 +157,8 @@ func loadModule(ptx string) (module, error) {
 	log := make([]byte, 4096)
 	var m module
 	if err := apiError("cuModuleLoadDataEx", C.load(&m.m, text, (*C.char)(unsafe.Pointer(&log[0])), C.uint(len(log)))); err != nil {
-		said, _, _ := strings.Cut(string(log), "\x00")
-		return m, fmt.Errorf("%w %s", err, strings.TrimSpace(said))
+		message, _, _ := strings.Cut(string(log), "\x00")
+		return m, fmt.Errorf("%w %s", err, strings.TrimSpace(message))
 	}
 	return m, nil
 }
@@ -185,24 +185,24 @@ func (f *function) shareMost() error {
 	return apiError("cuFuncSetAttribute", C.share_most(f.f))
 }
 
-func (f *function) launch(s *cu.Stream, c call, overlap bool) error {
+func (f *function) launch(s *cu.Stream, c Call, overlap bool) error {
 	flag := C.int(0)
 	if overlap {
 		flag = 1
 	}
-	grid := [3]C.uint{C.uint(c.grid[0]), C.uint(c.grid[1]), C.uint(c.grid[2])}
-	return apiError("cuLaunchKernelEx", C.launch(f.f, &grid[0], C.uint(c.threads), C.uint(c.shared), stream(s), flag, C.int(c.cluster),
-		(*C.uint64_t)(unsafe.SliceData(c.slots)), C.int(c.maps), C.int(len(c.slots)-15*c.maps)))
+	grid := [3]C.uint{C.uint(c.Grid[0]), C.uint(c.Grid[1]), C.uint(c.Grid[2])}
+	return apiError("cuLaunchKernelEx", C.launch(f.f, &grid[0], C.uint(c.Threads), C.uint(c.Shared), stream(s), flag, C.int(c.Cluster),
+		(*C.uint64_t)(unsafe.SliceData(c.Slots)), C.int(c.Maps), C.int(len(c.Slots)-15*c.Maps)))
 }
 
 // encodesTensorMaps says whether the driver does.
 func encodesTensorMaps() bool { return C.encodes() != 0 }
 
-func encode(t tensor) (m tensorMap, err error) {
-	dims := [3]C.uint64_t{C.uint64_t(t.dims[0]), C.uint64_t(t.dims[1]), C.uint64_t(t.dims[2])}
-	strides := [2]C.uint64_t{C.uint64_t(t.strides[0]), C.uint64_t(t.strides[1])}
-	box := [3]C.uint{depth, C.uint(t.rows), 1}
-	err = apiError("cuTensorMapEncodeTiled", C.encode((*C.uint64_t)(&m[0]), C.uint64_t(t.p), &dims[0], &strides[0], &box[0]))
+func encode(t Tensor) (m TensorMap, err error) {
+	dims := [3]C.uint64_t{C.uint64_t(t.Dims[0]), C.uint64_t(t.Dims[1]), C.uint64_t(t.Dims[2])}
+	strides := [2]C.uint64_t{C.uint64_t(t.Strides[0]), C.uint64_t(t.Strides[1])}
+	box := [3]C.uint{BoxCols, C.uint(t.BoxRows), 1}
+	err = apiError("cuTensorMapEncodeTiled", C.encode((*C.uint64_t)(&m[0]), C.uint64_t(t.Address), &dims[0], &strides[0], &box[0]))
 	if err != nil {
 		err = fmt.Errorf("%w: %+v", err, t)
 	}
@@ -222,11 +222,11 @@ func unpin(b []byte) error {
 	return apiError("cuMemFreeHost", C.host_free(unsafe.Pointer(unsafe.SliceData(b))))
 }
 
-func copyIn(p pointer, b []byte, s *cu.Stream) error {
+func copyIn(p Pointer, b []byte, s *cu.Stream) error {
 	return apiError("cuMemcpyHtoDAsync", C.to_device(C.CUdeviceptr(p), unsafe.Pointer(unsafe.SliceData(b)), C.size_t(len(b)), stream(s)))
 }
 
-func copyOut(b []byte, p pointer, s *cu.Stream) error {
+func copyOut(b []byte, p Pointer, s *cu.Stream) error {
 	return apiError("cuMemcpyDtoHAsync", C.to_host(unsafe.Pointer(unsafe.SliceData(b)), C.CUdeviceptr(p), C.size_t(len(b)), stream(s)))
 }
 

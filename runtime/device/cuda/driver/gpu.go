@@ -1,6 +1,6 @@
 //go:build cuda
 
-package cuda
+package driver
 
 import (
 	"errors"
@@ -18,33 +18,35 @@ import (
 	kernels "mop/kernels/cuda"
 )
 
-// gpu is a CUDA device by its primary context. Every call locks its goroutine to
-// the thread and makes the context current there: no thread of its own, no
-// hand-over.
-type gpu struct {
+// GPU is a CUDA device, used through its primary context. Every call locks its goroutine
+// to the thread and makes the context current there, so that no other thread is involved.
+type GPU struct {
+	// Overlap says that kernels may start before the one before them has ended. It needs
+	// compute capability 9.0 and a driver that supports it in graphs.
+	Overlap bool
+
 	device  cu.Device
 	context cu.CUContext
 	stream  cu.Stream
 	info    Info
-	overlap bool // launches may overlap: sm_90, and a driver that captures it
 
-	kernels   map[string]source    // by name
-	functions map[string]*function // those compiled, by name
+	kernels   map[string]Source    // by name
+	functions map[string]*function // those that the driver has compiled, by name
 
-	ring   [2]half
-	filled int // the half that is being filled
+	staging [2]stagingBuffer // uploads go through them in turn
+	current int              // the one that is being filled
 }
 
-// half of the pinned memory that uploads go through.
-type half struct {
+// stagingBuffer is pinned memory for copies to and from the device.
+type stagingBuffer struct {
 	b    []byte
 	used int
-	free cu.Event // when the copies out of it are done
+	done cu.Event // the copies out of it are done
 }
 
-const halfBytes = 32 << 20
+const stagingBytes = 32 << 20
 
-// Devices describes the GPUs there are.
+// Devices describes the GPUs of the machine.
 func Devices() ([]Info, error) {
 	n, err := cu.NumDevices()
 	if err != nil {
@@ -79,17 +81,14 @@ func describe(d cu.Device) (i Info, err error) {
 		}
 	}
 	i.Driver = cu.Version()
-	i.Set = kernelSet(10*i.Major+i.Minor, i.Driver, encodesTensorMaps())
+	i.Set = KernelSet(10*i.Major+i.Minor, i.Driver, encodesTensorMaps())
 	i.Total, err = d.TotalMem()
 	return i, err
 }
 
-// Open starts the GPU of an index, with the set of kernels that fits it best.
-func Open(index int) (*Device, error) { return OpenSet(index, "") }
-
-// OpenSet starts it with another set of kernels that it runs, to be compared with its
-// own, and then has that in its name; "" is its own.
-func OpenSet(index int, set string) (*Device, error) {
+// Open starts the GPU of an index with a set of kernels; "" is the set that fits it best.
+// Another set that the GPU can run is noted in its name.
+func Open(index int, set string) (*GPU, error) {
 	n, err := cu.NumDevices()
 	if err != nil {
 		return nil, fmt.Errorf("cuda: %w", err)
@@ -97,14 +96,14 @@ func OpenSet(index int, set string) (*Device, error) {
 	if index < 0 || index >= n {
 		return nil, fmt.Errorf("cuda: want a device below %d, got %d", n, index)
 	}
-	g := &gpu{kernels: map[string]source{}, functions: map[string]*function{}}
+	g := &GPU{kernels: map[string]Source{}, functions: map[string]*function{}}
 	if err := g.open(index, set); err != nil {
 		return nil, fmt.Errorf("cuda: device %d: %w", index, err)
 	}
-	return newDevice(g), nil
+	return g, nil
 }
 
-func (g *gpu) open(index int, set string) (err error) {
+func (g *GPU) open(index int, set string) (err error) {
 	if g.device, err = cu.GetDevice(index); err != nil {
 		return err
 	}
@@ -115,19 +114,19 @@ func (g *gpu) open(index int, set string) (err error) {
 	if cc < 80 {
 		return fmt.Errorf("%s: want compute capability 8.0 or more, got %d.%d", g.info.Name, g.info.Major, g.info.Minor)
 	}
-	if err := driverFits(g.info.Driver); err != nil {
+	if err := checkVersion(g.info.Driver); err != nil {
 		return err
 	}
 	if set != "" && set != g.info.Set {
-		if !slices.Contains(setsOf(g.info.Set), set) {
-			return fmt.Errorf("%s: want kernels of one of %s, got %s", g.info.Name, strings.Join(setsOf(g.info.Set), ", "), set)
+		if !slices.Contains(SetsOf(g.info.Set), set) {
+			return fmt.Errorf("%s: want kernels of one of %s, got %s", g.info.Name, strings.Join(SetsOf(g.info.Set), ", "), set)
 		}
 		g.info.Set = set
 		g.info.Name += ", kernels of " + set
 	}
 	// Overlapping launches are captured since CUDA 12.3.
-	g.overlap = g.info.Set != setSM80 && g.info.Driver >= 12030
-	if err := g.find(); err != nil {
+	g.Overlap = g.info.Set != SM80 && g.info.Driver >= 12030
+	if err := g.findKernels(); err != nil {
 		return err
 	}
 	if g.context, err = g.device.RetainPrimaryCtx(); err != nil {
@@ -137,11 +136,11 @@ func (g *gpu) open(index int, set string) (err error) {
 		if g.stream, err = cu.MakeStream(cu.NonBlocking); err != nil {
 			return err
 		}
-		for i := range g.ring {
-			if g.ring[i].b, err = pinned(halfBytes); err != nil {
+		for i := range g.staging {
+			if g.staging[i].b, err = pinned(stagingBytes); err != nil {
 				return err
 			}
-			if g.ring[i].free, err = cu.MakeEvent(cu.DisableTiming); err != nil {
+			if g.staging[i].done, err = cu.MakeEvent(cu.DisableTiming); err != nil {
 				return err
 			}
 		}
@@ -149,11 +148,12 @@ func (g *gpu) open(index int, set string) (err error) {
 	})
 }
 
-// find lists the set's kernels. The files of sm_90a take the place of the same of sm_90.
-func (g *gpu) find() error {
+// findKernels lists the kernels of the set. Files of sm_90a replace those of sm_90 with
+// the same name.
+func (g *GPU) findKernels() error {
 	folders := []string{g.info.Set}
-	if g.info.Set == setSM90a {
-		folders = []string{setSM90a, setSM90}
+	if g.info.Set == SM90a {
+		folders = []string{SM90a, SM90}
 	}
 	seen := map[string]bool{}
 	for _, folder := range folders {
@@ -170,14 +170,14 @@ func (g *gpu) find() error {
 			if err != nil {
 				return err
 			}
-			maps.Copy(g.kernels, sources(path.Base(f), string(text)))
+			maps.Copy(g.kernels, Sources(path.Base(f), string(text)))
 		}
 	}
 	return nil
 }
 
 // do runs f with the context current.
-func (g *gpu) do(f func() error) error {
+func (g *GPU) do(f func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := cu.SetCurrentContext(g.context); err != nil {
@@ -186,71 +186,71 @@ func (g *gpu) do(f func() error) error {
 	return f()
 }
 
-func (g *gpu) Info() Info { return g.info }
+func (g *GPU) Info() Info { return g.info }
 
-func (g *gpu) Alloc(bytes int64) (p pointer, err error) {
+func (g *GPU) Alloc(bytes int64) (p Pointer, err error) {
 	err = g.do(func() error {
 		d, err := cu.MemAlloc(bytes)
 		if errors.Is(err, cu.OutOfMemory) {
-			return errMemory
+			return ErrMemory
 		}
-		p = pointer(d)
+		p = Pointer(d)
 		return err
 	})
 	return p, err
 }
 
-func (g *gpu) Free(p pointer) error {
+func (g *GPU) Free(p Pointer) error {
 	return g.do(func() error { return cu.MemFree(cu.DevicePtr(p)) })
 }
 
-func (g *gpu) FreeMemory() (n int64, err error) {
+func (g *GPU) FreeMemory() (n int64, err error) {
 	err = g.do(func() error { n, _, err = cu.MemInfo(); return err })
 	return n, err
 }
 
-func (g *gpu) Clear(p pointer, bytes int64) error {
+func (g *GPU) Clear(p Pointer, bytes int64) error {
 	if bytes == 0 {
 		return nil
 	}
 	return g.do(func() error { return cu.MemsetD8Async(cu.DevicePtr(p), 0, bytes, g.stream) })
 }
 
-// room gives up to n bytes of pinned memory that no copy reads any more.
-func (g *gpu) room(n int) ([]byte, error) {
-	h := &g.ring[g.filled]
+// pinnedMemory returns up to n bytes of pinned memory that no copy reads any more.
+func (g *GPU) pinnedMemory(n int) ([]byte, error) {
+	h := &g.staging[g.current]
 	if h.used > 0 && h.used+min(n, 4096) > len(h.b) {
-		if err := h.free.Record(g.stream); err != nil {
+		if err := h.done.Record(g.stream); err != nil {
 			return nil, err
 		}
-		g.filled = 1 - g.filled
-		h = &g.ring[g.filled]
-		if err := h.free.Synchronize(); err != nil {
+		g.current = 1 - g.current
+		h = &g.staging[g.current]
+		if err := h.done.Synchronize(); err != nil {
 			return nil, err
 		}
 		h.used = 0
 	}
 	b := h.b[h.used:min(h.used+n, len(h.b))]
-	h.used += roundUp(len(b), 256)
+	h.used += (len(b) + 255) / 256 * 256
 	return b, nil
 }
 
-func (g *gpu) Upload(p pointer, pitch int, src []byte, rowBytes int) error {
+func (g *GPU) Upload(p Pointer, pitch int, src []byte, rowBytes int) error {
 	if pitch == rowBytes { // bytes as they are, cut anywhere
 		pitch, rowBytes = 1, 1
 	}
 	return g.do(func() error {
-		if pitch > halfBytes {
-			return fmt.Errorf("upload: want rows of at most %d bytes, got %d", halfBytes, pitch)
+		if pitch > stagingBytes {
+			return fmt.Errorf("upload: want rows of at most %d bytes, got %d", stagingBytes, pitch)
 		}
 		for len(src) > 0 {
 			rows := len(src) / rowBytes
-			b, err := g.room(rows * pitch)
+			b, err := g.pinnedMemory(rows * pitch)
 			if err != nil {
 				return err
 			}
-			if rows = len(b) / pitch; rows == 0 { // less than a row is left: the other half
-				g.ring[g.filled].used = len(g.ring[g.filled].b)
+			if rows = len(b) / pitch; rows == 0 { // less than a row is left: take the other buffer
+				g.staging[g.current].used = len(g.staging[g.current].b)
 				continue
 			}
 			b = b[:rows*pitch]
@@ -265,16 +265,16 @@ func (g *gpu) Upload(p pointer, pitch int, src []byte, rowBytes int) error {
 			if err := copyIn(p, b, &g.stream); err != nil {
 				return err
 			}
-			p, src = p+pointer(len(b)), src[rows*rowBytes:]
+			p, src = p+Pointer(len(b)), src[rows*rowBytes:]
 		}
 		return nil
 	})
 }
 
-func (g *gpu) Download(dst []byte, p pointer) error {
+func (g *GPU) Download(dst []byte, p Pointer) error {
 	return g.do(func() error {
 		for len(dst) > 0 {
-			b, err := g.room(len(dst))
+			b, err := g.pinnedMemory(len(dst))
 			if err != nil {
 				return err
 			}
@@ -284,14 +284,14 @@ func (g *gpu) Download(dst []byte, p pointer) error {
 			if err := g.stream.Synchronize(); err != nil {
 				return err
 			}
-			dst, p = dst[copy(dst, b):], p+pointer(len(b))
+			dst, p = dst[copy(dst, b):], p+Pointer(len(b))
 		}
 		return nil
 	})
 }
 
 // function finds a kernel, which the driver compiles at first use.
-func (g *gpu) function(kernel string) (*function, error) {
+func (g *GPU) function(kernel string) (*function, error) {
 	if f := g.functions[kernel]; f != nil {
 		return f, nil
 	}
@@ -307,7 +307,7 @@ func (g *gpu) function(kernel string) (*function, error) {
 	if err != nil {
 		return nil, err
 	}
-	if g.overlap && g.info.Set == setSM90a && inStep(kernel) {
+	if g.Overlap && g.info.Set == SM90a && isDecodeKernel(kernel) {
 		if err := f.shareMost(); err != nil {
 			return nil, err
 		}
@@ -316,42 +316,42 @@ func (g *gpu) function(kernel string) (*function, error) {
 	return f, nil
 }
 
-func (g *gpu) Launch(c call) error { return g.do(func() error { return g.launch(c) }) }
+func (g *GPU) Launch(c Call) error { return g.do(func() error { return g.launch(c) }) }
 
-func (g *gpu) Encode(t tensor) (m tensorMap, err error) {
+func (g *GPU) Encode(t Tensor) (m TensorMap, err error) {
 	err = g.do(func() error { m, err = encode(t); return err })
 	return m, err
 }
 
-func (g *gpu) launch(c call) error {
-	f, err := g.function(c.kernel)
+func (g *GPU) launch(c Call) error {
+	f, err := g.function(c.Kernel)
 	if err != nil {
 		return err
 	}
-	if err := f.allow(c.shared); err != nil {
+	if err := f.allow(c.Shared); err != nil {
 		return err
 	}
-	return f.launch(&g.stream, c, g.overlap)
+	return f.launch(&g.stream, c, g.Overlap)
 }
 
-// Record makes a graph of launches. Where a driver says that it does not take
-// overlapping ones into a graph, they do not overlap, and a note says so.
-func (g *gpu) Record(calls []call) (recording, error) {
-	r := &gpuRecording{gpu: g}
+// Record: see Driver. Where the driver does not support overlapping kernels in a graph,
+// they do not overlap from then on, which is logged.
+func (g *GPU) Record(calls []Call) (Recording, error) {
+	r := &graphRecording{gpu: g}
 	err := g.do(func() error {
 		for _, c := range calls { // what a capture must not contain: compiling, attributes
-			f, err := g.function(c.kernel)
+			f, err := g.function(c.Kernel)
 			if err == nil {
-				err = f.allow(c.shared)
+				err = f.allow(c.Shared)
 			}
 			if err != nil {
-				return fmt.Errorf("%s: %w", c.kernel, err)
+				return fmt.Errorf("%s: %w", c.Kernel, err)
 			}
 		}
 		err := r.capture(calls)
-		if errors.Is(err, errUnsupported) && g.overlap {
+		if errors.Is(err, errUnsupported) && g.Overlap {
 			slog.Warn("cuda: launches do not overlap in graphs here", "driver", g.info.Driver, "error", err)
-			g.overlap = false
+			g.Overlap = false
 			err = r.capture(calls)
 		}
 		return err
@@ -362,18 +362,18 @@ func (g *gpu) Record(calls []call) (recording, error) {
 	return r, nil
 }
 
-func (r *gpuRecording) capture(calls []call) error {
+func (r *graphRecording) capture(calls []Call) error {
 	if err := beginCapture(&r.gpu.stream); err != nil {
 		return err
 	}
 	var failed error
 	for _, c := range calls {
 		if failed = r.gpu.launch(c); failed != nil {
-			failed = fmt.Errorf("%s: %w", c.kernel, failed)
+			failed = fmt.Errorf("%s: %w", c.Kernel, failed)
 			break
 		}
 	}
-	graph, err := endCapture(&r.gpu.stream) // also of a part: the stream is to capture no longer
+	graph, err := endCapture(&r.gpu.stream) // after a failure too: the stream must stop capturing
 	if failed == nil {
 		r.graph = graph
 		return err
@@ -384,27 +384,27 @@ func (r *gpuRecording) capture(calls []call) error {
 	return failed
 }
 
-// gpuRecording is an instantiated graph, and pinned slots for what its steps say.
-type gpuRecording struct {
-	gpu   *gpu
-	graph graph
-	slots []slot
-	next  int
+// graphRecording is an instantiated graph, and pinned memory for the results of its runs.
+type graphRecording struct {
+	gpu     *GPU
+	graph   graph
+	results []result
+	next    int
 }
 
-type slot struct {
+type result struct {
 	b     []byte
 	ready cu.Event
 	n     int
 }
 
 // Run queues the recorded launches and a copy of n bytes from p.
-func (r *gpuRecording) Run(p pointer, n int) (func(dst []byte) error, error) {
+func (r *graphRecording) Run(p Pointer, n int) (func(dst []byte) error, error) {
 	g := r.gpu
-	var s *slot
+	var s *result
 	err := g.do(func() error {
 		const ahead = 4
-		if len(r.slots) < ahead {
+		if len(r.results) < ahead {
 			b, err := pinned(max(n, 64))
 			if err != nil {
 				return err
@@ -413,9 +413,9 @@ func (r *gpuRecording) Run(p pointer, n int) (func(dst []byte) error, error) {
 			if err != nil {
 				return errors.Join(err, unpin(b))
 			}
-			r.slots = append(r.slots, slot{b: b, ready: e})
+			r.results = append(r.results, result{b: b, ready: e})
 		}
-		s = &r.slots[r.next%len(r.slots)]
+		s = &r.results[r.next%len(r.results)]
 		r.next++
 		if err := r.graph.launch(&g.stream); err != nil {
 			return err
@@ -437,24 +437,24 @@ func (r *gpuRecording) Run(p pointer, n int) (func(dst []byte) error, error) {
 	}, nil
 }
 
-func (r *gpuRecording) Close() error {
+func (r *graphRecording) Close() error {
 	return r.gpu.do(func() error {
 		err := errors.Join(r.gpu.stream.Synchronize(), r.graph.destroy())
-		for i := range r.slots {
-			err = errors.Join(err, unpin(r.slots[i].b), cu.DestroyEvent(&r.slots[i].ready))
+		for i := range r.results {
+			err = errors.Join(err, unpin(r.results[i].b), cu.DestroyEvent(&r.results[i].ready))
 		}
 		return err
 	})
 }
 
-func (g *gpu) Sync() error { return g.do(func() error { return g.stream.Synchronize() }) }
+func (g *GPU) Sync() error { return g.do(func() error { return g.stream.Synchronize() }) }
 
 // Close releases the primary context, and with it all memory of it that is left.
-func (g *gpu) Close() error {
+func (g *GPU) Close() error {
 	err := g.do(func() error {
 		err := g.stream.Synchronize()
-		for i := range g.ring {
-			err = errors.Join(err, unpin(g.ring[i].b), cu.DestroyEvent(&g.ring[i].free))
+		for i := range g.staging {
+			err = errors.Join(err, unpin(g.staging[i].b), cu.DestroyEvent(&g.staging[i].done))
 		}
 		return errors.Join(err, g.stream.Destroy())
 	})

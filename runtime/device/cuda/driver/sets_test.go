@@ -1,0 +1,49 @@
+package driver
+
+import "testing"
+
+func TestDecodeKernels(t *testing.T) {
+	for kernel, want := range map[string]bool{
+		"embed_i8": true, "qkv_decode_ring_bf16": true, "attend_decode_f16": true, "linear_decode_i8_f16": true, "gateup_decode_ring_i8_bf16": true,
+		"norm_half_bf16": true, "norm_float_f16": true, "choose": true, "sample": true,
+		"embed_back": false, "norm_keep_bf16": false, "linear_prefill_large_bf16": false, "attend_prefill_128_f16": false, "project": false,
+	} {
+		if got := isDecodeKernel(kernel); got != want {
+			t.Errorf("%s: want %v, got %v", kernel, want, got)
+		}
+	}
+}
+
+func TestOldDrivers(t *testing.T) {
+	for version, fits := range map[int]bool{11040: false, 11070: false, 11080: true, 12090: true, 13000: true} {
+		if err := checkVersion(version); (err == nil) != fits {
+			t.Errorf("driver for CUDA %d: want fitting %v, got %v", version, fits, err)
+		}
+	}
+}
+
+// sm_90a is for compute capability 9.0 itself, and a driver that has what it needs.
+func TestSets(t *testing.T) {
+	for _, c := range []struct {
+		cc, version int
+		maps        bool
+		want        string
+	}{
+		{80, 13000, true, "sm_80"},
+		{89, 12040, true, "sm_80"},
+		{90, 12000, true, "sm_90a"},
+		{90, 11080, false, "sm_90"},
+		{90, 11080, true, "sm_90"},
+		{90, 12040, false, "sm_90"},
+		{100, 13000, true, "sm_90"},
+		{120, 13000, true, "sm_90"},
+	} {
+		got := KernelSet(c.cc, c.version, c.maps)
+		if got != c.want {
+			t.Errorf("%+v: got %s", c, got)
+		}
+		if all := SetsOf(got); all[0] != got || all[len(all)-1] != SM80 {
+			t.Errorf("%s: the sets of such a card are %v", got, all)
+		}
+	}
+}

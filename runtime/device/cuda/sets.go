@@ -1,0 +1,9 @@
+package cuda
+
+import "mop/runtime/device/cuda/driver"
+
+// Info describes a GPU.
+type Info = driver.Info
+
+// Sets are the names of all sets of kernels; see OpenSet.
+func Sets() []string { return driver.Sets() }
