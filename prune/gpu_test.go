@@ -16,6 +16,7 @@ import (
 	"mop/prune/score"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
+	"mop/runtime/dataset"
 	"mop/runtime/device"
 	"mop/runtime/device/tolerance"
 	"mop/runtime/model"
@@ -198,7 +199,7 @@ func labels(t *testing.T, o finetune.Options) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	examples, _, err := finetune.Read(o.Data, o.Separator, tok, 60)
+	examples, _, err := dataset.ReadExamples(o.Data, o.Separator, tok, 60)
 	if err != nil || len(examples) == 0 {
 		t.Fatalf("want examples, got %d, %v", len(examples), err)
 	}

@@ -76,7 +76,7 @@ func (r *run) readPrompts(in *inputs, tok *tokenizer.Tokenizer) error {
 
 func (r *run) readWindows(in *inputs, tok *tokenizer.Tokenizer) error {
 	var err error
-	if in.windows, err = dataset.FirstTokens(tok, r.Text, r.Separator, r.contextLength(), r.Windows); err != nil {
+	if in.windows, err = dataset.FirstWindows(tok, r.Text, r.Separator, r.contextLength(), r.Windows); err != nil {
 		return err
 	}
 	if len(in.windows) == 0 {

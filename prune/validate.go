@@ -11,10 +11,10 @@ import (
 
 	"mop/internal/files"
 	"mop/prune/criterion"
-	"mop/prune/finetune"
 	"mop/prune/plan"
 	"mop/prune/score"
 	"mop/runtime/checkpoint"
+	"mop/runtime/dataset"
 	"mop/runtime/tokenizer"
 )
 
@@ -147,7 +147,7 @@ func (r *run) checkTrainingData() error {
 		return err
 	}
 	recipe := &r.Recovery.Recipe
-	if _, _, err := finetune.Read(recipe.Data, recipe.Separator, t, min(recipe.MaxLength, r.base.Config().MaxPositions)); err != nil {
+	if _, _, err := dataset.ReadExamples(recipe.Data, recipe.Separator, t, min(recipe.MaxLength, r.base.Config().MaxPositions)); err != nil {
 		return fmt.Errorf("recovery: %w", err)
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 
 	"mop/prune/finetune"
 	"mop/runtime/checkpoint"
+	"mop/runtime/dataset"
 	"mop/runtime/model"
 	"mop/runtime/random"
 )
@@ -105,7 +106,7 @@ func Measure(ctx context.Context, m *model.Model, src checkpoint.Source, o finet
 			longest = x
 		}
 	}
-	examples := make([]finetune.Example, 0, o.Batch+len(lengths))
+	examples := make([]dataset.Example, 0, o.Batch+len(lengths))
 	flops := int64(0)
 	key := random.Key(o.Seed, "training")
 	for i := range o.Batch + len(lengths) {
@@ -117,7 +118,7 @@ func Measure(ctx context.Context, m *model.Model, src checkpoint.Source, o finet
 		if x.First < 1 || x.First >= x.Tokens {
 			return nil, fmt.Errorf("length %d: want ids and some of them targets, got %+v", i, x)
 		}
-		e := finetune.Example{Row: i + 1, FirstTarget: x.First, Tokens: make([]int32, x.Tokens)}
+		e := dataset.Example{Row: i + 1, FirstTarget: x.First, Tokens: make([]int32, x.Tokens)}
 		for t := range e.Tokens {
 			e.Tokens[t] = int32(random.Word(key, uint64(i)<<20+uint64(t)) % uint64(m.Config.VocabSize))
 		}

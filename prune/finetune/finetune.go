@@ -21,6 +21,7 @@ import (
 	"mop/internal/files"
 	"mop/internal/progress"
 	"mop/runtime/checkpoint"
+	"mop/runtime/dataset"
 	"mop/runtime/device"
 	"mop/runtime/model"
 	"mop/runtime/tokenizer"
@@ -28,14 +29,14 @@ import (
 
 // Result of a run; OUT/recovery.json holds it too.
 type Result struct {
-	Steps     int            `json:"steps"`
-	Examples  int            `json:"examples"`
-	Skipped   []Skipped      `json:"skipped"`
-	FirstLoss float32        `json:"first_loss"` // of the first step, nats
-	LastLoss  float32        `json:"last_loss"`
-	Trained   int64          `json:"trained_parameters"`
-	Data      string         `json:"data_sha256"`
-	Settings  map[string]any `json:"settings"`
+	Steps     int                  `json:"steps"`
+	Examples  int                  `json:"examples"`
+	Skipped   []dataset.SkippedRow `json:"skipped"`
+	FirstLoss float32              `json:"first_loss"` // of the first step, nats
+	LastLoss  float32              `json:"last_loss"`
+	Trained   int64                `json:"trained_parameters"`
+	Data      string               `json:"data_sha256"`
+	Settings  map[string]any       `json:"settings"`
 
 	// TokensPerSecond is the median over the steps after the first; it is not
 	// stored, since it is not the same twice.
@@ -88,7 +89,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		slog.Warn("examples are cut to the model's context", "model", o.Model, "asked for", o.MaxLength, "context", n)
 		o.MaxLength = n
 	}
-	examples, skipped, err := Read(o.Data, o.Separator, tok, o.MaxLength)
+	examples, skipped, err := dataset.ReadExamples(o.Data, o.Separator, tok, o.MaxLength)
 	if err := report(o, skipped, err); err != nil {
 		return nil, err
 	}
@@ -154,7 +155,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 }
 
 // report tells of the rows that were left out.
-func report(o Options, skipped []Skipped, err error) error {
+func report(o Options, skipped []dataset.SkippedRow, err error) error {
 	if len(skipped) > 0 && o.Strict {
 		return fmt.Errorf("%s: row %d: %s (%d such rows)", o.Data, skipped[0].Row, skipped[0].Reason, len(skipped))
 	}
@@ -172,7 +173,7 @@ func report(o Options, skipped []Skipped, err error) error {
 }
 
 // steps trains to the end, keeping checkpoints, the log and the progress.
-func (r *Result) steps(ctx context.Context, dev device.Device, l *model.Trainer, examples []Example, o *Options, s *store) error {
+func (r *Result) steps(ctx context.Context, dev device.Device, l *model.Trainer, examples []dataset.Example, o *Options, s *store) error {
 	log, err := openLog(o.Log, s.done)
 	if err != nil {
 		return err

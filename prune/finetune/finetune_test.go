@@ -16,11 +16,15 @@ import (
 
 	"mop/internal/progress"
 	"mop/runtime/checkpoint"
+	"mop/runtime/dataset"
 	"mop/runtime/device/cpu"
-	"mop/runtime/tokenizer"
 )
 
-const goldenTokenizer = "testdata/tokenizer.json"
+// The training data is dataset's, which has golden examples of it.
+const (
+	goldenTokenizer = "../../runtime/dataset/testdata/tokenizer.json"
+	goldenData      = "../../runtime/dataset/testdata/data.json"
+)
 
 // fixture is the golden model with its tokenizer, and a device.
 func fixture(t *testing.T, threads int) Options {
@@ -42,7 +46,7 @@ func fixture(t *testing.T, threads int) Options {
 	}
 	t.Cleanup(func() { dev.Close() })
 	o := Defaults()
-	o.Model, o.Data, o.Out, o.Device = dir, "testdata/data.json", filepath.Join(t.TempDir(), "out"), dev
+	o.Model, o.Data, o.Out, o.Device = dir, goldenData, filepath.Join(t.TempDir(), "out"), dev
 	o.MaxLength, o.Batch, o.Steps, o.LearningRate, o.Dropout, o.Rank, o.Alpha = 175, 4, 10, 3e-3, 0, 4, 6
 	return o
 }
@@ -55,33 +59,6 @@ func readJSON(t *testing.T, path string, v any) {
 	}
 	if err := json.Unmarshal(text, v); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// Tokenising, masking and truncation as the released runs do them; bad rows are
-// named.
-func TestDataGolden(t *testing.T) {
-	tok, err := tokenizer.OpenFile(goldenTokenizer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var want []Example
-	readJSON(t, "testdata/examples.json", &want)
-	got, bad, err := Read("testdata/data.json", "", tok, 175)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(got) != len(want) || len(got) == 0 {
-		t.Fatalf("want %d examples, got %d", len(want), len(got))
-	}
-	for i := range want {
-		if got[i].Row != want[i].Row || got[i].FirstTarget != want[i].FirstTarget || !slices.Equal(got[i].Tokens, want[i].Tokens) {
-			t.Errorf("example %d:\nwant %v\ngot  %v", i, want[i], got[i])
-		}
-	}
-	wantBad := []Skipped{{4, "no output"}, {9, "the prompt alone takes all 175 ids"}, {16, "instruction is not a string"}, {21, "no instruction"}}
-	if !slices.Equal(bad, wantBad) {
-		t.Errorf("skipped: want %v, got %v", wantBad, bad)
 	}
 }
 
@@ -489,7 +466,7 @@ func TestNotFinite(t *testing.T) {
 	o.LearningRate, o.MaxGradNorm, o.Every, o.NoShuffle, o.Steps = 1e30, 0, 1, true, 5
 	_, err := Run(context.Background(), o)
 	want := "step 2: not finite"
-	if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "rows [6 7 8 10] of testdata/data.json") || !strings.Contains(err.Error(), "the checkpoint of step 1 is whole") {
+	if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "rows [6 7 8 10] of "+goldenData) || !strings.Contains(err.Error(), "the checkpoint of step 1 is whole") {
 		t.Errorf("want %q with its rows, got %v", want, err)
 	}
 	if b, err := checkpoint.OpenTensorFile(filepath.Join(o.Out+".training", stateName(1))); err != nil {
@@ -577,7 +554,7 @@ func TestSaysWhatIsLess(t *testing.T) {
 	before := slog.Default()
 	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
 	defer slog.SetDefault(before)
-	if err := report(Options{Data: "d"}, []Skipped{{3, "empty"}, {8, "no output"}}, nil); err != nil || !strings.Contains(log.String(), "row 3: empty; row 8: no output") {
+	if err := report(Options{Data: "d"}, []dataset.SkippedRow{{Row: 3, Reason: "empty"}, {Row: 8, Reason: "no output"}}, nil); err != nil || !strings.Contains(log.String(), "row 3: empty; row 8: no output") {
 		t.Errorf("got %v, %s", err, log.String())
 	}
 	for length, want := range map[int]bool{175: false, 100_000: true} {

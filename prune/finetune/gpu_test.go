@@ -15,6 +15,7 @@ import (
 	"mop/internal/progress"
 	"mop/internal/testutil"
 	"mop/runtime/checkpoint"
+	"mop/runtime/dataset"
 	"mop/runtime/device"
 	"mop/runtime/device/tolerance"
 	"mop/runtime/tokenizer"
@@ -58,7 +59,7 @@ func TestGPUGoldenSteps(t *testing.T) {
 		if len(lines) != steps {
 			t.Fatalf("want %d steps, got %d", steps, len(lines))
 		}
-		examples, _, err := Read(o.Data, o.Separator, tok, o.MaxLength)
+		examples, _, err := dataset.ReadExamples(o.Data, o.Separator, tok, o.MaxLength)
 		if err != nil {
 			t.Fatal(err)
 		}

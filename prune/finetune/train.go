@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"mop/runtime/dataset"
 	"mop/runtime/model"
 	"mop/runtime/random"
 )
@@ -20,7 +21,7 @@ type Step struct {
 }
 
 // Train takes the steps from first on, counted from 0, and tells each of them.
-func Train(ctx context.Context, l *model.Trainer, examples []Example, o *Options, first int, each func(Step) error) error {
+func Train(ctx context.Context, l *model.Trainer, examples []dataset.Example, o *Options, first int, each func(Step) error) error {
 	s := newSchedule(o, len(examples))
 	for step := first; step < s.total; step++ {
 		began := time.Now()
@@ -61,7 +62,7 @@ func Train(ctx context.Context, l *model.Trainer, examples []Example, o *Options
 // passes puts a step's examples into passes of the model: one each, or with
 // packing as many in a row as fit. Each label counts 1/(its example's labels) /
 // (the step's examples), or 1/(the step's labels).
-func passes(examples []Example, batch []int, o *Options, step int) [][]model.Sequence {
+func passes(examples []dataset.Example, batch []int, o *Options, step int) [][]model.Sequence {
 	labels := 0
 	for _, i := range batch {
 		labels += examples[i].Targets()
@@ -91,7 +92,7 @@ func passes(examples []Example, batch []int, o *Options, step int) [][]model.Seq
 }
 
 // rowsOf names a batch's examples by their rows in the file.
-func rowsOf(examples []Example, batch []int) []int {
+func rowsOf(examples []dataset.Example, batch []int) []int {
 	var out []int
 	for _, i := range batch {
 		out = append(out, examples[i].Row)
@@ -100,7 +101,7 @@ func rowsOf(examples []Example, batch []int) []int {
 }
 
 // longest is how many ids a pass may have.
-func longest(examples []Example, o *Options) int {
+func longest(examples []dataset.Example, o *Options) int {
 	if o.Packing {
 		return o.MaxLength
 	}

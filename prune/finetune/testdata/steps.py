@@ -2,12 +2,11 @@
 
     python steps.py
 
-writes, from the tokenizer.json beside it and nothing else of mop's,
+trains on the rows and the tokenizer of runtime/dataset/testdata (examples.py), and
+writes
 
     model/         a small random LLaMA in bfloat16: 5 heads of 8 in a width of 24
-    data.json      rows in Alpaca's form, long and short, some of them bad
     adapter/       a PEFT adapter to begin with, B not zero, as peft saves it
-    examples.json  what tokenising gives by the recipe of the released runs: ids, first target
     steps.json     loss, rate and gradient norm of ten steps of each run, versions
     examples.safetensors  the adapter after ten steps of a loop written out below: the
                    mean of each example's mean over its targets
@@ -21,7 +20,6 @@ step (an epoch's last has two), 175 ids an example.
 import json
 import pathlib
 import platform
-import random
 import shutil
 import sys
 import tempfile
@@ -33,56 +31,14 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast, Trainer, TrainingArguments
 
 ROOT = pathlib.Path(__file__).parents[3]
-sys.path.insert(0, str(ROOT / "runtime/model/testdata"))
+DATA = ROOT / "runtime/dataset/testdata"
+sys.path[:0] = [str(ROOT / "runtime/model/testdata"), str(DATA)]
+from examples import LENGTH, examples, rows  # noqa: E402
 from golden import config, randomise, stored, text_of  # noqa: E402
 
 HERE = pathlib.Path(__file__).parent
 PARTS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-LENGTH, BATCH, STEPS, RATE = 175, 4, 10, 3e-3
-
-
-def rows():
-    r = random.Random(5)
-    words = "Mia Max the red old ring shelf goat found took gave under behind happy and to it was eggs seven".split()
-    text = lambda lo, hi: " ".join(r.choice(words) for _ in range(r.randint(lo, hi))) + "."
-    out = []
-    for i in range(22):
-        row = {"instruction": "Say what " + text(1, 6), "input": text(2, 8) if i % 3 == 0 else "", "output": text(2, 14)}
-        if i == 7:
-            row["output"] = text(70, 80)  # loses its EOS
-        if i == 9:
-            del row["input"]
-        out.append(row)
-    out.insert(3, {"instruction": "Nothing comes of this.", "input": "", "output": " "})
-    out.insert(8, {"instruction": text(120, 130), "input": "", "output": "The prompt takes all."})
-    out.insert(15, {"instruction": 7, "input": "", "output": "No text."})
-    out.insert(20, {"input": "", "output": "No instruction."})
-    return out
-
-
-def prompt(row):
-    if row.get("input"):
-        return ("Below is an instruction that describes a task, paired with an input that provides further context. "
-                "Write a response that appropriately completes the request.\n\n"
-                f"### Instruction:\n{row['instruction']}\n\n### Input:\n{row['input']}\n\n### Response:\n")
-    return ("Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
-            f"### Instruction:\n{row['instruction']}\n\n### Response:\n")
-
-
-def examples(tok, data, length):
-    out = []
-    for n, row in enumerate(data):
-        if not isinstance(row.get("instruction"), str) or not row["output"].strip():
-            continue
-        p = tok(prompt(row))["input_ids"][:length]
-        a = tok(row["output"])["input_ids"][:length]
-        assert p[0] == a[0] == 1
-        if len(a) < length:
-            a.append(2)
-        ids = (p + a)[:length]
-        if len(ids) > len(p):
-            out.append({"row": n + 1, "tokens": ids, "firstTarget": len(p)})
-    return out
+BATCH, STEPS, RATE = 4, 10, 3e-3
 
 
 def fresh(c, state, adapter=None):
@@ -146,7 +102,7 @@ def trainer(model, data):
 
 def main():
     torch.set_num_threads(1)
-    tok = PreTrainedTokenizerFast(tokenizer_file=str(HERE / "tokenizer.json"))
+    tok = PreTrainedTokenizerFast(tokenizer_file=str(DATA / "tokenizer.json"))
     c = config(5, hidden_size=24, head_dim=8, intermediate_size=20, num_hidden_layers=2, vocab_size=1024, tie_word_embeddings=True, max_position_embeddings=256)
     model = LlamaForCausalLM(c)
     randomise(model, 11)
@@ -156,11 +112,7 @@ def main():
     (HERE / "model").mkdir()
     (HERE / "model/config.json").write_text(json.dumps(text_of(c, "bfloat16"), indent=2, sort_keys=True) + "\n")
     save_file(state, HERE / "model/model.safetensors", {"format": "pt"})
-    data = rows()
-    (HERE / "data.json").write_text(json.dumps(data, indent=1) + "\n")
-    ex = examples(tok, data, LENGTH)
-    (HERE / "examples.json").write_text(json.dumps(ex) + "\n")
-    assert len(ex) == 22 and any(len(e["tokens"]) == LENGTH and e["tokens"][-1] != 2 for e in ex)
+    ex = examples(tok, rows(), LENGTH)
 
     model = fresh(c, state)
     g = torch.Generator().manual_seed(3)

@@ -1,8 +1,8 @@
-package finetune
+package dataset
 
-// prompt is the standard Alpaca text of an instruction, up to where the response
-// begins.
-func prompt(instruction, input string) string {
+// alpacaPrompt is the prompt that Stanford Alpaca's training code makes of an
+// instruction and its optional input. The response follows it.
+func alpacaPrompt(instruction, input string) string {
 	if input == "" {
 		return "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n" +
 			"### Instruction:\n" + instruction + "\n\n### Response:\n"

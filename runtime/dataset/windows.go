@@ -1,0 +1,120 @@
+package dataset
+
+import (
+	"fmt"
+	"math"
+
+	"mop/runtime/tokenizer"
+)
+
+// Window is one sequence that a model is evaluated on. Its tokens from FirstScored
+// on count; those before are context.
+type Window struct {
+	Tokens      []int // BOS first
+	FirstScored int   // >= 1
+}
+
+// Longest returns the number of tokens of the longest window, 0 without windows.
+func Longest(windows []Window) int {
+	n := 0
+	for _, w := range windows {
+		n = max(n, len(w.Tokens))
+	}
+	return n
+}
+
+// Positions counts the tokens of all windows.
+func Positions(windows []Window) int {
+	n := 0
+	for _, w := range windows {
+		n += len(w.Tokens)
+	}
+	return n
+}
+
+// ScoredTokens counts the tokens that the windows score.
+func ScoredTokens(windows []Window) int {
+	n := 0
+	for _, w := range windows {
+		n += len(w.Tokens) - w.FirstScored
+	}
+	return n
+}
+
+// Windows tokenizes each document without BOS and cuts it into windows: BOS and at
+// most context-1 tokens. A window starts stride tokens after the one before it, and
+// scores only the tokens that no earlier window scored, so every token is scored
+// once. Stride 0 means context-1, without overlap. A limit above 0 uses only the
+// first tokens of each document.
+func Windows(t *tokenizer.Tokenizer, documents []string, context, stride, limit int) ([]Window, error) {
+	var list [][]byte
+	for _, d := range documents {
+		list = append(list, []byte(d))
+	}
+	return cutWindows(t, list, context, stride, limit, math.MaxInt)
+}
+
+// WindowsOfFile is Windows for the documents of a file of any size.
+func WindowsOfFile(t *tokenizer.Tokenizer, path, separator string, context, stride, limit int) (out []Window, err error) {
+	err = viewDocuments(path, separator, func(documents [][]byte) error {
+		out, err = cutWindows(t, documents, context, stride, limit, math.MaxInt)
+		return err
+	})
+	return out, err
+}
+
+// FirstWindows returns the first n windows of a file, without overlap. The rest of
+// the file is not tokenized.
+func FirstWindows(t *tokenizer.Tokenizer, path, separator string, context, n int) (out []Window, err error) {
+	err = viewDocuments(path, separator, func(documents [][]byte) error {
+		out, err = cutWindows(t, documents, context, 0, 0, n)
+		return err
+	})
+	return out, err
+}
+
+// cutWindows is Windows, but stops after maxWindows of them.
+func cutWindows(t *tokenizer.Tokenizer, documents [][]byte, context, stride, limit, maxWindows int) ([]Window, error) {
+	if context < 2 {
+		return nil, fmt.Errorf("context: want at least 2, got %d", context)
+	}
+	if stride < 0 || stride > context-1 {
+		return nil, fmt.Errorf("stride: want 1 to %d, got %d", context-1, stride)
+	}
+	if stride == 0 {
+		stride = context - 1
+	}
+	if t.BOS() < 0 {
+		return nil, fmt.Errorf("the tokenizer has no BOS token")
+	}
+	var out []Window
+	for _, d := range documents {
+		if len(out) >= maxWindows {
+			break
+		}
+		var tokens []int         // of the document, from the next window's start on
+		start, scoredEnd := 0, 0 // the next window's start, and the first token not scored yet
+		add := func(n int) {     // adds a window of n tokens
+			out = append(out, Window{append([]int{t.BOS()}, tokens[:n]...), 1 + scoredEnd - start})
+			scoredEnd = start + n
+			start += stride
+			tokens = tokens[min(stride, n):]
+		}
+		if err := t.EncodeEach(d, tokenizer.EncodeOptions{}, func(more []int) bool {
+			if seen := start + len(tokens); limit > 0 {
+				more = more[:min(len(more), limit-seen)]
+			}
+			tokens = append(tokens, more...)
+			for len(tokens) >= context-1 && len(out) < maxWindows {
+				add(context - 1)
+			}
+			return len(out) < maxWindows && (limit == 0 || start+len(tokens) < limit)
+		}); err != nil {
+			return nil, err
+		}
+		if scoredEnd < start+len(tokens) && len(out) < maxWindows {
+			add(len(tokens))
+		}
+	}
+	return out, nil
+}

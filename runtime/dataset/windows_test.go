@@ -1,0 +1,73 @@
+package dataset
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"mop/runtime/tokenizer"
+)
+
+// A stream is cut into windows of context-1 ids with BOS, which is never a target,
+// before each; a stride scores only what none before scored; windows do not cross
+// documents; a limit takes each one's first ids. Worked by hand.
+func TestWindows(t *testing.T) {
+	tok := letters(t)
+	for _, c := range []struct {
+		docs                   string // with | between
+		context, stride, limit int
+		want                   string
+	}{
+		{"abcdef", 4, 0, 0, "(^)_ab (^)cde (^)f"},
+		{"abcde", 4, 0, 0, "(^)_ab (^)cde"},
+		{"abcde", 4, 3, 0, "(^)_ab (^)cde"},
+		{"abcde", 4, 1, 0, "(^)_ab (^ab)c (^bc)d (^cd)e"},
+		{"abcde", 4, 2, 0, "(^)_ab (^b)cd (^d)e"},
+		{"abcde", 9, 0, 0, "(^)_abcde"},
+		{"abc|de", 4, 0, 0, "(^)_ab (^)c (^)_de"},
+		{"abcdef|gh", 4, 0, 4, "(^)_ab (^)c (^)_gh"},
+		{"abcdef|gh", 16, 0, 2, "(^)_a (^)_g"},
+		{"ab", 2, 0, 0, "(^)_ (^)a (^)b"},
+	} {
+		w, err := Windows(tok, strings.Split(c.docs, "|"), c.context, c.stride, c.limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := spell(w); got != c.want {
+			t.Errorf("%+v: got %s", c, got)
+		}
+	}
+	for _, bad := range [][3]int{{1, 0, 0}, {0, 0, 0}, {-4, 0, 0}, {4, 4, 0}, {4, -1, 0}} {
+		if _, err := Windows(tok, []string{"ab"}, bad[0], bad[1], bad[2]); err == nil {
+			t.Errorf("context %d, stride %d: want an error", bad[0], bad[1])
+		}
+	}
+}
+
+// Every id is scored once, whatever the stride.
+func TestWindowsScoresOnce(t *testing.T) {
+	tok := letters(t)
+	text := strings.Repeat("abcdefgh", 9)
+	want, err := tok.Encode([]byte(text), tokenizer.EncodeOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for context := 2; context < 20; context++ {
+		for stride := range context {
+			w, err := Windows(tok, []string{text}, context, stride, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []int
+			for _, x := range w {
+				if x.FirstScored < 1 || len(x.Tokens) > context {
+					t.Fatalf("context %d, stride %d: window %v", context, stride, x)
+				}
+				got = append(got, x.Tokens[x.FirstScored:]...)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("context %d, stride %d: scored %v", context, stride, got)
+			}
+		}
+	}
+}
