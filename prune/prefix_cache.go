@@ -118,7 +118,7 @@ func (r *run) findPrefix(list *[]*layerPrefix, s plan.State, lengths []int) pass
 	for _, p := range *list {
 		if p.isPrefixOf(s) {
 			return passPrefixes{prefix: p, at: func(i int) model.CachedPrefix {
-				return model.CachedPrefix{From: len(p.layers), Give: func(x []float32) error { return p.read(i, x) }}
+				return model.CachedPrefix{LoadAt: len(p.layers), Load: func(x []float32) error { return p.read(i, x) }}
 			}}
 		}
 	}
@@ -149,7 +149,7 @@ func (r *run) findPrefix(list *[]*layerPrefix, s plan.State, lengths []int) pass
 		if p.failed {
 			return model.CachedPrefix{}
 		}
-		return model.CachedPrefix{At: n, Take: func(x []float32) error { p.write(i, x); return nil }}
+		return model.CachedPrefix{StoreAt: n, Store: func(x []float32) error { p.write(i, x); return nil }}
 	}}
 }
 

@@ -17,6 +17,7 @@ import (
 	"mop/runtime/dataset"
 	"mop/runtime/model"
 	"mop/runtime/random"
+	"mop/runtime/train"
 )
 
 // Length of an example: its ids, and how many of them are no targets.
@@ -94,7 +95,7 @@ func Measure(ctx context.Context, m *model.Model, src checkpoint.Source, o finet
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
-	l, err := model.NewTrainer(m, src, model.TrainOptions{Rank: o.Rank, Alpha: o.Alpha, Dropout: o.Dropout, Targets: o.Targets, Recompute: o.Recompute, Seed: o.Seed})
+	l, err := train.New(m, src, train.Options{Rank: o.Rank, Alpha: o.Alpha, Dropout: o.Dropout, Targets: o.Targets, Recompute: o.Recompute, Seed: o.Seed})
 	if err != nil {
 		return nil, err
 	}

@@ -98,7 +98,7 @@ func logitsCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := m.Forward(cache, []model.Chunk{{Seq: 0, Tokens: ids}}, nil); err != nil {
+			if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: ids}}}); err != nil {
 				return m.fail(err)
 			}
 			rows := make([]int, len(ids))

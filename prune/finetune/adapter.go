@@ -11,7 +11,7 @@ import (
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
-	"mop/runtime/model"
+	"mop/runtime/train"
 )
 
 // The files of an adapter as PEFT keeps it.
@@ -36,7 +36,7 @@ type peft struct {
 
 // saveAdapter writes an adapter directory; it must not be there yet, and is there
 // only when it is whole.
-func saveAdapter(dir string, dev device.Device, l *model.Trainer, o *Options) (err error) {
+func saveAdapter(dir string, dev device.Device, l *train.Trainer, o *Options) (err error) {
 	names := []string{}
 	for _, p := range o.Targets {
 		names = append(names, p.Short())
@@ -124,7 +124,7 @@ func readAdapterConfig(dir string, o *Options) error {
 }
 
 // loadAdapter begins with an adapter's values.
-func loadAdapter(dir string, dev device.Trainer, l *model.Trainer) error {
+func loadAdapter(dir string, dev device.Trainer, l *train.Trainer) error {
 	b, err := checkpoint.OpenTensorFile(filepath.Join(dir, adapterFile))
 	if err != nil {
 		return err

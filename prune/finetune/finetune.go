@@ -25,6 +25,7 @@ import (
 	"mop/runtime/device"
 	"mop/runtime/model"
 	"mop/runtime/tokenizer"
+	"mop/runtime/train"
 )
 
 // Result of a run; OUT/recovery.json holds it too.
@@ -111,7 +112,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := model.NewTrainer(m, src, model.TrainOptions{Full: o.Full, Rank: o.Rank, Alpha: o.Alpha, Dropout: o.Dropout, Targets: o.Targets, Recompute: o.Recompute, Seed: o.Seed})
+	l, err := train.New(m, src, train.Options{Full: o.Full, Rank: o.Rank, Alpha: o.Alpha, Dropout: o.Dropout, Targets: o.Targets, Recompute: o.Recompute, Seed: o.Seed})
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +174,7 @@ func report(o Options, skipped []dataset.SkippedRow, err error) error {
 }
 
 // steps trains to the end, keeping checkpoints, the log and the progress.
-func (r *Result) steps(ctx context.Context, dev device.Device, l *model.Trainer, examples []dataset.Example, o *Options, s *store) error {
+func (r *Result) steps(ctx context.Context, dev device.Device, l *train.Trainer, examples []dataset.Example, o *Options, s *store) error {
 	log, err := openLog(o.Log, s.done)
 	if err != nil {
 		return err
@@ -229,7 +230,7 @@ func (r *Result) steps(ctx context.Context, dev device.Device, l *model.Trainer,
 }
 
 // meanLoss is the mean over a pass's labels, without dropout.
-func meanLoss(l *model.Trainer, pass []model.Sequence) (float32, error) {
+func meanLoss(l *train.Trainer, pass []train.Sequence) (float32, error) {
 	nll, err := l.Loss(pass)
 	if err != nil {
 		return 0, err
@@ -250,7 +251,7 @@ func meanLoss(l *model.Trainer, pass []model.Sequence) (float32, error) {
 const worse = 0.5
 
 // warnWorse looks at what the last update, too, has done: no step's loss shows it.
-func warnWorse(l *model.Trainer, pass []model.Sequence, before float32) error {
+func warnWorse(l *train.Trainer, pass []train.Sequence, before float32) error {
 	after, err := meanLoss(l, pass)
 	if err == nil && !(after <= before+worse) {
 		slog.Warn("training made the model worse on its own data: a lower learning rate may help", "loss before", before, "loss after", after)
@@ -259,7 +260,7 @@ func warnWorse(l *model.Trainer, pass []model.Sequence, before float32) error {
 }
 
 // write publishes the trained model.
-func (r *Result) write(src *checkpoint.Dir, dev device.Device, l *model.Trainer, o Options, run string) error {
+func (r *Result) write(src *checkpoint.Dir, dev device.Device, l *train.Trainer, o Options, run string) error {
 	specs, err := merged(src, dev, l)
 	if err != nil {
 		return err

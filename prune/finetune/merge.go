@@ -6,13 +6,13 @@ import (
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
-	"mop/runtime/model"
+	"mop/runtime/train"
 )
 
 // merged lists the trained model's tensors, each in the type that it had: what was
 // not trained is copied, W + s B A is formed in float32 and rounded once.
-func merged(src checkpoint.Source, dev device.Device, l *model.Trainer) ([]checkpoint.TensorSpec, error) {
-	own := map[string]*model.Param{}
+func merged(src checkpoint.Source, dev device.Device, l *train.Trainer) ([]checkpoint.TensorSpec, error) {
+	own := map[string]*train.Param{}
 	for _, p := range l.Params {
 		own[p.Name] = p
 	}

@@ -10,6 +10,7 @@ import (
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
 	"mop/runtime/model"
+	"mop/runtime/train"
 )
 
 // late is a device that a GPU's failure is played on: once armed what it reads is
@@ -48,7 +49,7 @@ func TestFailureAtSync(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l, err := model.NewTrainer(m, src, model.TrainOptions{Full: full, Rank: o.Rank, Alpha: o.Alpha, Targets: o.Targets})
+		l, err := train.New(m, src, train.Options{Full: full, Rank: o.Rank, Alpha: o.Alpha, Targets: o.Targets})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,7 +15,7 @@ import (
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
-	"mop/runtime/model"
+	"mop/runtime/train"
 )
 
 // A run keeps what it needs to go on in OUT.training: run.json says which run it
@@ -114,13 +114,13 @@ func stateSteps(name string) (int, bool) {
 func stateName(steps int) string { return fmt.Sprintf("state-%d.safetensors", steps) }
 
 // fields are a parameter's tensors in a state.
-func fields(p *model.Param) map[string]device.Buffer {
+func fields(p *train.Param) map[string]device.Buffer {
 	m, v := p.Moments()
 	return map[string]device.Buffer{p.Name: p.Value, p.Name + ".m": m, p.Name + ".v": v}
 }
 
 // save puts the state after some steps on disk.
-func (s *store) save(dev device.Device, params []*model.Param, steps int) error {
+func (s *store) save(dev device.Device, params []*train.Param, steps int) error {
 	f, err := renameio.NewPendingFile(filepath.Join(s.dir, stateName(steps)), renameio.WithPermissions(0o666))
 	if err != nil {
 		return err
@@ -149,7 +149,7 @@ func (s *store) save(dev device.Device, params []*model.Param, steps int) error 
 }
 
 // load brings the newest state back.
-func (s *store) load(dev device.Trainer, params []*model.Param) error {
+func (s *store) load(dev device.Trainer, params []*train.Param) error {
 	b, err := checkpoint.OpenTensorFile(filepath.Join(s.dir, stateName(s.done)))
 	if err != nil {
 		return err

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"mop/runtime/dataset"
-	"mop/runtime/model"
 	"mop/runtime/random"
+	"mop/runtime/train"
 )
 
 // Step is what one step did: a row of the log.
@@ -21,7 +21,7 @@ type Step struct {
 }
 
 // Train takes the steps from first on, counted from 0, and tells each of them.
-func Train(ctx context.Context, l *model.Trainer, examples []dataset.Example, o *Options, first int, each func(Step) error) error {
+func Train(ctx context.Context, l *train.Trainer, examples []dataset.Example, o *Options, first int, each func(Step) error) error {
 	s := newSchedule(o, len(examples))
 	for step := first; step < s.total; step++ {
 		began := time.Now()
@@ -62,16 +62,16 @@ func Train(ctx context.Context, l *model.Trainer, examples []dataset.Example, o 
 // passes puts a step's examples into passes of the model: one each, or with
 // packing as many in a row as fit. Each label counts 1/(its example's labels) /
 // (the step's examples), or 1/(the step's labels).
-func passes(examples []dataset.Example, batch []int, o *Options, step int) [][]model.Sequence {
+func passes(examples []dataset.Example, batch []int, o *Options, step int) [][]train.Sequence {
 	labels := 0
 	for _, i := range batch {
 		labels += examples[i].Targets()
 	}
-	var out [][]model.Sequence
+	var out [][]train.Sequence
 	room := 0
 	for n, i := range batch {
 		e := examples[i]
-		q := model.Sequence{Tokens: make([]int, len(e.Tokens)), Labels: make([]int, len(e.Tokens)), Stream: random.Key(o.Seed, fmt.Sprintf("dropout of step %d example %d", step, n))}
+		q := train.Sequence{Tokens: make([]int, len(e.Tokens)), Labels: make([]int, len(e.Tokens)), Stream: random.Key(o.Seed, fmt.Sprintf("dropout of step %d example %d", step, n))}
 		for t, id := range e.Tokens {
 			if q.Tokens[t], q.Labels[t] = int(id), -1; t+1 >= e.FirstTarget && t+1 < len(e.Tokens) {
 				q.Labels[t] = int(e.Tokens[t+1])
@@ -85,7 +85,7 @@ func passes(examples []dataset.Example, batch []int, o *Options, step int) [][]m
 			room -= len(q.Tokens)
 			continue
 		}
-		out = append(out, []model.Sequence{q})
+		out = append(out, []train.Sequence{q})
 		room = o.MaxLength - len(q.Tokens)
 	}
 	return out

@@ -117,14 +117,13 @@ func prefillPasses(prompts [][]int, rows int) (all [][]model.Chunk) {
 
 // prefill runs a pass, and draws the first id of each prompt that ends in it.
 func prefill(m *model.Model, cache *kvcache.Cache, pass []model.Chunk, prompts [][]int, samplers []*sampler, next []int) error {
-	last, err := m.ForwardLast(cache, pass)
-	if err != nil {
+	if err := m.Forward(model.Pass{Cache: cache, Chunks: pass, LastOnly: true}); err != nil {
 		return err
 	}
 	var rows, seqs []int
 	for i, c := range pass {
 		if cache.Len[c.Seq] == len(prompts[c.Seq]) {
-			rows, seqs = append(rows, last[i]), append(seqs, c.Seq)
+			rows, seqs = append(rows, i), append(seqs, c.Seq)
 		}
 	}
 	return m.Logits(rows, func(i int, z []float32) (err error) {
@@ -182,7 +181,7 @@ func (d *decoder) step(live []int) error {
 	for i, s := range live {
 		d.chunks, d.rows = append(d.chunks, model.Chunk{Seq: s, Tokens: d.next[s : s+1]}), append(d.rows, i)
 	}
-	if err := d.m.Decode(d.cache, d.chunks); err != nil {
+	if err := d.m.Forward(model.Pass{Phase: device.Decode, Cache: d.cache, Chunks: d.chunks}); err != nil {
 		return err
 	}
 	return d.m.Logits(d.rows, d.draw)

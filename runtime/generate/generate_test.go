@@ -77,7 +77,7 @@ func TestGreedyIsTheLikeliest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Forward(cache, []model.Chunk{{Tokens: all}}, nil); err != nil {
+	if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Tokens: all}}}); err != nil {
 		t.Fatal(err)
 	}
 	rows := make([]int, 12)

@@ -16,7 +16,7 @@ import (
 // same argmax token.
 func CompareLogits(ctx context.Context, reference Reference, m *model.Model, windows []dataset.Window, prefixes Prefixes, each func(device.Divergence)) error {
 	return forEachPair(ctx, reference, m, windows, prefixes, func(original model.Reference, rows []int) error {
-		divergences, err := model.Compare(original, m, rows)
+		divergences, err := model.CompareLogits(original, m, rows)
 		for _, d := range divergences {
 			each(d)
 		}

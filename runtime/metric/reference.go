@@ -32,7 +32,7 @@ func LiveReference(m *model.Model, windows []dataset.Window) (Reference, error) 
 
 func (l *liveReference) Window(_ int, tokens []int) (model.Reference, error) {
 	l.cache.Reset()
-	return l.model, l.model.Forward(l.cache, []model.Chunk{{Seq: 0, Tokens: tokens}}, nil)
+	return l.model, l.model.Forward(model.Pass{Cache: l.cache, Chunks: []model.Chunk{{Seq: 0, Tokens: tokens}}})
 }
 
 // forEachPair runs the model and the reference over the windows, and calls each

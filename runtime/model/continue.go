@@ -48,7 +48,7 @@ func (m *Model) DecodeLoop(cache *kvcache.Cache, seqs, ids []int, seen [][]int, 
 	for i, s := range seqs {
 		chunks[i] = Chunk{Seq: s, Tokens: ids[i : i+1]}
 	}
-	if _, _, err := m.check(cache, chunks); err != nil {
+	if _, _, err := m.layOut(cache, chunks); err != nil {
 		return err
 	}
 	for i, s := range seqs {
@@ -138,10 +138,11 @@ func (m *Model) record(cache *kvcache.Cache, seqs []int, limit int, by device.Sa
 		spans[i] = device.Span{Seq: s, Row: i, Len: 1}
 	}
 	dev := m.dev.(device.GraphDecoder)
-	m.kind = device.Decode
+	m.phase = device.Decode
 	steps, err := dev.Capture(seqs, limit, func() {
-		m.layersOf(device.Decode, cache, ids, spans, nil)
-		dev.Sample(m.end(), len(ids), by)
+		m.work.final = m.work.x
+		m.run(passRows{phase: device.Decode, cache: cache, x: m.work.x, n: len(ids), spans: spans}, ids)
+		dev.Sample(m.lmHead(), len(ids), by)
 	})
 	if err != nil {
 		return nil, err

@@ -32,7 +32,7 @@ func TestKeptAndWholePasses(t *testing.T) {
 		var rows []int
 		for range 2 {
 			cache.Reset()
-			if err := m.Forward(cache, []model.Chunk{{Seq: 0, Tokens: ids}}, nil); err != nil {
+			if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: ids}}}); err != nil {
 				t.Fatal(err)
 			}
 			again, at := [][]float32{}, 0
@@ -60,14 +60,14 @@ func TestKeptAndWholePasses(t *testing.T) {
 		}
 		run := func(m *model.Model) {
 			cache.Reset()
-			if err := m.Forward(cache, []model.Chunk{{Seq: 0, Tokens: ids}}, nil); err != nil {
+			if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: ids}}}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		run(other)
 		run(m)
 		rows = []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}
-		want, err := model.Compare(m, other, rows)
+		want, err := model.CompareLogits(m, other, rows)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +80,7 @@ func TestKeptAndWholePasses(t *testing.T) {
 		if err := k.Load(2, len(ids)); err != nil {
 			t.Fatal(err)
 		}
-		got, err := model.Compare(k, other, rows)
+		got, err := model.CompareLogits(k, other, rows)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,7 +99,7 @@ func TestKeptAndWholePasses(t *testing.T) {
 			return out
 		}
 		same(t, "hidden states", hidden(m), hidden(k))
-		if err := m.Forward(cache, []model.Chunk{{Seq: 0, Tokens: ids[:1]}}, nil); err == nil {
+		if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: ids[:1]}}}); err == nil {
 			t.Error("want a refusal to go on with a cache for whole passes")
 		}
 		for _, bad := range [][2]int{{-1, 2}, {0, len(ids) + 1}, {3, len(ids)}, {0, 0}} {
@@ -128,7 +128,7 @@ func TestBeginning(t *testing.T) {
 	end := func(b model.CachedPrefix) (out [][]float32) {
 		t.Helper()
 		cache.Reset()
-		if err := m.ForwardFrom(cache, chunk, nil, b); err != nil {
+		if err := m.Forward(model.Pass{Cache: cache, Chunks: chunk, Prefix: b}); err != nil {
 			t.Fatal(err)
 		}
 		if err := m.Residual(len(ids), func(_ int, x []float32) error {
@@ -143,11 +143,11 @@ func TestBeginning(t *testing.T) {
 	for at := range len(c.Layers) + 1 {
 		var streams []float32
 		take := func(x []float32) error { streams = append(streams[:0], x...); return nil }
-		same(t, "leaving a beginning", whole, end(model.CachedPrefix{At: at, Take: take}))
-		same(t, "from a beginning", whole, end(model.CachedPrefix{From: at, Give: func(x []float32) error { copy(x, streams); return nil }}))
+		same(t, "leaving a beginning", whole, end(model.CachedPrefix{StoreAt: at, Store: take}))
+		same(t, "from a beginning", whole, end(model.CachedPrefix{LoadAt: at, Load: func(x []float32) error { copy(x, streams); return nil }}))
 	}
-	for _, b := range []model.CachedPrefix{{From: -1}, {From: len(c.Layers) + 1}, {At: len(c.Layers) + 1, Take: func([]float32) error { return nil }}} {
-		if err := m.ForwardFrom(cache, chunk, nil, b); err == nil {
+	for _, b := range []model.CachedPrefix{{LoadAt: -1}, {LoadAt: len(c.Layers) + 1}, {StoreAt: len(c.Layers) + 1, Store: func([]float32) error { return nil }}} {
+		if err := m.Forward(model.Pass{Cache: cache, Chunks: chunk, Prefix: b}); err == nil {
 			t.Errorf("%+v is taken", b)
 		}
 	}

@@ -1,6 +1,3 @@
-// Package model is the LLaMA forward pass over layers of any shape, written
-// once over the operations of a device. What flows in: a checkpoint, then token
-// ids. What flows out: logits.
 package model
 
 import (
@@ -8,41 +5,11 @@ import (
 	"slices"
 
 	"mop/runtime/checkpoint"
-	"mop/runtime/config"
 	"mop/runtime/device"
 )
 
-// Model is a checkpoint placed on a device.
-type Model struct {
-	Config *config.Config
-
-	dev    device.Device
-	rope   device.RoPEFrequencies
-	embed  device.Weight // [V, D]
-	layers []layer
-	norm   device.Weight // [D]
-	head   device.Weight // [V, D], embed where tied
-	bytes  int64         // of all weights
-
-	work     workspace
-	recorded capturedDecode
-	kind     device.Phase // of the last pass
-}
-
-// layer holds one decoder layer; the weights of a skipped block are nil.
-type layer struct {
-	shape                      config.LayerShape
-	attnNorm, wq, wk, wv, wo   device.Weight // [D] [H*Dh, D] [K*Dh, D] [K*Dh, D] [D, H*Dh]
-	mlpNorm, wgate, wup, wdown device.Weight // [D] [I, D] [I, D] [D, I]
-}
-
-// heads is the layer's attention shape.
-func (y *layer) heads() device.AttentionShape {
-	return device.AttentionShape{H: y.shape.Heads, K: y.shape.KVHeads, Dh: y.shape.HeadDim}
-}
-
-// Load places all weights as they are stored. The source must stay open while the model
-// is used.
+// Load places all weights on the device in the types in which they are stored. The
+// source must stay open while the model is used.
 func Load(dev device.Device, src checkpoint.Source) (*Model, error) {
 	return LoadPlaced(dev, src, device.PlaceOptions{})
 }
@@ -50,11 +17,16 @@ func Load(dev device.Device, src checkpoint.Source) (*Model, error) {
 // LoadPlaced is Load with options for the weights.
 func LoadPlaced(dev device.Device, src checkpoint.Source, o device.PlaceOptions) (*Model, error) {
 	c := src.Config()
-	m := &Model{Config: c, dev: dev, rope: device.RoPEFrequencies{InvFreq: c.InvFreq()}, layers: make([]layer, len(c.Layers))}
-	recipes, _ := src.(checkpoint.RandomSource)
-	place := func(info checkpoint.TensorInfo) (device.Weight, error) {
-		if recipes != nil {
-			if r, ok := recipes.RandomSpec(info.Name); ok {
+	m := &Model{Config: c, dev: dev, rope: device.RoPEFrequencies{InvFreq: c.InvFreq()}}
+	m.weights.Layers = make([]Layer, len(c.Layers))
+	for l := range m.weights.Layers {
+		m.weights.Layers[l].Shape = c.Layers[l]
+	}
+	setComputeType(dev, src)
+	random, _ := src.(checkpoint.RandomSource)
+	err := m.ReplaceWeights(func(info checkpoint.TensorInfo) (device.Weight, error) {
+		if random != nil {
+			if r, ok := random.RandomSpec(info.Name); ok {
 				return dev.PlaceRandom(r, o)
 			}
 		}
@@ -66,57 +38,64 @@ func LoadPlaced(dev device.Device, src checkpoint.Source, o device.PlaceOptions)
 			return nil, fmt.Errorf("%s: want shape %v, got %v", info.Name, info.Shape, t.Shape)
 		}
 		return dev.Place(t, o)
-	}
-	computeIn(dev, src)
-	for l := range m.layers {
-		m.layers[l].shape = c.Layers[l]
-	}
-	to := m.weights()
-	for _, info := range checkpoint.ExpectedTensors(c) {
-		w, err := place(info)
-		if err != nil {
-			return nil, err
-		}
-		*to[info.Name] = w
-		m.bytes += w.Bytes()
-	}
-	if c.Tied {
-		m.head = m.embed
+	})
+	if err != nil {
+		return nil, err
 	}
 	return m, nil
 }
 
-// weights are the places of the model's weights, by the names of their tensors.
-func (m *Model) weights() map[string]*device.Weight {
-	to := map[string]*device.Weight{checkpoint.EmbedName: &m.embed, checkpoint.NormName: &m.norm, checkpoint.HeadName: &m.head}
-	for l := range m.layers {
-		for _, p := range append(checkpoint.Projections(), checkpoint.AttnNorm, checkpoint.MLPNorm) {
-			to[checkpoint.LayerName(l, p)] = m.layers[l].part(p)
+// ReplaceWeights sets every weight to the one that place returns for its tensor, in
+// the order of checkpoint.ExpectedTensors. Training uses it to replace stored weights
+// by float32 parameters.
+func (m *Model) ReplaceWeights(place func(checkpoint.TensorInfo) (device.Weight, error)) error {
+	weights := m.weights.byName()
+	m.bytes = 0
+	for _, info := range checkpoint.ExpectedTensors(m.Config) {
+		w, err := place(info)
+		if err != nil {
+			return err
 		}
+		*weights[info.Name] = w
+		m.bytes += w.Bytes()
 	}
-	return to
+	if m.Config.Tied {
+		m.weights.Head = m.weights.Embed
+	}
+	return nil
 }
 
-// computeIn tells a device that computes in one 16-bit type which: that of most bytes
-// of the source's matrices, bfloat16 where none is of 16 bits.
-func computeIn(dev device.Device, src checkpoint.Source) {
+// byName maps the names of a checkpoint's tensors to the fields that hold them.
+func (w *Weights) byName() map[string]*device.Weight {
+	fields := map[string]*device.Weight{checkpoint.EmbedName: &w.Embed, checkpoint.NormName: &w.Norm, checkpoint.HeadName: &w.Head}
+	for l := range w.Layers {
+		for _, p := range append(checkpoint.Projections(), checkpoint.AttnNorm, checkpoint.MLPNorm) {
+			fields[checkpoint.LayerName(l, p)] = w.Layers[l].weight(p)
+		}
+	}
+	return fields
+}
+
+// setComputeType chooses the type of a device that computes in one 16-bit type: the
+// type of most elements of the source's matrices, bfloat16 if none has 16 bits.
+func setComputeType(dev device.Device, src checkpoint.Source) {
 	if !dev.Capabilities().SingleType {
 		return
 	}
-	recipes, _ := src.(checkpoint.RandomSource)
+	random, _ := src.(checkpoint.RandomSource)
 	var elements [3]int // by type
 	for _, info := range checkpoint.ExpectedTensors(src.Config()) {
 		if len(info.Shape) != 2 {
 			continue
 		}
 		n := info.Shape[0] * info.Shape[1]
-		if recipes != nil { // making one only to ask for its type takes long
-			if r, ok := recipes.RandomSpec(info.Name); ok {
+		if random != nil { // generating a tensor only to see its type would take long
+			if r, ok := random.RandomSpec(info.Name); ok {
 				elements[r.DType] += n
 				continue
 			}
 		}
-		if t, err := src.Tensor(info.Name); err == nil { // else it is told where it is placed
+		if t, err := src.Tensor(info.Name); err == nil { // placing the tensor reports an error
 			elements[t.DType] += n
 		}
 	}
@@ -127,21 +106,27 @@ func computeIn(dev device.Device, src checkpoint.Source) {
 	}
 }
 
-// Device is where the model lives.
+// Device returns the device that holds the model.
 func (m *Model) Device() device.Device { return m.dev }
 
-// WeightBytes is the size of all weights as stored, in bytes.
+// Weights returns the model's parameters. They must not be changed.
+func (m *Model) Weights() Weights { return m.weights }
+
+// RoPE returns the rotary frequencies.
+func (m *Model) RoPE() device.RoPEFrequencies { return m.rope }
+
+// WeightBytes returns the size of all weights as they are stored, in bytes.
 func (m *Model) WeightBytes() int64 { return m.bytes }
 
-// BytesPerToken is what decoding one token of one sequence reads, with context
-// positions in the cache: every weight once (of an untied embedding table only
-// one row) and the cache's keys and values.
+// BytesPerToken returns how many bytes it takes to decode one token of one sequence
+// that has context positions in the cache: every weight is read once, of an untied
+// embedding table only one row, and so are the keys and values of the cache.
 func (m *Model) BytesPerToken(context int) int64 {
 	n := m.bytes
 	if !m.Config.Tied {
-		n -= m.embed.Bytes()
+		n -= m.weights.Embed.Bytes()
 	}
-	n += m.embed.Bytes() / int64(m.Config.VocabSize)
+	n += m.weights.Embed.Bytes() / int64(m.Config.VocabSize)
 	element := int64(m.dev.Capabilities().CacheElementBytes)
 	for _, s := range m.Config.Layers {
 		n += 2 * element * int64(context) * int64(s.KVHeads) * int64(s.HeadDim)

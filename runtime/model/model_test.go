@@ -89,7 +89,7 @@ func logits(t *testing.T, m *model.Model, sequences int, passes ...[]model.Chunk
 	}
 	var out [][]float32
 	for _, chunks := range passes {
-		if err := m.Forward(cache, chunks, nil); err != nil {
+		if err := m.Forward(model.Pass{Cache: cache, Chunks: chunks}); err != nil {
 			t.Fatal(err)
 		}
 		var rows []int
@@ -179,9 +179,14 @@ func TestForwardLast(t *testing.T) {
 		}
 		first := 0
 		for i, chunks := range passes {
-			rows, err := m.ForwardLast(cache, chunks)
-			if err != nil {
+			if err := m.Forward(model.Pass{Cache: cache, Chunks: chunks, LastOnly: true}); err != nil {
 				t.Fatal(err)
+			}
+			var rows []int
+			for _, c := range chunks {
+				if len(c.Tokens) > 0 {
+					rows = append(rows, len(rows))
+				}
 			}
 			var got, last [][]float32
 			if err := m.Logits(rows, func(_ int, z []float32) error {
@@ -207,7 +212,7 @@ func TestBadIDs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, ids := range [][]int{{-1}, {101}, {}, make([]int, 9)} {
-		if err := m.Forward(cache, []model.Chunk{{Seq: 0, Tokens: ids}}, nil); err == nil {
+		if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: ids}}}); err == nil {
 			t.Errorf("%v: want an error", ids)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
+	"mop/runtime/device"
 	"mop/runtime/kvcache"
 	"mop/runtime/model"
 )
@@ -29,7 +30,7 @@ func benchmarkPrefill(b *testing.B, n int) {
 	ids := make([]int, n)
 	for b.Loop() {
 		cache.Reset()
-		if err := m.Forward(cache, []model.Chunk{{Seq: 0, Tokens: ids}}, nil); err != nil {
+		if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: ids}}}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -72,11 +73,11 @@ func benchmarkDecode(b *testing.B, m *model.Model, cache *kvcache.Cache) {
 	for b.Loop() {
 		if cache.Len[0] < 12 || cache.Len[0] == 140 {
 			cache.Reset()
-			if err := m.Forward(cache, []model.Chunk{{Seq: 0, Tokens: ids}}, nil); err != nil {
+			if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: ids}}}); err != nil {
 				b.Fatal(err)
 			}
 		}
-		if err := m.Decode(cache, []model.Chunk{{Seq: 0, Tokens: ids[:1]}}); err != nil {
+		if err := m.Forward(model.Pass{Phase: device.Decode, Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: ids[:1]}}}); err != nil {
 			b.Fatal(err)
 		}
 		if err := m.Logits([]int{0}, func(int, []float32) error { return nil }); err != nil {
@@ -99,7 +100,7 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 	}
 	chunks, rows, sum := []model.Chunk{{Seq: 0, Tokens: []int{5}}, {Seq: 1, Tokens: []int{7}}}, []int{0, 1}, 0.0
 	step := func() {
-		if err := m.Decode(cache, chunks); err != nil {
+		if err := m.Forward(model.Pass{Phase: device.Decode, Cache: cache, Chunks: chunks}); err != nil {
 			t.Fatal(err)
 		}
 		if err := m.Logits(rows, func(_ int, z []float32) error { sum += float64(z[0]); return nil }); err != nil {

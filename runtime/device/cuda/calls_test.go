@@ -30,7 +30,7 @@ func TestOneLaunchPerToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Forward(cache, []model.Chunk{{Seq: 0, Tokens: []int{1, 2, 3}}, {Seq: 1, Tokens: []int{1, 2}}}, nil); err != nil {
+	if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: []int{1, 2, 3}}, {Seq: 1, Tokens: []int{1, 2}}}}); err != nil {
 		t.Fatal(err)
 	}
 	now := func() driver.CallCounts {

@@ -18,6 +18,7 @@ import (
 	"mop/runtime/generate"
 	"mop/runtime/kvcache"
 	"mop/runtime/model"
+	"mop/runtime/train"
 )
 
 // failing is the emulation, of which one call fails.
@@ -109,7 +110,7 @@ func prompt(d *Device, src checkpoint.Source) (*model.Model, *kvcache.Cache, err
 	if err != nil {
 		return nil, nil, err
 	}
-	return m, c, m.Forward(c, []model.Chunk{{Tokens: []int{1, 2, 3}}}, nil)
+	return m, c, m.Forward(model.Pass{Cache: c, Chunks: []model.Chunk{{Tokens: []int{1, 2, 3}}}})
 }
 
 var runs = map[string]run{
@@ -148,12 +149,12 @@ var runs = map[string]run{
 		if err != nil {
 			return err
 		}
-		l, err := model.NewTrainer(m, src, model.TrainOptions{Rank: 2, Alpha: 4, Targets: checkpoint.Projections()})
+		l, err := train.New(m, src, train.Options{Rank: 2, Alpha: 4, Targets: checkpoint.Projections()})
 		if err != nil {
 			return err
 		}
 		l.ClearGradients()
-		nll, err := l.ForwardBackward([]model.Sequence{{Tokens: []int{1, 2, 3}, Labels: []int{-1, 3, 4}, Scale: 1}})
+		nll, err := l.ForwardBackward([]train.Sequence{{Tokens: []int{1, 2, 3}, Labels: []int{-1, 3, 4}, Scale: 1}})
 		if err != nil {
 			return err
 		}

@@ -75,7 +75,7 @@ func logits(t *testing.T, m *model.Model, ids []int, first int) [][]float32 {
 		out = append(out, append([]float32(nil), z...))
 		return nil
 	}
-	if err := m.Forward(cache, []model.Chunk{{Tokens: ids[:first]}}, nil); err != nil {
+	if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Tokens: ids[:first]}}}); err != nil {
 		t.Fatal(err)
 	}
 	rows := make([]int, first)
@@ -86,7 +86,7 @@ func logits(t *testing.T, m *model.Model, ids []int, first int) [][]float32 {
 		t.Fatal(err)
 	}
 	for _, id := range ids[first:] {
-		if err := m.Decode(cache, []model.Chunk{{Tokens: []int{id}}}); err != nil {
+		if err := m.Forward(model.Pass{Phase: device.Decode, Cache: cache, Chunks: []model.Chunk{{Tokens: []int{id}}}}); err != nil {
 			t.Fatal(err)
 		}
 		if err := m.Logits([]int{0}, keep); err != nil {
@@ -263,7 +263,7 @@ func nlls(t *testing.T, m *model.Model, ids []int) []float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Forward(cache, []model.Chunk{{Tokens: ids}}, nil); err != nil {
+	if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Tokens: ids}}}); err != nil {
 		t.Fatal(err)
 	}
 	rows := make([]int, len(ids)-1)
@@ -356,9 +356,9 @@ func sameBitsInABatch(t *testing.T, d *Device) {
 			t.Fatal(err)
 		}
 		for i, chunks := range passes {
-			pass := func() error { return m.Forward(cache, chunks, nil) }
+			pass := func() error { return m.Forward(model.Pass{Cache: cache, Chunks: chunks}) }
 			if i == len(passes)-1 {
-				pass = func() error { return m.Decode(cache, chunks) }
+				pass = func() error { return m.Forward(model.Pass{Phase: device.Decode, Cache: cache, Chunks: chunks}) }
 			}
 			if err := pass(); err != nil {
 				t.Fatal(err)
@@ -423,15 +423,13 @@ func TestForwardLast(t *testing.T) {
 		}
 		chunks, rows := []model.Chunk{{Seq: 1, Tokens: ids}, {Seq: 0, Tokens: ids[:20]}}, []int{59, 79}
 		if last {
-			rows, err = m.ForwardLast(cache, chunks)
-		} else {
-			err = m.Forward(cache, chunks, nil)
+			rows = []int{0, 1}
 		}
-		if err != nil {
+		if err := m.Forward(model.Pass{Cache: cache, Chunks: chunks, LastOnly: last}); err != nil {
 			t.Fatal(err)
 		}
 		keep(rows)
-		if err := m.Decode(cache, []model.Chunk{{Seq: 1, Tokens: []int{3}}, {Seq: 0, Tokens: []int{4}}}); err != nil {
+		if err := m.Forward(model.Pass{Phase: device.Decode, Cache: cache, Chunks: []model.Chunk{{Seq: 1, Tokens: []int{3}}, {Seq: 0, Tokens: []int{4}}}}); err != nil {
 			t.Fatal(err)
 		}
 		keep([]int{0, 1})

@@ -11,6 +11,7 @@ import (
 	"mop/runtime/device"
 	"mop/runtime/device/cuda/driver"
 	"mop/runtime/model"
+	"mop/runtime/train"
 )
 
 // counting is a driver that only counts: memory that is handed out, and launches.
@@ -52,7 +53,7 @@ func (c *counting) Close() error               { return nil }
 
 // train takes one step of a llama-2-7b of some layers, alike, on a GPU of room bytes,
 // with an example of so many ids, and gives the most memory it had and the launches.
-func (c *counting) train(t *testing.T, shape config.LayerShape, layers, ids int, o model.TrainOptions) (peak int64, launches int, err error) {
+func (c *counting) train(t *testing.T, shape config.LayerShape, layers, ids int, o train.Options) (peak int64, launches int, err error) {
 	t.Helper()
 	base, err := config.Preset("llama-2-7b")
 	if err != nil {
@@ -70,13 +71,13 @@ func (c *counting) train(t *testing.T, shape config.LayerShape, layers, ids int,
 		return 0, 0, err
 	}
 	o.Rank, o.Alpha, o.Dropout, o.Targets = 32, 10, 0.05, checkpoint.Projections()
-	l, err := model.NewTrainer(m, src, o)
+	l, err := train.New(m, src, o)
 	if err != nil {
 		return 0, 0, err
 	}
-	q := model.Sequence{Tokens: make([]int, ids), Labels: make([]int, ids), Scale: 1}
+	q := train.Sequence{Tokens: make([]int, ids), Labels: make([]int, ids), Scale: 1}
 	before := c.launches
-	if _, err := l.ForwardBackward([]model.Sequence{q}); err != nil {
+	if _, err := l.ForwardBackward([]train.Sequence{q}); err != nil {
 		return 0, 0, err
 	}
 	launches = c.launches - before
@@ -92,15 +93,15 @@ func (c *counting) train(t *testing.T, shape config.LayerShape, layers, ids int,
 func TestTrainMemory(t *testing.T) {
 	pruned := config.LayerShape{Heads: 26, KVHeads: 26, HeadDim: 128, Intermediate: 8848}
 	counter := func(room int64) *counting { return &counting{room: room, sizes: map[pointer]int64{}} }
-	whole, launches, err := counter(80<<30).train(t, pruned, 23, 512, model.TrainOptions{})
+	whole, launches, err := counter(80<<30).train(t, pruned, 23, 512, train.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	less, _, err := counter(80<<30).train(t, pruned, 23, 512, model.TrainOptions{Recompute: true})
+	less, _, err := counter(80<<30).train(t, pruned, 23, 512, train.Options{Recompute: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	dense, _, err := counter(80<<30).train(t, config.LayerShape{Heads: 32, KVHeads: 32, HeadDim: 128, Intermediate: 11008}, 32, 512, model.TrainOptions{})
+	dense, _, err := counter(80<<30).train(t, config.LayerShape{Heads: 32, KVHeads: 32, HeadDim: 128, Intermediate: 11008}, 32, 512, train.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +109,7 @@ func TestTrainMemory(t *testing.T) {
 	if whole > 15e9 || less >= whole || dense > 30e9 {
 		t.Errorf("want 40 %% in 15 GB and dense in 30, less with activations computed again, got %d, %d, %d", whole, dense, less)
 	}
-	if _, _, err := counter(9<<30).train(t, pruned, 23, 512, model.TrainOptions{}); !errors.Is(err, device.ErrMemory) {
+	if _, _, err := counter(9<<30).train(t, pruned, 23, 512, train.Options{}); !errors.Is(err, device.ErrMemory) {
 		t.Errorf("in 9 GiB: want no room, got %v", err)
 	} else {
 		t.Log(err)

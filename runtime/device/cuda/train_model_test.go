@@ -18,18 +18,19 @@ import (
 	"mop/runtime/device/cpu"
 	"mop/runtime/device/tolerance"
 	"mop/runtime/model"
+	"mop/runtime/train"
 )
 
 var _ device.Trainer = (*Device)(nil)
 
 // learner loads a checkpoint for training.
-func learner(t *testing.T, dev device.Device, src checkpoint.Source, o model.TrainOptions) *model.Trainer {
+func learner(t *testing.T, dev device.Device, src checkpoint.Source, o train.Options) *train.Trainer {
 	t.Helper()
 	m, err := model.Load(dev, src)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := model.NewTrainer(m, src, o)
+	l, err := train.New(m, src, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,10 +58,10 @@ func apart(a, b []float32) float64 {
 }
 
 // Gradients of adapters and of all parameters are PyTorch's, for MHA, GQA, tied and
-// pruned shapes (runtime/model/testdata/gradients.py); computing the activations again
+// pruned shapes (runtime/train/testdata/gradients.py); computing the activations again
 // changes no bit.
 func TestTrainGradients(t *testing.T) {
-	files, err := filepath.Glob("../../model/testdata/gradients/*/gradients.json")
+	files, err := filepath.Glob("../../train/testdata/gradients/*/gradients.json")
 	if err != nil || len(files) < 4 {
 		t.Fatalf("want at least 4 golden models, got %d, %v", len(files), err)
 	}
@@ -71,7 +72,7 @@ func TestTrainGradients(t *testing.T) {
 			t.Fatal(err)
 		}
 		var golden struct {
-			Sequences     []model.Sequence
+			Sequences     []train.Sequence
 			Losses        []float64
 			AdaptedLosses []float64 `json:"adapted_losses"`
 			Rank          int
@@ -95,10 +96,10 @@ func TestTrainGradients(t *testing.T) {
 				continue
 			}
 			name, prefix, losses := filepath.Base(dir)+"/adapters", "grad.", golden.AdaptedLosses
-			o := model.TrainOptions{Rank: golden.Rank, Alpha: golden.Alpha, Targets: checkpoint.Projections()}
+			o := train.Options{Rank: golden.Rank, Alpha: golden.Alpha, Targets: checkpoint.Projections()}
 			if full {
 				name, prefix, losses = filepath.Base(dir)+"/full", "", golden.Losses
-				o = model.TrainOptions{Full: true}
+				o = train.Options{Full: true}
 			}
 			t.Run(name, func(t *testing.T) {
 				var first [][]float32
@@ -196,7 +197,7 @@ func TestTrainSteps(t *testing.T) {
 			}
 			defer host.Close()
 			d := open(t, orders[1])
-			o := model.TrainOptions{Rank: 4, Alpha: 8, Dropout: 0.1, Targets: checkpoint.Projections(), Seed: 3}
+			o := train.Options{Rank: 4, Alpha: 8, Dropout: 0.1, Targets: checkpoint.Projections(), Seed: 3}
 			a, b := learner(t, host, src, o), learner(t, d, src, o)
 			var start [][]float32
 			for _, p := range b.Params {
@@ -208,9 +209,9 @@ func TestTrainSteps(t *testing.T) {
 			}
 			for step := range steps {
 				// Sequences that repeat, so that there is something to learn.
-				var batch []model.Sequence
+				var batch []train.Sequence
 				for s, n := range []int{23, 9} {
-					q := model.Sequence{Tokens: make([]int, n), Labels: make([]int, n), Scale: 1 / float32(2*n-4), Stream: uint64(step*2 + s)}
+					q := train.Sequence{Tokens: make([]int, n), Labels: make([]int, n), Scale: 1 / float32(2*n-4), Stream: uint64(step*2 + s)}
 					for i := range q.Tokens {
 						q.Tokens[i] = (i*i*7 + s) % min(vocab, 61)
 					}
@@ -222,7 +223,7 @@ func TestTrainSteps(t *testing.T) {
 					batch = append(batch, q)
 				}
 				type outcome struct{ loss, norm float64 }
-				learn := func(l *model.Trainer) (r outcome) {
+				learn := func(l *train.Trainer) (r outcome) {
 					l.ClearGradients()
 					nll, err := l.ForwardBackward(batch)
 					if err != nil {

@@ -1,4 +1,4 @@
-package model_test
+package train_test
 
 import (
 	"encoding/json"
@@ -13,11 +13,12 @@ import (
 	"mop/runtime/device"
 	"mop/runtime/device/cpu"
 	"mop/runtime/model"
+	"mop/runtime/train"
 )
 
 // gradients is a golden case of testdata/gradients.py.
 type gradients struct {
-	Sequences     []model.Sequence
+	Sequences     []train.Sequence
 	Losses        []float64
 	AdaptedLosses []float64 `json:"adapted_losses"`
 	Rank          int
@@ -51,15 +52,23 @@ func goldenGradients(t *testing.T) []*gradients {
 	return out
 }
 
-func (g *gradients) learner(t *testing.T, threads int, o model.TrainOptions) *model.Trainer {
+func (g *gradients) learner(t *testing.T, threads int, o train.Options) *train.Trainer {
 	t.Helper()
 	src, err := checkpoint.Open(g.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { src.Close() })
-	m := load(t, src, threads)
-	l, err := model.NewTrainer(m, src, o)
+	dev, err := cpu.New(threads)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dev.Close() })
+	m, err := model.Load(dev, src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := train.New(m, src, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +92,7 @@ func host(t *testing.T) device.Device {
 }
 
 // hold compares a learner's gradients with the golden ones of the same names.
-func (g *gradients) hold(t *testing.T, l *model.Trainer, prefix string) {
+func (g *gradients) hold(t *testing.T, l *train.Trainer, prefix string) {
 	t.Helper()
 	worst := 0.0
 	for _, p := range l.Params {
@@ -112,7 +121,7 @@ func (g *gradients) hold(t *testing.T, l *model.Trainer, prefix string) {
 	t.Logf("%d tensors, at most %.1f %% of the tolerance", len(l.Params), 100*worst)
 }
 
-func (g *gradients) learn(t *testing.T, l *model.Trainer, want []float64) {
+func (g *gradients) learn(t *testing.T, l *train.Trainer, want []float64) {
 	t.Helper()
 	nll, err := l.ForwardBackward(g.Sequences)
 	if err != nil {
@@ -130,7 +139,7 @@ func TestGradientsOfAllParameters(t *testing.T) {
 	for i, g := range goldenGradients(t) {
 		for _, recompute := range []bool{false, true} {
 			t.Run(filepath.Base(g.dir), func(t *testing.T) {
-				l := g.learner(t, 1+i%3, model.TrainOptions{Full: true, Recompute: recompute})
+				l := g.learner(t, 1+i%3, train.Options{Full: true, Recompute: recompute})
 				g.learn(t, l, g.Losses)
 				g.hold(t, l, "")
 			})
@@ -139,7 +148,7 @@ func TestGradientsOfAllParameters(t *testing.T) {
 }
 
 // adapt gives a learner the golden adapters.
-func (g *gradients) adapt(t *testing.T, l *model.Trainer, dev device.Trainer) {
+func (g *gradients) adapt(t *testing.T, l *train.Trainer, dev device.Trainer) {
 	for _, p := range l.Params {
 		v, err := g.tensors.Tensor(p.Name, p.Value.Rows(), p.Value.Cols())
 		if err != nil {
@@ -157,7 +166,7 @@ func TestGradientsOfAdapters(t *testing.T) {
 		}
 		for _, recompute := range []bool{false, true} {
 			t.Run(filepath.Base(g.dir), func(t *testing.T) {
-				l := g.learner(t, 1+i%3, model.TrainOptions{Rank: g.Rank, Alpha: g.Alpha, Targets: checkpoint.Projections(), Recompute: recompute})
+				l := g.learner(t, 1+i%3, train.Options{Rank: g.Rank, Alpha: g.Alpha, Targets: checkpoint.Projections(), Recompute: recompute})
 				g.adapt(t, l, host(t).(device.Trainer))
 				g.learn(t, l, g.AdaptedLosses)
 				g.hold(t, l, "grad.")
@@ -170,8 +179,8 @@ func TestGradientsOfAdapters(t *testing.T) {
 // with dropout too; recomputation changes no bit.
 func TestPassesAddUp(t *testing.T) {
 	g := goldenGradients(t)[2]
-	gradients := func(recompute bool, batches ...[]model.Sequence) [][]float32 {
-		l := g.learner(t, 2, model.TrainOptions{Rank: 3, Alpha: 5, Dropout: 0.2, Targets: checkpoint.Projections(), Recompute: recompute})
+	gradients := func(recompute bool, batches ...[]train.Sequence) [][]float32 {
+		l := g.learner(t, 2, train.Options{Rank: 3, Alpha: 5, Dropout: 0.2, Targets: checkpoint.Projections(), Recompute: recompute})
 		if len(g.Sequences) > 1 && g.Rank > 0 {
 			g.adapt(t, l, host(t).(device.Trainer))
 		}
@@ -191,7 +200,7 @@ func TestPassesAddUp(t *testing.T) {
 	}
 	together := gradients(false, g.Sequences)
 	again := gradients(true, g.Sequences)
-	var singles [][]model.Sequence
+	var singles [][]train.Sequence
 	for i := range g.Sequences {
 		singles = append(singles, g.Sequences[i:i+1])
 	}

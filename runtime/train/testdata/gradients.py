@@ -23,6 +23,7 @@ import json
 import pathlib
 import platform
 import shutil
+import sys
 
 import peft
 import safetensors
@@ -32,7 +33,8 @@ import transformers
 from safetensors.torch import save_file
 from transformers import LlamaForCausalLM
 
-from golden import config, make_ids, randomise, stored, text_of
+sys.path.insert(0, str(pathlib.Path(__file__).parents[3] / "runtime/model/testdata"))
+from golden import config, make_ids, randomise, stored, text_of  # noqa: E402
 
 HERE = pathlib.Path(__file__).parent / "gradients"
 SMALL = dict(hidden_size=24, head_dim=8, intermediate_size=13, num_hidden_layers=2, vocab_size=31)

@@ -9,34 +9,34 @@ import (
 	"mop/runtime/device"
 )
 
-// Reference is what a model is compared with: another after its pass, or Kept
-// states that one left.
+// Reference is what a model is compared with: another model after a pass, or the
+// cached states of one.
 type Reference interface {
 	Device() device.Device
-	// Hidden gives the final norm's output for the given rows [D], one by one; the
-	// slice is valid during the call only.
+	// Hidden calls each with the output of the final norm [D] for the given rows, one
+	// by one. The slice is valid during the call only.
 	Hidden(rows []int, each func(i int, h []float32) error) error
-	end() device.LMHead
-	vocab() int
+	lmHead() device.LMHead
+	vocabSize() int
 }
 
-// CachedStates is the end of a model over residual streams that it left (Residual), with
-// neither its layers nor a pass: to compare with it gives the bits that the model
-// gives after a Forward.
+// CachedStates is a reference made of residual streams that a model's passes left (see
+// Residual) and that model's LM head. Comparisons have the bits of those with the
+// model after Forward.
 type CachedStates struct {
 	dev        device.Device
 	states     []byte        // float32 [N, D], little-endian
 	host       []float32     // [rows, D]
-	out        []float32     // [n, D], what is handed out
+	out        []float32     // [n, D] copy of what is handed to a callback
 	norm, head device.Weight // [D], [V, D]
 	eps        float64
-	x          device.Buffer // [rows, D], the present states
+	x          device.Buffer // [rows, D], the loaded states
 	last       device.Buffer // [logitRows, D]
 }
 
-// LoadCachedStates places a model's final norm and output projection over the states
-// [N, D], float32, which stay on the host. Up to rows of them can be taken at a time. Source and states
-// must stay readable while it is used.
+// LoadCachedStates places a model's final norm and output projection on the device.
+// The states [N, D], float32, stay on the host; up to rows of them are loaded at a
+// time. Source and states must stay readable while the result is used.
 func LoadCachedStates(dev device.Device, src checkpoint.Source, states checkpoint.Tensor, rows int) (*CachedStates, error) {
 	c := src.Config()
 	if len(states.Shape) != 2 || states.Shape[1] != c.HiddenSize || states.DType != checkpoint.F32 {
@@ -47,7 +47,7 @@ func LoadCachedStates(dev device.Device, src checkpoint.Source, states checkpoin
 	if c.Tied {
 		head = checkpoint.EmbedName
 	}
-	computeIn(dev, src)
+	setComputeType(dev, src)
 	place := func(name string) (device.Weight, error) {
 		t, err := src.Tensor(name)
 		if err != nil {
@@ -70,11 +70,11 @@ func LoadCachedStates(dev device.Device, src checkpoint.Source, states checkpoin
 	return k, err
 }
 
-// Load makes n states from the given one on the present rows 0 .. n-1.
+// Load makes states first .. first+n-1 the rows 0 .. n-1 of the reference.
 func (k *CachedStates) Load(first, n int) error {
 	D := k.x.Cols()
 	if all := len(k.states) / (4 * D); first < 0 || n < 1 || n > k.x.Rows() || first+n > all {
-		return fmt.Errorf("kept states: want 1 to %d of %d, got %d from %d on", k.x.Rows(), all, n, first)
+		return fmt.Errorf("cached reference states: want 1 to %d of %d, got %d starting at %d", k.x.Rows(), all, n, first)
 	}
 	from := k.states[4*first*D:]
 	for i := range n * D {
@@ -84,42 +84,19 @@ func (k *CachedStates) Load(first, n int) error {
 	return k.dev.Sync()
 }
 
-// Device is where the states are.
+// Device returns the device that holds the states.
 func (k *CachedStates) Device() device.Device { return k.dev }
 
-// Hidden is as of a Model.
+// Hidden is Reference.Hidden.
 func (k *CachedStates) Hidden(rows []int, each func(i int, h []float32) error) error {
-	return inBatches(k.dev, &k.out, rows, k.x.Cols(), func(part []int) device.Buffer {
-		k.dev.Norm(k.last, k.x, part, k.norm, k.eps)
+	return readInBatches(k.dev, &k.out, rows, k.x.Cols(), func(batch []int) device.Buffer {
+		k.dev.Norm(k.last, k.x, batch, k.norm, k.eps)
 		return k.last
 	}, each)
 }
 
-func (k *CachedStates) end() device.LMHead {
+func (k *CachedStates) lmHead() device.LMHead {
 	return device.LMHead{X: k.x, Norm: k.norm, W: k.head, Eps: k.eps, Phase: device.Prefill}
 }
 
-func (k *CachedStates) vocab() int { return k.head.Shape()[0] }
-
-func (m *Model) vocab() int { return m.Config.VocabSize }
-
-// Residual gives the residual stream after the last layer, before the final
-// norm, of the first n rows of the last pass: [D] each, one by one. The slice is
-// valid during the call only.
-func (m *Model) Residual(n int, each func(i int, x []float32) error) error {
-	D := m.Config.HiddenSize
-	host := make([]float32, logitRows*D)
-	for at := 0; at < n; at += logitRows {
-		part := min(logitRows, n-at)
-		m.dev.Read(host, m.work.final, at, part)
-		if err := m.dev.Sync(); err != nil {
-			return err
-		}
-		for i := range part {
-			if err := each(at+i, host[i*D:(i+1)*D]); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
+func (k *CachedStates) vocabSize() int { return k.head.Shape()[0] }

@@ -1,0 +1,227 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"mop/runtime/device"
+	"mop/runtime/kvcache"
+)
+
+// Errors that callers branch on.
+var (
+	ErrVocabulary = errors.New("token outside the vocabulary")
+	ErrContext    = errors.New("longer than the context")
+)
+
+// Chunk is a run of tokens of one cache sequence. They follow the positions that the
+// cache already holds of it.
+type Chunk struct {
+	Seq    int
+	Tokens []int
+}
+
+// Pass is one run of some tokens through the layers.
+type Pass struct {
+	Phase    device.Phase // Prefill unless it is set
+	Cache    *kvcache.Cache
+	Chunks   []Chunk // at most one for each sequence
+	Observer Observer
+	Prefix   CachedPrefix
+
+	// LastOnly computes the outputs of the last token of each chunk only: row i is
+	// that of the i-th chunk that has tokens. The keys and values of all tokens go to
+	// the cache. The bits are those of a whole pass. It excludes Observer and Prefix.
+	LastOnly bool
+}
+
+// Observer sees each layer's inner activations during a pass: the input of the output
+// projection, a [n, H*Dh], and that of the down projection, mid [n, I]. A call is left
+// out if the layer lacks the block.
+type Observer interface {
+	Attention(layer int, a device.Buffer, n int, wo device.Weight, shape device.AttentionShape)
+	MLP(layer int, mid device.Buffer, n int)
+}
+
+// longPrompt is the number of tokens from which LastOnly computes fewer passRows in the
+// last layers. Below it, reading the weights takes most of the time, and leaving out
+// rows would save nothing.
+const longPrompt = 32
+
+// workspace holds the activations. It is grown to the largest pass and reused.
+type workspace struct {
+	rows   int             // capacity N
+	x      device.Buffer   // [N, D] residual stream
+	tail   device.Buffer   // [chunks, D] residual stream of each chunk's last token
+	final  device.Buffer   // x or tail: the rows that the last pass ended with
+	q, a   []device.Buffer // by layer, [N, H*Dh]
+	mid    []device.Buffer // by layer, [N, I]
+	last   device.Buffer   // [logitRows, D]
+	logits device.Buffer   // [logitRows, V]
+
+	prefix []float32     // [n, D] copy of x on the host
+	out    []float32     // [n, V] or [n, D] copy of what is handed to a callback
+	tokens []int         // [n] of the pass
+	spans  []device.Span // of the pass
+	seen   []bool        // by cache sequence: the pass has a chunk of it
+}
+
+// Forward runs a pass and appends its positions to the cache. Logits, Hidden, NLL and
+// CompareLogits then refer to its rows: the tokens of all chunks in order, or the last
+// token of each chunk. They stay valid until the next pass.
+func (m *Model) Forward(p Pass) error {
+	if err := m.checkPass(p); err != nil {
+		return err
+	}
+	tokens, spans, err := m.layOut(p.Cache, p.Chunks)
+	if err != nil {
+		return err
+	}
+	if err := m.reserve(len(tokens)); err != nil {
+		return err
+	}
+	for _, s := range spans {
+		if err := p.Cache.Extend(s.Seq, s.Start+s.Len); err != nil {
+			return err
+		}
+	}
+	m.phase, m.work.final = p.Phase, m.work.x
+	if err := m.queuePass(p, tokens, spans); err != nil {
+		return err
+	}
+	if err := m.dev.Sync(); err != nil {
+		return err
+	}
+	for _, c := range p.Chunks {
+		p.Cache.Len[c.Seq] += len(c.Tokens)
+	}
+	return nil
+}
+
+func (m *Model) checkPass(p Pass) error {
+	if p.LastOnly && (p.Observer != nil || p.Prefix.LoadAt > 0 || p.Prefix.Store != nil) {
+		return errors.New("a pass of last tokens only: want no observer and no cached prefix")
+	}
+	return p.Prefix.check(len(m.weights.Layers), p.Cache)
+}
+
+// queuePass queues the operations of a pass over the rows of x.
+func (m *Model) queuePass(p Pass, tokens []int, spans []device.Span) error {
+	r := passRows{phase: p.Phase, cache: p.Cache, x: m.work.x, n: len(tokens), spans: spans, observer: p.Observer}
+	switch {
+	case p.LastOnly:
+		return m.runLastOnly(r, tokens)
+	case p.Prefix.LoadAt > 0 || p.Prefix.Store != nil:
+		return m.runWithPrefix(r, tokens, p.Prefix)
+	default:
+		m.run(r, tokens)
+		return nil
+	}
+}
+
+// runLastOnly queues a pass that ends with the last row of each span, in tail. Up to
+// the last layer with attention, whose keys and values all tokens need, the pass
+// computes all rows; from there on it computes the last ones.
+func (m *Model) runLastOnly(r passRows, tokens []int) error {
+	w, layers := &m.work, m.weights.Layers
+	if w.tail == nil || w.tail.Rows() < len(r.spans) {
+		tail, err := m.dev.Buffer(len(r.spans), m.Config.HiddenSize)
+		if err != nil {
+			return fmt.Errorf("activations of %d chunks: %w", len(r.spans), err)
+		}
+		w.tail = tail
+	}
+	cut := m.Config.LastAttention()
+	if r.n < longPrompt {
+		cut = len(layers)
+	}
+	m.dev.Embed(r.x, m.weights.Embed, tokens)
+	m.runLayers(r, 0, cut)
+	if cut < len(layers) && layers[cut].Shape.Heads > 0 {
+		m.qkv(cut, r)
+	}
+	lastRows, lastSpans := make([]int, len(r.spans)), make([]device.Span, len(r.spans))
+	for i, s := range r.spans {
+		lastRows[i] = s.Row + s.Len - 1
+		lastSpans[i] = device.Span{Seq: s.Seq, Start: s.Start + s.Len - 1, Row: i, Len: 1}
+	}
+	m.dev.Gather(w.tail, r.x, lastRows)
+	w.final = w.tail
+	r.x, r.n, r.spans = w.tail, len(lastSpans), lastSpans
+	m.runLayers(r, cut, len(layers))
+	return nil
+}
+
+// layOut checks the chunks and places them one after another in the rows of a pass. It
+// returns the tokens of all rows and the spans of the chunks that have tokens, valid
+// until the next call.
+func (m *Model) layOut(cache *kvcache.Cache, chunks []Chunk) (tokens []int, spans []device.Span, err error) {
+	w := &m.work
+	w.seen = slices.Grow(w.seen[:0], len(cache.Len))[:len(cache.Len)]
+	clear(w.seen)
+	tokens, spans = w.tokens[:0], w.spans[:0]
+	for _, c := range chunks {
+		if c.Seq < 0 || c.Seq >= len(cache.Len) || w.seen[c.Seq] {
+			return nil, nil, fmt.Errorf("sequence %d: want each of %d at most once", c.Seq, len(cache.Len))
+		}
+		w.seen[c.Seq] = true
+		for i, token := range c.Tokens {
+			if token < 0 || token >= m.Config.VocabSize {
+				return nil, nil, fmt.Errorf("token %d at position %d: %w of %d", token, cache.Len[c.Seq]+i, ErrVocabulary, m.Config.VocabSize)
+			}
+		}
+		start := cache.Len[c.Seq]
+		if cache.Whole && start > 0 {
+			return nil, nil, errors.New("a cache for whole passes holds no earlier positions: reset it first")
+		}
+		if limit := min(cache.Capacity, m.Config.MaxPositions); start+len(c.Tokens) > limit {
+			return nil, nil, fmt.Errorf("%d tokens: %w of %d", start+len(c.Tokens), ErrContext, limit)
+		}
+		if len(c.Tokens) > 0 {
+			spans = append(spans, device.Span{Seq: c.Seq, Start: start, Row: len(tokens), Len: len(c.Tokens)})
+			tokens = append(tokens, c.Tokens...)
+		}
+	}
+	if len(tokens) == 0 {
+		return nil, nil, errors.New("no tokens to run")
+	}
+	w.tokens, w.spans = tokens, spans
+	return tokens, spans, nil
+}
+
+// reserve makes the activations large enough for n rows.
+func (m *Model) reserve(n int) error {
+	w := &m.work
+	if n <= w.rows {
+		return nil
+	}
+	var err error
+	buffer := func(rows, cols int) (b device.Buffer) {
+		if err == nil {
+			b, err = m.dev.Buffer(rows, cols)
+		}
+		return b
+	}
+	activations := func(cols []int) (b []device.Buffer) {
+		if err == nil {
+			b, err = m.dev.Activations(n, cols)
+		}
+		return b
+	}
+	var heads, mlp []int // sizes by layer
+	for _, s := range m.Config.Layers {
+		heads, mlp = append(heads, s.Heads*s.HeadDim), append(mlp, s.Intermediate)
+	}
+	w.x = buffer(n, m.Config.HiddenSize)
+	w.q, w.a, w.mid = activations(heads), activations(heads), activations(mlp)
+	if w.last == nil {
+		w.last, w.logits = buffer(logitRows, m.Config.HiddenSize), buffer(logitRows, m.Config.VocabSize)
+	}
+	if err != nil {
+		w.rows = 0
+		return fmt.Errorf("activations of %d tokens: %w", n, err)
+	}
+	w.rows = n
+	return nil
+}

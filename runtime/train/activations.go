@@ -1,0 +1,135 @@
+package train
+
+import (
+	"fmt"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/config"
+	"mop/runtime/device"
+)
+
+// passBuffers hold the residual stream and what all layers share in a pass of N tokens.
+type passBuffers struct {
+	x, dx, h, dh device.Buffer // [N, D]
+	last, dlast  device.Buffer // [N, D], normed rows that have labels
+	r            device.Buffer // [N, 1], 1/rms of those
+	spans        []device.Span
+	streams      []uint64 // dropout stream of each span
+}
+
+// savedActivations are what a layer's forward pass saves for its backward pass.
+type savedActivations struct {
+	attnIn, attnR     device.Buffer                      // [N, D], [N, 1]
+	q, k, v, a, stats device.Buffer                      // [N, H*Dh], [N, K*Dh] twice, [N, H*Dh], [N, H]
+	mlpIn, mlpR       device.Buffer                      // [N, D], [N, 1]
+	gate, up          device.Buffer                      // [N, I]
+	inner             map[checkpoint.Param]device.Buffer // [N, rank], A x of each adapter
+}
+
+// layerScratch holds activations and gradients that are used within one layer's pass.
+// Layers of the same sizes share the buffers.
+type layerScratch struct {
+	m, dm, du device.Buffer // [N, I]
+	da, dq    device.Buffer // [N, H*Dh]
+	dk, dv    device.Buffer // [N, K*Dh]
+}
+
+// Reserve allocates the activations for passes of up to n tokens. A pass does so
+// itself; Reserve finds out early whether the memory is sufficient.
+func (t *Trainer) Reserve(n int) error {
+	if n <= t.capacity {
+		return nil
+	}
+	t.capacity = 0
+	if err := t.allocate(n); err != nil {
+		return fmt.Errorf("activations of %d tokens: %w", n, err)
+	}
+	t.capacity = n
+	return nil
+}
+
+// allocator makes buffers of n rows until one fails.
+type allocator struct {
+	dev device.Device
+	n   int
+	err error
+}
+
+func (a *allocator) buffer(cols int) device.Buffer {
+	if a.err != nil {
+		return nil
+	}
+	var b device.Buffer
+	b, a.err = a.dev.Buffer(a.n, cols)
+	return b
+}
+
+// allocate makes all activations of n rows. With Recompute the layers of one shape
+// share their saved activations, because only one layer needs them at a time.
+func (t *Trainer) allocate(n int) error {
+	alloc := &allocator{dev: t.dev, n: n}
+	D, b := t.model.Config.HiddenSize, &t.buffers
+	b.x, b.dx, b.h, b.dh = alloc.buffer(D), alloc.buffer(D), alloc.buffer(D), alloc.buffer(D)
+	b.last, b.dlast, b.r = alloc.buffer(D), alloc.buffer(D), alloc.buffer(1)
+	scratch := scratchBySize{map[int][3]device.Buffer{}, map[int][2]device.Buffer{}, map[int][2]device.Buffer{}}
+	shared := map[config.LayerShape]*savedActivations{}
+	for i := range t.layers {
+		y := &t.layers[i]
+		y.scratch = scratch.of(y.Shape, alloc)
+		if t.options.Recompute {
+			y.input = alloc.buffer(D)
+			if y.saved = shared[y.Shape]; y.saved != nil {
+				continue
+			}
+		}
+		y.saved = t.newSaved(y, alloc)
+		shared[y.Shape] = y.saved
+	}
+	return alloc.err
+}
+
+func (t *Trainer) newSaved(y *layer, alloc *allocator) *savedActivations {
+	D, s := t.model.Config.HiddenSize, y.Shape
+	saved := &savedActivations{inner: map[checkpoint.Param]device.Buffer{}}
+	if s.Heads > 0 {
+		q, kv := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
+		saved.attnIn, saved.attnR = alloc.buffer(D), alloc.buffer(1)
+		saved.q, saved.k, saved.v = alloc.buffer(q), alloc.buffer(kv), alloc.buffer(kv)
+		saved.a, saved.stats = alloc.buffer(q), alloc.buffer(s.Heads)
+	}
+	if s.Intermediate > 0 {
+		saved.mlpIn, saved.mlpR = alloc.buffer(D), alloc.buffer(1)
+		saved.gate, saved.up = alloc.buffer(s.Intermediate), alloc.buffer(s.Intermediate)
+	}
+	for _, p := range checkpoint.Projections() {
+		if y.adapters[p] != nil {
+			saved.inner[p] = alloc.buffer(t.options.Rank)
+		}
+	}
+	return saved
+}
+
+// scratchBySize keeps the scratch buffers of each size while they are allocated.
+type scratchBySize struct {
+	mlp       map[int][3]device.Buffer // m, dm, du by I
+	query, kv map[int][2]device.Buffer // da, dq by H*Dh; dk, dv by K*Dh
+}
+
+// of returns the scratch of a layer.
+func (b scratchBySize) of(s config.LayerShape, alloc *allocator) layerScratch {
+	I, q, kv := s.Intermediate, s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
+	if _, ok := b.mlp[I]; !ok && I > 0 {
+		b.mlp[I] = [3]device.Buffer{alloc.buffer(I), alloc.buffer(I), alloc.buffer(I)}
+	}
+	if _, ok := b.query[q]; !ok && q > 0 {
+		b.query[q] = [2]device.Buffer{alloc.buffer(q), alloc.buffer(q)}
+	}
+	if _, ok := b.kv[kv]; !ok && kv > 0 {
+		b.kv[kv] = [2]device.Buffer{alloc.buffer(kv), alloc.buffer(kv)}
+	}
+	return layerScratch{
+		m: b.mlp[I][0], dm: b.mlp[I][1], du: b.mlp[I][2],
+		da: b.query[q][0], dq: b.query[q][1],
+		dk: b.kv[kv][0], dv: b.kv[kv][1],
+	}
+}
