@@ -20,8 +20,7 @@ import (
 	"mop/runtime/tokenizer"
 )
 
-// orderCase is a model, and the documents that its scores are taken on and that
-// both orders are judged by.
+// orderCase is a model with the documents on which it is scored and evaluated.
 type orderCase struct {
 	dir           string
 	tok           *tokenizer.Tokenizer
@@ -30,10 +29,10 @@ type orderCase struct {
 	rules         map[string]int64 // the steps, and how many layers' parameters each takes
 }
 
-// AMP's order means something on real models that others trained: cutting what
-// scores lowest leaves a lower nll on held-out stories than cutting what scores
-// highest, with the whole 95 % bootstrap interval over stories, for a step that
-// cuts heads and neurons and for one that cuts neurons alone.
+// On trained models, removing what has the lowest AMP scores leaves a lower NLL on
+// held-out stories than removing what has the highest ones, with the whole 95 % bootstrap
+// interval over the stories. This holds for a step that removes heads and neurons and for
+// one that removes only neurons.
 func TestAMPOrder(t *testing.T) {
 	for name, x := range map[string][2]string{
 		"stories260K": {"stories260K/stories260K.bin", "stories260K/tok512.bin"},
@@ -59,7 +58,8 @@ func TestAMPOrder(t *testing.T) {
 	}
 }
 
-// So it does on the demo's model, whose layers are thin: four of them go.
+// The same holds on the demo's model. Its layers are small, so that the step removes as
+// much as four of them have.
 func TestAMPOrderOnDemo(t *testing.T) {
 	tok, err := tokenizer.Open(demoModel)
 	if err != nil {
@@ -149,7 +149,7 @@ func negative(x []float64) []float64 {
 	return out
 }
 
-// storyNLL is the mean nll of each story under a state's model.
+// storyNLL returns the mean NLL of each story under a state's model.
 func storyNLL(t *testing.T, m *model.Model, src checkpoint.Source, s plan.State, held []dataset.Window) []float64 {
 	t.Helper()
 	r := &run{Options: Options{Device: m.Device(), Out: t.TempDir()}, base: src}
@@ -170,7 +170,7 @@ func average(x []float64) float64 {
 	return m
 }
 
-// bootstrapMean is the mean with its 95 % percentile interval.
+// bootstrapMean returns the mean with its 95 % percentile interval.
 func bootstrapMean(x []float64) (mean, lo, hi float64) {
 	r := rand.New(rand.NewPCG(1, 2))
 	means := make([]float64, 10_000)

@@ -8,7 +8,7 @@ import (
 	"mop/runtime/device/cpu"
 )
 
-// The demo's prune, three targets by kl: about twenty steps.
+// BenchmarkDemo prunes the demo's model to three targets by kl, in about twenty steps.
 func BenchmarkDemo(b *testing.B) {
 	dev, err := cpu.New(2)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"mop/runtime/config"
 )
 
-// A disk without room is known before a candidate is written; the line says what
-// is needed and what is free.
+// A disk without enough space is refused before a candidate is written. The error says
+// what is needed and what is free.
 func TestFullDisk(t *testing.T) {
 	disk := t.TempDir()
 	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=256k"); err != nil {
@@ -31,8 +31,8 @@ func TestFullDisk(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(o.Out, journalFile)); err == nil {
 		t.Error("a run that has no room has begun")
 	}
-	// Full in the middle: the line names the disk's complaint, and with room the
-	// run goes on.
+	// If the disk gets full during the run, the error says so, and the run can be resumed
+	// once there is space.
 	o.Model = tinyModel(t, 1, nil)
 	if err := os.WriteFile(filepath.Join(disk, "ballast"), make([]byte, 150<<10), 0o666); err == nil {
 		if _, err := Run(context.Background(), o); err == nil {

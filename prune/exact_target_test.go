@@ -9,8 +9,8 @@ import (
 	"mop/runtime/config"
 )
 
-// Each exact target is met to within a neuron a layer, off the last step that
-// does not pass it, and never missed from below.
+// Each exact target is exceeded by less than one neuron per layer. Its width step follows
+// the last step of the path that does not exceed the target.
 func TestExactTargets(t *testing.T) {
 	model := tinyModel(t, 1, nil)
 	plain := tinyOptions(t, model)
@@ -36,7 +36,7 @@ func TestExactTargets(t *testing.T) {
 			}
 		}
 	}
-	// A target that a step meets is that step's model: nothing is left to take.
+	// If a step meets a target exactly, the target is that step's model.
 	o := tinyOptions(t, model)
 	o.ExactTarget, o.Targets = true, []float64{path.Steps[1].Compression, 0.3}
 	p := mustRun(t, o)[0]
@@ -45,8 +45,8 @@ func TestExactTargets(t *testing.T) {
 	}
 }
 
-// What was scored once is not scored again: targets that branch off a finished
-// run, and one that stopped before its models were written, run no model.
+// Scores are not measured again: other exact targets of a finished run need no pass of a
+// model if its steps are known.
 func TestAnotherTargetNeedsNoPass(t *testing.T) {
 	o := tinyOptions(t, tinyModel(t, 1, nil))
 	mustRun(t, o)
@@ -71,7 +71,7 @@ func TestAnotherTargetNeedsNoPass(t *testing.T) {
 			t.Errorf("%s differs from an undisturbed run's", name)
 		}
 	}
-	// Steps beyond the first run's: what it had is kept.
+	// Further targets add steps, and the models that exist do not change.
 	o.ExactTarget, o.Targets, o.Progress = false, []float64{0.2, 0.38}, nil
 	mustRun(t, o)
 	straight.ExactTarget, straight.Targets, straight.Out = false, o.Targets, t.TempDir()+"/out"
@@ -84,8 +84,8 @@ func TestAnotherTargetNeedsNoPass(t *testing.T) {
 	}
 }
 
-// Where no width step can pay what is left, an earlier step's model does, or the
-// nearest step is taken, or, where there is none, the run says why.
+// If no width step can remove the remaining parameters, the nearest step is taken. If
+// there is no step either, the error gives the reason.
 func TestExactTargetThatWidthCannotPay(t *testing.T) {
 	thin := tinyModel(t, 1, func(c *config.Config) {
 		for i := range c.Layers {

@@ -33,10 +33,10 @@ type goldenStep struct {
 	}
 }
 
-// Whole prunes of a real model go the way of testdata/prune.py, which knows them
-// from transformers and numpy: the branch of every step, the criterion's values,
-// what is forced, and which layers, heads and neurons are left, in the uniform and
-// in the global allocation. So says the journal, and so says plan.json.
+// Complete runs on a trained model agree with testdata/prune.py, which uses transformers
+// and numpy: the kind of every step, the criterion's scores, forced steps, and the kept
+// layers, heads and neurons, with uniform and with global allocation. Both the journal
+// and plan.json are compared.
 func TestPruneGolden(t *testing.T) {
 	text, err := os.ReadFile("testdata/prune.json")
 	if err != nil {
@@ -133,7 +133,7 @@ func jsonLines(t *testing.T, dir, name string, texts []string) string {
 	return path
 }
 
-// stepsOf reads the steps that a run's journal holds.
+// stepsOf reads the steps of a run's journal.
 func stepsOf(t *testing.T, out string) []record {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(out, journalFile))

@@ -23,8 +23,8 @@ import (
 	"mop/runtime/tokenizer"
 )
 
-// A prune by kl takes the same steps on the GPU as on the host, and what it keeps
-// differs only between scores closer than the rounding.
+// A run by kl takes the same steps on the GPU as on the host. The kept heads and neurons
+// differ only where scores are closer than the rounding.
 func TestGPUPrune(t *testing.T) {
 	dev := gpu(t, 1)
 	run := func(o Options) (*plan.Plan, plan.State) {
@@ -75,7 +75,7 @@ func base(t *testing.T, o Options) *config.Config {
 	return c
 }
 
-// sameScores holds a step's scores to the host's.
+// sameScores compares a step's scores with the host's.
 func sameScores(t *testing.T, step int, want, got plan.Step, layers int) {
 	t.Helper()
 	for kind, x := range want.Scores {
@@ -92,7 +92,7 @@ func sameScores(t *testing.T, step int, want, got plan.Step, layers int) {
 	}
 }
 
-// scores are AMP's of the base, and the number of ids that they are means over.
+// scores returns the AMP scores of the base, and the number of tokens they are means over.
 func scores(t *testing.T, dev device.Device, o Options) (s *plan.Scores, ids int) {
 	t.Helper()
 	src, err := checkpoint.Open(o.Model)
@@ -121,8 +121,8 @@ func scores(t *testing.T, dev device.Device, o Options) (s *plan.Scores, ids int
 	return s, ids
 }
 
-// disputed counts what only one side keeps; each must score within the rounding of
-// the border, which lies between the largest dropped and the smallest kept.
+// disputed counts what only one side keeps. Its scores must be within the rounding of the
+// threshold between the highest removed and the lowest kept score.
 func disputed(t *testing.T, nearby float64, a, b []float64, x, y []int) (n int) {
 	t.Helper()
 	for i := range a {
@@ -143,8 +143,8 @@ func disputed(t *testing.T, nearby float64, a, b []float64, x, y []int) (n int) 
 	return n
 }
 
-// Candidates and targets are trained on the GPU as on the host: the same steps, scores
-// that agree to the rounding, and a trained model beside the pruned one.
+// Candidates and targets are fine-tuned on the GPU as on the host: the same steps, scores
+// that agree to the rounding, and a fine-tuned model beside the pruned one.
 func TestGPURecovery(t *testing.T) {
 	dev := gpu(t, 2)
 	model := tinyModel(t, 3, nil)
@@ -183,7 +183,7 @@ func TestGPURecovery(t *testing.T) {
 	}
 }
 
-// closeAtEnd closes a device behind a test; what failed on it shows then at the latest.
+// closeAtEnd closes a device after the test and reports errors of pending work.
 func closeAtEnd(t *testing.T, dev device.Device) {
 	t.Cleanup(func() {
 		if err := dev.Close(); err != nil {
@@ -192,7 +192,7 @@ func closeAtEnd(t *testing.T, dev device.Device) {
 	})
 }
 
-// labels is how many ids a step's loss is the mean over, about.
+// labels is about the number of tokens that a step's loss is the mean over.
 func labels(t *testing.T, o finetune.Options) int {
 	t.Helper()
 	tok, err := tokenizer.Open(demoModel)

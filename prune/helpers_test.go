@@ -33,8 +33,8 @@ func tinyModel(t *testing.T, seed uint64, change func(*config.Config)) string {
 	return dir
 }
 
-// tinyOptions are those of a run on such a model; its embedding table is half of it, so that a
-// target of 0.4 is most of its layers.
+// tinyOptions are those of a run on such a model. Half of its parameters are embeddings,
+// so that a target of 0.4 removes most of its layers.
 func tinyOptions(t *testing.T, model string) Options {
 	o := demoOptions(t, filepath.Join(t.TempDir(), "out"))
 	o.Model, o.Targets, o.Context, o.Windows = model, []float64{0.1, 0.2, 0.3}, 32, 2
@@ -50,14 +50,14 @@ func mustRun(t *testing.T, o Options) []*plan.Plan {
 	return plans
 }
 
-// passes counts the phases of a run that run a model.
+// passes counts the progress updates of a run, which come from passes of a model.
 func passes(o *Options) *int {
 	n := new(int)
 	o.Progress = func(progress.Update) { *n++ }
 	return n
 }
 
-// models is the part of a tree that lies in targets' directories.
+// models returns the files of a tree that are in targets' directories.
 func models(all map[string]string) map[string]string {
 	out := map[string]string{}
 	for name, data := range all {

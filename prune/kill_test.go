@@ -8,8 +8,8 @@ import (
 	"mop/internal/testutil"
 )
 
-// TestChild is no test: it is the run that TestKilled starts in a process of its
-// own, its output directory behind --.
+// TestChild is the run that TestKilled starts as a child process. Its output directory
+// follows --.
 func TestChild(t *testing.T) {
 	if flag.NArg() != 2 || flag.Arg(0) != "killed" {
 		t.Skip("runs in a process of its own, for TestKilled")
@@ -21,8 +21,8 @@ func TestChild(t *testing.T) {
 	}
 }
 
-// A run that SIGKILL ends at random moments, over and over, and that goes on each
-// time, ends in the bytes of one that nothing disturbed, and leaves nothing else.
+// A run that is killed at random moments and resumed each time writes the same bytes as
+// an undisturbed run, and no other files.
 func TestKilled(t *testing.T) {
 	straight, disturbed := testutil.KillRepeatedly(t, "killed")
 	want, got := tree(t, straight), tree(t, disturbed)

@@ -34,8 +34,8 @@ func wide(t *testing.T, dir string) *config.Config {
 	return c
 }
 
-// TestMemoryChild is no test: it is the run that TestMemory looks at. It prints
-// the most anonymous memory that the process had, in bytes.
+// TestMemoryChild is the run that TestMemory starts as a child process. It prints the
+// largest anonymous memory of the process in bytes.
 func TestMemoryChild(t *testing.T) {
 	if flag.NArg() != 4 || flag.Arg(0) != "memory" {
 		t.Skip("runs in a process of its own, for TestMemory")
@@ -56,7 +56,7 @@ func TestMemoryChild(t *testing.T) {
 	}()
 	o := demoOptions(t, flag.Arg(2))
 	o.Model, o.Targets, o.Prompts = flag.Arg(1), []float64{0.05}, 1
-	// One stream of text, so that a window is as long as the context.
+	// The text is one document, so that a window is as long as the context.
 	o.Separator, o.Context, o.Width.Allocation = "", 512, flag.Arg(3)
 	if _, err := Run(context.Background(), o); err != nil {
 		t.Fatal(err)
@@ -83,8 +83,8 @@ func anonymous(t *testing.T, buffer []byte) int64 {
 	return kib << 10
 }
 
-// A prune's anonymous memory stays under a quarter of the model's bytes and one
-// layer: weights, candidates and the base's states are mapped.
+// The anonymous memory of a run stays below a quarter of the model's bytes plus one layer,
+// since weights, candidates and reference states are mapped.
 func TestMemory(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("/proc/self/status is Linux's")

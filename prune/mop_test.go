@@ -39,7 +39,7 @@ func demoOptions(t *testing.T, out string) Options {
 		Calibration: demoText + "calibration.jsonl", Prompts: 2, Text: demoText + "windows.txt", Separator: "<|endoftext|>", Windows: 1, Context: 48}
 }
 
-// tree is every file under a directory with its bytes.
+// tree returns every file under a directory with its content.
 func tree(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -57,8 +57,8 @@ func tree(t *testing.T, dir string) map[string]string {
 	return out
 }
 
-// A run that was stopped in the middle of each of its steps in turn, its journal
-// torn each time, ends in the same bytes as one that was not.
+// A run that is stopped in the middle of each of its steps, with an incomplete line left
+// in its journal each time, writes the same bytes as one that is not stopped.
 func TestResumeGivesTheSameBytes(t *testing.T) {
 	straight, stopped := t.TempDir(), t.TempDir()
 	plans, err := Run(context.Background(), demoOptions(t, straight))
@@ -111,7 +111,7 @@ func TestResumeGivesTheSameBytes(t *testing.T) {
 	}
 }
 
-// Pruning nothing changes nothing: the whole model through surgery is the model.
+// A plan that removes nothing gives the tensors of the base.
 func TestCutNothing(t *testing.T) {
 	src, err := checkpoint.Open(demoModel)
 	if err != nil {

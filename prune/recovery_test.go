@@ -11,7 +11,8 @@ import (
 	"mop/runtime/checkpoint"
 )
 
-// recoveryOptions are those of a tiny run that trains candidates, its targets' models, or both.
+// recoveryOptions are those of a tiny run that fine-tunes candidates (short > 0), the
+// targets' models (final), or both.
 func recoveryOptions(t *testing.T, model string, short int, final bool) Options {
 	o := tinyOptions(t, model)
 	o.Targets, o.Recovery.Recipe = []float64{0.2}, finetune.Defaults()
@@ -21,9 +22,8 @@ func recoveryOptions(t *testing.T, model string, short int, final bool) Options 
 	return o
 }
 
-// Training a target's model changes nothing of the pruning, stands beside it, and
-// is not done twice; training candidates changes their scores and leaves nothing
-// of itself behind.
+// Fine-tuning a target's model does not change the pruned one, writes a directory beside
+// it, and is not repeated. Fine-tuning candidates changes their scores and leaves no files.
 func TestRecovery(t *testing.T) {
 	model := tinyModel(t, 3, nil)
 	plain, final, short := recoveryOptions(t, model, 0, false), recoveryOptions(t, model, 0, true), recoveryOptions(t, model, 2, false)
@@ -85,7 +85,7 @@ func TestRecovery(t *testing.T) {
 			t.Errorf("left behind: %s", e.Name())
 		}
 	}
-	// The pruned model is cut from the base, not from what was trained.
+	// The pruned model has the weights of the base, not of a fine-tuned candidate.
 	base, err := checkpoint.Open(model)
 	if err != nil {
 		t.Fatal(err)
@@ -110,7 +110,7 @@ func TestRecovery(t *testing.T) {
 	if string(x.Data) != string(y.Data) {
 		t.Error("the embedding of the pruned model is not the base's")
 	}
-	// Another training of the candidates is another run.
+	// A run with other fine-tuning of the candidates does not continue this one.
 	short.Resume, short.Recovery.Short = true, 3
 	if _, err := Run(context.Background(), short); err == nil || !strings.Contains(err.Error(), "short_recovery") {
 		t.Errorf("want a refusal that names the training, got %v", err)
@@ -122,7 +122,7 @@ func TestRecovery(t *testing.T) {
 	}
 }
 
-// Rows that nothing can be trained on are told before the first step.
+// Training data without a usable row is refused before the first step.
 func TestRecoveryDataFirst(t *testing.T) {
 	model := tinyModel(t, 3, nil)
 	empty := filepath.Join(t.TempDir(), "rows.json")

@@ -68,7 +68,7 @@ func TestWrongOptionsAreRefused(t *testing.T) {
 	}
 }
 
-// listing is every path under a directory; nothing where it is none.
+// listing lists every path under a directory, and nothing if it does not exist.
 func listing(t *testing.T, dir string) string {
 	t.Helper()
 	var out []string
@@ -81,7 +81,7 @@ func listing(t *testing.T, dir string) string {
 	return strings.Join(out, "\n")
 }
 
-// The model may lie where a target would be written: it is not.
+// A model in the directory of a target is not overwritten.
 func TestModelUnderOut(t *testing.T) {
 	o := tinyOptions(t, tinyModel(t, 1, nil))
 	o.Out = t.TempDir()
@@ -97,7 +97,7 @@ func TestModelUnderOut(t *testing.T) {
 	sameTree(t, before, tree(t, o.Out))
 }
 
-// A weight that is no number is named, with its place.
+// A weight that is not finite is refused, and the error names its tensor.
 func TestNaNWeight(t *testing.T) {
 	dir := tinyModel(t, 1, nil)
 	src, err := checkpoint.Open(dir)
@@ -133,8 +133,8 @@ func TestNaNWeight(t *testing.T) {
 	}
 }
 
-// A run is gone on with only as what it was; a journal that was changed is known,
-// and neither costs what is there.
+// Resuming a run with other options is refused, and so is a changed journal. Neither
+// changes the files of the run.
 func TestResumeRefused(t *testing.T) {
 	o := tinyOptions(t, tinyModel(t, 1, nil))
 	mustRun(t, o)
@@ -175,7 +175,7 @@ func TestResumeRefused(t *testing.T) {
 			t.Errorf("%s: the refused journal was changed", name)
 		}
 	}
-	// A torn end is what a kill leaves: the step is taken again.
+	// After an incomplete last line, which a kill leaves, the step is taken again.
 	if err := os.WriteFile(journal, []byte(before[journalFile][:len(before[journalFile])-40]), 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestResumeRefused(t *testing.T) {
 	p.Resume = true
 	mustRun(t, p)
 	sameTree(t, before, tree(t, o.Out))
-	// Scores that were changed are taken anew.
+	// Changed score files are not used: the scores are measured again.
 	for name := range before {
 		if strings.HasPrefix(name, scoresDir) {
 			os.WriteFile(filepath.Join(o.Out, name), []byte("x\n{}"), 0o666)
@@ -195,7 +195,7 @@ func TestResumeRefused(t *testing.T) {
 	if *n == 0 {
 		t.Error("want changed scores to be taken anew")
 	}
-	// Two runs do not meet in one directory.
+	// Two runs cannot use one directory at a time.
 	unlock, err := checkpoint.Lock(o.Out)
 	if err != nil {
 		t.Fatal(err)

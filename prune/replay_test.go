@@ -12,8 +12,8 @@ import (
 	"mop/runtime/config"
 )
 
-// A plan makes the bytes of the run that it came from, and is refused where the
-// base is another or nothing says what stays.
+// Replaying a plan gives the bytes of the run that made it. Plans of another base, and
+// plans without indices, are refused.
 func TestReplay(t *testing.T) {
 	model := tinyModel(t, 1, nil)
 	o := tinyOptions(t, model)
@@ -107,7 +107,7 @@ func must[T any](x T, err error) T {
 	return x
 }
 
-// oneLine holds an error to a line that says what is wanted.
+// oneLine fails the test unless the error is one line that contains says.
 func oneLine(t *testing.T, name string, err error, says string) {
 	t.Helper()
 	switch {

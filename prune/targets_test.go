@@ -10,7 +10,7 @@ import (
 	"mop/prune/plan"
 )
 
-// A target that no step comes near is said, in few digits, with the flag that meets it.
+// A target that is far from every step gives a warning that names the flag which meets it.
 func TestFarTarget(t *testing.T) {
 	var log bytes.Buffer
 	before := slog.Default()

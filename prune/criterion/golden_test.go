@@ -17,8 +17,8 @@ import (
 	"mop/runtime/model"
 )
 
-// Every criterion between a model and the same without its first layer is what
-// testdata/criteria.py makes of transformers' logits.
+// Every scorer, applied to a model without its first layer, agrees with
+// testdata/criteria.py, which uses the logits of transformers.
 func TestGolden(t *testing.T) {
 	text, err := os.ReadFile("testdata/criteria.json")
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"mop/runtime/config"
 )
 
-// pruned is a small model's plan with all that a real run puts into one.
+// pruned returns a small model's plan with every field that a run sets.
 func pruned(t testing.TB) (*config.Config, State, *Plan) {
 	t.Helper()
 	c := &config.Config{VocabSize: 32, HiddenSize: 16, HeadDim: 4}
@@ -77,7 +77,7 @@ func TestPlanAgain(t *testing.T) {
 	}
 }
 
-// The fields that others script against.
+// TestFields lists the JSON fields that other software depends on.
 func TestPlanFields(t *testing.T) {
 	p := dry(t, mixedPlain(), Options{}, "LG")
 	var got struct {
@@ -222,7 +222,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// Whatever is read is refused, or is written so that it reads the same again.
+// Any input is either refused, or is written so that it is read as the same plan.
 func FuzzPlan(f *testing.F) {
 	_, _, p := pruned(f)
 	f.Add(written(f, p))

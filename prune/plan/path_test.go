@@ -28,8 +28,8 @@ func TestParseSequence(t *testing.T) {
 	}
 }
 
-// The coin is fair, and no choice follows from the one before or from the seed
-// before: each of the four pairs within six deviations of a quarter.
+// The coin is fair, and a choice is independent of the one before and of the one with the
+// seed before: the share of each of the four pairs is within six deviations of a quarter.
 func TestCoin(t *testing.T) {
 	for name, pair := range map[string]func(seed uint64, n int) (Kind, Kind){
 		"next step": func(seed uint64, n int) (Kind, Kind) { return Coin(seed, n), Coin(seed, n+1) },
@@ -61,8 +61,8 @@ func TestCoin(t *testing.T) {
 	}
 }
 
-// One path alone, until nothing is left: depth stops at three layers and width
-// goes on, and the other way round; the plan says why; then it ends.
+// A path of one kind continues with the other kind once its own is impossible, with the
+// reason in the plan, and ends when both are.
 func TestForced(t *testing.T) {
 	c := mixedPlain()
 	for _, k := range []struct {
@@ -105,7 +105,7 @@ func TestTake(t *testing.T) {
 	}
 }
 
-// Dry ends at the first step that reaches the target, and refuses one that no
+// A dry run ends at the first step that reaches the target, and refuses a target that no
 // path reaches.
 func TestDryTarget(t *testing.T) {
 	c := preset(t, "llama-3-8b")

@@ -33,7 +33,7 @@ func dry(t *testing.T, c *config.Config, o Options, sequence string) *Plan {
 	return p
 }
 
-// uniform is the shape that all layers must share.
+// uniform returns the shape of all layers, which must be equal.
 func uniform(t *testing.T, shapes []Shape) Shape {
 	t.Helper()
 	for l, s := range shapes {
@@ -44,7 +44,7 @@ func uniform(t *testing.T, shapes []Shape) Shape {
 	return shapes[0]
 }
 
-// The path tables of the paper's released runs, every integer.
+// Every integer of the path tables of the released runs.
 func TestReleasedPaths(t *testing.T) {
 	type row struct {
 		step, layers, heads, mlp int
@@ -157,7 +157,7 @@ func TestPathsGolden(t *testing.T) {
 	}
 }
 
-// Layers that differ, blocks that are missing: width steps layer by layer.
+// Width steps of models whose layers differ and lack blocks, layer by layer.
 func TestMixedGolden(t *testing.T) {
 	for n, c := range readGolden(t).Mixed {
 		s := State{}

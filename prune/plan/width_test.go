@@ -13,7 +13,7 @@ import (
 	"mop/runtime/config"
 )
 
-// mixed makes a model whose layers differ, some blocks missing.
+// mixed returns a model whose layers differ, with some blocks missing.
 func mixed(r *rand.Rand, mha bool) *config.Config {
 	c := &config.Config{VocabSize: 50 + r.IntN(200), HiddenSize: 8 * (1 + r.IntN(8)), HeadDim: 4, Tied: r.IntN(2) == 0}
 	for range 1 + r.IntN(9) {
@@ -27,7 +27,7 @@ func mixed(r *rand.Rand, mha bool) *config.Config {
 	return c
 }
 
-// scoresOf draws scores, ties among them.
+// scoresOf returns random scores, some of them equal.
 func scoresOf(r *rand.Rand, s State) *Scores {
 	out := &Scores{}
 	draw := func(n int) []float64 {
@@ -58,9 +58,9 @@ func everyOption() []Options {
 	return out
 }
 
-// Any model by any options, both kinds of step mixed: every state can have been
-// cut from its base and its predecessor, nothing falls below a minimum, a dry
-// run knows the same sizes, and the states before are not touched.
+// For random models and options and both kinds of step: every state is a valid pruning of
+// its base and of its predecessor, no size falls below a minimum, a dry run has the same
+// sizes, and earlier states do not change.
 func TestAnyModel(t *testing.T) {
 	for seed := range uint64(12) {
 		for i, o := range everyOption() {
@@ -100,7 +100,7 @@ func TestAnyModel(t *testing.T) {
 					t.Fatalf("%+v: %v", o, err)
 				}
 				if len(next.Layers) == len(s.Layers) {
-					checkDebt(t, c, o, s, next)
+					checkCarries(t, c, o, s, next)
 				}
 				for l, y := range next.Layers {
 					at := slices.IndexFunc(s.Layers, func(x Layer) bool { return x.From == y.From })
@@ -121,7 +121,7 @@ func TestAnyModel(t *testing.T) {
 	}
 }
 
-// checkWidth holds a layer to the minimums and multiples after a width step.
+// checkWidth checks the minimums and multiples of a layer after a width step.
 func checkWidth(t *testing.T, o Options, now, was Shape) {
 	t.Helper()
 	if now.Intermediate%o.RoundTo != 0 && (now.Intermediate > o.RoundTo || now.Intermediate != was.Intermediate) || now.Intermediate == 0 && was.Intermediate > 0 {
@@ -139,9 +139,9 @@ func checkWidth(t *testing.T, o Options, now, was Shape) {
 	}
 }
 
-// checkDebt holds the carries of a width step to what it removed: none is made
-// and none lost, however it was allocated.
-func checkDebt(t *testing.T, c *config.Config, o Options, before, after State) {
+// checkCarries checks that the carries of a width step and what it removed add up to its
+// budget and the old carries, under both allocations.
+func checkCarries(t *testing.T, c *config.Config, o Options, before, after State) {
 	t.Helper()
 	owed, gone := 0.0, float64(before.Config(c).Params()-after.Config(c).Params())
 	if o.rounds() {
@@ -155,8 +155,8 @@ func checkDebt(t *testing.T, c *config.Config, o Options, before, after State) {
 	}
 }
 
-// Whatever the rounding, what has gone stays within one multiple a layer of what
-// should have, while there is something to take.
+// With any rounding, the removed parameters stay within one multiple per layer of the
+// budgets, as long as something can be removed.
 func TestCarry(t *testing.T) {
 	c := preset(t, "llama-2-7b")
 	for _, o := range []Options{
@@ -194,8 +194,8 @@ func TestCarry(t *testing.T) {
 	}
 }
 
-// A multiple larger than a step's loss takes nothing at first and its due later;
-// it is not taken for the end of the width branch.
+// A multiple that is larger than what a step removes delays the removal to later steps.
+// Such a step is possible, although it removes nothing.
 func TestCarryAccrues(t *testing.T) {
 	c := &config.Config{VocabSize: 10, HiddenSize: 8, HeadDim: 4}
 	for range 30 {
@@ -232,7 +232,8 @@ func TestNearestMultiple(t *testing.T) {
 	}
 }
 
-// A case by hand: the lowest go, equal ones from the front, groups whole.
+// A case worked by hand: the lowest scores are removed, of equal ones the first, and KV
+// heads with their query heads.
 func TestWhichGo(t *testing.T) {
 	l := Layer{Shape: Shape{Heads: 6, KVHeads: 3, HeadDim: 4, Intermediate: 5},
 		Heads: []int{2, 3, 4, 5, 8, 9}, KVHeads: []int{1, 2, 4}, Neurons: []int{0, 3, 4, 7, 9}}
@@ -281,8 +282,8 @@ func mixedPlain() *config.Config {
 	return c
 }
 
-// Global takes uniform's totals, and from the layer whose scores are low beside
-// its own mean, however large they are.
+// The global allocation removes the totals of the uniform one, from the layer whose lowest
+// scores are lowest relative to its own mean.
 func TestGlobal(t *testing.T) {
 	c := &config.Config{VocabSize: 32, HiddenSize: 16, HeadDim: 4}
 	for range 6 {
@@ -337,8 +338,8 @@ func TestGlobal(t *testing.T) {
 	}
 }
 
-// A width step with a budget of its own: at least it, and over it by less than
-// one neuron a layer; equal layers stay equal.
+// A width step with a given budget removes at least the budget and less than one neuron
+// per layer more. Equal layers stay equal.
 func TestExactBudget(t *testing.T) {
 	for _, o := range []Options{{}, {Rule: "paper"}, {Rule: "mlp-only"}, {Rule: "groups"}, {RoundTo: 64}, {RoundTo: 64, HeadsMultiple: 4}} {
 		for _, part := range []float64{1e-7, 0.01, 0.3, 0.999, 1, 1.7} {
@@ -374,7 +375,7 @@ func TestExactBudget(t *testing.T) {
 	}
 }
 
-// The same over layers that differ: what one cannot give, the others do.
+// The same for layers that differ: what one cannot lose is removed from the others.
 func TestExactBudgetMixed(t *testing.T) {
 	done := 0
 	for seed := range uint64(400) {
@@ -407,7 +408,7 @@ func TestExactBudgetMixed(t *testing.T) {
 	}
 }
 
-// Read back from JSON, a state goes on to the same bytes.
+// A state that is read back from JSON continues to the same bytes.
 func TestResume(t *testing.T) {
 	r := rand.New(rand.NewPCG(4, 4))
 	c := mixedPlain()
@@ -435,7 +436,7 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// Rule groups leaves two groups, however long it goes on and whatever is due.
+// Rule groups keeps two KV heads, however many steps follow.
 func TestTwoGroupsStay(t *testing.T) {
 	c := preset(t, "llama-3-8b")
 	s, most := newWithoutIndices(c), 0
@@ -475,8 +476,8 @@ func TestOptionsRefused(t *testing.T) {
 	}
 }
 
-// Global too makes every width a multiple, of a layer as well from which the
-// scores alone would take nothing.
+// The global allocation makes every size a multiple, also in a layer from which nothing
+// would be removed by the scores alone.
 func TestGlobalRagged(t *testing.T) {
 	c := &config.Config{VocabSize: 32, HiddenSize: 16, HeadDim: 4}
 	for range 4 {

@@ -13,8 +13,8 @@ import (
 	"mop/runtime/model"
 )
 
-// Every head's and neuron's score is what testdata/amp.py makes of transformers'
-// activations, to 1e-4 of it.
+// Every head's and neuron's score agrees with testdata/amp.py, which uses the activations
+// of transformers, within a relative error of 1e-4.
 func TestAMPGolden(t *testing.T) {
 	text, err := os.ReadFile("testdata/amp.json")
 	if err != nil {
