@@ -50,7 +50,7 @@ func written(t testing.TB, p *Plan) []byte {
 	return out.Bytes()
 }
 
-func TestPlanAgain(t *testing.T) {
+func TestWriteParse(t *testing.T) {
 	c, s, p := pruned(t)
 	data := written(t, p)
 	back, err := Parse(data)
@@ -77,7 +77,7 @@ func TestPlanAgain(t *testing.T) {
 	}
 }
 
-// TestFields lists the JSON fields that other software depends on.
+// TestPlanFields lists the JSON fields that other software depends on.
 func TestPlanFields(t *testing.T) {
 	p := dry(t, mixedPlain(), Options{}, "LG")
 	var got struct {

@@ -91,7 +91,7 @@ func TestForced(t *testing.T) {
 	}
 }
 
-func TestTake(t *testing.T) {
+func TestTakeStep(t *testing.T) {
 	broken := errors.New("no such file")
 	fail := func(err error) func() (State, error) { return func() (State, error) { return State{}, err } }
 	if _, _, _, err := TakeStep(Depth, fail(ErrDepth), fail(ErrWidth)); !errors.Is(err, ErrDepth) || !errors.Is(err, ErrWidth) {

@@ -196,7 +196,7 @@ func TestCarry(t *testing.T) {
 
 // A multiple that is larger than what a step removes delays the removal to later steps.
 // Such a step is possible, although it removes nothing.
-func TestCarryAccrues(t *testing.T) {
+func TestCarryAccumulates(t *testing.T) {
 	c := &config.Config{VocabSize: 10, HiddenSize: 8, HeadDim: 4}
 	for range 30 {
 		c.Layers = append(c.Layers, Shape{Heads: 2, KVHeads: 2, HeadDim: 4, Intermediate: 512})
@@ -234,7 +234,7 @@ func TestNearestMultiple(t *testing.T) {
 
 // A case worked by hand: the lowest scores are removed, of equal ones the first, and KV
 // heads with their query heads.
-func TestWhichGo(t *testing.T) {
+func TestRemoveLowest(t *testing.T) {
 	l := Layer{Shape: Shape{Heads: 6, KVHeads: 3, HeadDim: 4, Intermediate: 5},
 		Heads: []int{2, 3, 4, 5, 8, 9}, KVHeads: []int{1, 2, 4}, Neurons: []int{0, 3, 4, 7, 9}}
 	l.remove(removal{kvHeads: 1, neurons: 3}, []float64{0, 9, 4, 4, 1, 9}, []float64{2, 1, 2, 2, 5}) // groups' means 4.5, 4, 5
@@ -437,7 +437,7 @@ func TestResume(t *testing.T) {
 }
 
 // Rule groups keeps two KV heads, however many steps follow.
-func TestTwoGroupsStay(t *testing.T) {
+func TestGroupsKeepsTwoKVHeads(t *testing.T) {
 	c := preset(t, "llama-3-8b")
 	s, most := newWithoutIndices(c), 0
 	for range 60 {
@@ -478,7 +478,7 @@ func TestOptionsRefused(t *testing.T) {
 
 // The global allocation makes every size a multiple, also in a layer from which nothing
 // would be removed by the scores alone.
-func TestGlobalRagged(t *testing.T) {
+func TestGlobalRoundsEveryLayer(t *testing.T) {
 	c := &config.Config{VocabSize: 32, HiddenSize: 16, HeadDim: 4}
 	for range 4 {
 		c.Layers = append(c.Layers, Shape{Heads: 1, KVHeads: 1, HeadDim: 4, Intermediate: 133})
