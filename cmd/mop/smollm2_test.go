@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"mop/internal/testutil"
+	"mop/runtime/tokenizer"
 )
 
 // smollm2Golden is testdata/smollm2.json, which testdata/smollm2.py writes.
@@ -70,6 +71,27 @@ func TestSmolLM2Logits(t *testing.T) {
 		}
 		if !(worst <= tolerance) {
 			t.Errorf("worst difference of a logit: want at most %v, got %v", tolerance, worst)
+		}
+	}
+}
+
+// Its tokenizer gives tokenizers' ids: digits one by one, and the rest by ByteLevel's
+// expression. It has no BOS.
+func TestSmolLM2Tokens(t *testing.T) {
+	dir, golden := readSmolLM2(t)
+	tok, err := tokenizer.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tok.BOS() != -1 || !slices.Contains(tok.EOS(), 2) {
+		t.Errorf("want no BOS and EOS 2, got %d and %v", tok.BOS(), tok.EOS())
+	}
+	for _, g := range golden.Texts {
+		if got, err := tok.Encode([]byte(g.Text), tokenizer.EncodeOptions{BOS: true}); err != nil || !slices.Equal(got, g.IDs) {
+			t.Errorf("%q: want %v, got %v, %v", g.Text, g.IDs, got, err)
+		}
+		if got, err := tok.Decode(g.IDs); err != nil || string(got) != g.Text {
+			t.Errorf("%v: want %q, got %q", g.IDs, g.Text, got)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package dataset
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"mop/runtime/tokenizer"
 )
@@ -10,7 +11,7 @@ import (
 // Window is one sequence that a model is evaluated on. Its tokens from FirstScored
 // on count; those before are context.
 type Window struct {
-	Tokens      []int // BOS first
+	Tokens      []int // BOS first, where the tokenizer has one
 	FirstScored int   // >= 1
 }
 
@@ -46,6 +47,9 @@ func ScoredTokens(windows []Window) int {
 // scores only the tokens that no earlier window scored, so every token is scored
 // once. Stride 0 means context-1, without overlap. A limit above 0 uses only the
 // first tokens of each document.
+//
+// Where the tokenizer has no BOS, a window is context tokens. The first one has
+// nothing before it and is not scored.
 func Windows(t *tokenizer.Tokenizer, documents []string, context, stride, limit int) ([]Window, error) {
 	var list [][]byte
 	for _, d := range documents {
@@ -78,14 +82,16 @@ func cutWindows(t *tokenizer.Tokenizer, documents [][]byte, context, stride, lim
 	if context < 2 {
 		return nil, fmt.Errorf("context: want at least 2, got %d", context)
 	}
-	if stride < 0 || stride > context-1 {
-		return nil, fmt.Errorf("stride: want 1 to %d, got %d", context-1, stride)
+	var bos []int
+	length := context // of a window, without BOS
+	if t.BOS() >= 0 {
+		bos, length = []int{t.BOS()}, context-1
+	}
+	if stride < 0 || stride > length {
+		return nil, fmt.Errorf("stride: want 1 to %d, got %d", length, stride)
 	}
 	if stride == 0 {
-		stride = context - 1
-	}
-	if t.BOS() < 0 {
-		return nil, fmt.Errorf("the tokenizer has no BOS token")
+		stride = length
 	}
 	var out []Window
 	for _, d := range documents {
@@ -95,7 +101,7 @@ func cutWindows(t *tokenizer.Tokenizer, documents [][]byte, context, stride, lim
 		var tokens []int         // of the document, from the next window's start on
 		start, scoredEnd := 0, 0 // the next window's start, and the first token not scored yet
 		add := func(n int) {     // adds a window of n tokens
-			out = append(out, Window{append([]int{t.BOS()}, tokens[:n]...), 1 + scoredEnd - start})
+			out = append(out, Window{slices.Concat(bos, tokens[:n]), max(1, len(bos)+scoredEnd-start)})
 			scoredEnd = start + n
 			start += stride
 			tokens = tokens[min(stride, n):]
@@ -105,14 +111,14 @@ func cutWindows(t *tokenizer.Tokenizer, documents [][]byte, context, stride, lim
 				more = more[:min(len(more), limit-seen)]
 			}
 			tokens = append(tokens, more...)
-			for len(tokens) >= context-1 && len(out) < maxWindows {
-				add(context - 1)
+			for len(tokens) >= length && len(out) < maxWindows {
+				add(length)
 			}
 			return len(out) < maxWindows && (limit == 0 || start+len(tokens) < limit)
 		}); err != nil {
 			return nil, err
 		}
-		if scoredEnd < start+len(tokens) && len(out) < maxWindows {
+		if max(scoredEnd, start+1-len(bos)) < start+len(tokens) && len(out) < maxWindows {
 			add(len(tokens))
 		}
 	}

@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -41,6 +42,46 @@ func TestWindows(t *testing.T) {
 		if _, err := Windows(tok, []string{"ab"}, bad[0], bad[1], bad[2]); err == nil {
 			t.Errorf("context %d, stride %d: want an error", bad[0], bad[1])
 		}
+	}
+}
+
+// Without BOS a window is context ids, the first of which is never a target. Worked by
+// hand.
+func TestWindowsWithoutBOS(t *testing.T) {
+	// Letters a to z are the ids 4 to 29; no token is named as BOS.
+	var vocab []string
+	for i := range 26 {
+		vocab = append(vocab, fmt.Sprintf("%q:%d", string(rune('a'+i)), 4+i))
+	}
+	tok, err := tokenizer.Parse([]byte(`{"model":{"type":"BPE","vocab":{` + strings.Join(vocab, ",") + `},"merges":[]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		docs                   string
+		context, stride, limit int
+		want                   string
+	}{
+		{"abcdef", 3, 0, 0, "(a)bc (d)ef"},
+		{"abcdefg", 3, 0, 0, "(a)bc (d)ef"}, // a window of one id scores nothing
+		{"abcdefgh", 3, 0, 0, "(a)bc (d)ef (g)h"},
+		{"abcde", 3, 1, 0, "(a)bc (bc)d (cd)e"},
+		{"abcdef", 3, 2, 0, "(a)bc (c)de (e)f"},
+		{"abcd", 9, 0, 0, "(a)bcd"},
+		{"abc|d|ef", 2, 0, 0, "(a)b (e)f"},
+		{"abcdef", 4, 0, 5, "(a)bcd"},
+		{"a", 2, 0, 0, ""},
+	} {
+		w, err := Windows(tok, strings.Split(c.docs, "|"), c.context, c.stride, c.limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := spell(w); got != c.want {
+			t.Errorf("%+v: got %s", c, got)
+		}
+	}
+	if _, err := Windows(tok, []string{"ab"}, 4, 5, 0); err == nil {
+		t.Error("stride 5 of windows of 4: want an error")
 	}
 }
 

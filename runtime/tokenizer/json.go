@@ -230,8 +230,9 @@ func (t *Tokenizer) nameEnds(settings []byte) error {
 		Content string `json:"content"`
 	}
 	var f struct {
-		BOS json.RawMessage `json:"bos_token"`
-		EOS json.RawMessage `json:"eos_token"`
+		BOS    json.RawMessage `json:"bos_token"`
+		EOS    json.RawMessage `json:"eos_token"`
+		AddBOS *bool           `json:"add_bos_token"`
 	}
 	if err := json.Unmarshal(settings, &f); err != nil {
 		return err
@@ -250,7 +251,9 @@ func (t *Tokenizer) nameEnds(settings []byte) error {
 		}
 		return none
 	}
-	if id := find(f.BOS); id >= 0 && !t.bosSaid {
+	if !is(f.AddBOS, true) && !t.bosSaid {
+		t.bos = none // it has a name, and texts do not begin with it
+	} else if id := find(f.BOS); id >= 0 && !t.bosSaid {
 		t.bos = id
 	}
 	id := find(f.EOS)

@@ -23,6 +23,7 @@ type step struct {
 	AddPrefixSpace *bool   `json:"add_prefix_space"`
 	Split          *bool   `json:"split"`
 	UseRegex       *bool   `json:"use_regex"`
+	Individual     bool    `json:"individual_digits"`
 	Behavior       string  `json:"behavior"`
 	Invert         bool    `json:"invert"`
 	Pattern        struct {
@@ -114,13 +115,20 @@ func (t *Tokenizer) pipeline(f *file) error {
 			default:
 				return fmt.Errorf("pre_tokenizer Split: regex %q: not supported", clip(*s.Pattern.Regex))
 			}
+		case s.Type == "Digits" && i == 0 && !last:
+			if !s.Individual {
+				return errors.New("pre_tokenizer Digits: want individual_digits")
+			}
+			t.words.cut = cutDigits
 		case s.Type == "ByteLevel" && last && i <= 1:
 			t.model.bytes = true
-			if is(s.UseRegex, true) {
-				if i > 0 {
-					return errors.New("pre_tokenizer ByteLevel: use_regex after a Split: not supported")
-				}
+			switch digits := t.words.cut == cutDigits; {
+			case is(s.UseRegex, true) && i > 0 && !digits:
+				return errors.New("pre_tokenizer ByteLevel: use_regex after a Split: not supported")
+			case is(s.UseRegex, true) && !digits:
 				t.words.cut = cutGPT2
+			case digits && !is(s.UseRegex, true):
+				return errors.New("pre_tokenizer ByteLevel: after Digits without use_regex: not supported")
 			}
 			if is(s.AddPrefixSpace, true) {
 				if i > 0 {

@@ -28,6 +28,7 @@ const (
 	cutLlama3              // llama3Pattern
 	cutQwen2               // qwen2Pattern
 	cutGPT2                // gpt2Pattern
+	cutDigits              // each digit, and what is between them by gpt2Pattern
 	cutReplacement         // before each replacement
 )
 
@@ -48,6 +49,8 @@ func (s *splitter) length(text []byte) int {
 		return wordLength(text, 1)
 	case cutGPT2:
 		return gpt2Length(text)
+	case cutDigits:
+		return digitsLength(text)
 	case cutReplacement:
 		if i := bytes.Index(text[1:], []byte(s.replacement)); i >= 0 {
 			return 1 + i
@@ -115,6 +118,22 @@ func gpt2Length(text []byte) int {
 		}
 	}
 	return spaceLength(text, span(text, unicode.IsSpace))
+}
+
+// digitsLength is the length of the first word where every digit, a character of
+// class N, is a word, and gpt2Pattern cuts the stretches between digits. A stretch
+// that ends before a digit keeps all of its last white space.
+func digitsLength(text []byte) int {
+	r, n := utf8.DecodeRune(text)
+	if unicode.IsNumber(r) {
+		return n
+	}
+	if space := span(text, unicode.IsSpace); space > 0 && space < len(text) {
+		if r, _ := utf8.DecodeRune(text[space:]); unicode.IsNumber(r) {
+			return space
+		}
+	}
+	return gpt2Length(text)
 }
 
 // spaceLength matches \s+(?!\S)|\s+ at the beginning of text, whose first space
