@@ -2,15 +2,15 @@ package model
 
 import "mop/runtime/config"
 
-// Flops is what it takes to run n more positions of one sequence when its cache
-// holds past of them, and to form the logits of the last rows of the n. A
-// multiply-add counts as two operations:
+// Flops returns the floating-point operations of a pass over n positions of one
+// sequence whose cache holds past positions, with the logits of the last rows of the
+// n. A multiply-add counts as two operations:
 //
-//	sum over layers of  2 n (2 H Dh D + 2 K Dh D + 3 D I)       the matrices
-//	                  + 4 H Dh (n past + n (n+1)/2)             q.k and the sums of v, causal
+//	sum over layers of  2 n (2 H Dh D + 2 K Dh D + 3 D I)       projections
+//	                  + 4 H Dh (n past + n (n+1)/2)             causal attention
 //	+ 2 rows V D                                                logits
 //
-// Norms, rotations, softmax and silu, well below one percent, are not counted.
+// Norms, RoPE, softmax and SiLU are well below one percent and are not counted.
 func Flops(c *config.Config, past, n, rows int) int64 {
 	D, N := int64(c.HiddenSize), int64(n)
 	seen := N*int64(past) + N*(N+1)/2
@@ -22,9 +22,9 @@ func Flops(c *config.Config, past, n, rows int) int64 {
 	return total
 }
 
-// PromptFlops is Flops of a prompt of n positions whose last one's logits are wanted,
-// as Model.ForwardLast runs it: the other positions leave keys and values in the last
-// layer with attention, and go no further; their queries there count for nothing.
+// PromptFlops returns the operations of a prompt of n positions with the logits of the
+// last one, as a Pass with LastOnly runs it: in the last layer with attention the other
+// positions only leave keys and values, and later layers do not run them.
 func PromptFlops(c *config.Config, n int) int64 {
 	if n < longPrompt {
 		return Flops(c, 0, n, 1)

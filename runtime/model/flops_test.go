@@ -6,7 +6,7 @@ import (
 	"mop/runtime/config"
 )
 
-// By hand: D 3, V 5; one layer of H 4, K 2, Dh 2, I 7 and one without heads, I 1.
+// Worked by hand: D 3, V 5; one layer of H 4, K 2, Dh 2, I 7 and one without heads, I 1.
 func TestFlops(t *testing.T) {
 	c := &config.Config{VocabSize: 5, HiddenSize: 3, Layers: []config.LayerShape{{Heads: 4, KVHeads: 2, HeadDim: 2, Intermediate: 7}, {HeadDim: 2, Intermediate: 1}}}
 	// One position costs, in multiply-adds: q and o 3*8 each, k and v 3*4 each,
@@ -23,18 +23,19 @@ func TestFlops(t *testing.T) {
 			t.Errorf("%+v: got %d", x, got)
 		}
 	}
-	// As the passes add up, so do their operations.
+	// The operations of two passes add up to those of one.
 	if a, b := Flops(c, 0, 9, 0), Flops(c, 0, 4, 0)+Flops(c, 4, 5, 0); a != b {
 		t.Errorf("9 positions: %d, 4 and then 5: %d", a, b)
 	}
 }
 
-// By hand: D 3, V 5, three layers, the last one without attention.
+// Worked by hand: D 3, V 5, three layers, the last one without attention.
 func TestPromptFlops(t *testing.T) {
 	first, second := config.LayerShape{Heads: 1, KVHeads: 1, HeadDim: 1, Intermediate: 2}, config.LayerShape{Heads: 4, KVHeads: 2, HeadDim: 2, Intermediate: 7}
 	c := &config.Config{VocabSize: 5, HiddenSize: 3, Layers: []config.LayerShape{first, second, {HeadDim: 2, Intermediate: 1}}}
-	// Of 40 positions, the first layer takes all; the second their keys and values, and
-	// queries, output and MLP of one that sees 40; the third one.
+	// The first layer runs all 40 positions. The second computes keys and values of all,
+	// but queries, output and MLP of the last one only, which attends to 40 positions.
+	// The third runs the last position.
 	all := 40*(4*3+3*3*2) + 2*1*40*41/2
 	cut := 40*2*3*4 + (2*3*8 + 3*3*7) + 2*8*40
 	if got, want := PromptFlops(c, 40), int64(2*(all+cut+3*3*1+5*3)); got != want {

@@ -14,11 +14,11 @@ import (
 	"mop/runtime/model"
 )
 
-// The logits of transformers in float32 over the same stored weights, for every
-// kind of shape, type and rope scaling; testdata/golden.py made them. Layers
-// that differ are there as the dense model with zeroed heads and neurons, which
-// makes this the test that cut equals zeroed too.
-func TestGolden(t *testing.T) {
+// The logits are those of transformers in float32 from the same stored weights, for
+// every kind of shape, type and RoPE scaling. testdata/golden.py made them. Models
+// whose layers differ are dense models with zeroed heads and neurons there, so this
+// also tests that a cut model equals a zeroed one.
+func TestLogitsAreTransformers(t *testing.T) {
 	cases, err := filepath.Glob("testdata/*/golden.json")
 	if err != nil || len(cases) < 8 {
 		t.Fatalf("want at least 8 golden models, got %d, %v", len(cases), err)
@@ -55,7 +55,7 @@ func TestGolden(t *testing.T) {
 			tolerance := 1e-4 * max(1, top)
 			t.Logf("worst difference %.2g, %.1f %% of the tolerance", worst, 100*worst/tolerance)
 			if !(worst <= tolerance) {
-				t.Errorf("position %d, id %d: want %v, got %v, tolerance %v", at/m.Config.VocabSize, at%m.Config.VocabSize, want[at], got[at/m.Config.VocabSize][at%m.Config.VocabSize], tolerance)
+				t.Errorf("position %d, token %d: want %v, got %v, tolerance %v", at/m.Config.VocabSize, at%m.Config.VocabSize, want[at], got[at/m.Config.VocabSize][at%m.Config.VocabSize], tolerance)
 			}
 		})
 	}

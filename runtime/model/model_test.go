@@ -19,8 +19,8 @@ import (
 	"mop/runtime/tokenizer"
 )
 
-// The reference program's greedy text, 464 bytes.
-func TestStories260KGreedy(t *testing.T) {
+// The greedy text is that of llama2.c, 464 bytes.
+func TestGreedyTextIsLlama2c(t *testing.T) {
 	src, err := llama2c.Open(testutil.DataPath(t, "stories260K/stories260K.bin"))
 	if err != nil {
 		t.Fatal(err)
@@ -40,8 +40,8 @@ func TestStories260KGreedy(t *testing.T) {
 	}
 	stream := tok.Stream(tok.BOS())
 	var got []byte
-	err = generate.Run(context.Background(), m, cache, [][]int{{tok.BOS()}}, generate.Options{MaxTokens: 200}, func(_, ids []int) []int {
-		b, err := stream.Push(ids[0])
+	err = generate.Run(context.Background(), m, cache, [][]int{{tok.BOS()}}, generate.Options{MaxTokens: 200}, func(_, tokens []int) []int {
+		b, err := stream.Push(tokens[0])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,9 +70,9 @@ func load(t testing.TB, src checkpoint.Source, threads int) *model.Model {
 	return m
 }
 
-// odd is a model whose layers all differ, a skipped block of each kind among
-// them, in sizes that divide nothing.
-func odd() *config.Config {
+// oddShapes is a model whose layers all differ: some lack a block, and no size is a
+// multiple of a vector's or a tile's.
+func oddShapes() *config.Config {
 	c := &config.Config{VocabSize: 101, HiddenSize: 37, HeadDim: 6, RopeTheta: 1e4, NormEps: 1e-5, MaxPositions: 128, BOS: 1, DType: "bfloat16"}
 	for _, s := range [][3]int{{6, 2, 41}, {0, 0, 53}, {5, 5, 0}, {1, 1, 1}, {7, 1, 128}} {
 		c.Layers = append(c.Layers, config.LayerShape{Heads: s[0], KVHeads: s[1], HeadDim: 6, Intermediate: s[2]})
@@ -80,7 +80,7 @@ func odd() *config.Config {
 	return c
 }
 
-// logits of all positions of each chunk, one Forward per entry of passes.
+// logits returns the logits of all positions of each chunk, with one pass for each entry.
 func logits(t *testing.T, m *model.Model, sequences int, passes ...[]model.Chunk) [][]float32 {
 	t.Helper()
 	cache, err := kvcache.New(m.Device(), m.Config, sequences, 128)
@@ -122,55 +122,55 @@ func same(t *testing.T, what string, a, b [][]float32) {
 	}
 }
 
-// However the ids come - at once, one by one, in a batch, on one thread or
-// three - the logits are the same bits.
-func TestSameBitsHoweverFed(t *testing.T) {
+// The logits have the same bits if the tokens come at once, one by one, in two chunks,
+// in a batch with another sequence, or on another number of threads.
+func TestBitsDoNotDependOnChunks(t *testing.T) {
 	for _, dt := range []checkpoint.DType{checkpoint.F32, checkpoint.F16, checkpoint.BF16} {
-		src := checkpoint.Random(odd(), 3, dt)
+		src := checkpoint.Random(oddShapes(), 3, dt)
 		m := load(t, src, 3)
 		rng := rand.New(rand.NewPCG(5, 6))
-		ids, other := make([]int, 120), make([]int, 70) // over the blocks of attention
-		for i := range ids {
-			ids[i] = rng.IntN(101)
+		tokens, other := make([]int, 120), make([]int, 70) // longer than a block of attention
+		for i := range tokens {
+			tokens[i] = rng.IntN(101)
 		}
 		for i := range other {
 			other[i] = rng.IntN(101)
 		}
-		whole := logits(t, m, 1, []model.Chunk{{Seq: 0, Tokens: ids}})
+		whole := logits(t, m, 1, []model.Chunk{{Seq: 0, Tokens: tokens}})
 		var steps [][]model.Chunk
-		for i := range ids {
-			steps = append(steps, []model.Chunk{{Seq: 0, Tokens: ids[i : i+1]}})
+		for i := range tokens {
+			steps = append(steps, []model.Chunk{{Seq: 0, Tokens: tokens[i : i+1]}})
 		}
 		same(t, "one by one", whole, logits(t, m, 1, steps...))
-		same(t, "in two", whole, logits(t, m, 1, []model.Chunk{{Seq: 0, Tokens: ids[:50]}}, []model.Chunk{{Seq: 0, Tokens: ids[50:]}}))
-		both := logits(t, m, 3, []model.Chunk{{Seq: 2, Tokens: other}, {Seq: 0, Tokens: ids}})
+		same(t, "in two", whole, logits(t, m, 1, []model.Chunk{{Seq: 0, Tokens: tokens[:50]}}, []model.Chunk{{Seq: 0, Tokens: tokens[50:]}}))
+		both := logits(t, m, 3, []model.Chunk{{Seq: 2, Tokens: other}, {Seq: 0, Tokens: tokens}})
 		same(t, "in a batch", whole, both[len(other):])
-		same(t, "one thread", whole, logits(t, load(t, src, 1), 1, []model.Chunk{{Seq: 0, Tokens: ids}}))
+		same(t, "one thread", whole, logits(t, load(t, src, 1), 1, []model.Chunk{{Seq: 0, Tokens: tokens}}))
 		if whole[0][0] == whole[5][0] {
-			t.Fatal("the logits do not depend on the ids")
+			t.Fatal("the logits do not depend on the tokens")
 		}
 	}
 }
 
-// The rows of the last ids are those of a whole pass, to the bit, and so is what
-// follows them: long chunks, short ones, one that goes on, several at once; with last
-// layers of any kind.
-func TestForwardLast(t *testing.T) {
+// A pass with LastOnly has the bits of a whole pass, and so have the passes after it:
+// with long and short chunks, several at once, chunks that continue a sequence, and
+// last layers that lack either block.
+func TestLastOnly(t *testing.T) {
 	for _, layers := range []int{1, 2, 3, 5} {
-		c := odd()
+		c := oddShapes()
 		c.Layers = c.Layers[:layers]
 		if layers == 1 {
 			c.Layers = []config.LayerShape{{HeadDim: 6, Intermediate: 9}, {HeadDim: 6, Intermediate: 5}} // no attention at all
 		}
 		m := load(t, checkpoint.Random(c, 3, checkpoint.BF16), 2)
-		ids := make([]int, 100)
-		for i := range ids {
-			ids[i] = i * i % 101
+		tokens := make([]int, 100)
+		for i := range tokens {
+			tokens[i] = i * i % 101
 		}
 		passes := [][]model.Chunk{
-			{{Seq: 0, Tokens: ids[:50]}},
-			{{Seq: 2, Tokens: ids[:70]}, {Seq: 1}, {Seq: 0, Tokens: ids[50:60]}},
-			{{Seq: 1, Tokens: ids[:3]}, {Seq: 2, Tokens: ids[70:73]}},
+			{{Seq: 0, Tokens: tokens[:50]}},
+			{{Seq: 2, Tokens: tokens[:70]}, {Seq: 1}, {Seq: 0, Tokens: tokens[50:60]}},
+			{{Seq: 1, Tokens: tokens[:3]}, {Seq: 2, Tokens: tokens[70:73]}},
 		}
 		want := logits(t, m, 3, passes...)
 		cache, err := kvcache.New(m.Device(), m.Config, 3, 128)
@@ -205,18 +205,19 @@ func TestForwardLast(t *testing.T) {
 	}
 }
 
-func TestBadIDs(t *testing.T) {
-	m := load(t, checkpoint.Random(odd(), 3, checkpoint.F32), 1)
+// A refused pass leaves the cache as it was.
+func TestForwardRefusesTokens(t *testing.T) {
+	m := load(t, checkpoint.Random(oddShapes(), 3, checkpoint.F32), 1)
 	cache, err := kvcache.New(m.Device(), m.Config, 1, 8)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, ids := range [][]int{{-1}, {101}, {}, make([]int, 9)} {
-		if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: ids}}}); err == nil {
-			t.Errorf("%v: want an error", ids)
+	for _, tokens := range [][]int{{-1}, {101}, {}, make([]int, 9)} {
+		if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: tokens}}}); err == nil {
+			t.Errorf("%v: want an error", tokens)
 		}
 	}
 	if cache.Len[0] != 0 {
-		t.Errorf("refused ids left %d positions in the cache", cache.Len[0])
+		t.Errorf("refused tokens left %d positions in the cache", cache.Len[0])
 	}
 }

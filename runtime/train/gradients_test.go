@@ -52,7 +52,8 @@ func goldenGradients(t *testing.T) []*gradients {
 	return out
 }
 
-func (g *gradients) learner(t *testing.T, threads int, o train.Options) *train.Trainer {
+// trainer returns a trainer of the golden model.
+func (g *gradients) trainer(t *testing.T, threads int, o train.Options) *train.Trainer {
 	t.Helper()
 	src, err := checkpoint.Open(g.dir)
 	if err != nil {
@@ -81,7 +82,7 @@ func read(b device.Buffer, d device.Device) []float32 {
 	return out
 }
 
-// host reads buffers of the host's devices.
+// host is a CPU device. All CPU devices can read each other's buffers.
 func host(t *testing.T) device.Device {
 	d, err := cpu.New(1)
 	if err != nil {
@@ -91,8 +92,8 @@ func host(t *testing.T) device.Device {
 	return d
 }
 
-// hold compares a learner's gradients with the golden ones of the same names.
-func (g *gradients) hold(t *testing.T, l *train.Trainer, prefix string) {
+// compareGradients compares a trainer's gradients with the golden ones of the same names.
+func (g *gradients) compareGradients(t *testing.T, l *train.Trainer, prefix string) {
 	t.Helper()
 	worst := 0.0
 	for _, p := range l.Params {
@@ -121,7 +122,8 @@ func (g *gradients) hold(t *testing.T, l *train.Trainer, prefix string) {
 	t.Logf("%d tensors, at most %.1f %% of the tolerance", len(l.Params), 100*worst)
 }
 
-func (g *gradients) learn(t *testing.T, l *train.Trainer, want []float64) {
+// forwardBackward runs the golden sequences and compares their losses with want.
+func (g *gradients) forwardBackward(t *testing.T, l *train.Trainer, want []float64) {
 	t.Helper()
 	nll, err := l.ForwardBackward(g.Sequences)
 	if err != nil {
@@ -134,21 +136,21 @@ func (g *gradients) learn(t *testing.T, l *train.Trainer, want []float64) {
 	}
 }
 
-// The gradients of every parameter are PyTorch's.
+// In full training the gradients of every parameter are PyTorch's.
 func TestGradientsOfAllParameters(t *testing.T) {
 	for i, g := range goldenGradients(t) {
 		for _, recompute := range []bool{false, true} {
 			t.Run(filepath.Base(g.dir), func(t *testing.T) {
-				l := g.learner(t, 1+i%3, train.Options{Full: true, Recompute: recompute})
-				g.learn(t, l, g.Losses)
-				g.hold(t, l, "")
+				l := g.trainer(t, 1+i%3, train.Options{Full: true, Recompute: recompute})
+				g.forwardBackward(t, l, g.Losses)
+				g.compareGradients(t, l, "")
 			})
 		}
 	}
 }
 
-// adapt gives a learner the golden adapters.
-func (g *gradients) adapt(t *testing.T, l *train.Trainer, dev device.Trainer) {
+// loadAdapters sets a trainer's adapters to the golden ones.
+func (g *gradients) loadAdapters(t *testing.T, l *train.Trainer, dev device.Trainer) {
 	for _, p := range l.Params {
 		v, err := g.tensors.Tensor(p.Name, p.Value.Rows(), p.Value.Cols())
 		if err != nil {
@@ -166,23 +168,23 @@ func TestGradientsOfAdapters(t *testing.T) {
 		}
 		for _, recompute := range []bool{false, true} {
 			t.Run(filepath.Base(g.dir), func(t *testing.T) {
-				l := g.learner(t, 1+i%3, train.Options{Rank: g.Rank, Alpha: g.Alpha, Targets: checkpoint.Projections(), Recompute: recompute})
-				g.adapt(t, l, host(t).(device.Trainer))
-				g.learn(t, l, g.AdaptedLosses)
-				g.hold(t, l, "grad.")
+				l := g.trainer(t, 1+i%3, train.Options{Rank: g.Rank, Alpha: g.Alpha, Targets: checkpoint.Projections(), Recompute: recompute})
+				g.loadAdapters(t, l, host(t).(device.Trainer))
+				g.forwardBackward(t, l, g.AdaptedLosses)
+				g.compareGradients(t, l, "grad.")
 			})
 		}
 	}
 }
 
-// One pass over several sequences gives what passes over each give together,
-// with dropout too; recomputation changes no bit.
-func TestPassesAddUp(t *testing.T) {
+// The gradients of one pass over several sequences are the sum of those of a pass over
+// each, also with dropout. Recomputation changes no bit.
+func TestGradientsOfPassesAddUp(t *testing.T) {
 	g := goldenGradients(t)[2]
 	gradients := func(recompute bool, batches ...[]train.Sequence) [][]float32 {
-		l := g.learner(t, 2, train.Options{Rank: 3, Alpha: 5, Dropout: 0.2, Targets: checkpoint.Projections(), Recompute: recompute})
+		l := g.trainer(t, 2, train.Options{Rank: 3, Alpha: 5, Dropout: 0.2, Targets: checkpoint.Projections(), Recompute: recompute})
 		if len(g.Sequences) > 1 && g.Rank > 0 {
-			g.adapt(t, l, host(t).(device.Trainer))
+			g.loadAdapters(t, l, host(t).(device.Trainer))
 		}
 		for _, b := range batches {
 			if _, err := l.ForwardBackward(b); err != nil {

@@ -11,8 +11,9 @@ import (
 	"mop/runtime/model"
 )
 
-// tiny is TinyLlama-1.1B's shape with random weights, ready for 1024 positions.
-func tiny(b *testing.B) (*model.Model, *kvcache.Cache) {
+// tinyLlama is a model of TinyLlama-1.1B's shapes with random weights, and a cache of
+// 1024 positions.
+func tinyLlama(b *testing.B) (*model.Model, *kvcache.Cache) {
 	c, err := config.Preset("tinyllama-1.1b")
 	if err != nil {
 		b.Fatal(err)
@@ -26,11 +27,11 @@ func tiny(b *testing.B) (*model.Model, *kvcache.Cache) {
 }
 
 func benchmarkPrefill(b *testing.B, n int) {
-	m, cache := tiny(b)
-	ids := make([]int, n)
+	m, cache := tinyLlama(b)
+	tokens := make([]int, n)
 	for b.Loop() {
 		cache.Reset()
-		if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: ids}}}); err != nil {
+		if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: tokens}}}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -41,14 +42,14 @@ func BenchmarkPrefill512(b *testing.B) { benchmarkPrefill(b, 512) }
 func BenchmarkPrefill12(b *testing.B)  { benchmarkPrefill(b, 12) }
 
 func BenchmarkDecode(b *testing.B) {
-	m, cache := tiny(b)
+	m, cache := tinyLlama(b)
 	benchmarkDecode(b, m, cache)
 	b.ReportMetric(float64(m.BytesPerToken(76))*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
 }
 
-// BenchmarkDecodeThin is of the demo's model: a step is as long as what its layers cost
-// besides their weights.
-func BenchmarkDecodeThin(b *testing.B) {
+// BenchmarkDecodeSmall decodes with the demo's model, whose weights are so small that a
+// step's time is that of everything besides reading them.
+func BenchmarkDecodeSmall(b *testing.B) {
 	src, err := checkpoint.Open("../../bench/demo/model")
 	if err != nil {
 		b.Fatal(err)
@@ -66,18 +67,18 @@ func BenchmarkDecodeThin(b *testing.B) {
 	}
 }
 
-// benchmarkDecode steps through positions 12 to 139, again and again.
+// benchmarkDecode decodes positions 12 to 139 repeatedly.
 func benchmarkDecode(b *testing.B, m *model.Model, cache *kvcache.Cache) {
 	b.ReportAllocs()
-	ids := make([]int, 12)
+	tokens := make([]int, 12)
 	for b.Loop() {
 		if cache.Len[0] < 12 || cache.Len[0] == 140 {
 			cache.Reset()
-			if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: ids}}}); err != nil {
+			if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: tokens}}}); err != nil {
 				b.Fatal(err)
 			}
 		}
-		if err := m.Forward(model.Pass{Phase: device.Decode, Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: ids[:1]}}}); err != nil {
+		if err := m.Forward(model.Pass{Phase: device.Decode, Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: tokens[:1]}}}); err != nil {
 			b.Fatal(err)
 		}
 		if err := m.Logits([]int{0}, func(int, []float32) error { return nil }); err != nil {
@@ -86,7 +87,7 @@ func benchmarkDecode(b *testing.B, m *model.Model, cache *kvcache.Cache) {
 	}
 }
 
-// A step takes no memory of its own: of a small model it is over in some 100 us.
+// A decode step allocates no memory: for a small model it takes only some 100 us.
 func TestDecodeAllocatesNothing(t *testing.T) {
 	src, err := checkpoint.Open("../../bench/demo/model")
 	if err != nil {
@@ -107,7 +108,7 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for range 257 { // beyond a chunk of attention
+	for range 257 { // more positions than a block of attention
 		step()
 	}
 	if n := testing.AllocsPerRun(20, step); n != 0 {
