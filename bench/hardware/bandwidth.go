@@ -3,6 +3,8 @@ package hardware
 import (
 	"fmt"
 	"time"
+
+	"mop/internal/machine"
 )
 
 // Bandwidth is a measured read bandwidth.
@@ -27,7 +29,7 @@ const (
 // at most an eighth of that memory. (With a buffer of eight times a 32 MiB
 // cache, passes were seen to be 12 % faster than with 1 GiB: a cache keeps some
 // of what it saw in the pass before.)
-func bufferBytes(m Machine) int64 {
+func bufferBytes(m machine.Info) int64 {
 	n := min(max(8*m.L3Bytes, minBuffer), maxBuffer)
 	if m.MemoryBytes > 0 {
 		n = min(n, m.MemoryBytes/8)
@@ -40,7 +42,7 @@ func bufferBytes(m Machine) int64 {
 // buffer, over and over, for about 0.4 s. A pass is a quarter of the buffer,
 // which is short enough that some run undisturbed on a busy machine, and the
 // fastest counts: whatever else the machine does only slows one down.
-func ReadBandwidth(m Machine, threads int, isa string) (Bandwidth, error) {
+func ReadBandwidth(m machine.Info, threads int, isa string) (Bandwidth, error) {
 	if threads < 1 || threads > maxThreads {
 		return Bandwidth{}, fmt.Errorf("hardware: threads: want 1 to %d, got %d", maxThreads, threads)
 	}

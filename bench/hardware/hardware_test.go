@@ -9,27 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mop/internal/machine"
 )
-
-func TestProcField(t *testing.T) {
-	file := []byte("processor\t: 0\nmodel name\t: Zilog  Z80 : fast\nflags: a b\nmodel name\t: other\n")
-	for name, want := range map[string]string{"model name": "Zilog  Z80 : fast", "processor": "0", "model": "", "flags": "a b"} {
-		if got := procField(file, name); got != want {
-			t.Errorf("%s: want %q, got %q", name, want, got)
-		}
-	}
-}
-
-func TestKibibytes(t *testing.T) {
-	for text, want := range map[string]int64{
-		"32768K": 32 << 20, "16384000 kB": 16384000 << 10, "1 kB": 1024,
-		"": 0, "K": 0, "-5 kB": 0, "x kB": 0, "77": 0, "99999999999999999999K": 0, "9000000000000000000K": 0,
-	} {
-		if got := kibibytes(text); got != want {
-			t.Errorf("%q: want %d, got %d", text, want, got)
-		}
-	}
-}
 
 func TestCPUTimes(t *testing.T) {
 	stat := "cpu  100 20 30 4000 50 6 7 8 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n"
@@ -61,27 +43,17 @@ func TestOtherLoadLeavesOutOwn(t *testing.T) {
 	}
 }
 
-func TestDescribe(t *testing.T) {
-	m := Describe()
-	if m.CPU == "" || m.Cores < 1 {
-		t.Errorf("want a name and at least one core, got %+v", m)
-	}
-	if _, err := os.Stat("/proc/meminfo"); err == nil && m.MemoryBytes < 64<<20 {
-		t.Errorf("want the physical memory, got %d bytes", m.MemoryBytes)
-	}
-}
-
 func TestBufferBytes(t *testing.T) {
 	for _, c := range []struct {
-		m    Machine
+		m    machine.Info
 		want int64
 	}{
-		{Machine{}, 1 << 30},
-		{Machine{L3Bytes: 8 << 20, MemoryBytes: 64 << 30}, 1 << 30},
-		{Machine{L3Bytes: 200 << 20, MemoryBytes: 64 << 30}, 1600 << 20},
-		{Machine{L3Bytes: 1152 << 20, MemoryBytes: 64 << 30}, 4 << 30},
-		{Machine{L3Bytes: 32 << 20, MemoryBytes: 1<<30 + 5}, 128 << 20},
-		{Machine{MemoryBytes: 100}, 1 << 20},
+		{machine.Info{}, 1 << 30},
+		{machine.Info{L3Bytes: 8 << 20, MemoryBytes: 64 << 30}, 1 << 30},
+		{machine.Info{L3Bytes: 200 << 20, MemoryBytes: 64 << 30}, 1600 << 20},
+		{machine.Info{L3Bytes: 1152 << 20, MemoryBytes: 64 << 30}, 4 << 30},
+		{machine.Info{L3Bytes: 32 << 20, MemoryBytes: 1<<30 + 5}, 128 << 20},
+		{machine.Info{MemoryBytes: 100}, 1 << 20},
 	} {
 		if got := bufferBytes(c.m); got != c.want {
 			t.Errorf("%+v: want %d, got %d", c.m, c.want, got)
@@ -142,7 +114,7 @@ func TestFMATwins(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	here := Machine{CPU: "here", MemoryBytes: 512 << 20} // a buffer of 64 MiB: short
+	here := machine.Info{CPU: "here", MemoryBytes: 512 << 20} // a buffer of 64 MiB: short
 	l, err := MeasureRoofline(here, 2, "")
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +139,7 @@ func TestLimits(t *testing.T) {
 		t.Errorf("want plain Go's peak and the widest reads, got %+v, %v", l, err)
 	}
 	for _, threads := range []int{0, -1, 1025} {
-		if _, err := ReadBandwidth(Machine{}, threads, ""); err == nil {
+		if _, err := ReadBandwidth(machine.Info{}, threads, ""); err == nil {
 			t.Errorf("%d threads: want an error", threads)
 		}
 		if _, err := FMAPeak(threads, ""); err == nil {
@@ -183,16 +155,16 @@ func TestMeterRemembers(t *testing.T) {
 	m := Meter{
 		Dir: dir,
 		Now: func() time.Time { return now },
-		Limits: func(m Machine, threads int, isa string) (Roofline, error) {
+		Limits: func(m machine.Info, threads int, isa string) (Roofline, error) {
 			calls++
 			return Roofline{Machine: m, Read: Bandwidth{Threads: threads, GBps: float64(calls)}, FMA: Peak{Threads: threads, ISA: isa, GFLOPs: 1}}, nil
 		},
 	}
-	here := Machine{CPU: "A/B ../C", Kind: "1/2/3", Cores: 4}
-	ask := func(m Meter, machine Machine, threads int, force bool, want float64) {
+	here := machine.Info{CPU: "A/B ../C", Kind: "1/2/3", Cores: 4}
+	ask := func(m Meter, info machine.Info, threads int, force bool, want float64) {
 		t.Helper()
-		l, err := m.Measure(machine, threads, "generic", force)
-		if err != nil || l.Read.GBps != want || l.Read.Threads != threads || l.Machine != machine || l.FMA.ISA != "generic" {
+		l, err := m.Measure(info, threads, "generic", force)
+		if err != nil || l.Read.GBps != want || l.Read.Threads != threads || l.Machine != info || l.FMA.ISA != "generic" {
 			t.Errorf("want measurement %v, got %+v, %v", want, l, err)
 		}
 	}
@@ -230,8 +202,8 @@ func TestMeterRemembers(t *testing.T) {
 	}
 
 	quiet := m.Limits
-	m.Limits = func(machine Machine, threads int, isa string) (Roofline, error) {
-		l, err := quiet(machine, threads, isa)
+	m.Limits = func(info machine.Info, threads int, isa string) (Roofline, error) {
+		l, err := quiet(info, threads, isa)
 		l.Others = 0.3
 		return l, err
 	}
@@ -250,7 +222,7 @@ func TestMeterRemembers(t *testing.T) {
 	m.Dir = blocked // not a directory: measured all the same
 	ask(m, here, 2, false, float64(calls+1))
 
-	m.Limits = func(Machine, int, string) (Roofline, error) { return Roofline{}, errors.New("boom") }
+	m.Limits = func(machine.Info, int, string) (Roofline, error) { return Roofline{}, errors.New("boom") }
 	if _, err := m.Measure(here, 2, "generic", true); err == nil || err.Error() != "boom" {
 		t.Errorf("want boom, got %v", err)
 	}

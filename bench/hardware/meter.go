@@ -10,22 +10,23 @@ import (
 	"time"
 
 	"github.com/google/renameio/v2"
+
+	"mop/internal/machine"
 )
 
-// Roofline are what a machine can do at most, as measured with a number of
-// threads.
+// Roofline holds the measured limits of a machine for a number of threads.
 type Roofline struct {
-	Machine  Machine   `json:"machine"`
-	Read     Bandwidth `json:"read"`
-	FMA      Peak      `json:"fma"`
-	Others   float64   `json:"others"` // share of all cores that others took meanwhile, if the system tells
-	Measured time.Time `json:"measured"`
+	Machine  machine.Info `json:"machine"`
+	Read     Bandwidth    `json:"read"`
+	FMA      Peak         `json:"fma"`
+	Others   float64      `json:"others"` // share of all cores that others took meanwhile, if the system tells
+	Measured time.Time    `json:"measured"`
 }
 
 // MeasureRoofline measures both limits in about a second: reading with the widest
 // instruction set, and arithmetic with the one that is asked for ("" = the
 // widest).
-func MeasureRoofline(m Machine, threads int, isa string) (Roofline, error) {
+func MeasureRoofline(m machine.Info, threads int, isa string) (Roofline, error) {
 	l := Roofline{Machine: m, Measured: time.Now().UTC()}
 	others, steal, known := OtherLoad()
 	var err error
@@ -40,21 +41,20 @@ func MeasureRoofline(m Machine, threads int, isa string) (Roofline, error) {
 }
 
 // busy is the share of the cores from which on others' load makes limits not
-// worth remembering.
+// worth storing.
 const busy = 0.05
 
-// Meter measures the limits, and remembers them for a while.
+// Meter measures the limits and caches them in a file for some minutes.
 type Meter struct {
 	Dir    string        // where measurements are kept; "" = nowhere
 	MaxAge time.Duration // older ones are measured again; 0 = ten minutes
 	Now    func() time.Time
-	Limits func(m Machine, threads int, isa string) (Roofline, error) // the measurement; nil = MeasureLimits
+	Limits func(m machine.Info, threads int, isa string) (Roofline, error) // the measurement; nil = MeasureRoofline
 }
 
 // DefaultMeter keeps measurements in the user's cache directory for ten minutes,
-// or nowhere if the system names no such directory. No longer, since machines
-// that are shared change: one was seen to read 50 GB/s and, a quarter of an hour
-// later, 77.
+// or nowhere if the system names no such directory. They are not kept longer because
+// shared machines change: one read 50 GB/s and, a quarter of an hour later, 77.
 func DefaultMeter() Meter {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -63,11 +63,11 @@ func DefaultMeter() Meter {
 	return Meter{Dir: filepath.Join(dir, "mop")}
 }
 
-// Measure returns the limits of this machine with that many threads and that
-// instruction set: remembered ones if they are young enough and force is false.
-// What a busy machine gave is not remembered. A memory that cannot be read or
-// written costs a measurement, and is no error.
-func (m Meter) Measure(machine Machine, threads int, isa string, force bool) (Roofline, error) {
+// Measure returns the limits of this machine for a number of threads and an instruction
+// set: cached ones if they are recent enough and force is false. Limits of a busy machine
+// are not cached. A cache file that cannot be read or written costs a new measurement and
+// is not an error.
+func (m Meter) Measure(info machine.Info, threads int, isa string, force bool) (Roofline, error) {
 	now, measure := m.Now, m.Limits
 	if now == nil {
 		now = time.Now
@@ -75,13 +75,13 @@ func (m Meter) Measure(machine Machine, threads int, isa string, force bool) (Ro
 	if measure == nil {
 		measure = MeasureRoofline
 	}
-	file := m.file(machine, threads, isa)
+	file := m.file(info, threads, isa)
 	if !force {
-		if l, ok := m.remembered(file, machine, threads, now()); ok {
+		if l, ok := m.remembered(file, info, threads, now()); ok {
 			return l, nil
 		}
 	}
-	l, err := measure(machine, threads, isa)
+	l, err := measure(info, threads, isa)
 	if err != nil || file == "" || l.Others > busy {
 		return l, err
 	}
@@ -94,15 +94,15 @@ func (m Meter) Measure(machine Machine, threads int, isa string, force bool) (Ro
 
 // file is named by what the measurement depends on; the name of a processor may
 // hold anything, so it goes in as a hash.
-func (m Meter) file(machine Machine, threads int, isa string) string {
+func (m Meter) file(info machine.Info, threads int, isa string) string {
 	if m.Dir == "" {
 		return ""
 	}
-	key := sha256.Sum256(fmt.Appendf(nil, "%+v\x00%d\x00%s", machine, threads, isa))
+	key := sha256.Sum256(fmt.Appendf(nil, "%+v\x00%d\x00%s", info, threads, isa))
 	return filepath.Join(m.Dir, "limits-"+hex.EncodeToString(key[:8])+".json")
 }
 
-func (m Meter) remembered(file string, machine Machine, threads int, now time.Time) (l Roofline, ok bool) {
+func (m Meter) remembered(file string, info machine.Info, threads int, now time.Time) (l Roofline, ok bool) {
 	text, err := os.ReadFile(file)
 	if err != nil || json.Unmarshal(text, &l) != nil {
 		return Roofline{}, false
@@ -112,6 +112,6 @@ func (m Meter) remembered(file string, machine Machine, threads int, now time.Ti
 		maxAge = 10 * time.Minute
 	}
 	age := now.Sub(l.Measured)
-	return l, l.Machine == machine && l.Read.Threads == threads && l.Read.GBps > 0 && l.FMA.Threads == threads && l.FMA.GFLOPs > 0 &&
+	return l, l.Machine == info && l.Read.Threads == threads && l.Read.GBps > 0 && l.FMA.Threads == threads && l.FMA.GFLOPs > 0 &&
 		age >= 0 && age <= maxAge
 }

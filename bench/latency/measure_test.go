@@ -17,13 +17,13 @@ type clock struct{ t time.Time }
 
 func (c *clock) now() time.Time { return c.t }
 
-// fake is a model that takes first for its first id and gap for every other,
+// fake is a model that takes first for its first token and gap for every other,
 // each multiplied by slow(now), and writes down what it was given.
 func fake(c *clock, name string, first, gap time.Duration, slow func() float64, prompts *[][][]int) Model {
 	if slow == nil {
 		slow = func() float64 { return 1 }
 	}
-	return Model{Name: name, Vocab: 64, Run: func(_ context.Context, p [][]int, out int, step func()) error {
+	return Model{Name: name, Vocab: 64, Generate: func(_ context.Context, p [][]int, out int, step func()) error {
 		if prompts != nil {
 			*prompts = append(*prompts, p)
 		}
@@ -35,7 +35,7 @@ func fake(c *clock, name string, first, gap time.Duration, slow func() float64, 
 			c.t = c.t.Add(time.Duration(float64(d) * slow()))
 			step()
 		}
-		c.t = c.t.Add(time.Hour) // tidying up after the last id is not timed
+		c.t = c.t.Add(time.Hour) // tidying up after the last token is not timed
 		return nil
 	}}
 }
@@ -43,14 +43,14 @@ func fake(c *clock, name string, first, gap time.Duration, slow func() float64, 
 func TestMeasureHoldsTheProtocol(t *testing.T) {
 	c := &clock{t: time.Unix(0, 0)}
 	var seen [][][]int
-	subjects := []Model{
+	models := []Model{
 		fake(c, "a", 50*time.Millisecond, 10*time.Millisecond, nil, &seen),
 		fake(c, "b", 40*time.Millisecond, 8*time.Millisecond, nil, &seen),
 		fake(c, "c", 30*time.Millisecond, 6*time.Millisecond, nil, &seen),
 	}
 	p := Protocol{In: 5, Out: 4, Batch: 2, Runs: 30, Discard: 7, Seed: 11}
 	var progress []Progress
-	samples, err := Measure(context.Background(), p, subjects, Options{
+	samples, err := Measure(context.Background(), p, models, Options{
 		Now:      c.now,
 		Progress: func(x Progress) error { progress = append(progress, x); c.t = c.t.Add(time.Minute); return nil },
 	})
@@ -71,10 +71,10 @@ func TestMeasureHoldsTheProtocol(t *testing.T) {
 			order += s.Model
 			first := map[string]time.Duration{"a": 50, "b": 40, "c": 30}[s.Model] * time.Millisecond
 			if s.TTFT != first || s.Tokens[0] != first {
-				t.Errorf("%s: want the first id after %v, got %v", s.Model, first, s.TTFT)
+				t.Errorf("%s: want the first token after %v, got %v", s.Model, first, s.TTFT)
 			}
 			if want := first * 8 / 5; s.Total != want || s.Tokens[3] != want || len(s.Tokens) != 4 { // first + 3 gaps of a fifth
-				t.Errorf("%s: want %v in all over 4 ids, got %v, %v", s.Model, want, s.Total, s.Tokens)
+				t.Errorf("%s: want %v in all over 4 tokens, got %v, %v", s.Model, want, s.Total, s.Tokens)
 			}
 		}
 		if sorted := slices.Sorted(slices.Values([]byte(order))); string(sorted) != "abc" {
@@ -87,13 +87,13 @@ func TestMeasureHoldsTheProtocol(t *testing.T) {
 	}
 	for _, x := range seen {
 		if len(x) != 2 || len(x[0]) != 5 || !reflect.DeepEqual(x, seen[0]) {
-			t.Fatalf("want the same 2 prompts of 5 ids for every run, got %v and %v", seen[0], x)
+			t.Fatalf("want the same 2 prompts of 5 tokens for every run, got %v and %v", seen[0], x)
 		}
 	}
 	if samples[0].Start != 0 || samples[1].Start <= samples[0].Total {
 		t.Errorf("want starts from 0 on, got %v, %v", samples[0].Start, samples[1].Start)
 	}
-	again, _ := Measure(context.Background(), p, subjects, Options{Now: c.now})
+	again, _ := Measure(context.Background(), p, models, Options{Now: c.now})
 	for i := range again {
 		if again[i].Model != samples[i].Model {
 			t.Fatal("same seed: want the same order of runs")
@@ -107,16 +107,16 @@ func TestDriftHitsAllAlike(t *testing.T) {
 	c := &clock{t: time.Unix(0, 0)}
 	runs := 0.0
 	slow := func() float64 { runs++; return 1 + 2*runs/(2*200*8) }
-	subjects := []Model{
+	models := []Model{
 		fake(c, "dense", 4*time.Millisecond, 4*time.Millisecond, slow, nil),
 		fake(c, "half", 2*time.Millisecond, 2*time.Millisecond, slow, nil),
 	}
 	p := Protocol{In: 1, Out: 8, Batch: 1, Runs: 200, Discard: 0}
-	samples, err := Measure(context.Background(), p, subjects, Options{Now: c.now})
+	samples, err := Measure(context.Background(), p, models, Options{Now: c.now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := Rows(p, subjects, samples, Environment{})
+	rows, err := Rows(p, models, samples, Environment{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,13 +136,13 @@ func TestDriftHitsAllAlike(t *testing.T) {
 
 func TestProtocolIsChecked(t *testing.T) {
 	for want, change := range map[string]func(*Protocol){
-		"bench: in: want at least 1, got 0":                                         func(p *Protocol) { p.In = 0 },
-		"bench: out: want at least 1, got -3":                                       func(p *Protocol) { p.Out = -3 },
-		"bench: batch: want at least 1, got 0":                                      func(p *Protocol) { p.Batch = 0 },
-		"bench: runs: want at least 1, got 0":                                       func(p *Protocol) { p.Runs = 0 },
-		"bench: discard: want 0 to 19, fewer than the 20 runs, got 20":              func(p *Protocol) { p.Discard = 20 },
-		"bench: discard: want 0 to 19, fewer than the 20 runs, got -1":              func(p *Protocol) { p.Discard = -1 },
-		"bench: want at most 16777216 ids in and out, got (12 in, 9 out) x 2000000": func(p *Protocol) { p.Batch, p.Out = 2e6, 9 },
+		"bench: in: want at least 1, got 0":                                            func(p *Protocol) { p.In = 0 },
+		"bench: out: want at least 1, got -3":                                          func(p *Protocol) { p.Out = -3 },
+		"bench: batch: want at least 1, got 0":                                         func(p *Protocol) { p.Batch = 0 },
+		"bench: runs: want at least 1, got 0":                                          func(p *Protocol) { p.Runs = 0 },
+		"bench: discard: want 0 to 19, fewer than the 20 runs, got 20":                 func(p *Protocol) { p.Discard = 20 },
+		"bench: discard: want 0 to 19, fewer than the 20 runs, got -1":                 func(p *Protocol) { p.Discard = -1 },
+		"bench: want at most 16777216 tokens in and out, got (12 in, 9 out) x 2000000": func(p *Protocol) { p.Batch, p.Out = 2e6, 9 },
 	} {
 		p := Default()
 		change(&p)
@@ -169,48 +169,48 @@ func TestSubjectsAreChecked(t *testing.T) {
 	}
 	boom := errors.New("boom")
 	p := Protocol{In: 12, Out: 4, Batch: 1, Runs: 1}
-	for want, subjects := range map[string][]Model{
-		"bench: no model given":                                           nil,
-		"bench: a: given twice":                                           {{Name: "a", Vocab: 9}, {Name: "a", Vocab: 9}},
-		"bench: a: context is 14 ids, got 12 in and 4 out":                {{Name: "a", Vocab: 9, Context: 14}},
-		"bench: prompt: vocabulary of 3 ids has none that is not special": {{Name: "a", Vocab: 9, SpecialTokens: []int{0, 1}}, {Name: "b", Vocab: 3, SpecialTokens: []int{1, 2, 7}}},
-		"bench: prompt: vocabulary of 0 ids has none that is not special": {{Name: "a"}},
-		"bench: a: round 0: want 4 ids, got 3":                            {{Name: "a", Vocab: 9, Context: 15, Run: step(3)}},
-		"bench: a: round 0: want 4 ids, got 5":                            {{Name: "a", Vocab: 9, Run: step(5)}},
-		"bench: a: round 0: the clock did not move between ids":           {{Name: "a", Vocab: 9, Run: step(4)}},
-		"bench: a: round 0: boom":                                         {{Name: "a", Vocab: 9, Run: func(context.Context, [][]int, int, func()) error { return boom }}},
+	for want, models := range map[string][]Model{
+		"bench: no model given":                                              nil,
+		"bench: a: given twice":                                              {{Name: "a", Vocab: 9}, {Name: "a", Vocab: 9}},
+		"bench: a: context is 14 tokens, got 12 in and 4 out":                {{Name: "a", Vocab: 9, Context: 14}},
+		"bench: prompt: vocabulary of 3 tokens has none that is not special": {{Name: "a", Vocab: 9, SpecialTokens: []int{0, 1}}, {Name: "b", Vocab: 3, SpecialTokens: []int{1, 2, 7}}},
+		"bench: prompt: vocabulary of 0 tokens has none that is not special": {{Name: "a"}},
+		"bench: a: round 0: want 4 tokens, got 3":                            {{Name: "a", Vocab: 9, Context: 15, Generate: step(3)}},
+		"bench: a: round 0: want 4 tokens, got 5":                            {{Name: "a", Vocab: 9, Generate: step(5)}},
+		"bench: a: round 0: the clock did not move between tokens":           {{Name: "a", Vocab: 9, Generate: step(4)}},
+		"bench: a: round 0: boom":                                            {{Name: "a", Vocab: 9, Generate: func(context.Context, [][]int, int, func()) error { return boom }}},
 	} {
 		c := &clock{}
-		_, err := Measure(context.Background(), p, subjects, Options{Now: c.now})
+		_, err := Measure(context.Background(), p, models, Options{Now: c.now})
 		if err == nil || err.Error() != want {
 			t.Errorf("want %q, got %v", want, err)
 		}
 	}
 }
 
-func TestPromptsAvoidSpecialIDs(t *testing.T) {
+func TestPromptsAvoidSpecialTokens(t *testing.T) {
 	p := Protocol{In: 500, Out: 1, Batch: 2, Runs: 1, Seed: 4}
 	x, err := p.Prompts(6, []int{0, 1, 2, -1, 99})
 	if err != nil {
 		t.Fatal(err)
 	}
 	count := map[int]int{}
-	for _, id := range append(slices.Clone(x[0]), x[1]...) {
-		count[id]++
+	for _, token := range append(slices.Clone(x[0]), x[1]...) {
+		count[token]++
 	}
-	// 1000 draws over three ids: 333 each, deviation 15.
+	// 1000 draws over three tokens: 333 each, deviation 15.
 	if len(count) != 3 || min(count[3], count[4], count[5]) < 260 {
-		t.Errorf("want ids 3, 4 and 5 about equally often, got %v", count)
+		t.Errorf("want tokens 3, 4 and 5 about equally often, got %v", count)
 	}
 	if slices.Equal(x[0], x[1]) {
 		t.Error("want prompts of their own for the sequences of a batch")
 	}
 	if y, _ := p.Prompts(6, []int{2, 1, 0}); !reflect.DeepEqual(x, y) {
-		t.Error("same seed: want the same ids")
+		t.Error("same seed: want the same tokens")
 	}
 	p.Seed++
 	if y, _ := p.Prompts(6, []int{2, 1, 0}); reflect.DeepEqual(x, y) {
-		t.Error("another seed: want other ids")
+		t.Error("another seed: want other tokens")
 	}
 }
 

@@ -4,9 +4,9 @@ package latency
 // samples of so many rounds: 0.1 is about ±5 %. It is for deciding to go on
 // measuring; to stop because of the speed-up itself would make it look better
 // than it is. 0 where there is no interval.
-func Widest(p Protocol, subjects []Model, samples []Sample, rounds int) (float64, error) {
+func Widest(p Protocol, models []Model, samples []Sample, rounds int) (float64, error) {
 	p.Runs = rounds
-	rows, err := Rows(p, subjects, samples, Environment{})
+	rows, err := Rows(p, models, samples, Environment{})
 	if err != nil {
 		return 0, err
 	}

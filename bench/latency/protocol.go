@@ -7,8 +7,8 @@ import (
 
 // Protocol says what one run is and how many there are.
 type Protocol struct {
-	In      int    `json:"in"`      // T, prompt ids a sequence
-	Out     int    `json:"out"`     // T, ids generated a sequence, end-of-sequence ignored
+	In      int    `json:"in"`      // T, prompt tokens a sequence
+	Out     int    `json:"out"`     // T, tokens generated a sequence, end-of-sequence ignored
 	Batch   int    `json:"batch"`   // B, sequences a run
 	Runs    int    `json:"runs"`    // rounds; every model runs once in each
 	Discard int    `json:"discard"` // rounds at the start that no statistic sees
@@ -38,17 +38,17 @@ func (p Protocol) Validate() error {
 	// Far above any use; they only keep a slip of the keyboard from taking all
 	// memory, or for ever.
 	if p.Runs > maxTimes/p.Out {
-		return fmt.Errorf("bench: want at most %d times of ids kept for a model, got %d runs x %d out", maxTimes, p.Runs, p.Out)
+		return fmt.Errorf("bench: want at most %d times of tokens kept for a model, got %d runs x %d out", maxTimes, p.Runs, p.Out)
 	}
-	if p.In > maxIDs/p.Batch || p.Out > maxIDs/p.Batch {
-		return fmt.Errorf("bench: want at most %d ids in and out, got (%d in, %d out) x %d", maxIDs, p.In, p.Out, p.Batch)
+	if p.In > maxTokens/p.Batch || p.Out > maxTokens/p.Batch {
+		return fmt.Errorf("bench: want at most %d tokens in and out, got (%d in, %d out) x %d", maxTokens, p.In, p.Out, p.Batch)
 	}
 	return nil
 }
 
 const (
-	maxIDs   = 1 << 24
-	maxTimes = 1 << 24 // of 8 bytes
+	maxTokens = 1 << 24
+	maxTimes  = 1 << 24 // of 8 bytes
 )
 
 // The three uses of the seed draw from streams of their own, so that a longer
@@ -61,29 +61,29 @@ const (
 
 func (p Protocol) rand(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(p.Seed, stream)) }
 
-// Prompts draws the prompt ids [B][In] that every model and every run gets:
-// uniform over 0..vocab-1 without the ids in special. For models of several
-// vocabularies give the smallest, and all their special ids.
+// Prompts draws the prompt tokens [B][In] that every model and every run gets:
+// uniform over 0..vocab-1 without the tokens in special. For models of several
+// vocabularies give the smallest, and all their special tokens.
 func (p Protocol) Prompts(vocab int, special []int) ([][]int, error) {
 	never := make(map[int]bool, len(special))
-	for _, id := range special {
-		if id >= 0 && id < vocab {
-			never[id] = true
+	for _, token := range special {
+		if token >= 0 && token < vocab {
+			never[token] = true
 		}
 	}
 	if vocab <= len(never) {
-		return nil, fmt.Errorf("bench: prompt: vocabulary of %d ids has none that is not special", vocab)
+		return nil, fmt.Errorf("bench: prompt: vocabulary of %d tokens has none that is not special", vocab)
 	}
 	r := p.rand(streamPrompt)
 	prompts := make([][]int, p.Batch)
 	for b := range prompts {
 		prompts[b] = make([]int, p.In)
 		for t := range prompts[b] {
-			id := r.IntN(vocab)
-			for never[id] {
-				id = r.IntN(vocab)
+			token := r.IntN(vocab)
+			for never[token] {
+				token = r.IntN(vocab)
 			}
-			prompts[b][t] = id
+			prompts[b][t] = token
 		}
 	}
 	return prompts, nil

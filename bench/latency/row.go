@@ -3,7 +3,6 @@ package latency
 import (
 	"fmt"
 	"runtime"
-	"runtime/debug"
 	"time"
 )
 
@@ -12,7 +11,7 @@ type Environment struct {
 	Device    string    // "cpu", or the accelerator's name
 	CPU       string    // the processor's name
 	Threads   int       // that the device uses
-	Commit    string    // of mop; see BuildCommit
+	Commit    string    // of mop; see package build
 	ReadGBps  float64   // the device's measured read bandwidth, 1e9 bytes/s; 0 = not measured
 	FMAGflops float64   // its measured peak of multiply-adds, 1e9 operations/s; 0 = not measured
 	FMAISA    string    // the instruction set of that peak
@@ -29,9 +28,9 @@ type Row struct {
 	Params      int64   `json:"params"`
 	Compression float64 `json:"compression"` // 1 - params/dense
 
-	E2E        Spread   `json:"e2e_ms"`      // ids in to last id out
-	TTFT       float64  `json:"ttft_ms"`     // ids in to first id out, median
-	ITL        *float64 `json:"itl_ms"`      // a run's mean gap between ids after the first; median over runs
+	E2E        Spread   `json:"e2e_ms"`      // tokens in to last token out
+	TTFT       float64  `json:"ttft_ms"`     // tokens in to first token out, median
+	ITL        *float64 `json:"itl_ms"`      // a run's mean gap between tokens after the first; median over runs
 	PrefillTPS float64  `json:"prefill_tps"` // in*batch / ttft
 	DecodeTPS  *float64 `json:"decode_tps"`  // batch / itl = batch*(out-1) / (total-ttft)
 
@@ -79,7 +78,7 @@ const Busy = 0.05
 const loadStep = 10 * time.Millisecond
 
 // Percentiles by name ("p90"), only those that the sample allows: of the kept
-// runs for E2E and TTFT, of all their single gaps between ids for ITL.
+// runs for E2E and TTFT, of all their single gaps between tokens for ITL.
 type Percentiles struct {
 	E2E  map[string]float64 `json:"e2e_ms"`
 	TTFT map[string]float64 `json:"ttft_ms"`
@@ -95,10 +94,10 @@ type series struct {
 	others, steal float64 // processor time
 }
 
-// Rows computes a row for each subject, in their order, from the samples of a
-// whole measurement; the first subject is the dense one. Subjects' Run is not
+// Rows computes a row for each model, in their order, from the samples of a
+// whole measurement; the first model is the dense one. Models' Generate is not
 // called, so rows can be computed again from stored samples.
-func Rows(p Protocol, subjects []Model, samples []Sample, env Environment) ([]Row, error) {
+func Rows(p Protocol, models []Model, samples []Sample, env Environment) ([]Row, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
@@ -106,8 +105,8 @@ func Rows(p Protocol, subjects []Model, samples []Sample, env Environment) ([]Ro
 	if err != nil {
 		return nil, err
 	}
-	rows := make([]Row, 0, len(subjects))
-	for _, s := range subjects {
+	rows := make([]Row, 0, len(models))
+	for _, s := range models {
 		x := kept[s.Name]
 		if x == nil || len(x.total) != p.Kept() {
 			n := 0
@@ -116,7 +115,7 @@ func Rows(p Protocol, subjects []Model, samples []Sample, env Environment) ([]Ro
 			}
 			return nil, fmt.Errorf("bench: %s: want %d kept samples, got %d", s.Name, p.Kept(), n)
 		}
-		rows = append(rows, row(p, s, kept[subjects[0].Name], x, env))
+		rows = append(rows, row(p, s, kept[models[0].Name], x, env))
 	}
 	return rows, nil
 }
@@ -138,7 +137,7 @@ func keep(p Protocol, samples []Sample) (map[string]*series, error) {
 			return nil, fmt.Errorf("bench: %s: want the sample of round %d, got round %d", s.Model, want, s.Round)
 		}
 		if len(s.Tokens) != p.Out {
-			return nil, fmt.Errorf("bench: %s: round %d: want %d ids, got %d", s.Model, s.Round, p.Out, len(s.Tokens))
+			return nil, fmt.Errorf("bench: %s: round %d: want %d tokens, got %d", s.Model, s.Round, p.Out, len(s.Tokens))
 		}
 		if s.TTFT <= 0 || s.Total < s.TTFT || (p.Out > 1 && s.Total == s.TTFT) {
 			return nil, fmt.Errorf("bench: %s: round %d: want 0 < ttft < total, got %v and %v", s.Model, s.Round, s.TTFT, s.Total)
@@ -230,22 +229,3 @@ func row(p Protocol, s Model, dense, x *series, env Environment) Row {
 }
 
 func ms(d time.Duration) float64 { return float64(d) / 1e6 }
-
-// BuildCommit is the revision that this program was built from, with "-dirty"
-// where the tree had changes; "unknown" where the build recorded none.
-func BuildCommit() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	commit, dirty := "unknown", ""
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision" && s.Value != "":
-			commit = s.Value
-		case s.Key == "vcs.modified" && s.Value == "true":
-			dirty = "-dirty"
-		}
-	}
-	return commit + dirty
-}

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// sample has its first id after first ms and the others every gap ms.
+// sample has its first token after first ms and the others every gap ms.
 func sample(model string, round int, discarded bool, first, gap time.Duration, out int) Sample {
 	s := Sample{Model: model, Round: round, Discarded: discarded}
 	for i := range out {
@@ -33,12 +33,12 @@ func TestRowsByHand(t *testing.T) {
 	}
 	samples[0].Others, samples[3].Others, samples[4].Others = time.Hour, 90*time.Millisecond, -16*time.Millisecond
 	samples[4].Steal, samples[5].Others = 37*time.Millisecond, -10*time.Millisecond
-	subjects := []Model{
+	models := []Model{
 		{Name: "dense", Params: 1000, BytesPerToken: 3e6, PrefillBytes: 14e6, PrefillFlops: 21e9, DecodeFlops: 5e6, PeakBytes: 77, Load: 1500 * time.Microsecond},
 		{Name: "half", Params: 600, Compression: 0.4, BytesPerToken: 2e6},
 	}
 	env := Environment{Device: "cpu", CPU: "Z80", Threads: 3, Commit: "c0ffee", ReadGBps: 1.6, FMAGflops: 600, FMAISA: "avx2", LimitLoad: 0.04, Cores: 4, Date: time.Date(2026, 2, 6, 13, 0, 0, 0, time.FixedZone("", 3600))}
-	rows, err := Rows(p, subjects, samples, env)
+	rows, err := Rows(p, models, samples, env)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestRowsByHand(t *testing.T) {
 		}
 	}
 	d, h := rows[0], rows[1]
-	// dense: totals 100 160 110, first ids 60 80 70, gaps 10 20 10.
+	// dense: totals 100 160 110, first tokens 60 80 70, gaps 10 20 10.
 	check("median", d.E2E.Median, 110)
 	check("mean", d.E2E.Mean, 370.0/3)
 	check("sd", *d.E2E.SD, math.Sqrt(((100-370.0/3)*(100-370.0/3)+(160-370.0/3)*(160-370.0/3)+(110-370.0/3)*(110-370.0/3))/2))
@@ -82,7 +82,7 @@ func TestRowsByHand(t *testing.T) {
 	if len(d.Percentiles.E2E) != 0 || len(d.Percentiles.ITL) != 3 {
 		t.Errorf("percentiles: got %+v", d.Percentiles)
 	}
-	// half: totals 50 80 40, first ids 30 40 20, gaps 5 10 5.
+	// half: totals 50 80 40, first tokens 30 40 20, gaps 5 10 5.
 	check("half median", h.E2E.Median, 50)
 	check("half itl", *h.ITL, 5)
 	check("half speed-up", h.Speedup.Median, 2.2)
@@ -193,7 +193,7 @@ func TestRowsRefuseBrokenSamples(t *testing.T) {
 		"bench: a: want 2 kept samples, got 1":                      good[:1],
 		"bench: a: want the sample of round 0, got round 1":         good[1:],
 		"bench: a: want the sample of round 2, got round 1":         append(good[:2:2], good[1]),
-		"bench: a: round 1: want 2 ids, got 1":                      {good[0], sample("a", 1, false, 2, 1, 1)},
+		"bench: a: round 1: want 2 tokens, got 1":                   {good[0], sample("a", 1, false, 2, 1, 1)},
 		"bench: a: round 0: want 0 < ttft < total, got 0s and 1ms":  {sample("a", 0, false, 0, 1, 2)},
 		"bench: a: round 0: want 0 < ttft < total, got 5ms and 5ms": {sample("a", 0, false, 5, 0, 2)},
 	} {

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,18 +17,47 @@ import (
 // Report is all that a report directory shows.
 type Report struct {
 	Title   string           // "" = "Latency"
-	Command string           // that measures the same again; "" = not told
+	Command string           // that measures the same again; "" = not known
 	Entries []Entry          // the first is the dense model
 	Samples []latency.Sample // discarded ones included
+
+	// Quality holds models whose perplexity was evaluated and whose latency was not
+	// measured, the dense one first. If there are any, the plots of perplexity and of
+	// layers show them instead of Entries.
+	Quality []Quality
 }
 
-// WriteDirectory writes report.md, results.json, results.csv, samples.jsonl and
-// the plots that the entries allow, PNG and SVG, into dir, which is made if
-// need be. Each file is whole or the old one; report.md, which points to the
-// others, comes last. Plots of an earlier report that this one lacks are
-// removed.
+// Quality is a model's quality, without a latency.
+type Quality struct {
+	Model       string   `json:"model"`
+	Series      string   `json:"series,omitempty"`
+	Params      int64    `json:"params"`
+	Compression float64  `json:"compression"`           // 1 - params/dense
+	PPL         float64  `json:"ppl"`                   // perplexity
+	PPLTrained  *float64 `json:"ppl_trained,omitempty"` // after recovery training; nil = not trained
+	Commit      string   `json:"commit"`
+	Layers      []Layer  `json:"layers,omitempty"`
+}
+
+// qualityEntries are the entries that the plots of quality show.
+func (r Report) qualityEntries() []Entry {
+	if len(r.Quality) == 0 {
+		return r.Entries
+	}
+	var entries []Entry
+	for _, q := range r.Quality {
+		entries = append(entries, Entry{Row: latency.Row{Model: q.Model, Params: q.Params, Compression: q.Compression}, Series: q.Series, PPL: &q.PPL, Layers: q.Layers})
+	}
+	return entries
+}
+
+// WriteDirectory writes report.md, results.json, results.csv, samples.jsonl,
+// quality.json if there is a Quality, and the plots that the entries allow, as PNG and
+// SVG, into dir, which is created if necessary. Each file is either complete or the
+// former one; report.md, which refers to the others, comes last. Plots of a former report
+// that this one lacks are removed.
 func WriteDirectory(dir string, r Report) error {
-	images, err := plots(r.Entries)
+	images, err := plots(r.Entries, r.qualityEntries())
 	if err != nil {
 		return err
 	}
@@ -39,6 +69,13 @@ func WriteDirectory(dir string, r Report) error {
 		body []byte
 	}
 	var files []file
+	if len(r.Quality) > 0 {
+		text, err := json.MarshalIndent(r.Quality, "", "  ")
+		if err != nil {
+			return fmt.Errorf("report: quality.json: %w", err)
+		}
+		files = append(files, file{"quality.json", append(text, '\n')})
+	}
 	for _, f := range []struct {
 		name  string
 		write func(*bytes.Buffer) error
@@ -77,10 +114,13 @@ func WriteDirectory(dir string, r Report) error {
 	return nil
 }
 
-// plots draws what the entries allow: curves need two models.
-func plots(entries []Entry) ([]image, error) {
-	if err := check(entries); err != nil {
-		return nil, err
+// plots draws what the entries allow: curves need two models. quality are the entries
+// with perplexities and layers.
+func plots(entries, quality []Entry) ([]image, error) {
+	for _, e := range [][]Entry{entries, quality} {
+		if err := check(e); err != nil {
+			return nil, err
+		}
 	}
 	var images []image
 	if len(entries) > 1 {
@@ -93,7 +133,7 @@ func plots(entries []Entry) ([]image, error) {
 		}
 	}
 	for _, f := range []func([]Entry) (image, bool, error){perplexityPlot, widthsPlot} {
-		img, ok, err := f(entries)
+		img, ok, err := f(quality)
 		if err != nil {
 			return nil, fmt.Errorf("report: %w", err)
 		}

@@ -18,7 +18,7 @@ func document(r Report, images []image) string {
 	}
 	b.WriteString(latencyTable(r.Entries))
 	b.WriteString(`
-- e2e: from ids in to the last id out, sampling included, loading and tokenising excluded; median ± standard deviation over the kept runs. ttft ends at the first id; itl is the mean gap after it. Medians throughout.
+- e2e: from tokens in to the last token out, sampling included, loading and tokenizing excluded; median ± standard deviation over the kept runs. ttft ends at the first token; itl is the mean gap after it. Medians throughout.
 - speed-up: median(dense) / median(model), with a 95 % interval from 10,000 bootstrap resamples of rounds, dense and model as pairs. All models take turns in one process, in a new order every round.
 - gain: 1 - model / dense. gain/compression: 1.00 = as much faster as smaller.
 
@@ -30,8 +30,11 @@ func document(r Report, images []image) string {
 `)
 	b.WriteString(limitsTable(r.Entries))
 	b.WriteString(`
-- tg GB/s: what a decode step reads, times steps a second, and its share of the read bandwidth that this machine was measured to have. pp GFLOP/s: operations of the prompt's pass (two a multiply-add; matrices, causal attention and the last position's logits) over the time to the first token, and its share of the measured peak of float32 multiply-adds. pp GB/s: every weight once, over the same time: a short prompt is bound by reading, a long one by arithmetic.
+- tg GB/s: what a decode step reads, times steps a second, and its share of the read bandwidth that this machine was measured to have. pp GFLOP/s: operations of the prompt's pass (a multiply-add counts as two; matrices, causal attention and the last position's logits) over the time to the first token, and its share of the measured peak of float32 multiply-adds. pp GB/s: every weight once, over the same time: a short prompt is bound by reading, a long one by arithmetic.
 `)
+	if len(r.Quality) > 0 {
+		b.WriteString("\n## Quality\n\n" + qualityTable(r.Quality) + "\n- ppl: perplexity on a held-out text. Numbers: [quality.json](quality.json).\n")
+	}
 	for _, i := range images {
 		fmt.Fprintf(&b, "\n## %s\n\n![%s](%s.png)\n\n[SVG](%s.svg)\n", i.alt, i.alt, i.name, i.name)
 	}

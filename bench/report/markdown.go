@@ -1,6 +1,7 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -9,15 +10,32 @@ import (
 	"mop/bench/latency"
 )
 
-// Markdown writes the table of llama-bench's style, prompt processing (pp) and
-// text generation (tg) side by side, then how near that comes to the machine's
-// limits, and a line that says what was measured.
+// Markdown writes a table in the style of llama-bench, with prompt processing (pp) and
+// text generation (tg) side by side, then a table that compares the speeds with the
+// machine's limits, and a line that says what was measured.
 func Markdown(w io.Writer, entries []Entry) error {
 	if err := check(entries); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "%s\n%s\n%s\n", latencyTable(entries), limitsTable(entries), conditions(entries[0].Row))
 	return err
+}
+
+// WriteQuality writes a table of perplexities, and a line that names the build.
+func WriteQuality(w io.Writer, models []Quality) error {
+	if len(models) == 0 {
+		return errors.New("report: no models")
+	}
+	_, err := fmt.Fprintf(w, "%s\ncommit %s\n", qualityTable(models), models[0].Commit)
+	return err
+}
+
+func qualityTable(models []Quality) string {
+	var rows [][]string
+	for _, q := range models {
+		rows = append(rows, []string{q.Model, count(q.Params), percent(q.Compression), number(q.PPL), optional(q.PPLTrained, number)})
+	}
+	return table([]string{"model", "params", "compression", "ppl", "ppl after training"}, rows)
 }
 
 func latencyTable(entries []Entry) string {
@@ -55,8 +73,7 @@ func memoryTable(entries []Entry) string {
 	return table([]string{"model", "memory", "load ms", "read a token"}, rows)
 }
 
-// limitsTable shows what was achieved of what the machine can do; the limits
-// stand in the header.
+// limitsTable compares the speeds with the machine's limits, which are in the header.
 func limitsTable(entries []Entry) string {
 	r := entries[0].Row
 	bandwidth, peak := "bandwidth", "FMA peak"
@@ -80,7 +97,8 @@ func limitsTable(entries []Entry) string {
 	return table([]string{"model", tg + "GB/s", bandwidth, tg + "GFLOP/s", pp + "GFLOP/s", peak, pp + "GB/s"}, rows)
 }
 
-// busyLimits says that the machine's limits are none: others worked meanwhile.
+// busyLimits reports whether the machine was busy when its limits were measured, so that
+// they mean nothing.
 func busyLimits(r latency.Row) bool { return r.LimitLoad != nil && *r.LimitLoad > latency.Busy }
 
 func anyPPL(entries []Entry) bool {
@@ -110,7 +128,7 @@ func conditions(r latency.Row) string {
 		bandwidth += fmt.Sprintf(", multiply-add peak %s GFLOP/s (%s)", number(*r.FMAGflops), r.FMAISA)
 	}
 	if busyLimits(r) {
-		bandwidth += fmt.Sprintf(" (measured while others took %.0f %% of the cores: no limits, so there are no shares)", 100**r.LimitLoad)
+		bandwidth += fmt.Sprintf(" (measured while others took %.0f %% of the cores, so these are no limits and there are no shares)", 100**r.LimitLoad)
 	}
 	busy := ""
 	if r.OtherLoad != nil && r.StealLoad != nil {

@@ -261,7 +261,7 @@ func TestBadReportsWriteNothing(t *testing.T) {
 
 func TestPlotsShowWhatTheyShould(t *testing.T) {
 	r := fixture()
-	images, err := plots(r.Entries)
+	images, err := plots(r.Entries, r.Entries)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -342,7 +342,7 @@ func TestPlotsOfOddReports(t *testing.T) {
 			}
 		}
 		change(&r)
-		images, err := plots(r.Entries)
+		images, err := plots(r.Entries, r.Entries)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

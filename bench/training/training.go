@@ -1,7 +1,7 @@
-// Package training measures how fast a device trains a model's adapters. What flows
-// in: a model on a device, the recipe, and the lengths of the examples. What flows
-// out: tokens a second, the FLOPs that were of use, the memory, and the time that the
-// whole recipe takes at that speed. The ids are random: what they are changes nothing.
+// Package training measures how fast a device trains a model's adapters: tokens a
+// second, useful FLOPs, memory, and how long the whole recipe takes at that speed. It
+// takes a model on a device, the recipe, and the lengths of the examples. The tokens are
+// random, which does not change the speed.
 package training
 
 import (
@@ -20,14 +20,15 @@ import (
 	"mop/runtime/train"
 )
 
-// Length of an example: its ids, and how many of them are no targets.
+// Length of an example: the number of its tokens, and the index of the first one that is
+// a target.
 type Length struct{ Tokens, First int }
 
-// Same are n examples of one length, all ids but the first being targets.
-func Same(ids, n int) []Length {
+// Same returns n examples of one length. All tokens but the first are targets.
+func Same(tokens, n int) []Length {
 	out := make([]Length, n)
 	for i := range out {
-		out[i] = Length{ids, 1}
+		out[i] = Length{tokens, 1}
 	}
 	return out
 }
@@ -35,7 +36,7 @@ func Same(ids, n int) []Length {
 //go:embed alpaca.json
 var alpaca []byte
 
-// Alpaca are the lengths of real rows, in their order; the file says of which.
+// Alpaca returns the lengths of real rows, in their order; alpaca.json names the rows.
 func Alpaca() ([]Length, error) {
 	var file struct{ Lengths [][2]int }
 	if err := json.Unmarshal(alpaca, &file); err != nil {
@@ -48,16 +49,16 @@ func Alpaca() ([]Length, error) {
 	return out, nil
 }
 
-// The paper's recipe: alpaca-cleaned, twice.
+// The paper's recipe is two epochs of alpaca-cleaned.
 const recipeRows, recipeEpochs = 51760, 2
 
 // Row is one measurement.
 type Row struct {
 	Model     string `json:"model"`
 	Params    int64  `json:"params"`
-	Lengths   string `json:"lengths"` // what the examples are
+	Lengths   string `json:"lengths"` // of the examples: a number of tokens, or "alpaca"
 	Rank      int    `json:"rank"`
-	Batch     int    `json:"batch"` // examples of a step, a pass each
+	Batch     int    `json:"batch"` // examples of a step, each in a pass by itself
 	Recompute bool   `json:"recompute"`
 
 	Steps    int     `json:"steps"` // that were timed, after one that was not
@@ -66,25 +67,25 @@ type Row struct {
 	Seconds  float64 `json:"seconds"`
 
 	TokensPerSecond float64 `json:"train_tps"`
-	TFLOPS          float64 `json:"train_tflops"` // of use, see Flops
+	TFLOPS          float64 `json:"train_tflops"` // useful operations, see Flops
 	PeakBytes       int64   `json:"peak_bytes,omitempty"`
-	RecipeHours     float64 `json:"recipe_hours"` // for two epochs of alpaca-cleaned's 51,760 rows, were they of these lengths
+	RecipeHours     float64 `json:"recipe_hours"` // for two epochs of 51,760 rows, the size of alpaca-cleaned, of these lengths
 
 	Device string    `json:"device"`
 	Commit string    `json:"commit"`
 	Date   time.Time `json:"date"`
 }
 
-// Flops is what training the adapters of a model on one example takes: its forward
-// pass, and the gradients by every layer's input, as much again. The adapters' own
-// products, the second half of attention's gradients and what is computed twice, some
-// percents, are not counted.
+// Flops is the number of operations for training a model's adapters on one example: the
+// forward pass, and as many again for the gradients with respect to every layer's input.
+// Not counted, since they are a few percent: the adapters' own products, the second half
+// of attention's gradients, and what is computed twice.
 func Flops(m *model.Model, l Length) int64 {
 	return 2 * model.Flops(m.Config, 0, l.Tokens, l.Tokens-l.First)
 }
 
-// Measure takes a step that warms the device up and then, of the recipe's batch, as
-// many as lengths has examples for; a last one that is not full is left out.
+// Measure runs one step that warms up the device, and then times as many steps of the
+// recipe's batch as lengths has examples for. An incomplete last step is left out.
 func Measure(ctx context.Context, m *model.Model, src checkpoint.Source, o finetune.Options, lengths []Length) (*Row, error) {
 	o.Steps, o.NoShuffle, o.Epochs = len(lengths)/o.Batch, true, 1
 	if o.Steps < 1 {
@@ -99,8 +100,8 @@ func Measure(ctx context.Context, m *model.Model, src checkpoint.Source, o finet
 	if err != nil {
 		return nil, err
 	}
-	// The step to warm up has the examples that are the longest: all memory is taken,
-	// and every kernel is loaded.
+	// The warm-up step has the longest examples, so that all memory is allocated and every
+	// kernel is loaded.
 	longest := lengths[0]
 	for _, x := range lengths {
 		if x.Tokens > longest.Tokens {
@@ -117,7 +118,7 @@ func Measure(ctx context.Context, m *model.Model, src checkpoint.Source, o finet
 			flops += Flops(m, x)
 		}
 		if x.First < 1 || x.First >= x.Tokens {
-			return nil, fmt.Errorf("length %d: want ids and some of them targets, got %+v", i, x)
+			return nil, fmt.Errorf("length %d: want tokens, and at least one of them a target, got %+v", i, x)
 		}
 		e := dataset.Example{Row: i + 1, FirstTarget: x.First, Tokens: make([]int32, x.Tokens)}
 		for t := range e.Tokens {
@@ -136,7 +137,7 @@ func Measure(ctx context.Context, m *model.Model, src checkpoint.Source, o finet
 		return nil, err
 	}
 	if r.Seconds <= 0 {
-		return nil, errors.New("the clock stood still")
+		return nil, errors.New("the clock did not move")
 	}
 	r.TokensPerSecond, r.TFLOPS = float64(r.Tokens)/r.Seconds, float64(flops)/r.Seconds/1e12
 	r.RecipeHours = recipeEpochs * recipeRows * r.Seconds / float64(r.Examples) / 3600

@@ -148,11 +148,11 @@ func TestContract(t *testing.T) {
 		{plan, "plan --model preset:llama-3-8b --sequence LGG --rule mlp-only --json"},
 		{plan, "plan --model " + demoDir + " --criterion random --seed 3 --target 0.2 --json"},
 		{plan, "plan --model " + demoDir + " --criterion random --seed 3 --steps 2 --rule exact --round-to 8 --json"},
-		{object{"ppl": "number", "nll": "number", "tokens": "whole"}, "eval ppl --model " + demoDir + " --text " + text + " --json"},
-		{object{"ppl": "number", "nll": "number", "tokens": "whole"},
+		{object{"ppl": "number", "nll": "number", "tokens": "whole", "commit": "string"}, "eval ppl --model " + demoDir + " --text " + text + " --json"},
+		{object{"ppl": "number", "nll": "number", "tokens": "whole", "commit": "string"},
 			"eval ppl --model " + demoDir + " --text " + text + " --context 8 --stride 3 --split | --max-tokens-per-document 12 --json"},
 		{nil, "prune --model " + demoDir + " --out " + out + " --targets 0.04 --criterion kl --calibration ../../bench/demo/text/calibration.jsonl --prompts 2 --text " + text + " --windows 1 --context 16 --seed 5"},
-		{object{"mean": "number", "median": "number", "p99": "number", "same_top1": "number", "tokens": "whole"},
+		{object{"mean": "number", "median": "number", "p99": "number", "same_top1": "number", "tokens": "whole", "commit": "string"},
 			"eval kl --model " + out + "/0.04 --reference " + demoDir + " --text " + text + " --json"},
 		{list{row}, "bench " + demoDir + "," + out + "/0.04 --format json --in 3 --out 4 --batch 2 --runs 3 --discard 1"},
 	} {
@@ -270,7 +270,7 @@ func TestContractStatus(t *testing.T) {
 	}
 }
 
-// copyDemo is a copy of the demo's model that a test may spoil.
+// copyDemo is a copy of the demo's model that a test may change.
 func copyDemo(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "model")
@@ -280,12 +280,12 @@ func copyDemo(t *testing.T) string {
 	return dir
 }
 
-// withConfig is a copy of the demo's model whose config.json something else makes.
-func withConfig(t *testing.T, make func(path string) error) string {
+// withConfig is a copy of the demo's model whose config.json create makes.
+func withConfig(t *testing.T, create func(path string) error) string {
 	t.Helper()
 	dir := copyDemo(t)
 	path := filepath.Join(dir, "config.json")
-	if err := errors.Join(os.Remove(path), make(path)); err != nil {
+	if err := errors.Join(os.Remove(path), create(path)); err != nil {
 		t.Fatal(err)
 	}
 	return dir

@@ -6,13 +6,16 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mop/internal/build"
+	"mop/internal/progress"
 	"mop/runtime/config"
 	"mop/runtime/dataset"
 	"mop/runtime/metric"
+	"mop/runtime/open"
 	"mop/runtime/tokenizer"
 )
 
-// textFlags say how a text is cut into windows.
+// textFlags say how a text is divided into windows.
 type textFlags struct {
 	model, text, split     string
 	context, stride, limit int
@@ -22,11 +25,11 @@ type textFlags struct {
 func (t *textFlags) register(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&t.model, "model", "", "model directory")
-	f.StringVar(&t.text, "text", "", "text file: .jsonl rows are documents, another file is one stream")
+	f.StringVar(&t.text, "text", "", "text file: each row of a .jsonl file is a document, any other file is one document")
 	f.StringVar(&t.split, "split", "", "text between the file's documents")
-	f.IntVar(&t.context, "context", 0, "ids in a window, BOS included; 0 = the smaller of 2048 and the model's maximum")
-	f.IntVar(&t.stride, "stride", 0, "a window begins every so many ids; 0 = no overlap")
-	f.IntVar(&t.limit, "max-tokens-per-document", 0, "score the first ids of each document only; 0 = all")
+	f.IntVar(&t.context, "context", 0, "tokens in a window, BOS included; 0 = the smaller of 2048 and the model's maximum")
+	f.IntVar(&t.stride, "stride", 0, "tokens from the start of one window to that of the next; 0 = no overlap")
+	f.IntVar(&t.limit, "max-tokens-per-document", 0, "score only this many tokens of each document; 0 = all")
 	f.BoolVar(&t.json, "json", false, "print JSON")
 }
 
@@ -40,7 +43,7 @@ func (t *textFlags) windows(c *config.Config) ([]dataset.Window, error) {
 		context = min(2048, c.MaxPositions)
 	}
 	if context > c.MaxPositions {
-		return nil, fmt.Errorf("%s: context: %d ids, the model's maximum is %d", t.model, context, c.MaxPositions)
+		return nil, fmt.Errorf("%s: context: %d tokens, the model's maximum is %d", t.model, context, c.MaxPositions)
 	}
 	return dataset.WindowsOfFile(tok, t.text, t.split, context, t.stride, t.limit)
 }
@@ -62,23 +65,26 @@ func evalCommand(o *options) *cobra.Command {
 			if err := need(c, "model", "text"); err != nil {
 				return err
 			}
-			m, err := o.load(p.model)
+			m, close, err := o.load(p.model)
 			if err != nil {
 				return err
 			}
-			defer m.close()
+			defer close()
 			w, err := p.windows(m.Config)
 			if err != nil {
 				return err
 			}
 			bar := newBars(c.ErrOrStderr())
-			r, err := metric.Perplexity(c.Context(), m.Model, w, bar.count("ids", dataset.ScoredTokens(w)))
+			r, err := metric.Perplexity(c.Context(), m.Model, w, progress.Func(bar.show).Counter(0, "tokens", dataset.ScoredTokens(w)))
 			bar.end()
 			if err != nil {
-				return m.fail(err)
+				return m.Wrap(err)
 			}
 			if p.json {
-				return json.NewEncoder(c.OutOrStdout()).Encode(r)
+				return json.NewEncoder(c.OutOrStdout()).Encode(struct {
+					metric.PerplexityResult
+					Commit string `json:"commit"`
+				}{r, build.Commit()})
 			}
 			_, err = fmt.Fprintf(c.OutOrStdout(), "perplexity %.4f, nll %.4f nats, %d tokens\n", r.PPL, r.NLL, r.Tokens)
 			return err
@@ -97,32 +103,33 @@ func evalCommand(o *options) *cobra.Command {
 			if err := need(c, "model", "reference", "text"); err != nil {
 				return err
 			}
-			m, err := o.load(k.model)
+			m, close, err := o.load(k.model)
 			if err != nil {
 				return err
 			}
-			defer m.close()
-			stored := *o
-			stored.weights, stored.activations = "stored", "float32"
-			ref, err := stored.loadOn(m.Device(), reference)
+			defer close()
+			ref, err := open.LoadModel(m.Device(), reference, o.from, open.ModelOptions{})
 			if err != nil {
 				return err
 			}
-			defer ref.source.Close()
+			defer ref.Close()
 			w, err := k.windows(m.Config)
 			if err != nil {
 				return err
 			}
 			bar := newBars(c.ErrOrStderr())
-			r, err := metric.KL(c.Context(), ref.Model, m.Model, w, bar.count("positions", dataset.Positions(w)))
+			r, err := metric.KL(c.Context(), ref.Model, m.Model, w, progress.Func(bar.show).Counter(0, "positions", dataset.Positions(w)))
 			bar.end()
 			if err != nil {
-				return m.fail(err)
+				return m.Wrap(err)
 			}
 			if k.json {
-				return json.NewEncoder(c.OutOrStdout()).Encode(r)
+				return json.NewEncoder(c.OutOrStdout()).Encode(struct {
+					metric.KLResult
+					Commit string `json:"commit"`
+				}{r, build.Commit()})
 			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "KL mean %.5f, median %.5f, 99th percentile %.5f nats; same likeliest id %.2f %%; %d tokens\n", r.Mean, r.Median, r.P99, 100*r.SameArgmax, r.Tokens)
+			_, err = fmt.Fprintf(c.OutOrStdout(), "KL mean %.5f, median %.5f, 99th percentile %.5f nats; same argmax token %.2f %%; %d tokens\n", r.Mean, r.Median, r.P99, 100*r.SameArgmax, r.Tokens)
 			return err
 		},
 	}

@@ -18,9 +18,9 @@ import (
 func importCommand(*options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "import",
-		Short: "Turn another program's model into a Hugging Face directory",
+		Short: "Convert another program's model into a Hugging Face directory",
 		Args:  cobra.ArbitraryArgs,
-		RunE:  oneOf("a kind, llama2c or gguf"),
+		RunE:  oneOf("a format, llama2c or gguf"),
 	}
 	c.AddCommand(importLlama2c(), importGGUF())
 	return c
@@ -47,7 +47,7 @@ func importLlama2c() *cobra.Command {
 				return err
 			}
 			if n := src.Config().VocabSize; t.Vocab() != n {
-				return fmt.Errorf("%s: want %d pieces, one for each id of the model in %s, got %d", tok, n, weights, t.Vocab())
+				return fmt.Errorf("%s: want %d tokens, the vocabulary of the model in %s, got %d", tok, n, weights, t.Vocab())
 			}
 			var text, settings bytes.Buffer
 			if err := tokenizer.WriteJSON(&text, t); err != nil {

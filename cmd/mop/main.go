@@ -1,4 +1,4 @@
-// Command mop makes LLaMA models smaller and measures that they got faster.
+// Command mop prunes LLaMA models, runs them, and measures their quality and latency.
 package main
 
 import (
@@ -22,13 +22,13 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:]))
 }
 
-// errUsage marks what the user typed wrong: exit 2 instead of 1.
+// errUsage marks a wrong command line: exit status 2 instead of 1.
 var errUsage = errors.New("usage")
 
-// errResume says how to go on with what was interrupted.
-var errResume = errors.New("the same command with --resume goes on")
+// errResume says how to continue a command that was interrupted.
+var errResume = errors.New("the same command with --resume continues")
 
-// resumable marks the error of a command that has --resume.
+// resumable adds errResume to the error of an interrupted command that has --resume.
 func resumable(err error) error {
 	if !errors.Is(err, context.Canceled) {
 		return err
@@ -40,7 +40,7 @@ func usage(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errUsage, fmt.Sprintf(format, args...))
 }
 
-// run gives the exit status: 0, 1 for failure, 2 for wrong usage.
+// run returns the exit status: 0, 1 for a failure, 2 for a wrong command line.
 func run(ctx context.Context, args []string) int {
 	root := newRoot()
 	out := &output{file: os.Stdout}
@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string) int {
 			err = fmt.Errorf("interrupted: %w", errResume)
 		}
 	}
-	// Joined errors stand on a line each.
+	// Joined errors have a line each.
 	fmt.Fprintln(os.Stderr, "mop:", strings.ReplaceAll(err.Error(), "\n", "; "))
 	if errors.Is(err, errUsage) || strings.HasPrefix(err.Error(), "unknown command") { // the latter is cobra's own
 		return 2
@@ -66,8 +66,8 @@ func run(ctx context.Context, args []string) int {
 	return 1
 }
 
-// execute runs the command; a mapped file that cannot be read any more is an error
-// like others.
+// execute runs the command. A mapped file that cannot be read any more becomes an
+// ordinary error.
 func execute(ctx context.Context, root *cobra.Command) (err error) {
 	defer files.Guard()()
 	defer files.Catch(&err)
@@ -77,7 +77,7 @@ func execute(ctx context.Context, root *cobra.Command) (err error) {
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "mop",
-		Short:         "Make LLaMA models smaller, and measure that they got faster",
+		Short:         "Prune LLaMA models, and measure quality and latency",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -92,14 +92,14 @@ func newRoot() *cobra.Command {
 	o := &options{}
 	o.register(root)
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return o.check() }
-	root.AddCommand(logitsCommand(o), runCommand(o), pruneCommand(o), evalCommand(o), benchCommand(o), recoverCommand(o), demoCommand(o))
+	root.AddCommand(logitsCommand(o), runCommand(o), pruneCommand(o), evalCommand(o), benchCommand(o), recoverCommand(o), demoCommand(o), probeCommand())
 	for _, c := range []*cobra.Command{inspectCommand(o), tokenizeCommand(o), planCommand(o), importCommand(o), initCommand(o)} {
-		root.AddCommand(o.onHost(c))
+		root.AddCommand(o.hostOnly(c))
 	}
 	return root
 }
 
-// exactly wants n arguments besides the flags.
+// exactly refuses any number of arguments but n.
 func exactly(n int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != n {
@@ -109,7 +109,7 @@ func exactly(n int) cobra.PositionalArgs {
 	}
 }
 
-// oneOf is what a command does that wants one of its own commands.
+// oneOf is the action of a command that only has subcommands: it says which there are.
 func oneOf(kinds string) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
 		got := "nothing"

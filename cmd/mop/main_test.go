@@ -26,8 +26,7 @@ func mop(t *testing.T, stdin string, args ...string) (string, error) {
 	return out.String(), err
 }
 
-// What a person gets wrong is told from what fails: 2 and 1, one line each, and
-// nothing is written.
+// A wrong command line is told from a failure. Both give one line, and write nothing.
 func TestErrors(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	for _, c := range []struct {
@@ -155,8 +154,7 @@ func TestInspectAndTokenize(t *testing.T) {
 	}
 }
 
-// A continuation is the same whether or not a stop string cuts it short, and
-// sampling repeats itself for a seed.
+// A stop string only truncates a continuation, and sampling is the same for the same seed.
 func TestRun(t *testing.T) {
 	args := []string{"run", "--model", demoDir, "--prompt", "One day, Tom", "--max-tokens", "40", "--ignore-eos"}
 	full, err := mop(t, "", args...)

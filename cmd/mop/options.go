@@ -2,281 +2,189 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	kernel "mop/kernels/cpu"
-	"mop/runtime/checkpoint"
-	"mop/runtime/config"
 	"mop/runtime/device"
-	"mop/runtime/device/cpu"
 	"mop/runtime/device/cuda"
-	"mop/runtime/model"
+	"mop/runtime/open"
 )
 
-// options are the flags of every command.
+// options are the flags that every command has, and those of weights that several have.
 type options struct {
-	device  string
+	device  deviceFlag
 	threads int
 	seed    uint64
-	kernels string // a name of kernels/cpu.Names, or of the sets of a GPU
-	weights string // "" or "stored": in the checkpoint's type; "int8"
-
-	// activations is what products multiply bfloat16 weights by: "" or "float32";
-	// "bfloat16".
-	activations string
-	dtype       string // of random weights, "" = the config's own; only bench sets it
+	kernels string             // the name of a set of the CPU's or a GPU's kernels
+	weights open.ModelOptions  // of the commands that run models
+	from    open.SourceOptions // of random weights; only bench has the flag --dtype
 }
 
 func (o *options) register(root *cobra.Command) {
 	f := root.PersistentFlags()
-	f.StringVar(&o.device, "device", "auto", "where to compute: cpu, cuda (the first GPU), cuda:N, or auto: cuda where there is one")
-	f.IntVar(&o.threads, "threads", 0, "threads to compute with, 0 = all cores")
-	f.StringVar(&o.kernels, "kernels", "auto", "instructions that the CPU computes with: "+strings.Join(kernel.Names(), ", ")+"; or, in place of the set of kernels that fits a GPU best: "+strings.Join(cuda.Sets(), ", "))
-	f.Uint64Var(&o.seed, "seed", 0, "seed of whatever is drawn at random (default 0)")
-}
-
-// check refuses values that no command can use, also where it needs none.
-func (o *options) check() error {
-	on, err := parseDevice(o.device)
-	if err != nil {
-		return err
-	}
-	if o.threads < 0 || o.threads > 1024 {
-		return usage("--threads: want 0 to 1024, got %d", o.threads)
-	}
-	if !slices.Contains([]string{"", "stored", "int8"}, o.weights) {
-		return usage("--weights: want one of stored, int8, got %q", o.weights)
-	}
-	if !slices.Contains([]string{"", "float32", "bfloat16"}, o.activations) {
-		return usage("--activations: want one of float32, bfloat16, got %q", o.activations)
-	}
-	if o.activations == "bfloat16" && o.weights == "int8" {
-		return usage("--activations bfloat16: multiplies weights as they are stored, not --weights int8")
-	}
-	if names := append(kernel.Names(), cuda.Sets()...); !slices.Contains(names, o.kernels) {
-		return usage("--kernels: want one of %s, got %q", strings.Join(names, ", "), o.kernels)
-	}
-	only, set := o.onlyCPU(), o.gpuSet()
-	switch {
-	case only != "" && set != "":
-		return usage("--kernels %s and %s: no device has both", set, only)
-	case only != "" && on.kind == "cuda":
-		return usage("%s: only the CPU has it: want --device cpu or auto, got %s", only, o.device)
-	case set != "" && on.kind == "cpu":
-		return usage("--kernels %s: only a GPU has them: want --device cuda or auto, got cpu", set)
-	}
-	return nil
-}
-
-// gpuSet is the set of a GPU's kernels that is asked for, "" for its own.
-func (o *options) gpuSet() string {
-	if slices.Contains(cuda.Sets(), o.kernels) {
-		return o.kernels
-	}
-	return ""
-}
-
-// onlyCPU names an option that is given and that only the CPU has.
-func (o *options) onlyCPU() string {
-	switch {
-	case o.activations == "bfloat16":
-		return "--activations bfloat16"
-	case o.kernels != "auto" && o.gpuSet() == "":
-		return "--kernels " + o.kernels
-	}
-	return ""
-}
-
-// open starts the device.
-func (o *options) open() (device.Device, error) {
-	if err := o.check(); err != nil {
-		return nil, err
-	}
-	on, err := parseDevice(o.device)
-	if err != nil {
-		return nil, err
-	}
-	if o.gpuSet() != "" {
-		on.kind = "cuda" // the CPU is no answer
-	}
-	only := o.onlyCPU()
-	switch {
-	case on.kind == "auto" && only != "":
-		if gpus, _ := listCUDA(); len(gpus) > 0 {
-			slog.Info("the CPU is taken, not the GPU", "because", "only it has "+only)
-		}
-	case on.kind != "cpu":
-		dev, gpus, err := openCUDA(on, o.gpuSet())
-		if dev != nil {
-			return dev, nil
-		}
-		if on.kind == "cuda" {
-			return nil, notThere(o.device, err, gpus)
-		}
-	}
-	return cpu.Open(cpu.Options{Threads: o.threads, Kernels: o.kernels})
+	o.device.Set("auto")
+	f.Var(&o.device, "device", "device to compute on: cpu, cuda (the first GPU), cuda:N, or auto: a GPU if there is one, else the CPU")
+	f.IntVar(&o.threads, "threads", 0, "number of CPU threads, 0 = all cores")
+	f.StringVar(&o.kernels, "kernels", "auto", "instruction set of the CPU's kernels: "+strings.Join(kernel.Names(), ", ")+"; or set of the GPU's kernels: "+strings.Join(cuda.Sets(), ", "))
+	f.Uint64Var(&o.seed, "seed", 0, "seed of everything random (default 0)")
 }
 
 // weightsFlags are for the commands that only run models.
 func (o *options) weightsFlags(c *cobra.Command) {
-	c.Flags().StringVar(&o.weights, "weights", "stored", "hold matrices as they are stored, or as int8 with a scale for each row, multiplied by activations of 16 bits")
+	c.Flags().StringVar(&o.weights.Weights, "weights", "stored", "type that matrices are held in: stored, as in the checkpoint; or int8, with a scale for each row, multiplied by 16-bit activations")
 	o.activationsFlag(c)
 }
 
 func (o *options) activationsFlag(c *cobra.Command) {
-	c.Flags().StringVar(&o.activations, "activations", "float32", "multiply bfloat16 weights by float32, or by numbers rounded to bfloat16, at which some processors are twice as fast (CPU)")
+	c.Flags().StringVar(&o.weights.Activations, "activations", "float32", "type of the activations that bfloat16 weights are multiplied by: float32, or bfloat16, which is twice as fast on some processors (CPU only)")
 }
 
-// model places a source's weights on a device.
-func (o *options) model(dev device.Device, src checkpoint.Source) (*model.Model, error) {
-	can, place := dev.Capabilities(), device.PlaceOptions{Int8: o.weights == "int8", BF16Activations: o.activations == "bfloat16"}
+// dtypeFlag is for the commands that make random weights.
+func (o *options) dtypeFlag(c *cobra.Command) {
+	c.Flags().StringVar(&o.from.DType, "dtype", "", "type of random weights: "+strings.Join(open.DTypes(), ", ")+"; default: the preset's own")
+}
+
+// check refuses values that no command can use, also in commands that do not need them.
+func (o *options) check() error {
+	o.from.Seed = o.seed
+	if o.threads < 0 || o.threads > 1024 {
+		return usage("--threads: want 0 to 1024, got %d", o.threads)
+	}
+	if err := o.weights.Check(); err != nil {
+		return usage("--%v", err)
+	}
+	if err := o.from.Check(); err != nil {
+		return usage("--%v", err)
+	}
+	if names := append(kernel.Names(), cuda.Sets()...); !slices.Contains(names, o.kernels) {
+		return usage("--kernels: want one of %s, got %q", strings.Join(names, ", "), o.kernels)
+	}
+	d := o.deviceOptions()
+	switch gpu := d.GPUKernels(); {
+	case d.CPUOnly != "" && gpu != "":
+		return usage("--kernels %s and %s: no device supports both", gpu, d.CPUOnly)
+	case d.CPUOnly != "" && d.ID.Kind == "cuda":
+		return usage("%s: only the CPU supports it: want --device cpu or auto, got %s", d.CPUOnly, o.device.text)
+	case gpu != "" && d.ID.Kind == "cpu":
+		return usage("--kernels %s: only a GPU has them: want --device cuda or auto, got cpu", gpu)
+	}
+	return nil
+}
+
+// deviceOptions says which device the flags ask for.
+func (o *options) deviceOptions() open.DeviceOptions {
+	d := open.DeviceOptions{ID: o.device.DeviceID, Threads: o.threads, Kernels: o.kernels}
 	switch {
-	case place.BF16Activations && !can.BF16Activations:
-		return nil, fmt.Errorf("--activations bfloat16: wants --device cpu, got %s", can.Name)
-	case place.Int8 && !can.Int8Weights:
-		return nil, fmt.Errorf("--weights int8: %s does not hold them", can.Name)
+	case o.weights.Rounded():
+		d.CPUOnly = "--activations bfloat16"
+	case o.kernels != "auto" && d.GPUKernels() == "":
+		d.CPUOnly = "--kernels " + o.kernels
 	}
-	return model.LoadPlaced(dev, src, place)
+	return d
 }
 
-// isPreset tells a preset's name from a directory's.
-func isPreset(name string) bool { return strings.HasPrefix(name, "preset:") }
+// open opens the device. The caller closes it.
+func (o *options) open() (device.Device, error) { return open.Device(o.deviceOptions()) }
 
-// source opens a model directory, or makes a preset with random weights.
-func (o *options) source(name string) (checkpoint.Source, error) {
-	if p, ok := strings.CutPrefix(name, "preset:"); ok {
-		c, err := config.Preset(p)
-		if err != nil {
-			return nil, err
-		}
-		return checkpoint.Random(c, o.seed, o.randomType(c)), nil
-	}
-	return checkpoint.Open(name)
-}
+// openTrainer opens a device that can train.
+func (o *options) openTrainer() (device.Trainer, error) { return open.Trainer(o.deviceOptions()) }
 
-// configOf reads only the config of what source opens.
-func (o *options) configOf(name string) (*config.Config, error) {
-	if p, ok := strings.CutPrefix(name, "preset:"); ok {
-		return config.Preset(p)
-	}
-	return config.Load(name + "/config.json")
-}
-
-// storedType is the type a config's weights are written in.
-func storedType(c *config.Config) checkpoint.DType {
-	switch c.DType {
-	case "float16":
-		return checkpoint.F16
-	case "float32":
-		return checkpoint.F32
-	}
-	return checkpoint.BF16
-}
-
-// dtypes are what --dtype may say.
-func dtypes() map[string]checkpoint.DType {
-	return map[string]checkpoint.DType{"bf16": checkpoint.BF16, "f16": checkpoint.F16, "f32": checkpoint.F32}
-}
-
-// randomType is the type that random weights of a config are made in.
-func (o *options) randomType(c *config.Config) checkpoint.DType {
-	if d, ok := dtypes()[o.dtype]; ok {
-		return d
-	}
-	return storedType(c)
-}
-
-// loaded is a model on its device, with what must be closed after it.
-type loaded struct {
-	*model.Model
-	name   string // as the user gave it
-	source checkpoint.Source
-}
-
-func (o *options) load(name string) (*loaded, error) {
+// load opens the device and loads a model onto it. close closes both.
+func (o *options) load(name string) (m *open.Model, close func(), err error) {
 	dev, err := o.open()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	l, err := o.loadOn(dev, name)
-	if err != nil {
+	if m, err = open.LoadModel(dev, name, o.from, o.weights); err != nil {
 		dev.Close()
+		return nil, nil, err
 	}
-	return l, err
+	return m, func() {
+		m.Close()
+		dev.Close()
+	}, nil
 }
 
-// loadOn loads onto a device that others share.
-func (o *options) loadOn(dev device.Device, name string) (*loaded, error) {
-	src, err := o.source(name)
-	if err != nil {
-		return nil, err
+// hostOnly makes a command that computes on no device, and the commands below it, refuse a
+// --device that does not exist, as the commands do that compute.
+func (o *options) hostOnly(c *cobra.Command) *cobra.Command {
+	for _, sub := range c.Commands() {
+		o.hostOnly(sub)
 	}
-	var m *model.Model
-	if err = fits(dev, name, o.madeBytes(src)); err == nil {
-		m, err = o.model(dev, src)
-	}
-	if err == nil {
-		err = checkFinite(src)
-	}
-	if err != nil {
-		src.Close()
-		return nil, err
-	}
-	return &loaded{m, name, src}, nil
-}
-
-// checkFinite reads all stored weights once, as the first pass would, and
-// refuses those that are not numbers: what comes out of them means nothing, and
-// does not always look like it.
-func checkFinite(src checkpoint.Source) error {
-	if _, stored := src.(*checkpoint.Dir); !stored {
-		return nil // generated ones are finite
-	}
-	return checkpoint.CheckFinite(src)
-}
-
-// fail says of which model an error of its running speaks.
-func (l *loaded) fail(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", l.name, err)
-}
-
-func (l *loaded) close() {
-	l.Device().Close()
-	l.source.Close()
-}
-
-// ids parses "1,2,3".
-func parseIDs(text string) ([]int, error) {
-	var ids []int
-	for f := range strings.SplitSeq(text, ",") {
-		id, err := strconv.Atoi(strings.TrimSpace(f))
-		if err != nil {
-			return nil, usage("--ids: want whole numbers with commas between, got %q", f)
+	run := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if err := open.CheckDevice(o.device.DeviceID); err != nil {
+			return err
 		}
-		ids = append(ids, id)
+		return run(c, args)
 	}
-	return ids, nil
+	return c
 }
 
-// need refuses a flag that must be given and was not.
+// deviceFlag is the value of --device.
+type deviceFlag struct {
+	open.DeviceID
+	text string // as it was typed
+}
+
+var _ pflag.Value = (*deviceFlag)(nil)
+
+func (d *deviceFlag) Set(text string) (err error) {
+	d.text = text
+	d.DeviceID, err = open.ParseDevice(text)
+	return err
+}
+
+func (d *deviceFlag) String() string { return d.text }
+func (d *deviceFlag) Type() string   { return "string" }
+
+// intsFlag is a flag of whole numbers of at least min, with commas between them.
+type intsFlag struct {
+	values []int
+	min    int
+	want   string // what the numbers are, for errors
+}
+
+var _ pflag.Value = (*intsFlag)(nil)
+
+func (f *intsFlag) Set(text string) error {
+	f.values = nil
+	for field := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(field))
+		if err != nil || n < f.min {
+			return fmt.Errorf("want %s with commas between them, got %q", f.want, field)
+		}
+		f.values = append(f.values, n)
+	}
+	return nil
+}
+
+func (f *intsFlag) String() string {
+	var fields []string
+	for _, n := range f.values {
+		fields = append(fields, strconv.Itoa(n))
+	}
+	return strings.Join(fields, ",")
+}
+
+func (f *intsFlag) Type() string { return "numbers" }
+
+// need refuses a command line that lacks a required flag.
 func need(c *cobra.Command, flags ...string) error {
 	for _, f := range flags {
 		if c.Flag(f).Value.String() == "" {
-			return usage("%s: --%s is needed", c.CommandPath(), f)
+			return usage("%s: --%s is required", c.CommandPath(), f)
 		}
 	}
 	return nil
 }
 
-// human is a count in the unit a person reads.
+// human writes a count with the unit that a person reads.
 func human(n int64) string {
 	switch {
 	case n >= 1e9:

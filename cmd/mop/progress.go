@@ -10,59 +10,72 @@ import (
 	"mop/internal/progress"
 )
 
-// bars shows phases as progress bars on a terminal. Elsewhere, a count is a line now and
-// then; other phases have their log.
+// quietFor is the time between two lines of progress where there is no terminal.
+const quietFor = 10 * time.Second
+
+// bars shows the progress of a command's parts, one after the other: as bars on a
+// terminal, elsewhere as a line of text every quietFor. A part that is over sooner has no
+// line.
 type bars struct {
-	w     io.Writer // a terminal, or nil
-	log   io.Writer // what is none, or nil
-	bar   *progressbar.ProgressBar
-	title string
+	w        io.Writer
+	terminal bool
+	now      func() time.Time
+	bar      *progressbar.ProgressBar
+	title    string
+	next     time.Time // of the next line
 }
 
-func newBars(w io.Writer) *bars {
-	if onTerminal(w) {
-		return &bars{w: w}
+func newBars(w io.Writer) *bars { return &bars{w: w, terminal: onTerminal(w), now: time.Now} }
+
+// update shows that some units of a part are done. The part is named by the update and,
+// if several models have the same part, by the prefix before it.
+func (b *bars) update(prefix string, u progress.Update) {
+	title := prefix + u.Phase
+	if u.Step > 0 {
+		title = fmt.Sprintf("%sstep %d: %s", prefix, u.Step, u.Phase)
 	}
-	return &bars{log: w}
-}
-
-func (b *bars) tell(u progress.Update) {
-	if b.w == nil {
+	if title != b.title {
+		b.end()
+		b.title, b.next = title, b.now().Add(quietFor)
+	}
+	detail := ""
+	if u.Detail != "" {
+		detail = ", " + u.Detail
+	}
+	if b.terminal {
+		if b.bar == nil {
+			b.bar = progressbar.NewOptions(u.Total, progressbar.OptionSetWriter(b.w), progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true))
+		}
+		b.bar.ChangeMax(u.Total)
+		b.bar.Describe(title + detail)
+		b.bar.Set(u.Done)
 		return
 	}
-	if title := fmt.Sprintf("step %d: %s", u.Step, u.Phase); title != b.title {
-		b.end()
-		b.title = title
-		b.bar = progressbar.NewOptions(u.Total, progressbar.OptionSetWriter(b.w), progressbar.OptionSetDescription(title), progressbar.OptionClearOnFinish())
-	}
-	b.bar.Set(u.Done)
-}
-
-// count is a bar of one phase that every call takes a step further.
-func (b *bars) count(title string, total int) func() {
-	if b.w == nil {
-		return lines(b.log, title, total, time.Now)
-	}
-	b.end()
-	b.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(b.w), progressbar.OptionSetDescription(title), progressbar.OptionClearOnFinish())
-	return func() { b.bar.Add(1) }
-}
-
-// lines tells of steps in a line every quietFor.
-func lines(w io.Writer, title string, total int, now func() time.Time) func() {
-	done, next := 0, now().Add(quietFor)
-	return func() {
-		done++
-		if t := now(); done < total && !t.Before(next) {
-			fmt.Fprintf(w, "%d of %d %s\n", done, total, title)
-			next = t.Add(quietFor)
+	if now := b.now(); u.Done < u.Total && !now.Before(b.next) {
+		if u.Left > 0 {
+			detail += fmt.Sprintf(", %v left", u.Left.Round(time.Second))
 		}
+		fmt.Fprintf(b.w, "%s: %d of %d%s\n", title, u.Done, u.Total, detail)
+		b.next = now.Add(quietFor)
 	}
 }
 
+// end removes the bar.
 func (b *bars) end() {
 	if b.bar != nil {
 		b.bar.Finish()
 		b.bar = nil
+	}
+	b.title = ""
+}
+
+// show is update without a prefix.
+func (b *bars) show(u progress.Update) { b.update("", u) }
+
+// showOnTerminal is show for parts that write a log, which suffices where there is no
+// terminal.
+func (b *bars) showOnTerminal(u progress.Update) {
+	if b.terminal {
+		b.show(u)
 	}
 }

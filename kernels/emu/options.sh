@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# kernels/emu/options.sh MOP: what --device means on a machine with GPUs: MOP, whose twin
-# lies beside it, runs on the libcuda of libcuda.sh, which shows two.
+# kernels/emu/options.sh MOP: what --device means on a machine with GPUs: MOP, whose companion
+# binary lies beside it, runs on the libcuda of libcuda.sh, which shows two.
 set -euo pipefail
 mop=$1
 model=$(dirname "$0")/../../bench/demo/model
@@ -31,8 +31,8 @@ same() {
 
 "$mop" inspect --devices >"$tmp/devices"
 [ "$(cut -d' ' -f1 "$tmp/devices" | tr '\n' ' ')" = "cpu cuda:0 cuda:1 " ] || { cat "$tmp/devices" >&2; exit 1; }
-said 0 "only it has --activations bfloat16" --activations bfloat16
-said 0 "only it has --kernels generic" --kernels generic
+said 0 "only the CPU supports --activations bfloat16" --activations bfloat16
+said 0 "only the CPU supports --kernels generic" --kernels generic
 same --device cpu
 same --device cuda
 same --device cuda:1
@@ -44,10 +44,10 @@ if grep -q "kernels of sm_90a" "$tmp/devices"; then
 else
 	said 1 "want kernels of one of sm_90, sm_80, got sm_90a" --kernels sm_90a
 fi
-said 1 "no cuda:2; there is: cpu (" --device cuda:2
+said 1 "there is no such GPU; available: cpu (" --device cuda:2
 said 1 "), cuda:0 (host emulation (driver)), cuda:1 (host emulation (driver))" --device cuda:2
 "$mop" inspect "$model" --device cuda:1 >/dev/null
-if "$mop" inspect "$model" --device cuda:2 2>"$tmp/err" || ! grep -q "no cuda:2; there is: cpu (" "$tmp/err"; then
+if "$mop" inspect "$model" --device cuda:2 2>"$tmp/err" || ! grep -q "there is no such GPU; available: cpu (" "$tmp/err"; then
 	echo "mop inspect --device cuda:2: want it refused" >&2
 	exit 1
 fi

@@ -28,12 +28,13 @@ import (
 	"github.com/google/renameio/v2"
 
 	"mop/bench/hardware"
+	"mop/internal/machine"
 )
 
 // Result is NAME.json.
 type Result struct {
 	Suite    Suite                `json:"suite"`
-	Machine  hardware.Machine     `json:"machine"`
+	Machine  machine.Info         `json:"machine"`
 	ISAs     []string             `json:"isas"`
 	Go       string               `json:"go"`
 	Settings map[string]string    `json:"settings,omitempty"` // build flags and the like, as told by -about
@@ -82,19 +83,19 @@ func run(ctx context.Context, args []string, do execute, stdout io.Writer) error
 	if err != nil {
 		return err
 	}
-	machine := hardware.Describe()
+	info := machine.Describe()
 	r := Result{Readings: map[string][]Reading{}, Settings: map[string]string{}}
 	if data, err := os.ReadFile(*out + ".json"); err == nil {
 		if err := json.Unmarshal(data, &r); err != nil {
 			return fmt.Errorf("%s.json: %w", *out, err)
 		}
-		if r.Machine != machine {
+		if r.Machine != info {
 			return fmt.Errorf("%s.json: measured on another machine, %+v", *out, r.Machine)
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	r.Suite, r.Machine, r.ISAs, r.Go = *suite, machine, hardware.ISAs(), runtime.Version()
+	r.Suite, r.Machine, r.ISAs, r.Go = *suite, info, hardware.ISAs(), runtime.Version()
 	if *pairs > 0 { // none: the tables are written again
 		r.Dates = append(r.Dates, time.Now().UTC().Format(time.RFC3339))
 	}

@@ -6,19 +6,20 @@ import (
 	"testing"
 
 	"mop/bench/hardware"
+	"mop/internal/machine"
 )
 
-// Limits that were remembered, and that a run exceeds, are measured again: the share
-// is of what the machine reads today.
-func TestBenchContradictsLimits(t *testing.T) {
+// Cached limits that a run exceeds are measured again, so that the share is of the
+// bandwidth that the machine has now.
+func TestBenchMeasuresExceededLimitsAgain(t *testing.T) {
 	cache := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", cache)
 	const old = 1e-3 // GB/s
 	const load = 0.04
-	stub := func(m hardware.Machine, threads int, isa string) (hardware.Roofline, error) {
+	stub := func(m machine.Info, threads int, isa string) (hardware.Roofline, error) {
 		return hardware.Roofline{Machine: m, Others: load, Read: hardware.Bandwidth{Threads: threads, GBps: old}, FMA: hardware.Peak{Threads: threads, GFLOPs: 1e9}}, nil
 	}
-	if _, err := (hardware.Meter{Dir: filepath.Join(cache, "mop"), Limits: stub}).Measure(hardware.Describe(), 1, "", true); err != nil {
+	if _, err := (hardware.Meter{Dir: filepath.Join(cache, "mop"), Limits: stub}).Measure(machine.Describe(), 1, "", true); err != nil {
 		t.Fatal(err)
 	}
 	out, err := mop(t, "", "bench", demoDir, "--device", "cpu", "--threads", "1", "--runs", "2", "--discard", "1", "--in", "3", "--out", "3", "--format", "json")
@@ -40,19 +41,20 @@ func TestBenchContradictsLimits(t *testing.T) {
 		t.Errorf("want a load of at most %v, got %v", load, rows[0].Load)
 	}
 	if rows[0].Peak != 1e9 {
-		t.Errorf("what was not exceeded stays, got a peak of %g GFLOP/s", rows[0].Peak)
+		t.Errorf("a limit that was not exceeded stays, got a peak of %g GFLOP/s", rows[0].Peak)
 	}
 }
 
-// What others took while the limits were measured, as is remembered with them, is told.
-func TestBenchTellsLimitLoad(t *testing.T) {
+// The load of other processes while the limits were measured is cached with them and
+// reported.
+func TestBenchReportsLimitLoad(t *testing.T) {
 	cache := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", cache)
 	const load = 0.03
-	stub := func(m hardware.Machine, threads int, isa string) (hardware.Roofline, error) {
+	stub := func(m machine.Info, threads int, isa string) (hardware.Roofline, error) {
 		return hardware.Roofline{Machine: m, Others: load, Read: hardware.Bandwidth{Threads: threads, GBps: 1e9}, FMA: hardware.Peak{Threads: threads, GFLOPs: 1e9}}, nil
 	}
-	if _, err := (hardware.Meter{Dir: filepath.Join(cache, "mop"), Limits: stub}).Measure(hardware.Describe(), 1, "", true); err != nil {
+	if _, err := (hardware.Meter{Dir: filepath.Join(cache, "mop"), Limits: stub}).Measure(machine.Describe(), 1, "", true); err != nil {
 		t.Fatal(err)
 	}
 	out, err := mop(t, "", "bench", demoDir, "--device", "cpu", "--threads", "1", "--runs", "2", "--discard", "1", "--in", "3", "--out", "3", "--format", "json")

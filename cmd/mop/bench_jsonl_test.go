@@ -11,7 +11,7 @@ import (
 	"mop/bench/latency"
 )
 
-// A measurement that is killed leaves a line of every run that it had ended.
+// A measurement that is killed leaves a line for every run that had ended.
 func TestBenchKilled(t *testing.T) {
 	c := exec.Command(program(t), "bench", demoDir, "--device", "cpu", "--threads", "1", "--in", "3", "--out", "2", "--runs", "8000000", "--discard", "1", "--format", "jsonl")
 	pipe, err := c.StdoutPipe()
@@ -42,7 +42,7 @@ func TestBenchKilled(t *testing.T) {
 	}
 }
 
-// The models' rows come last, as ever, and are those of the samples before them.
+// The models' rows come last, and are computed from the samples before them.
 func TestBenchLines(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	text, err := mop(t, "", "bench", demoDir, "--device", "cpu", "--threads", "1", "--in", "3", "--out", "2", "--runs", "4", "--discard", "1", "--format", "jsonl")

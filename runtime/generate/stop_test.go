@@ -1,4 +1,4 @@
-package main
+package generate
 
 import (
 	"strings"
@@ -8,7 +8,7 @@ import (
 // What is written is the text before the first stop string, however the text is
 // cut into parts, and nothing of a stop string comes out before it is known to be
 // none.
-func TestStopper(t *testing.T) {
+func TestStopFilter(t *testing.T) {
 	for _, c := range []struct {
 		stops      string // with | between
 		text, want string
@@ -36,10 +36,10 @@ func TestStopper(t *testing.T) {
 		}
 		for size := 1; size <= len(c.text); size++ {
 			var out strings.Builder
-			s := &stopFilter{stops: stops, w: &out}
-			for rest := c.text; rest != "" && !s.stopped; {
+			s := &StopFilter{Stops: stops, W: &out}
+			for rest := c.text; rest != "" && !s.Stopped; {
 				n := min(size, len(rest))
-				if err := s.write([]byte(rest[:n])); err != nil {
+				if _, err := s.Write([]byte(rest[:n])); err != nil {
 					t.Fatal(err)
 				}
 				rest = rest[n:]
@@ -47,7 +47,7 @@ func TestStopper(t *testing.T) {
 					t.Errorf("stops %q, parts of %d: %q came out before %q was known to end in %q", stops, size, out.String(), c.text, c.want)
 				}
 			}
-			if err := s.finish(nil); err != nil || out.String() != c.want {
+			if err := s.Flush(); err != nil || out.String() != c.want {
 				t.Errorf("stops %q, text %q in parts of %d: want %q, got %q", stops, c.text, size, c.want, out.String())
 			}
 		}

@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// A weights file that another program shortens while a command uses it ends the command
-// with one line that names the file, and status 1.
-func TestShortenedModel(t *testing.T) {
+// If another program truncates a weights file while a command uses it, the command ends
+// with one line that names the file, and with status 1.
+func TestTruncatedWeights(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("/proc says when the file is mapped")
 	}
@@ -46,7 +46,7 @@ func TestShortenedModel(t *testing.T) {
 	}
 	st, err := os.Stat(path)
 	if err == nil {
-		err = os.Truncate(path, st.Size()/2) // the header stays, for who is reading it yet
+		err = os.Truncate(path, st.Size()/2) // the header stays, in case it is still being read
 	}
 	if err != nil {
 		t.Fatal(err)

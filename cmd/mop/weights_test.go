@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// Rounded weights and activations are at hand where models are run, and what they
-// cost is what eval kl says: something, and little.
-func TestRounded(t *testing.T) {
+// Commands that run models accept int8 weights and bfloat16 activations, whose divergence
+// from the stored model is small but not 0.
+func TestInt8WeightsAndRoundedActivations(t *testing.T) {
 	text := filepath.Join(t.TempDir(), "text.txt")
 	if err := os.WriteFile(text, []byte("One day, Tom went to the park. He saw a red ball and was happy. Tom gave the ball to Anna."), 0o666); err != nil {
 		t.Fatal(err)

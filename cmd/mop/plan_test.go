@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// prune --plan makes the files of the run that the plan came from, by the plan
-// alone; what would choose otherwise is not taken with it.
+// prune --plan makes the same files as the run that the plan came from, from the plan
+// alone, and refuses flags that would change what the plan decided.
 func TestPruneByPlan(t *testing.T) {
 	dir := t.TempDir()
 	first, again := filepath.Join(dir, "first"), filepath.Join(dir, "again")

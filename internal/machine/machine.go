@@ -1,8 +1,6 @@
-// Package hardware says what machine this is, how fast it can read memory, the
-// limit that decoding is measured against, and how fast it can multiply and
-// add, the limit of prefill. Nothing flows in; out flow the processor's name,
-// the physical memory, a read bandwidth and an arithmetic peak.
-package hardware
+// Package machine describes the computer that this process runs on: the processor's
+// name, the number of cores, the sizes of memory and last-level cache.
+package machine
 
 import (
 	"os"
@@ -10,18 +8,18 @@ import (
 	"strings"
 )
 
-// Machine is what the operating system tells.
-type Machine struct {
-	CPU         string `json:"cpu"`          // the processor's name; its architecture where none is told
+// Info is what the operating system says about the machine.
+type Info struct {
+	CPU         string `json:"cpu"`          // the processor's name; its architecture where the system gives none
 	Kind        string `json:"kind"`         // "family/model/stepping": virtual machines give unlike processors one name
 	Cores       int    `json:"cores"`        // logical processors
-	MemoryBytes int64  `json:"memory_bytes"` // physical; 0 = not told
-	L3Bytes     int64  `json:"l3_bytes"`     // of the first processor; 0 = not told
+	MemoryBytes int64  `json:"memory_bytes"` // physical; 0 = not known
+	L3Bytes     int64  `json:"l3_bytes"`     // of the first processor; 0 = not known
 }
 
-// Describe asks the system. What it does not tell stays at its zero value.
-func Describe() Machine {
-	m := Machine{CPU: runtime.GOARCH, Cores: runtime.NumCPU()}
+// Describe asks the operating system. What it does not say stays at its zero value.
+func Describe() Info {
+	m := Info{CPU: runtime.GOARCH, Cores: runtime.NumCPU()}
 	// A file that is absent reads as empty: other systems have no /proc.
 	cpuinfo, _ := os.ReadFile("/proc/cpuinfo")
 	for _, field := range []string{"model name", "Model", "cpu model"} { // x86, ARM boards, MIPS

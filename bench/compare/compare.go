@@ -1,0 +1,175 @@
+// Package compare loads models side by side on one device, measures their latency in
+// turns by the protocol of package latency, and returns the entries of a report.
+package compare
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"mop/bench/hardware"
+	"mop/bench/latency"
+	"mop/bench/report"
+	"mop/internal/progress"
+	"mop/runtime/device"
+	"mop/runtime/model"
+	"mop/runtime/open"
+	"mop/runtime/timing"
+)
+
+// Options of a comparison.
+type Options struct {
+	Protocol latency.Protocol
+	From     open.SourceOptions // of random weights
+	Weights  open.ModelOptions
+	Kernels  string // the set that the device was opened with
+
+	// Precision asks for more rounds than the protocol's until every speed-up's interval
+	// is at most this wide, as a share of the speed-up. That an interval is wide decides,
+	// not the speed-up itself. 0 = never more.
+	Precision float64
+	Limit     time.Duration // no round begins later than this after the first
+
+	Sample   func(latency.Sample) error // called after every run; an error ends the comparison
+	Progress progress.Func
+}
+
+// Run loads all models on a device, the dense one first, and measures them. On an error
+// the samples so far come with it.
+func Run(ctx context.Context, dev device.Device, models []Model, o Options) ([]report.Entry, []latency.Sample, error) {
+	loaded, layers, closeAll, err := load(dev, models, o)
+	defer closeAll()
+	if err != nil {
+		return nil, nil, err
+	}
+	env, err := environment(dev, o, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, start := o.Protocol, time.Now()
+	total := p.Runs * len(loaded)
+	samples, err := latency.Measure(ctx, p, loaded, latency.Options{
+		OtherLoad: hardware.OtherLoad,
+		More: func(rounds int, samples []latency.Sample) bool {
+			if o.Precision == 0 || time.Since(start) > o.Limit {
+				return false
+			}
+			width, err := latency.Widest(p, loaded, samples, rounds)
+			more := err == nil && width > o.Precision
+			if more {
+				total = (rounds + 1) * len(loaded)
+			}
+			return more
+		},
+		Progress: func(done latency.Progress) error {
+			o.Progress.Report(progress.Update{Phase: "latency runs", Done: done.Done, Total: total})
+			if o.Sample != nil {
+				return o.Sample(done.Sample)
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, samples, err
+	}
+	p.Runs = samples[len(samples)-1].Round + 1
+	rows, err := latency.Rows(p, loaded, samples, env)
+	if err != nil {
+		return nil, samples, err
+	}
+	if env.LimitLoad > latency.Busy || exceedsLimits(rows) {
+		again, err := environment(dev, o, true)
+		if err != nil {
+			return nil, samples, err
+		}
+		env.ReadGBps, env.FMAGflops = max(env.ReadGBps, again.ReadGBps), max(env.FMAGflops, again.FMAGflops)
+		env.LimitLoad = min(env.LimitLoad, again.LimitLoad) // of two measured limits, the larger one is the better
+		if rows, err = latency.Rows(p, loaded, samples, env); err != nil {
+			return nil, samples, err
+		}
+	}
+	warnOfLoad(rows)
+	entries := report.Entries(rows)
+	for i := range entries {
+		entries[i].Series, entries[i].Layers = models[i].Series, layers[i]
+	}
+	return entries, samples, nil
+}
+
+// exceedsLimits reports whether rows exceed the machine's cached limits, which were then
+// measured in worse conditions.
+func exceedsLimits(rows []latency.Row) bool {
+	return slices.ContainsFunc(rows, func(r latency.Row) bool {
+		return r.Share != nil && *r.Share > 1 || r.PrefillShare != nil && *r.PrefillShare > 1
+	})
+}
+
+// load loads all models. closeAll is never nil, and is called whatever else load returns.
+func load(dev device.Device, models []Model, o Options) (loaded []latency.Model, layers [][]report.Layer, closeAll func(), err error) {
+	var closers []func() error
+	closeAll = func() {
+		for _, c := range closers {
+			c()
+		}
+	}
+	generated := 0.0 // bytes of weights that are not mapped
+	for i, x := range models {
+		start := time.Now()
+		src, err := x.Open()
+		if err != nil {
+			return nil, nil, closeAll, err
+		}
+		closers = append(closers, src.Close)
+		generated += o.From.GeneratedBytes(src)
+		if err := open.CheckMemory(dev, x.Name+" and the models before it", generated); err != nil {
+			return nil, nil, closeAll, err
+		}
+		m, err := open.PlaceWeights(dev, src, o.Weights)
+		if err != nil {
+			return nil, nil, closeAll, fmt.Errorf("%s: %w", x.Name, err)
+		}
+		one, err := underTest(dev, m, x.Name, o.Protocol, time.Since(start))
+		if err != nil {
+			return nil, nil, closeAll, fmt.Errorf("%s: %w", x.Name, err)
+		}
+		if err := open.CheckFinite(src); err != nil { // not part of the load time
+			return nil, nil, closeAll, err
+		}
+		if i > 0 {
+			one.Compression = 1 - float64(one.Params)/float64(loaded[0].Params)
+		}
+		shapes, err := report.Layers(m.Config.Layers, x.From)
+		if err != nil {
+			shapes = nil
+		}
+		loaded, layers = append(loaded, one), append(layers, shapes)
+	}
+	return loaded, layers, closeAll, nil
+}
+
+// underTest describes a loaded model to package latency.
+func underTest(dev device.Device, m *model.Model, name string, p latency.Protocol, load time.Duration) (latency.Model, error) {
+	c := m.Config
+	if p.In+p.Out > c.MaxPositions {
+		return latency.Model{}, fmt.Errorf("%d tokens in and %d out: %w of %d", p.In, p.Out, model.ErrContext, c.MaxPositions)
+	}
+	cache, err := open.Cache(dev, c, p.Batch, p.In+p.Out)
+	if err != nil {
+		return latency.Model{}, err
+	}
+	// A decode step reads the weights once for all sequences, and each sequence's cache.
+	weights := m.BytesPerToken(0)
+	perToken := weights/int64(p.Batch) + m.BytesPerToken(p.In+p.Out/2) - weights
+	special := slices.Clone(c.EOS)
+	if c.BOS >= 0 {
+		special = append(special, c.BOS)
+	}
+	return latency.Model{
+		Name: name, Params: c.Params(), Vocab: c.VocabSize, SpecialTokens: special, Context: c.MaxPositions,
+		BytesPerToken: perToken, PrefillBytes: weights,
+		PrefillFlops: int64(p.Batch) * model.PromptFlops(c, p.In), DecodeFlops: model.Flops(c, p.In+p.Out/2, 1, 1),
+		PeakBytes: m.WeightBytes() + int64(open.CacheBytes(dev, c, p.Batch, p.In+p.Out)), Load: load,
+		Generate: timing.Generator(m, cache),
+	}, nil
+}

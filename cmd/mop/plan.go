@@ -1,0 +1,116 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"mop/prune/plan"
+	"mop/runtime/open"
+)
+
+// widthFlags are the flags of the width branch.
+func widthFlags(c *cobra.Command, w *plan.Options) {
+	f := c.Flags()
+	f.StringVar(&w.Rule, "rule", "auto", "how a width step divides what it removes: "+plan.RulesHelp())
+	f.IntVar(&w.RoundTo, "round-to", 1, "intermediate sizes become multiples of this")
+	f.IntVar(&w.HeadsMultiple, "heads-multiple", 1, "head counts become multiples of this")
+	f.StringVar(&w.Allocation, "allocation", "uniform", "uniform: every layer loses the same; global: the lowest scores of the whole model are removed")
+}
+
+// checkWidth refuses 0, which the package takes as its default.
+func checkWidth(w plan.Options) error {
+	if w.RoundTo == 0 || w.HeadsMultiple == 0 {
+		return usage("--round-to and --heads-multiple: want at least 1, got %d and %d", w.RoundTo, w.HeadsMultiple)
+	}
+	return nil
+}
+
+// wrongUse is usage, except for a target that this model cannot reach.
+func wrongUse(err error) error {
+	if errors.Is(err, plan.ErrTarget) {
+		return err
+	}
+	return usage("%v", err)
+}
+
+func planCommand(o *options) *cobra.Command {
+	var name, sequence, criterion string
+	var steps int
+	var target float64
+	var w plan.Options
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "plan --model DIR|preset:NAME --sequence LGG...",
+		Short: "Show the sizes along a pruning path, without weights",
+		Example: "  mop plan --model preset:llama-2-7b --sequence LGGLLLGGLLGLGLLGGL --rule paper\n" +
+			"  mop plan --model preset:llama-3-8b --criterion random --seed 3 --target 0.4 --json",
+		Args: exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := need(c, "model"); err != nil {
+				return err
+			}
+			if err := checkWidth(w); err != nil {
+				return err
+			}
+			if err := w.Check(); err != nil {
+				return usage("%v", err)
+			}
+			base, err := open.Config(name)
+			if err != nil {
+				return err
+			}
+			if c.Flags().Changed("target") {
+				if err := plan.CheckTarget(target); err != nil {
+					return usage("%v", err)
+				}
+			}
+			if steps < 0 {
+				return usage("--steps: want 0 or more, got %d", steps)
+			}
+			var choose func(int) (plan.Kind, bool)
+			switch {
+			case sequence != "" && criterion == "":
+				kinds, err := plan.ParseSequence(sequence)
+				if err != nil {
+					return usage("%v", err)
+				}
+				choose = plan.Sequence(kinds)
+			case sequence == "" && criterion == "random":
+				if steps == 0 && target == 0 {
+					return usage("plan: --criterion random wants --steps or --target")
+				}
+				choose = func(n int) (plan.Kind, bool) { return plan.Coin(o.seed, n), true }
+			default:
+				return usage("plan: want either --sequence LGG... or --criterion random")
+			}
+			limited := func(n int) (plan.Kind, bool) {
+				if steps > 0 && n > steps {
+					return "", false
+				}
+				return choose(n)
+			}
+			p, err := plan.DryRun(base, w, limited, target)
+			if err != nil {
+				return wrongUse(err)
+			}
+			p.Sequence, p.Criterion, p.Seed = sequence, criterion, o.seed
+			if sequence != "" {
+				p.Criterion = "sequence"
+			}
+			if asJSON {
+				return p.Write(c.OutOrStdout())
+			}
+			return p.Table(c.OutOrStdout())
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&name, "model", "", "model directory or preset:NAME")
+	f.StringVar(&sequence, "sequence", "", "the path: L removes a layer, G heads and neurons")
+	f.StringVar(&criterion, "criterion", "", "random: a seeded random choice at each step")
+	f.IntVar(&steps, "steps", 0, "end after this many steps")
+	f.Float64Var(&target, "target", 0, "end at the first step of at least this compression")
+	f.BoolVar(&asJSON, "json", false, "print the plan as JSON")
+	widthFlags(c, &w)
+	return c
+}

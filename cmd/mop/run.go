@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"mop/internal/files"
+	"mop/runtime/generate"
+	"mop/runtime/model"
+	"mop/runtime/open"
+	"mop/runtime/timing"
+	"mop/runtime/tokenizer"
+)
+
+func runCommand(o *options) *cobra.Command {
+	var dir, prompt, file string
+	var stops []string
+	var stats bool
+	var g generate.Options
+	c := &cobra.Command{
+		Use:     "run --model DIR --prompt TEXT",
+		Short:   "Continue a text",
+		Example: "  mop run --model ./model --prompt 'Once upon a time' --max-tokens 100\n  mop run --model ./model --prompt '' --temperature 0.8 --top-p 0.9 --seed 7\n  mop run --model ./model --prompt-file story.txt --stats",
+		Args:    exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := need(c, "model"); err != nil {
+				return err
+			}
+			g.Seed = o.seed
+			if err := checkGenerate(g); err != nil {
+				return err
+			}
+			if c.Flags().Changed("prompt") && file != "" {
+				return usage("run: want --prompt or --prompt-file, got both")
+			}
+			text := []byte(prompt)
+			if file != "" {
+				var err error
+				if text, err = readPrompt(c.InOrStdin(), file); err != nil {
+					return err
+				}
+			}
+			t, tokens, err := encodePrompt(dir, text)
+			if err != nil {
+				return err
+			}
+			m, close, err := o.load(dir)
+			if err != nil {
+				return err
+			}
+			defer close()
+			out := c.OutOrStdout()
+			throughput, err := continueText(c, m, t, tokens, g, &generate.StopFilter{W: out, Stops: stops})
+			if err != nil {
+				return err
+			}
+			if onTerminal(out) {
+				fmt.Fprintln(out)
+			}
+			if stats {
+				fmt.Fprint(c.ErrOrStderr(), throughput)
+			}
+			return nil
+		},
+	}
+	o.weightsFlags(c)
+	f := c.Flags()
+	f.StringVar(&dir, "model", "", "model directory")
+	f.StringVar(&prompt, "prompt", "", "text to continue; empty = BOS alone")
+	f.StringVar(&file, "prompt-file", "", "file with the text to continue, - for stdin; a newline at its end is removed")
+	f.BoolVar(&stats, "stats", false, "print the numbers of tokens and the throughput on stderr")
+	f.IntVar(&g.MaxTokens, "max-tokens", 128, "largest number of tokens to generate")
+	f.Float64Var(&g.Temperature, "temperature", 0, "sampling temperature; 0 = always the argmax token")
+	f.IntVar(&g.TopK, "top-k", 0, "sample from the k most probable tokens, 0 = all")
+	f.Float64Var(&g.TopP, "top-p", 1, "sample from the smallest set of tokens that has this probability")
+	f.Float64Var(&g.MinP, "min-p", 0, "sample from tokens with at least this share of the most probable token's probability")
+	f.Float64Var(&g.RepetitionPenalty, "repetition-penalty", 1, "values above 1 make tokens that occurred before less probable")
+	f.BoolVar(&g.IgnoreEOS, "ignore-eos", false, "always generate --max-tokens tokens")
+	f.StringArrayVar(&stops, "stop", nil, "end before this text; may be given several times")
+	return c
+}
+
+func checkGenerate(g generate.Options) error {
+	if err := g.Check(); err != nil {
+		return usage("%v", err)
+	}
+	switch {
+	case g.MaxTokens < 0:
+		return usage("--max-tokens: want 0 or more, got %d", g.MaxTokens)
+	case g.TopP == 0:
+		return usage("--top-p: want a value in (0, 1], got 0")
+	case g.RepetitionPenalty == 0:
+		return usage("--repetition-penalty: want a value above 0, got 0")
+	}
+	return nil
+}
+
+// readPrompt reads a prompt from a file, or from stdin if the file is "-". It removes the
+// newline at the end of the last line, which editors add.
+func readPrompt(stdin io.Reader, file string) (text []byte, err error) {
+	const limit = 1 << 28 // bytes
+	if file == "-" {
+		text, err = io.ReadAll(io.LimitReader(stdin, limit))
+	} else {
+		text, err = files.Read(file, limit)
+	}
+	if line, ok := bytes.CutSuffix(text, []byte("\n")); ok {
+		text = bytes.TrimSuffix(line, []byte("\r"))
+	}
+	return text, err
+}
+
+func encodePrompt(dir string, text []byte) (*tokenizer.Tokenizer, []int, error) {
+	t, err := tokenizer.Open(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	tokens, err := t.Encode(text, tokenizer.EncodeOptions{BOS: true})
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	if len(tokens) == 0 {
+		return nil, nil, fmt.Errorf("%s: an empty prompt needs a BOS token, and the tokenizer has none", dir)
+	}
+	return t, tokens, nil
+}
+
+// continueText writes the continuation of a prompt as it is generated.
+func continueText(c *cobra.Command, m *open.Model, t *tokenizer.Tokenizer, prompt []int, g generate.Options, out *generate.StopFilter) (*timing.Throughput, error) {
+	positions := m.Config.MaxPositions
+	if len(prompt) > positions {
+		return nil, m.Wrap(fmt.Errorf("prompt of %d tokens: %w of %d", len(prompt), model.ErrContext, positions))
+	}
+	// The last token that is sampled needs no position.
+	limit := positions - len(prompt) + 1
+	limited := g.MaxTokens > limit
+	if limited && g.IgnoreEOS {
+		return nil, m.Wrap(fmt.Errorf("prompt of %d tokens and %d more: %w of %d", len(prompt), g.MaxTokens, model.ErrContext, positions))
+	}
+	g.MaxTokens = min(g.MaxTokens, limit)
+	cache, err := open.Cache(m.Device(), m.Config, 1, min(len(prompt)+g.MaxTokens, positions))
+	if err != nil {
+		return nil, m.Wrap(err)
+	}
+	decoder := t.Stream(prompt[len(prompt)-1])
+	throughput := timing.StartThroughput(len(prompt))
+	emitted := 0
+	var failed error
+	err = generate.Run(c.Context(), m.Model, cache, [][]int{prompt}, g, func(_, tokens []int) (done []int) {
+		emitted++
+		throughput.Add()
+		var text []byte
+		if t.Has(tokens[0]) { // a vocabulary may be padded with rows that belong to no token
+			text, failed = decoder.Push(tokens[0])
+		}
+		if failed == nil {
+			_, failed = out.Write(text)
+		}
+		if failed != nil || out.Stopped {
+			return []int{0}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, m.Wrap(err)
+	}
+	if failed != nil {
+		return nil, failed
+	}
+	if !out.Stopped {
+		if _, err := out.Write(decoder.Flush()); err != nil {
+			return nil, err
+		}
+	}
+	if err := out.Flush(); err != nil {
+		return nil, err
+	}
+	if limited && emitted == limit && !out.Stopped {
+		slog.Warn("the context is full", "tokens", positions)
+	}
+	return throughput, nil
+}

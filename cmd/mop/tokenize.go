@@ -1,0 +1,66 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"mop/runtime/tokenizer"
+)
+
+func tokenizeCommand(*options) *cobra.Command {
+	var dir string
+	var noBOS, special, decode bool
+	c := &cobra.Command{
+		Use:     "tokenize --model DIR < text",
+		Short:   "Turn text on stdin into token ids, or token ids into text",
+		Example: "  printf 'Once upon a time' | mop tokenize --model ./model\n  echo '[1, 403]' | mop tokenize --model ./model --decode",
+		Args:    exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := need(c, "model"); err != nil {
+				return err
+			}
+			t, err := tokenizer.Open(dir)
+			if err != nil {
+				return err
+			}
+			in, err := io.ReadAll(c.InOrStdin())
+			if err != nil {
+				return err
+			}
+			w := c.OutOrStdout()
+			if decode {
+				var tokens []int
+				if err := json.Unmarshal(in, &tokens); err != nil {
+					return fmt.Errorf("stdin: want a JSON array of token ids: %w", err)
+				}
+				if tokens == nil {
+					return fmt.Errorf("stdin: want a JSON array of token ids, got %s", bytes.TrimSpace(in))
+				}
+				text, err := t.Decode(tokens)
+				if err != nil {
+					return fmt.Errorf("%s: %w", dir, err)
+				}
+				_, err = w.Write(text)
+				return err
+			}
+			tokens, err := t.Encode(in, tokenizer.EncodeOptions{BOS: !noBOS, Special: special})
+			if err != nil {
+				return fmt.Errorf("%s: %w", dir, err)
+			}
+			if tokens == nil {
+				tokens = []int{}
+			}
+			return json.NewEncoder(w).Encode(tokens)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&dir, "model", "", "directory with a tokenizer")
+	f.BoolVar(&noBOS, "no-bos", false, "do not put BOS first")
+	f.BoolVar(&special, "special", false, "parse the text of special tokens as these tokens")
+	f.BoolVar(&decode, "decode", false, "turn token ids into text: stdin is a JSON array")
+	return c
+}

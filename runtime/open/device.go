@@ -1,0 +1,155 @@
+// Package open turns the names that a user gives into things that compute: "cuda:1" into
+// a device, a directory or "preset:NAME" into a source of weights, and both together into
+// a loaded model. It refuses what does not fit into memory before it is allocated.
+package open
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"mop/internal/machine"
+	"mop/runtime/device"
+	"mop/runtime/device/cpu"
+	"mop/runtime/device/cuda"
+)
+
+// DeviceInfo describes a device of this machine.
+type DeviceInfo struct {
+	Device     string `json:"device"` // "cpu", or "cuda:N" with N from 0
+	Name       string `json:"name"`
+	Bytes      int64  `json:"bytes,omitempty"`      // size of the device's own memory
+	Capability string `json:"capability,omitempty"` // CUDA compute capability
+	SMs        int    `json:"sms,omitempty"`
+	Driver     string `json:"driver,omitempty"`  // CUDA version that the driver supports
+	Kernels    string `json:"kernels,omitempty"` // the set of kernels that is used, see kernels/README.md
+}
+
+// DeviceID selects a device.
+type DeviceID struct {
+	Kind  string // "cpu", "cuda", or "auto": a GPU if there is one, else the CPU
+	Index int    // of the GPU
+}
+
+// ParseDevice reads "cpu", "cuda", "cuda:N" or "auto"; "cuda" is the first GPU.
+func ParseDevice(text string) (DeviceID, error) {
+	kind, number, numbered := strings.Cut(text, ":")
+	if !numbered {
+		if slices.Contains([]string{"cpu", "cuda", "auto"}, text) {
+			return DeviceID{Kind: text}, nil
+		}
+	} else if n, err := strconv.ParseUint(number, 10, 31); err == nil && kind == "cuda" {
+		return DeviceID{kind, int(n)}, nil
+	}
+	return DeviceID{}, fmt.Errorf("want one of cpu, cuda, cuda:N, auto, got %q", text)
+}
+
+func (d DeviceID) String() string {
+	if d.Kind == "cuda" {
+		return gpuName(d.Index)
+	}
+	return d.Kind
+}
+
+// DeviceOptions says which device to open, and how.
+type DeviceOptions struct {
+	ID      DeviceID
+	Threads int    // host threads that compute; 0 = all cores
+	Kernels string // a set of kernels of the CPU or of a GPU; "" or "auto" = the best one
+
+	// CPUOnly names an option that the user gave and that only the CPU supports;
+	// "auto" then means the CPU. "" = there is none.
+	CPUOnly string
+}
+
+// GPUKernels returns the set of a GPU's kernels that the options ask for, "" if none.
+func (o DeviceOptions) GPUKernels() string {
+	if slices.Contains(cuda.Sets(), o.Kernels) {
+		return o.Kernels
+	}
+	return ""
+}
+
+// Device opens a device. The caller closes it.
+//
+// In a binary without CUDA support that is asked for a GPU, Device replaces the process
+// by the companion binary, which was built with the tag cuda; see companion.go.
+func Device(o DeviceOptions) (device.Device, error) {
+	id := o.ID
+	if o.GPUKernels() != "" {
+		id.Kind = "cuda" // the CPU does not have these kernels
+	}
+	switch {
+	case id.Kind == "auto" && o.CPUOnly != "":
+		if gpus, _ := listGPUs(); len(gpus) > 0 {
+			slog.Info("using the CPU although there is a GPU", "because", "only the CPU supports "+o.CPUOnly)
+		}
+	case id.Kind != "cpu":
+		dev, gpus, err := openGPU(id, o.GPUKernels())
+		if err == nil {
+			return dev, nil
+		}
+		if id.Kind == "cuda" {
+			return nil, unavailable(id, err, gpus)
+		}
+	}
+	kernels := o.Kernels
+	if kernels == "" {
+		kernels = "auto"
+	}
+	return cpu.Open(cpu.Options{Threads: o.Threads, Kernels: kernels})
+}
+
+// Trainer opens a device that can train.
+func Trainer(o DeviceOptions) (device.Trainer, error) {
+	dev, err := Device(o)
+	if err != nil {
+		return nil, err
+	}
+	if t, ok := dev.(device.Trainer); ok {
+		return t, nil
+	}
+	return nil, errors.Join(fmt.Errorf("device %s: cannot train", dev.Capabilities().Name), dev.Close())
+}
+
+// Devices lists the devices of this machine. If there is no GPU, missing says why.
+func Devices() (list []DeviceInfo, missing error) {
+	gpus, err := listGPUs()
+	return append([]DeviceInfo{cpuInfo()}, gpus...), err
+}
+
+// CheckDevice returns an error if the device does not exist; it opens nothing.
+func CheckDevice(id DeviceID) error {
+	if id.Kind != "cuda" {
+		return nil
+	}
+	gpus, err := listGPUs()
+	if err == nil && id.Index >= len(gpus) {
+		err = errNoSuchGPU
+	}
+	if err != nil {
+		return unavailable(id, err, gpus)
+	}
+	return nil
+}
+
+func gpuName(index int) string { return fmt.Sprintf("cuda:%d", index) }
+
+var errNoSuchGPU = errors.New("there is no such GPU")
+
+func cpuInfo() DeviceInfo {
+	return DeviceInfo{Device: "cpu", Name: fmt.Sprintf("%s, %d cores", machine.Describe().CPU, runtime.NumCPU())}
+}
+
+// unavailable says why a device cannot be opened, and which devices there are.
+func unavailable(id DeviceID, why error, gpus []DeviceInfo) error {
+	var names []string
+	for _, d := range append([]DeviceInfo{cpuInfo()}, gpus...) {
+		names = append(names, fmt.Sprintf("%s (%s)", d.Device, d.Name))
+	}
+	return fmt.Errorf("device %s: %w; available: %s", id, why, strings.Join(names, ", "))
+}
