@@ -52,7 +52,16 @@ func TestRecoverCommand(t *testing.T) {
 	if _, err := mop(t, "", "recover", "--model", demoDir, "--data", data, "--out", filepath.Join(dir, "again"), "--steps", "1", "--batch", "1", "--adapter-init", adapter); err != nil {
 		t.Error(err)
 	}
-	// Nothing is written over.
+	// An empty directory is accepted, as prune accepts it; any other is not.
+	empty := filepath.Join(dir, "empty")
+	if err := os.Mkdir(empty, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := mop(t, "", "recover", "--model", demoDir, "--data", data, "--out", empty, "--steps", "1", "--batch", "1"); err != nil {
+		t.Error(err)
+	} else if _, err := os.Stat(filepath.Join(empty, "config.json")); err != nil {
+		t.Error(err)
+	}
 	if _, err := mop(t, "", args...); err == nil || !strings.Contains(err.Error(), "exists already") {
 		t.Errorf("want a refusal, got %v", err)
 	}

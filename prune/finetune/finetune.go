@@ -276,6 +276,11 @@ func (r *Result) write(src *checkpoint.Dir, dev device.Device, l *train.Trainer,
 	if path := filepath.Join(o.Model, "plan.json"); exists(path) {
 		files["plan.json"] = path
 	}
+	if emptyDir(o.Out) { // a save only creates directories
+		if err := os.Remove(o.Out); err != nil {
+			return err
+		}
+	}
 	err = checkpoint.Save(o.Out, src.Config(), specs, checkpoint.SaveOptions{Files: files, Data: map[string][]byte{resultFile: append(text, '\n')}})
 	if errors.Is(err, checkpoint.ErrExists) {
 		return fmt.Errorf("%w: give another --out", err)
@@ -286,7 +291,7 @@ func (r *Result) write(src *checkpoint.Dir, dev device.Device, l *train.Trainer,
 // finished is the result of a run that has written OUT already; another model
 // there is an error.
 func finished(o Options, run string) (*Result, error) {
-	if !exists(o.Out) {
+	if !exists(o.Out) || emptyDir(o.Out) {
 		return nil, nil
 	}
 	var r struct {
@@ -298,6 +303,16 @@ func finished(o Options, run string) (*Result, error) {
 		return nil, fmt.Errorf("%s: %w: give another --out", o.Out, checkpoint.ErrExists)
 	}
 	return &r.Result, os.RemoveAll(filepath.Clean(o.Out) + ".training")
+}
+
+// emptyDir reports whether a path is a directory without entries, and not a link to one.
+func emptyDir(path string) bool {
+	info, err := os.Lstat(path)
+	if err != nil || !info.IsDir() {
+		return false
+	}
+	entries, err := os.ReadDir(path)
+	return err == nil && len(entries) == 0
 }
 
 func exists(path string) bool {
