@@ -9,7 +9,7 @@
 #include "attend_prefill.cu"
 #include "amp.cu"
 #include "criteria.cu"
-#include "choose.cu"
+#include "argmax.cu"
 #include "sample.cu"
 #include "round_i8.cu"
 #include "fill.cu"

@@ -8,7 +8,7 @@
 //
 // z, p, q [N, C] f32: logits base..base+C-1. base 0 starts anew. Grid: one block of
 // 256 a row. Sums are float64, in an order that depends on C alone. Bound by memory.
-#include "best.cuh"
+#include "block_argmax.cuh"
 
 DEVICE double power(double x) { return ptx::exp2((float)x * kLog2e); } // e^x, x <= 0
 

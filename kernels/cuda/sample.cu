@@ -1,12 +1,13 @@
-// The next id of each row, drawn from the likeliest ids by top-k, top-p and min-p.
+// The next token of each row, sampled with top-k, top-p and min-p, each row by its own
+// parameters.
 //
-//   z [N, V] f32; ids [N]
+//   z [N, V] f32; tokens [N]; params [N]; seen [slots, lds] bits
 //
-// For any of these, and for temperatures that v/temperature is too coarse at (choose).
-// Of the ids in order of their logits, the lower one first of equals, are kept: the
-// first k; of those the fewest that have share p of their probability; of those the
-// ones with at least min_p of the first one's. The largest (z - top)/temperature +
-// gumbel of what is kept is drawn, as choose does.
+// Also for low temperatures, at which argmax.cu's v/temperature is too coarse. Of the tokens
+// in order of their logits, the lower index first among equals, these are kept: the first k;
+// of those the fewest that have the share p of their probability; of those the ones with at
+// least min_p of the first one's. The largest (z - top)/temperature + Gumbel noise among them
+// wins, with the noise of argmax.cu. A row without filters has the token that argmax.cu gives.
 //
 // Nothing is sorted. A histogram of the distance from the top says where the cut
 // lies, about; the ids before it are gathered in shared memory, and the cut is found
@@ -15,7 +16,7 @@
 // order the same.
 // Grid: one block of 512 a row. Bound by latency: the logits are read three times
 // (of many candidates up to fourteen), 4*V bytes by one SM.
-#include "draw.cuh"
+#include "sampling_params.cuh"
 
 constexpr int kSampleThreads = 512;
 constexpr int kBins = 2048;
@@ -101,17 +102,37 @@ DEVICE Found find(Candidates &s, bool by_mass, u64 target) {
   return f;
 }
 
-KERNEL(512, 1, sample, int *ids, const float *z, int ldz, int V, float temperature, float penalty, u32 *seen, int lds,
-       const u64 *streams, Place *places, int advance, int top_k, float top_p, float min_p) {
+KERNEL(512, 1, sample, int *tokens, const float *z, int ldz, int V, const SamplingParams *params, u32 *seen, int lds,
+       Place *places) {
+  const int n = ptx::bidx(), tid = ptx::tid();
+  const SamplingParams by = params[n];
   ptx::after_previous();
   ptx::release();
-  const Draw by = {temperature, penalty, seen, lds, streams};
+  const Place place = places[n];
+  const Penalty penalty = penalty_of(by, seen, lds, place.seq);
   Candidates &s = *(Candidates *)ptx::shared();
-  const int n = ptx::bidx(), tid = ptx::tid();
   const float *row = z + (long long)n * ldz; // ldz is a multiple of 32
-  const bool some = top_k > 0 && top_k < V, share = top_p > 0 && top_p < 1;
+  const u64 first = (u64)place.pos * V;
+  auto put = [&](int token) {
+    if (tid == 0) {
+      tokens[n] = token;
+      penalty.add(token);
+      if (by.advance)
+        places[n].pos++;
+    }
+  };
+  Best b = {-kInf, 0};
+  if (!by.filters) {
+    for (int i = tid; i < V; i += kSampleThreads)
+      b = better(b, {gumbel_max(by, penalty.apply(i, row[i]), first + i), i});
+    b = block_best<kSampleThreads / 32>(b, s.best);
+    put(b.value < kInf ? b.index : -1);
+    return;
+  }
+  const float temperature = by.temperature;
+  const bool some = by.top_k > 0, share = by.top_p > 0;
 
-  // A rank is a logit and its id in one number, the likeliest the largest.
+  // A rank is a logit and its token in one number, the largest logit's first.
   auto rank = [](float v, int i) { return (u64)ordered(v) << 32 | (u32)~i; };
   auto logit = [](u64 r) { return plain((u32)(r >> 32)); };
   auto logits = [&](auto f) {
@@ -121,26 +142,21 @@ KERNEL(512, 1, sample, int *ids, const float *z, int ldz, int V, float temperatu
 #pragma unroll
       for (int j = 0; j < 4; j++)
         if (4 * c + j < V)
-          f(by.penalised(n, 4 * c + j, q[j]), 4 * c + j);
+          f(penalty.apply(4 * c + j, q[j]), 4 * c + j);
     }
   };
-  Best b = {-kInf, 0};
   logits([&](float v, int i) { b = better(b, {v - v != 0 ? kInf : v, i}); });
   b = block_best<kSampleThreads / 32>(b, s.best);
   const float top = b.value;
   if (top == kInf) {
-    if (tid == 0) {
-      ids[n] = -1;
-      if (advance)
-        places[n].pos++;
-    }
+    put(-1);
     return;
   }
   auto weight = [&](float v) { return ptx::exp2((v - top) / temperature * kLog2e); };
   auto mass = [&](float v) { return (u64)(weight(v) * 1099511627776.0f); };
 
   auto part = [&](u64 m) { // at least the first id's
-    u64 p = (u64)((double)m * top_p);
+    u64 p = (u64)((double)m * by.top_p);
     return p > 0 ? p : 1;
   };
 
@@ -158,7 +174,7 @@ KERNEL(512, 1, sample, int *ids, const float *z, int ldz, int V, float temperatu
     all = total(s, sum);
     if (tid == 0)
       s.n = 0;
-    Found f = some ? find(s, false, top_k) : find(s, true, part(all));
+    Found f = some ? find(s, false, by.top_k) : find(s, true, part(all));
     u32 in = 0;
     for (int i = tid; i <= f.bin; i += kSampleThreads)
       in += s.count[i];
@@ -207,7 +223,7 @@ KERNEL(512, 1, sample, int *ids, const float *z, int ldz, int V, float temperatu
     cut = at > floor ? at : floor;
   };
   if (some) {
-    cut_at(false, top_k);
+    cut_at(false, by.top_k);
     u64 sum = 0;
     each([&](u64 r) { sum += r >= cut ? mass(logit(r)) : 0; });
     all = total(s, sum);
@@ -215,19 +231,13 @@ KERNEL(512, 1, sample, int *ids, const float *z, int ldz, int V, float temperatu
   if (share)
     cut_at(true, part(all));
 
-  const u64 key = streams[n], first = (u64)places[n].pos * V;
   b = {-kInf, 0};
   each([&](u64 r) {
     float v = logit(r);
     int i = (int)~(u32)r;
-    if (r >= cut && weight(v) >= min_p)
-      b = better(b, {max((v - top) / temperature, -3e38f) + gumbel(key, first + i), i});
+    if (r >= cut && weight(v) >= by.min_p)
+      b = better(b, {max((v - top) / temperature, -3e38f) + gumbel(by.stream, first + i), i});
   });
   b = block_best<kSampleThreads / 32>(b, s.best);
-  if (tid == 0) {
-    ids[n] = b.index;
-    by.saw(n, b.index);
-    if (advance)
-      places[n].pos++;
-  }
+  put(b.index);
 }

@@ -44,12 +44,22 @@ type Buffer interface {
 // activations are positions Start .. Start+Len-1 of cache sequence Seq.
 type Span struct{ Seq, Start, Row, Len int }
 
-// KVCache is one layer's cache for B sequences of up to Capacity positions. Position
-// p of sequence s is row s*Capacity+p of both buffers; the device decides where a row
-// lies in memory.
-type KVCache struct {
-	Keys, Values Buffer // [B*Capacity, K*Dh]
-	Capacity     int
+// KVCache is one layer's cache: the keys and values of the positions of every slot, a slot
+// being the number of a sequence. They lie in pages of a fixed number of positions, which
+// slots take from a pool and give back.
+type KVCache interface {
+	// PageSize is the number of positions of a page.
+	PageSize() int
+	// PageBytes is the memory of a page.
+	PageBytes() int64
+	// Reserve makes sure that a slot has pages for its first positions. A pass needs
+	// them for all positions up to its end. Where there is no memory it returns
+	// ErrMemory, and the pages that the slot has stay.
+	Reserve(slot, positions int) error
+	// Release gives a slot's pages back to the pool.
+	Release(slot int)
+	// Free gives all memory back. The cache is of no use afterwards.
+	Free()
 }
 
 // AttentionShape is the attention shape of one layer.
@@ -118,12 +128,9 @@ type Device interface {
 	// arrays holds values, so that they may share memory: layers of one width may
 	// get the same Buffer. The element type is the device's choice.
 	Activations(rows int, widths []int) ([]Buffer, error)
-	// Cache makes one layer's empty cache.
-	Cache(sequences, capacity int, hs AttentionShape) (KVCache, error)
-	// Extend makes sure that a sequence of a cache has memory for its first positions.
-	// A pass needs it for all positions up to its end. Where there is no memory it
-	// returns ErrMemory, and what the cache has already stays.
-	Extend(kv KVCache, seq, positions int) error
+	// NewKVCache makes one layer's empty cache, of slots that hold up to maxPositions
+	// positions each.
+	NewKVCache(slots, maxPositions int, hs AttentionShape) (KVCache, error)
 	// PeakBytes is the most memory that was allocated on the device at one time,
 	// 0 where the device uses the host's memory.
 	PeakBytes() int64

@@ -1,32 +1,48 @@
 package device
 
-import "slices"
+import (
+	"fmt"
+	"math"
+)
 
-// SamplingParams say how the next token is chosen. First, positive logits of tokens that
-// were seen are divided by the repetition penalty, and negative ones multiplied by it.
-// At temperature 0 the token with the largest logit is taken, the lowest id among
-// equals. Otherwise the tokens are sorted by their logits, and filters are applied in
-// this order: TopK keeps the first ones; TopP keeps the fewest whose probabilities,
-// softmax(z/Temperature), add up to TopP; MinP keeps those with at least MinP times the
-// first one's probability. Of the rest, the token with the largest
-// z/Temperature - log(e) is taken, where e is the exponential random number pos*V + id
-// of the row's stream (package random) and pos is the row's position. A sample thus
-// depends on the row's stream and position alone. Devices agree to rounding.
+// SamplingParams says how the next token of a sequence is chosen from its logits. The zero
+// value is greedy. The steps and their order are those of transformers: repetition penalty,
+// temperature, top-k, top-p, min-p.
+//
+// The logits of tokens that the sequence has seen are divided by the penalty where they are
+// positive, and multiplied by it where they are negative. At temperature 0 the token is the
+// argmax, the lowest id among equals. Else, of the tokens in that order, the first TopK are
+// kept; of those the fewest that have the share TopP of their probability,
+// softmax(z/Temperature); of those the ones with at least MinP of the first one's. Among
+// them the token with the largest z/Temperature - log(e) is chosen, e being exponential
+// number pos*V + token (package random) of the sequence's stream, and pos the position
+// of the last input token. A sample therefore depends on the stream and the position alone;
+// devices agree with the host but for rounding.
 type SamplingParams struct {
-	Temperature       float64
-	TopK              int      // 0 = all
-	TopP              float64  // 0 or 1 = all
-	MinP              float64  // 0 = all
-	RepetitionPenalty float64  // 0 or 1 = none
-	Streams           []uint64 // [N]; nil at temperature 0
+	Temperature       float64 // 0 = greedy
+	TopK              int     // keep the k largest logits; 0 = all
+	TopP              float64 // keep the smallest set of at least this probability; 0 or 1 = all
+	MinP              float64 // keep tokens of at least this share of the largest probability; 0 = all
+	RepetitionPenalty float64 // of tokens seen; 0 or 1 = none
+	Seed              uint64  // of the sequences' streams of random numbers
 }
 
-// HasPenalty reports whether tokens that were seen change the logits.
-func (p SamplingParams) HasPenalty() bool {
-	return p.RepetitionPenalty > 0 && p.RepetitionPenalty != 1
+// Check refuses values that mean nothing.
+func (p SamplingParams) Check() error {
+	switch {
+	case p.Temperature < 0 || math.IsNaN(p.Temperature) || math.IsInf(p.Temperature, 0):
+		return fmt.Errorf("temperature: want 0 or more, got %v", p.Temperature)
+	case p.TopK < 0:
+		return fmt.Errorf("top-k: want 0 or more, got %d", p.TopK)
+	case !(p.TopP >= 0 && p.TopP <= 1):
+		return fmt.Errorf("top-p: want a value in [0, 1], got %v", p.TopP)
+	case !(p.MinP >= 0 && p.MinP <= 1):
+		return fmt.Errorf("min-p: want a value in [0, 1], got %v", p.MinP)
+	case !(p.RepetitionPenalty >= 0) || math.IsInf(p.RepetitionPenalty, 0):
+		return fmt.Errorf("repetition-penalty: want 0 or more, got %v", p.RepetitionPenalty)
+	}
+	return nil
 }
 
-// Equal reports whether all fields are equal.
-func (p SamplingParams) Equal(o SamplingParams) bool {
-	return p.Temperature == o.Temperature && p.TopK == o.TopK && p.TopP == o.TopP && p.MinP == o.MinP && p.RepetitionPenalty == o.RepetitionPenalty && slices.Equal(p.Streams, o.Streams)
-}
+// HasPenalty reports whether tokens that were seen count.
+func (p SamplingParams) HasPenalty() bool { return p.RepetitionPenalty > 0 && p.RepetitionPenalty != 1 }

@@ -39,7 +39,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	cache, err := kvcache.New(dev, m.Config, 1, 64) // one sequence of up to 64 positions
+	cache, err := kvcache.NewSequences(dev, m.Config, 1, 64) // one sequence of up to 64 positions
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -1,5 +1,5 @@
-// Package generate turns logits into text: prompt ids in, continuation ids out,
-// one by one, for one sequence or a batch.
+// Package generate continues prompts: tokens in, tokens out, step by step, for one sequence
+// or a batch.
 package generate
 
 import (
@@ -17,83 +17,117 @@ import (
 // Options of a run.
 type Options struct {
 	SamplingParams
-	MaxTokens int  // ids to generate per sequence
-	IgnoreEOS bool // always generate MaxTokens ids
+	MaxTokens int  // tokens to generate per sequence
+	IgnoreEOS bool // always generate MaxTokens tokens
 }
 
-// Run continues each prompt (ids, at least one each). The cache is emptied
-// first and must hold prompt and continuation. After each step, emit is called
-// with the new id of every sequence that is still running; it returns the
-// sequences to end (nil = none); what it is given is valid during the call only. A
-// sequence also ends at an EOS id, which is not emitted, or at MaxTokens.
-func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]int, o Options, emit func(seqs, ids []int) (done []int)) error {
+// Run continues each prompt, of at least one token. Sequence i is prompts[i]; the cache must
+// have as many slots and hold prompt and continuation. It is emptied before and afterwards,
+// and a sequence's pages are free as soon as the sequence ends. After each step, emit is
+// called with the new token of every sequence that is still running; it returns the
+// sequences to end (nil = none). The slices that it gets are valid during the call only. A
+// sequence also ends at an EOS token, which is not emitted, or at MaxTokens.
+func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]int, o Options, emit func(seqs, tokens []int) (done []int)) error {
 	if err := o.Check(); err != nil {
 		return err
 	}
-	if len(prompts) != len(cache.Len) {
-		return fmt.Errorf("prompts: want %d, as many as cache sequences, got %d", len(cache.Len), len(prompts))
+	if len(prompts) > cache.Slots() {
+		return fmt.Errorf("prompts: want at most %d, as many as the cache has slots, got %d", cache.Slots(), len(prompts))
 	}
 	for i, p := range prompts {
 		if len(p) == 0 {
-			return fmt.Errorf("prompt %d: no ids", i)
+			return fmt.Errorf("prompt %d: no tokens", i)
 		}
-		if limit := min(cache.Capacity, m.Config.MaxPositions); len(p) > limit {
+		if limit := min(cache.MaxPositions, m.Config.MaxPositions); len(p) > limit {
 			return fmt.Errorf("prompt of %d tokens: %w of %d", len(p), model.ErrContext, limit)
 		}
 	}
-	if o.MaxTokens <= 0 {
+	if o.MaxTokens <= 0 || len(prompts) == 0 {
 		return nil
 	}
 	cache.Reset()
-	live := make([]int, len(prompts))
-	samplers := make([]*sampler, len(prompts))
-	next := make([]int, len(prompts))
+	defer cache.Reset()
+	// The lowest slots are free: sequence i has slot i.
+	live, err := cache.AllocN(len(prompts))
+	if err != nil {
+		return err
+	}
+	b := &batch{m: m, cache: cache, o: o, emit: emit, live: live, samplers: make([]*sampler, len(prompts)), next: make([]int, len(prompts)), tokens: make([]int, len(prompts))}
 	for i, p := range prompts {
-		live[i], samplers[i] = i, newSampler(o.SamplingParams, i, p)
+		b.samplers[i] = newSampler(o.SamplingParams, i, p)
 	}
 	for _, pass := range prefillPasses(prompts, m.PrefillRows()) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := prefill(m, cache, pass, prompts, samplers, next); err != nil {
+		if err := b.prefill(pass, prompts); err != nil {
 			return err
 		}
 	}
-	step := 0
-	ids := make([]int, len(prompts))
-	d := decoder{m: m, cache: cache, samplers: samplers, next: next}
-	// turn hands out the step's ids and says whether any sequence is left to go on.
-	turn := func() (more bool, err error) {
-		step++
-		if !o.IgnoreEOS {
-			live = slices.DeleteFunc(live, func(s int) bool { return slices.Contains(m.Config.EOS, next[s]) })
-		}
-		if len(live) == 0 {
-			return false, nil
-		}
-		for i, s := range live {
-			ids[i] = next[s]
-		}
-		if done := emit(live, ids[:len(live)]); len(done) > 0 {
-			live = slices.DeleteFunc(slices.Clone(live), func(s int) bool { return slices.Contains(done, s) })
-		}
-		if step == o.MaxTokens || len(live) == 0 {
-			return false, nil
-		}
-		return true, ctx.Err()
+	decode := b.decode
+	if m.DecodesByGraph() {
+		decode = b.decodeByGraph
 	}
-	more, err := turn()
-	for more && err == nil {
-		if m.DecodesByGraph() {
-			more, err = graphDecode(m, cache, live, next, samplers, o.MaxTokens-step, turn, func() int { return len(live) })
-		} else if err = d.step(live); err == nil {
-			more, err = turn()
-		}
-		if errors.Is(err, model.ErrContext) {
-			return fmt.Errorf("after %d tokens: %w", step, err)
-		}
+	more, err := b.deliver(ctx)
+	if more && err == nil {
+		err = decode(ctx)
+	}
+	if errors.Is(err, model.ErrContext) {
+		return fmt.Errorf("after %d tokens: %w", b.step, err)
 	}
 	return err
+}
+
+// batch is the sequences of a run. The slot of a sequence is its number.
+type batch struct {
+	m        *model.Model
+	cache    *kvcache.Cache
+	o        Options
+	emit     func(seqs, tokens []int) (done []int)
+	samplers []*sampler // per sequence
+	next     []int      // per sequence: its last token
+	live     []int      // the sequences that go on
+	step     int        // tokens that each has
+
+	// Memory for a step.
+	tokens []int
+	chunks []model.Chunk
+	rows   []int
+}
+
+// deliver hands out the step's tokens, frees the sequences that end, and reports whether any
+// goes on.
+func (b *batch) deliver(ctx context.Context) (more bool, err error) {
+	b.step++
+	if !b.o.IgnoreEOS {
+		b.end(func(s int) bool { return slices.Contains(b.m.Config.EOS, b.next[s]) })
+	}
+	if len(b.live) == 0 {
+		return false, nil
+	}
+	for i, s := range b.live {
+		b.tokens[i] = b.next[s]
+	}
+	if done := b.emit(b.live, b.tokens[:len(b.live)]); len(done) > 0 {
+		b.end(func(s int) bool { return slices.Contains(done, s) })
+	}
+	if b.step == b.o.MaxTokens || len(b.live) == 0 {
+		return false, nil
+	}
+	return true, ctx.Err()
+}
+
+// end frees the live sequences that are done.
+func (b *batch) end(done func(seq int) bool) {
+	var live []int
+	for _, s := range b.live {
+		if done(s) {
+			b.cache.Free(s)
+		} else {
+			live = append(live, s)
+		}
+	}
+	b.live = live
 }
 
 // prefillPasses puts prompts together, as many as fit into a pass of so many rows; one that
@@ -115,81 +149,94 @@ func prefillPasses(prompts [][]int, rows int) (all [][]model.Chunk) {
 	return all
 }
 
-// prefill runs a pass, and draws the first id of each prompt that ends in it.
-func prefill(m *model.Model, cache *kvcache.Cache, pass []model.Chunk, prompts [][]int, samplers []*sampler, next []int) error {
-	if err := m.Forward(model.Pass{Cache: cache, Chunks: pass, LastOnly: true}); err != nil {
+// prefill runs a pass, and chooses the first token of each prompt that ends in it.
+func (b *batch) prefill(pass []model.Chunk, prompts [][]int) error {
+	if err := b.m.Forward(model.Pass{Cache: b.cache, Chunks: pass, LastOnly: true}); err != nil {
 		return err
 	}
 	var rows, seqs []int
 	for i, c := range pass {
-		if cache.Len[c.Seq] == len(prompts[c.Seq]) {
+		if b.cache.Len(c.Seq) == len(prompts[c.Seq]) {
 			rows, seqs = append(rows, i), append(seqs, c.Seq)
 		}
 	}
-	return m.Logits(rows, func(i int, z []float32) (err error) {
-		next[seqs[i]], err = samplers[seqs[i]].next(z)
+	return b.m.Logits(rows, func(i int, z []float32) (err error) {
+		b.next[seqs[i]], err = b.samplers[seqs[i]].next(z)
 		return err
 	})
 }
 
-// graphDecode lets the device decode by itself for as long as the same sequences live.
-func graphDecode(m *model.Model, cache *kvcache.Cache, live, next []int, samplers []*sampler, n int, turn func() (bool, error), living func() int) (more bool, err error) {
-	seqs, ids := slices.Clone(live), make([]int, len(live))
-	for i, s := range seqs {
-		ids[i] = next[s]
+// decode decodes step by step, the host choosing the tokens.
+func (b *batch) decode(ctx context.Context) error {
+	for {
+		b.chunks, b.rows = b.chunks[:0], b.rows[:0]
+		for i, s := range b.live {
+			b.chunks, b.rows = append(b.chunks, model.Chunk{Seq: s, Tokens: b.next[s : s+1]}), append(b.rows, i)
+		}
+		if err := b.m.Forward(model.Pass{Phase: device.Decode, Cache: b.cache, Chunks: b.chunks}); err != nil {
+			return err
+		}
+		if err := b.m.Logits(b.rows, b.sample); err != nil {
+			return err
+		}
+		if more, err := b.deliver(ctx); !more || err != nil {
+			return err
+		}
 	}
-	o := samplers[seqs[0]].SamplingParams
-	by := device.SamplingParams{Temperature: o.Temperature, TopK: o.TopK, TopP: o.TopP, MinP: o.MinP, RepetitionPenalty: o.RepetitionPenalty}
-	var seen [][]int
-	for _, s := range seqs {
-		if by.Temperature > 0 {
-			by.Streams = append(by.Streams, samplers[s].key)
-		}
-		if by.HasPenalty() {
-			seen = append(seen, slices.Collect(maps.Keys(samplers[s].seen)))
-		}
-	}
-	var failed error
-	err = m.DecodeLoop(cache, seqs, ids, seen, n, by, func(ids []int) bool {
-		for i, s := range seqs {
-			if next[s] = ids[i]; ids[i] < 0 {
-				more, failed = false, fmt.Errorf("sequence %d: %w", s, ErrNotFinite)
-				return false
-			}
-			samplers[s].accept(ids[i])
-		}
-		more, failed = turn()
-		return more && failed == nil && living() == len(seqs)
-	})
-	return more, errors.Join(failed, err)
 }
 
-// decoder decodes step by step, in memory that it keeps.
-type decoder struct {
-	m        *model.Model
-	cache    *kvcache.Cache
-	samplers []*sampler // per sequence
-	next     []int      // per sequence: its last id
-	live     []int      // the sequences of the step
-	chunks   []model.Chunk
-	rows     []int
-}
-
-// step runs one id of each live sequence and draws the next ones.
-func (d *decoder) step(live []int) error {
-	d.live, d.chunks, d.rows = live, d.chunks[:0], d.rows[:0]
-	for i, s := range live {
-		d.chunks, d.rows = append(d.chunks, model.Chunk{Seq: s, Tokens: d.next[s : s+1]}), append(d.rows, i)
-	}
-	if err := d.m.Forward(model.Pass{Phase: device.Decode, Cache: d.cache, Chunks: d.chunks}); err != nil {
-		return err
-	}
-	return d.m.Logits(d.rows, d.draw)
-}
-
-// draw draws the next id of a step's sequence i.
-func (d *decoder) draw(i int, logits []float32) (err error) {
-	s := d.live[i]
-	d.next[s], err = d.samplers[s].next(logits)
+// sample chooses the next token of a step's sequence i.
+func (b *batch) sample(i int, logits []float32) (err error) {
+	s := b.live[i]
+	b.next[s], err = b.samplers[s].next(logits)
 	return err
+}
+
+// decodeByGraph decodes on a device that chooses the tokens itself. Sequences leave as they
+// end; the others go on.
+func (b *batch) decodeByGraph(ctx context.Context) (err error) {
+	d, err := b.m.GraphDecoder(b.cache)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Reset()) }()
+	for _, s := range b.live {
+		p := b.samplers[s]
+		if err := d.Join(s, b.next[s], b.o.SamplingParams, p.key, slices.Collect(maps.Keys(p.seen))); err != nil {
+			return err
+		}
+	}
+	for wanted := b.o.MaxTokens - b.step; ; {
+		for wanted > 0 {
+			queued, err := d.Launch()
+			full := errors.Is(err, model.ErrContext) || errors.Is(err, device.ErrMemory)
+			if err != nil && (!full || d.InFlight() == 0) {
+				return err
+			}
+			if !queued { // what is under way comes first
+				break
+			}
+			wanted--
+		}
+		var failed error
+		if err := d.Wait(func(seq, token int) {
+			if b.next[seq] = token; token < 0 {
+				failed = fmt.Errorf("sequence %d: %w", seq, ErrNotFinite)
+				return
+			}
+			b.samplers[seq].accept(token)
+		}); err != nil || failed != nil {
+			return errors.Join(err, failed)
+		}
+		before := b.live
+		more, err := b.deliver(ctx)
+		for _, s := range before {
+			if !slices.Contains(b.live, s) {
+				d.Leave(s)
+			}
+		}
+		if !more || err != nil {
+			return err
+		}
+	}
 }

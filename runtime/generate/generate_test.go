@@ -38,7 +38,7 @@ func continued(t *testing.T, m *model.Model, prompts [][]int, o Options, done fu
 	for _, p := range prompts {
 		longest = max(longest, len(p))
 	}
-	cache, err := kvcache.New(m.Device(), m.Config, len(prompts), min(longest+o.MaxTokens, m.Config.MaxPositions))
+	cache, err := kvcache.NewSequences(m.Device(), m.Config, len(prompts), min(longest+o.MaxTokens, m.Config.MaxPositions))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestGreedyIsTheLikeliest(t *testing.T) {
 		t.Fatalf("got %v, %v", got, err)
 	}
 	all := append(slices.Clone(p), got[0]...)
-	cache, err := kvcache.New(m.Device(), m.Config, 1, len(all))
+	cache, err := kvcache.NewSequences(m.Device(), m.Config, 1, len(all))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestEOS(t *testing.T) {
 
 func TestRunRefuses(t *testing.T) {
 	m := tiny(t)
-	cache, err := kvcache.New(m.Device(), m.Config, 1, 8)
+	cache, err := kvcache.NewSequences(m.Device(), m.Config, 1, 8)
 	if err != nil {
 		t.Fatal(err)
 	}

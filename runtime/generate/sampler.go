@@ -7,115 +7,90 @@ import (
 	"math"
 	"slices"
 
+	"mop/runtime/device"
 	"mop/runtime/random"
 )
 
-// SamplingParams says how the next id is drawn from the logits. The zero value is
-// greedy. The order of the steps is that of transformers: penalty, temperature,
-// top-k, top-p, min-p.
-type SamplingParams struct {
-	Temperature       float64 // 0 = greedy
-	TopK              int     // keep the k likeliest; 0 = all
-	TopP              float64 // keep the smallest set of at least this probability; 0 or 1 = all
-	MinP              float64 // keep ids of at least this share of the likeliest one's probability; 0 = all
-	RepetitionPenalty float64 // divides positive and multiplies negative logits of ids seen; 0 or 1 = none
-	Seed              uint64
-}
+// SamplingParams says how the next token is chosen from the logits.
+type SamplingParams = device.SamplingParams
 
-// Check refuses values that mean nothing.
-func (s SamplingParams) Check() error {
-	switch {
-	case s.Temperature < 0 || math.IsNaN(s.Temperature) || math.IsInf(s.Temperature, 0):
-		return fmt.Errorf("temperature: want 0 or more, got %v", s.Temperature)
-	case s.TopK < 0:
-		return fmt.Errorf("top-k: want 0 or more, got %d", s.TopK)
-	case !(s.TopP >= 0 && s.TopP <= 1):
-		return fmt.Errorf("top-p: want a value in [0, 1], got %v", s.TopP)
-	case !(s.MinP >= 0 && s.MinP <= 1):
-		return fmt.Errorf("min-p: want a value in [0, 1], got %v", s.MinP)
-	case !(s.RepetitionPenalty >= 0) || math.IsInf(s.RepetitionPenalty, 0):
-		return fmt.Errorf("repetition-penalty: want 0 or more, got %v", s.RepetitionPenalty)
-	}
-	return nil
-}
-
-// sampler draws ids for one sequence, as device.Draw says.
+// sampler chooses the tokens of one sequence on the host, as SamplingParams says.
 type sampler struct {
 	SamplingParams
-	key  uint64 // of the sequence's stream
-	pos  int    // of the last id
-	seen map[int]bool
-	cand []candidate
+	key        uint64 // of the sequence's stream of random numbers
+	pos        int    // of the last token
+	seen       map[int]bool
+	candidates []candidate // memory for the next token
 }
 
+// candidate is a token with its logit, and later its probability.
 type candidate struct {
-	id int
-	z  float64 // logit, then probability
+	token int
+	z     float64
 }
 
 func newSampler(s SamplingParams, seq int, prompt []int) *sampler {
 	p := &sampler{SamplingParams: s, key: random.Key(s.Seed, fmt.Sprintf("draw/%d", seq)), pos: len(prompt) - 1, seen: map[int]bool{}}
-	for _, id := range prompt {
-		p.seen[id] = true
+	for _, token := range prompt {
+		p.seen[token] = true
 	}
 	return p
 }
 
-// ErrNotFinite says that a model's logits are no numbers: of its weights some are
-// not, or are too large for its type.
+// ErrNotFinite is returned where a logit of a model is not a finite number: some of its
+// weights are not, or they are too large for its type.
 var ErrNotFinite = errors.New("the logit is not finite")
 
-// next draws an id; logits [V] are left as they are.
+// next chooses a token and counts it as seen; logits [V] are not changed.
 func (p *sampler) next(logits []float32) (int, error) {
-	id, top := 0, logits[0]
+	token, top := 0, logits[0]
 	for i, z := range logits {
 		if z-z != 0 {
-			return 0, fmt.Errorf("id %d: %w", i, ErrNotFinite)
+			return 0, fmt.Errorf("token %d: %w", i, ErrNotFinite)
 		}
 		if z > top {
-			id, top = i, z
+			token, top = i, z
 		}
 	}
-	if p.Temperature != 0 || p.penalises() {
-		id = p.draw(logits)
+	if p.Temperature != 0 || p.HasPenalty() {
+		token = p.choose(logits)
 	}
-	p.accept(id)
-	return id, nil
+	p.accept(token)
+	return token, nil
 }
 
-// accept notes the next id.
-func (p *sampler) accept(id int) {
-	p.seen[id] = true
+// accept counts the next token as seen.
+func (p *sampler) accept(token int) {
+	p.seen[token] = true
 	p.pos++
 }
 
-func (p *sampler) draw(logits []float32) int {
+// choose gives the next token, with a penalty or at a temperature.
+func (p *sampler) choose(logits []float32) int {
 	if p.Temperature == 0 {
 		best := 0
-		for id := range logits {
-			if p.penalised(id, logits[id]) > p.penalised(best, logits[best]) {
-				best = id
+		for token := range logits {
+			if p.penalized(token, logits[token]) > p.penalized(best, logits[best]) {
+				best = token
 			}
 		}
 		return best
 	}
-	c, _ := p.candidates(logits)
-	id, least := c[0].id, math.Inf(1)
-	for _, x := range c {
-		e := random.Exponential(p.key, uint64(p.pos)*uint64(len(logits))+uint64(x.id)) / x.z
-		if e < least || e == least && x.id < id {
-			id, least = x.id, e
+	kept, _ := p.keep(logits)
+	token, least := kept[0].token, math.Inf(1)
+	for _, x := range kept {
+		e := random.Exponential(p.key, uint64(p.pos)*uint64(len(logits))+uint64(x.token)) / x.z
+		if e < least || e == least && x.token < token {
+			token, least = x.token, e
 		}
 	}
-	return id
+	return token
 }
 
-func (p *sampler) penalises() bool { return p.RepetitionPenalty > 0 && p.RepetitionPenalty != 1 }
-
-// penalised is a logit after the repetition penalty.
-func (p *sampler) penalised(id int, logit float32) float64 {
+// penalized is a logit after the repetition penalty.
+func (p *sampler) penalized(token int, logit float32) float64 {
 	z := float64(logit)
-	if p.penalises() && p.seen[id] {
+	if p.HasPenalty() && p.seen[token] {
 		if z > 0 {
 			return z / p.RepetitionPenalty
 		}
@@ -124,18 +99,18 @@ func (p *sampler) penalised(id int, logit float32) float64 {
 	return z
 }
 
-// candidates are the ids that may be drawn, likeliest first, each with its
+// keep gives the tokens that may be sampled, the largest probability first, each with its
 // probability times sum. They are valid until the next call.
-func (p *sampler) candidates(logits []float32) (c []candidate, sum float64) {
-	p.cand = p.cand[:0]
-	for id := range logits {
-		p.cand = append(p.cand, candidate{id, p.penalised(id, logits[id])})
+func (p *sampler) keep(logits []float32) (c []candidate, sum float64) {
+	c = p.candidates[:0]
+	for token := range logits {
+		c = append(c, candidate{token, p.penalized(token, logits[token])})
 	}
-	// A tie takes the lower id, so that the order is fixed.
-	slices.SortFunc(p.cand, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(b.z, a.z), cmp.Compare(a.id, b.id))
+	p.candidates = c
+	// The lower id comes first among equals, so that the order is fixed.
+	slices.SortFunc(c, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(b.z, a.z), cmp.Compare(a.token, b.token))
 	})
-	c = p.cand
 	if p.TopK > 0 && p.TopK < len(c) {
 		c = c[:p.TopK]
 	}
@@ -155,13 +130,13 @@ func (p *sampler) candidates(logits []float32) (c []candidate, sum float64) {
 		}
 	}
 	if p.MinP > 0 {
-		keep := 1
+		n := 1
 		sum = c[0].z
-		for keep < len(c) && c[keep].z >= p.MinP*c[0].z {
-			sum += c[keep].z
-			keep++
+		for n < len(c) && c[n].z >= p.MinP*c[0].z {
+			sum += c[n].z
+			n++
 		}
-		c = c[:keep]
+		c = c[:n]
 	}
 	return c, sum
 }

@@ -34,18 +34,18 @@ func TestGoldenDistributions(t *testing.T) {
 		t.Fatalf("want many cases, got %d", len(golden.Cases))
 	}
 	for n, c := range golden.Cases {
-		s := SamplingParams{c.Temperature, c.TopK, c.TopP, c.MinP, c.Penalty, 1}
+		s := SamplingParams{Temperature: c.Temperature, TopK: c.TopK, TopP: c.TopP, MinP: c.MinP, RepetitionPenalty: c.Penalty, Seed: 1}
 		if err := s.Check(); err != nil {
 			t.Fatal(err)
 		}
 		p := newSampler(s, 0, c.Seen)
 		got := make([]float64, len(c.Logits))
 		if s.Temperature == 0 {
-			got[p.draw(c.Logits)] = 1
+			got[p.choose(c.Logits)] = 1
 		} else {
-			list, sum := p.candidates(c.Logits)
+			list, sum := p.keep(c.Logits)
 			for _, x := range list {
-				got[x.id] = x.z / sum
+				got[x.token] = x.z / sum
 			}
 		}
 		for id, want := range c.Probabilities {
@@ -114,10 +114,10 @@ func TestExtremeTemperatures(t *testing.T) {
 			t.Errorf("temperature %v: want id 1, got %d, %v", cold, id, err)
 		}
 	}
-	list, sum := newSampler(SamplingParams{Temperature: 1e308}, 0, nil).candidates(logits)
+	list, sum := newSampler(SamplingParams{Temperature: 1e308}, 0, nil).keep(logits)
 	for _, c := range list {
 		if math.Abs(c.z/sum-1./3) > 1e-12 {
-			t.Errorf("temperature 1e308: id %d has probability %v", c.id, c.z/sum)
+			t.Errorf("temperature 1e308: id %d has probability %v", c.token, c.z/sum)
 		}
 	}
 }

@@ -1,95 +1,278 @@
-// Package kvcache keeps the keys and values of the positions that a model has
-// seen: per layer, since layers differ in width. What flows in: the shapes, the
-// number of sequences and their capacity. What flows out: a device.KV per layer
-// and each sequence's length.
+// Package kvcache keeps the keys and values of the positions that a model has seen. A
+// cache is a pool of pages: sequences are allocated and freed one by one, and take pages
+// as they grow. A page holds a fixed number of positions of one sequence in all layers;
+// each layer stores its part of a page as wide as its own KV heads.
 package kvcache
 
 import (
+	"errors"
 	"fmt"
 
 	"mop/runtime/config"
 	"mop/runtime/device"
 )
 
-// Cache holds B sequences of up to Capacity positions each.
-type Cache struct {
-	Capacity int
-	Len      []int            // positions filled, per sequence
-	Layers   []device.KVCache // one per layer; nil buffers where the layer has no heads
-	Whole    bool             // see NewWhole
-	dev      device.Device
-	room     []int // positions that there is memory for, per sequence
+// ErrSlots is returned where every slot of a cache has a sequence.
+var ErrSlots = errors.New("all slots of the cache are in use")
+
+// Options of a cache.
+type Options struct {
+	Slots        int   // sequences that it can hold at a time
+	MaxPositions int   // of a sequence
+	MemoryLimit  int64 // bytes of all pages in use; 0 = no limit
 }
 
-// New makes an empty cache on the device.
-func New(dev device.Device, c *config.Config, sequences, capacity int) (*Cache, error) {
-	if sequences < 1 || capacity < 1 {
-		return nil, fmt.Errorf("cache: want at least 1 sequence of 1 position, got %d of %d", sequences, capacity)
+// Cache holds up to Slots sequences of up to MaxPositions positions each. It is used by
+// one goroutine at a time, and not while its device is used by another one.
+type Cache struct {
+	MaxPositions int
+	Layers       []device.KVCache // one per layer; nil where the layer has no attention
+	WholePasses  bool             // see NewWhole
+
+	slots     []slot
+	pageSize  int   // positions of a page; 0 where no layer has attention
+	pageBytes int64 // of all layers
+	pages     int   // that may be in use at a time
+	used      int
+}
+
+// slot is one sequence.
+type slot struct {
+	allocated bool
+	length    int // positions filled
+	pages     int // that it holds
+}
+
+// New makes a cache without sequences. It takes memory when positions are reserved.
+func New(dev device.Device, c *config.Config, o Options) (*Cache, error) {
+	if o.Slots < 1 || o.MaxPositions < 1 || o.MemoryLimit < 0 {
+		return nil, fmt.Errorf("cache: want at least 1 slot of 1 position, and a memory limit of 0 or more, got %+v", o)
 	}
-	k := &Cache{Capacity: capacity, Len: make([]int, sequences), Layers: make([]device.KVCache, len(c.Layers)), dev: dev, room: make([]int, sequences)}
+	k := &Cache{MaxPositions: o.MaxPositions, Layers: make([]device.KVCache, len(c.Layers)), slots: make([]slot, o.Slots)}
 	for l, s := range c.Layers {
-		k.Layers[l].Capacity = capacity
 		if s.Heads == 0 {
 			continue
 		}
-		var err error
-		if k.Layers[l], err = dev.Cache(sequences, capacity, device.AttentionShape{H: s.Heads, K: s.KVHeads, Dh: s.HeadDim}); err != nil {
+		kv, err := dev.NewKVCache(o.Slots, o.MaxPositions, attentionShape(s))
+		if err != nil {
+			k.Close()
 			return nil, fmt.Errorf("cache: layer %d: %w", l, err)
 		}
+		k.Layers[l] = kv
+		k.pageSize, k.pageBytes = kv.PageSize(), k.pageBytes+kv.PageBytes()
+	}
+	if err := k.limit(o); err != nil {
+		k.Close()
+		return nil, err
 	}
 	return k, nil
 }
 
-// NewWhole makes a cache of one sequence for passes that begin at position 0 and
-// are never gone on with, as scoring wants them: Reset goes before each. A layer
-// is done with its keys and values before the next begins, so that layers of one
-// shape share them: the memory is one layer's.
-func NewWhole(dev device.Device, c *config.Config, capacity int) (*Cache, error) {
-	all := c.Clone()
-	shared := map[device.AttentionShape]device.KVCache{}
-	k := &Cache{Capacity: capacity, Len: make([]int, 1), Layers: make([]device.KVCache, len(c.Layers)), Whole: true, dev: dev, room: make([]int, 1)}
-	for l, s := range c.Layers {
-		shape := device.AttentionShape{H: s.Heads, K: s.KVHeads, Dh: s.HeadDim}
-		if _, ok := shared[shape]; !ok {
-			all.Layers = all.Layers[:1]
-			all.Layers[0] = s
-			one, err := New(dev, all, 1, capacity)
-			if err != nil {
-				return nil, err
-			}
-			shared[shape] = one.Layers[0]
-		}
-		k.Layers[l] = shared[shape]
+// NewSequences makes a cache in which a fixed number of sequences has been started, in
+// slots 0 to n-1.
+func NewSequences(dev device.Device, c *config.Config, n, maxPositions int) (*Cache, error) {
+	k, err := New(dev, c, Options{Slots: n, MaxPositions: maxPositions})
+	if err != nil {
+		return nil, err
 	}
-	return k, nil
+	_, err = k.AllocN(n)
+	return k, err
 }
 
-// Extend makes room for a sequence's positions up to n, where the device makes it as
-// they come. What there was no room for can be asked for again.
-func (k *Cache) Extend(seq, n int) error {
-	if n <= k.room[seq] {
+// limit sets how many pages may be in use: those of all slots, or what the memory allows.
+func (k *Cache) limit(o Options) error {
+	k.pages = o.Slots * k.PagesFor(o.MaxPositions)
+	if o.MemoryLimit == 0 || k.pages == 0 {
 		return nil
 	}
-	for l, kv := range k.Layers {
-		if kv.Keys == nil {
-			continue
-		}
-		if err := k.dev.Extend(kv, seq, n); err != nil {
-			return fmt.Errorf("cache: layer %d: %w", l, err)
-		}
+	fit := o.MemoryLimit / k.pageBytes
+	if fit == 0 {
+		return fmt.Errorf("cache: %w: want %d bytes for a page of %d positions, got a limit of %d", device.ErrMemory, k.pageBytes, k.pageSize, o.MemoryLimit)
 	}
-	k.room[seq] = n
+	k.pages = int(min(int64(k.pages), fit))
 	return nil
 }
 
-// Reset forgets all positions; the memory stays.
-func (k *Cache) Reset() { clear(k.Len) }
+// NewWhole makes a cache for passes that begin at position 0 and are not continued, as
+// scoring has them. It has one sequence, slot 0; Reset goes before each pass. A layer has
+// read its keys and values before the next layer begins, so that layers of one shape
+// share them: the memory is that of one layer of each shape.
+func NewWhole(dev device.Device, c *config.Config, maxPositions int) (*Cache, error) {
+	k := &Cache{MaxPositions: maxPositions, Layers: make([]device.KVCache, len(c.Layers)), WholePasses: true, slots: []slot{{allocated: true}}}
+	if maxPositions < 1 {
+		return nil, fmt.Errorf("cache: want at least 1 position, got %d", maxPositions)
+	}
+	shared := map[device.AttentionShape]device.KVCache{}
+	for l, s := range c.Layers {
+		if s.Heads == 0 {
+			continue
+		}
+		shape := attentionShape(s)
+		kv := shared[shape]
+		if kv == nil {
+			var err error
+			if kv, err = dev.NewKVCache(1, maxPositions, shape); err != nil {
+				k.Close()
+				return nil, fmt.Errorf("cache: layer %d: %w", l, err)
+			}
+			shared[shape] = kv
+			k.pageSize, k.pageBytes = kv.PageSize(), k.pageBytes+kv.PageBytes()
+		}
+		k.Layers[l] = kv
+	}
+	k.pages = k.PagesFor(maxPositions)
+	return k, nil
+}
 
-// Bytes is the memory that the cache of a model takes, float32.
-func Bytes(c *config.Config, sequences, capacity int) int64 {
+func attentionShape(s config.LayerShape) device.AttentionShape {
+	return device.AttentionShape{H: s.Heads, K: s.KVHeads, Dh: s.HeadDim}
+}
+
+// Slots is how many sequences the cache can hold.
+func (k *Cache) Slots() int { return len(k.slots) }
+
+// Alloc starts an empty sequence in the lowest free slot. Where there is none it returns
+// ErrSlots.
+func (k *Cache) Alloc() (slot int, err error) {
+	for i := range k.slots {
+		if s := &k.slots[i]; !s.allocated {
+			s.allocated, s.length = true, 0
+			return i, nil
+		}
+	}
+	return 0, fmt.Errorf("cache of %d slots: %w", len(k.slots), ErrSlots)
+}
+
+// AllocN starts n empty sequences, in slots 0 to n-1 where none is in use. Where not all
+// of them fit it starts none.
+func (k *Cache) AllocN(n int) (slots []int, err error) {
+	for range n {
+		s, err := k.Alloc()
+		if err != nil {
+			for _, s := range slots {
+				k.Free(s)
+			}
+			return nil, err
+		}
+		slots = append(slots, s)
+	}
+	return slots, nil
+}
+
+// Free ends a sequence and gives its pages back to the pool. A slot that has no sequence
+// is left as it is.
+func (k *Cache) Free(slot int) {
+	if !k.Allocated(slot) {
+		return
+	}
+	k.release(slot)
+	k.slots[slot].allocated = false
+}
+
+// release gives a slot's pages back and empties its sequence.
+func (k *Cache) release(slot int) {
+	for _, kv := range k.Layers {
+		if kv != nil {
+			kv.Release(slot)
+		}
+	}
+	s := &k.slots[slot]
+	k.used -= s.pages
+	s.pages, s.length = 0, 0
+}
+
+// Reset frees all sequences. In a cache for whole passes, slot 0 stays, without positions.
+func (k *Cache) Reset() {
+	if k.WholePasses {
+		k.slots[0].length = 0 // its pages serve the next pass
+		return
+	}
+	for i := range k.slots {
+		k.Free(i)
+	}
+}
+
+// Allocated reports whether a slot has a sequence.
+func (k *Cache) Allocated(slot int) bool {
+	return slot >= 0 && slot < len(k.slots) && k.slots[slot].allocated
+}
+
+// Len is the number of positions of a slot's sequence, 0 where it has none.
+func (k *Cache) Len(slot int) int {
+	if !k.Allocated(slot) {
+		return 0
+	}
+	return k.slots[slot].length
+}
+
+// Reserve makes sure that a sequence has pages for its first positions. Where the pool has
+// no more it returns device.ErrMemory; what the sequence has stays, and it can be asked
+// again after another sequence was freed.
+func (k *Cache) Reserve(slot, positions int) error {
+	if !k.Allocated(slot) {
+		return fmt.Errorf("cache: slot %d: want one with a sequence, of %d", slot, len(k.slots))
+	}
+	if positions > k.MaxPositions {
+		return fmt.Errorf("cache: slot %d: want at most %d positions, got %d", slot, k.MaxPositions, positions)
+	}
+	s := &k.slots[slot]
+	want := k.PagesFor(positions)
+	if want <= s.pages {
+		return nil
+	}
+	if free := k.pages - k.used; want-s.pages > free {
+		return fmt.Errorf("cache: %w: %d positions of slot %d: want %d more pages, have %d free of %d", device.ErrMemory, positions, slot, want-s.pages, free, k.pages)
+	}
+	for l, kv := range k.Layers {
+		if kv == nil {
+			continue
+		}
+		if err := kv.Reserve(slot, positions); err != nil {
+			return fmt.Errorf("cache: layer %d: %w", l, err)
+		}
+	}
+	k.used += want - s.pages
+	s.pages = want
+	return nil
+}
+
+// Append counts n more positions of a sequence as filled; they must be reserved.
+func (k *Cache) Append(slot, n int) { k.slots[slot].length += n }
+
+// PageSize is the number of positions of a page, 0 where no layer has attention.
+func (k *Cache) PageSize() int { return k.pageSize }
+
+// PageBytes is the memory of a page in all layers.
+func (k *Cache) PageBytes() int64 { return k.pageBytes }
+
+// PagesFor is the number of pages that a sequence of so many positions needs.
+func (k *Cache) PagesFor(positions int) int {
+	if k.pageSize == 0 {
+		return 0
+	}
+	return (positions + k.pageSize - 1) / k.pageSize
+}
+
+// Pages is the number of pages that sequences hold, and of those that they may still
+// reserve. Memory for the latter was not necessarily taken from the device yet.
+func (k *Cache) Pages() (used, free int) { return k.used, k.pages - k.used }
+
+// Close gives all memory back to the device.
+func (k *Cache) Close() {
+	for _, kv := range k.Layers {
+		if kv != nil {
+			kv.Free()
+		}
+	}
+	clear(k.Layers)
+	k.slots, k.pages, k.used = nil, 0, 0
+}
+
+// Bytes is the memory that the positions of some sequences take, as float32.
+func Bytes(c *config.Config, sequences, positions int) int64 {
 	var n int64
 	for _, s := range c.Layers {
-		n += 2 * 4 * int64(sequences) * int64(capacity) * int64(s.KVHeads) * int64(s.HeadDim)
+		n += 2 * 4 * int64(sequences) * int64(positions) * int64(s.KVHeads) * int64(s.HeadDim)
 	}
 	return n
 }

@@ -19,7 +19,7 @@ func tinyLlama(b *testing.B) (*model.Model, *kvcache.Cache) {
 		b.Fatal(err)
 	}
 	m := load(b, checkpoint.Random(c, 0, checkpoint.BF16), 0)
-	cache, err := kvcache.New(m.Device(), c, 1, 1024)
+	cache, err := kvcache.NewSequences(m.Device(), c, 1, 1024)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -31,6 +31,9 @@ func benchmarkPrefill(b *testing.B, n int) {
 	tokens := make([]int, n)
 	for b.Loop() {
 		cache.Reset()
+		if _, err := cache.Alloc(); err != nil {
+			b.Fatal(err)
+		}
 		if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: tokens}}}); err != nil {
 			b.Fatal(err)
 		}
@@ -58,7 +61,7 @@ func BenchmarkDecodeSmall(b *testing.B) {
 	for _, threads := range []int{1, 2} {
 		b.Run(fmt.Sprint(threads), func(b *testing.B) {
 			m := load(b, src, threads)
-			cache, err := kvcache.New(m.Device(), m.Config, 1, 140)
+			cache, err := kvcache.NewSequences(m.Device(), m.Config, 1, 140)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -72,8 +75,11 @@ func benchmarkDecode(b *testing.B, m *model.Model, cache *kvcache.Cache) {
 	b.ReportAllocs()
 	tokens := make([]int, 12)
 	for b.Loop() {
-		if cache.Len[0] < 12 || cache.Len[0] == 140 {
+		if cache.Len(0) < 12 || cache.Len(0) == 140 {
 			cache.Reset()
+			if _, err := cache.Alloc(); err != nil {
+				b.Fatal(err)
+			}
 			if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: tokens}}}); err != nil {
 				b.Fatal(err)
 			}
@@ -95,7 +101,7 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 	}
 	defer src.Close()
 	m := load(t, src, 2)
-	cache, err := kvcache.New(m.Device(), m.Config, 2, 300)
+	cache, err := kvcache.NewSequences(m.Device(), m.Config, 2, 300)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func ExampleModel_Forward() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	cache, err := kvcache.New(dev, m.Config, 1, len(prompt)) // one sequence
+	cache, err := kvcache.NewSequences(dev, m.Config, 1, len(prompt)) // one sequence
 	if err != nil {
 		log.Fatal(err)
 	}

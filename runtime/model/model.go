@@ -27,9 +27,9 @@ type Model struct {
 	weights Weights
 	bytes   int64 // of all weights
 
-	work     workspace
-	recorded capturedDecode
-	phase    device.Phase // of the last pass
+	work    workspace
+	decoder *GraphDecoder // of the last cache that was decoded by graphs
+	phase   device.Phase  // of the last pass
 }
 
 // Weights are a model's parameters on its device.

@@ -34,7 +34,7 @@ func TestGreedyTextIsLlama2c(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := load(t, src, 2)
-	cache, err := kvcache.New(m.Device(), m.Config, 1, 256)
+	cache, err := kvcache.NewSequences(m.Device(), m.Config, 1, 256)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func oddShapes() *config.Config {
 // logits returns the logits of all positions of each chunk, with one pass for each entry.
 func logits(t *testing.T, m *model.Model, sequences int, passes ...[]model.Chunk) [][]float32 {
 	t.Helper()
-	cache, err := kvcache.New(m.Device(), m.Config, sequences, 128)
+	cache, err := kvcache.NewSequences(m.Device(), m.Config, sequences, 128)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestLastOnly(t *testing.T) {
 			{{Seq: 1, Tokens: tokens[:3]}, {Seq: 2, Tokens: tokens[70:73]}},
 		}
 		want := logits(t, m, 3, passes...)
-		cache, err := kvcache.New(m.Device(), m.Config, 3, 128)
+		cache, err := kvcache.NewSequences(m.Device(), m.Config, 3, 128)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -208,7 +208,7 @@ func TestLastOnly(t *testing.T) {
 // A refused pass leaves the cache as it was.
 func TestForwardRefusesTokens(t *testing.T) {
 	m := load(t, checkpoint.Random(oddShapes(), 3, checkpoint.F32), 1)
-	cache, err := kvcache.New(m.Device(), m.Config, 1, 8)
+	cache, err := kvcache.NewSequences(m.Device(), m.Config, 1, 8)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +217,7 @@ func TestForwardRefusesTokens(t *testing.T) {
 			t.Errorf("%v: want an error", tokens)
 		}
 	}
-	if cache.Len[0] != 0 {
-		t.Errorf("refused tokens left %d positions in the cache", cache.Len[0])
+	if cache.Len(0) != 0 {
+		t.Errorf("refused tokens left %d positions in the cache", cache.Len(0))
 	}
 }

@@ -82,7 +82,7 @@ func (m *Model) Forward(p Pass) error {
 		return err
 	}
 	for _, s := range spans {
-		if err := p.Cache.Extend(s.Seq, s.Start+s.Len); err != nil {
+		if err := p.Cache.Reserve(s.Seq, s.Start+s.Len); err != nil {
 			return err
 		}
 	}
@@ -94,7 +94,7 @@ func (m *Model) Forward(p Pass) error {
 		return err
 	}
 	for _, c := range p.Chunks {
-		p.Cache.Len[c.Seq] += len(c.Tokens)
+		p.Cache.Append(c.Seq, len(c.Tokens))
 	}
 	return nil
 }
@@ -158,24 +158,24 @@ func (m *Model) runLastOnly(r passRows, tokens []int) error {
 // until the next call.
 func (m *Model) layOut(cache *kvcache.Cache, chunks []Chunk) (tokens []int, spans []device.Span, err error) {
 	w := &m.work
-	w.seen = slices.Grow(w.seen[:0], len(cache.Len))[:len(cache.Len)]
+	w.seen = slices.Grow(w.seen[:0], cache.Slots())[:cache.Slots()]
 	clear(w.seen)
 	tokens, spans = w.tokens[:0], w.spans[:0]
 	for _, c := range chunks {
-		if c.Seq < 0 || c.Seq >= len(cache.Len) || w.seen[c.Seq] {
-			return nil, nil, fmt.Errorf("sequence %d: want each of %d at most once", c.Seq, len(cache.Len))
+		if !cache.Allocated(c.Seq) || w.seen[c.Seq] {
+			return nil, nil, fmt.Errorf("slot %d: want each of the cache's sequences at most once, of %d slots", c.Seq, cache.Slots())
 		}
 		w.seen[c.Seq] = true
 		for i, token := range c.Tokens {
 			if token < 0 || token >= m.Config.VocabSize {
-				return nil, nil, fmt.Errorf("token %d at position %d: %w of %d", token, cache.Len[c.Seq]+i, ErrVocabulary, m.Config.VocabSize)
+				return nil, nil, fmt.Errorf("token %d at position %d: %w of %d", token, cache.Len(c.Seq)+i, ErrVocabulary, m.Config.VocabSize)
 			}
 		}
-		start := cache.Len[c.Seq]
-		if cache.Whole && start > 0 {
+		start := cache.Len(c.Seq)
+		if cache.WholePasses && start > 0 {
 			return nil, nil, errors.New("a cache for whole passes holds no earlier positions: reset it first")
 		}
-		if limit := min(cache.Capacity, m.Config.MaxPositions); start+len(c.Tokens) > limit {
+		if limit := min(cache.MaxPositions, m.Config.MaxPositions); start+len(c.Tokens) > limit {
 			return nil, nil, fmt.Errorf("%d tokens: %w of %d", start+len(c.Tokens), ErrContext, limit)
 		}
 		if len(c.Tokens) > 0 {

@@ -26,7 +26,7 @@ func (c CachedPrefix) check(layers int, cache *kvcache.Cache) error {
 	if badLoad || c.Store != nil && (c.StoreAt < c.LoadAt || c.StoreAt > layers) {
 		return fmt.Errorf("cached layer prefix: want layers 0 to %d, got load at %d, store at %d", layers, c.LoadAt, c.StoreAt)
 	}
-	if c.LoadAt > 0 && !cache.Whole {
+	if c.LoadAt > 0 && !cache.WholePasses {
 		return fmt.Errorf("cached layer prefix: want a cache for whole passes")
 	}
 	return nil

@@ -47,5 +47,5 @@ func Cache(dev device.Device, c *config.Config, sequences, capacity int) (*kvcac
 	if err := CheckMemory(dev, what, CacheBytes(dev, c, sequences, capacity)); err != nil {
 		return nil, err
 	}
-	return kvcache.New(dev, c, sequences, capacity)
+	return kvcache.NewSequences(dev, c, sequences, capacity)
 }

@@ -60,6 +60,21 @@ func filled(seed uint64, rows, cols int) *buffer {
 	return b
 }
 
+// filledCache is a cache of whole sequences of so many positions, one after the other in
+// keys and values, to which it writes.   keys, values [B*positions, K*Dh]
+func filledCache(keys, values *buffer, positions int) *kvCache {
+	c := &kvCache{size: min(pageSize, positions), cols: keys.cols, maxPositions: positions}
+	for from := 0; from < keys.rows; from += positions {
+		var pages []kvPage
+		for at := from; at < from+positions; at += c.size {
+			lo, hi := at*keys.cols, min(at+c.size, from+positions)*keys.cols
+			pages = append(pages, kvPage{keys.data[lo:hi], values.data[lo:hi]})
+		}
+		c.slots = append(c.slots, pages)
+	}
+	return c
+}
+
 // outputs runs every operation of a layer with rows of activations in sequences
 // of their own, and gives all that it made, row by row. The last row of each
 // output is not written to and must come out as it was.
@@ -95,19 +110,19 @@ func (ws drawn) outputs(t *testing.T, d *Device, kind device.Phase, dt checkpoin
 	keep("gate-up", m)
 	if hs.H > 0 {
 		nq, nk := hs.H*hs.Dh, hs.K*hs.Dh
-		kv := device.KVCache{Capacity: context + 1}
-		k, v := &buffer{nil, n * kv.Capacity, nk}, &buffer{nil, n * kv.Capacity, nk}
+		const positions = context + 1
+		k, v := &buffer{nil, n * positions, nk}, &buffer{nil, n * positions, nk}
 		rope := device.RoPEFrequencies{InvFreq: make([]float32, hs.Dh/2)}
 		for i := range rope.InvFreq {
 			rope.InvFreq[i] = float32(math.Pow(1e4, -float64(i)/float64(hs.Dh/2)))
 		}
 		var spans []device.Span
 		for i := range n {
-			k.data = append(k.data, filled(uint64(from+i), kv.Capacity, nk).data...)
-			v.data = append(v.data, filled(uint64(from+i)+99, kv.Capacity, nk).data...)
+			k.data = append(k.data, filled(uint64(from+i), positions, nk).data...)
+			v.data = append(v.data, filled(uint64(from+i)+99, positions, nk).data...)
 			spans = append(spans, device.Span{Seq: i, Start: context, Row: i, Len: 1})
 		}
-		kv.Keys, kv.Values = k, v
+		kv := filledCache(k, v, positions)
 		q, a := guarded(nq), guarded(nq)
 		d.QKV(kind, q, kv, x, gain, ws.placed(t, d, dt, nq, D), ws.placed(t, d, dt, nk, D), ws.placed(t, d, dt, nk, D), 1e-5, hs, rope, spans)
 		keep("q", q)

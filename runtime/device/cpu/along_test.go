@@ -78,9 +78,10 @@ func TestUnlikeQKV(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer d.Close()
-		kv := device.KVCache{Capacity: 1, Keys: &buffer{make([]float32, n*K*Dh), n, K * Dh}, Values: &buffer{make([]float32, n*K*Dh), n, K * Dh}}
+		keys, values := &buffer{make([]float32, n*K*Dh), n, K * Dh}, &buffer{make([]float32, n*K*Dh), n, K * Dh}
+		kv := filledCache(keys, values, 1)
 		q, x := &buffer{make([]float32, n*H*Dh), n, H * Dh}, filled(1, n, D)
-		to := []*buffer{q, data(kv.Keys), data(kv.Values)}
+		to := []*buffer{q, keys, values}
 		gain := ws.placed(t, d, checkpoint.F32, D)
 		var w []device.Weight
 		for i, dt := range types {

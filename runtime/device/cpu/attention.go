@@ -9,9 +9,9 @@ import (
 
 // Attention: see device.Device.
 func (d *Device) Attention(kind device.Phase, a, q device.Buffer, kv device.KVCache, hs device.AttentionShape, spans []device.Span) {
-	ab, qb, kb, vb := data(a), data(q), data(kv.Keys), data(kv.Values)
+	ab, qb, cache := data(a), data(q), kv.(*kvCache)
 	if kind == device.Decode {
-		d.attendRows(ab, qb, kb, vb, kv.Capacity, hs, spans)
+		d.attendRows(ab, qb, cache, hs, spans)
 		return
 	}
 	heads := headsAtOnce(hs)
@@ -21,7 +21,7 @@ func (d *Device) Attention(kind device.Phase, a, q device.Buffer, kv device.KVCa
 			for j := lo; j < hi; j++ {
 				i0 := j % blocks * queryBlock
 				part := device.Span{Seq: s.Seq, Start: s.Start + i0, Row: s.Row + i0, Len: min(queryBlock, s.Len-i0)}
-				d.attendBlock(worker, ab, qb, kb, vb, kv.Capacity, hs, j/blocks*heads, heads, part)
+				d.attendBlock(worker, ab, qb, cache, hs, j/blocks*heads, heads, part)
 			}
 		})
 	}
@@ -48,11 +48,10 @@ const (
 // attendBlock is Attend for some heads of one KV head, from h on, of at most queryBlock
 // rows each: over blocks of keys, with the largest score so far and the sum of
 // exponentials under it. Row j of head h+i is row i*s.Len+j here.
-func (d *Device) attendBlock(worker int, ab, qb, kb, vb *buffer, capacity int, hs device.AttentionShape, h, heads int, s device.Span) {
+func (d *Device) attendBlock(worker int, ab, qb *buffer, cache *kvCache, hs device.AttentionShape, h, heads int, s device.Span) {
 	w := &d.workers[worker]
 	nk, n := hs.K*hs.Dh, heads*s.Len
 	at := h / (hs.H / hs.K) * hs.Dh
-	keys, values := rows(kb.data, nk).from(s.Seq*capacity, at), rows(vb.data, nk).from(s.Seq*capacity, at)
 	z, y := w.take(2, n*keyBlock), w.take(3, n*hs.Dh)
 	for i := range n {
 		from := (h + i/s.Len) * hs.Dh
@@ -67,7 +66,9 @@ func (d *Device) attendBlock(worker int, ab, qb, kb, vb *buffer, capacity int, h
 	}
 	for t0 := 0; t0 < s.Start+s.Len; t0 += keyBlock {
 		T := min(keyBlock, s.Start+s.Len-t0)
-		w.panels.multiply(d.set, z, keyBlock, &queries, 0, queries.panels(), keys.from(t0, 0).t(), 0, T, false)
+		page, row := cache.page(s.Seq, t0)
+		keys, values := rows(page.keys, nk).from(row, at), rows(page.values, nk).from(row, at)
+		w.panels.multiply(d.set, z, keyBlock, &queries, 0, queries.panels(), keys.t(), 0, T, false)
 		for i := range n {
 			row := z[i*keyBlock : i*keyBlock+T]
 			seen := min(max(s.Start+i%s.Len+1-t0, 0), T)
@@ -78,7 +79,7 @@ func (d *Device) attendBlock(worker int, ab, qb, kb, vb *buffer, capacity int, h
 		}
 		weights := newLeft(d.set, &w.panels.left, n, T, float32s)
 		weights.pack(d.set, rows(z, keyBlock), 0, weights.panels())
-		w.panels.multiply(d.set, y, hs.Dh, &weights, 0, weights.panels(), values.from(t0, 0), 0, hs.Dh, true)
+		w.panels.multiply(d.set, y, hs.Dh, &weights, 0, weights.panels(), values, 0, hs.Dh, true)
 	}
 	for i := range n {
 		to, f := ab.row(s.Row + i%s.Len)[(h+i/s.Len)*hs.Dh:][:hs.Dh], 1/sums[i]

@@ -14,10 +14,14 @@ import (
 // whoever computes them.
 const attendChunk = 256
 
-// attendRow is a row of queries: its number, its first position's row in the cache, the
-// number of positions that it sees, and how many units of work (a head and a chunk) come
-// before its own.
-type attendRow struct{ row, base, T, unit int }
+// attendRow is a row of queries: its number, the cached pages of its sequence, the number
+// of positions that it sees, and how many units of work (a head and a chunk) come before
+// its own.
+type attendRow struct {
+	row     int
+	pages   []kvPage // one for each chunk
+	T, unit int
+}
 
 // chunks is how many of them the row's positions make.
 func (r *attendRow) chunks() int { return (r.T + attendChunk - 1) / attendChunk }
@@ -28,22 +32,22 @@ type partial struct{ top, sum float32 }
 
 // attending is an operation of attendRows.
 type attending struct {
-	a, q, k, v *buffer
-	hs         device.AttentionShape
-	rows       []attendRow
-	parts      []partial // [rows, H, chunks]
-	out        []float32 // [rows, H, chunks, Dh], of rows of more than one chunk
+	a, q  *buffer
+	hs    device.AttentionShape
+	rows  []attendRow
+	parts []partial // [rows, H, chunks]
+	out   []float32 // [rows, H, chunks, Dh], of rows of more than one chunk
 }
 
 // attendRows computes Attention for one head and one chunk of a row's positions at a
 // time. Where a row has more than one chunk, their results are then combined in order.
-func (d *Device) attendRows(ab, qb, kb, vb *buffer, capacity int, hs device.AttentionShape, spans []device.Span) {
+func (d *Device) attendRows(ab, qb *buffer, cache *kvCache, hs device.AttentionShape, spans []device.Span) {
 	o := &d.attends
-	o.a, o.q, o.k, o.v, o.hs, o.rows = ab, qb, kb, vb, hs, o.rows[:0]
+	o.a, o.q, o.hs, o.rows = ab, qb, hs, o.rows[:0]
 	units, bytes, long := 0, int64(0), false
 	for _, s := range spans {
 		for i := range s.Len {
-			r := attendRow{s.Row + i, s.Seq * capacity, s.Start + i + 1, units}
+			r := attendRow{s.Row + i, cache.slots[s.Seq], s.Start + i + 1, units}
 			units += hs.H * r.chunks()
 			bytes += int64(r.T) * int64(hs.H*hs.Dh*8)
 			long = long || r.chunks() > 1
@@ -83,14 +87,14 @@ func (d *Device) attendPart(worker, lo, hi int) {
 		// Heads of one KV head follow on one another for each of the chunks.
 		k, c, of := (u-r.unit)/share/chunks, (u-r.unit)/share%chunks, (u-r.unit)%share
 		h, t0 := k*share+of, c*attendChunk
-		at := (r.base+t0)*nk + k*hs.Dh
+		page, at := &r.pages[c], k*hs.Dh
 		z := z[:min(attendChunk, r.T-t0)]
-		d.set.Scores(z, o.q.row(r.row)[h*hs.Dh:(h+1)*hs.Dh], o.k.data[at:], nk)
+		d.set.Scores(z, o.q.row(r.row)[h*hs.Dh:(h+1)*hs.Dh], page.keys[at:], nk)
 		y, p := o.to(r, h, c)
 		p.top = scale * d.set.Max(z)
 		d.set.Exps(z, z, scale, p.top)
 		p.sum = d.set.Sum(z)
-		d.set.Mix(y, z, o.v.data[at:], nk)
+		d.set.Mix(y, z, page.values[at:], nk)
 		if chunks == 1 {
 			times(y, 1/p.sum)
 		}

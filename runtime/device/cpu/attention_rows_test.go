@@ -19,7 +19,7 @@ func TestAttendRows(t *testing.T) {
 		n, nk := len(contexts), hs.K*hs.Dh
 		q := filled(1, n, hs.H*hs.Dh)
 		keys, values := filled(2, n*capacity, nk), filled(3, n*capacity, nk)
-		kv := device.KVCache{Keys: keys, Values: values, Capacity: capacity}
+		kv := filledCache(keys, values, capacity)
 		var spans []device.Span
 		for i, T := range contexts {
 			spans = append(spans, device.Span{Seq: i, Start: T - 1, Row: i, Len: 1})
@@ -35,7 +35,7 @@ func TestAttendRows(t *testing.T) {
 				d.Attention(device.Decode, a, q, kv, hs, spans)
 				if first == nil {
 					first = a
-					attended(t, set, a, q, data(kv.Keys), data(kv.Values), capacity, hs, contexts)
+					attended(t, set, a, q, keys, values, capacity, hs, contexts)
 				}
 				alone := &buffer{make([]float32, len(q.data)), n, q.cols}
 				for _, s := range spans {

@@ -143,22 +143,6 @@ func (d *Device) Activations(rows int, widths []int) ([]device.Buffer, error) {
 	return out, nil
 }
 
-// Cache makes a layer's keys and values, float32.
-func (d *Device) Cache(sequences, capacity int, hs device.AttentionShape) (device.KVCache, error) {
-	var kv [2]device.Buffer
-	for i := range kv {
-		b, err := d.Buffer(sequences*capacity, hs.K*hs.Dh)
-		if err != nil {
-			return device.KVCache{}, err
-		}
-		kv[i] = b
-	}
-	return device.KVCache{Keys: kv[0], Values: kv[1], Capacity: capacity}, nil
-}
-
-// Extend does nothing: a cache has all of its memory from the start.
-func (d *Device) Extend(device.KVCache, int, int) error { return nil }
-
 // PeakBytes is 0: the memory is the host's.
 func (d *Device) PeakBytes() int64 { return 0 }
 

@@ -44,14 +44,15 @@ func (d *Device) products(h []float32, n, c int, ws [3]*weight, to [3]target) {
 // place turns the queries and keys of the rows lo..hi-1 of a span, and puts keys and
 // values into the cache. q [.., H*Dh], k and v [.., K*Dh]
 func (d *Device) place(table *ropeTable, kv device.KVCache, hs device.AttentionShape, s device.Span, qkv [3]target, lo, hi int) {
-	kb, vb := data(kv.Keys), data(kv.Values)
+	cache := kv.(*kvCache)
 	for i := lo; i < hi; i++ {
 		cos, sin := table.at(s.Start + i)
-		row, at := s.Row+i, s.Seq*kv.Capacity+s.Start+i
+		row := s.Row + i
 		q, k, v := qkv[0].row(row)[:hs.H*hs.Dh], qkv[1].row(row), qkv[2].row(row)
 		rotate(q, hs.Dh, cos, sin)
 		rotate(k, hs.Dh, cos, sin)
-		copy(kb.row(at), k)
-		copy(vb.row(at), v)
+		key, value := cache.at(s.Seq, s.Start+i)
+		copy(key, k)
+		copy(value, v)
 	}
 }

@@ -47,17 +47,17 @@ func randomRows(b *testing.B, d *Device, n, cols int) *buffer { return keyed(b, 
 
 // randomCache is a cache of T random positions.
 func randomCache(b *testing.B, d *Device, T int, hs device.AttentionShape) device.KVCache {
-	kv, err := d.Cache(1, T, hs)
+	kv, err := d.NewKVCache(1, T, hs)
 	if err != nil {
 		b.Fatal(err)
 	}
-	kv.Keys.(*pages).half = checkpoint.BF16
-	if err := d.Extend(kv, 0, T); err != nil {
+	kv.(*kvCache).half = checkpoint.BF16
+	if err := kv.Reserve(0, T); err != nil {
 		b.Fatal(err)
 	}
-	p := kv.Keys.(*pages)
-	for i, at := range p.own.pages {
-		n := int(p.own.pool.bytes / 2)
+	p := kv.(*kvCache)
+	for i, at := range p.held.slots[0] {
+		n := int(p.PageBytes() / 2)
 		d.launch("fill_bf16", [3]int{1, 1, 1}, 256, 0, at, n, n, uint64(i), random.Scale(0.5))
 	}
 	return kv
@@ -139,12 +139,12 @@ func operationsOf(b *testing.B, d *Device, D, I int, hs device.AttentionShape, n
 	if err != nil {
 		b.Fatal(err)
 	}
-	kv, err := d.Cache(len(spans), T, hs)
+	kv, err := d.NewKVCache(len(spans), T, hs)
 	if err != nil {
 		b.Fatal(err)
 	}
 	for _, s := range spans {
-		if err := d.Extend(kv, s.Seq, s.Start+s.Len); err != nil {
+		if err := kv.Reserve(s.Seq, s.Start+s.Len); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -26,7 +26,7 @@ func TestOneLaunchPerToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cache, err := kvcache.New(d, m.Config, 2, 128)
+	cache, err := kvcache.NewSequences(d, m.Config, 2, 128)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,25 +40,53 @@ func TestOneLaunchPerToken(t *testing.T) {
 		}
 		return c
 	}
+	decoder, err := m.GraphDecoder(cache)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		by             device.SamplingParams
-		steps, uploads int // ids and places, and what each has seen; a page of each layer and sequence
+		steps, uploads int // the rows, and what each has seen; a page of each layer and sequence
 	}{
-		{device.SamplingParams{}, 66, 2 + len(m.Config.Layers)*2},
-		{device.SamplingParams{Temperature: 1, TopP: 0.9, RepetitionPenalty: 1.2, Streams: []uint64{3, 4}}, 50, 3},
+		{device.SamplingParams{}, 66, 1 + len(m.Config.Layers)*2},
+		{device.SamplingParams{Temperature: 1, TopP: 0.9, RepetitionPenalty: 1.2}, 50, 1 + 2},
 	} {
 		run := func(steps int, each func()) {
 			t.Helper()
-			if err := m.DecodeLoop(cache, []int{0, 1}, []int{4, 5}, [][]int{{1}, {2}}, steps, c.by, func([]int) bool { each(); return true }); err != nil {
+			if err := decoder.Reset(); err != nil {
 				t.Fatal(err)
 			}
+			for slot := range 2 {
+				if err := decoder.Join(slot, 4+slot, c.by, uint64(3+slot), []int{1 + slot}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for queued := 0; ; {
+				for queued < steps {
+					ok, err := decoder.Launch()
+					if err != nil {
+						t.Fatal(err)
+					}
+					if !ok {
+						break
+					}
+					queued++
+				}
+				if decoder.InFlight() == 0 {
+					return
+				}
+				if err := decoder.Wait(func(int, int) {}); err != nil {
+					t.Fatal(err)
+				}
+				each()
+			}
 		}
-		run(1, func() {}) // records
+		run(1, func() {}) // captures
 		before, said := now(), 0
 		run(c.steps, func() {
 			said++
 			if got := now().Since(before); got.Graphs != min(said+1, c.steps) || got.Waits > said {
-				t.Errorf("%+v: after the ids of step %d: want %d steps launched and at most %d waits, got %+v", c.by, said, min(said+1, c.steps), said, got)
+				t.Errorf("%+v: after the tokens of step %d: want %d steps launched and at most %d waits, got %+v", c.by, said, min(said+1, c.steps), said, got)
 			}
 		})
 		got := now().Since(before)

@@ -29,7 +29,7 @@ func TestCaptureFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.recorder = &recorder{}
+	d.recorder = &recorder{n: 1}
 	for range 2 {
 		d.launch("fill_bf16", [3]int{1, 1, 1}, 256, 0, b.p, 64, 64, uint64(7), float32(1))
 	}
@@ -98,7 +98,11 @@ func TestCaptureFails(t *testing.T) {
 	}
 	// A step for which there is no memory fails alone.
 	t.Setenv(instantiate, outOfMemory)
-	if _, err := d.Capture([]int{0}, 8, func() {}); !errors.Is(err, device.ErrMemory) || !strings.Contains(err.Error(), "a step of 0 launches, have ") {
+	rows, err := d.NewDecodeRows(1, 1, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Capture(rows, 1, 8, func() {}); !errors.Is(err, device.ErrMemory) || !strings.Contains(err.Error(), "a step of 0 launches, have ") {
 		t.Errorf("want %v with what is free, got %v", device.ErrMemory, err)
 	}
 	if err := d.Sync(); err != nil {

@@ -36,11 +36,11 @@ type Device struct {
 	recorder *recorder // where launches go instead, while a step is recorded
 
 	mu      sync.Mutex
-	garbage []pointer // what the collector has found to be unused
-	given   []*owned  // pages of caches that it has
-	lost    error     // of freeing it
-	used    int64     // bytes allocated
-	peak    int64     // the most that were
+	garbage []pointer    // what the collector has found to be unused
+	given   []*heldPages // pages of caches that it has
+	lost    error        // of freeing it
+	used    int64        // bytes allocated
+	peak    int64        // the most that were
 
 	spans      []device.Span // those that places and queries hold
 	tiles      int           // of up to queryRows rows of a sequence
@@ -179,7 +179,7 @@ func (d *Device) collect() {
 	d.garbage, d.given = nil, nil
 	d.mu.Unlock()
 	for _, o := range given {
-		o.pool.free = append(o.pool.free, o.pages...)
+		o.giveBack()
 	}
 	for _, p := range list {
 		if err := d.driver.Free(p); err != nil && d.lost == nil {

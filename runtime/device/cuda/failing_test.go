@@ -106,7 +106,7 @@ func prompt(d *Device, src checkpoint.Source) (*model.Model, *kvcache.Cache, err
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := kvcache.New(d, m.Config, 1, 12)
+	c, err := kvcache.NewSequences(d, m.Config, 1, 12)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -137,7 +137,7 @@ var runs = map[string]run{
 		if err != nil {
 			return err
 		}
-		c, err := kvcache.New(d, m.Config, 1, 12)
+		c, err := kvcache.NewSequences(d, m.Config, 1, 12)
 		if err != nil {
 			return err
 		}

@@ -148,12 +148,13 @@ func TestEmbedOfNone(t *testing.T) {
 			d, r := open(t, o), rand.New(rand.NewPCG(4, o))
 			table, x := f.matrix(r, 5, D), floats(t, d, N, D, nil)
 			w := table.place(t, d, false)
-			ids, err := d.zeroed(1, N, N, 4)
+			made, err := d.NewDecodeRows(N, N, 5)
 			if err != nil {
 				t.Fatal(err)
 			}
-			d.upload(ids, raw([]int32{-1, 2, -1}))
-			d.recorder = &recorder{ids: ids}
+			rows := made.(*decodeRows)
+			d.send(rows.tokensAt(), raw([]int32{-1, 2, -1}), "tokens")
+			d.recorder = &recorder{rows: rows, n: N}
 			d.Embed(x, w, make([]int, N))
 			calls := d.recorder.calls
 			d.recorder = nil
@@ -378,11 +379,11 @@ func everyTile(t *testing.T, set string, list *[]tile, f format) {
 			y, neurons, q, rows := floats(t, d, n, D, nil), emptyInner(t, d, n, I), emptyInner(t, d, n, hs.H*hs.Dh), floats(t, d, n, D, x[:n*D])
 			d.Linear(device.Prefill, y, p.a, n, w[0])
 			d.GateUp(device.Prefill, neurons, rows, n, p.gain, w[4], w[5], 1e-5)
-			kv, err := d.Cache(1, N, hs)
+			kv, err := d.NewKVCache(1, N, hs)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := d.Extend(kv, 0, n); err != nil {
+			if err := kv.Reserve(0, n); err != nil {
 				t.Fatal(err)
 			}
 			d.QKV(device.Prefill, q, kv, rows, p.gain, w[1], w[2], w[3], 1e-5, hs, rope, []device.Span{{Len: n}})
@@ -442,7 +443,7 @@ func noHeads(t *testing.T, d *Device, r *rand.Rand, f format, N, D int) {
 	gain, none, wo := randomMatrix(r, 1, D, f.t).place(t, d, true), f.matrix(r, 0, D).place(t, d, false), f.matrix(r, D, 0).place(t, d, false)
 	start := normal(r, N*D)
 	for _, kind := range kinds {
-		kv, err := d.Cache(1, 100, device.AttentionShape{})
+		kv, err := d.NewKVCache(1, 100, device.AttentionShape{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -488,12 +489,12 @@ func TestQKVAndAttend(t *testing.T) {
 		}
 		old := [2]matrix{randomMatrix(r, 90, K*Dh, dt), randomMatrix(r, 90, K*Dh, dt)} // keys and values of sequence 0
 		for _, kind := range kinds {
-			kv, err := d.Cache(2, capacity, hs)
+			kv, err := d.NewKVCache(2, capacity, hs)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, s := range spans {
-				if err := d.Extend(kv, s.Seq, s.Start+s.Len); err != nil {
+				if err := kv.Reserve(s.Seq, s.Start+s.Len); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -545,9 +546,9 @@ func TestQKVAndAttend(t *testing.T) {
 
 // positionsOf says where in readCache's numbers those of a position are.
 func positionsOf(kv device.KVCache) func(seq, pos, head, i int) int {
-	p := kv.Keys.(*pages)
+	p := kv.(*kvCache)
 	return func(seq, pos, head, i int) int {
-		return ((seq*p.most*page+pos)*p.heads.K+head)*roundUp(p.heads.Dh, 8) + i
+		return ((seq*p.maxPages*page+pos)*p.heads.K+head)*roundUp(p.heads.Dh, 8) + i
 	}
 }
 
@@ -674,11 +675,11 @@ func attendParts(t *testing.T, d *Device, hs device.AttentionShape) {
 	turn := 8 * attendStep / hs.Dh // positions of a block's warps at a time
 	positions := []int{2*turn - 1, 2 * turn, 5*turn + 17, 16*turn - 1, 16 * turn, 17*turn + 3}
 	last := slices.Max(positions)
-	kv, err := d.Cache(1, last+1, hs)
+	kv, err := d.NewKVCache(1, last+1, hs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Extend(kv, 0, last+1); err != nil {
+	if err := kv.Reserve(0, last+1); err != nil {
 		t.Fatal(err)
 	}
 	fillCache(t, d, kv, 0, [2]matrix{randomMatrix(r, last+1, hs.K*hs.Dh, checkpoint.BF16), randomMatrix(r, last+1, hs.K*hs.Dh, checkpoint.BF16)})
@@ -697,7 +698,7 @@ func attendParts(t *testing.T, d *Device, hs device.AttentionShape) {
 		alone, longer := emptyInner(t, d, 1, cols), emptyInner(t, d, 1, cols)
 		d.Attention(device.Decode, alone, q, kv, hs, []device.Span{{Start: p, Len: 1}})
 		longer.half = q.half
-		d.attendRows(longer, q, kv.Keys.(*pages), hs, float32(1/math.Sqrt(float64(hs.Dh))*math.Log2E), 1, 0, 2*p+turn)
+		d.attendRows(longer, q, kv.(*kvCache), hs, float32(1/math.Sqrt(float64(hs.Dh))*math.Log2E), 1, 0, 2*p+turn)
 		for what, got := range map[string][]float32{"alone": read(d, alone), "with a longer row's grid": read(d, longer)} {
 			if !slices.Equal(got, want[i*cols:(i+1)*cols]) {
 				t.Errorf("position %d: a row %s has other bits than among others", p, what)
@@ -712,15 +713,15 @@ func attendParts(t *testing.T, d *Device, hs device.AttentionShape) {
 func attendPages(t *testing.T, d *Device, hs device.AttentionShape, grow float64, dt checkpoint.DType, seed uint64) {
 	r := rand.New(rand.NewPCG(uint64(hs.Dh), seed))
 	const long, short = 261, 70
-	kv, err := d.Cache(3, 300, hs)
+	kv, err := d.NewKVCache(3, 300, hs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for seq, n := range map[int]int{0: short, 2: long} {
-		if err := d.Extend(kv, seq, n); err != nil {
+		if err := kv.Reserve(seq, n); err != nil {
 			t.Fatal(err)
 		}
-		kv.Keys.(*pages).half = dt
+		kv.(*kvCache).half = dt
 		rows := [2]matrix{randomMatrix(r, n, hs.K*hs.Dh, dt), randomMatrix(r, n, hs.K*hs.Dh, dt)}
 		for pos := range n {
 			for j, v := range rows[0].row(pos) {

@@ -29,17 +29,17 @@ func TestNoRoomInAPass(t *testing.T) {
 	rope := device.RoPEFrequencies{InvFreq: []float32{1, 0.5, 0.25, 0.125}}
 	pass := func(seq int, before func()) ([]float32, error) {
 		spans := []device.Span{{Seq: seq, Start: 4, Len: N}}
-		kv, err := d.Cache(2, 64, hs)
+		kv, err := d.NewKVCache(2, 64, hs)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := d.Extend(kv, seq, 4+N); err != nil {
+		if err := kv.Reserve(seq, 4+N); err != nil {
 			t.Fatal(err)
 		}
 		q := emptyInner(t, d, N, 16)
 		before()
 		d.QKV(device.Decode, q, kv, x, gain, wq, wk, wv, 1e-5, hs, rope, spans)
-		if err := d.Extend(kv, 1-seq, 4+N); d.err != nil && !errors.Is(err, device.ErrMemory) {
+		if err := kv.Reserve(1-seq, 4+N); d.err != nil && !errors.Is(err, device.ErrMemory) {
 			t.Errorf("extending a cache after a failure: got %v", err)
 		}
 		return readIf(d, q), d.Sync()
@@ -130,7 +130,7 @@ func TestRotationsGrow(t *testing.T) {
 	check(other, 4, 6)
 	// Positions past the first table of a long cache.
 	hs, one := device.AttentionShape{H: 1, K: 1, Dh: 2}, checkpoint.BF16
-	kv, err := d.Cache(1, 9000, hs)
+	kv, err := d.NewKVCache(1, 9000, hs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func TestRotationsGrow(t *testing.T) {
 	gain, w := matrix{rows: 1, cols: 1, v: []float64{1}, t: one}.place(t, d, true), matrix{rows: 2, cols: 1, v: []float64{1, 0}, t: one}.place(t, d, false)
 	x := floats(t, d, 1, 1, []float64{1})
 	for _, pos := range []int{3, 4095, 4096, 8191, 8192} {
-		if err := d.Extend(kv, 0, pos+1); err != nil {
+		if err := kv.Reserve(0, pos+1); err != nil {
 			t.Fatal(err)
 		}
 		for _, kind := range []device.Phase{device.Decode, device.Prefill} {
@@ -209,29 +209,36 @@ func TestScratchGrowsUnderAStep(t *testing.T) {
 	wq, wk, wv, wo := randomMatrix(r, 16, D, dt).place(t, d, false), randomMatrix(r, 8, D, dt).place(t, d, false), randomMatrix(r, 8, D, dt).place(t, d, false), randomMatrix(r, D, 16, dt).place(t, d, false)
 	rope := device.RoPEFrequencies{InvFreq: []float32{1, 0.5, 0.25, 0.125}}
 	x, q, a := floats(t, d, 2, D, nil), emptyInner(t, d, 2, 16), emptyInner(t, d, 2, 16)
-	kv, err := d.Cache(2, 1<<20, hs)
+	kv, err := d.NewKVCache(2, 1<<20, hs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for seq := range 2 {
-		if err := d.Extend(kv, seq, limit); err != nil {
+		if err := kv.Reserve(seq, limit); err != nil {
 			t.Fatal(err)
 		}
 	}
 	spans := []device.Span{{Seq: 1, Row: 0, Len: 1}, {Seq: 0, Row: 1, Len: 1}}
-	s, err := d.Capture([]int{1, 0}, limit, func() {
+	rows, err := d.NewDecodeRows(2, 2, V)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := d.Capture(rows, 2, limit, func() {
 		d.Embed(x, table, []int{0, 0})
 		d.QKV(device.Decode, q, kv, x, gain, wq, wk, wv, 1e-5, hs, rope, spans)
 		d.Attention(device.Decode, a, q, kv, hs, spans)
 		d.AddLinear(device.Decode, x, a, 2, wo)
-		d.Sample(device.LMHead{Phase: device.Decode, X: x, Norm: gain, W: table, Eps: 1e-5}, 2, device.SamplingParams{Temperature: 1, RepetitionPenalty: 1.1, Streams: []uint64{3, 4}})
+		d.Sample(device.LMHead{Phase: device.Decode, X: x, Norm: gain, W: table, Eps: 1e-5}, 2, false)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	run := func() (all [][]int) {
-		if err := s.Start([]int{3, 5}, []int{limit - 4, 0}, [][]int{{1}, {2}}); err != nil {
-			t.Fatal(err)
+		by := device.SamplingParams{Temperature: 1, RepetitionPenalty: 1.1}
+		for i, row := range []device.DecodeRow{{Token: 3, Slot: 1, Position: limit - 4, Sampling: by, Stream: 3, Seen: []int{1}}, {Token: 5, Slot: 0, Sampling: by, Stream: 4, Seen: []int{2}}} {
+			if err := rows.Set(i, row); err != nil {
+				t.Fatal(err)
+			}
 		}
 		for range 4 {
 			if err := s.Launch(); err != nil {
@@ -267,7 +274,7 @@ func TestScratchGrowsUnderAStep(t *testing.T) {
 	if got := run(); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("want %v again, got %v", want, got)
 	}
-	for _, b := range []any{x, q, a, kv.Keys, table, gain, wq, wk, wv, wo} { // the caller's to hold
+	for _, b := range []any{x, q, a, kv, table, gain, wq, wk, wv, wo} { // the caller's to hold
 		runtime.KeepAlive(b)
 	}
 	if err := s.Close(); err != nil {

@@ -66,7 +66,7 @@ func (m mixed) Tensor(name string) (checkpoint.Tensor, error) {
 // logits runs the first ids as prefill, the rest one by one.
 func logits(t *testing.T, m *model.Model, ids []int, first int) [][]float32 {
 	t.Helper()
-	cache, err := kvcache.New(m.Device(), m.Config, 1, len(ids))
+	cache, err := kvcache.NewSequences(m.Device(), m.Config, 1, len(ids))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func sameText(t *testing.T, host, dev *model.Model, dt checkpoint.DType, steps i
 	t.Helper()
 	steps = min(steps, host.Config.MaxPositions-2)
 	text := func(m *model.Model) (ids []int) {
-		cache, err := kvcache.New(m.Device(), m.Config, 1, steps+2)
+		cache, err := kvcache.NewSequences(m.Device(), m.Config, 1, steps+2)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -259,7 +259,7 @@ func topTwo(z []float32) (id int, margin float64) {
 // nlls is what the ids after each position cost.
 func nlls(t *testing.T, m *model.Model, ids []int) []float64 {
 	t.Helper()
-	cache, err := kvcache.New(m.Device(), m.Config, 1, len(ids))
+	cache, err := kvcache.NewSequences(m.Device(), m.Config, 1, len(ids))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -351,7 +351,7 @@ func sameBitsInABatch(t *testing.T, d *Device) {
 		t.Fatal(err)
 	}
 	run := func(sequences int, passes ...[]model.Chunk) (out [][]float32) {
-		cache, err := kvcache.New(d, m.Config, sequences, 90)
+		cache, err := kvcache.NewSequences(d, m.Config, sequences, 90)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -409,7 +409,7 @@ func TestForwardLast(t *testing.T) {
 		ids[i] = i * 7 % m.Config.VocabSize
 	}
 	run := func(last bool) (out [][]float32) {
-		cache, err := kvcache.New(d, m.Config, 2, 90)
+		cache, err := kvcache.NewSequences(d, m.Config, 2, 90)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -469,7 +469,7 @@ func TestStepsByItself(t *testing.T) {
 	}
 	run := func(m *model.Model, prompts [][]int, stop int, o generate.Options) ([][]int, *kvcache.Cache) {
 		out := make([][]int, len(prompts))
-		cache, err := kvcache.New(d, m.Config, len(prompts), 20)
+		cache, err := kvcache.NewSequences(d, m.Config, len(prompts), 20)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -477,6 +477,9 @@ func TestStepsByItself(t *testing.T) {
 			for i, s := range seqs {
 				if out[s] = append(out[s], ids[i]); s == 1 && len(out[s]) == stop {
 					done = append(done, s)
+				}
+				if want := len(prompts[s]) + len(out[s]) - 1; cache.Len(s) != want {
+					t.Errorf("sequence %d: want a cache of %d, got %d", s, want, cache.Len(s))
 				}
 			}
 			return done
@@ -490,9 +493,9 @@ func TestStepsByItself(t *testing.T) {
 	if len(got[1]) != 5 || len(got[0]) != n || len(got[2]) != n {
 		t.Fatalf("want 5 ids of sequence 1 and %d of the others, got %v", n, got)
 	}
-	for i, p := range prompts {
-		if want := len(p) + len(got[i]) - 1; cache.Len[i] != want {
-			t.Errorf("sequence %d: want a cache of %d, got %d", i, want, cache.Len[i])
+	for i := range prompts {
+		if cache.Allocated(i) {
+			t.Errorf("sequence %d: want its slot free", i)
 		}
 	}
 	// What the device chooses is what the host chooses of the same logits.
@@ -523,7 +526,7 @@ func TestStepsByItself(t *testing.T) {
 		t.Errorf("want other draws by another seed, and other ids than the likeliest, got %v", first)
 	}
 	var over *kvcache.Cache
-	if over, err = kvcache.New(d, m.Config, 1, 6); err != nil {
+	if over, err = kvcache.NewSequences(d, m.Config, 1, 6); err != nil {
 		t.Fatal(err)
 	}
 	said := 0
@@ -539,8 +542,8 @@ type stepCounter struct {
 	launches int
 }
 
-func (c *stepCounter) Record(seqs []int, limit int, step func()) (device.DecodeGraph, error) {
-	s, err := c.Device.Capture(seqs, limit, step)
+func (c *stepCounter) Capture(rows device.DecodeRows, n, limit int, step func()) (device.DecodeGraph, error) {
+	s, err := c.Device.Capture(rows, n, limit, step)
 	if err == nil {
 		c.launches = len(s.(*decodeGraph).r.calls)
 	}
@@ -570,7 +573,7 @@ func TestLaunchesPerToken(t *testing.T) {
 		}
 	}
 	for _, by := range []generate.SamplingParams{{}, {RepetitionPenalty: 1.2}, {Temperature: 1, TopK: 5, TopP: 0.9, MinP: 0.01, RepetitionPenalty: 1.2}} {
-		cache, err := kvcache.New(d, m.Config, 1, 20)
+		cache, err := kvcache.NewSequences(d, m.Config, 1, 20)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -300,19 +300,19 @@ func (d *Device) QKV(kind device.Phase, q device.Buffer, kv device.KVCache, x de
 	if d.recorder != nil {
 		last = d.recorder.limit
 	}
-	if last > kv.Capacity {
-		d.fail(fmt.Errorf("qkv: want at most %d positions, got %d", kv.Capacity, last))
-		return
-	}
-	cache := d.extended("qkv", kv, hs, spans)
+	cache := d.reserved("qkv", kv, hs, spans)
 	if cache == nil {
 		return
 	}
+	if last > cache.maxPositions {
+		d.fail(fmt.Errorf("qkv: want at most %d positions, got %d", cache.maxPositions, last))
+		return
+	}
 	qb.half, cache.half = mq.half, mq.half
-	turn := d.ropeTable(rope, max(last, min(kv.Capacity, 4096)))
+	turn := d.ropeTable(rope, max(last, min(cache.maxPositions, 4096)))
 	places := d.placed(n)
 	rest := func(at, n int) []any {
-		return []any{hs.H, hs.K, hs.Dh, qb.row(at), qb.pitch, cache.table.p, cache.most, places + pointer(8*at), turn, n}
+		return []any{hs.H, hs.K, hs.Dh, qb.row(at), qb.pitch, cache.table.p, cache.maxPages, places + pointer(8*at), turn, n}
 	}
 	rows := (hs.H + 2*hs.K) * hs.Dh
 	if kind == device.Prefill {
@@ -334,7 +334,7 @@ func (d *Device) QKV(kind device.Phase, q device.Buffer, kv device.KVCache, x de
 // Attention: see device.Device.
 func (d *Device) Attention(kind device.Phase, a, q device.Buffer, kv device.KVCache, hs device.AttentionShape, spans []device.Span) {
 	ab, qb := a.(*buffer), q.(*buffer)
-	d.begin("attend", ab.of("a"), qb.of("q"), operand{"keys", kv.Keys.Rows(), kv.Keys.Cols()})
+	d.begin("attend", ab.of("a"), qb.of("q"), cacheOperand(kv))
 	if hs.H == 0 && hs.K == 0 && ab.cols+qb.cols == 0 {
 		return
 	}
@@ -347,7 +347,7 @@ func (d *Device) Attention(kind device.Phase, a, q device.Buffer, kv device.KVCa
 		return
 	}
 	ab.half = qb.half
-	cache := d.extended("attend", kv, hs, spans)
+	cache := d.reserved("attend", kv, hs, spans)
 	if cache == nil {
 		return
 	}
@@ -359,26 +359,27 @@ func (d *Device) Attention(kind device.Phase, a, q device.Buffer, kv device.KVCa
 	if w := prefillWidth(hs.Dh); kind == device.Prefill && w > 0 {
 		if d.info.Set == driver.SM90a {
 			d.launch(fmt.Sprintf("attend_prefill_wgmma%d_%s", w, suffix(qb.half)), [3]int{min(d.tiles*hs.H, d.limits.sms), 1, 1}, wideThreads, wideShared(w),
-				ab.p, ab.pitch, qb.p, qb.pitch, cache.table.p, cache.most, d.need("queries", 16*d.tiles, false), d.tiles, hs.H, hs.K, hs.Dh, scale)
+				ab.p, ab.pitch, qb.p, qb.pitch, cache.table.p, cache.maxPages, d.need("queries", 16*d.tiles, false), d.tiles, hs.H, hs.K, hs.Dh, scale)
 			return
 		}
 		d.launch(fmt.Sprintf("attend_prefill_%d_%s", w, suffix(qb.half)), [3]int{d.tiles, hs.H, 1}, 128, prefillShared(w),
-			ab.p, ab.pitch, qb.p, qb.pitch, cache.table.p, cache.most, d.need("queries", 16*d.tiles, false), hs.H, hs.K, hs.Dh, scale)
+			ab.p, ab.pitch, qb.p, qb.pitch, cache.table.p, cache.maxPages, d.need("queries", 16*d.tiles, false), hs.H, hs.K, hs.Dh, scale)
 		return
 	}
 	last := 0
 	for _, s := range spans {
 		last = max(last, s.Start+s.Len)
 	}
-	if d.recorder != nil {
-		last = d.recorder.limit
+	first := inOrder(spans)
+	if d.recorder != nil { // the rows' slots may change
+		last, first = d.recorder.limit, -1
 	}
-	d.attendRows(ab, qb, cache, hs, scale, n, inOrder(spans), last)
+	d.attendRows(ab, qb, cache, hs, scale, n, first, last)
 }
 
 // attendRows is decode attention of n rows, of sequences from first on (any, where it is
 // -1), at positions below a number of them.
-func (d *Device) attendRows(ab, qb *buffer, cache *pages, hs device.AttentionShape, scale float32, n, first, positions int) {
+func (d *Device) attendRows(ab, qb *buffer, cache *kvCache, hs device.AttentionShape, scale float32, n, first, positions int) {
 	const most = 128 // rows at a time: the parts stay small
 	kernel := fmt.Sprintf("attend_decode_%d_%s", attendWidth(hs.Dh), suffix(qb.half))
 	for at := 0; at < n; at += most {
@@ -393,7 +394,7 @@ func (d *Device) attendRows(ab, qb *buffer, cache *pages, hs device.AttentionSha
 		}
 		counters := d.need("counters", g[1]*g[2]*4, true)
 		d.launch(kernel, g, attendThreads, attendShared(hs.Dh),
-			ab.row(at), ab.pitch, qb.row(at), qb.pitch, cache.table.p, cache.most, d.placed(n)+pointer(8*at), first, hs.H/hs.K, hs.K, hs.Dh, scale, partial, counters)
+			ab.row(at), ab.pitch, qb.row(at), qb.pitch, cache.table.p, cache.maxPages, d.placed(n)+pointer(8*at), first, hs.H/hs.K, hs.K, hs.Dh, scale, partial, counters)
 	}
 }
 

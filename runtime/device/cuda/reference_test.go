@@ -208,14 +208,14 @@ func silu(z float64) float64 { return z / (1 + math.Exp(-z)) }
 // fillCache writes the first keys and values of a sequence, as far as there are pages.
 func fillCache(t testing.TB, d *Device, kv device.KVCache, seq int, rows [2]matrix) {
 	t.Helper()
-	p := kv.Keys.(*pages)
+	p := kv.(*kvCache)
 	p.half = rows[0].t
-	table := get[uint64](d, p.table.p, p.sequences*p.most)
+	table := get[uint64](d, p.table.p, p.slots*p.maxPages)
 	line := p.heads.K * p.heads.Dh * 2
 	for part, m := range rows {
 		b := m.bytes()
-		for pos := range min(m.rows, p.have[seq]*page) {
-			at := pointer(table[seq*p.most+pos/page]) + pointer((part*page+pos%page)*p.heads.K*roundUp(p.heads.Dh, 8)*2)
+		for pos := range min(m.rows, len(p.held.slots[seq])*page) {
+			at := pointer(table[seq*p.maxPages+pos/page]) + pointer((part*page+pos%page)*p.heads.K*roundUp(p.heads.Dh, 8)*2)
 			if err := d.driver.Upload(at, 2*roundUp(p.heads.Dh, 8), b[pos*line:(pos+1)*line], 2*p.heads.Dh); err != nil {
 				t.Fatal(err)
 			}
@@ -226,10 +226,10 @@ func fillCache(t testing.TB, d *Device, kv device.KVCache, seq int, rows [2]matr
 // readCache gives keys and values, each [sequences, pages*64, K, Dh rounded up to 8],
 // zeros where there is no page.
 func readCache(d *Device, kv device.KVCache) (keys, values []float32) {
-	p := kv.Keys.(*pages)
+	p := kv.(*kvCache)
 	n := page * p.heads.K * roundUp(p.heads.Dh, 8)
-	keys, values = make([]float32, p.sequences*p.most*n), make([]float32, p.sequences*p.most*n)
-	for i, at := range get[uint64](d, p.table.p, p.sequences*p.most) {
+	keys, values = make([]float32, p.slots*p.maxPages*n), make([]float32, p.slots*p.maxPages*n)
+	for i, at := range get[uint64](d, p.table.p, p.slots*p.maxPages) {
 		if at == 0 {
 			continue
 		}

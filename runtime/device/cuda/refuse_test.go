@@ -4,7 +4,6 @@ package cuda
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 
@@ -56,12 +55,12 @@ func newBad(t *testing.T, d *Device) *bad {
 	b.wq, b.wk, b.wv = b.weight(t, dt, 8, 6), b.weight(t, dt, 4, 6), b.weight(t, dt, 4, 6)
 	b.x, b.y, b.small = floats(t, d, 4, 6, nil), floats(t, d, 4, 6, nil), floats(t, d, 1, 6, nil)
 	b.m, b.q, b.a, b.half = emptyInner(t, d, 4, 5), emptyInner(t, d, 4, 8), emptyInner(t, d, 4, 8), emptyInner(t, d, 4, 6)
-	kv, err := d.Cache(2, 100, b.hs)
+	kv, err := d.NewKVCache(2, 100, b.hs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.kv, b.spans = kv, []device.Span{{Seq: 1, Start: 60, Row: 0, Len: 4}}
-	if err := d.Extend(kv, 1, 64); err != nil {
+	if err := kv.Reserve(1, 64); err != nil {
 		t.Fatal(err)
 	}
 	return b
@@ -73,8 +72,8 @@ func (b *bad) linear() { b.d.AddLinear(device.Decode, b.y, b.a, b.n, b.wo) }
 
 // extended is another cache, as far as the spans need it.
 func (b *bad) extended(hs device.AttentionShape) {
-	b.kv, _ = b.d.Cache(2, 100, hs)
-	if err := b.d.Extend(b.kv, 1, 64); err != nil {
+	b.kv, _ = b.d.NewKVCache(2, 100, hs)
+	if err := b.kv.Reserve(1, 64); err != nil {
 		b.d.fail(err)
 	}
 }
@@ -147,7 +146,7 @@ func TestRefuses(t *testing.T) {
 		}},
 		{"attend: ", (*bad).attend, []spoil{
 			{"a row below 0", func(b *bad) { b.spans[0].Row = -1 }}, {"a position below 0", func(b *bad) { b.spans[0].Start = -1 }}, {"a length below 0", func(b *bad) { b.spans[0].Len = -1 }},
-			{"a cache of another type", func(b *bad) { b.kv.Keys.(*pages).half = f16 }},
+			{"a cache of another type", func(b *bad) { b.kv.(*kvCache).half = f16 }},
 			{"a of fewer rows", func(b *bad) { b.a = emptyInner(t, d, 3, 8) }}, {"q of fewer rows", func(b *bad) { b.q = emptyInner(t, d, 3, 8) }},
 			{"a of another width", func(b *bad) { b.a = b.half }}, {"q of another width", func(b *bad) { b.q = b.half }},
 			{"a of float32", func(b *bad) { b.a = floats(t, d, 4, 8, nil) }}, {"q of float32", func(b *bad) { b.q = floats(t, d, 4, 8, nil) }},
@@ -241,8 +240,8 @@ func TestRefuses(t *testing.T) {
 	refused(t, d, "read: want rows of [4 6], got 1 from -1")
 	d.Write(b.x, -1, make([]float32, 6))
 	refused(t, d, "write: want rows of float32 [4 6], got 6 numbers from -1")
-	d.Sample(b.head(), 1, device.SamplingParams{})
-	refused(t, d, "choose: want it recorded")
+	d.Sample(b.head(), 1, false)
+	refused(t, d, "sample: want it captured")
 	d.launch("embed_bf16", [3]int{1, 1, 1}, 256, 0, "text")
 	refused(t, d, "embed_bf16: argument 0 has no slot")
 	d.launch("no such", [3]int{1, 1, 1}, 256, 0)
@@ -265,7 +264,7 @@ func forgive(d *Device) { d.err, d.spans = nil, nil }
 func TestRefusesToMake(t *testing.T) {
 	d := open(t, orders[0])
 	hs := device.AttentionShape{H: 2, K: 2, Dh: 4}
-	kv, err := d.Cache(2, 70, hs)
+	kv, err := d.NewKVCache(2, 70, hs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,15 +282,15 @@ func TestRefusesToMake(t *testing.T) {
 			_, err := d.PlaceRandom(checkpoint.RandomSpec{Name: "r", Shape: []int{1, 1, 1}, DType: checkpoint.BF16}, device.PlaceOptions{})
 			return err
 		},
-		"got -1 sequences of 3, 2 heads of 4":                     func() error { _, err := d.Cache(-1, 3, hs); return err },
-		"got 1 sequences of -3, 2 heads of 4":                     func() error { _, err := d.Cache(1, -3, hs); return err },
-		"got 1 sequences of 3, -2 heads of 4":                     func() error { _, err := d.Cache(1, 3, device.AttentionShape{K: -2, Dh: 4}); return err },
-		"got 1 sequences of 3, 2 heads of 3":                      func() error { _, err := d.Cache(1, 3, device.AttentionShape{K: 2, Dh: 3}); return err },
-		"got 1 sequences of 3, 2 heads of -2":                     func() error { _, err := d.Cache(1, 3, device.AttentionShape{K: 2, Dh: -2}); return err },
-		"got 1 sequences of 3, 2 heads of 1026":                   func() error { _, err := d.Cache(1, 3, device.AttentionShape{K: 2, Dh: 1026}); return err },
-		"at most 70 positions, got sequence 0 and 71":             func() error { return d.Extend(kv, 0, 71) },
-		"want one of 2 sequences and at most 70 positions, got s": func() error { return d.Extend(kv, 2, 1) },
-		"at most 70 positions, got sequence -1 and 1":             func() error { return d.Extend(kv, -1, 1) },
+		"got -1 slots of 3 positions, 2 heads of 4":              func() error { _, err := d.NewKVCache(-1, 3, hs); return err },
+		"got 1 slots of -3 positions, 2 heads of 4":              func() error { _, err := d.NewKVCache(1, -3, hs); return err },
+		"got 1 slots of 3 positions, -2 heads of 4":              func() error { _, err := d.NewKVCache(1, 3, device.AttentionShape{K: -2, Dh: 4}); return err },
+		"got 1 slots of 3 positions, 2 heads of 3":               func() error { _, err := d.NewKVCache(1, 3, device.AttentionShape{K: 2, Dh: 3}); return err },
+		"got 1 slots of 3 positions, 2 heads of -2":              func() error { _, err := d.NewKVCache(1, 3, device.AttentionShape{K: 2, Dh: -2}); return err },
+		"got 1 slots of 3 positions, 2 heads of 1026":            func() error { _, err := d.NewKVCache(1, 3, device.AttentionShape{K: 2, Dh: 1026}); return err },
+		"at most 70 positions, got slot 0 and 71":                func() error { return kv.Reserve(0, 71) },
+		"want one of 2 slots and at most 70 positions, got slot": func() error { return kv.Reserve(2, 1) },
+		"at most 70 positions, got slot -1 and 1":                func() error { return kv.Reserve(-1, 1) },
 	} {
 		if err := f(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)
@@ -300,8 +299,10 @@ func TestRefusesToMake(t *testing.T) {
 			t.Errorf("after %q: want a device that works, got %v", want, err)
 		}
 	}
-	if got := kv.Keys.(*pages).have; !slices.Equal(got, []int{0, 0}) {
-		t.Errorf("want no pages, got %v", got)
+	for slot, held := range kv.(*kvCache).held.slots {
+		if len(held) > 0 {
+			t.Errorf("slot %d: want no pages, got %d", slot, len(held))
+		}
 	}
 }
 
@@ -309,17 +310,21 @@ func TestRefusesToMake(t *testing.T) {
 func TestStepRefuses(t *testing.T) {
 	d := open(t, orders[0])
 	b := newBad(t, d)
-	record := func(n int, by device.SamplingParams) (device.DecodeGraph, error) {
-		return d.Capture([]int{1, 0}, 64, func() { d.Sample(b.head(), n, by) })
+	made, err := d.NewDecodeRows(2, 2, 9)
+	if err != nil {
+		t.Fatal(err)
+	}
+	capture := func(n int) (device.DecodeGraph, error) {
+		return d.Capture(made, 2, 64, func() { d.Sample(b.head(), n, false) })
 	}
 	for want, f := range map[string]func() (device.DecodeGraph, error){
-		"choose: want 2 rows as recorded, got 1 of 4": func() (device.DecodeGraph, error) { return record(1, device.SamplingParams{}) },
-		"choose: want a stream for each of 2 rows, got 1": func() (device.DecodeGraph, error) {
-			return record(2, device.SamplingParams{Temperature: 1, Streams: []uint64{1}})
-		},
-		"choose: want 2 rows as recorded, got 2 of 1":        func() (device.DecodeGraph, error) { b.x = b.small; return record(2, device.SamplingParams{}) },
-		"qkv: want at most 100 positions, got 101":           func() (device.DecodeGraph, error) { return d.Capture([]int{1}, 101, b.qkv) },
-		"qkv: want sequence 9 extended to 64 positions, got": func() (device.DecodeGraph, error) { b.spans[0].Seq = 9; return d.Capture([]int{9}, 64, b.qkv) },
+		"sample: want 2 rows and a vocabulary of 9, got 1 of 4 rows and 9": func() (device.DecodeGraph, error) { return capture(1) },
+		"sample: want 2 rows and a vocabulary of 9, got 2 of 1 rows and 9": func() (device.DecodeGraph, error) { b.x = b.small; return capture(2) },
+		"sample: want 2 rows and a vocabulary of 9, got 2 of 4 rows and 5": func() (device.DecodeGraph, error) { b.table = b.gate; return capture(2) },
+		"qkv: want at most 100 positions, got 101":                         func() (device.DecodeGraph, error) { return d.Capture(made, 1, 101, b.qkv) },
+		"qkv: want 64 positions of slot 9 reserved, got a c":               func() (device.DecodeGraph, error) { b.spans[0].Seq = 9; return d.Capture(made, 1, 64, b.qkv) },
+		"capture: want 1 to 2 rows, got 3":                                 func() (device.DecodeGraph, error) { return d.Capture(made, 3, 64, func() {}) },
+		"capture: want 1 to 2 rows, got 0":                                 func() (device.DecodeGraph, error) { return d.Capture(made, 0, 64, func() {}) },
 	} {
 		b = newBad(t, d)
 		if s, err := f(); s != nil || err == nil || !strings.HasPrefix(err.Error(), "cuda: "+want) {
@@ -331,30 +336,42 @@ func TestStepRefuses(t *testing.T) {
 		forgive(d)
 	}
 	b = newBad(t, d)
-	s, err := record(2, device.SamplingParams{RepetitionPenalty: 2})
+	s, err := capture(2)
 	if err != nil {
 		t.Fatal(err)
 	}
-	good, seen := []int{1, 2}, [][]int{{3}, nil}
+	row := device.DecodeRow{Token: 1, Slot: 1, Sampling: device.SamplingParams{RepetitionPenalty: 2}, Seen: []int{3}}
+	set := func(at int, change func(*device.DecodeRow)) func() error {
+		return func() error {
+			r := row
+			change(&r)
+			return made.Set(at, r)
+		}
+	}
 	for want, f := range map[string]func() error{
-		"want ids, positions and ids seen of 2 rows, got 1, 2 and 2": func() error { return s.Start(good[:1], good, seen) },
-		"want ids, positions and ids seen of 2 rows, got 2, 1 and 2": func() error { return s.Start(good, good[:1], seen) },
-		"want ids, positions and ids seen of 2 rows, got 2, 2 and 1": func() error { return s.Start(good, good, seen[:1]) },
-		"want ids seen below 32, got 32":                             func() error { return s.Start(good, good, [][]int{{32}, nil}) },
-		"want ids seen below 32, got -1":                             func() error { return s.Start(good, good, [][]int{{-1}, nil}) },
-		"want 2 ids of a queued step, got room for 2 of 0 steps":     func() error { return s.Wait(make([]int, 2)) },
+		"got row 2, slot 1, token 1, position 0":                           set(2, func(*device.DecodeRow) {}),
+		"got row -1, slot 1, token 1, position 0":                          set(-1, func(*device.DecodeRow) {}),
+		"got row 0, slot 2, token 1, position 0":                           set(0, func(r *device.DecodeRow) { r.Slot = 2 }),
+		"got row 0, slot -1, token 1, position 0":                          set(0, func(r *device.DecodeRow) { r.Slot = -1 }),
+		"got row 0, slot 1, token 9, position 0":                           set(0, func(r *device.DecodeRow) { r.Token = 9 }),
+		"got row 0, slot 1, token -1, position 0":                          set(0, func(r *device.DecodeRow) { r.Token = -1 }),
+		"got row 0, slot 1, token 1, position -1":                          set(0, func(r *device.DecodeRow) { r.Position = -1 }),
+		"want seen tokens below 9, got 9":                                  set(0, func(r *device.DecodeRow) { r.Seen = []int{9} }),
+		"want seen tokens below 9, got -1":                                 set(0, func(r *device.DecodeRow) { r.Seen = []int{-1} }),
+		"want the 2 tokens of a queued step, got room for 2, and 0 steps":  func() error { return s.Wait(make([]int, 2)) },
+		"decode rows: want at least 1 row, slot and token, got 0, 2 and 9": func() error { _, err := d.NewDecodeRows(0, 2, 9); return err },
 	} {
 		if err := f(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)
 		}
 	}
-	if err := s.Start(good, good, seen); err != nil {
+	if err := made.Set(0, row); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Launch(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Wait(make([]int, 1)); err == nil || !strings.Contains(err.Error(), "want 2 ids of a queued step, got room for 1 of 1 steps") {
+	if err := s.Wait(make([]int, 1)); err == nil || !strings.Contains(err.Error(), "want the 2 tokens of a queued step, got room for 1, and 1 steps") {
 		t.Errorf("got %v", err)
 	}
 	if err := s.Wait(make([]int, 2)); err != nil {
@@ -365,12 +382,12 @@ func TestStepRefuses(t *testing.T) {
 	}
 	// After a failure nothing is queued.
 	d.fail(errors.New("failed before"))
-	for _, err := range []error{s.Start(good, good, seen), s.Launch(), s.Wait(good)} {
+	for _, err := range []error{s.Launch(), s.Wait(make([]int, 2))} {
 		if err != d.err {
 			t.Errorf("want the device's failure, got %v", err)
 		}
 	}
-	if s, err := record(2, device.SamplingParams{}); s != nil || err != d.err {
+	if s, err := capture(2); s != nil || err != d.err {
 		t.Errorf("want the device's failure, got %v", err)
 	}
 	forgive(d)

@@ -192,7 +192,7 @@ func (d *Device) Argmax(ids []int, h device.LMHead, rows []int) {
 	z := d.need("logits", n*ldz*4, false)
 	d.form(h.Phase, halves{z, ldz}, hidden, n, h.W.(*weight), 0, V)
 	chosen := d.need("chosen", 4*n, false)
-	d.sample(chosen, z, ldz, V, n, drawing{})
+	d.argmax(chosen, z, ldz, V, n, 0, 0, 0, 0)
 	of := get[int32](d, chosen, n)
 	if d.err != nil {
 		return

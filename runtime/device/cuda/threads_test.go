@@ -139,7 +139,7 @@ func generated(t *testing.T, d *Device, m *model.Model) (ids []int) {
 	for i := range prompt {
 		prompt[i] = i * 7 % m.Config.VocabSize
 	}
-	cache, err := kvcache.New(d, m.Config, 1, 90)
+	cache, err := kvcache.NewSequences(d, m.Config, 1, 90)
 	if err != nil {
 		t.Fatal(err)
 	}

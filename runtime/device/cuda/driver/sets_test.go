@@ -5,7 +5,7 @@ import "testing"
 func TestDecodeKernels(t *testing.T) {
 	for kernel, want := range map[string]bool{
 		"embed_i8": true, "qkv_decode_ring_bf16": true, "attend_decode_f16": true, "linear_decode_i8_f16": true, "gateup_decode_ring_i8_bf16": true,
-		"norm_half_bf16": true, "norm_float_f16": true, "choose": true, "sample": true,
+		"norm_half_bf16": true, "norm_float_f16": true, "argmax": true, "sample": true,
 		"embed_back": false, "norm_keep_bf16": false, "linear_prefill_large_bf16": false, "attend_prefill_128_f16": false, "project": false,
 	} {
 		if got := isDecodeKernel(kernel); got != want {

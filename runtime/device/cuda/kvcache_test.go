@@ -42,12 +42,15 @@ func TestPagesOnDemand(t *testing.T) {
 	}
 	there := func(c *kvcache.Cache) (n int) {
 		for _, kv := range c.Layers {
-			n += len(kv.Keys.(*pages).own.pages)
+			for _, held := range kv.(*kvCache).held.slots {
+				n += len(held)
+			}
 		}
 		return n
 	}
 	run := func(m *model.Model) (ids []int) {
-		cache, err := kvcache.New(d, m.Config, 3, 1<<20)
+		most := 0
+		cache, err := kvcache.NewSequences(d, m.Config, 3, 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,13 +59,17 @@ func TestPagesOnDemand(t *testing.T) {
 		}
 		if err := generate.Run(context.Background(), m, cache, [][]int{long, long[:3], long[:60]}, generate.Options{MaxTokens: 8, IgnoreEOS: true}, func(_, next []int) []int {
 			ids = append(ids, next...)
+			most = max(most, there(cache))
 			return nil
 		}); err != nil {
 			t.Fatal(err)
 		}
 		layers := len(m.Config.Layers)
-		if n := there(cache); n != 5*layers { // of 69, 10 and 67 positions
-			t.Errorf("want five pages in each of %d layers, got %d", layers, n)
+		if most != 5*layers { // of 69, 10 and 67 positions
+			t.Errorf("want five pages in each of %d layers, got %d", layers, most)
+		}
+		if n := there(cache); n != 0 {
+			t.Errorf("want all pages back when the sequences have ended, got %d not", n)
 		}
 		return ids
 	}
@@ -89,35 +96,35 @@ func TestNoRoomForAPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := d.Cache(1, 1<<26, hs) // more than there is, whatever else was given back meanwhile
+	first, err := d.NewKVCache(1, 1<<26, hs) // more than there is, whatever else was given back meanwhile
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := d.Cache(1, page, hs)
+	second, err := d.NewKVCache(1, page, hs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for n := 1; err == nil; n++ {
-		err = d.Extend(first, 0, n*page)
+		err = first.Reserve(0, n*page)
 	}
 	if !errors.Is(err, device.ErrMemory) || !strings.Contains(err.Error(), fmt.Sprintf("want %d bytes for a page of the cache, have ", one)) {
 		t.Fatalf("want %v with what was wanted and what is free, got %v", device.ErrMemory, err)
 	}
 	t.Log(err)
-	have := first.Keys.(*pages).have[0]
+	have := len(first.(*kvCache).held.slots[0])
 	if int64(have)*one < spare/4 || d.Sync() != nil {
 		t.Fatalf("want pages up to the end of memory and a device that works, got %d, %v", have, d.Sync())
 	}
-	if err := d.Extend(first, 0, have*page); err != nil {
+	if err := first.Reserve(0, have*page); err != nil {
 		t.Errorf("what is there: %v", err)
 	}
-	if err := d.Extend(second, 0, 1); !errors.Is(err, device.ErrMemory) {
+	if err := second.Reserve(0, 1); !errors.Is(err, device.ErrMemory) {
 		t.Fatalf("want %v, got %v", device.ErrMemory, err)
 	}
-	runtime.KeepAlive(first.Keys)
-	first = device.KVCache{}
+	runtime.KeepAlive(first)
+	first = nil
 	for try := 0; ; try++ {
-		if err = d.Extend(second, 0, 1); err == nil || try == 20 {
+		if err = second.Reserve(0, 1); err == nil || try == 20 {
 			break
 		}
 		time.Sleep(time.Millisecond)
@@ -126,7 +133,7 @@ func TestNoRoomForAPage(t *testing.T) {
 		t.Errorf("after the first cache is dropped: %v", err)
 	}
 	// Slabs without a page in use make room for anything else.
-	second = device.KVCache{}
+	second = nil
 	if _, err := d.Buffer(8, spare/2/8/4); err != nil {
 		t.Errorf("want the slabs' memory, got %v", err)
 	}
@@ -162,14 +169,14 @@ func TestPeakBytesOfPages(t *testing.T) {
 	d.peak = d.used
 	d.mu.Unlock()
 	hs := device.AttentionShape{H: 3, K: 3, Dh: 20}
-	const one, table = int64(2 * page * 3 * 24 * 2), int64(100 * 8) // the width is rounded up to 8
-	kv, err := d.Cache(1, 100*page, hs)
+	const one, table = int64(2 * page * 3 * 24 * 2), int64(2 * 100 * 8) // the head size is rounded up to 8; a second slot is for padding
+	kv, err := d.NewKVCache(1, 100*page, hs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	there := []int64{1, 2, 3, 4, 6, 6, 9, 9, 9, 13} // pages, after each was asked for
 	for i, pages := range there {
-		if err := d.Extend(kv, 0, i*page+1); err != nil {
+		if err := kv.Reserve(0, i*page+1); err != nil {
 			t.Fatal(err)
 		}
 		if got := used() - start; got != table+pages*one {
@@ -180,11 +187,11 @@ func TestPeakBytesOfPages(t *testing.T) {
 	if d.PeakBytes() != top {
 		t.Errorf("want a peak of %d bytes, got %d", top, d.PeakBytes())
 	}
-	if err := d.Extend(kv, 0, 5); err != nil || used() != top {
+	if err := kv.Reserve(0, 5); err != nil || used() != top {
 		t.Errorf("positions that are there: want nothing new, got %d bytes, %v", used()-top, err)
 	}
-	runtime.KeepAlive(kv.Keys)
-	kv = device.KVCache{}
+	runtime.KeepAlive(kv)
+	kv = nil
 	if got := settled(); got != start || d.PeakBytes() != top {
 		t.Errorf("without the cache: want %d bytes and a peak of %d, got %d and %d", start, top, got, d.PeakBytes())
 	}
@@ -197,17 +204,17 @@ func TestPagesAreUsedAgain(t *testing.T) {
 	hs := device.AttentionShape{H: 1, K: 1, Dh: 6}
 	var first map[uint64]bool
 	for round := range 2 {
-		kv, err := d.Cache(2, 3*page, hs)
+		kv, err := d.NewKVCache(2, 3*page, hs)
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := kv.Keys.(*pages)
+		p := kv.(*kvCache)
 		for seq, n := range []int{page, 2*page + 1} {
-			if err := d.Extend(kv, seq, n); err != nil {
+			if err := kv.Reserve(seq, n); err != nil {
 				t.Fatal(err)
 			}
 		}
-		table, seen := get[uint64](d, p.table.p, p.sequences*p.most), map[uint64]bool{}
+		table, seen := get[uint64](d, p.table.p, p.slots*p.maxPages), map[uint64]bool{}
 		for i, want := range []bool{true, false, false, true, true, true} {
 			if (table[i] != 0) != want || seen[table[i]] && want {
 				t.Fatalf("round %d: want pages of their own at 0, 3, 4 and 5, got %#x", round, table)
@@ -234,9 +241,9 @@ func TestPagesAreUsedAgain(t *testing.T) {
 			}
 		}
 		first = seen
-		size := p.own.pool
-		runtime.KeepAlive(kv.Keys)
-		kv, p = device.KVCache{}, nil
+		size := p.held.pool
+		runtime.KeepAlive(kv)
+		kv, p = nil, nil
 		for try := 0; len(size.free) < 4 && try < 50; try++ {
 			runtime.GC()
 			time.Sleep(time.Millisecond)
@@ -277,19 +284,19 @@ func TestRoomForSomePages(t *testing.T) {
 	d := newDevice(c)
 	hs := device.AttentionShape{H: 1, K: 1, Dh: 8}
 	const one = int64(2 * page * 8 * 2)
-	kv, err := d.Cache(1, 100*page, hs)
+	kv, err := d.NewKVCache(1, 100*page, hs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.room = c.used + 3*one + one/2
-	if err := d.Extend(kv, 0, 10*page); !errors.Is(err, device.ErrMemory) {
+	if err := kv.Reserve(0, 10*page); !errors.Is(err, device.ErrMemory) {
 		t.Fatalf("want %v, got %v", device.ErrMemory, err)
 	}
-	if got := kv.Keys.(*pages).have[0]; got != 3 {
+	if got := len(kv.(*kvCache).held.slots[0]); got != 3 {
 		t.Errorf("want 3 pages, got %d", got)
 	}
 	c.room += 7 * one
-	if err := d.Extend(kv, 0, 10*page); err != nil || kv.Keys.(*pages).have[0] != 10 {
-		t.Errorf("with room: want 10 pages, got %d, %v", kv.Keys.(*pages).have[0], err)
+	if err := kv.Reserve(0, 10*page); err != nil || len(kv.(*kvCache).held.slots[0]) != 10 {
+		t.Errorf("with room: want 10 pages, got %d, %v", len(kv.(*kvCache).held.slots[0]), err)
 	}
 }

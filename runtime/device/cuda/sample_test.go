@@ -14,9 +14,9 @@ import (
 	"mop/runtime/random"
 )
 
-// drawn is the id that device.Draw says, in float64; clear = figures a little off, as
-// float32 makes them, say the same.
-func drawn(z []float32, seen []int, by device.SamplingParams, key uint64, pos int) (id int, clear bool) {
+// sampled is the token that device.SamplingParams says, in float64; clear = figures a little
+// off, as float32 makes them, say the same.
+func sampled(z []float32, seen []int, by device.SamplingParams, key uint64, pos int) (id int, clear bool) {
 	const off = 2e-5
 	v := make([]float64, len(z))
 	order := make([]int, len(z))
@@ -75,46 +75,61 @@ func drawn(z []float32, seen []int, by device.SamplingParams, key uint64, pos in
 	return id, margin > off && less == id && more == id
 }
 
-// chosen runs Choose's kernel over rows of logits [n, V].
-func chosen(t *testing.T, d *Device, z []float32, V int, seen [][]int, by device.SamplingParams, places [][2]int32) (ids []int32, after []uint32) {
+// sample runs the kernels of sampling over rows of logits [n, V], each with parameters and a
+// stream of its own, the rows' slots being their numbers; with filters, if they are needed or
+// asked for.
+func sample(t *testing.T, d *Device, z []float32, V int, seen [][]int, by []device.SamplingParams, streams []uint64, positions []int, filters bool) (tokens []int32, after []uint32) {
+	t.Helper()
 	n := len(z) / V
 	wide := make([]float64, len(z))
 	for i, x := range z {
 		wide[i] = float64(x)
 	}
 	b := floats(t, d, n, V, wide)
-	g := drawing{SamplingParams: by, words: ceilDiv(V, 32), places: put(d, "places", places), advance: 1}
-	bits := make([]uint32, n*g.words)
-	if by.HasPenalty() {
-		for i, row := range seen {
-			for _, id := range row {
-				bits[i*g.words+id/32] |= 1 << (id % 32)
-			}
-		}
-		g.seen = put(d, "bits", bits)
+	made, err := d.NewDecodeRows(n, n, V)
+	if err != nil {
+		t.Fatal(err)
 	}
-	g.streams = put(d, "streams", by.Streams)
-	to := d.need("chosen", 4*n, false)
-	d.sample(to, b.p, b.pitch, V, n, g)
-	ids = get[int32](d, to, n)
-	for i, p := range get[[2]int32](d, g.places, n) {
-		if p != [2]int32{places[i][0], places[i][1] + 1} {
-			t.Errorf("row %d: want place %v one position on, got %v", i, places[i], p)
+	r := made.(*decodeRows)
+	for i := range n {
+		row := device.DecodeRow{Slot: n - 1 - i, Position: positions[i], Sampling: by[i], Stream: streams[i], Seen: []int{}}
+		if seen != nil {
+			row.Seen = seen[i]
+		}
+		if err := r.Set(i, row); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if by.HasPenalty() {
-		after = get[uint32](d, g.seen, len(bits))
+	r.upload()
+	d.sample(b.p, b.pitch, V, n, r, filters || r.NeedFilters(n))
+	tokens = get[int32](d, r.tokensAt(), n)
+	for i, p := range get[[2]int32](d, r.placesAt(), n) {
+		if want := [2]int32{int32(n - 1 - i), int32(positions[i] + 1)}; p != want {
+			t.Errorf("row %d: want slot and position %v, got %v", i, want, p)
+		}
+	}
+	bits := get[uint32](d, r.seen.p, n*r.words)
+	for i := range n {
+		after = append(after, bits[(n-1-i)*r.words:(n-i)*r.words]...)
 	}
 	if err := d.Sync(); err != nil {
 		t.Fatal(err)
 	}
-	return ids, after
+	return tokens, after
 }
 
-// Every way to choose, over logits that are alike, that are equal by the dozen, and
+// repeated is n times the same parameters.
+func repeated(by device.SamplingParams, n int) (all []device.SamplingParams) {
+	for range n {
+		all = append(all, by)
+	}
+	return all
+}
+
+// Every kind of sampling, over logits that are alike, that are equal by the dozen, and
 // that are all equal, so that candidates fit into shared memory and do not: each kind
 // in an order of threads of its own.
-func TestChoose(t *testing.T) {
+func TestSample(t *testing.T) {
 	draws := []device.SamplingParams{
 		{}, {RepetitionPenalty: 1.7}, {Temperature: 0.7}, {Temperature: 1.3, RepetitionPenalty: 0.5}, {Temperature: 1e-38}, {Temperature: 1e308, TopK: 3},
 		{Temperature: 1, TopK: 1}, {Temperature: 0.8, TopK: 40}, {Temperature: 2, TopP: 0.9}, {Temperature: 1, TopP: 1e-9},
@@ -134,7 +149,7 @@ func TestChoose(t *testing.T) {
 						n = 40
 					}
 					r := rand.New(rand.NewPCG(uint64(V), uint64(i)))
-					z, seen, places := make([]float32, n*V), make([][]int, n), make([][2]int32, n)
+					z, seen, streams, positions := make([]float32, n*V), make([][]int, n), make([]uint64, n), make([]int, n)
 					for j := range z {
 						switch z[j] = float32(3 * r.NormFloat64()); kind {
 						case "ties":
@@ -146,19 +161,18 @@ func TestChoose(t *testing.T) {
 					bad := n - 1
 					z[bad*V+V/2] = [...]float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))}[i%3]
 					for row := range n {
-						by.Streams = append(by.Streams, random.Key(uint64(i), fmt.Sprint(row%3)))
-						places[row] = [2]int32{0, int32(row * 7)}
+						streams[row], positions[row] = random.Key(uint64(i), fmt.Sprint(row%3)), row*7
 						for range 20 {
 							seen[row] = append(seen[row], r.IntN(V))
 						}
 					}
-					got, after := chosen(t, d, z, V, seen, by, places)
+					got, after := sample(t, d, z, V, seen, repeated(by, n), streams, positions, false)
 					near := 0
 					for row := range n {
 						if row != bad && (got[row] < 0 || int(got[row]) >= V) {
 							t.Fatalf("row %d: got id %d", row, got[row])
 						}
-						want, clear := drawn(z[row*V:(row+1)*V], seen[row], by, by.Streams[row], int(places[row][1]))
+						want, clear := sampled(z[row*V:(row+1)*V], seen[row], by, streams[row], positions[row])
 						if !clear {
 							near++
 						} else if int(got[row]) != want {
@@ -178,27 +192,24 @@ func TestChoose(t *testing.T) {
 }
 
 // The frequencies of draws are the softmax's; each order of threads has its share of them.
-func TestChooseDraws(t *testing.T) {
+func TestSampleFrequencies(t *testing.T) {
 	const V, N, T = 5, 2000, 0.7
 	want, total := [V]float64{}, 0.0
 	for j := range want {
 		want[j] = math.Exp(float64(j) / 2 / T)
 		total += want[j]
 	}
-	z, places, by := make([]float32, N*V), make([][2]int32, N), device.SamplingParams{Temperature: T}
+	z, streams, positions, by := make([]float32, N*V), make([]uint64, N), make([]int, N), device.SamplingParams{Temperature: T}
 	for i := range z {
 		z[i] = float32(i%V) / 2
 	}
 	for i := range N {
-		by.Streams = append(by.Streams, random.Key(1, "draw"))
-		places[i][1] = int32(i)
+		streams[i], positions[i] = random.Key(1, "draw"), i
 	}
 	var count [V]float64
 	for o, order := range orders {
 		lo, hi := N*o/len(orders), N*(o+1)/len(orders)
-		part := by
-		part.Streams = by.Streams[lo:hi]
-		ids, _ := chosen(t, open(t, order), z[lo*V:hi*V], V, nil, part, places[lo:hi])
+		ids, _ := sample(t, open(t, order), z[lo*V:hi*V], V, nil, repeated(by, hi-lo), streams[lo:hi], positions[lo:hi], false)
 		for _, id := range ids {
 			count[id]++
 		}
@@ -215,18 +226,40 @@ func TestChooseDraws(t *testing.T) {
 
 // A logit of float32's largest numbers, over a temperature, is still a number: it is chosen,
 // or never, and its row does not count as one without an id.
-func TestChooseLargest(t *testing.T) {
+func TestSampleLargestFloats(t *testing.T) {
 	const V = 97
 	for o, order := range orders {
 		for _, by := range []device.SamplingParams{{Temperature: 0.3}, {Temperature: 0.3, TopK: 5}, {Temperature: 0.01}, {Temperature: 0.3, RepetitionPenalty: 1.1}, {}} {
 			d := open(t, order)
 			z := make([]float32, 2*V)
 			z[7*o+3], z[V+7*o+3] = 3e38, -3e38
-			by.Streams = []uint64{1, 2}
-			ids, _ := chosen(t, d, z, V, [][]int{{7*o + 3}, {7*o + 3}}, by, [][2]int32{{0, 5}, {1, 9}})
+			ids, _ := sample(t, d, z, V, [][]int{{7*o + 3}, {7*o + 3}}, repeated(by, 2), []uint64{1, 2}, []int{5, 9}, false)
 			if ids[0] != int32(7*o+3) || ids[1] < 0 || ids[1] == int32(7*o+3) {
 				t.Errorf("%+v: want id %d and another, got %v", by, 7*o+3, ids)
 			}
+		}
+	}
+}
+
+// Rows with parameters of their own side by side have the tokens that each has with the
+// others' parameters its own, and rows without filters those of the kernel without filters.
+func TestSampleMixedRows(t *testing.T) {
+	const V = 1500
+	all := []device.SamplingParams{{}, {RepetitionPenalty: 1.7}, {Temperature: 0.7}, {Temperature: 1.3, RepetitionPenalty: 0.5}, {Temperature: 1, TopK: 3}, {Temperature: 0.01}, {Temperature: 2, TopP: 0.9}, {Temperature: 1.5, MinP: 0.05, RepetitionPenalty: 1.2}}
+	n := len(all)
+	r := rand.New(rand.NewPCG(8, 9))
+	z, seen, streams, positions := make([]float32, n*V), make([][]int, n), make([]uint64, n), make([]int, n)
+	for i := range z {
+		z[i] = float32(3 * r.NormFloat64())
+	}
+	for row := range n {
+		streams[row], positions[row], seen[row] = r.Uint64(), r.IntN(100), []int{r.IntN(V), r.IntN(V)}
+	}
+	got, _ := sample(t, open(t, orders[0]), z, V, seen, all, streams, positions, true)
+	for row, by := range all {
+		want, _ := sample(t, open(t, orders[len(orders)-1]), z, V, seen, repeated(by, n), streams, positions, false)
+		if got[row] != want[row] {
+			t.Errorf("row %d, %+v: want token %d, got %d", row, by, want[row], got[row])
 		}
 	}
 }

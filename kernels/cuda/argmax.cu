@@ -1,0 +1,59 @@
+// The next token of each row: the argmax of the logits, or a sample at a temperature.
+//
+//   z [N, V] f32; tokens [N]; params [N], null = all greedy; seen [slots, lds] bits;
+//   best [N, gridx]; counters [N], zero before and after
+//
+// At temperature 0 the largest logit wins, the lowest index among equals. Else the largest
+// of z/temperature + Gumbel noise wins, which is a sample of softmax(z/temperature). The
+// noise comes from word pos*V + i of the row's own stream (package random), so that a sample
+// depends on neither batch nor order. The repetition penalty is applied first. Rows with
+// top-k, top-p or min-p need sample.cu.
+//
+// A logit that is not finite makes the token -1. Each row's position then moves one on where
+// its parameters say so: tokens and places are the next step's input, without the host.
+// Grid: (parts, N), 256 threads; the last block of a row to end combines the parts. Bound by
+// latency: 4*V bytes a row.
+#include "sampling_params.cuh"
+
+KERNEL(256, 1, argmax, int *tokens, const float *z, int ldz, int V, const SamplingParams *params, u32 *seen, int lds,
+       Place *places, Best *best, u32 *counters) {
+  const int n = ptx::bidy(), parts = ptx::gridx();
+  // The host writes parameters between steps only: they are read while the logits are made.
+  const SamplingParams by = params ? params[n] : kGreedy;
+  ptx::after_previous();
+  ptx::release();
+  const Place place = params ? places[n] : Place{0, 0};
+  const Penalty penalty = penalty_of(by, seen, lds, place.seq);
+  const int lo = (int)((long long)V * ptx::bidx() / parts), hi = (int)((long long)V * (ptx::bidx() + 1) / parts);
+  const float *row = z + (long long)n * ldz;
+  const u64 first = (u64)place.pos * V;
+  Best b = {-kInf, lo};
+  for (int i = lo + ptx::tid(); i < hi; i += 256) {
+    const float v = gumbel_max(by, penalty.apply(i, row[i]), first + i);
+    if (v > b.value)
+      b = {v, i};
+  }
+  b = block_best<8>(b, (Best *)ptx::shared());
+  u32 *last = (u32 *)(ptx::shared() + 64);
+  if (ptx::tid() == 0) {
+    best[n * parts + ptx::bidx()] = b;
+    ptx::fence();
+    *last = ptx::add(counters + n, 1) == (u32)(parts - 1);
+    if (*last)
+      counters[n] = 0;
+  }
+  ptx::sync();
+  if (!*last || ptx::tid() >= 32)
+    return;
+  ptx::fence();
+  b = {-kInf, 0x7fffffff};
+  for (int i = ptx::tid(); i < parts; i += 32)
+    b = better(b, best[n * parts + i]);
+  b = warp_best(b);
+  if (ptx::tid() == 0) {
+    tokens[n] = b.value < kInf ? b.index : -1;
+    penalty.add(tokens[n]);
+    if (by.advance)
+      places[n].pos++;
+  }
+}

@@ -1,0 +1,126 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"errors"
+	"fmt"
+
+	"mop/runtime/device"
+	"mop/runtime/device/cuda/driver"
+)
+
+var _ device.GraphDecoder = (*Device)(nil)
+
+// recorder gathers the launches of a step that is captured.
+type recorder struct {
+	calls []driver.Call
+	rows  *decodeRows
+	n     int       // rows of the step
+	limit int       // positions stay below
+	kept  []*buffer // what the launches point to, of the device's own
+	last  operation
+}
+
+// decodeGraph is a captured step.
+type decodeGraph struct {
+	d         *Device
+	r         *recorder
+	recording driver.Recording
+	takes     []func([]byte) error // of the steps under way, the oldest first
+}
+
+// inputs is where the tokens of a pass lie.
+func (d *Device) inputs(list []int32) pointer {
+	if d.recorder != nil {
+		return d.recorder.rows.tokensAt()
+	}
+	return put(d, "ids", list)
+}
+
+// placed is where the rows' slots and positions lie.
+func (d *Device) placed(n int) pointer {
+	if d.recorder != nil {
+		return d.recorder.rows.placesAt()
+	}
+	return d.need("places", 8*n, false)
+}
+
+// Capture: see device.GraphDecoder.
+func (d *Device) Capture(rows device.DecodeRows, n, limit int, step func()) (device.DecodeGraph, error) {
+	of := rows.(*decodeRows)
+	if n < 1 || n > of.n {
+		return nil, fmt.Errorf("cuda: capture: want 1 to %d rows, got %d", of.n, n)
+	}
+	if d.err != nil {
+		return nil, d.err
+	}
+	d.begin("capture")
+	r := &recorder{rows: of, n: n, limit: limit}
+	d.recorder = r
+	d.keep(of.state)
+	d.keep(of.seen)
+	step()
+	d.recorder = nil
+	r.last = d.doing
+	if d.err != nil {
+		return nil, d.told()
+	}
+	g := &decodeGraph{d: d, r: r}
+	var err error
+	g.recording, err = d.driver.Record(r.calls)
+	if errors.Is(err, driver.ErrMemory) {
+		return nil, fmt.Errorf("cuda: %w: a step of %d launches, have %s: %w", device.ErrMemory, len(r.calls), d.free(), err)
+	}
+	if err != nil {
+		return nil, d.failed(g.named(err))
+	}
+	return g, nil
+}
+
+// Launch: see device.DecodeGraph.
+func (g *decodeGraph) Launch() error {
+	d := g.d
+	d.begin("decode step", operand{"rows", g.r.n, 1})
+	g.r.rows.upload()
+	if d.err != nil {
+		return d.err
+	}
+	take, err := g.recording.Run(g.r.rows.tokensAt(), 4*g.r.n)
+	if err != nil {
+		return d.failed(g.named(err))
+	}
+	g.takes = append(g.takes, take)
+	return nil
+}
+
+// Wait: see device.DecodeGraph.
+func (g *decodeGraph) Wait(tokens []int) error {
+	if g.d.err != nil {
+		return g.d.err
+	}
+	if len(g.takes) == 0 || len(tokens) != g.r.n {
+		return fmt.Errorf("cuda: want the %d tokens of a queued step, got room for %d, and %d steps", g.r.n, len(tokens), len(g.takes))
+	}
+	list := make([]int32, len(tokens))
+	if err := g.takes[0](raw(list)); err != nil {
+		return g.d.failed(g.named(err))
+	}
+	g.takes = g.takes[1:]
+	for i, token := range list {
+		tokens[i] = int(token)
+	}
+	return g.d.err
+}
+
+// named says what a step consists of: a graph's failure does not.
+func (g *decodeGraph) named(err error) error {
+	c := g.r.calls
+	if len(c) == 0 {
+		return err
+	}
+	return fmt.Errorf("a step of %d launches, %s to %s, for [%d 1] rows up to %v: %w", len(c), c[0].Kernel, c[len(c)-1].Kernel, g.r.n, g.r.last, err)
+}
+
+// Close: see device.DecodeGraph.
+func (g *decodeGraph) Close() error { return g.recording.Close() }

@@ -1,0 +1,174 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"fmt"
+	"math"
+
+	"mop/runtime/device"
+)
+
+// samplingParams is a row's SamplingParams in device memory; see
+// kernels/cuda/sampling_params.cuh.
+type samplingParams struct {
+	temperature, penalty, topP, minP float32
+	topK                             int32
+	filters, advance                 uint16
+	stream                           uint64
+}
+
+// Bytes of a row's parts of decodeRows.
+const (
+	paramsBytes = 32
+	placeBytes  = 8
+	rowBytes    = paramsBytes + placeBytes + 4
+)
+
+// lowestTemperature is the smallest temperature that is sampled at: below it, logits that
+// differ at all are further apart than any exponential number makes up for. Below
+// lowTemperature, the distance from the largest logit is what float32 can divide without loss.
+const (
+	lowestTemperature = 1e-30
+	lowTemperature    = 0.1
+)
+
+// paramsOf packs sampling parameters for a vocabulary of V.
+func paramsOf(p device.SamplingParams, stream uint64, V int) samplingParams {
+	s := samplingParams{penalty: 1, advance: 1, stream: stream}
+	if p.HasPenalty() {
+		s.penalty = float32(p.RepetitionPenalty)
+	}
+	if p.Temperature <= 0 {
+		return s
+	}
+	t := min(max(p.Temperature, lowestTemperature), math.MaxFloat32)
+	s.temperature, s.minP = float32(t), float32(p.MinP)
+	if p.TopK > 0 && p.TopK < V {
+		s.topK = int32(p.TopK)
+	}
+	if p.TopP > 0 && p.TopP < 1 {
+		s.topP = float32(p.TopP)
+		if s.topP == 1 { // rounded up
+			s.topP = math.Nextafter32(1, 0)
+		}
+	}
+	if t < lowTemperature || s.topK > 0 || s.topP > 0 || s.minP > 0 {
+		s.filters = 1
+	}
+	return s
+}
+
+// decodeRows is the state of decode steps: in device memory what the kernels read, on the
+// host what the next Launch uploads.
+type decodeRows struct {
+	d     *Device
+	n     int     // rows
+	slots int     // the padding rows' slot; the others are below it
+	V     int     // vocabulary
+	words int     // of seen, for each slot
+	state *buffer // params [n], then places [n], then tokens [n]
+	seen  *buffer // [slots+1, words] uint32: a bit for each token that a penalty applies to
+
+	params []samplingParams
+	places [][2]int32 // slot and position
+	tokens []int32
+	marks  []bool           // rows to upload
+	bits   map[int][]uint32 // of slots, to upload   [words]
+}
+
+// NewDecodeRows: see device.GraphDecoder.
+func (d *Device) NewDecodeRows(rows, slots, vocabulary int) (device.DecodeRows, error) {
+	if rows < 1 || slots < 1 || vocabulary < 1 {
+		return nil, fmt.Errorf("cuda: decode rows: want at least 1 row, slot and token, got %d, %d and %d", rows, slots, vocabulary)
+	}
+	d.begin("decode rows")
+	r := &decodeRows{d: d, n: rows, slots: slots, V: vocabulary, words: ceilDiv(vocabulary, 32),
+		params: make([]samplingParams, rows), places: make([][2]int32, rows), tokens: make([]int32, rows), marks: make([]bool, rows), bits: map[int][]uint32{}}
+	var err error
+	if r.state, err = d.zeroed(1, rows*rowBytes, rows*rowBytes, 1); err != nil {
+		return nil, err
+	}
+	if r.seen, err = d.zeroed(slots+1, r.words, r.words, 4); err != nil {
+		return nil, err
+	}
+	for row := range rows {
+		r.Clear(row)
+	}
+	return r, nil
+}
+
+func (r *decodeRows) paramsAt() pointer { return r.state.p }
+func (r *decodeRows) placesAt() pointer { return r.state.p + pointer(r.n*paramsBytes) }
+func (r *decodeRows) tokensAt() pointer {
+	return r.state.p + pointer(r.n*(paramsBytes+placeBytes))
+}
+
+// Set: see device.DecodeRows.
+func (r *decodeRows) Set(row int, s device.DecodeRow) error {
+	if row < 0 || row >= r.n || s.Slot < 0 || s.Slot >= r.slots || s.Position < 0 || s.Token < 0 || s.Token >= r.V {
+		return fmt.Errorf("cuda: decode rows: want one of %d rows, a slot below %d, a token below %d and a position, got row %d, slot %d, token %d, position %d", r.n, r.slots, r.V, row, s.Slot, s.Token, s.Position)
+	}
+	if s.Sampling.HasPenalty() && s.Seen != nil {
+		bits := make([]uint32, r.words)
+		for _, token := range s.Seen {
+			if token < 0 || token >= r.V {
+				return fmt.Errorf("cuda: decode rows: want seen tokens below %d, got %d", r.V, token)
+			}
+			bits[token/32] |= 1 << (token % 32)
+		}
+		r.bits[s.Slot] = bits
+	}
+	r.params[row], r.places[row], r.tokens[row], r.marks[row] = paramsOf(s.Sampling, s.Stream, r.V), [2]int32{int32(s.Slot), int32(s.Position)}, int32(s.Token), true
+	return nil
+}
+
+// Clear: see device.DecodeRows.
+func (r *decodeRows) Clear(row int) {
+	r.params[row], r.places[row], r.tokens[row], r.marks[row] = samplingParams{penalty: 1}, [2]int32{int32(r.slots), 0}, 0, true
+}
+
+// NeedFilters: see device.DecodeRows.
+func (r *decodeRows) NeedFilters(n int) bool {
+	for _, p := range r.params[:n] {
+		if p.filters != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Free: see device.DecodeRows.
+func (r *decodeRows) Free() { r.state, r.seen = nil, nil }
+
+// upload sends the rows that were changed since the last step, and what their sequences
+// have seen. Rows that lie side by side go together.
+func (r *decodeRows) upload() {
+	all := true
+	for _, m := range r.marks {
+		all = all && m
+	}
+	if all { // the three parts are one piece of memory
+		r.d.send(r.state.p, append(append(append([]byte{}, raw(r.params)...), raw(r.places)...), raw(r.tokens)...), "decode rows")
+	} else {
+		for lo := 0; lo < r.n; lo++ {
+			hi := lo
+			for hi < r.n && r.marks[hi] {
+				hi++
+			}
+			if hi > lo {
+				r.d.send(r.paramsAt()+pointer(lo*paramsBytes), raw(r.params[lo:hi]), "sampling parameters")
+				r.d.send(r.placesAt()+pointer(lo*placeBytes), raw(r.places[lo:hi]), "slots and positions")
+				r.d.send(r.tokensAt()+pointer(lo*4), raw(r.tokens[lo:hi]), "tokens")
+				lo = hi
+			}
+		}
+	}
+	for slot, bits := range r.bits {
+		r.d.send(r.seen.row(slot), raw(bits), "seen tokens")
+	}
+	if r.d.err == nil {
+		clear(r.marks)
+		clear(r.bits)
+	}
+}

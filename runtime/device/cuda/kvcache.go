@@ -1,0 +1,286 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+	"mop/runtime/device/cuda/driver"
+)
+
+// slabBytes bounds how much a pool grows by at a time.
+const slabBytes = 32 << 20
+
+// kvCache is one layer's cache: a table of page addresses in device memory, made once,
+// and the pages that the slots hold. A page is the keys and then the values of 64
+// positions: see kernels/cuda/types.cuh.
+type kvCache struct {
+	device       *Device
+	table        *buffer // [slots+1, maxPages] addresses; the last row is the padding slot's
+	slots        int
+	maxPages     int // of a slot
+	maxPositions int
+	heads        device.AttentionShape
+	half         checkpoint.DType
+	held         *heldPages
+	cleanup      runtime.Cleanup
+	padded       bool // the padding slot has its page
+}
+
+// heldPages are the pages that a cache's slots hold, kept apart from the cache so that a
+// cache that nobody freed gives them back when it is collected.
+type heldPages struct {
+	pool  *pool
+	slots [][]pointer // of each slot, in the order of positions
+}
+
+// giveBack returns all pages to their pool.
+func (h *heldPages) giveBack() {
+	for slot := range h.slots {
+		h.release(slot)
+	}
+}
+
+// release returns a slot's pages to their pool.
+func (h *heldPages) release(slot int) {
+	h.pool.free = append(h.pool.free, h.slots[slot]...)
+	h.slots[slot] = nil
+}
+
+// pool has pages of one size, for all layers and caches with pages of that size. It grows
+// by slabs of at most half as many pages as it has.
+type pool struct {
+	bytes int64 // of a page
+	slabs []slab
+	free  []pointer
+
+	padding pointer // the page of padding rows; 0: there is none yet
+}
+
+// slab is n pages in one allocation.
+type slab struct {
+	p pointer
+	n int
+}
+
+// NewKVCache makes a layer's page table. The head size is rounded up to 8 in the pages.
+func (d *Device) NewKVCache(slots, maxPositions int, hs device.AttentionShape) (device.KVCache, error) {
+	if slots < 0 || maxPositions < 0 || hs.K < 0 || hs.Dh < 0 || hs.Dh > maxHeadWidth || hs.Dh%2 != 0 {
+		return nil, fmt.Errorf("cuda: cache: want an even head size up to %d, got %d slots of %d positions, %d heads of %d", maxHeadWidth, slots, maxPositions, hs.K, hs.Dh)
+	}
+	d.begin("cache")
+	size := max(int64(2*page*hs.K*roundUp(hs.Dh, 8)*2), 16)
+	of := d.pools[size]
+	if of == nil {
+		of = &pool{bytes: size}
+		d.pools[size] = of
+	}
+	c := &kvCache{device: d, slots: slots, maxPages: ceilDiv(maxPositions, page), maxPositions: maxPositions, heads: hs, half: d.typeFor(checkpoint.F32),
+		held: &heldPages{pool: of, slots: make([][]pointer, slots)}}
+	var err error
+	if c.table, err = d.zeroed(slots+1, c.maxPages, c.maxPages, 8); err != nil {
+		return nil, err
+	}
+	c.cleanup = runtime.AddCleanup(c, func(h *heldPages) {
+		d.mu.Lock()
+		d.given = append(d.given, h)
+		d.mu.Unlock()
+	}, c.held)
+	return c, nil
+}
+
+// PageSize is the number of positions of a page.
+func (c *kvCache) PageSize() int { return min(page, max(c.maxPositions, 1)) }
+
+// PageBytes is the memory of a page.
+func (c *kvCache) PageBytes() int64 { return c.held.pool.bytes }
+
+// Reserve: see device.KVCache.
+func (c *kvCache) Reserve(slot, positions int) error {
+	if slot < 0 || slot >= c.slots || positions > c.maxPositions {
+		return fmt.Errorf("cuda: cache: want one of %d slots and at most %d positions, got slot %d and %d", c.slots, c.maxPositions, slot, positions)
+	}
+	return c.reserve(slot, positions)
+}
+
+func (c *kvCache) reserve(slot, positions int) error {
+	d, first := c.device, len(c.held.slots[slot])
+	want := ceilDiv(positions, page) - first
+	if want <= 0 || d.err != nil {
+		return d.err
+	}
+	d.begin("reserve", c.operand())
+	var taken []pointer
+	var failed error
+	for len(taken) < want {
+		at, err := d.page(c.held.pool)
+		if err == nil {
+			taken = append(taken, at)
+			if c.heads.Dh%8 != 0 { // the columns behind each head are zeros
+				if err = d.driver.Clear(at, c.held.pool.bytes); err != nil {
+					err = d.failed(fmt.Errorf("%v: clearing a page: %w", d.doing, err))
+				}
+			}
+		}
+		if err != nil {
+			failed = fmt.Errorf("%d positions of slot %d: %w", positions, slot, err)
+			break
+		}
+	}
+	d.send(c.table.row(slot)+pointer(8*first), raw(taken), "pages")
+	if d.err != nil { // the table does not have them
+		c.held.pool.free = append(c.held.pool.free, taken...)
+		return d.err
+	}
+	c.held.slots[slot] = append(c.held.slots[slot], taken...)
+	return failed
+}
+
+// Release: see device.KVCache. Steps that are queued may still use the pages: whoever
+// takes them next comes later in the stream.
+func (c *kvCache) Release(slot int) {
+	if slot >= 0 && slot < c.slots {
+		c.held.release(slot)
+	}
+}
+
+// Free: see device.KVCache.
+func (c *kvCache) Free() {
+	if c.table == nil {
+		return
+	}
+	c.cleanup.Stop()
+	c.held.giveBack()
+	c.table.Free()
+	c.table = nil
+}
+
+// addPadding gives a page to the slot of padding rows, the one behind the others. All caches
+// of a pool have the same: nobody reads what is written there.
+func (c *kvCache) addPadding() {
+	d, of := c.device, c.held.pool
+	if c.padded || d.err != nil {
+		return
+	}
+	if of.padding == 0 {
+		p, err := d.page(of)
+		if err != nil {
+			d.fail(err)
+			return
+		}
+		of.padding = p
+		if err := d.driver.Clear(p, of.bytes); err != nil {
+			d.fail(fmt.Errorf("%v: clearing a page: %w", d.doing, err))
+			return
+		}
+	}
+	d.send(c.table.row(c.slots), raw([]pointer{of.padding}), "the page of padding rows")
+	c.padded = d.err == nil
+}
+
+// operand describes the cache in errors.
+func (c *kvCache) operand() operand {
+	return operand{"cache", c.slots * c.maxPositions, c.heads.K * c.heads.Dh}
+}
+
+// cacheOperand describes a cache of any device.
+func cacheOperand(kv device.KVCache) operand {
+	if c, ok := kv.(*kvCache); ok {
+		return c.operand()
+	}
+	return operand{name: "cache"}
+}
+
+// page takes a page out of a pool.
+func (d *Device) page(of *pool) (pointer, error) {
+	d.collect()
+	if len(of.free) == 0 {
+		if err := d.grow(of); err != nil {
+			return 0, err
+		}
+	}
+	p := of.free[len(of.free)-1]
+	of.free = of.free[:len(of.free)-1]
+	return p, nil
+}
+
+// grow adds a slab to a pool, of one page where there is no memory for more.
+func (d *Device) grow(of *pool) error {
+	used := 0
+	for _, s := range of.slabs {
+		used += s.n
+	}
+	n := max(1, min(used/2, int(slabBytes/of.bytes)))
+	p, err := d.driver.Alloc(int64(n) * of.bytes)
+	if err != nil && !errors.Is(err, driver.ErrMemory) {
+		return d.failed(fmt.Errorf("%v: %d bytes for pages: %w", d.doing, int64(n)*of.bytes, err))
+	}
+	if err == nil {
+		d.mu.Lock()
+		d.used += int64(n) * of.bytes
+		d.peak = max(d.peak, d.used)
+		d.mu.Unlock()
+	} else {
+		n = 1
+		if p, err = d.memory(of.bytes, "a page of the cache"); err != nil {
+			return err
+		}
+	}
+	of.slabs = append(of.slabs, slab{p, n})
+	for i := range n {
+		of.free = append(of.free, p+pointer(int64(i)*of.bytes))
+	}
+	return nil
+}
+
+// shrink frees the slabs of which no page is in use.
+func (d *Device) shrink() {
+	for _, of := range d.pools {
+		var slabs []slab
+		for _, s := range of.slabs {
+			end := s.p + pointer(int64(s.n)*of.bytes)
+			var rest []pointer
+			for _, p := range of.free {
+				if p < s.p || p >= end {
+					rest = append(rest, p)
+				}
+			}
+			if len(of.free)-len(rest) < s.n {
+				slabs = append(slabs, s)
+				continue
+			}
+			of.free = rest
+			d.fail(d.driver.Free(s.p))
+			d.mu.Lock()
+			d.used -= int64(s.n) * of.bytes
+			d.mu.Unlock()
+		}
+		of.slabs = slabs
+	}
+}
+
+// reserved refuses a pass over positions that have no pages.
+func (d *Device) reserved(what string, kv device.KVCache, hs device.AttentionShape, spans []device.Span) *kvCache {
+	c, ok := kv.(*kvCache)
+	if !ok || c.table == nil || c.heads.K != hs.K || c.heads.Dh != hs.Dh {
+		d.fail(fmt.Errorf("%s: want a cache of %d heads of %d, got %+v", what, hs.K, hs.Dh, kv))
+		return nil
+	}
+	for _, s := range spans {
+		if s.Seq < 0 || s.Seq >= c.slots || d.recorder == nil && s.Start+s.Len > len(c.held.slots[s.Seq])*page {
+			d.fail(fmt.Errorf("%s: want %d positions of slot %d reserved, got a cache of %d slots", what, s.Start+s.Len, s.Seq, c.slots))
+			return nil
+		}
+	}
+	if d.recorder != nil {
+		d.keep(c.table)
+		if d.recorder.n > 1 { // a step of one row has no padding
+			c.addPadding()
+		}
+	}
+	return c
+}

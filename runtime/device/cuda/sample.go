@@ -1,0 +1,47 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"errors"
+	"fmt"
+
+	"mop/runtime/device"
+)
+
+// Sample: see device.GraphDecoder.
+func (d *Device) Sample(h device.LMHead, n int, filters bool) {
+	r := d.recorder
+	if r == nil {
+		d.fail(errors.New("sample: want it captured"))
+		return
+	}
+	d.head("sample", n, h)
+	V := h.W.Shape()[0]
+	if n != r.n || n > h.X.Rows() || V != r.rows.V {
+		d.fail(fmt.Errorf("sample: want %d rows and a vocabulary of %d, got %d of %d rows and %d", r.n, r.rows.V, n, h.X.Rows(), V))
+		return
+	}
+	hidden := d.end("end", h, 0, n)
+	ldz := roundUp(V, 32)
+	z := d.need("logits", n*ldz*4, false)
+	d.form(device.Decode, halves{z, ldz}, hidden, n, h.W.(*weight), 0, V)
+	d.sample(z, ldz, V, n, r.rows, filters)
+}
+
+// sample queues the choice of a token for each row of logits z [n, V], by the rows' own
+// parameters. The tokens are the rows' next input.
+func (d *Device) sample(z pointer, ldz, V, n int, r *decodeRows, filters bool) {
+	if filters {
+		d.launch("sample", [3]int{n, 1, 1}, sampleThreads, sampleShared, r.tokensAt(), z, ldz, V, r.paramsAt(), r.seen.p, r.words, r.placesAt())
+		return
+	}
+	d.argmax(r.tokensAt(), z, ldz, V, n, r.paramsAt(), r.seen.p, r.words, r.placesAt())
+}
+
+// argmax queues the choice of a token for each row of logits z [n, V]: the argmax where
+// params is 0, and else what the rows' parameters say.
+func (d *Device) argmax(tokens, z pointer, ldz, V, n int, params, seen pointer, words int, places pointer) {
+	parts := max(1, min(64, V/1024))
+	d.launch("argmax", [3]int{parts, n, 1}, 256, 128, tokens, z, ldz, V, params, seen, words, places, d.need("best", 8*n*parts, false), d.need("counters of argmax", 4*n, true))
+}
