@@ -7,8 +7,8 @@ import (
 	"github.com/x448/float16"
 )
 
-// FillF32 writes elements first, first+1, ... of a stream to dst as
-// little-endian float32; len(dst) is a multiple of 4.
+// FillF32 writes the elements first, first+1, ... of a stream to dst as little-endian
+// float32. len(dst) must be a multiple of 4.
 func FillF32(dst []byte, key, first uint64, scale float32) {
 	if first&1 == 1 && len(dst) >= 4 {
 		binary.LittleEndian.PutUint32(dst, math.Float32bits(Uniform(key, first, scale)))
@@ -27,7 +27,7 @@ func FillF32(dst []byte, key, first uint64, scale float32) {
 	}
 }
 
-// FillBF16 is FillF32 rounded to bfloat16; len(dst) is a multiple of 2.
+// FillBF16 is FillF32 rounded to bfloat16. len(dst) must be a multiple of 2.
 func FillBF16(dst []byte, key, first uint64, scale float32) {
 	if first&1 == 1 && len(dst) >= 2 {
 		binary.LittleEndian.PutUint16(dst, bf16(Uniform(key, first, scale)))
@@ -46,7 +46,7 @@ func FillBF16(dst []byte, key, first uint64, scale float32) {
 	}
 }
 
-// FillF16 is FillF32 rounded to float16; len(dst) is a multiple of 2.
+// FillF16 is FillF32 rounded to float16. len(dst) must be a multiple of 2.
 func FillF16(dst []byte, key, first uint64, scale float32) {
 	if first&1 == 1 && len(dst) >= 2 {
 		binary.LittleEndian.PutUint16(dst, f16(Uniform(key, first, scale)))
@@ -69,8 +69,8 @@ func FillF16(dst []byte, key, first uint64, scale float32) {
 	}
 }
 
-// roundBF16 rounds a finite value to nearest, ties to even; its upper 16 bits
-// are the bfloat16.
+// roundBF16 rounds a finite value to nearest, ties to even. The upper 16 bits of the
+// result are the bfloat16.
 func roundBF16(x float32) uint32 {
 	b := math.Float32bits(x)
 	return b + 0x7fff + b>>16&1
@@ -78,18 +78,18 @@ func roundBF16(x float32) uint32 {
 
 func bf16(x float32) uint16 { return uint16(roundBF16(x) >> 16) }
 
-// normal16 is below 16 where a float32's bits lie in [2^-14, 4): float16's normal
-// numbers, far from its infinity.
+// normal16 is below 16 for float32 bits of [2^-14, 4), which are normal numbers of
+// float16, far from its infinity.
 func normal16(b uint32) uint32 { return b>>23&0xff - 113 }
 
-// roundF16 rounds the bits of such a value to float16 by the same carry as
-// roundBF16, after the exponent's bias is lowered from 127 to 15.
+// roundF16 rounds the bits of such a value to float16 with the same carry as
+// roundBF16, after lowering the exponent's bias from 127 to 15.
 func roundF16(b uint32) uint32 {
 	m := b&0x7fffffff - 112<<23
 	return b>>16&0x8000 | (m+0xfff+m>>13&1)>>13
 }
 
-// f16 rounds to nearest, ties to even.
+// f16 rounds a value to float16, to nearest, ties to even.
 func f16(x float32) uint16 {
 	if b := math.Float32bits(x); normal16(b) < 16 {
 		return uint16(roundF16(b))

@@ -12,8 +12,8 @@ import (
 	"github.com/x448/float16"
 )
 
-// Word j of key k is SplitMix64's output j+1 from seed k; these are the first
-// outputs of the published reference implementation for seed 1234567.
+// Word j of key k is SplitMix64's output j+1 from seed k. These are the first outputs
+// of the published reference implementation for seed 1234567.
 func TestSplitMix64(t *testing.T) {
 	for j, want := range []uint64{6457827717110365317, 3203168211198807973, 9817491932198370423} {
 		if got := Word(1234567, uint64(j)); got != want {
@@ -22,7 +22,8 @@ func TestSplitMix64(t *testing.T) {
 	}
 }
 
-// The numbers are from testdata/recipe.py, which knows the formula only.
+// The numbers are from testdata/recipe.py, which follows the formula of the package's
+// documentation alone.
 func TestKnownAnswers(t *testing.T) {
 	data, err := os.ReadFile("testdata/golden.json")
 	if err != nil {
@@ -80,9 +81,9 @@ func TestKnownAnswers(t *testing.T) {
 	}
 }
 
-// Any cut of a stream gives the same bytes as the whole, for every parity of
-// start and length.
-func TestFillAnyCut(t *testing.T) {
+// Every part of a stream has the bytes that it has in the whole stream, for odd and
+// even starts and lengths.
+func TestFillOfAnyPart(t *testing.T) {
 	key, scale := Key(3, "w"), Scale(0.02)
 	for _, f := range []struct {
 		name string
@@ -118,9 +119,9 @@ func TestF16Rounding(t *testing.T) {
 	}
 }
 
-// Mean, deviation and the correlation of neighbours of n uniform values lie
-// within five of their own deviations: 1/sqrt(n), 1/sqrt(5n/4)..., 1/sqrt(n).
-func TestMoments(t *testing.T) {
+// The mean, the variance and the correlation of neighbours of n uniform values are
+// within five standard deviations, each of about 1/sqrt(n).
+func TestUniformMoments(t *testing.T) {
 	const n, std = 1 << 20, 0.02
 	key, scale := Key(9, "model.layers.0.mlp.up_proj.weight"), Scale(std)
 	var sum, squares, pairs, last float64
@@ -151,7 +152,7 @@ func BenchmarkFill(b *testing.B) {
 	}{{"F32", 4, FillF32}, {"F16", 2, FillF16}, {"BF16", 2, FillBF16}} {
 		for _, cores := range []int{1, 2} {
 			b.Run(fmt.Sprintf("%s/cores=%d", f.name, cores), func(b *testing.B) {
-				const n = 1 << 17 // elements a core and round: stays in the cache
+				const n = 1 << 17 // elements of a core in a round, few enough to stay in the cache
 				var wg sync.WaitGroup
 				for c := range cores {
 					wg.Go(func() {
