@@ -14,14 +14,14 @@ import (
 	"mop/runtime/train"
 )
 
-// The files of an adapter as PEFT keeps it.
+// The files of an adapter directory in the layout of PEFT.
 const (
 	adapterConfig = "adapter_config.json"
 	adapterFile   = "adapter_model.safetensors"
 )
 
-// peft is what an adapter_config.json says.
-type peft struct {
+// peftConfig is the content of adapter_config.json.
+type peftConfig struct {
 	Type      string          `json:"peft_type"`
 	Task      string          `json:"task_type"`
 	Base      string          `json:"base_model_name_or_path"`
@@ -34,9 +34,9 @@ type peft struct {
 	Inference bool            `json:"inference_mode"`
 }
 
-// saveAdapter writes an adapter directory; it must not be there yet, and is there
-// only when it is whole.
-func saveAdapter(dir string, dev device.Device, l *train.Trainer, o *Options) (err error) {
+// saveAdapter writes an adapter directory, which must not exist. It appears under its name
+// only when it is complete.
+func saveAdapter(dir string, dev device.Device, t *train.Trainer, o *Options) (err error) {
 	names := []string{}
 	for _, p := range o.Targets {
 		names = append(names, p.Short())
@@ -45,7 +45,7 @@ func saveAdapter(dir string, dev device.Device, l *train.Trainer, o *Options) (e
 	if err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(peft{"LORA", "CAUSAL_LM", o.Model, o.Rank, o.Alpha, o.Dropout, targets, "none", false, true}, "", "  ")
+	text, err := json.MarshalIndent(peftConfig{"LORA", "CAUSAL_LM", o.Model, o.Rank, o.Alpha, o.Dropout, targets, "none", false, true}, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func saveAdapter(dir string, dev device.Device, l *train.Trainer, o *Options) (e
 		return err
 	}
 	var specs []checkpoint.TensorSpec
-	for _, p := range l.Params {
+	for _, p := range t.Params {
 		specs = append(specs, bufferSpec(dev, p.Name, p.Value))
 	}
 	if err := errors.Join(checkpoint.WriteTensorFile(f, specs), f.Sync(), f.Close()); err != nil {
@@ -79,14 +79,14 @@ func saveAdapter(dir string, dev device.Device, l *train.Trainer, o *Options) (e
 	return os.Rename(tmp, dir)
 }
 
-// readAdapterConfig takes rank, alpha and targets of an adapter to begin with.
+// readAdapterConfig takes rank, alpha and targets from the adapter that training starts from.
 func readAdapterConfig(dir string, o *Options) error {
 	path := filepath.Join(dir, adapterConfig)
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	var p peft
+	var p peftConfig
 	var all map[string]any
 	if err := errors.Join(json.Unmarshal(text, &p), json.Unmarshal(text, &all)); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -117,39 +117,39 @@ func readAdapterConfig(dir string, o *Options) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	// PEFT keeps a set, in any order.
+	// PEFT stores a set, in any order.
 	o.Targets = slices.DeleteFunc(checkpoint.Projections(), func(p checkpoint.Param) bool { return !slices.Contains(targets, p) })
 	o.Rank, o.Alpha = p.Rank, p.Alpha
 	return nil
 }
 
-// loadAdapter begins with an adapter's values.
-func loadAdapter(dir string, dev device.Trainer, l *train.Trainer) error {
+// loadAdapter sets the parameters to those of an adapter.
+func loadAdapter(dir string, dev device.Trainer, t *train.Trainer) error {
 	b, err := checkpoint.OpenTensorFile(filepath.Join(dir, adapterFile))
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	left := map[string]bool{}
+	unused := map[string]bool{}
 	for _, name := range b.Names() {
-		left[name] = true
+		unused[name] = true
 	}
-	for _, p := range l.Params {
-		t, err := b.Tensor(p.Name, p.Value.Rows(), p.Value.Cols())
+	for _, p := range t.Params {
+		stored, err := b.Tensor(p.Name, p.Value.Rows(), p.Value.Cols())
 		if err != nil {
 			return err
 		}
-		x := checkpoint.Float32s(t)
+		x := checkpoint.Float32s(stored)
 		for _, v := range x {
 			if v-v != 0 {
 				return fmt.Errorf("%s: %s: a number is not finite", dir, p.Name)
 			}
 		}
 		dev.Write(p.Value, 0, x)
-		delete(left, p.Name)
+		delete(unused, p.Name)
 	}
-	for name := range left {
-		return fmt.Errorf("%s: %s: no such matrix in the model", dir, name)
+	for name := range unused {
+		return fmt.Errorf("%s: %s: the model has no such matrix", dir, name)
 	}
 	return dev.Sync()
 }

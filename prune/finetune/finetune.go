@@ -1,21 +1,15 @@
-// Package recover trains a model that was cut, by low-rank adapters or in full:
-// the recovery fine-tuning of MoP. What flows in: a checkpoint, rows of text and
-// options. What flows out: the trained checkpoint, the adapters merged.
+// Package finetune trains a pruned model to regain its quality, by low-rank adapters that
+// are merged into the weights at the end, or in full. It is the recovery of MoP. Run takes
+// a checkpoint, training data and options, and writes the trained checkpoint.
 package finetune
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"mop/internal/files"
@@ -28,210 +22,211 @@ import (
 	"mop/runtime/train"
 )
 
-// Result of a run; OUT/recovery.json holds it too.
-type Result struct {
-	Steps     int                  `json:"steps"`
-	Examples  int                  `json:"examples"`
-	Skipped   []dataset.SkippedRow `json:"skipped"`
-	FirstLoss float32              `json:"first_loss"` // of the first step, nats
-	LastLoss  float32              `json:"last_loss"`
-	Trained   int64                `json:"trained_parameters"`
-	Data      string               `json:"data_sha256"`
-	Settings  map[string]any       `json:"settings"`
-
-	// TokensPerSecond is the median over the steps after the first; it is not
-	// stored, since it is not the same twice.
-	TokensPerSecond float64 `json:"-"`
+// run is one fine-tuning run.
+type run struct {
+	Options
+	device   device.Trainer
+	source   *checkpoint.Dir
+	examples []dataset.Example
+	result   *Result
+	id       string // names everything that the result depends on
+	trainer  *train.Trainer
+	states   *stateStore
 }
 
-// resultFile is what a trained model's directory has beside the model.
-const resultFile = "recovery.json"
-
-// Run trains and writes OUT. It may be stopped at any moment; with Resume it goes
-// on from its last checkpoint and ends in the same bytes.
+// Run fine-tunes and writes OUT. It can be interrupted or killed at any moment. With
+// Resume it continues from its last stored state and ends in the same bytes as a run
+// without interruption.
 func Run(ctx context.Context, o Options) (*Result, error) {
-	if err := o.Check(); err != nil {
+	r := &run{Options: o}
+	if err := r.checkOptions(); err != nil {
 		return nil, err
 	}
-	if o.AdapterInit != "" {
-		if err := readAdapterConfig(o.AdapterInit, &o); err != nil {
+	var err error
+	if r.source, err = checkpoint.Open(r.Model); err != nil {
+		return nil, err
+	}
+	defer r.source.Close()
+	if err := r.readData(); err != nil {
+		return nil, err
+	}
+	if previous, err := r.previousResult(); previous != nil || err != nil {
+		return previous, err
+	}
+	if err := r.loadModel(); err != nil {
+		return nil, err
+	}
+	if r.states, err = openStateStore(r.Out, r.id, r.Resume); err != nil {
+		return nil, err
+	}
+	defer r.states.close()
+	if r.states.done > 0 {
+		if err := r.states.load(r.device, r.trainer.Params); err != nil {
 			return nil, err
 		}
-		if err := o.Check(); err != nil {
-			return nil, fmt.Errorf("%s: %w", filepath.Join(o.AdapterInit, adapterConfig), err)
-		}
+		slog.Info("fine-tuning resumes", "step", r.states.done)
 	}
-	if err := checkLog(o.Log); err != nil {
+	if err := r.train(ctx); err != nil {
 		return nil, err
 	}
-	dev, ok := o.Device.(device.Trainer)
-	if !ok {
-		return nil, fmt.Errorf("device %s: cannot train", o.Device.Capabilities().Name)
-	}
-	src, err := checkpoint.Open(o.Model)
-	if err != nil {
-		return nil, err
-	}
-	defer src.Close()
-	if err := checkpoint.CheckFinite(src); err != nil {
-		return nil, fmt.Errorf("%s: %w", o.Model, err)
-	}
-	if o.SaveAdapter != "" && !o.Resume && exists(o.SaveAdapter) {
-		return nil, fmt.Errorf("%s: %w", o.SaveAdapter, checkpoint.ErrExists)
-	}
-	if o.Tokenizer == "" {
-		o.Tokenizer = o.Model
-	}
-	tok, err := tokenizer.Open(o.Tokenizer)
-	if err != nil {
-		return nil, err
-	}
-	if n := src.Config().MaxPositions; o.MaxLength > n {
-		slog.Warn("examples are cut to the model's context", "model", o.Model, "asked for", o.MaxLength, "context", n)
-		o.MaxLength = n
-	}
-	examples, skipped, err := dataset.ReadExamples(o.Data, o.Separator, tok, o.MaxLength)
-	if err := report(o, skipped, err); err != nil {
-		return nil, err
-	}
-	r := &Result{Examples: len(examples), Skipped: skipped, Settings: o.Settings()}
-	if r.Data, err = files.Sum(o.Data); err != nil {
-		return nil, err
-	}
-	run, err := fingerprint(src, &o, r.Data)
-	if err != nil {
-		return nil, err
-	}
-	if done, err := finished(o, run); done != nil || err != nil {
-		return done, err
-	}
-	if o.Rounded && !dev.Capabilities().BF16Activations {
-		return nil, fmt.Errorf("device %s: cannot round activations to bfloat16", dev.Capabilities().Name)
-	}
-	m, err := model.LoadPlaced(dev, src, device.PlaceOptions{BF16Activations: o.Rounded})
-	if err != nil {
-		return nil, err
-	}
-	l, err := train.New(m, src, train.Options{Full: o.Full, Rank: o.Rank, Alpha: o.Alpha, Dropout: o.Dropout, Targets: o.Targets, Recompute: o.Recompute, Seed: o.Seed})
-	if err != nil {
-		return nil, err
-	}
-	if o.AdapterInit != "" {
-		if err := loadAdapter(o.AdapterInit, dev, l); err != nil {
+	if r.SaveAdapter != "" {
+		if err := saveAdapter(r.SaveAdapter, r.device, r.trainer, &r.Options); err != nil && !(r.Resume && errors.Is(err, checkpoint.ErrExists)) {
 			return nil, err
 		}
 	}
-	for _, p := range l.Params {
-		r.Trained += int64(p.Value.Rows()) * int64(p.Value.Cols())
-	}
-	if err := l.Reserve(longest(examples, &o)); err != nil {
-		if errors.Is(err, device.ErrMemory) {
-			err = fmt.Errorf("%w; shorter examples need less, and so does recomputing activations", err)
-		}
+	if err := r.writeModel(); err != nil {
 		return nil, err
 	}
-	s, err := openStore(o.Out, run, o.Resume)
-	if err != nil {
-		return nil, err
-	}
-	defer s.close()
-	if s.done > 0 {
-		if err := s.load(dev, l.Params); err != nil {
-			return nil, err
-		}
-		slog.Info("training goes on", "step", s.done)
-	}
-	if err := r.steps(ctx, dev, l, examples, &o, s); err != nil {
-		return nil, err
-	}
-	if o.SaveAdapter != "" {
-		if err := saveAdapter(o.SaveAdapter, dev, l, &o); err != nil && !(o.Resume && errors.Is(err, checkpoint.ErrExists)) {
-			return nil, err
-		}
-	}
-	if err := r.write(src, dev, l, o, run); err != nil {
-		return nil, err
-	}
-	return r, s.remove()
+	return r.result, r.states.remove()
 }
 
-// report tells of the rows that were left out.
-func report(o Options, skipped []dataset.SkippedRow, err error) error {
-	if len(skipped) > 0 && o.Strict {
-		return fmt.Errorf("%s: row %d: %s (%d such rows)", o.Data, skipped[0].Row, skipped[0].Reason, len(skipped))
-	}
-	if err != nil {
+// checkOptions checks the options and takes those of the adapter to start from.
+func (r *run) checkOptions() error {
+	if err := r.Check(); err != nil {
 		return err
 	}
-	if len(skipped) > 0 {
-		var first []string
-		for _, s := range skipped[:min(5, len(skipped))] {
-			first = append(first, fmt.Sprintf("row %d: %s", s.Row, s.Reason))
+	if r.AdapterInit != "" {
+		if err := readAdapterConfig(r.AdapterInit, &r.Options); err != nil {
+			return err
 		}
-		slog.Warn("rows skipped", "file", o.Data, "count", len(skipped), "first", strings.Join(first, "; "))
+		if err := r.Check(); err != nil {
+			return fmt.Errorf("%s: %w", filepath.Join(r.AdapterInit, adapterConfig), err)
+		}
+	}
+	if err := checkLog(r.Log); err != nil {
+		return err
+	}
+	dev, ok := r.Device.(device.Trainer)
+	if !ok {
+		return fmt.Errorf("device %s: cannot train", r.Device.Capabilities().Name)
+	}
+	if r.Rounded && !dev.Capabilities().BF16Activations {
+		return fmt.Errorf("device %s: cannot round activations to bfloat16", dev.Capabilities().Name)
+	}
+	r.device = dev
+	if r.SaveAdapter != "" && !r.Resume && exists(r.SaveAdapter) {
+		return fmt.Errorf("%s: %w", r.SaveAdapter, checkpoint.ErrExists)
 	}
 	return nil
 }
 
-// steps trains to the end, keeping checkpoints, the log and the progress.
-func (r *Result) steps(ctx context.Context, dev device.Device, l *train.Trainer, examples []dataset.Example, o *Options, s *store) error {
-	log, err := openLog(o.Log, s.done)
+// readData checks the weights, reads the examples, and computes what identifies the run.
+func (r *run) readData() error {
+	if err := checkpoint.CheckFinite(r.source); err != nil {
+		return fmt.Errorf("%s: %w", r.Model, err)
+	}
+	if r.Tokenizer == "" {
+		r.Tokenizer = r.Model
+	}
+	tok, err := tokenizer.Open(r.Tokenizer)
+	if err != nil {
+		return err
+	}
+	if n := r.source.Config().MaxPositions; r.MaxLength > n {
+		slog.Warn("examples are cut to the model's context", "model", r.Model, "max_length", r.MaxLength, "context", n)
+		r.MaxLength = n
+	}
+	examples, skipped, err := dataset.ReadExamples(r.Data, r.Separator, tok, r.MaxLength)
+	if err := checkSkipped(&r.Options, skipped, err); err != nil {
+		return err
+	}
+	r.examples = examples
+	r.result = &Result{Examples: len(examples), Skipped: skipped, Settings: r.Settings()}
+	if r.result.Data, err = files.Sum(r.Data); err != nil {
+		return err
+	}
+	r.id, err = fingerprint(r.source, &r.Options, r.result.Data)
+	return err
+}
+
+// loadModel loads the model for training, with the adapter to start from, and allocates
+// the memory of the largest pass.
+func (r *run) loadModel() error {
+	m, err := model.LoadPlaced(r.device, r.source, device.PlaceOptions{BF16Activations: r.Rounded})
+	if err != nil {
+		return err
+	}
+	if r.trainer, err = train.New(m, r.source, train.Options{Full: r.Full, Rank: r.Rank, Alpha: r.Alpha, Dropout: r.Dropout,
+		Targets: r.Targets, Recompute: r.Recompute, Seed: r.Seed}); err != nil {
+		return err
+	}
+	if r.AdapterInit != "" {
+		if err := loadAdapter(r.AdapterInit, r.device, r.trainer); err != nil {
+			return err
+		}
+	}
+	for _, p := range r.trainer.Params {
+		r.result.Trained += int64(p.Value.Rows()) * int64(p.Value.Cols())
+	}
+	err = r.trainer.Reserve(longestPass(r.examples, &r.Options))
+	if errors.Is(err, device.ErrMemory) {
+		err = fmt.Errorf("%w; shorter examples need less, and so does recomputing activations", err)
+	}
+	return err
+}
+
+// train takes the remaining steps. It writes the log, stores states, and reports the
+// progress.
+func (r *run) train(ctx context.Context) error {
+	log, err := openLog(r.Log, r.states.done)
 	if err != nil {
 		return err
 	}
 	defer log.close()
-	r.Steps = newSchedule(o, len(examples)).total
-	probe := passes(examples, newSchedule(o, len(examples)).batch(0), o, 0)[0]
-	if s.done == 0 {
-		if s.losses[2], err = meanLoss(l, probe); err != nil {
+	s := newSchedule(&r.Options, len(r.examples))
+	r.result.Steps = s.total
+	losses := &r.states.losses
+	// The loss on the first pass before and after training shows what the last step did.
+	firstPass := passes(r.examples, s.batch(0), &r.Options, 0)[0]
+	if r.states.done == 0 {
+		if losses.beforeTraining, err = meanLoss(r.trainer, firstPass); err != nil {
 			return err
 		}
 	}
-	began, first, tokens := time.Now(), s.done, 0
-	var speeds []float64
-	last := s.done
-	err = Train(ctx, l, examples, o, first, func(step Step) error {
+	start, resumedAt := time.Now(), r.states.done
+	last, tokens := resumedAt, 0
+	var speeds []float64 // tokens per second of each step after the first
+	err = Train(ctx, r.trainer, r.examples, &r.Options, resumedAt, func(step Step) error {
 		last = step.Step
-		if s.losses[1] = float32(step.Loss); step.Step == 1 {
-			s.losses[0] = float32(step.Loss)
+		losses.lastStep = float32(step.Loss)
+		if step.Step == 1 {
+			losses.firstStep = float32(step.Loss)
 		}
 		if err := log.add(step); err != nil {
 			return err
 		}
 		tokens += step.Tokens
-		if step.Step > first+1 {
+		if step.Step > resumedAt+1 {
 			speeds = append(speeds, float64(step.Tokens)/step.Seconds)
 		}
-		if o.Progress != nil {
-			gone := time.Since(began)
-			o.Progress(progress.Update{Phase: "training", Done: step.Step, Total: r.Steps,
-				Detail: fmt.Sprintf("loss %.4f, %.0f tokens/s", step.Loss, float64(tokens)/gone.Seconds()),
-				Left:   gone / time.Duration(step.Step-first) * time.Duration(r.Steps-step.Step)})
-		}
-		if o.Every > 0 && (step.Step%o.Every == 0 || step.Step == r.Steps) {
-			return s.save(dev, l.Params, step.Step)
+		elapsed := time.Since(start)
+		r.Progress.Report(progress.Update{Phase: "training", Done: step.Step, Total: s.total,
+			Detail: fmt.Sprintf("loss %.4f, %.0f tokens/s", step.Loss, float64(tokens)/elapsed.Seconds()),
+			Left:   elapsed / time.Duration(step.Step-resumedAt) * time.Duration(s.total-step.Step)})
+		if r.Every > 0 && (step.Step%r.Every == 0 || step.Step == s.total) {
+			return r.states.save(r.device, r.trainer.Params, step.Step)
 		}
 		return nil
 	})
-	r.FirstLoss, r.LastLoss = s.losses[0], s.losses[1]
+	r.result.FirstLoss, r.result.LastLoss = losses.firstStep, losses.lastStep
 	if len(speeds) > 0 {
 		slices.Sort(speeds)
-		r.TokensPerSecond = speeds[len(speeds)/2]
+		r.result.TokensPerSecond = speeds[len(speeds)/2]
 	}
 	switch {
-	case err != nil && ctx.Err() != nil && o.Every > 0 && last > s.done:
-		return errors.Join(err, s.save(dev, l.Params, last))
-	case err != nil && ctx.Err() == nil && s.done > 0:
-		return fmt.Errorf("%w; the checkpoint of step %d is whole", err, s.done)
+	case err != nil && ctx.Err() != nil && r.Every > 0 && last > r.states.done:
+		return errors.Join(err, r.states.save(r.device, r.trainer.Params, last))
+	case err != nil && ctx.Err() == nil && r.states.done > 0:
+		return fmt.Errorf("%w; the checkpoint of step %d is complete", err, r.states.done)
 	case err != nil:
 		return err
 	}
-	return warnWorse(l, probe, s.losses[2])
+	return warnIfWorse(r.trainer, firstPass, losses.beforeTraining)
 }
 
-// meanLoss is the mean over a pass's labels, without dropout.
-func meanLoss(l *train.Trainer, pass []train.Sequence) (float32, error) {
-	nll, err := l.Loss(pass)
+// meanLoss is the mean loss over the labels of a pass, without dropout.
+func meanLoss(t *train.Trainer, pass []train.Sequence) (float32, error) {
+	nll, err := t.Loss(pass)
 	if err != nil {
 		return 0, err
 	}
@@ -247,122 +242,16 @@ func meanLoss(l *train.Trainer, pass []train.Sequence) (float32, error) {
 	return float32(sum / float64(labels)), nil
 }
 
-// worse is how far the loss on what was trained on may rise, in nats.
-const worse = 0.5
+// maxLossIncrease is how far the loss on the training data may rise without a warning, in
+// nats.
+const maxLossIncrease = 0.5
 
-// warnWorse looks at what the last update, too, has done: no step's loss shows it.
-func warnWorse(l *train.Trainer, pass []train.Sequence, before float32) error {
-	after, err := meanLoss(l, pass)
-	if err == nil && !(after <= before+worse) {
-		slog.Warn("training made the model worse on its own data: a lower learning rate may help", "loss before", before, "loss after", after)
+// warnIfWorse warns if training has made the model worse on its own data. No step's loss
+// shows the effect of the last update.
+func warnIfWorse(t *train.Trainer, pass []train.Sequence, before float32) error {
+	after, err := meanLoss(t, pass)
+	if err == nil && !(after <= before+maxLossIncrease) {
+		slog.Warn("training made the model worse on its own data: a lower learning rate may help", "loss_before", before, "loss_after", after)
 	}
 	return err
-}
-
-// write publishes the trained model.
-func (r *Result) write(src *checkpoint.Dir, dev device.Device, l *train.Trainer, o Options, run string) error {
-	specs, err := merged(src, dev, l)
-	if err != nil {
-		return err
-	}
-	text, err := json.MarshalIndent(struct {
-		*Result
-		Run string `json:"run"`
-	}{r, run}, "", "  ")
-	if err != nil {
-		return err
-	}
-	files := checkpoint.SideFiles(o.Model)
-	if path := filepath.Join(o.Model, "plan.json"); exists(path) {
-		files["plan.json"] = path
-	}
-	if emptyDir(o.Out) { // a save only creates directories
-		if err := os.Remove(o.Out); err != nil {
-			return err
-		}
-	}
-	err = checkpoint.Save(o.Out, src.Config(), specs, checkpoint.SaveOptions{Files: files, Data: map[string][]byte{resultFile: append(text, '\n')}})
-	if errors.Is(err, checkpoint.ErrExists) {
-		return fmt.Errorf("%w: give another --out", err)
-	}
-	return err
-}
-
-// finished is the result of a run that has written OUT already; another model
-// there is an error.
-func finished(o Options, run string) (*Result, error) {
-	if !exists(o.Out) || emptyDir(o.Out) {
-		return nil, nil
-	}
-	var r struct {
-		Result
-		Run string `json:"run"`
-	}
-	text, err := os.ReadFile(filepath.Join(o.Out, resultFile))
-	if !o.Resume || err != nil || json.Unmarshal(text, &r) != nil || r.Run != run {
-		return nil, fmt.Errorf("%s: %w: give another --out", o.Out, checkpoint.ErrExists)
-	}
-	return &r.Result, os.RemoveAll(filepath.Clean(o.Out) + ".training")
-}
-
-// emptyDir reports whether a path is a directory without entries, and not a link to one.
-func emptyDir(path string) bool {
-	info, err := os.Lstat(path)
-	if err != nil || !info.IsDir() {
-		return false
-	}
-	entries, err := os.ReadDir(path)
-	return err == nil && len(entries) == 0
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
-// Settings are the choices that the numbers depend on.
-func (o *Options) Settings() map[string]any {
-	s := map[string]any{"full": o.Full, "epochs": o.Epochs, "steps": o.Steps, "batch": o.Batch, "max_length": o.MaxLength, "packing": o.Packing,
-		"loss_average": o.Average, "rate": o.LearningRate, "warm_up": o.WarmUp, "clip": o.MaxGradNorm, "betas": []float64{o.Beta1, o.Beta2}, "eps": o.Eps, "decay": o.WeightDecay,
-		"seed": o.Seed, "shuffle": !o.NoShuffle, "separator": o.Separator}
-	if o.Rounded {
-		s["activations"] = "bfloat16"
-	}
-	if !o.Full {
-		var names []string
-		for _, p := range o.Targets {
-			names = append(names, p.Short())
-		}
-		maps.Copy(s, map[string]any{"rank": o.Rank, "alpha": o.Alpha, "dropout": o.Dropout, "targets": names})
-	}
-	return s
-}
-
-// fingerprint names everything that the result depends on.
-func fingerprint(src *checkpoint.Dir, o *Options, data string) (string, error) {
-	h := sha256.New()
-	for _, info := range checkpoint.ExpectedTensors(src.Config()) {
-		t, err := src.Tensor(info.Name)
-		if err != nil {
-			return "", err
-		}
-		// The ends of every tensor tell models of one shape apart.
-		fmt.Fprint(h, info.Name, info.Shape, t.DType)
-		h.Write(t.Data[:min(len(t.Data), 4096)])
-		h.Write(t.Data[max(0, len(t.Data)-4096):])
-	}
-	text, err := json.Marshal(o.Settings())
-	if err != nil {
-		return "", err
-	}
-	h.Write(text)
-	fmt.Fprint(h, data, o.Device.Capabilities().Name) // devices round differently
-	if o.AdapterInit != "" {
-		sum, err := files.Sum(filepath.Join(o.AdapterInit, adapterFile))
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprint(h, sum)
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }

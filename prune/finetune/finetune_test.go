@@ -26,7 +26,7 @@ const (
 	goldenData      = "../../runtime/dataset/testdata/data.json"
 )
 
-// fixture is the golden model with its tokenizer, and a device.
+// fixture returns the options of a run on the golden model, with its tokenizer and a device.
 func fixture(t *testing.T, threads int) Options {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "model")
@@ -62,8 +62,8 @@ func readJSON(t *testing.T, path string, v any) {
 	}
 }
 
-// Ten steps equal a loop written out in PyTorch and peft, and with the mean over
-// tokens transformers' Trainer; packing changes nothing but rounding.
+// Ten steps agree with a loop in PyTorch and peft, and with the mean over tokens with
+// transformers' Trainer. Packing changes only the rounding.
 func TestGoldenSteps(t *testing.T) {
 	var golden map[string]json.RawMessage
 	readJSON(t, "testdata/steps.json", &golden)
@@ -116,8 +116,8 @@ func TestGoldenSteps(t *testing.T) {
 	}
 }
 
-// With activations and gradients rounded to bfloat16 in products with the model's
-// weights, ten steps go the same way to that precision, and are not the same.
+// With activations and gradients rounded to bfloat16 in products with the model's weights,
+// ten steps agree to that precision, and differ from those without rounding.
 func TestRoundedSteps(t *testing.T) {
 	run := func(rounded bool, threads int) []Step {
 		o := fixture(t, threads)
@@ -156,9 +156,9 @@ func TestRoundedSteps(t *testing.T) {
 	t.Logf("loss %v and %v after ten steps", plain[9].Loss, rounded[9].Loss)
 }
 
-// compareAdapters holds the tensors of a file to golden ones of the same names. An
-// element that AdamW moves by the rate whatever its gradient's size is compared on
-// the scale of ten such moves.
+// compareAdapters compares the tensors of a file with golden ones of the same names. AdamW
+// moves an element by up to the learning rate, whatever the size of its gradient, so the
+// scale of the comparison is ten such moves.
 func compareAdapters(t *testing.T, golden, path string) {
 	t.Helper()
 	want, err := checkpoint.OpenTensorFile(golden)
@@ -223,8 +223,8 @@ func sameFiles(t *testing.T, what string, a, b map[string][]byte) {
 	}
 }
 
-// A run that is stopped at any step and gone on with ends in the bytes of one that
-// was not, at any number of threads; dropout and the shuffle are part of it.
+// A run that is stopped at any step and resumed writes the same bytes as one that is not
+// stopped, at any number of threads, with dropout and shuffling.
 func TestResume(t *testing.T) {
 	whole := fixture(t, 1)
 	whole.Dropout, whole.Seed, whole.Every, whole.Steps = 0.1, 7, 3, 8
@@ -241,7 +241,7 @@ func TestResume(t *testing.T) {
 		}
 		defer dev.Close()
 		o.Device = dev
-		// A run that ends without a word, as a killed one does.
+		// The panic ends the run without any cleaning up, as a kill does.
 		killed := errors.New("killed")
 		seen := 0
 		func() {
@@ -259,9 +259,9 @@ func TestResume(t *testing.T) {
 			t.Fatal("want it stopped, got", err)
 		}()
 		o.Progress = nil
-		if stop > whole.Every { // a state is kept
+		if stop > whole.Every { // a state was stored
 			if _, err := Run(context.Background(), o); err == nil {
-				t.Fatal("without --resume the begun run is written over")
+				t.Fatal("without --resume an interrupted run is overwritten")
 			}
 		}
 		o.Resume = true
@@ -297,8 +297,8 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// A cancelled run keeps what it has done.
-func TestCancelKeeps(t *testing.T) {
+// A cancelled run stores its state.
+func TestCancelStoresState(t *testing.T) {
 	o := fixture(t, 2)
 	o.Every = 100
 	ctx, cancel := context.WithCancel(context.Background())
@@ -315,8 +315,8 @@ func TestCancelKeeps(t *testing.T) {
 	}
 }
 
-// The merged model is the base where nothing was learnt, and full training ends in
-// the checkpoint's own type.
+// If training changes nothing, the merged model equals the base. Full training writes the
+// types of the checkpoint.
 func TestMerge(t *testing.T) {
 	o := fixture(t, 2)
 	o.Steps, o.LearningRate = 1, 1e-30
@@ -356,8 +356,7 @@ func TestMerge(t *testing.T) {
 	}
 }
 
-// Training on one example drives its loss down: everything together points the
-// right way.
+// Training on one example lowers its loss.
 func TestLearns(t *testing.T) {
 	for _, full := range []bool{false, true} {
 		o := fixture(t, 2)
@@ -376,7 +375,7 @@ func TestLearns(t *testing.T) {
 	}
 }
 
-// What is wrong is said in one line, and nothing is left at OUT.
+// Errors are one line, and nothing is left at OUT.
 func TestBadInput(t *testing.T) {
 	write := func(name, text string) string {
 		path := filepath.Join(t.TempDir(), name)
@@ -429,7 +428,7 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// adapterOf writes an adapter's config alone.
+// adapterOf writes an adapter directory with a config but no weights.
 func adapterOf(t *testing.T, rank int, alpha float64) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -440,9 +439,8 @@ func adapterOf(t *testing.T, rank int, alpha float64) string {
 	return dir
 }
 
-// A log takes the place of a log, also of one cut off in its first line, and of no
-// other file.
-func TestLogTakesNoFile(t *testing.T) {
+// A log overwrites another log, even one whose first line is incomplete, but no other file.
+func TestLogOverwritesOnlyLogs(t *testing.T) {
 	for text, ok := range map[string]bool{"": true, `{"st`: true, `{"step":1}` + "\n": true, `{"instruction": "x"}`: false, "{": true, "x": false} {
 		o := fixture(t, 1)
 		o.Steps, o.Log = 1, filepath.Join(t.TempDir(), "file")
@@ -460,13 +458,13 @@ func TestLogTakesNoFile(t *testing.T) {
 	}
 }
 
-// A loss that is not finite names step, rows and the checkpoint that is whole.
+// The error of a loss that is not finite names the step, the rows and the last stored state.
 func TestNotFinite(t *testing.T) {
 	o := fixture(t, 2)
 	o.LearningRate, o.MaxGradNorm, o.Every, o.NoShuffle, o.Steps = 1e30, 0, 1, true, 5
 	_, err := Run(context.Background(), o)
 	want := "step 2: not finite"
-	if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "rows [6 7 8 10] of "+goldenData) || !strings.Contains(err.Error(), "the checkpoint of step 1 is whole") {
+	if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "rows [6 7 8 10] of "+goldenData) || !strings.Contains(err.Error(), "the checkpoint of step 1 is complete") {
 		t.Errorf("want %q with its rows, got %v", want, err)
 	}
 	if b, err := checkpoint.OpenTensorFile(filepath.Join(o.Out+".training", stateName(1))); err != nil {
@@ -476,9 +474,9 @@ func TestNotFinite(t *testing.T) {
 	}
 }
 
-// A run that has kept no state yet leaves nothing that stands in another's way, and
-// what is not a run's is not touched.
-func TestNothingKept(t *testing.T) {
+// A run that has stored no state leaves no directory that other runs would refuse. Files
+// that are not of a run are not changed.
+func TestNoStateStored(t *testing.T) {
 	o := fixture(t, 2)
 	o.LearningRate, o.MaxGradNorm, o.Every, o.Steps = 1e39, 0, 1, 2
 	if _, err := Run(context.Background(), o); err == nil || !strings.Contains(err.Error(), "not finite after training") {
@@ -486,12 +484,12 @@ func TestNothingKept(t *testing.T) {
 	}
 	training := o.Out + ".training"
 	if exists(training) {
-		t.Error("a run that has kept nothing has left its directory")
+		t.Error("a run that has stored nothing has left its directory")
 	}
 	if err := os.MkdirAll(training, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(training, headFile), []byte(`{"run":"one that was killed before its first state"}`), 0o666); err != nil {
+	if err := os.WriteFile(filepath.Join(training, identityFile), []byte(`{"run":"one that was killed before its first state"}`), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	o.LearningRate, o.Steps = 1e-3, 1
@@ -508,8 +506,8 @@ func TestNothingKept(t *testing.T) {
 	}
 }
 
-// The last step has no loss after it: what it did is looked at, and said.
-func TestWorse(t *testing.T) {
+// If the last update makes the model worse, which no step's loss shows, there is a warning.
+func TestWarnsIfWorse(t *testing.T) {
 	var log bytes.Buffer
 	before := slog.Default()
 	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
@@ -527,7 +525,7 @@ func TestWorse(t *testing.T) {
 	}
 }
 
-// Two runs do not write to one place at the same time.
+// Two runs cannot use one directory at a time.
 func TestOneAtATime(t *testing.T) {
 	o := fixture(t, 1)
 	o.Steps, o.Resume = 2, true
@@ -542,19 +540,18 @@ func TestOneAtATime(t *testing.T) {
 	if _, err := Run(context.Background(), o); err != nil {
 		t.Fatal(err)
 	}
-	if second == nil || !strings.Contains(second.Error(), "another run is at work here") {
+	if second == nil || !strings.Contains(second.Error(), "another run is using it") {
 		t.Errorf("want the second run refused, got %v", second)
 	}
 }
 
-// What was left out is listed, and said is that the model has no room for as long
-// examples as were asked for.
-func TestSaysWhatIsLess(t *testing.T) {
+// There are warnings for skipped rows, and for a maximal length above the model's context.
+func TestWarnsOfLess(t *testing.T) {
 	var log bytes.Buffer
 	before := slog.Default()
 	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
 	defer slog.SetDefault(before)
-	if err := report(Options{Data: "d"}, []dataset.SkippedRow{{Row: 3, Reason: "empty"}, {Row: 8, Reason: "no output"}}, nil); err != nil || !strings.Contains(log.String(), "row 3: empty; row 8: no output") {
+	if err := checkSkipped(&Options{Data: "d"}, []dataset.SkippedRow{{Row: 3, Reason: "empty"}, {Row: 8, Reason: "no output"}}, nil); err != nil || !strings.Contains(log.String(), "row 3: empty; row 8: no output") {
 		t.Errorf("got %v, %s", err, log.String())
 	}
 	for length, want := range map[int]bool{175: false, 100_000: true} {
@@ -564,8 +561,32 @@ func TestSaysWhatIsLess(t *testing.T) {
 		if _, err := Run(context.Background(), o); err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Contains(log.String(), `"asked for"=100000 context=`); got != want {
+		if got := strings.Contains(log.String(), `max_length=100000 context=`); got != want {
 			t.Errorf("length %d: want the warning: %v, got %s", length, want, log.String())
 		}
+	}
+}
+
+// An empty directory at OUT is used, as by a prune. One with files is refused and not
+// changed.
+func TestEmptyOut(t *testing.T) {
+	o := fixture(t, 1)
+	o.Steps = 1
+	if err := os.Mkdir(o.Out, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	if !exists(filepath.Join(o.Out, resultFile)) {
+		t.Error("no model in the directory that was empty")
+	}
+	o.Out = t.TempDir()
+	note := filepath.Join(o.Out, "note")
+	if err := os.WriteFile(note, []byte("x"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(context.Background(), o); err == nil || !strings.Contains(err.Error(), "give another --out") || !exists(note) {
+		t.Errorf("a directory with a file: want it refused, got %v", err)
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"mop/runtime/device/cuda"
 )
 
-// anotherDevice is the first GPU.
-func anotherDevice(t *testing.T) device.Device {
+// gpuDevice opens the first GPU.
+func gpuDevice(t *testing.T) device.Device {
 	t.Helper()
 	dev, err := cuda.Open(0)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"mop/runtime/device/cuda"
 )
 
-// anotherDevice is the emulated GPU, its threads in an order that no two runs share.
-func anotherDevice(t *testing.T) device.Device {
+// gpuDevice opens the emulated GPU, with a random order of threads.
+func gpuDevice(t *testing.T) device.Device {
 	t.Helper()
 	dev, err := cuda.OpenEmulated(rand.Uint64(), 1<<30)
 	if err != nil {
@@ -23,8 +23,8 @@ func anotherDevice(t *testing.T) device.Device {
 	return dev
 }
 
-// What has no room says so, before the first step.
-func TestEmulatedRoom(t *testing.T) {
+// A model that does not fit into the GPU's memory is refused before the first step.
+func TestEmulatedMemory(t *testing.T) {
 	small, err := cuda.OpenEmulated(1, 900<<10)
 	if err != nil {
 		t.Fatal(err)

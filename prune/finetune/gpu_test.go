@@ -21,8 +21,8 @@ import (
 	"mop/runtime/tokenizer"
 )
 
-// Steps on the GPU are those of PyTorch and peft, all ten to the rounding of what is
-// multiplied, one example a pass, and the first one packed.
+// Steps on the GPU agree with PyTorch and peft to the rounding of the products: all ten
+// with one example per pass, and the first one with packing.
 func TestGPUGoldenSteps(t *testing.T) {
 	var golden map[string]json.RawMessage
 	readJSON(t, "testdata/steps.json", &golden)
@@ -36,7 +36,7 @@ func TestGPUGoldenSteps(t *testing.T) {
 	}
 	for _, packing := range []bool{false, true} {
 		o := fixture(t, 1)
-		o.Device, o.Packing, o.Recompute, o.NoShuffle = anotherDevice(t), packing, packing, true
+		o.Device, o.Packing, o.Recompute, o.NoShuffle = gpuDevice(t), packing, packing, true
 		o.AdapterInit, o.Log = "testdata/adapter", filepath.Join(t.TempDir(), "log.jsonl")
 		steps := 10
 		if packing {
@@ -85,20 +85,20 @@ func TestGPUGoldenSteps(t *testing.T) {
 	}
 }
 
-// A run on the GPU that is killed over and over ends in the bytes of one that
-// was not, whatever order its threads have.
+// A run on the GPU that is killed repeatedly writes the same bytes as one that is not, in
+// any order of threads.
 func TestGPUKilled(t *testing.T) {
 	straight, disturbed := testutil.KillRepeatedly(t, "killed on another device", fixture(t, 1).Model)
 	sameFiles(t, "killed and gone on with", readAll(t, straight), readAll(t, disturbed))
 }
 
-// A loss that is not finite stops the run with its step and rows; a run of another
-// device is not gone on with.
+// A loss that is not finite ends the run, and the error names its step and rows. A run on
+// another device does not continue this one.
 func TestGPURefuses(t *testing.T) {
 	o := fixture(t, 1)
-	o.Device, o.Steps, o.LearningRate, o.MaxGradNorm, o.Every = anotherDevice(t), 5, 1e30, 0, 1
+	o.Device, o.Steps, o.LearningRate, o.MaxGradNorm, o.Every = gpuDevice(t), 5, 1e30, 0, 1
 	_, err := Run(context.Background(), o)
-	if err == nil || !strings.Contains(err.Error(), "not finite: loss") || !strings.Contains(err.Error(), "on the rows") || !strings.Contains(err.Error(), "checkpoint of step 1 is whole") {
+	if err == nil || !strings.Contains(err.Error(), "not finite: loss") || !strings.Contains(err.Error(), "on the rows") || !strings.Contains(err.Error(), "checkpoint of step 1 is complete") {
 		t.Errorf("want a loss that is not finite, with its rows and the last checkpoint, got %v", err)
 	}
 	host := fixture(t, 1)
@@ -108,7 +108,7 @@ func TestGPURefuses(t *testing.T) {
 	}
 }
 
-// closeAtEnd closes a device behind a test; what failed on it shows then at the latest.
+// closeAtEnd closes a device after the test and reports errors of pending work.
 func closeAtEnd(t *testing.T, dev device.Device) {
 	t.Cleanup(func() {
 		if err := dev.Close(); err != nil {

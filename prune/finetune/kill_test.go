@@ -10,8 +10,8 @@ import (
 	"mop/internal/testutil"
 )
 
-// TestChild is no test: it is the run that TestKilled, or its like on another device,
-// starts in a process of its own, its model and output behind --.
+// TestChild is the run that TestKilled and TestGPUKilled start as a child process. Its
+// model and output follow --.
 func TestChild(t *testing.T) {
 	if flag.NArg() != 3 || flag.Arg(0) != "killed" && flag.Arg(0) != "killed on another device" {
 		t.Skip("runs in a process of its own, for TestKilled")
@@ -19,15 +19,15 @@ func TestChild(t *testing.T) {
 	o := fixture(t, 2)
 	o.Model, o.Out, o.Resume, o.Dropout, o.Every, o.Steps = flag.Arg(1), flag.Arg(2), true, 0.1, 4, 60
 	if flag.Arg(0) != "killed" {
-		o.Device, o.Steps, o.Every = anotherDevice(t), 6, 1
+		o.Device, o.Steps, o.Every = gpuDevice(t), 6, 1
 	}
 	if _, err := Run(context.Background(), o); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// A run that SIGKILL ends at random moments and that goes on each time ends in the
-// bytes of one that nothing disturbed, and leaves nothing else.
+// A run that is killed at random moments and resumed each time writes the same bytes as an
+// undisturbed run, and no other files.
 func TestKilled(t *testing.T) {
 	straight, disturbed := testutil.KillRepeatedly(t, "killed", fixture(t, 1).Model)
 	sameFiles(t, "killed and gone on with", readAll(t, straight), readAll(t, disturbed))

@@ -10,17 +10,17 @@ import (
 	"os"
 )
 
-// stepLog is a file of JSON lines, one a step.
+// stepLog is a file with one line of JSON per step.
 type stepLog struct{ file *os.File }
 
-// logStart is how every log begins.
+// logStart is the beginning of every log.
 const logStart = `{"step":`
 
-// checkLog refuses a file that is there and no log: a log would take its place.
+// checkLog refuses an existing file that is not a log, since it would be overwritten.
 func checkLog(path string) error {
 	info, err := os.Stat(path)
 	if path == "" || err != nil || !info.Mode().IsRegular() {
-		return nil // openLog will tell
+		return nil // openLog reports errors of the path
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -32,14 +32,14 @@ func checkLog(path string) error {
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return err
 	}
-	// One that was cut off in its first line is a log too.
+	// A log whose first line is incomplete is a log too.
 	if string(head[:n]) != logStart[:n] {
-		return fmt.Errorf("log: %s is there and no log of steps: give another --log", path)
+		return fmt.Errorf("log: %s exists and is not a log of steps: give another --log", path)
 	}
 	return nil
 }
 
-// openLog begins a log, or goes on with one behind the row of the given step.
+// openLog creates a log, or opens one to continue after the row of step done.
 func openLog(path string, done int) (*stepLog, error) {
 	if path == "" {
 		return nil, nil

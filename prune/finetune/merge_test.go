@@ -13,33 +13,33 @@ import (
 	"mop/runtime/train"
 )
 
-// late is a device that a GPU's failure is played on: once armed what it reads is
-// worthless, and only a wait after it says so.
-type late struct {
+// failingDevice simulates a failed kernel. Once armed, its reads return zeros, and only the
+// next Sync reports the failure.
+type failingDevice struct {
 	device.Trainer
 	armed  bool
 	failed error
 }
 
-var errLate = errors.New("a kernel has failed")
+var errKernel = errors.New("a kernel has failed")
 
-func (d *late) Read(dst []float32, b device.Buffer, row, n int) {
+func (d *failingDevice) Read(dst []float32, b device.Buffer, row, n int) {
 	if d.armed {
 		clear(dst)
-		d.failed = errLate
+		d.failed = errKernel
 		return
 	}
 	d.Trainer.Read(dst, b, row, n)
 }
 
-func (d *late) Sync() error { return errors.Join(d.failed, d.Trainer.Sync()) }
+func (d *failingDevice) Sync() error { return errors.Join(d.failed, d.Trainer.Sync()) }
 
-// Nothing that was read of a device is written before a wait has said that it is sound:
-// merged weights, trained ones, adapters and states.
+// Nothing that is read from a device is written before a Sync without error: merged
+// weights, trained weights, adapters and states.
 func TestFailureAtSync(t *testing.T) {
 	for _, full := range []bool{false, true} {
 		o := fixture(t, 1)
-		dev := &late{Trainer: o.Device.(device.Trainer)}
+		dev := &failingDevice{Trainer: o.Device.(device.Trainer)}
 		src, err := checkpoint.Open(o.Model)
 		if err != nil {
 			t.Fatal(err)
@@ -53,14 +53,15 @@ func TestFailureAtSync(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		specs, err := merged(src, dev, l)
+		specs, err := mergedTensors(src, dev, l)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, p := range l.Params {
 			specs = append(specs, bufferSpec(dev, p.Name, p.Value))
 		}
-		// The parameters themselves, and what they make: of two halves, or of one.
+		// The parameters, and the tensors that they are merged into: one for two matrices of an
+		// adapter, or one for each trained tensor.
 		want, got := len(l.Params)+len(l.Params)/2, 0
 		if full {
 			want = 2 * len(l.Params)
@@ -73,20 +74,20 @@ func TestFailureAtSync(t *testing.T) {
 			if dev.failed == nil {
 				continue // copied from the file
 			}
-			if got++; !errors.Is(err, errLate) || out.Len() > 0 {
-				t.Errorf("full %v: %s: want %v and nothing written, got %v after %d bytes", full, s.Name, errLate, err, out.Len())
+			if got++; !errors.Is(err, errKernel) || out.Len() > 0 {
+				t.Errorf("full %v: %s: want %v and nothing written, got %v after %d bytes", full, s.Name, errKernel, err, out.Len())
 			}
 		}
 		if got != want {
-			t.Errorf("full %v: want %d tensors read of the device, got %d", full, want, got)
+			t.Errorf("full %v: want %d tensors read from the device, got %d", full, want, got)
 		}
 
 		o = fixture(t, 1)
-		dev = &late{Trainer: o.Device.(device.Trainer)}
+		dev = &failingDevice{Trainer: o.Device.(device.Trainer)}
 		o.Device, o.Full, o.Steps = dev, full, 1
 		o.Progress = func(progress.Update) { dev.armed = true }
-		if _, err := Run(context.Background(), o); !errors.Is(err, errLate) || exists(o.Out) {
-			t.Errorf("full %v: want %v and no model, got %v, a model: %v", full, errLate, err, exists(o.Out))
+		if _, err := Run(context.Background(), o); !errors.Is(err, errKernel) || exists(o.Out) {
+			t.Errorf("full %v: want %v and no model, got %v, a model: %v", full, errKernel, err, exists(o.Out))
 		}
 	}
 }

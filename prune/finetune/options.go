@@ -13,7 +13,7 @@ import (
 	"mop/runtime/device"
 )
 
-// Options of a run. Defaults gives those of MoP's released runs for LLaMA.
+// Options of a run. Defaults returns those of the released runs of MoP for LLaMA.
 type Options struct {
 	Model, Data, Out string
 	Tokenizer        string // directory, "" = the model's
@@ -24,42 +24,42 @@ type Options struct {
 	Rank      int                // of the adapters
 	Alpha     float64            // their scale is Alpha/Rank
 	Dropout   float64            // of the adapters' inputs
-	Targets   []checkpoint.Param // what gets an adapter
+	Targets   []checkpoint.Param // projections that have an adapter
 	Recompute bool               // activation checkpointing
-	Rounded   bool               // products with stored bfloat16 weights multiply bfloat16; see device.PlaceOptions
+	Rounded   bool               // round activations to bfloat16 in products with stored bfloat16 weights
 
 	Epochs       int
 	Steps        int     // 0 = as many as the epochs have
 	Batch        int     // examples of a step
-	MaxLength    int     // of an example, in ids
-	Packing      bool    // several examples in one pass, up to MaxLength ids
-	Average      string  // what a step's loss is the mean of: Examples or Tokens
-	LearningRate float64 // at its highest
-	WarmUp       int     // steps up to it
-	MaxGradNorm  float64 // largest norm of the gradient, 0 = any
+	MaxLength    int     // of an example, in tokens
+	Packing      bool    // several examples in one pass, up to MaxLength tokens
+	Average      string  // how the loss of a step is averaged: Examples or Tokens
+	LearningRate float64 // the highest, after the warm-up
+	WarmUp       int     // steps of the warm-up
+	MaxGradNorm  float64 // the gradient is scaled down to this norm, 0 = never
 	Beta1        float64
 	Beta2        float64
 	Eps          float64
 	WeightDecay  float64
 	Seed         uint64
 	NoShuffle    bool
-	Strict       bool // a bad row ends the run
+	Strict       bool // a row that cannot be used is an error
 
-	AdapterInit string // directory of a PEFT adapter to begin with
+	AdapterInit string // directory of a PEFT adapter to start from
 	SaveAdapter string // directory for the adapter, in PEFT's layout
-	Log         string // file of JSON lines, one a step
-	Every       int    // steps between checkpoints, 0 = none
+	Log         string // file for one line of JSON per step
+	Every       int    // steps between stored states, 0 = none are stored
 	Resume      bool
 	Progress    progress.Func // called after each step
 }
 
-// The two ways of averaging a step's loss.
+// The two ways to average the loss of a step.
 const (
-	Examples = "examples" // the mean of each example's mean over its targets
-	Tokens   = "tokens"   // the mean over all targets of the step
+	Examples = "examples" // the mean over the examples of each one's mean over its labels
+	Tokens   = "tokens"   // the mean over all labels of the step
 )
 
-// Defaults are the recipe of the released runs.
+// Defaults returns the recipe of the released runs.
 func Defaults() Options {
 	return Options{Rank: 32, Alpha: 10, Dropout: 0.05, Targets: checkpoint.Projections(), Epochs: 2, Batch: 16, MaxLength: 512,
 		Average: Examples, LearningRate: 3e-4, MaxGradNorm: 1, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Every: 50}
@@ -82,13 +82,13 @@ func ParseTargets(text string) ([]checkpoint.Param, error) {
 	return out, nil
 }
 
-// Limits on what a person may ask for, so that no product of them overflows.
+// Limits of the options, so that no product of them overflows.
 const (
 	maxRank  = 1 << 16
-	maxCount = 1 << 31 // of epochs, steps and examples of a step
+	maxCount = 1 << 31 // of epochs, steps, and examples per step
 )
 
-// Check refuses what no run can be made of.
+// Check refuses options that are wrong whatever the model and the data are.
 func (o Options) Check() error {
 	finite := func(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 	switch {
@@ -105,17 +105,17 @@ func (o Options) Check() error {
 	case max(o.Epochs, o.Batch, o.Steps, o.WarmUp, o.Every) > maxCount:
 		return fmt.Errorf("epochs, batch, steps, warm-up and checkpoints: want at most %d, got %d, %d, %d, %d, %d", maxCount, o.Epochs, o.Batch, o.Steps, o.WarmUp, o.Every)
 	case o.MaxLength < 2:
-		return fmt.Errorf("length: want at least 2 ids, got %d", o.MaxLength)
+		return fmt.Errorf("length: want at least 2 tokens, got %d", o.MaxLength)
 	case !(o.LearningRate > 0) || !finite(o.LearningRate):
 		return fmt.Errorf("learning rate: want a number above 0, got %v", o.LearningRate)
 	case !(o.MaxGradNorm >= 0) || !(o.WeightDecay >= 0) || !(o.Eps > 0) || !finite(o.MaxGradNorm) || !finite(o.WeightDecay) || !finite(o.Eps):
 		return fmt.Errorf("clip and decay: want numbers of at least 0, eps above 0; got %v, %v, %v", o.MaxGradNorm, o.WeightDecay, o.Eps)
 	case !(o.Beta1 >= 0 && o.Beta1 < 1 && o.Beta2 >= 0 && o.Beta2 < 1):
 		return fmt.Errorf("betas: want shares in [0, 1), got %v and %v", o.Beta1, o.Beta2)
-	case o.SaveAdapter != "" && (within(o.SaveAdapter, o.Out) || within(o.Out, o.SaveAdapter) || within(o.SaveAdapter, filepath.Clean(o.Out)+".training")):
-		return fmt.Errorf("the adapter wants a directory apart from the model's: got %s and %s", o.SaveAdapter, o.Out)
-	case o.Log != "" && (within(o.Log, o.Out) || within(o.Log, filepath.Clean(o.Out)+".training")):
-		return fmt.Errorf("the log wants a place apart from the model's directory: got %s and %s", o.Log, o.Out)
+	case o.SaveAdapter != "" && (within(o.SaveAdapter, o.Out) || within(o.Out, o.SaveAdapter) || within(o.SaveAdapter, filepath.Clean(o.Out)+statesSuffix)):
+		return fmt.Errorf("the adapter wants a directory apart from the model's, got %s and %s", o.SaveAdapter, o.Out)
+	case o.Log != "" && (within(o.Log, o.Out) || within(o.Log, filepath.Clean(o.Out)+statesSuffix)):
+		return fmt.Errorf("the log wants a path apart from the model's directory, got %s and %s", o.Log, o.Out)
 	case o.Full && o.Rounded:
 		return errors.New("full training computes in float32: activations cannot be bfloat16")
 	case o.Full && (o.AdapterInit != "" || o.SaveAdapter != ""):
@@ -124,12 +124,12 @@ func (o Options) Check() error {
 	return nil
 }
 
-// within says whether path is dir or lies in it, by their names.
+// within reports whether path is dir or lies in it, by their names.
 func within(path, dir string) bool {
 	a, errA := filepath.Abs(path)
 	b, errB := filepath.Abs(dir)
 	if errA != nil || errB != nil {
-		return false // whoever opens them will tell
+		return false // opening them reports the error
 	}
 	rest, err := filepath.Rel(b, a)
 	return err == nil && filepath.IsLocal(rest)

@@ -6,14 +6,14 @@ import (
 	"mop/runtime/device"
 )
 
-// schedule says what each step trains on, and how fast.
+// schedule gives the examples and the learning rate of each step.
 type schedule struct {
 	options  *Options
-	rows     int // examples of the data
-	perEpoch int // steps of an epoch
-	total    int // steps in all
-	order    []int
-	epoch    int // that order is of
+	rows     int   // examples of the data
+	perEpoch int   // steps per epoch
+	total    int   // number of steps
+	order    []int // of the examples in the current epoch
+	epoch    int   // whose order it is
 }
 
 func newSchedule(o *Options, rows int) *schedule {
@@ -24,8 +24,8 @@ func newSchedule(o *Options, rows int) *schedule {
 	return s
 }
 
-// batch is the examples of a step, counted from 0: a part of the epoch's own
-// order; an epoch's last may be smaller.
+// batch returns the examples of a step, counted from 0. Every epoch has its own order, and
+// its last batch may be smaller.
 func (s *schedule) batch(step int) []int {
 	if epoch := step / s.perEpoch; epoch != s.epoch {
 		s.epoch = epoch
@@ -42,8 +42,8 @@ func (s *schedule) batch(step int) []int {
 	return s.order[at:min(at+s.options.Batch, s.rows)]
 }
 
-// rate climbs in a straight line through the warm-up, then falls in one to 0
-// behind the last step.
+// rate is the learning rate of a step. It rises linearly during the warm-up, and then falls
+// linearly to 0 after the last step.
 func (s *schedule) rate(step int) float64 {
 	o := s.options
 	if step < o.WarmUp {
@@ -52,7 +52,7 @@ func (s *schedule) rate(step int) float64 {
 	return o.LearningRate * float64(s.total-step) / float64(max(1, s.total-o.WarmUp))
 }
 
-// adam is the optimiser's step, given the gradient's norm.
+// adam returns the parameters of the optimiser's step, given the norm of the gradient.
 func (s *schedule) adam(step int, norm float64) device.AdamW {
 	o := s.options
 	a := device.AdamW{LearningRate: s.rate(step), Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, WeightDecay: o.WeightDecay, Clip: 1, Step: step + 1}

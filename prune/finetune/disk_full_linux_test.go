@@ -13,8 +13,8 @@ import (
 	"mop/runtime/checkpoint"
 )
 
-// A disk that is full takes the present step alone: the last state is whole, and with
-// room the run goes on to the bytes of one that always had it.
+// If the disk is full, the last stored state is complete. With free space the run resumes
+// and writes the same bytes as one that always had space.
 func TestFullDisk(t *testing.T) {
 	disk := t.TempDir()
 	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=16m"); err != nil {
@@ -42,7 +42,7 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 	_, err := Run(context.Background(), o)
-	if err == nil || !strings.Contains(err.Error(), "no space left") || !strings.Contains(err.Error(), "the checkpoint of step 3 is whole") || strings.Contains(err.Error(), "\n") {
+	if err == nil || !strings.Contains(err.Error(), "no space left") || !strings.Contains(err.Error(), "the checkpoint of step 3 is complete") || strings.Contains(err.Error(), "\n") {
 		t.Fatalf("want the full disk and the whole checkpoint in one line, got %v", err)
 	}
 	b, err := checkpoint.OpenTensorFile(filepath.Join(o.Out+".training", stateName(3)))

@@ -18,51 +18,60 @@ import (
 	"mop/runtime/train"
 )
 
-// A run keeps what it needs to go on in OUT.training: run.json says which run it
-// is, state-N.safetensors holds parameters and moments after N steps. A state is
-// written beside its name and renamed; the one before it goes only then.
-type store struct {
+// stateStore is the directory OUT.training, from which a run resumes. run.json holds the
+// identity of the run, and state-N.safetensors holds parameters and moments after N
+// steps. A state is written under another name and renamed, and the state before it is
+// deleted after that.
+type stateStore struct {
 	dir    string
 	done   int // steps of the newest state
 	unlock func()
-
-	losses [3]float32 // of the first step, of the last, and of the first pass before training
+	losses losses
 }
 
-// lossesName is the tensor of a state that holds them.
+// statesSuffix is what the directory's name has after OUT.
+const statesSuffix = ".training"
+
+// losses are stored in a state, in nats.
+type losses struct {
+	firstStep, lastStep float32
+	beforeTraining      float32 // of the first pass
+}
+
+// lossesName is the tensor of a state that holds the losses, float32 [3].
 const lossesName = "losses"
 
-// headFile says which run a store is of.
-const headFile = "run.json"
+// identityFile holds the identity of the run.
+const identityFile = "run.json"
 
-type storeHead struct {
+type storedIdentity struct {
 	Run string `json:"run"`
 }
 
-// openStore begins a run's directory, or with resume goes on with it: the same run
-// only, and one at a time.
-func openStore(out, run string, resume bool) (*store, error) {
-	s := &store{dir: filepath.Clean(out) + ".training"}
+// openStateStore creates the directory of a run, or opens it with resume if it is of the
+// same run. Only one process can have it open.
+func openStateStore(out, id string, resume bool) (*stateStore, error) {
+	s := &stateStore{dir: filepath.Clean(out) + statesSuffix}
 	if err := os.MkdirAll(s.dir, 0o777); err != nil {
 		return nil, err
 	}
 	var err error
 	if s.unlock, err = checkpoint.Lock(s.dir); errors.Is(err, checkpoint.ErrBusy) {
-		return nil, fmt.Errorf("%s: another run is at work here", s.dir)
+		return nil, fmt.Errorf("%s: another run is using it", s.dir)
 	} else if err != nil {
 		return nil, err
 	}
-	if err := s.begin(run, resume); err != nil {
-		os.Remove(s.dir) // where nothing is in it
+	if err := s.open(id, resume); err != nil {
+		os.Remove(s.dir) // only if it is empty
 		s.unlock()
 		return nil, err
 	}
 	return s, nil
 }
 
-// begin writes which run it is, or holds it to what is written where that has
-// kept a state: else there is nothing to lose.
-func (s *store) begin(run string, resume bool) error {
+// open finds the newest state. If there is none, it writes the identity of the run;
+// otherwise it compares the identity.
+func (s *stateStore) open(id string, resume bool) error {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return err
@@ -71,32 +80,32 @@ func (s *store) begin(run string, resume bool) error {
 	for _, e := range entries {
 		if n, ok := stateSteps(e.Name()); ok {
 			states = append(states, n)
-		} else if e.Name() != headFile && !strings.HasPrefix(e.Name(), ".") { // a kill leaves hidden ones
-			return fmt.Errorf("%s: %s in it is of no training: give another --out", s.dir, e.Name())
+		} else if e.Name() != identityFile && !strings.HasPrefix(e.Name(), ".") { // hidden files are left by a kill
+			return fmt.Errorf("%s: %s in it was not written by a fine-tuning run: give another --out", s.dir, e.Name())
 		}
 	}
-	head := filepath.Join(s.dir, headFile)
+	path := filepath.Join(s.dir, identityFile)
 	if len(states) == 0 {
-		text, err := json.Marshal(storeHead{run})
+		text, err := json.Marshal(storedIdentity{id})
 		if err != nil {
 			return err
 		}
-		return renameio.WriteFile(head, append(text, '\n'), 0o666)
+		return renameio.WriteFile(path, append(text, '\n'), 0o666)
 	}
-	text, err := os.ReadFile(head)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
 	if !resume {
-		return fmt.Errorf("%s: a run has been here: give --resume to go on with it, or another --out", s.dir)
+		return fmt.Errorf("%s: a run was started here: give --resume to continue it, or another --out", s.dir)
 	}
-	var h storeHead
-	if json.Unmarshal(text, &h) != nil || h.Run != run {
-		return fmt.Errorf("%s: of another run (other model, data or options): give another --out", head)
+	var stored storedIdentity
+	if json.Unmarshal(text, &stored) != nil || stored.Run != id {
+		return fmt.Errorf("%s: of another run (other model, data or options): give another --out", path)
 	}
 	s.done = slices.Max(states)
 	for _, n := range states {
-		if n != s.done { // a kill came between
+		if n != s.done { // left by a kill between writing and deleting
 			if err := os.Remove(filepath.Join(s.dir, stateName(n))); err != nil {
 				return err
 			}
@@ -105,7 +114,7 @@ func (s *store) begin(run string, resume bool) error {
 	return nil
 }
 
-// stateSteps is how many steps the state of a name was written after.
+// stateSteps returns the number of steps in the name of a state.
 func stateSteps(name string) (int, bool) {
 	n, err := strconv.Atoi(strings.TrimPrefix(strings.TrimSuffix(name, ".safetensors"), "state-"))
 	return n, err == nil && name == stateName(n)
@@ -113,14 +122,14 @@ func stateSteps(name string) (int, bool) {
 
 func stateName(steps int) string { return fmt.Sprintf("state-%d.safetensors", steps) }
 
-// fields are a parameter's tensors in a state.
-func fields(p *train.Param) map[string]device.Buffer {
+// stateTensors returns the tensors of a parameter in a state: its value and its moments.
+func stateTensors(p *train.Param) map[string]device.Buffer {
 	m, v := p.Moments()
 	return map[string]device.Buffer{p.Name: p.Value, p.Name + ".m": m, p.Name + ".v": v}
 }
 
-// save puts the state after some steps on disk.
-func (s *store) save(dev device.Device, params []*train.Param, steps int) error {
+// save writes the state after some steps.
+func (s *stateStore) save(dev device.Device, params []*train.Param, steps int) error {
 	f, err := renameio.NewPendingFile(filepath.Join(s.dir, stateName(steps)), renameio.WithPermissions(0o666))
 	if err != nil {
 		return err
@@ -129,11 +138,11 @@ func (s *store) save(dev device.Device, params []*train.Param, steps int) error 
 	var specs []checkpoint.TensorSpec
 	for _, p := range params {
 		for _, suffix := range []string{"", ".m", ".v"} {
-			specs = append(specs, bufferSpec(dev, p.Name+suffix, fields(p)[p.Name+suffix]))
+			specs = append(specs, bufferSpec(dev, p.Name+suffix, stateTensors(p)[p.Name+suffix]))
 		}
 	}
-	specs = append(specs, checkpoint.TensorSpec{Name: lossesName, DType: checkpoint.F32, Shape: []int{len(s.losses)}, Write: func(w checkpoint.Writer) error {
-		return writeFloats(w, checkpoint.F32, s.losses[:])
+	specs = append(specs, checkpoint.TensorSpec{Name: lossesName, DType: checkpoint.F32, Shape: []int{3}, Write: func(w checkpoint.Writer) error {
+		return writeFloats(w, checkpoint.F32, []float32{s.losses.firstStep, s.losses.lastStep, s.losses.beforeTraining})
 	}})
 	if err := checkpoint.WriteTensorFile(f, specs); err != nil {
 		return err
@@ -148,15 +157,15 @@ func (s *store) save(dev device.Device, params []*train.Param, steps int) error 
 	return err
 }
 
-// load brings the newest state back.
-func (s *store) load(dev device.Trainer, params []*train.Param) error {
+// load reads the newest state.
+func (s *stateStore) load(dev device.Trainer, params []*train.Param) error {
 	b, err := checkpoint.OpenTensorFile(filepath.Join(s.dir, stateName(s.done)))
 	if err != nil {
 		return err
 	}
 	defer b.Close()
 	for _, p := range params {
-		for name, to := range fields(p) {
+		for name, to := range stateTensors(p) {
 			t, err := b.Tensor(name, to.Rows(), to.Cols())
 			if err != nil {
 				return err
@@ -164,25 +173,27 @@ func (s *store) load(dev device.Trainer, params []*train.Param) error {
 			dev.Write(to, 0, checkpoint.Float32s(t))
 		}
 	}
-	t, err := b.Tensor(lossesName, len(s.losses))
+	t, err := b.Tensor(lossesName, 3)
 	if err != nil {
 		return err
 	}
-	copy(s.losses[:], checkpoint.Float32s(t))
+	x := checkpoint.Float32s(t)
+	s.losses = losses{firstStep: x[0], lastStep: x[1], beforeTraining: x[2]}
 	return dev.Sync()
 }
 
-func (s *store) remove() error { return os.RemoveAll(s.dir) }
+// remove deletes the directory.
+func (s *stateStore) remove() error { return os.RemoveAll(s.dir) }
 
-// close ends the work here; a run that has kept nothing leaves nothing.
-func (s *store) close() {
+// close unlocks the directory, and deletes it if it has no state.
+func (s *stateStore) close() {
 	if s.done == 0 {
 		s.remove()
 	}
 	s.unlock()
 }
 
-// bufferSpec writes a device's buffer as a float32 tensor.
+// bufferSpec is a device's buffer as a float32 tensor.
 func bufferSpec(dev device.Device, name string, b device.Buffer) checkpoint.TensorSpec {
 	return checkpoint.TensorSpec{Name: name, DType: checkpoint.F32, Shape: []int{b.Rows(), b.Cols()}, Write: func(w checkpoint.Writer) error {
 		x := make([]float32, b.Rows()*b.Cols())
@@ -197,7 +208,7 @@ func bufferSpec(dev device.Device, name string, b device.Buffer) checkpoint.Tens
 	}}
 }
 
-// finite says whether all are numbers.
+// finite reports whether all numbers are finite.
 func finite(x []float32) bool {
 	return !slices.ContainsFunc(x, func(v float32) bool { return v-v != 0 })
 }

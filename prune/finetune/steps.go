@@ -10,29 +10,29 @@ import (
 	"mop/runtime/train"
 )
 
-// Step is what one step did: a row of the log.
+// Step is the report of one step, and a row of the log.
 type Step struct {
 	Step     int     `json:"step"` // from 1
 	Loss     float64 `json:"loss"` // nats
 	Rate     float64 `json:"lr"`
 	GradNorm float64 `json:"grad_norm"` // before clipping
-	Tokens   int     `json:"tokens"`    // ids that went through the model
+	Tokens   int     `json:"tokens"`    // that went through the model
 	Seconds  float64 `json:"seconds"`
 }
 
-// Train takes the steps from first on, counted from 0, and tells each of them.
-func Train(ctx context.Context, l *train.Trainer, examples []dataset.Example, o *Options, first int, each func(Step) error) error {
+// Train takes the steps from step first on, counted from 0, and calls each after every step.
+func Train(ctx context.Context, t *train.Trainer, examples []dataset.Example, o *Options, first int, each func(Step) error) error {
 	s := newSchedule(o, len(examples))
 	for step := first; step < s.total; step++ {
 		began := time.Now()
 		batch := s.batch(step)
-		l.ClearGradients()
+		t.ClearGradients()
 		r := Step{Step: step + 1, Rate: s.rate(step)}
 		for _, pass := range passes(examples, batch, o, step) {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			nll, err := l.ForwardBackward(pass)
+			nll, err := t.ForwardBackward(pass)
 			if err != nil {
 				return fmt.Errorf("step %d: %w", step+1, err)
 			}
@@ -42,13 +42,13 @@ func Train(ctx context.Context, l *train.Trainer, examples []dataset.Example, o 
 			}
 		}
 		var err error
-		if r.GradNorm, err = l.GradientNorm(); err != nil {
+		if r.GradNorm, err = t.GradientNorm(); err != nil {
 			return fmt.Errorf("step %d: %w", step+1, err)
 		}
 		if r.Loss-r.Loss != 0 || r.GradNorm-r.GradNorm != 0 {
 			return fmt.Errorf("step %d: not finite: loss %v, gradient %v, on the rows %v of %s", step+1, r.Loss, r.GradNorm, rowsOf(examples, batch), o.Data)
 		}
-		if err := l.Step(s.adam(step, r.GradNorm)); err != nil {
+		if err := t.Step(s.adam(step, r.GradNorm)); err != nil {
 			return fmt.Errorf("step %d: %w", step+1, err)
 		}
 		r.Seconds = time.Since(began).Seconds()
@@ -59,39 +59,39 @@ func Train(ctx context.Context, l *train.Trainer, examples []dataset.Example, o 
 	return nil
 }
 
-// passes puts a step's examples into passes of the model: one each, or with
-// packing as many in a row as fit. Each label counts 1/(its example's labels) /
-// (the step's examples), or 1/(the step's labels).
+// passes divides a step's examples into passes of the model: one example each, or with
+// packing as many consecutive examples as fit. The weight of a label in the loss is
+// 1/(its example's labels)/(the step's examples), or 1/(the step's labels).
 func passes(examples []dataset.Example, batch []int, o *Options, step int) [][]train.Sequence {
 	labels := 0
 	for _, i := range batch {
 		labels += examples[i].Targets()
 	}
-	var out [][]train.Sequence
-	room := 0
+	var passes [][]train.Sequence
+	free := 0 // tokens that still fit into the last pass
 	for n, i := range batch {
 		e := examples[i]
 		q := train.Sequence{Tokens: make([]int, len(e.Tokens)), Labels: make([]int, len(e.Tokens)), Stream: random.Key(o.Seed, fmt.Sprintf("dropout of step %d example %d", step, n))}
-		for t, id := range e.Tokens {
-			if q.Tokens[t], q.Labels[t] = int(id), -1; t+1 >= e.FirstTarget && t+1 < len(e.Tokens) {
+		for t, token := range e.Tokens {
+			if q.Tokens[t], q.Labels[t] = int(token), -1; t+1 >= e.FirstTarget && t+1 < len(e.Tokens) {
 				q.Labels[t] = int(e.Tokens[t+1])
 			}
 		}
 		if q.Scale = float32(1 / (float64(e.Targets()) * float64(len(batch)))); o.Average == Tokens {
 			q.Scale = float32(1 / float64(labels))
 		}
-		if o.Packing && len(q.Tokens) <= room {
-			out[len(out)-1] = append(out[len(out)-1], q)
-			room -= len(q.Tokens)
+		if o.Packing && len(q.Tokens) <= free {
+			passes[len(passes)-1] = append(passes[len(passes)-1], q)
+			free -= len(q.Tokens)
 			continue
 		}
-		out = append(out, []train.Sequence{q})
-		room = o.MaxLength - len(q.Tokens)
+		passes = append(passes, []train.Sequence{q})
+		free = o.MaxLength - len(q.Tokens)
 	}
-	return out
+	return passes
 }
 
-// rowsOf names a batch's examples by their rows in the file.
+// rowsOf lists the rows of a batch's examples in the file.
 func rowsOf(examples []dataset.Example, batch []int) []int {
 	var out []int
 	for _, i := range batch {
@@ -100,8 +100,8 @@ func rowsOf(examples []dataset.Example, batch []int) []int {
 	return out
 }
 
-// longest is how many ids a pass may have.
-func longest(examples []dataset.Example, o *Options) int {
+// longestPass is the largest number of tokens of a pass.
+func longestPass(examples []dataset.Example, o *Options) int {
 	if o.Packing {
 		return o.MaxLength
 	}

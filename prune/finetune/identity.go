@@ -1,0 +1,61 @@
+package finetune
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path/filepath"
+
+	"mop/internal/files"
+	"mop/runtime/checkpoint"
+)
+
+// Settings are the options that the result depends on.
+func (o *Options) Settings() map[string]any {
+	s := map[string]any{"full": o.Full, "epochs": o.Epochs, "steps": o.Steps, "batch": o.Batch, "max_length": o.MaxLength, "packing": o.Packing,
+		"loss_average": o.Average, "rate": o.LearningRate, "warm_up": o.WarmUp, "clip": o.MaxGradNorm, "betas": []float64{o.Beta1, o.Beta2}, "eps": o.Eps, "decay": o.WeightDecay,
+		"seed": o.Seed, "shuffle": !o.NoShuffle, "separator": o.Separator}
+	if o.Rounded {
+		s["activations"] = "bfloat16"
+	}
+	if !o.Full {
+		var names []string
+		for _, p := range o.Targets {
+			names = append(names, p.Short())
+		}
+		maps.Copy(s, map[string]any{"rank": o.Rank, "alpha": o.Alpha, "dropout": o.Dropout, "targets": names})
+	}
+	return s
+}
+
+// fingerprint is a checksum of everything that the result depends on. data is the
+// checksum of the training data.
+func fingerprint(src *checkpoint.Dir, o *Options, data string) (string, error) {
+	h := sha256.New()
+	for _, info := range checkpoint.ExpectedTensors(src.Config()) {
+		t, err := src.Tensor(info.Name)
+		if err != nil {
+			return "", err
+		}
+		// The first and last bytes of every tensor distinguish models of the same shapes.
+		fmt.Fprint(h, info.Name, info.Shape, t.DType)
+		h.Write(t.Data[:min(len(t.Data), 4096)])
+		h.Write(t.Data[max(0, len(t.Data)-4096):])
+	}
+	text, err := json.Marshal(o.Settings())
+	if err != nil {
+		return "", err
+	}
+	h.Write(text)
+	fmt.Fprint(h, data, o.Device.Capabilities().Name) // devices round differently
+	if o.AdapterInit != "" {
+		sum, err := files.Sum(filepath.Join(o.AdapterInit, adapterFile))
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprint(h, sum)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}

@@ -1,0 +1,112 @@
+package finetune
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/dataset"
+)
+
+// Result of a run. It is also written to OUT/recovery.json.
+type Result struct {
+	Steps     int                  `json:"steps"`
+	Examples  int                  `json:"examples"`
+	Skipped   []dataset.SkippedRow `json:"skipped"`
+	FirstLoss float32              `json:"first_loss"` // of the first step, nats
+	LastLoss  float32              `json:"last_loss"`  // of the last step
+	Trained   int64                `json:"trained_parameters"`
+	Data      string               `json:"data_sha256"`
+	Settings  map[string]any       `json:"settings"`
+
+	// TokensPerSecond is the median over the steps after the first. It is not stored,
+	// since it differs between runs.
+	TokensPerSecond float64 `json:"-"`
+}
+
+// resultFile is the result in the directory of a fine-tuned model.
+const resultFile = "recovery.json"
+
+// storedResult is the content of resultFile.
+type storedResult struct {
+	*Result
+	Run string `json:"run"` // identity of the run
+}
+
+// writeModel writes the fine-tuned model to OUT.
+func (r *run) writeModel() error {
+	specs, err := mergedTensors(r.source, r.device, r.trainer)
+	if err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(storedResult{r.result, r.id}, "", "  ")
+	if err != nil {
+		return err
+	}
+	sideFiles := checkpoint.SideFiles(r.Model)
+	if path := filepath.Join(r.Model, "plan.json"); exists(path) {
+		sideFiles["plan.json"] = path
+	}
+	if isEmptyDir(r.Out) {
+		if err := os.Remove(r.Out); err != nil {
+			return err
+		}
+	}
+	err = checkpoint.Save(r.Out, r.source.Config(), specs, checkpoint.SaveOptions{Files: sideFiles, Data: map[string][]byte{resultFile: append(text, '\n')}})
+	if errors.Is(err, checkpoint.ErrExists) {
+		return fmt.Errorf("%w: give another --out", err)
+	}
+	return err
+}
+
+// previousResult returns the result of the same run if it has written OUT already. It
+// refuses an OUT with anything else in it.
+func (r *run) previousResult() (*Result, error) {
+	if !exists(r.Out) || isEmptyDir(r.Out) {
+		return nil, nil
+	}
+	stored := storedResult{Result: &Result{}}
+	text, err := os.ReadFile(filepath.Join(r.Out, resultFile))
+	if !r.Resume || err != nil || json.Unmarshal(text, &stored) != nil || stored.Run != r.id {
+		return nil, fmt.Errorf("%s: %w: give another --out", r.Out, checkpoint.ErrExists)
+	}
+	return stored.Result, os.RemoveAll(filepath.Clean(r.Out) + statesSuffix)
+}
+
+// checkSkipped logs the rows that were skipped, or refuses them with Strict. err is the
+// error of reading the rows.
+func checkSkipped(o *Options, skipped []dataset.SkippedRow, err error) error {
+	if len(skipped) > 0 && o.Strict {
+		return fmt.Errorf("%s: row %d: %s (%d such rows)", o.Data, skipped[0].Row, skipped[0].Reason, len(skipped))
+	}
+	if err != nil {
+		return err
+	}
+	if len(skipped) > 0 {
+		var first []string
+		for _, s := range skipped[:min(5, len(skipped))] {
+			first = append(first, fmt.Sprintf("row %d: %s", s.Row, s.Reason))
+		}
+		slog.Warn("rows skipped", "file", o.Data, "count", len(skipped), "first", strings.Join(first, "; "))
+	}
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// isEmptyDir reports whether a path is a directory without entries, and not a link to one.
+func isEmptyDir(path string) bool {
+	if info, err := os.Lstat(path); err != nil || !info.IsDir() {
+		return false
+	}
+	entries, err := os.ReadDir(path)
+	return err == nil && len(entries) == 0
+}
