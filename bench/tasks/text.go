@@ -1,0 +1,41 @@
+package tasks
+
+import (
+	"fmt"
+
+	"github.com/spf13/pflag"
+
+	"mop/runtime/dataset"
+	"mop/runtime/open"
+	"mop/runtime/tokenizer"
+)
+
+// textFlags say how a text is divided into windows.
+type textFlags struct {
+	text, split            string
+	context, stride, limit int
+}
+
+func (t *textFlags) register(f *pflag.FlagSet) {
+	f.StringVar(&t.text, "text", "", "text file: each row of a .jsonl file is a document, any other file is one document")
+	f.StringVar(&t.split, "split", "", "text between the file's documents")
+	f.IntVar(&t.context, "context", 0, "tokens in a window, BOS included; 0 = the smaller of 2048 and the model's maximum")
+	f.IntVar(&t.stride, "stride", 0, "tokens from the start of one window to that of the next; 0 = no overlap")
+	f.IntVar(&t.limit, "max-tokens-per-document", 0, "score only this many tokens of each document; 0 = all")
+}
+
+// windows tokenizes the text with the model's tokenizer and cuts it.
+func (t *textFlags) windows(m *open.Model) ([]dataset.Window, error) {
+	tok, err := tokenizer.Open(m.Name)
+	if err != nil {
+		return nil, err
+	}
+	context := t.context
+	if context == 0 {
+		context = min(2048, m.Config.MaxPositions)
+	}
+	if context > m.Config.MaxPositions {
+		return nil, fmt.Errorf("%s: context: %d tokens, the model's maximum is %d", m.Name, context, m.Config.MaxPositions)
+	}
+	return dataset.WindowsOfFile(tok, t.text, t.split, context, t.stride, t.limit)
+}
