@@ -5,24 +5,45 @@ import (
 	"unicode/utf8"
 )
 
-// addedToken is text that stands for one id wherever it is found.
+// addedToken is a text that stands for one id wherever it is found.
 type addedToken struct {
 	text       string
 	id         int
 	special    bool // found only on request
 	singleWord bool // not next to a word character
-	lstrip     bool // takes the white space before it along
-	rstrip     bool // and the white space after it
+	lstrip     bool // includes the white space before it
+	rstrip     bool // includes the white space after it
 }
 
-// addedSet finds added tokens: of those that begin earliest the longest. The
-// search walks a trie from each position, so it is linear in the text times the
-// longest token.
+// addedSet finds added tokens in a text: of those that begin earliest the longest.
+// Searching is linear in the text times the longest token.
 type addedSet struct {
 	tokens []addedToken
-	next   map[edge]int32 // the trie; node 0 is its root
-	token  []int32        // by node: the token that ends there, none = -1
-	first  [256]bool      // bytes that begin a token
+	texts  trie // values are indices of tokens
+}
+
+// add adds a token. Of two with the same text the first one counts.
+func (s *addedSet) add(a addedToken) {
+	if a.text != "" && s.texts.add(a.text, int32(len(s.tokens))) {
+		s.tokens = append(s.tokens, a)
+	}
+}
+
+// longest is the longest token that is a prefix of text, nil = none.
+func (s *addedSet) longest(text []byte) *addedToken {
+	found := int32(none)
+	s.texts.prefixes(text, func(_ int, i int32) { found = i })
+	if found == none {
+		return nil
+	}
+	return &s.tokens[found]
+}
+
+// trie maps texts to numbers. The zero value is empty.
+type trie struct {
+	next  map[edge]int32 // node 0 is the root
+	value []int32        // by node; none = no text ends there
+	first [256]bool      // bytes with which a text begins
 }
 
 type edge struct {
@@ -30,60 +51,59 @@ type edge struct {
 	b    byte
 }
 
-// add puts a token in; of two with the same text the first one counts.
-func (s *addedSet) add(a addedToken) {
-	if s.next == nil {
-		s.next, s.token = map[edge]int32{}, []int32{none}
+// add reports whether the text was not there before; otherwise it changes nothing.
+func (t *trie) add(text string, value int32) bool {
+	if t.next == nil {
+		t.next, t.value = map[edge]int32{}, []int32{none}
 	}
 	node := int32(0)
-	for i := range len(a.text) {
-		e := edge{node, a.text[i]}
-		n, ok := s.next[e]
+	for i := range len(text) {
+		e := edge{node, text[i]}
+		n, ok := t.next[e]
 		if !ok {
-			n = int32(len(s.token))
-			s.next[e] = n
-			s.token = append(s.token, none)
+			n = int32(len(t.value))
+			t.next[e] = n
+			t.value = append(t.value, none)
 		}
 		node = n
 	}
-	if s.token[node] == none && a.text != "" {
-		s.token[node] = int32(len(s.tokens))
-		s.tokens = append(s.tokens, a)
-		s.first[a.text[0]] = true
+	if t.value[node] != none {
+		return false
 	}
+	t.value[node] = value
+	if text != "" {
+		t.first[text[0]] = true
+	}
+	return true
 }
 
-// longest is the longest token that text begins with, nil = none.
-func (s *addedSet) longest(text []byte) *addedToken {
-	if len(text) == 0 || !s.first[text[0]] {
-		return nil
+// prefixes calls each for every text that is a prefix of text, the shortest first.
+func (t *trie) prefixes(text []byte, each func(n int, value int32)) {
+	if len(text) == 0 || !t.first[text[0]] {
+		return
 	}
-	found, node := int32(none), int32(0)
-	for _, b := range text {
-		n, ok := s.next[edge{node, b}]
+	node := int32(0)
+	for i, b := range text {
+		n, ok := t.next[edge{node, b}]
 		if !ok {
-			break
+			return
 		}
-		if node = n; s.token[node] != none {
-			found = s.token[node]
+		if node = n; t.value[node] != none {
+			each(i+1, t.value[node])
 		}
 	}
-	if found == none {
-		return nil
-	}
-	return &s.tokens[found]
 }
 
-// section of a text: an added token, or a stretch between two (id -1).
+// section is a part of a text: an added token, or what is between two (id -1).
 type section struct {
 	text  []byte
 	start int
 	id    int
 }
 
-// split cuts a text at its added tokens. A token that is found but does not
-// count (a special one that was not asked for, a word's part) still hides others
-// that overlap it, as in the peers.
+// split cuts a text at its added tokens. A token that is found but does not count (a
+// special one that was not asked for, or a part of a word) still hides others that
+// overlap it, as in the tokenizers library.
 func (s *addedSet) split(text []byte, special bool) []section {
 	if len(text) == 0 {
 		return nil
@@ -138,7 +158,7 @@ func beginsWord(text []byte) bool {
 	return n > 0 && isWord(r)
 }
 
-// isWord is \w of Unicode's regular expressions (UTS 18, annex C).
+// isWord is \w of Rust's regular expressions (UTS 18, annex C).
 func isWord(r rune) bool {
 	return unicode.In(r, unicode.Letter, unicode.Nl, unicode.Other_Alphabetic, unicode.Mark, unicode.Nd, unicode.Pc, unicode.Join_Control)
 }

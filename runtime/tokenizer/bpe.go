@@ -7,10 +7,10 @@ import (
 
 type pair struct{ a, b int32 }
 
-// merge says that a pair becomes id; a lower rank goes first.
+// merge says which id a pair becomes; lower ranks merge first.
 type merge struct{ rank, id int32 }
 
-// symbol is a stretch of a word, linked to its neighbours by index.
+// symbol is a part of a word, linked to its neighbours by index.
 type symbol struct {
 	start, end int32 // bytes of the word
 	prev, next int32 // none = -1
@@ -20,18 +20,18 @@ type symbol struct {
 	dead       bool  // merged into the one before it
 }
 
-// candidate is a possible merge of the symbols left and right, which reach to
-// end. As a symbol only ever grows to its right, swallowing its neighbour, a
-// candidate is out of date exactly when its right one is dead or has grown, or
-// its left one is dead.
+// candidate is a possible merge of the symbols left and right, the second of which
+// ends at end. A symbol grows only to its right, by taking over its neighbour. A
+// candidate is therefore out of date exactly when its right symbol is dead or has
+// grown, or its left symbol is dead.
 type candidate struct {
 	rank, left, right, end int32
 	id                     int32
 }
 
-// mergeAll joins neighbouring symbols until no pair is left that merges: always
-// the pair of lowest rank, of equal ones the leftmost. A heap over a linked list
-// makes it n log n.
+// mergeAll merges neighbouring symbols until no pair is left that merges: always the
+// pair of lowest rank, and the leftmost among equals. With a heap over a linked list
+// its time is n log n.
 func (e *encoder) mergeAll(text []byte) {
 	if len(e.symbols) < 2 {
 		return
@@ -67,6 +67,7 @@ func (e *encoder) mergeAll(text []byte) {
 
 // candidate looks for the merge of two neighbours.
 func (e *encoder) candidate(text []byte, left, right int32) (candidate, bool) {
+	e.pushed++
 	m := &e.t.model
 	l, r := &e.symbols[left], &e.symbols[right]
 	if !m.byText {
@@ -133,9 +134,9 @@ func (q queue) down(i int) {
 	}
 }
 
-// rankByScore makes the ranks of vocabularies that give each piece a score: the
-// highest score first, equal scores sharing a rank. Pieces for which never holds
-// do not come out of merges.
+// rankByScore sets the ranks of a vocabulary that gives each piece a score: the highest
+// score has the lowest rank, and equal scores share one. Pieces for which never holds
+// are not the result of a merge.
 func (m *bpe) rankByScore(score []float64, never func(id int) bool) {
 	m.byText, m.rank = true, make([]int32, len(score))
 	order := make([]int, 0, len(m.ids))

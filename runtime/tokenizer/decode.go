@@ -6,21 +6,20 @@ import (
 	"unicode/utf8"
 )
 
-// strip says which spaces at a text's beginning decoding takes away: those that
-// encoding puts there.
+// strip says which spaces at the beginning of a text decoding removes: those that
+// encoding put there.
 type strip uint8
 
 const (
 	stripNone   strip = iota
-	stripPiece        // one space of the first piece, unless it is a byte
-	stripText         // one space, wherever it comes from
+	stripPiece        // one space of the first piece, unless that is a byte
+	stripText         // one space, also of a byte
 	stripFirst        // all spaces of the first piece (Metaspace)
 	stripPieces       // one space of each piece, until there is text (SentencePiece without extra spaces)
 )
 
-// Decode gives the bytes of a whole text. Control ids give nothing; the space
-// that encoding puts in front is taken away again. An id outside the vocabulary
-// is an error.
+// Decode returns the bytes of a text. Control tokens give nothing, and the space that
+// encoding puts in front is removed. An id outside the vocabulary is an error.
 func (t *Tokenizer) Decode(ids []int) ([]byte, error) {
 	s := t.Stream(none)
 	var out []byte
@@ -34,20 +33,20 @@ func (t *Tokenizer) Decode(ids []int) ([]byte, error) {
 	return out, nil
 }
 
-// Stream decodes a text id by id.
+// Stream decodes a text token by token.
 type Stream struct {
 	t     *Tokenizer
-	first bool   // the beginning, where spaces are taken away
-	held  []byte // the beginning of a character that is not complete
+	first bool   // at the beginning, where spaces are removed
+	held  []byte // the beginning of an incomplete character
 }
 
-// Stream begins to decode what follows the id after; -1 = the text's beginning.
+// Stream starts decoding behind the id after; -1 = at the beginning of the text.
 func (t *Tokenizer) Stream(after int) *Stream {
 	return &Stream{t: t, first: after < 0 || after < len(t.class) && t.class[after] == control}
 }
 
-// Push gives the bytes that an id completes: never a part of a character that
-// may still become whole. Bytes that cannot become a character come as they are.
+// Push returns the bytes that an id completes: never a part of a character that later
+// ids may complete. Bytes that cannot become a character are returned unchanged.
 func (s *Stream) Push(id int) ([]byte, error) {
 	p, err := s.next(id)
 	if err != nil {
@@ -60,14 +59,14 @@ func (s *Stream) Push(id int) ([]byte, error) {
 	return out, nil
 }
 
-// Flush gives what is left of a character that was never completed.
+// Flush returns what is left of a character that was never completed.
 func (s *Stream) Flush() []byte {
 	out := s.held
 	s.held = nil
 	return out
 }
 
-// next is the bytes that an id adds.
+// next returns the bytes that an id adds.
 func (s *Stream) next(id int) ([]byte, error) {
 	t := s.t
 	if id < 0 || id >= len(t.pieces) {
@@ -100,8 +99,8 @@ func (s *Stream) next(id int) ([]byte, error) {
 	return p, nil
 }
 
-// whole is the length of b without the beginning of a character at its end that
-// more bytes could complete.
+// whole is the length of b without an incomplete character at its end that more bytes
+// could complete.
 func whole(b []byte) int {
 	for i := max(0, len(b)-utf8.UTFMax+1); i < len(b); i++ {
 		if utf8.RuneStart(b[i]) && !utf8.FullRune(b[i:]) {

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"mop/runtime/tokenizer/oniguruma"
 )
 
 // bpe is a vocabulary whose symbols merge: by the ranks of listed pairs of ids
-// (tokenizer.json), or, where byText is set, whenever the text of two neighbours
-// together is a piece, the piece of lowest rank first.
+// (tokenizer.json) or, where byText is set, whenever the joined text of two neighbours
+// is a piece, the piece of lowest rank first.
 type bpe struct {
 	ids     map[string]int32 // pieces that text can become, by their text
 	control map[string]int32 // pieces of one character that are not in ids
@@ -29,40 +31,70 @@ type bpe struct {
 	space   string     // a piece, before which no merge reaches back past other text; "" = none
 }
 
-// encoder holds what one call of Encode reuses from word to word.
+// encoder holds the state of one call of Encode, and the memory that it reuses from
+// word to word.
 type encoder struct {
-	t       *Tokenizer
-	ids     []int
+	t            *Tokenizer
+	ids          []int
+	words, spare []word
+	segments     []segment
+	matchers     map[*oniguruma.Regexp]*oniguruma.Matcher
+
 	symbols []symbol
 	queue   queue
 	split   map[string]int // unused pieces: the length of the left one of their two parts
+	pushed  int            // merges that were looked at, for tests
+
+	steps []step  // unigram: the best way to each position
+	path  []int32 // unigram: the positions of the best segmentation, from the end
 }
 
-// stretch encodes a stretch of normalised text; first says that the whole text
+// stretch encodes a part of a text that was normalised; first says that the whole text
 // begins with it.
 func (e *encoder) stretch(text []byte, first bool) error {
-	s := &e.t.words
-	if s.replacement != "" {
-		text = bytes.ReplaceAll(text, []byte(" "), []byte(s.replacement))
-		if (s.prefix == prefixAlways || s.prefix == prefixFirst && first) && !bytes.HasPrefix(text, []byte(s.replacement)) {
-			text = append([]byte(s.replacement), text...)
+	for _, w := range e.cutWords(text, first) {
+		encode := e.word
+		if e.t.unigram != nil {
+			encode = e.best
 		}
-	} else if s.prefix == prefixAlways && text[0] != ' ' {
-		text = append([]byte{' '}, text...)
-	}
-	for len(text) > 0 {
-		n := s.length(text)
-		if err := e.word(text[:n]); err != nil {
+		if err := encode(w.text); err != nil {
 			return err
 		}
-		text = text[n:]
 	}
 	return nil
 }
 
-// word encodes text within which any neighbours may merge. Where no piece has a
-// space after something else, the parts that begin with spaces are merged one by
-// one: the ids are the same, and short lists stay in the cache.
+// cutWords cuts a normalised text into words by the pre-tokenizers. The result is valid
+// until the next call.
+func (e *encoder) cutWords(text []byte, first bool) []word {
+	words := append(e.words[:0], word{text, first})
+	for _, p := range e.t.preTokenizers {
+		out := e.spare[:0]
+		for _, w := range words {
+			out = p.apply(w, e, out)
+		}
+		words, e.spare = out, words
+	}
+	e.words = words
+	return words
+}
+
+// matcher is this call's matcher of a pattern.
+func (e *encoder) matcher(re *oniguruma.Regexp) *oniguruma.Matcher {
+	m := e.matchers[re]
+	if m == nil {
+		if e.matchers == nil {
+			e.matchers = map[*oniguruma.Regexp]*oniguruma.Matcher{}
+		}
+		m = re.Matcher()
+		e.matchers[re] = m
+	}
+	return m
+}
+
+// word encodes a text within which any neighbours may merge. Where no piece has a space
+// after something else, each part that begins with spaces is merged separately: the
+// ids are the same, and short lists stay in the processor's cache.
 func (e *encoder) word(text []byte) error {
 	m := &e.t.model
 	if m.whole {
@@ -114,7 +146,7 @@ func (e *encoder) part(text []byte) error {
 	return nil
 }
 
-// unknown appends the ids of text that is no piece: its bytes, or the unknown id.
+// unknown appends the ids of a text that is not a piece: its bytes, or the unknown id.
 func (e *encoder) unknown(text []byte, fused *bool) error {
 	m := &e.t.model
 	if m.hasBytes(text) {
@@ -134,7 +166,7 @@ func (e *encoder) unknown(text []byte, fused *bool) error {
 	return nil
 }
 
-// reSplit takes an unused piece apart into the two that it was merged from.
+// reSplit splits an unused piece into the two that it was merged from.
 func (e *encoder) reSplit(text []byte, fused *bool) error {
 	m := &e.t.model
 	id, ok := m.lookup(text)
@@ -152,7 +184,7 @@ func (e *encoder) reSplit(text []byte, fused *bool) error {
 	return nil
 }
 
-// cut makes the symbols that merging begins with.
+// cut makes the symbols with which merging begins.
 func (e *encoder) cut(text []byte) error {
 	m := &e.t.model
 	e.symbols = e.symbols[:0]
@@ -201,8 +233,8 @@ func (e *encoder) cut(text []byte) error {
 	return nil
 }
 
-// cutAtSpaces sets space where that is sound: it is a piece itself, so that
-// unknown ids never fuse across it, and no piece has one after something else.
+// cutAtSpaces sets space where that does not change the ids: space is a piece itself,
+// so that unknown ids never fuse across it, and no piece has it after something else.
 func (m *bpe) cutAtSpaces(space string) {
 	if _, ok := m.ids[space]; !ok || m.bytes {
 		return
@@ -226,7 +258,7 @@ func (m *bpe) lookup(text []byte) (int32, bool) {
 	return id, ok
 }
 
-// hasBytes says that each byte of text has an id of its own.
+// hasBytes reports whether each byte of text has an id.
 func (m *bpe) hasBytes(text []byte) bool {
 	for _, b := range text {
 		if m.raw[b] < 0 {
@@ -236,7 +268,7 @@ func (m *bpe) hasBytes(text []byte) bool {
 	return true
 }
 
-// someBytes says that some bytes have ids of their own and others do not.
+// someBytes reports whether some bytes have ids and others do not.
 func (m *bpe) someBytes() bool {
 	none, all := true, true
 	for _, id := range m.raw {

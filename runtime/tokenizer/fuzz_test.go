@@ -8,11 +8,13 @@ import (
 	"unicode/utf8"
 
 	"github.com/dlclark/regexp2"
+
+	"mop/runtime/tokenizer/oniguruma"
 )
 
-// used runs a tokenizer that a fuzzed file gave: nothing may panic, and what it
-// encodes it can decode.
-func used(t *testing.T, data []byte, kind func([]byte) (*Tokenizer, error)) {
+// exercise runs the tokenizer of a fuzzed file: nothing may panic, and it can decode
+// what it encodes.
+func exercise(t *testing.T, data []byte, kind func([]byte) (*Tokenizer, error)) {
 	tok, err := kind(data)
 	if err != nil {
 		return
@@ -53,29 +55,36 @@ func FuzzTokenizerJSON(f *testing.F) {
 	for _, name := range []string{"legacy.json", "first.json", "always.json", "bytelevel.json", "prefixed.json"} {
 		f.Add(testFile(f, name))
 	}
-	f.Fuzz(func(t *testing.T, data []byte) { used(t, data, parseJSON) })
+	for _, c := range readPipelines(f).Cases {
+		if strings.HasSuffix(c.File, ".json") {
+			f.Add(testFile(f, c.File))
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) { exercise(t, data, parseJSON) })
 }
 
 func FuzzSentencePiece(f *testing.F) {
 	f.Add(spFile(message(2, number(3, 2))))
 	f.Add(testFile(f, "fallback.model"))
 	f.Add(testFile(f, "mapped.model"))
-	f.Fuzz(func(t *testing.T, data []byte) { used(t, data, parseSentencePiece) })
+	f.Add(spFile(message(2, number(3, 1))))
+	f.Add(testFile(f, "pipelines/unigram.model"))
+	f.Fuzz(func(t *testing.T, data []byte) { exercise(t, data, parseSentencePiece) })
 }
 
 func FuzzTiktoken(f *testing.F) {
 	f.Add(tikFile())
 	f.Add(testFile(f, "tiktoken.model"))
-	f.Fuzz(func(t *testing.T, data []byte) { used(t, data, parseTiktoken) })
+	f.Fuzz(func(t *testing.T, data []byte) { exercise(t, data, parseTiktoken) })
 }
 
 func FuzzLlama2c(f *testing.F) {
 	f.Add(binFile("a", "b", " "))
 	f.Add(testFile(f, "fallback.bin"))
-	f.Fuzz(func(t *testing.T, data []byte) { used(t, data, parseLlama2c) })
+	f.Fuzz(func(t *testing.T, data []byte) { exercise(t, data, parseLlama2c) })
 }
 
-// What is encoded decodes to itself, up to the rule for spaces in front.
+// Decoding the ids of a text gives the text, except for the spaces in front.
 func FuzzRoundTrip(f *testing.F) {
 	toks := map[string]*Tokenizer{}
 	for _, name := range withBytes {
@@ -105,8 +114,8 @@ func FuzzRoundTrip(f *testing.F) {
 	})
 }
 
-// hasAdded says that a text has added tokens in it: some of them take white space
-// along, and what stands after one begins with a space of its own.
+// hasAdded reports whether a text contains added tokens: some of them include white
+// space, and the text after one gets a space in front.
 func hasAdded(tok *Tokenizer, text []byte) bool {
 	for _, set := range []*addedSet{&tok.raw, &tok.normalized} {
 		for _, a := range set.tokens {
@@ -118,39 +127,51 @@ func hasAdded(tok *Tokenizer, text []byte) bool {
 	return false
 }
 
-// The matchers of words agree with a regular-expression engine.
-func FuzzWords(f *testing.F) {
-	matchers := []struct {
-		s splitter
-		r *regexp2.Regexp
-	}{
-		{splitter{cut: cutLlama3}, regexp2.MustCompile(llama3Pattern, regexp2.Unicode)},
-		{splitter{cut: cutQwen2}, regexp2.MustCompile(qwen2Pattern, regexp2.Unicode)},
-		{splitter{cut: cutGPT2}, regexp2.MustCompile(gpt2Pattern, regexp2.Unicode)},
+// The hand-written matchers agree with regular-expression engines: ours, which also
+// sees text that is not UTF-8, and an independent one.
+func FuzzPatterns(f *testing.F) {
+	type engine struct {
+		cover func([]byte) int
+		ours  *oniguruma.Regexp
+		other *regexp2.Regexp
+	}
+	var engines []engine
+	for _, pattern := range []string{llama3Pattern, qwen2Pattern, gpt2Pattern} {
+		ours, err := oniguruma.Compile(pattern)
+		if err != nil {
+			f.Fatal(err)
+		}
+		engines = append(engines, engine{covers(pattern), ours, regexp2.MustCompile(pattern, regexp2.Unicode)})
 	}
 	for _, text := range readGolden(f).Texts {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		// The engine folds U+017F otherwise than the peers do; see TestPeers.
-		if !utf8.ValidString(text) || len(text) > 2000 || bytes.ContainsRune([]byte(text), 0x17f) {
+		if len(text) > 2000 {
 			return
 		}
-		for i, m := range matchers {
-			rest := text
-			match, err := m.r.FindStringMatch(text)
-			for ; match != nil && err == nil; match, err = m.r.FindNextMatch(match) {
-				if len(rest) == 0 {
-					t.Fatalf("matcher %d: %q: a word too many, %q", i, text, match.String())
-				}
-				n := m.s.length([]byte(rest))
-				if rest[:n] != match.String() {
-					t.Fatalf("matcher %d: %q: want %q, got %q", i, text, match.String(), rest[:n])
-				}
-				rest = rest[n:]
+		for i, m := range engines {
+			var words []string
+			for rest := []byte(text); len(rest) > 0; {
+				n := m.cover(rest)
+				words, rest = append(words, string(rest[:n])), rest[n:]
 			}
-			if err != nil || rest != "" {
-				t.Fatalf("matcher %d: %q: left %q, %v", i, text, rest, err)
+			var ours []string
+			m.ours.Matcher().FindAll([]byte(text), func(start, end int) { ours = append(ours, text[start:end]) })
+			if !slices.Equal(words, ours) {
+				t.Fatalf("pattern %d: %q: oniguruma %q, got %q", i, text, ours, words)
+			}
+			// regexp2 folds U+017F in another way than the tokenizers library; see TestOtherLibraries.
+			if !utf8.ValidString(text) || bytes.ContainsRune([]byte(text), 0x17f) {
+				continue
+			}
+			var want []string
+			match, err := m.other.FindStringMatch(text)
+			for ; match != nil && err == nil; match, err = m.other.FindNextMatch(match) {
+				want = append(want, match.String())
+			}
+			if err != nil || !slices.Equal(words, want) {
+				t.Fatalf("pattern %d: %q: want %q, got %q, %v", i, text, want, words, err)
 			}
 		}
 	})

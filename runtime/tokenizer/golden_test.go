@@ -53,9 +53,9 @@ func readGolden(t testing.TB) *golden {
 	return &g
 }
 
-// The ids of sentencepiece, tokenizers, transformers and tiktoken, and what they
-// decode ids to.
-func TestPeers(t *testing.T) {
+// The ids and the decoded texts are those of sentencepiece, tokenizers, transformers and
+// tiktoken.
+func TestOtherLibraries(t *testing.T) {
 	g := readGolden(t)
 	for _, c := range g.Tokenizers {
 		t.Run(c.Peer+"/"+c.File, func(t *testing.T) {
@@ -73,7 +73,7 @@ func TestPeers(t *testing.T) {
 						want = c.Encoded[0].IDs[i]
 					}
 					if strings.Contains(g.Texts[i], meta) && filepath.Ext(c.File) == ".bin" {
-						continue // to llama2.c, unlike SentencePiece, it is no space
+						continue // llama2.c, unlike SentencePiece, does not treat it as a space
 					}
 					checkIDs(t, tok, g.Texts[i], e.Special, want)
 				}
@@ -98,7 +98,7 @@ func TestPeers(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				// Where bytes are no text the peers write U+FFFD.
+				// Where bytes are not valid text the other libraries write U+FFFD.
 				if want := string(d.Bytes); !strings.Contains(want, "\ufffd") && string(got) != want {
 					t.Errorf("%v:\nwant %q\ngot  %q", d.IDs, want, got)
 				}

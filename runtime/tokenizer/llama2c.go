@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// parseLlama2c reads llama2.c's tokenizer.bin: int32 longest piece, then per id
-// float32 score, int32 length, bytes, to the end of the file. Ids 0, 1, 2 are
-// unknown, BOS, EOS. A space goes in front of the text, characters that are no
-// pieces become bytes (the unknown id, if the vocabulary has none), and any two
-// neighbours merge whose text is a piece, the highest score first.
+// parseLlama2c reads llama2.c's tokenizer.bin: int32 longest piece, then for each id
+// float32 score, int32 length and the bytes, to the end of the file. Ids 0, 1 and 2 are
+// unknown, BOS and EOS. A space is put in front of the text. Characters that are not
+// pieces become bytes (the unknown id, if the vocabulary has no bytes). Two neighbours
+// merge if their joined text is a piece, the highest score first.
 func parseLlama2c(data []byte) (*Tokenizer, error) {
 	if len(data) < 4 {
 		return nil, errors.New("not a tokenizer file")
@@ -64,7 +64,7 @@ func parseLlama2c(data []byte) (*Tokenizer, error) {
 			continue
 		}
 		t.pieces[id], t.class[id] = []byte(p), normal
-		if p == "" { // fills the vocabulary up
+		if p == "" { // padding of the vocabulary
 			continue
 		}
 		if other, ok := m.ids[p]; ok {
@@ -72,13 +72,13 @@ func parseLlama2c(data []byte) (*Tokenizer, error) {
 		}
 		m.ids[p] = int32(id)
 	}
-	// llama2.c's search for the best merge begins at -1e10.
+	// llama2.c's search for the best merge starts with a score of -1e10.
 	m.rankByScore(scores, func(id int) bool { return scores[id] <= -1e10 })
 	m.cutAtSpaces(" ")
 	return t, nil
 }
 
-// byteOf reads <0xNN>, the spelling of a byte piece.
+// byteOf parses <0xNN>, the spelling of a byte piece.
 func byteOf(text string) (byte, bool) {
 	if len(text) != 6 || text[:3] != "<0x" || text[5] != '>' {
 		return 0, false

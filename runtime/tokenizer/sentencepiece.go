@@ -3,145 +3,40 @@ package tokenizer
 import (
 	"errors"
 	"fmt"
-	"math"
+
+	"mop/runtime/tokenizer/sentencepiece"
 )
 
-// Types of a SentencePiece piece.
-const (
-	pieceNormal  = 1
-	pieceUnknown = 2
-	pieceControl = 3
-	pieceUser    = 4
-	pieceUnused  = 5
-	pieceByte    = 6
-)
-
-// piece of a SentencePiece model.
-type piece struct {
-	text  string
-	score float64
-	kind  uint64
-}
-
-// pieceModel is what decides ids in a SentencePiece model file.
-type pieceModel struct {
-	pieces       []piece
-	kind         uint64 // model_type
-	byteFallback bool
-	suffix       bool // treat_whitespace_as_suffix
-	surface      string
-	bos, eos     string
-	name         string // of the normaliser
-	chars        []byte // precompiled_charsmap
-	prefix       bool
-	squeeze      bool
-	escape       bool
-	denormalizes bool
-}
-
-// readPieceModel walks the protobuf message. Numbers are the fields' of
-// sentencepiece_model.proto; what a file leaves out has the defaults given there.
-func readPieceModel(data []byte) (*pieceModel, error) {
-	f := &pieceModel{kind: 1, surface: " \u2047 ", bos: "<s>", eos: "</s>", prefix: true, squeeze: true, escape: true}
-	err := fields(data, func(field int, _ uint64, b []byte) error {
-		switch field {
-		case 1: // pieces
-			p := piece{kind: pieceNormal}
-			if err := fields(b, func(field int, v uint64, b []byte) error {
-				switch field {
-				case 1:
-					p.text = string(b)
-				case 2:
-					p.score = float64(math.Float32frombits(uint32(v)))
-				case 3:
-					p.kind = v
-				}
-				return nil
-			}); err != nil {
-				return fmt.Errorf("piece %d: %w", len(f.pieces), err)
-			}
-			if p.text == "" || math.IsNaN(p.score) || math.IsInf(p.score, 0) {
-				return fmt.Errorf("piece %d: want a text and a score, got %q and %v", len(f.pieces), clip(p.text), p.score)
-			}
-			f.pieces = append(f.pieces, p)
-		case 2: // trainer_spec
-			return fields(b, func(field int, v uint64, b []byte) error {
-				switch field {
-				case 3:
-					f.kind = v
-				case 24:
-					f.suffix = v != 0
-				case 35:
-					f.byteFallback = v != 0
-				case 44:
-					f.surface = string(b)
-				case 46:
-					f.bos = string(b)
-				case 47:
-					f.eos = string(b)
-				}
-				return nil
-			})
-		case 3: // normalizer_spec
-			return fields(b, func(field int, v uint64, b []byte) error {
-				switch field {
-				case 1:
-					f.name = string(b)
-				case 2:
-					f.chars = b
-				case 3:
-					f.prefix = v != 0
-				case 4:
-					f.squeeze = v != 0
-				case 5:
-					f.escape = v != 0
-				}
-				return nil
-			})
-		case 5: // denormalizer_spec
-			return fields(b, func(field int, _ uint64, b []byte) error {
-				f.denormalizes = f.denormalizes || field == 2 && len(b) > 0
-				return nil
-			})
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("not a SentencePiece model: %w", err)
-	}
-	return f, nil
-}
-
-// parseSentencePiece reads a SentencePiece model of type BPE.
+// parseSentencePiece reads a SentencePiece model of type BPE or unigram.
 func parseSentencePiece(data []byte) (*Tokenizer, error) {
-	f, err := readPieceModel(data)
+	f, err := sentencepiece.Read(data)
 	if err != nil {
 		return nil, err
 	}
-	names := map[uint64]string{1: "unigram", 2: "bpe", 3: "word", 4: "char"}
+	names := map[uint64]string{sentencepiece.Word: "word", sentencepiece.Char: "char"}
 	switch {
-	case f.kind != 2:
-		return nil, fmt.Errorf("SentencePiece model_type: want bpe (2), got %s (%d)", names[f.kind], f.kind)
-	case f.suffix:
+	case f.Type != sentencepiece.BPE && f.Type != sentencepiece.Unigram:
+		return nil, fmt.Errorf("SentencePiece model_type: want unigram (1) or bpe (2), got %s (%d)", names[f.Type], f.Type)
+	case f.TreatWhitespaceAsSuffix:
 		return nil, errors.New("SentencePiece treat_whitespace_as_suffix: not supported")
-	case f.denormalizes:
+	case f.Denormalizes:
 		return nil, errors.New("SentencePiece denormalizer: not supported")
 	}
-	chars, err := parseCharsMap(f.chars)
+	chars, err := sentencepiece.ParseCharsMap(f.CharsMap)
 	if err != nil {
 		return nil, err
 	}
-	t := newTokenizer(len(f.pieces))
+	t := newTokenizer(len(f.Pieces))
 	m := &t.model
 	m.fuseUnk, m.control = true, map[string]int32{}
-	t.normalizer.piece = &pieceNormalizer{chars: chars, prefix: f.prefix, squeeze: f.squeeze, escape: f.escape}
+	t.normalizer.piece = &pieceNormalizer{chars: chars, prefix: f.AddDummyPrefix, squeeze: f.RemoveExtraWhitespaces, escape: f.EscapeWhitespaces}
 	switch {
-	case f.squeeze:
+	case f.RemoveExtraWhitespaces:
 		t.strip = stripPieces
-	case f.prefix:
+	case f.AddDummyPrefix:
 		t.strip = stripPiece
 	}
-	for id, p := range f.pieces {
+	for id, p := range f.Pieces {
 		if err := t.addPiece(id, p, f); err != nil {
 			return nil, fmt.Errorf("piece %d: %w", id, err)
 		}
@@ -149,20 +44,24 @@ func parseSentencePiece(data []byte) (*Tokenizer, error) {
 	if m.unk < 0 {
 		return nil, errors.New("SentencePiece model: no unknown piece")
 	}
-	if f.byteFallback {
+	if f.ByteFallback {
 		for b, id := range m.raw {
 			if id < 0 {
 				return nil, fmt.Errorf("byte_fallback: byte 0x%02x has no piece", b)
 			}
 		}
 	}
-	delete(m.control, f.pieces[m.unk].text) // its text is as unknown as any other
-	scores := make([]float64, len(f.pieces))
-	for id, p := range f.pieces {
-		scores[id] = p.score
+	delete(m.control, f.Pieces[m.unk].Text) // the text of the unknown piece is unknown too
+	if f.Type == sentencepiece.Unigram {
+		t.unigram = sentencePieceUnigram(f)
+		return t, nil
+	}
+	scores := make([]float64, len(f.Pieces))
+	for id, p := range f.Pieces {
+		scores[id] = float64(p.Score)
 	}
 	m.rankByScore(scores, func(int) bool { return false })
-	if f.escape {
+	if f.EscapeWhitespaces {
 		m.cutAtSpaces(meta)
 	} else {
 		m.cutAtSpaces(" ")
@@ -171,52 +70,52 @@ func parseSentencePiece(data []byte) (*Tokenizer, error) {
 }
 
 // addPiece adds one piece of a SentencePiece model.
-func (t *Tokenizer) addPiece(id int, p piece, f *pieceModel) error {
+func (t *Tokenizer) addPiece(id int, p sentencepiece.Piece, f *sentencepiece.Model) error {
 	m := &t.model
 	into := m.control
-	t.pieces[id], t.class[id] = []byte(unescape(p.text)), normal
-	switch p.kind {
-	case pieceNormal:
+	t.pieces[id], t.class[id] = []byte(unescape(p.Text)), normal
+	switch p.Type {
+	case sentencepiece.Normal:
 		into = m.ids
-	case pieceUser:
+	case sentencepiece.UserDefined:
 		into = m.ids
-		a := addedToken{text: p.text, id: id}
+		a := addedToken{text: p.Text, id: id}
 		m.user.add(a)
 		t.normalizer.piece.user.add(a)
-	case pieceUnused:
+	case sentencepiece.Unused:
 		into = m.ids
 		if m.unused == nil {
 			m.unused = make([]bool, len(t.pieces))
 		}
 		m.unused[id] = true
-	case pieceUnknown:
+	case sentencepiece.Unknown:
 		if m.unk >= 0 {
-			return fmt.Errorf("%q is unknown, and so is piece %d", clip(p.text), m.unk)
+			return fmt.Errorf("%q is unknown, and so is piece %d", clip(p.Text), m.unk)
 		}
 		m.unk = id
-		t.pieces[id], t.class[id] = []byte(f.surface), unknown
-		t.raw.add(addedToken{text: p.text, id: id, special: true})
-	case pieceControl:
+		t.pieces[id], t.class[id] = []byte(f.UnknownSurface), unknown
+		t.raw.add(addedToken{text: p.Text, id: id, special: true})
+	case sentencepiece.Control:
 		t.class[id] = control
-		t.raw.add(addedToken{text: p.text, id: id, special: true})
-		if p.text == f.bos {
+		t.raw.add(addedToken{text: p.Text, id: id, special: true})
+		if p.Text == f.BOS {
 			t.bos = id
 		}
-		if p.text == f.eos {
+		if p.Text == f.EOS {
 			t.eos = append(t.eos, id)
 		}
-	case pieceByte:
-		b, ok := byteOf(p.text)
-		if !ok || !f.byteFallback {
-			return fmt.Errorf("want a byte of a model with byte_fallback, got %q and %v", clip(p.text), f.byteFallback)
+	case sentencepiece.Byte:
+		b, ok := byteOf(p.Text)
+		if !ok || !f.ByteFallback {
+			return fmt.Errorf("want a byte of a model with byte_fallback, got %q and %v", clip(p.Text), f.ByteFallback)
 		}
 		t.pieces[id], t.class[id], m.raw[b] = []byte{b}, byteKind, int32(id)
 	default:
-		return fmt.Errorf("%q: unknown type %d", clip(p.text), p.kind)
+		return fmt.Errorf("%q: unknown type %d", clip(p.Text), p.Type)
 	}
-	if other, ok := into[p.text]; ok {
-		return fmt.Errorf("%q is piece %d already", clip(p.text), other)
+	if other, ok := into[p.Text]; ok {
+		return fmt.Errorf("%q is piece %d already", clip(p.Text), other)
 	}
-	into[p.text] = int32(id)
+	into[p.Text] = int32(id)
 	return nil
 }

@@ -19,8 +19,8 @@ func parseFile(t testing.TB, name string) *Tokenizer {
 // The tokenizers of testdata in which each byte has an id.
 var withBytes = []string{"fallback.model", "fallback.bin", "legacy.json", "first.json", "bytelevel.json", "prefixed.json", "tiktoken.model"}
 
-// Each part that a stream gives out ends where a character ends, unless it can
-// never become one; all parts together are what Decode gives.
+// Each part that a stream returns ends at the end of a character, unless its bytes can
+// never become one. All parts together are what Decode returns.
 func TestStream(t *testing.T) {
 	for _, name := range withBytes {
 		tok := parseFile(t, name)
@@ -60,8 +60,8 @@ func TestStream(t *testing.T) {
 	}
 }
 
-// A continuation keeps the space that its first piece begins with; a beginning
-// does not.
+// A continuation keeps the space with which its first piece begins; the beginning of a
+// text does not.
 func TestStreamAfter(t *testing.T) {
 	for _, name := range []string{"fallback.model", "fallback.bin", "legacy.json", "first.json"} {
 		tok := parseFile(t, name)
@@ -93,9 +93,9 @@ func TestStreamAfter(t *testing.T) {
 	}
 }
 
-// The bytes of an emoji, one id each, come out together; a byte that breaks a
-// character off lets what was held go.
-func TestStreamHolds(t *testing.T) {
+// The bytes of an emoji, one id each, are returned together. A byte that cannot continue
+// a character releases the bytes that were held.
+func TestStreamHoldsIncompleteCharacters(t *testing.T) {
 	tok := parseFile(t, "legacy.json")
 	id := func(b byte) int { return int(tok.model.raw[b]) }
 	s := tok.Stream(0)
@@ -113,15 +113,15 @@ func TestStreamHolds(t *testing.T) {
 	}
 }
 
-// roundTrip is what decoding the ids of a text gives, where each byte has an id:
-// the text itself, up to what encoding does to spaces at its beginning.
+// roundTrip is the result of decoding the ids of a text, where each byte has an id: the
+// text, except for what encoding does to spaces at its beginning.
 func roundTrip(name, text string) string {
 	switch name {
-	case "prefixed.json": // a space goes in front unless one is there, and stays
+	case "prefixed.json": // a space is put in front unless there is one, and stays
 		if text != "" && text[0] != ' ' {
 			return " " + text
 		}
-	case "first.json": // a space goes in front unless one is there, and one is taken away
+	case "first.json": // a space is put in front unless there is one, and one is removed
 		text = strings.ReplaceAll(text, meta, " ")
 		if strings.HasPrefix(text, " ") {
 			return text[1:]
@@ -132,7 +132,7 @@ func roundTrip(name, text string) string {
 	return text
 }
 
-// Bytes that are no text give the ids of bytes, and come back.
+// Bytes that are not valid UTF-8 give the ids of bytes, and decode to themselves.
 func TestInvalidUTF8(t *testing.T) {
 	tok := parseFile(t, "fallback.model")
 	ids, err := tok.Encode([]byte("a\xffb\xe2\x82"), EncodeOptions{})

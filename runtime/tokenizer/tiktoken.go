@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// looksTiktoken tells a tiktoken file: its first line is base64, a space and a
-// rank.
+// looksTiktoken reports whether the first line is that of a tiktoken file: base64, a
+// space and a rank.
 func looksTiktoken(data []byte) bool {
 	line, _, _ := bytes.Cut(data[:min(len(data), 1024)], []byte("\n"))
 	text, rank, ok := bytes.Cut(line, []byte(" "))
@@ -20,9 +20,9 @@ func looksTiktoken(data []byte) bool {
 	return errText == nil && errRank == nil
 }
 
-// llama3Special lists LLaMA-3's special tokens in the order of their ids, which
-// follow the ranks. The file does not hold them; LLaMA-3.1 gave other names to
-// some of the reserved ones, and a tokenizer.json with them.
+// llama3Special lists LLaMA-3's special tokens in the order of their ids, which follow
+// the ranks. The file does not contain them. LLaMA-3.1 renamed some of the reserved
+// ones; its tokenizer.json has the new names.
 func llama3Special() []string {
 	names := []string{
 		"<|begin_of_text|>", "<|end_of_text|>", "<|reserved_special_token_0|>", "<|reserved_special_token_1|>",
@@ -35,8 +35,8 @@ func llama3Special() []string {
 	return names
 }
 
-// parseTiktoken reads LLaMA-3's tokenizer.model: a line for each piece, base64
-// and rank. A piece's rank is its id, and merges go by the rank of their result.
+// parseTiktoken reads LLaMA-3's tokenizer.model: a line for each piece, with base64 and
+// rank. The rank of a piece is its id, and merges go by the rank of their result.
 func parseTiktoken(data []byte) (*Tokenizer, error) {
 	var pieces [][]byte
 	number := 0
@@ -60,7 +60,7 @@ func parseTiktoken(data []byte) (*Tokenizer, error) {
 	t := newTokenizer(len(pieces) + len(special))
 	m := &t.model
 	m.bytes, m.whole = true, true
-	t.words.cut = cutLlama3
+	t.preTokenizers = []preTokenizer{&splitter{cover: covers(llama3Pattern), local: true}}
 	score := make([]float64, len(t.pieces))
 	for id, p := range pieces {
 		if other, ok := m.ids[string(p)]; ok {

@@ -1,29 +1,29 @@
-// Package tokenizer turns text into token ids and back, exactly as the
-// tokenizers that the models were trained with: byte-pair encoding over
-// characters with byte fallback (SentencePiece, LLaMA-2) or over bytes after a
-// pre-tokenisation (tiktoken, LLaMA-3). What flows in: a tokenizer file. What
-// flows out: ids and bytes.
+// Package tokenizer converts text to token ids and back, exactly as the tokenizers
+// with which the models were trained. It reads tokenizer.json (any pipeline that
+// LLaMA-type models use, with BPE or Unigram), SentencePiece models, tiktoken files and
+// llama2.c's tokenizer.bin.
 //
 // # From text to ids
 //
-// The text is cut at added tokens; the stretches between are normalised, cut at
-// those added tokens that are looked for after that, cut into words, and each
-// word's symbols (characters or bytes) are merged, the best pair first.
+// The text is cut at added tokens. The text between them is normalised, cut at those
+// added tokens that are searched in normalised text, and cut into words by the
+// pre-tokenizers. In each word the symbols (characters or bytes) are merged, the best
+// pair first; or, with Unigram, the segmentation with the best score is taken.
 //
-// # Where there is no peer to agree with
+// # Differences from other libraries
 //
-//   - A byte that is not part of valid UTF-8 gives the id of that byte on its own
-//     (the unknown id in a vocabulary without bytes), so that decoding returns it.
-//     SentencePiece puts U+FFFD in its place; the other peers take no such text.
-//   - Control tokens (BOS, EOS, unknown, "special" ones) decode to nothing, as
-//     with transformers' skip_special_tokens; only a SentencePiece model's unknown
-//     id decodes to the surface its file names. Byte ids decode to their bytes,
-//     also where these are no text; the peers write U+FFFD.
-//   - A file format in which special tokens are never parsed (SentencePiece,
-//     llama2.c) cuts the text at them on request, and each stretch is then encoded
-//     as a text of its own, as tokenizer.json does.
+//   - A byte that is not part of valid UTF-8 gives the id of that byte (the unknown id
+//     in a vocabulary without bytes), so that decoding returns it. SentencePiece
+//     replaces it by U+FFFD; the other libraries do not accept such text.
+//   - Control tokens (BOS, EOS, unknown, "special" ones) decode to nothing, as with
+//     transformers' skip_special_tokens. Only the unknown id of a SentencePiece model
+//     decodes to the surface that its file names. Byte ids decode to their bytes, also
+//     where these are not valid text; the other libraries write U+FFFD.
+//   - SentencePiece and llama2.c never parse special tokens in a text. On request this
+//     package cuts the text at them, and encodes each part as a text by itself, as
+//     tokenizer.json does.
 //   - A character that is not in the vocabulary of a tokenizer without bytes and
-//     without an unknown token is an error; tokenizers drops it.
+//     without an unknown token is an error; the tokenizers library drops it.
 package tokenizer
 
 import (
@@ -37,10 +37,10 @@ import (
 	"mop/internal/files"
 )
 
-// maxFile bounds a tokenizer file, in bytes; LLaMA-3's has 9 MB.
+// maxFile bounds a tokenizer file, in bytes. LLaMA-3's has 9 MB.
 const maxFile = 256 << 20
 
-// class says how a piece behaves when it is decoded.
+// class says how a piece is decoded.
 type class uint8
 
 const (
@@ -60,12 +60,13 @@ type Tokenizer struct {
 	pieces [][]byte // by id: the bytes that a piece decodes to
 	class  []class  // by id
 
-	raw        addedSet // looked for in the text as it is
-	normalizer normalizer
-	normalized addedSet // looked for in normalised text
-	words      splitter
-	model      bpe
-	strip      strip
+	raw           addedSet // looked for in the text as it is
+	normalizer    normalizer
+	normalized    addedSet // looked for in normalised text
+	preTokenizers []preTokenizer
+	model         bpe
+	unigram       *unigram // nil = merges
+	strip         strip
 
 	bos     int // none = -1
 	eos     []int
@@ -78,9 +79,8 @@ type EncodeOptions struct {
 	Special bool // text of special tokens gives their ids
 }
 
-// Open finds a directory's tokenizer: tokenizer.json, tokenizer.model,
-// tokenizer.bin, in this order. Nothing else need be in the directory; a
-// tokenizer_config.json beside a tokenizer.json may name BOS and EOS.
+// Open reads a directory's tokenizer: the first of tokenizer.json, tokenizer.model and
+// tokenizer.bin. A tokenizer_config.json beside a tokenizer.json may name BOS and EOS.
 func Open(dir string) (*Tokenizer, error) {
 	for _, name := range []string{"tokenizer.json", "tokenizer.model", "tokenizer.bin"} {
 		path := filepath.Join(dir, name)
@@ -93,7 +93,7 @@ func Open(dir string) (*Tokenizer, error) {
 	return nil, fmt.Errorf("%s: want a tokenizer.json, tokenizer.model or tokenizer.bin, found none", dir)
 }
 
-// OpenFile reads a tokenizer file; its content says which kind it is. Errors name
+// OpenFile reads a tokenizer file, whose kind follows from its contents. Errors name
 // the file.
 func OpenFile(path string) (*Tokenizer, error) {
 	data, err := files.Read(path, maxFile)
@@ -133,8 +133,8 @@ func Parse(data []byte) (*Tokenizer, error) {
 	case data[0] == 0x0a: // field 1 of a protobuf message: a piece
 		sp, err := parseSentencePiece(data)
 		if err != nil && len(data) > 4 && data[1]|data[2]|data[3] == 0 {
-			// An int32 of 10 begins alike; no SentencePiece model does, whose
-			// first piece is not empty.
+			// A tokenizer.bin whose longest piece has 10 bytes begins with the same byte.
+			// No SentencePiece model continues with zeros: its first piece has a text.
 			return parseLlama2c(data)
 		}
 		return sp, err
@@ -147,7 +147,7 @@ func isJSON(data []byte) bool {
 	return len(text) > 0 && text[0] == '{'
 }
 
-// newTokenizer makes an empty one for n ids.
+// newTokenizer makes a tokenizer without pieces for n ids.
 func newTokenizer(n int) *Tokenizer {
 	t := &Tokenizer{pieces: make([][]byte, n), class: make([]class, n), bos: none}
 	t.model.ids = make(map[string]int32, n)
@@ -158,23 +158,23 @@ func newTokenizer(n int) *Tokenizer {
 	return t
 }
 
-// BOS is the id that begins a text, -1 = none.
+// BOS is the token id that begins a text, -1 = none.
 func (t *Tokenizer) BOS() int { return t.bos }
 
-// EOS is the ids that end a text.
+// EOS lists the token ids that end a text.
 func (t *Tokenizer) EOS() []int { return append([]int(nil), t.eos...) }
 
 // Vocab is one more than the highest id.
 func (t *Tokenizer) Vocab() int { return len(t.pieces) }
 
-// Has reports whether a piece has this id: models' vocabularies are often padded
-// beyond their tokenizer's.
+// Has reports whether a piece has this id. The vocabulary of a model is often larger
+// than its tokenizer's.
 func (t *Tokenizer) Has(id int) bool { return id >= 0 && id < len(t.class) && t.class[id] != hole }
 
-// Encode gives the ids of a text. Bytes that are not valid UTF-8 give the ids
-// of the bytes themselves.
+// Encode returns the token ids of a text. Bytes that are not valid UTF-8 give the ids
+// of the bytes.
 func (t *Tokenizer) Encode(text []byte, o EncodeOptions) ([]int, error) {
-	if len(text) <= partBytes {
+	if len(text) <= chunkBytes {
 		return t.encode(text, o)
 	}
 	out := make([]int, 0, len(text)/4+4)
@@ -185,12 +185,22 @@ func (t *Tokenizer) Encode(text []byte, o EncodeOptions) ([]int, error) {
 	return out, err
 }
 
-// encode is Encode all at once.
+// encode is Encode without chunks.
 func (t *Tokenizer) encode(text []byte, o EncodeOptions) ([]int, error) {
-	if len(text) > math.MaxInt32/4 { // normalising makes three bytes of a space
-		return nil, fmt.Errorf("text of %d bytes: want at most %d", len(text), math.MaxInt32/4)
-	}
 	e := encoder{t: t, ids: make([]int, 0, len(text)/4+4)}
+	err := e.run(text, o)
+	if err != nil {
+		return nil, err
+	}
+	return e.ids, nil
+}
+
+// run appends the ids of a text.
+func (e *encoder) run(text []byte, o EncodeOptions) error {
+	t := e.t
+	if len(text) > math.MaxInt32/4 { // normalising makes three bytes of a space
+		return fmt.Errorf("text of %d bytes: want at most %d", len(text), math.MaxInt32/4)
+	}
 	if o.BOS && t.bos >= 0 {
 		e.ids = append(e.ids, t.bos)
 	}
@@ -201,20 +211,20 @@ func (t *Tokenizer) encode(text []byte, o EncodeOptions) ([]int, error) {
 		}
 		text, err := t.normalizer.apply(s.text)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, n := range t.normalized.split(text, o.Special) {
 			if n.id >= 0 {
 				e.ids = append(e.ids, n.id)
 			} else if err := e.stretch(n.text, s.start == 0 && n.start == 0); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	return e.ids, nil
+	return nil
 }
 
-// named notes the ids that begin and end texts, by their usual names.
+// named sets BOS and EOS by the usual names of their tokens.
 func (t *Tokenizer) named(text string, id int) {
 	switch text {
 	case "<s>", "<|begin_of_text|>":

@@ -12,22 +12,22 @@ import (
 	"unicode/utf8"
 )
 
-// Regular expressions of a written normalizer, for SentencePiece's removal of
-// extra spaces.
+// Regular expressions of a written normalizer, which remove extra spaces as
+// SentencePiece does.
 const (
 	leadingSpaces = `\A +`
 	doubleSpaces  = ` {2,}`
 	trailingMeta  = meta + `+\z`
 )
 
-// WriteJSON writes a tokenizer read from llama2.c's tokenizer.bin or from a
-// SentencePiece model as a tokenizer.json that gives the same ids in Hugging
-// Face's tokenizers; WriteSettings' file belongs beside it. What cannot be said
-// there is an error. One thing differs from llama2.c: U+2581 in a text is taken
-// for a space, as in the SentencePiece models that its files are made from.
+// WriteJSON writes a tokenizer that was read from llama2.c's tokenizer.bin, or from a
+// SentencePiece model of type BPE, as a tokenizer.json that gives the same ids in the
+// tokenizers library. The file of WriteSettings belongs beside it. A tokenizer that
+// the format cannot express is an error. One thing differs from llama2.c: U+2581 in a
+// text counts as a space, as in the SentencePiece models from which its files are made.
 func WriteJSON(w io.Writer, t *Tokenizer) error {
 	if !t.model.byText || t.model.bytes {
-		return errors.New("tokenizer.json: want a tokenizer.bin or a SentencePiece model to write it from")
+		return errors.New("tokenizer.json: want a tokenizer.bin or a SentencePiece model of type BPE to write it from")
 	}
 	names, err := t.names()
 	if err != nil {
@@ -55,7 +55,7 @@ func WriteJSON(w io.Writer, t *Tokenizer) error {
 	return err
 }
 
-// names spells each id as tokenizer.json does; "" = an id without a piece.
+// names lists the spelling of each id in a tokenizer.json; "" = an id without a piece.
 func (t *Tokenizer) names() ([]string, error) {
 	m := &t.model
 	switch p := t.normalizer.piece; {
@@ -67,11 +67,11 @@ func (t *Tokenizer) names() ([]string, error) {
 		return nil, errors.New("a vocabulary with some bytes and not others cannot be written")
 	case p != nil && !p.escape:
 		return nil, errors.New("a normaliser that does not escape white space cannot be written")
-	case p != nil && len(p.chars.units) > 0:
+	case p != nil && !p.chars.Empty():
 		return nil, errors.New("a normaliser with a table of characters cannot be written")
 	}
 	if _, ok := m.ids[" "]; !ok && t.normalizer.piece == nil && m.raw[' '] >= 0 {
-		// There a space is U+2581, which would become bytes of its own.
+		// In the tokenizer.json a space is U+2581, which would become three bytes.
 		return nil, errors.New("a vocabulary in which a space is a byte cannot be written")
 	}
 	names := make([]string, len(t.pieces))
@@ -80,7 +80,7 @@ func (t *Tokenizer) names() ([]string, error) {
 	}
 	for text, id := range m.ids {
 		if t.normalizer.piece != nil && strings.Contains(text, " ") {
-			// No text has a space by then; spelled with U+2581 the piece would match.
+			// Normalised text has no space; spelled with U+2581 the piece would match.
 			return nil, fmt.Errorf("piece %d: %q, with a space that no text has, cannot be written", id, clip(text))
 		}
 		names[id] = escape(text)
@@ -119,16 +119,16 @@ func (t *Tokenizer) names() ([]string, error) {
 	return names, nil
 }
 
-// ranked is one merge of the list to be written.
+// ranked is one merge of the list that is written.
 type ranked struct {
 	rank int32
 	a, b int32
 	id   int32
 }
 
-// listMerges lists all merges, the first to be done first. The pieces of equal
-// rank, which merge from the left, cannot be told apart in a list; ties holds
-// them. For runs of one character the order by doubling gives the same ids.
+// listMerges lists all merges in the order in which they are done. A list cannot
+// express that pieces of equal rank merge from the left; ties holds these pieces. For
+// runs of one character, doubling in the order of the list gives the same ids.
 func (t *Tokenizer) listMerges() (merges []ranked, ties []string, err error) {
 	m := &t.model
 	count := map[int32]int{}
@@ -174,8 +174,8 @@ func (t *Tokenizer) listMerges() (merges []ranked, ties []string, err error) {
 	return merges, ties, nil
 }
 
-// sameEnds holds the written tokenizer, with its settings, to the BOS and EOS of
-// this one: where there are none a reader goes by the usual names.
+// sameEnds checks that the written tokenizer, with its settings, has the same BOS and
+// EOS: where there are none a reader goes by the usual names.
 func (t *Tokenizer) sameEnds(written *Tokenizer) error {
 	var settings bytes.Buffer
 	if err := WriteSettings(&settings, t, 0); err != nil {
@@ -190,8 +190,8 @@ func (t *Tokenizer) sameEnds(written *Tokenizer) error {
 	return nil
 }
 
-// sameRuns holds the written tokenizer to the ids of this one on runs of the
-// characters that tied pieces are made of.
+// sameRuns checks that the written tokenizer gives the same ids for runs of the
+// characters of which tied pieces consist.
 func (t *Tokenizer) sameRuns(written *Tokenizer, ties []string) error {
 	longest := map[rune]int{}
 	for _, text := range ties {
@@ -216,7 +216,7 @@ func (t *Tokenizer) sameRuns(written *Tokenizer, ties []string) error {
 
 type object = map[string]any
 
-// document makes the tokenizer.json.
+// document is the tokenizer.json.
 func (t *Tokenizer) document(names []string, merges []ranked) ([]byte, error) {
 	vocab, added := object{}, []object{}
 	for id, name := range names {
@@ -277,10 +277,10 @@ func (t *Tokenizer) document(names []string, merges []ranked) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// WriteSettings writes the tokenizer_config.json that belongs beside what WriteJSON
-// writes. Without it transformers takes the tokenizer for LLaMA's, gives it BOS,
-// EOS and unknown tokens by LLaMA's names, whatever the file says, or none at all.
-// context is the model's longest text, in ids.
+// WriteSettings writes the tokenizer_config.json that belongs beside the file of
+// WriteJSON. Without it transformers treats the tokenizer as LLaMA's and gives it BOS,
+// EOS and unknown tokens by LLaMA's names, or none at all. context is the model's
+// context length, in tokens.
 func WriteSettings(w io.Writer, t *Tokenizer, context int) error {
 	settings := object{"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": context, "clean_up_tokenization_spaces": false,
 		"bos_token": nil, "eos_token": nil, "unk_token": nil}

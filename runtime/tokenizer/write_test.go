@@ -14,10 +14,10 @@ import (
 	"mop/internal/testutil"
 )
 
-var written = flag.String("written", "", "a folder where TestWriteJSON leaves what it writes, for testdata/written.py")
+var written = flag.String("written", "", "a folder to which TestWriteJSON copies what it writes, for testdata/written.py")
 
-// A tokenizer.json that mop writes gives the ids of the tokenizer that it was
-// written from. testdata/written.py holds it to the tokenizers library as well.
+// A tokenizer.json that mop writes gives the ids of the tokenizer from which it was
+// written. testdata/written.py compares it with the tokenizers library.
 func TestWriteJSON(t *testing.T) {
 	g := readGolden(t)
 	for _, c := range g.Tokenizers {
@@ -63,8 +63,9 @@ func write(t *testing.T, path string) (*Tokenizer, []byte) {
 	return tok, out.Bytes()
 }
 
-// What the tokenizers library reads in written.json is what mop writes now.
-func TestWrittenIsCommitted(t *testing.T) {
+// testdata/written.json, which was checked with the tokenizers library, is what mop
+// writes.
+func TestWriteJSONGolden(t *testing.T) {
 	want, err := os.ReadFile("testdata/written.json")
 	if err != nil {
 		t.Fatal(err)
@@ -74,8 +75,8 @@ func TestWrittenIsCommitted(t *testing.T) {
 	}
 }
 
-// The tokenizer_config.json beside a written tokenizer.json names what the file
-// itself names, whatever it is called.
+// The tokenizer_config.json beside a written tokenizer.json has the names of BOS, EOS
+// and unknown of the file that was read.
 func TestWriteSettings(t *testing.T) {
 	for file, want := range map[string][3]string{
 		"fallback.model": {"<s>", "</s>", "<unk>"},
@@ -112,7 +113,7 @@ func TestWriteSettings(t *testing.T) {
 	}
 }
 
-// What a tokenizer.json cannot say is refused.
+// Tokenizers that a tokenizer.json cannot express are refused.
 func TestWriteJSONRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -1,5 +1,5 @@
 """Writes golden.json: what sentencepiece, tokenizers, transformers and tiktoken
-make of a set of nasty texts.
+make of a set of difficult texts.
 
     python golden.py DATA
 
@@ -28,7 +28,7 @@ LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^
 RANDOM = random.Random(20)
 
 
-def nasty():
+def difficult():
     t = ["", " ", "  ", "   ", "\t", "\n", "\n\n", "\r\n", "\r\n\r\n", " \n", "\n ", " \n \n  x", "\t\t x", "a", " a", "a ", "  a  ", "a  b", "a   b\n",
          "Hello world", " Hello World!", "Hello, y'all! How are you 😁 ?", "hello\nworld\n", "tab\tand\ttab", "x\r\ny\rz\n", "end with space \n",
          "can't don't I'll we've you're it's I'm he'd", "CAN'T DON'T I'LL WE'VE YOU'RE IT'S I'M HE'D", "'s 't 're", "'S's 'Sam 'tis'", "it'\u017f a'\u017fb ''s '",
@@ -162,7 +162,7 @@ def digest(ids):
 
 def main():
     read = lambda path: open(path, "rb").read()
-    texts, refs = nasty(), elsewhere()
+    texts, refs = difficult(), elsewhere()
     tiny = lambda name: os.path.join(HERE, name)
     shared = lambda name: os.path.join(DATA, name)
     subjects = [(name, False, make) for name, make in (

@@ -10,8 +10,8 @@ import (
 	"mop/internal/testutil"
 )
 
-// The texts and ids of llama.cpp's vocabulary tests: made by the models' own
-// tokenizers.
+// The texts and ids of llama.cpp's vocabulary tests, which the models' original
+// tokenizers made.
 func TestLlamaCppVectors(t *testing.T) {
 	for _, c := range []struct{ file, vectors string }{
 		{"tokenizer-llama2/tokenizer.model", "spm"},

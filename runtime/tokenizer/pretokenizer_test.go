@@ -6,7 +6,13 @@ import (
 )
 
 // The words of tokenizers 0.22.2 by Sequence[Digits(individual_digits=True), ByteLevel(add_prefix_space=False)].
-func TestDigitsLength(t *testing.T) {
+func TestDigits(t *testing.T) {
+	tok := newTokenizer(1)
+	for _, s := range []component{{Type: "Digits", IndividualDigits: new(true)}, {Type: "ByteLevel", AddPrefixSpace: new(false)}} {
+		if err := tok.addPreTokenizer(&s); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for text, want := range map[string][]string{
 		"a  7b":                               {"a", "  ", "7", "b"},
 		"  12 ab  ":                           {"  ", "1", "2", " ab", "  "},
@@ -20,10 +26,9 @@ func TestDigitsLength(t *testing.T) {
 		"_1_  _":                              {"_", "1", "_", " ", " _"},
 	} {
 		var got []string
-		for rest := []byte(text); len(rest) > 0; {
-			n := digitsLength(rest)
-			got = append(got, string(rest[:n]))
-			rest = rest[n:]
+		e := encoder{t: tok}
+		for _, w := range e.cutWords([]byte(text), true) {
+			got = append(got, string(w.text))
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("%q: want %q, got %q", text, want, got)

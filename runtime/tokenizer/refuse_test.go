@@ -71,8 +71,9 @@ func jsonFile(replacements ...string) []byte {
 	return []byte(strings.NewReplacer(replacements...).Replace(plain))
 }
 
-// Hostile files give one line that names the file and the thing.
-func TestHostile(t *testing.T) {
+// A file that is malformed or not supported gives one line that names the file and the
+// problem.
+func TestRefusedFiles(t *testing.T) {
 	bpe := message(2, number(3, 2))
 	for _, c := range []struct {
 		name string
@@ -82,7 +83,12 @@ func TestHostile(t *testing.T) {
 		{"empty", nil, "empty file"},
 		{"not JSON", []byte(`{"model":`), "ends inside"},
 		{"a key twice", jsonFile(`"a":1`, `"a":1,"a":1`), "stands twice"},
-		{"unigram", jsonFile(`"BPE"`, `"Unigram"`), `want type BPE, got "Unigram"`},
+		{"word pieces", jsonFile(`"BPE"`, `"WordPiece"`), `want type BPE or Unigram, got "WordPiece"`},
+		{"unigram with merges", jsonFile(`"BPE"`, `"Unigram"`), "a list of [text, score] for Unigram"},
+		{"BPE with scores", jsonFile(`{"<unk>":0,"a":1,"b":2,"ab":3}`, `[["<unk>",0],["a",-1]]`), "want an object for BPE"},
+		{"unigram without scores", jsonFile(`"BPE"`, `"Unigram"`, `{"<unk>":0,"a":1,"b":2,"ab":3}`, `[["<unk>",0],["a"]]`), "id 1: want [text, score]"},
+		{"unigram with one piece twice", jsonFile(`"BPE"`, `"Unigram"`, `{"<unk>":0,"a":1,"b":2,"ab":3}`, `[["<unk>",0],["a",1],["a",1]]`), `"a" has id 1 and id 2`},
+		{"unigram with an absent unknown id", jsonFile(`"BPE"`, `"Unigram","unk_id":7`, `{"<unk>":0,"a":1,"b":2,"ab":3}`, `[["<unk>",0],["a",1]]`), "unk_id: want 0 to 1"},
 		{"no model", []byte(`{}`), "want type BPE"},
 		{"dropout", jsonFile(`"BPE"`, `"BPE","dropout":0.1`), "dropout"},
 		{"prefix of subwords", jsonFile(`"BPE"`, `"BPE","continuing_subword_prefix":"##"`), "continuing_subword_prefix"},
@@ -103,18 +109,20 @@ func TestHostile(t *testing.T) {
 		{"added token without text", jsonFile(`"special":true}`, `"special":true},{"id":9,"content":""}`), "no content"},
 		{"some bytes", jsonFile(`"BPE"`, `"BPE","byte_fallback":true`, `"ab":3`, `"ab":3,"<0x00>":4`), "byte_fallback with some bytes"},
 		{"unknown token absent", jsonFile(`"unk_token":"<unk>"`, `"unk_token":"?"`), `unk_token "?"`},
-		{"normalizer", jsonFile(`"normalizer":null`, `"normalizer":{"type":"NFKC"}`), "normalizer NFKC"},
-		{"normalizer in a sequence", jsonFile(`"normalizer":null`, `"normalizer":{"type":"Sequence","normalizers":[{"type":"Lowercase"}]}`), "normalizer Lowercase"},
-		{"regex", jsonFile(`"normalizer":null`, `"normalizer":{"type":"Replace","pattern":{"Regex":"x*"},"content":""}`), `regex "x*"`},
-		{"pre-tokenizer", jsonFile(`"pre_tokenizer":null`, `"pre_tokenizer":{"type":"Whitespace"}`), "pre_tokenizer Whitespace"},
-		{"another split", jsonFile(`"pre_tokenizer":null`, `"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"\\w+"},"behavior":"Isolated"},{"type":"ByteLevel","use_regex":false}]}`), `regex "\\w+"`},
+		{"normalizer", jsonFile(`"normalizer":null`, `"normalizer":{"type":"Nmt"}`), "normalizer Nmt: not supported"},
+		{"normalizer in a sequence", jsonFile(`"normalizer":null`, `"normalizer":{"type":"Sequence","normalizers":[{"type":"StripAccents"}]}`), "normalizer StripAccents"},
+		{"regex", jsonFile(`"normalizer":null`, `"normalizer":{"type":"Replace","pattern":{"Regex":"(x)\\1"},"content":""}`), `not supported`},
+		{"pre-tokenizer", jsonFile(`"pre_tokenizer":null`, `"pre_tokenizer":{"type":"UnicodeScripts"}`), "pre_tokenizer UnicodeScripts"},
+		{"split with a reference", jsonFile(`"pre_tokenizer":null`, `"pre_tokenizer":{"type":"Split","pattern":{"Regex":"(a)\\1"},"behavior":"Isolated"}`), "pre_tokenizer Split: regex"},
+		{"split without a behavior", jsonFile(`"pre_tokenizer":null`, `"pre_tokenizer":{"type":"Split","pattern":{"Regex":"a"}}`), "behavior"},
+		{"two byte levels", jsonFile(`"pre_tokenizer":null`, `"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"ByteLevel"},{"type":"ByteLevel"}]}`), "a second one"},
 		{"post-processor", jsonFile(`"post_processor":null`, `"post_processor":{"type":"BertProcessing"}`), "post_processor BertProcessing"},
 		{"template that ends a text", jsonFile(`"post_processor":null`, `"post_processor":{"type":"TemplateProcessing","single":[{"Sequence":{"id":"A"}},{"SpecialToken":{"id":"<unk>"}}]}`), "TemplateProcessing"},
 		{"template with an absent token", jsonFile(`"post_processor":null`, `"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>"}},{"Sequence":{"id":"A"}}]}`), "want one id"},
 		{"decoder", jsonFile(`"decoder":null`, `"decoder":{"type":"WordPiece"}`), "decoder WordPiece"},
 		{"decoder of bytes for characters", jsonFile(`"decoder":null`, `"decoder":{"type":"ByteLevel"}`), "decoder ByteLevel"},
 
-		{"unigram model", spFile(), "want bpe (2), got unigram (1)"},
+		{"word model", spFile(message(2, number(3, 3))), "want unigram (1) or bpe (2), got word (3)"},
 		{"piece cut off", spFile(bpe)[:20], "not a SentencePiece model"},
 		{"gigantic piece", append(spFile(bpe), 0x0a, 0xff, 0xff, 0xff, 0xff, 0x7f), "truncated"},
 		{"endless number", append(spFile(bpe), bytes.Repeat([]byte{0xff}, 20)...), "bad field tag"},
@@ -160,7 +168,7 @@ func TestHostile(t *testing.T) {
 			}
 		})
 	}
-	// What they are made from is itself accepted.
+	// The files that the cases were derived from are accepted.
 	for _, data := range [][]byte{jsonFile(), spFile(bpe), tikFile(), binFile("a")} {
 		if _, err := Parse(data); err != nil {
 			t.Error(err)
@@ -168,7 +176,8 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// A directory may hold only a tokenizer; of several the first name counts.
+// A directory may hold only a tokenizer. Of several files the first in the documented
+// order counts.
 func TestOpen(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "found none") {
@@ -205,7 +214,7 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// Ids outside the vocabulary and in its holes are errors.
+// Ids outside the vocabulary, and those without a piece, are errors.
 func TestDecodeOutside(t *testing.T) {
 	tok, err := Parse(jsonFile(`"ab":3`, `"ab":7`))
 	if err != nil {
@@ -222,7 +231,7 @@ func TestDecodeOutside(t *testing.T) {
 }
 
 // Without an unknown token a character outside the vocabulary is an error.
-func TestNoUnknown(t *testing.T) {
+func TestUnknownCharacterWithoutUnknownToken(t *testing.T) {
 	tok, err := Parse(jsonFile(`"unk_token":"<unk>",`, ``))
 	if err != nil {
 		t.Fatal(err)
@@ -232,7 +241,7 @@ func TestNoUnknown(t *testing.T) {
 	}
 }
 
-// charsMapOf maps the letter a to a text.
+// charsMapOf is a table that maps the letter a to a text.
 func charsMapOf(text string) []byte {
 	units := make([]uint32, 1024)
 	units[0] = 256 << 10
@@ -245,8 +254,8 @@ func charsMapOf(text string) []byte {
 	return append(append(out, text...), 0)
 }
 
-// A small file cannot make a small text large.
-func TestBombs(t *testing.T) {
+// A small file cannot make a small text much longer.
+func TestBoundedNormalization(t *testing.T) {
 	double := strings.Repeat(`{"type":"Replace","pattern":{"String":"a"},"content":"aa"},`, 40)
 	double = `{"type":"Sequence","KIND":[` + strings.TrimSuffix(double, ",") + `]}`
 	many := `{"type":"Sequence","normalizers":[` + strings.TrimSuffix(strings.Repeat(`{"type":"Prepend","prepend":"a"},`, 1000), ",") + `]}`
@@ -273,7 +282,7 @@ func TestBombs(t *testing.T) {
 			t.Errorf("%s: want an error with %q, got %v", c.name, c.want, err)
 		}
 	}
-	// The same table with a sane text is one.
+	// The same table with a short text is accepted.
 	tok, err := Parse(spFile(bpe, message(3, message(2, charsMapOf("bb")))))
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-"""Trains the tiny tokenizers of this folder: python tiny.py
+"""Trains the tiny tokenizers of this folder: python vocabularies.py
 
 Made with sentencepiece 0.2.3 and tokenizers 0.23.3. The text is below.
 """

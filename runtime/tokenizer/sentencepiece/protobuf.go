@@ -1,4 +1,4 @@
-package tokenizer
+package sentencepiece
 
 import (
 	"encoding/binary"
@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// fields walks a protobuf message: v holds a number, b a string or a message
-// within data.
+// fields calls each for every field of a protobuf message: v is the value of a number,
+// b that of a string or a message, a part of data.
 func fields(data []byte, each func(field int, v uint64, b []byte) error) error {
 	for len(data) > 0 {
 		tag, n := binary.Uvarint(data)

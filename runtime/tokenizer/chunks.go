@@ -5,31 +5,31 @@ import (
 	"strings"
 )
 
-// A long text is encoded a part at a time, so that what is made of it on the way
-// stays small, and only as far as its ids are wanted. Parts are cut at seams: a
-// space between two ASCII letters, away from all added tokens. What comes before a
-// seam has the same ids whatever follows, and the other way round, but that a text
-// begins otherwise than it goes on: so the next part begins at a seam before the
-// end of the last one, and the ids that it shares with that are left out.
+// A long text is encoded in chunks, so that the memory for intermediate results stays
+// small, and only as far as its ids are wanted. Chunks are cut at seams: a space
+// between two ASCII letters, away from all added tokens. The ids before a seam do not
+// depend on what follows it, and the other way round, except that the beginning of a
+// text is encoded differently. So each chunk begins at a seam before the end of the
+// last one, and the ids that the two share are left out.
 const (
-	firstBytes = 1 << 14 // of the first part; each is twice as long as the one before
-	partBytes  = 1 << 20 // but no longer
-	leadBytes  = 1 << 8  // at least, that two parts share
+	firstBytes = 1 << 14 // of the first chunk; each is twice as long as the one before
+	chunkBytes = 1 << 20 // but no longer
+	leadBytes  = 1 << 8  // at least, that two chunks share
 )
 
-// seams finds a tokenizer's.
+// seams finds the seams of a tokenizer.
 type seams struct {
 	t     *Tokenizer
 	sets  []*addedSet
 	reach int // bytes of the longest added token
 }
 
-// longestReach is how long an added token, or a sequence that is normalised as one,
-// may be where texts are cut.
+// longestReach is the most bytes of an added token, or of a sequence that is
+// normalised as one, for which texts are cut.
 const longestReach = 64
 
-// seams says whether texts can be cut at all: words must end at spaces, and
-// normalising be the space's own affair.
+// seams reports whether texts can be cut at all: words must end at spaces, and
+// normalising a space must not depend on its neighbours.
 func (t *Tokenizer) seams() (s seams, ok bool) {
 	s = seams{t: t, sets: []*addedSet{&t.raw, &t.normalized, &t.model.user}}
 	if t.normalizer.piece != nil {
@@ -41,7 +41,7 @@ func (t *Tokenizer) seams() (s seams, ok bool) {
 		}
 	}
 	for _, r := range t.normalizer.rules {
-		if r.from != "" && r.from != " " && r.from != meta {
+		if r.regex != nil || r.rewrite != nil || r.from != "" && r.from != " " && r.from != meta {
 			return s, false
 		}
 	}
@@ -53,19 +53,27 @@ func (t *Tokenizer) seams() (s seams, ok bool) {
 		return s, false
 	}
 	text := string(space)
-	if t.words.replacement != "" {
-		text = strings.ReplaceAll(text, " ", t.words.replacement)
+	cut := false // words end at spaces
+	for _, p := range t.preTokenizers {
+		switch p := p.(type) {
+		case *splitter:
+			if !p.local {
+				return s, false
+			}
+			cut = cut || p.cover != nil && strings.HasSuffix(text, "a b")
+		case metaspace:
+			text = strings.ReplaceAll(text, " ", p.replacement)
+			cut = cut || p.split && strings.HasSuffix(text, "a"+p.replacement+"b")
+		}
 	}
-	switch t.words.cut {
-	case cutNowhere:
-		return s, t.model.space != "" && !t.model.whole && strings.HasSuffix(text, "a"+t.model.space+"b")
-	case cutReplacement:
-		return s, strings.HasSuffix(text, "a"+t.words.replacement+"b")
+	if !cut && t.unigram == nil {
+		cut = t.model.space != "" && !t.model.whole && strings.HasSuffix(text, "a"+t.model.space+"b")
 	}
-	return s, strings.HasSuffix(text, "a b")
+	return s, cut
 }
 
-// next is the first seam of a text that is not before from; its length = none.
+// next is the first seam of a text at or after from; the length of the text if there
+// is none.
 func (s *seams) next(text []byte, from int) int {
 	for at := max(from, 1); at+1 < len(text); at++ {
 		if text[at] == ' ' && isASCIILetter(text[at-1]) && isASCIILetter(text[at+1]) && s.clear(text, at) {
@@ -77,7 +85,7 @@ func (s *seams) next(text []byte, from int) int {
 
 func isASCIILetter(b byte) bool { return b|0x20 >= 'a' && b|0x20 <= 'z' }
 
-// clear says that nothing around a space reaches over it.
+// clear reports whether no added token and no normalised sequence spans a space.
 func (s *seams) clear(text []byte, at int) bool {
 	if s.reach > 0 {
 		around := text[max(0, at-s.reach):min(len(text), at+2+s.reach)]
@@ -104,11 +112,11 @@ func (s *seams) clear(text []byte, at int) bool {
 	return true
 }
 
-// inParts encodes a text in parts of about size bytes, which doubles until it is
-// most, and hands their ids out, until each says that it is enough.
-func (t *Tokenizer) inParts(text []byte, o EncodeOptions, size, most int, each func(ids []int) (more bool)) error {
+// inChunks encodes a text in chunks of about size bytes, which doubles up to most, and
+// calls each with their ids until it returns false.
+func (t *Tokenizer) inChunks(text []byte, o EncodeOptions, size, most int, each func(ids []int) (more bool)) error {
 	s, ok := t.seams()
-	begin, end := 0, 0 // text[begin:end] has been handed out, as what text[:end] ends in
+	begin, end := 0, 0 // the ids of text[:end] are done; the next chunk begins at begin
 	for {
 		known := 0
 		if end > begin {
@@ -134,14 +142,14 @@ func (t *Tokenizer) inParts(text []byte, o EncodeOptions, size, most int, each f
 	}
 }
 
-// EncodeEach is Encode for texts of any length: it hands the ids out as they come,
-// until each says that it is enough.
+// EncodeEach is Encode for texts of any length. It calls each with the ids in order,
+// a chunk at a time, until it returns false.
 func (t *Tokenizer) EncodeEach(text []byte, o EncodeOptions, each func(ids []int) (more bool)) error {
-	return t.inParts(text, o, firstBytes, partBytes, each)
+	return t.inChunks(text, o, firstBytes, chunkBytes, each)
 }
 
-// EncodeFirst gives the first n ids of Encode, and looks at no more of the text
-// than they need.
+// EncodeFirst returns the first n ids of Encode, and encodes no more of the text than
+// they need.
 func (t *Tokenizer) EncodeFirst(text []byte, n int, o EncodeOptions) ([]int, error) {
 	var out []int
 	err := t.EncodeEach(text, o, func(ids []int) bool {

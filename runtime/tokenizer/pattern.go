@@ -6,57 +6,25 @@ import (
 	"unicode/utf8"
 )
 
-// The pre-tokenisations of byte-level tokenizers, as their files spell them.
-// wordLength and gpt2Length match them, in linear time.
+// The commonest patterns of byte-level tokenizers, as their files spell them.
+// wordLength and gpt2Length match them faster than package oniguruma does.
 const (
 	llama3Pattern = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 	qwen2Pattern  = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 	gpt2Pattern   = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
 )
 
-// splitter cuts a stretch into words, across which nothing merges.
-type splitter struct {
-	cut         cutting
-	replacement string // Metaspace: what spaces become; "" = they stay
-	prefix      prefix // whether a stretch that does not begin with one gets a space
-}
-
-type cutting uint8
-
-const (
-	cutNowhere     cutting = iota
-	cutLlama3              // llama3Pattern
-	cutQwen2               // qwen2Pattern
-	cutGPT2                // gpt2Pattern
-	cutDigits              // each digit, and what is between them by gpt2Pattern
-	cutReplacement         // before each replacement
-)
-
-type prefix uint8
-
-const (
-	prefixNever  prefix = iota
-	prefixFirst         // only at the beginning of the whole text
-	prefixAlways        // at the beginning of each stretch
-)
-
-// length of the first word of text, which is not empty.
-func (s *splitter) length(text []byte) int {
-	switch s.cut {
-	case cutLlama3:
-		return wordLength(text, 3)
-	case cutQwen2:
-		return wordLength(text, 1)
-	case cutGPT2:
-		return gpt2Length(text)
-	case cutDigits:
-		return digitsLength(text)
-	case cutReplacement:
-		if i := bytes.Index(text[1:], []byte(s.replacement)); i >= 0 {
-			return 1 + i
-		}
+// covers finds the hand-written matcher of a pattern, nil if there is none.
+func covers(pattern string) func(text []byte) int {
+	switch pattern {
+	case llama3Pattern:
+		return func(text []byte) int { return wordLength(text, 3) }
+	case qwen2Pattern:
+		return func(text []byte) int { return wordLength(text, 1) }
+	case gpt2Pattern:
+		return gpt2Length
 	}
-	return len(text)
+	return nil
 }
 
 // wordLength is the length of the first word by llama3Pattern (digits 3) or
@@ -120,25 +88,9 @@ func gpt2Length(text []byte) int {
 	return spaceLength(text, span(text, unicode.IsSpace))
 }
 
-// digitsLength is the length of the first word where every digit, a character of
-// class N, is a word, and gpt2Pattern cuts the stretches between digits. A stretch
-// that ends before a digit keeps all of its last white space.
-func digitsLength(text []byte) int {
-	r, n := utf8.DecodeRune(text)
-	if unicode.IsNumber(r) {
-		return n
-	}
-	if space := span(text, unicode.IsSpace); space > 0 && space < len(text) {
-		if r, _ := utf8.DecodeRune(text[space:]); unicode.IsNumber(r) {
-			return space
-		}
-	}
-	return gpt2Length(text)
-}
-
-// spaceLength matches \s+(?!\S)|\s+ at the beginning of text, whose first space
-// bytes are white space: the last one is left to the word that follows, unless
-// it is the only one.
+// spaceLength matches \s+(?!\S)|\s+ at the beginning of text, whose first space bytes
+// are white space. The last character of white space belongs to the word that
+// follows, unless it is the only one.
 func spaceLength(text []byte, space int) int {
 	_, last := utf8.DecodeLastRune(text[:space])
 	if space == len(text) || space == last {
