@@ -7,18 +7,18 @@ import (
 	"slices"
 )
 
-// Bounds that no real model comes near. They keep memory in proportion to the
-// file, and every product of sizes within int64.
+// Bounds far above those of real models. They keep memory in proportion to the file,
+// and every product of sizes within int64.
 const (
 	maxFile   = 16 << 20 // bytes of a config.json
 	maxLayers = 10_000
-	maxSize   = 1 << 24 // any one width, in elements; ids and positions
+	maxSize   = 1 << 24 // any one size, in elements; token ids and positions
 	maxHead   = 1 << 16 // head_dim
 	maxParams = 1 << 50
 )
 
-// Check refuses configs that cannot run, whether read or built by hand; sizes
-// above bounds that no real model comes near are among them.
+// Check is an error for a config that cannot run, whether it was read or built in
+// code, and for sizes far above those of real models.
 func (c *Config) Check() error {
 	for _, s := range []struct {
 		name    string
@@ -91,9 +91,9 @@ func (c *Config) checkRope() error {
 		return fmt.Errorf("rope_scaling: factor: want 1 to 1e9, got %v", r.Factor)
 	}
 	switch r.Type {
-	case "linear":
+	case "linear", "dynamic":
 		if *r != (RopeScaling{Type: r.Type, Factor: r.Factor}) {
-			return errors.New("rope_scaling: linear has a factor alone")
+			return fmt.Errorf("rope_scaling: want only a factor for type %s", r.Type)
 		}
 	case "llama3":
 		if !(r.LowFreqFactor > 0 && r.HighFreqFactor > r.LowFreqFactor && !math.IsInf(r.HighFreqFactor, 0)) {
@@ -103,7 +103,7 @@ func (c *Config) checkRope() error {
 			return fmt.Errorf("rope_scaling: original_max_position_embeddings: want 1 to %d, got %d", maxSize, r.OriginalPositions)
 		}
 	default:
-		return fmt.Errorf("rope_scaling: rope type: want default, linear or llama3, got %s", show(r.Type))
+		return fmt.Errorf("rope_scaling: rope type: want default, linear, dynamic or llama3, got %s", show(r.Type))
 	}
 	return nil
 }

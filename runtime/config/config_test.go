@@ -44,7 +44,7 @@ func TestPresetParams(t *testing.T) {
 	}
 }
 
-// The published config.json of each preset gives the preset.
+// The published config.json of each preset equals the preset.
 func TestRealConfigs(t *testing.T) {
 	for file, preset := range map[string]string{
 		"hf-configs/Llama-2-7b-chat-hf/config.json":             "llama-2-7b",
@@ -60,10 +60,10 @@ func TestRealConfigs(t *testing.T) {
 			}
 			want := must(Preset(preset))
 			if strings.Contains(file, "liuhaotian") {
-				want.VocabSize = 32000 // no added ids
+				want.VocabSize = 32000 // without added tokens
 			}
 			if strings.Contains(file, "tinyllama") {
-				want.DType = "float32" // somebody's copy in float32
+				want.DType = "float32" // a copy in float32
 			}
 			if llava := strings.Contains(file, "llava"); llava != (got.Multimodal != nil) {
 				t.Errorf("is a LLaVA: %v, keys around: %v", llava, got.Multimodal)
@@ -92,8 +92,8 @@ func TestRealConfigs(t *testing.T) {
 	}
 }
 
-// A published file with notes after its JSON: the error names the file.
-func TestLoadNamesTheFile(t *testing.T) {
+// Errors name the file. One of the files is a published one with text after its JSON.
+func TestLoadErrorsNameTheFile(t *testing.T) {
 	path := testutil.DataPath(t, "hf-configs/liuhaotian-llava-v1.5-7b/config.json")
 	if _, err := Load(path); err == nil || !strings.HasPrefix(err.Error(), path+": ") || !strings.Contains(err.Error(), "data after") {
 		t.Errorf("want an error that names %s, got %v", path, err)
@@ -121,8 +121,8 @@ func parse(t *testing.T, add string) *Config {
 	return c
 }
 
-// What may be left out, and both spellings of what has two.
-func TestStyles(t *testing.T) {
+// Absent keys have defaults, and different spellings of a value give the same config.
+func TestSpellings(t *testing.T) {
 	c := parse(t, "")
 	want := &Config{VocabSize: 9, HiddenSize: 8, HeadDim: 2, Layers: slices.Repeat([]LayerShape{{4, 4, 2, 4}}, 3),
 		RopeTheta: 10000, NormEps: 1e-6, MaxPositions: 2048, BOS: 1, EOS: []int{2}, DType: "float32"}
@@ -131,14 +131,31 @@ func TestStyles(t *testing.T) {
 	}
 	same := map[string]string{
 		`,"head_dim":null,"num_key_value_heads":null,"rope_scaling":null`: "",
-		`,"dtype":"bfloat16"`: `,"torch_dtype":"bfloat16"`,
+		`,"dtype":"bfloat16"`:                               `,"torch_dtype":"bfloat16"`,
+		`,"torch_dtype":"torch.float16"`:                    `,"torch_dtype":"float16"`,
+		`,"hidden_act":"swish"`:                             "",
+		`,"architectures":["LLaMAForCausalLM"]`:             "",
+		`,"architectures":["LlamaModel"]`:                   "",
+		`,"sliding_window":4096,"use_sliding_window":false`: "",
+		`,"sliding_window":16,"use_sliding_window":true`:    "", // LlamaForCausalLM reads neither
+		`,"num_local_experts":0,"logits_scaling":1`:         `,"num_local_experts":0,"logits_scaling":1.0`,
+		`,"bos_token_id":-1,"eos_token_id":-1`:              `,"bos_token_id":null,"eos_token_id":null`,
+		`,"eos_token_id":[5,-1]`:                            `,"eos_token_id":5`,
+		`,"rope_scaling":{"type":"linear","factor":2,"original_max_position_embeddings":256,"finetuned":true,"mscale":1}`:                                                      `,"rope_scaling":{"type":"linear","factor":2}`,
+		`,"rope_scaling":{"rope_type":"default","rope_theta":7},"rope_parameters":{"rope_type":"default","rope_theta":7}`:                                                      `,"rope_theta":7`,
+		`,"rope_theta":7,"rope_scaling":{"type":"linear","factor":2},"rope_parameters":{"rope_type":"linear","rope_theta":7,"factor":2}`:                                       `,"rope_theta":7,"rope_scaling":{"type":"linear","factor":2}`,
+		`,"rope_scaling":{"rope_type":"llama3","factor":8,"low_freq_factor":1,"high_freq_factor":4,"original_max_position_embeddings":64,"attention_factor":1,"beta_fast":32}`: `,"rope_scaling":{"rope_type":"llama3","factor":8,"low_freq_factor":1,"high_freq_factor":4,"original_max_position_embeddings":64}`,
 		`,"eos_token_id":[5]`: `,"eos_token_id":5`,
 		`,"rope_parameters":{"rope_theta":7,"rope_type":"default"}`:                                                                     `,"rope_theta":7.0`,
 		`,"rope_theta":5,"rope_scaling":{"type":"linear","factor":2}`:                                                                   `,"rope_parameters":{"rope_theta":5,"rope_type":"linear","factor":2.0}`,
 		`,"model_type":"llama","architectures":["LlamaForCausalLM"],"layer_types":["full_attention","full_attention","full_attention"]`: "",
 	}
 	for a, b := range same {
-		if x, y := parse(t, a), parse(t, b); !reflect.DeepEqual(x, y) {
+		x, y := parse(t, a), parse(t, b)
+		if s, ok := x.Extra["logits_scaling"]; ok && s != nil { // kept as it is spelled
+			x.Extra, y.Extra = nil, nil
+		}
+		if !reflect.DeepEqual(x, y) {
 			t.Errorf("%s: want %+v\ngot  %+v", a, y, x)
 		}
 	}
@@ -146,7 +163,19 @@ func TestStyles(t *testing.T) {
 		t.Errorf("null ids: want none, got %d and %v", c.BOS, c.EOS)
 	}
 	if c := parse(t, `,"eos_token_id":[3,4],"num_key_value_heads":2,"head_dim":6`); !reflect.DeepEqual(c.EOS, []int{3, 4}) || c.Layers[1] != (LayerShape{4, 2, 6, 4}) {
-		t.Errorf("want two EOS ids and 4 heads over 2 of width 6, got %v and %v", c.EOS, c.Layers[1])
+		t.Errorf("want two EOS ids and 4 heads over 2 of size 6, got %v and %v", c.EOS, c.Layers[1])
+	}
+	for _, kind := range []string{"linear", "dynamic"} {
+		c = parse(t, `,"rope_scaling":{"type":"`+kind+`","factor":2}`)
+		if c.RopeScaling == nil || *c.RopeScaling != (RopeScaling{Type: kind, Factor: 2}) {
+			t.Errorf("%s: got %+v", kind, c.RopeScaling)
+		}
+		if again := must(Parse(must(Marshal(c)))); !reflect.DeepEqual(c, again) {
+			t.Errorf("%s: want %+v, got %+v", kind, c, again)
+		}
+	}
+	if a, b := parse(t, `,"rope_scaling":{"type":"dynamic","factor":2}`).InvFreq(), parse(t, "").InvFreq(); !slices.Equal(a, b) {
+		t.Errorf("dynamic within the context: want %v, got %v", b, a)
 	}
 	c = parse(t, `,"rope_scaling":{"rope_type":"llama3","factor":8,"low_freq_factor":1,"high_freq_factor":4,"original_max_position_embeddings":64}`)
 	if c.RopeScaling == nil || *c.RopeScaling != (RopeScaling{"llama3", 8, 1, 4, 64}) {
@@ -154,7 +183,7 @@ func TestStyles(t *testing.T) {
 	}
 }
 
-// Keys that change nothing come back as they were spelt.
+// Keys that change nothing are written back with their spelling.
 func TestExtra(t *testing.T) {
 	c := parse(t, `,"pad_token_id":null,"use_cache":true,"initializer_range":2e-2,"big":12345678901234567890,"s":"<&>","n":{"x":[0.10]},"pretraining_tp":1`)
 	if x, ok := c.ExtraNumber("initializer_range"); !ok || x != 0.02 {
@@ -174,7 +203,7 @@ func TestExtra(t *testing.T) {
 	}
 }
 
-// LLaVA keeps its language model in text_config, without LLaMA's defaults.
+// A LLaVA keeps its language model in text_config and leaves out LLaMA's defaults.
 func TestLLaVA(t *testing.T) {
 	c, err := Parse([]byte(`{"model_type":"llava","architectures":["LlavaForConditionalGeneration"],"torch_dtype":"float16","vision_config":{"hidden_size":1},
 		"text_config":{"vocab_size":40,"num_hidden_layers":2,"num_key_value_heads":8,"pad_token_id":3}}`))
@@ -185,7 +214,7 @@ func TestLLaVA(t *testing.T) {
 		t.Errorf("got %+v", c)
 	}
 	for text, want := range map[string]string{
-		`{"model_type":"llava","text_config":{"model_type":"mistral"}}`:    "mistral",
+		`{"model_type":"llava","text_config":{"model_type":"mistral"}}`:    "sliding_window",
 		`{"model_type":"llava","text_config":[]}`:                          "text_config",
 		`{"model_type":"llava"}`:                                           "language model: vocab_size: absent",
 		`{"model_type":"llava_next","text_config":{}}`:                     "llava_next",

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// fields takes known keys out of a JSON object and keeps the first error.
+// fields removes known keys from a JSON object and keeps the first error.
 type fields struct {
 	raw map[string]any
 	err error
@@ -19,14 +19,14 @@ func (f *fields) fail(format string, args ...any) {
 	}
 }
 
-// take removes a key; null counts as absent.
+// take removes a key and returns its value; null counts as absent.
 func (f *fields) take(key string) (any, bool) {
 	v, ok := f.raw[key]
 	delete(f.raw, key)
 	return v, ok && v != nil
 }
 
-// has reports whether a key is there and not null.
+// has reports whether a key is present and not null.
 func (f *fields) has(key string) bool { return f.raw[key] != nil }
 
 // num is a finite number.
@@ -43,8 +43,8 @@ func (f *fields) num(key string, absent float64) float64 {
 	return x
 }
 
-// size is a whole number from low to maxSize; absent below low means that the
-// key must be there.
+// size is a whole number from low to maxSize. If absent is below low, the key must be
+// present.
 func (f *fields) size(key string, absent, low int) int {
 	v, ok := f.take(key)
 	if !ok {
@@ -98,8 +98,8 @@ func (f *fields) object(key string) map[string]any {
 	return m
 }
 
-// ids is one id or a list of ids; where the key is absent, but not where it is
-// null, it is absent.
+// ids is one token id or a list of them; -1 stands for no id. It is absent where the key
+// is absent, but not where it is null.
 func (f *fields) ids(key string, absent ...int) []int {
 	v, there := f.raw[key]
 	delete(f.raw, key)
@@ -116,6 +116,9 @@ func (f *fields) ids(key string, absent ...int) []int {
 	var out []int
 	for _, v := range list {
 		x, ok := number(v)
+		if ok && x == -1 {
+			continue
+		}
 		if !ok || x != math.Trunc(x) || x < 0 || x > maxSize {
 			f.fail("%s: want ids from 0 to %d, got %s", key, maxSize, show(v))
 			return nil
@@ -125,7 +128,7 @@ func (f *fields) ids(key string, absent ...int) []int {
 	return out
 }
 
-// rest fails on any key that nobody took.
+// rest fails if a key is left.
 func (f *fields) rest() {
 	for _, key := range sortedKeys(f.raw) {
 		f.fail("unknown key %s", show(key))
@@ -144,7 +147,7 @@ func number(v any) (float64, bool) {
 	return 0, false
 }
 
-// ExtraNumber is a number among the keys that mop only carries along.
+// ExtraNumber is a number among the keys of Extra.
 func (c *Config) ExtraNumber(key string) (float64, bool) { return number(c.Extra[key]) }
 
 func sortedKeys(m map[string]any) []string {

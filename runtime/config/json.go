@@ -11,8 +11,8 @@ import (
 // maxDepth bounds the nesting of a JSON file.
 const maxDepth = 64
 
-// CheckJSON refuses what encoding/json lets pass and what makes two readers
-// disagree: a key that stands twice in an object, and data after the value.
+// CheckJSON refuses what encoding/json accepts but readers understand differently: a
+// repeated key in an object, and data after the value.
 func CheckJSON(data []byte) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
@@ -66,8 +66,7 @@ func checkValue(d *json.Decoder, depth int) error {
 	return err
 }
 
-// object decodes a JSON object that CheckJSON has passed; numbers keep their
-// spelling.
+// object decodes a JSON object that passed CheckJSON. Numbers keep their spelling.
 func object(data []byte) (map[string]any, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
@@ -82,7 +81,7 @@ func object(data []byte) (map[string]any, error) {
 	return m, nil
 }
 
-// show is a value for an error message: as JSON, on one line, not too long.
+// show is a value for an error message: JSON on one line of bounded length.
 func show(v any) string {
 	text, err := json.Marshal(v)
 	if err != nil {

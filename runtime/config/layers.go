@@ -2,13 +2,13 @@ package config
 
 import "strconv"
 
-// A model whose layers differ is written with transformers' per_layer_config:
-// the global keys hold the commonest shape, and a sparse object overrides it by
-// layer, {"5": {"num_attention_heads": 3}, "11": {"skip": ["attention"]}}. The
-// model type is mop's own, so that nobody takes the model for a plain LLaMA.
+// A heterogeneous model is written with transformers' per_layer_config: the global keys
+// hold the commonest shape, and an object overrides them for single layers,
+// {"5": {"num_attention_heads": 3}, "11": {"skip": ["attention"]}}. The model type is
+// mop's own, so that no reader mistakes the model for a plain LLaMA.
 const (
-	hetArchitecture = "MopLlamaForCausalLM"
-	hetType         = "mop_llama"
+	heterogeneousArchitecture = "MopLlamaForCausalLM"
+	heterogeneousType         = "mop_llama"
 )
 
 // layers applies per_layer_config.
@@ -69,7 +69,7 @@ func (c *Config) perLayer() (LayerShape, map[string]any) {
 	global.Intermediate = common(c.Layers, func(s LayerShape) int { return s.Intermediate })
 	global.KVHeads = common(c.Layers, func(s LayerShape) int {
 		if s.Heads != global.Heads {
-			return 0 // so that the global pair is one that exists
+			return 0 // so that some layer has the global pair
 		}
 		return s.KVHeads
 	})
@@ -102,8 +102,8 @@ func (c *Config) perLayer() (LayerShape, map[string]any) {
 	return global, over
 }
 
-// common is the commonest value above 0, the larger of two equally common; 1
-// where there is none, since transformers wants one.
+// common is the commonest value above 0, and the largest among equally common ones. It
+// is 1 where there is none, because transformers requires one.
 func common(layers []LayerShape, value func(LayerShape) int) int {
 	count := map[int]int{}
 	best := 0

@@ -8,12 +8,11 @@ import (
 // nested is the key that transformers keeps a LLaVA's language model under.
 const nested = "text_config"
 
-// languageModel reduces the config of a LLaVA-1.5 to that of its language model
-// and returns the keys around it, nil where it was none. transformers nests it in
-// text_config, where every key at LLaMA's default is left out; LLaVA's own
-// releases put the vision keys beside it. The names of the tensors tell the two
-// apart on their own.
-func (f *fields) languageModel() (around map[string]any) {
+// languageModel reduces the config of a LLaVA-1.5 to that of its language model and
+// returns the other keys, nil where it is not a LLaVA. transformers nests the language
+// model in text_config, where keys with LLaMA's default values are left out. LLaVA's own
+// releases put the vision keys beside those of the language model.
+func (f *fields) languageModel() (wrapper map[string]any) {
 	modelType, _ := f.raw["model_type"].(string)
 	if modelType != "llava" && modelType != "llava_llama" {
 		return nil
@@ -24,19 +23,19 @@ func (f *fields) languageModel() (around map[string]any) {
 	outer := f.raw
 	text := f.object(nested)
 	if text == nil {
-		around = map[string]any{}
+		wrapper = map[string]any{}
 		for key, v := range outer {
 			vision := key == "model_type" || key == "architectures"
 			for _, prefix := range []string{"mm_", "use_mm_", "tune_mm_", "freeze_mm_", "unfreeze_mm_", "image_"} {
 				vision = vision || strings.HasPrefix(key, prefix)
 			}
 			if vision {
-				around[key] = v
+				wrapper[key] = v
 				delete(outer, key)
 			}
 		}
 		outer["model_type"] = "llama"
-		return around
+		return wrapper
 	}
 	if f.has("quantization_config") {
 		f.fail("quantization_config: not supported")
@@ -51,15 +50,15 @@ func (f *fields) languageModel() (around map[string]any) {
 		}
 	}
 	f.raw = inner
-	around = maps.Clone(outer)
-	around[nested] = nil // its place
-	return around
+	wrapper = maps.Clone(outer)
+	wrapper[nested] = nil // marks the form
+	return wrapper
 }
 
-// embed puts a language model's keys back among those around it, in the form that
-// the whole had.
-func embed(inner, around map[string]any) map[string]any {
-	out := maps.Clone(around)
+// embed joins a language model's keys with those of its wrapper, in the form in which
+// they were read.
+func embed(inner, wrapper map[string]any) map[string]any {
+	out := maps.Clone(wrapper)
 	if _, ok := out[nested]; ok {
 		out[nested] = inner
 		return out

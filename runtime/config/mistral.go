@@ -1,34 +1,42 @@
 package config
 
-// A Mistral without a sliding window is a LLaMA by another name, and the name
-// under which transformers 5 loads head counts that do not divide hidden_size.
+// A Mistral without a sliding window is the same network as a LLaMA. transformers 5 loads
+// head counts that do not divide hidden_size only as a Mistral.
 const (
 	mistralArchitecture = "MistralForCausalLM"
 	mistralType         = "mistral"
-	mistralWindow       = 4096 // positions; sliding_window where the key is absent
+
+	// transformers' values of absent keys.
+	mistralWindow    = 4096
+	mistralPositions = 4096 * 32
+	mistralKVHeads   = 8
 )
 
-// mistral refuses a Mistral that is more than a LLaMA, and one whose absent keys
-// stand for other values than LLaMA's.
+// mistral fills in the defaults of absent keys, and refuses a sliding window that is
+// shorter than the context.
 func (f *fields) mistral() {
-	for _, key := range []string{"num_key_value_heads", "max_position_embeddings"} {
-		if !f.has(key) {
-			f.fail("%s: absent, want it said for model_type %s", key, mistralType)
-		}
+	if !f.has("num_key_value_heads") {
+		f.raw["num_key_value_heads"] = float64(mistralKVHeads)
 	}
-	window, said := f.raw["sliding_window"]
+	if !f.has("max_position_embeddings") {
+		f.raw["max_position_embeddings"] = float64(mistralPositions)
+	}
 	positions, _ := number(f.raw["max_position_embeddings"])
-	switch {
-	case window != nil:
-		f.fail("sliding_window: want null, got %s", show(window))
-	case !said && positions > mistralWindow:
-		f.fail("sliding_window: absent, which stands for %d of %v positions: want null", mistralWindow, positions)
+	window, present := f.raw["sliding_window"]
+	if !present {
+		window = float64(mistralWindow)
+	}
+	if window != nil {
+		if n, ok := number(window); !ok || n < positions {
+			f.fail("sliding_window: want null or at least max_position_embeddings = %v, got %s (%v where absent): a window within the context is not supported; "+
+				"max_position_embeddings may be lowered to it", positions, show(window), mistralWindow)
+		}
 	}
 	delete(f.raw, "sliding_window")
 }
 
-// RefusedByTransformers5 reports whether transformers 5 refuses what Marshal writes, and would
-// load it if it were marked Mistral.
+// RefusedByTransformers5 reports whether transformers 5 refuses what Marshal writes, but
+// would load it as a Mistral.
 func (c *Config) RefusedByTransformers5() bool {
 	return c.Uniform() && !c.Mistral && c.HiddenSize%c.Layers[0].Heads != 0
 }

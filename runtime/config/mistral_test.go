@@ -6,12 +6,12 @@ import (
 	"testing"
 )
 
-// A Mistral that is a LLaMA reads as one and is written as it was; any other is
-// refused by the key that makes it one.
+// A Mistral without a sliding window within its context reads as a LLaMA and is written
+// as a Mistral. Any other is refused with the key that makes the difference.
 func TestMistral(t *testing.T) {
 	const head = `{"model_type":"mistral","vocab_size":20,"hidden_size":12,"num_hidden_layers":2,"num_attention_heads":5,"head_dim":4,"intermediate_size":7`
 	const whole = head + `,"num_key_value_heads":5,"max_position_embeddings":4096`
-	for _, text := range []string{whole + `}`, whole + `,"sliding_window":null,"architectures":["MistralForCausalLM"]}`} {
+	for _, text := range []string{whole + `}`, whole + `,"sliding_window":null,"architectures":["MistralForCausalLM"]}`, whole + `,"sliding_window":4096}`, whole + `,"sliding_window":32768}`} {
 		c, err := Parse([]byte(text))
 		if err != nil {
 			t.Fatal(err)
@@ -30,22 +30,21 @@ func TestMistral(t *testing.T) {
 		}
 		c.Mistral = false
 		if !c.RefusedByTransformers5() {
-			t.Error("5 heads in a width of 12: want it known that transformers 5 refuses the LLaMA")
+			t.Error("5 heads in a hidden size of 12: transformers 5 refuses the LLaMA")
 		}
-		c.Layers[0].Intermediate = 3 // a family of mop's own, whatever it is marked
+		c.Layers[0].Intermediate = 3 // heterogeneous models have mop's own type
 		c.Mistral = true
-		if out := string(must(Marshal(c))); strings.Contains(out, "mistral") || !strings.Contains(out, hetType) {
+		if out := string(must(Marshal(c))); strings.Contains(out, "mistral") || !strings.Contains(out, heterogeneousType) {
 			t.Errorf("layers that differ: got %s", out)
 		}
 	}
 	for text, want := range map[string]string{
-		head + `,"max_position_embeddings":4096}`:                                                             "num_key_value_heads",
+		head + `,"max_position_embeddings":4096}`:                                                             "got 8 and 5", // KV heads
 		head + `,"num_key_value_heads":5}`:                                                                    "max_position_embeddings",
 		head + `,"num_key_value_heads":5,"max_position_embeddings":4097}`:                                     "sliding_window",
-		whole + `,"sliding_window":4096}`:                                                                     "sliding_window",
+		whole + `,"sliding_window":4095}`:                                                                     "sliding_window",
 		whole + `,"architectures":["LlamaForCausalLM"]}`:                                                      "architectures",
 		strings.Replace(whole, `"mistral"`, `"llama","architectures":["MistralForCausalLM"]`, 1) + `}`:        "architectures",
-		strings.Replace(whole, `"mistral"`, `"llama","sliding_window":64`, 1) + `}`:                           "sliding_window",
 		strings.Replace(whole, `"mistral"`, `"mistral","attention_bias":true`, 1) + `,"sliding_window":null}`: "attention_bias",
 	} {
 		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {

@@ -2,13 +2,13 @@ package config
 
 import "math"
 
-// blocks applies the block_configs of Nemotron-NAS (DeciLM): for each layer the
-// query heads per KV head, and the MLP width as a multiple of the model's,
+// blocks applies the block_configs of Nemotron-NAS (DeciLM): for each layer the query
+// heads per KV head, and the intermediate size as a multiple of the hidden size,
 //
-//	I = the multiple of 256 not below floor(2*ffn_mult*D/3)
+//	I = the smallest multiple of 256 that is at least floor(2*ffn_mult*D/3)
 //
-// or no_op for a block that is not there. Blocks replaced by a linear map,
-// attention windows and sinks are refused.
+// or no_op for a block that is absent. Blocks replaced by a linear map, attention
+// windows and sinks are refused.
 func (f *fields) blocks(c *Config) {
 	v, ok := f.take("block_configs")
 	if !ok || f.err != nil {
@@ -36,7 +36,7 @@ func (f *fields) blocks(c *Config) {
 	}
 }
 
-func (s *LayerShape) block(dim int, attention, ffn *fields) error {
+func (s *LayerShape) block(hidden int, attention, ffn *fields) error {
 	for _, b := range []struct {
 		f     *fields
 		flags []string // must be false
@@ -72,7 +72,7 @@ func (s *LayerShape) block(dim int, attention, ffn *fields) error {
 	case !(mult > 0 && mult < 1000):
 		ffn.fail("ffn_mult: want a number above 0, got %v", mult)
 	default:
-		s.Intermediate = (int(math.Trunc(2*mult*float64(dim)/3)) + 255) / 256 * 256
+		s.Intermediate = (int(math.Trunc(2*mult*float64(hidden)/3)) + 255) / 256 * 256
 	}
 	attention.rest()
 	ffn.rest()

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"mop/internal/files"
 )
@@ -20,11 +21,11 @@ func Load(path string) (*Config, error) {
 	return c, nil
 }
 
-// Parse reads the text of a config.json, of any version of transformers: LLaMA-2
-// and LLaMA-3, the language model of a LLaVA-1.5, mop's own form for layers that
-// differ, and Nemotron-NAS's block_configs. What would change the forward pass
-// and is not built is refused by name, never ignored; so is a key that stands
-// twice. Keys that change nothing go to Extra.
+// Parse reads a config.json of any version of transformers: LLaMA-2 and LLaMA-3, Mistral
+// without a sliding window, the language model of a LLaVA-1.5, mop's form of
+// heterogeneous models, and Nemotron-NAS's block_configs. A key that would change the
+// forward pass and is not supported is an error that names it, and so is a repeated
+// key. Keys that change nothing go to Extra.
 func Parse(data []byte) (*Config, error) {
 	if len(data) > maxFile {
 		return nil, fmt.Errorf("want at most %d bytes, got more", maxFile)
@@ -42,7 +43,7 @@ func Parse(data []byte) (*Config, error) {
 	f.refuse()
 	f.shapes(c)
 	f.rope(c)
-	// Keys that are left out have LLaMA's defaults.
+	// Absent keys have LLaMA's defaults.
 	c.NormEps = f.num("rms_norm_eps", 1e-6)
 	c.MaxPositions = f.size("max_position_embeddings", 2048, 1)
 	c.Tied = f.boolean("tie_word_embeddings", false)
@@ -54,7 +55,7 @@ func Parse(data []byte) (*Config, error) {
 	}
 	c.EOS = f.ids("eos_token_id", 2)
 	c.DType = f.str("torch_dtype", "float32")
-	c.DType = f.str("dtype", c.DType)
+	c.DType = strings.TrimPrefix(f.str("dtype", c.DType), "torch.") // as some exporters write it
 	c.Mistral = c.Mistral && c.Uniform()
 	err = f.err
 	if err == nil {
@@ -72,12 +73,16 @@ func Parse(data []byte) (*Config, error) {
 	return c, nil
 }
 
-// family refuses models that are not LLaMAs. auto_map goes: it names code that
-// lies beside the original.
+// llamaArchitectures are the classes whose network is LLaMA's. LLaMAForCausalLM is an early
+// name, and LlamaModel the network without its LM head, which a tied one does not need.
+var llamaArchitectures = []any{"LlamaForCausalLM", "LLaMAForCausalLM", "LlamaModel", heterogeneousArchitecture, "DeciLMForCausalLM"}
+
+// family refuses models that are not LLaMAs. It drops auto_map, which names code beside
+// the original.
 func (f *fields) family() (mistral bool) {
 	modelType := f.str("model_type", "llama")
-	if !slices.Contains([]string{"llama", mistralType, hetType, "nemotron-nas"}, modelType) {
-		f.fail("model_type: want llama, llava, %s, %s or nemotron-nas, got %s", mistralType, hetType, show(modelType))
+	if !slices.Contains([]string{"llama", mistralType, heterogeneousType, "nemotron-nas"}, modelType) {
+		f.fail("model_type: want llama, llava, %s, %s or nemotron-nas, got %s", mistralType, heterogeneousType, show(modelType))
 	}
 	mistral = modelType == mistralType
 	if mistral {
@@ -89,12 +94,12 @@ func (f *fields) family() (mistral bool) {
 			if mistral && a != mistralArchitecture {
 				isList = false
 			}
-			if !mistral && a != "LlamaForCausalLM" && a != hetArchitecture && a != "DeciLMForCausalLM" {
+			if !mistral && !slices.Contains(llamaArchitectures, a) {
 				isList = false
 			}
 		}
 		if !isList {
-			f.fail("architectures: want LlamaForCausalLM, %s for model_type %s, %s or DeciLMForCausalLM, got %s", mistralArchitecture, mistralType, hetArchitecture, show(v))
+			f.fail("architectures: want LlamaForCausalLM, %s for model_type %s, %s or DeciLMForCausalLM, got %s", mistralArchitecture, mistralType, heterogeneousArchitecture, show(v))
 		}
 	}
 	delete(f.raw, "auto_map")
@@ -102,8 +107,7 @@ func (f *fields) family() (mistral bool) {
 	return mistral
 }
 
-// shapes reads all sizes. Nothing is made of the number of layers before it is
-// known to be sane.
+// shapes reads all sizes. The number of layers is checked before anything is allocated.
 func (f *fields) shapes(c *Config) {
 	c.VocabSize = f.size("vocab_size", 0, 1)
 	c.HiddenSize = f.size("hidden_size", 0, 1)

@@ -2,13 +2,13 @@ package config
 
 import "math"
 
-// InvFreq is the rotary frequencies, radians per position [Dh/2],
+// InvFreq returns the rotary frequencies, in radians per position [Dh/2],
 //
 //	f[i] = theta^(-2i/Dh)
 //
-// then scaled. Every step is rounded to float32, in transformers' order (there
-// a/b with a number a is a times the rounded 1/b), so that the two agree: exactly
-// or, where their power functions differ, to about the last bit.
+// after scaling. Every step is rounded to float32 in transformers' order (there a/b
+// with a number a is a times the rounded 1/b), so that the results agree exactly or,
+// where the power functions differ, to about the last bit.
 func (c *Config) InvFreq() []float32 {
 	f := make([]float32, c.HeadDim/2)
 	theta := float64(float32(c.RopeTheta))
@@ -22,11 +22,13 @@ func (c *Config) InvFreq() []float32 {
 	return f
 }
 
-// scale stretches one frequency. For llama3: short wavelengths stay, long ones
-// are stretched by Factor, and those between are joined by a ramp in
-// OriginalPositions/wavelength.
+// scale scales one frequency. For llama3, short wavelengths do not change, long ones
+// grow by Factor, and those between are interpolated in OriginalPositions/wavelength.
 func (r *RopeScaling) scale(f float32) float32 {
 	factor := float32(r.Factor)
+	if r.Type == "dynamic" {
+		return f
+	}
 	if r.Type == "linear" {
 		return f / factor
 	}
@@ -38,8 +40,8 @@ func (r *RopeScaling) scale(f float32) float32 {
 	case wavelength > float32(original/r.LowFreqFactor):
 		return f / factor
 	}
-	turns := (1 / wavelength) * float32(original)
-	ramp := (turns - float32(r.LowFreqFactor)) / float32(r.HighFreqFactor-r.LowFreqFactor)
-	// Explicit conversions keep the products from being fused into the sum.
+	periods := (1 / wavelength) * float32(original)
+	ramp := (periods - float32(r.LowFreqFactor)) / float32(r.HighFreqFactor-r.LowFreqFactor)
+	// The conversions prevent fused multiply-adds.
 	return float32((1-ramp)*f/factor) + float32(ramp*f)
 }

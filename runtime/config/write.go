@@ -19,19 +19,18 @@ func Write(w io.Writer, c *Config) error {
 	return err
 }
 
-// Marshal is the text of config.json, keys sorted, that Parse reads back to an
-// equal config. A language model that is a part of a LLaVA is written as one.
-// Uniform layers give a plain LlamaForCausalLM with an explicit
-// head_dim, others mop's own architecture with per_layer_config. The older
-// spelling of the rotary keys and of the type is what transformers 4 and 5 both
-// read.
+// Marshal is the text of a config.json, with sorted keys, that Parse reads back to an
+// equal config. The language model of a LLaVA is written with its wrapper. Uniform
+// layers give a LlamaForCausalLM with an explicit head_dim, others mop's own
+// architecture with per_layer_config. The spelling of the rotary keys and of the type
+// is that of transformers 4, which 5 reads too.
 //
-// transformers 4.57 loads a plain one unchanged, and so does 5.23 where
-// hidden_size is a multiple of num_attention_heads. Elsewhere 5.23 refuses every
+// transformers 4.57 loads a LlamaForCausalLM unchanged, and so does 5.23 where
+// hidden_size is a multiple of num_attention_heads. Otherwise 5.23 refuses every
 // LlamaConfig, although head_dim is explicit
-// (https://github.com/huggingface/transformers/issues/46082): see Refused5. A
-// config that is marked Mistral says MistralForCausalLM, model_type mistral and
-// sliding_window null, which is the same network, and loads in both. See
+// (https://github.com/huggingface/transformers/issues/46082): see
+// RefusedByTransformers5. A config with Mistral set is written as MistralForCausalLM
+// with sliding_window null, which is the same network and loads in both versions. See
 // testdata/transformers_check.json.
 func Marshal(c *Config) ([]byte, error) {
 	out, err := c.document()
@@ -44,7 +43,7 @@ func Marshal(c *Config) ([]byte, error) {
 	return encode(out)
 }
 
-// document is the keys of Marshal's config.json.
+// document holds the keys of Marshal's config.json.
 func (c *Config) document() (map[string]any, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
@@ -54,16 +53,16 @@ func (c *Config) document() (map[string]any, error) {
 		out = map[string]any{}
 	}
 	for _, key := range []string{"auto_map", "block_configs", "dtype", "layer_types", "per_layer_config", "rope_parameters", "transformers_version"} {
-		delete(out, key) // in hand-made configs only
+		delete(out, key) // possible only in configs built in code
 	}
 	shape, over := c.perLayer()
 	out["architectures"], out["model_type"] = []string{"LlamaForCausalLM"}, "llama"
 	if c.Mistral && c.Uniform() {
 		out["architectures"], out["model_type"] = []string{mistralArchitecture}, mistralType
-		out["sliding_window"] = nil // an absent one stands for Mistral's 4096
+		out["sliding_window"] = nil // an absent key stands for Mistral's 4096
 	}
 	if !c.Uniform() {
-		out["architectures"], out["model_type"] = []string{hetArchitecture}, hetType
+		out["architectures"], out["model_type"] = []string{heterogeneousArchitecture}, heterogeneousType
 		out["per_layer_config"] = over
 	}
 	out["vocab_size"] = c.VocabSize
@@ -89,7 +88,7 @@ func (c *Config) document() (map[string]any, error) {
 		}
 		out["rope_scaling"] = m
 	}
-	// null, since an absent id stands for LLaMA's.
+	// null, because an absent id stands for LLaMA's.
 	out["bos_token_id"], out["eos_token_id"] = nil, nil
 	if c.BOS >= 0 {
 		out["bos_token_id"] = c.BOS
@@ -113,8 +112,7 @@ func encode(out map[string]any) ([]byte, error) {
 	return text.Bytes(), nil
 }
 
-// float is a number that Python reads as a float: never without a point or an
-// exponent.
+// float is a number that Python reads as a float: with a point or an exponent.
 func float(x float64) json.Number {
 	s := strconv.FormatFloat(x, 'g', -1, 64)
 	if !strings.ContainsAny(s, ".e") {
