@@ -90,7 +90,8 @@ func ExpectedTensors(c *config.Config) []TensorInfo {
 // whether the tensor can belong to the language model at all. In LLaVA checkpoints
 // the names of the language model begin with language_model. (transformers up to
 // 4.51) or model.language_model. (later). The vision tower and the projector, also
-// in LLaVA's own spelling, do not belong to it.
+// in LLaVA's own spelling, do not belong to it. A model that was saved without its LM
+// head has names without model. in front.
 func Canonical(stored string) (name string, language bool) {
 	for _, p := range []string{"vision_tower.", "multi_modal_projector.", "mm_projector.", "image_newline"} {
 		if strings.HasPrefix(strings.TrimPrefix(stored, "model."), p) {
@@ -100,7 +101,13 @@ func Canonical(stored string) (name string, language bool) {
 	if rest, ok := strings.CutPrefix(stored, "model.language_model."); ok {
 		return "model." + rest, true
 	}
-	return strings.TrimPrefix(stored, "language_model."), true
+	name = strings.TrimPrefix(stored, "language_model.")
+	for _, p := range []string{"embed_tokens.", "layers.", "norm."} {
+		if strings.HasPrefix(name, p) {
+			return "model." + name, true
+		}
+	}
+	return name, true
 }
 
 // ignored reports whether a tensor that is not used may be in the checkpoint. Old

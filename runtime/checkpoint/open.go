@@ -1,12 +1,15 @@
 package checkpoint
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/edsrzf/mmap-go"
 
@@ -46,6 +49,9 @@ type Dir struct {
 func Open(dir string) (*Dir, error) {
 	c, err := config.Load(filepath.Join(dir, configFile))
 	if err != nil {
+		if _, absent := os.Stat(filepath.Join(dir, configFile)); absent != nil {
+			return nil, explained(dir, err)
+		}
 		return nil, err
 	}
 	d := &Dir{Path: dir, config: c}
@@ -55,10 +61,30 @@ func Open(dir string) (*Dir, error) {
 	}
 	if err != nil {
 		d.Close()
+		if errors.Is(err, ErrNoWeights) {
+			err = explained(dir, err)
+		}
 		return nil, err
 	}
 	return d, nil
 }
+
+// explained adds what the directory is, and what to do with it, where that is known.
+func explained(dir string, err error) error {
+	if reason := config.Explain(dir); reason != nil {
+		return &explanation{dir + ": " + reason.Error(), err}
+	}
+	return err
+}
+
+// explanation replaces the text of an error, but not its kind.
+type explanation struct {
+	text string
+	err  error
+}
+
+func (e *explanation) Error() string { return e.text }
+func (e *explanation) Unwrap() error { return e.err }
 
 // mapAll maps all files and lists their tensors. It checks them against the index
 // if there is one.
@@ -80,28 +106,21 @@ func (d *Dir) mapAll() ([]safetensors.Tensor, error) {
 		return nil, err
 	}
 	var all []safetensors.Tensor
-	found := make(map[string]bool, len(index))
 	for _, file := range index.Files() {
 		tensors, err := d.mapFile(filepath.Join(d.Path, file))
 		if err != nil {
 			return nil, err
 		}
 		for _, t := range tensors {
-			switch listed, ok := index[t.Name]; {
-			case !ok:
-				return nil, fmt.Errorf("%s: %s: not in %s", t.File, safetensors.Printable(t.Name), indexFile)
-			case listed != file:
+			if listed, ok := index[t.Name]; ok && listed != file {
 				return nil, fmt.Errorf("%s: %s: want it in %s by %s", t.File, safetensors.Printable(t.Name), listed, indexFile)
 			}
-			found[t.Name] = true
 		}
 		all = append(all, tensors...)
 	}
-	for _, name := range slices.Sorted(maps.Keys(index)) {
-		if !found[name] {
-			return nil, fmt.Errorf("%s: %s: missing from %s", indexPath, safetensors.Printable(name), index[name])
-		}
-	}
+	// A tensor that the index lists but no shard holds matters only if the config asks
+	// for it, and one that the index does not list is used if the config does: tied and
+	// unused tensors are often listed wrongly.
 	return all, nil
 }
 
@@ -136,20 +155,38 @@ func (d *Dir) match(all []safetensors.Tensor) error {
 		}
 		found[name] = t
 	}
+	if d.config.Tied {
+		// The LM head and the embedding table are one tensor. Some writers store it
+		// under the name of the head.
+		embed, okEmbed := found[EmbedName]
+		head, okHead := found[HeadName]
+		if okHead && !okEmbed {
+			found[EmbedName] = head
+			delete(found, HeadName)
+		} else if okHead && (embed.DType != head.DType || !bytes.Equal(embed.Data, head.Data)) {
+			slog.Warn("the stored LM head differs from the embedding table and is not used, because tie_word_embeddings is true",
+				"file", head.File, "tensor", head.Name)
+		}
+	}
 	want := ExpectedTensors(d.config)
 	d.tensors = make(map[string]Tensor, len(want))
 	d.files = make(map[string]string, len(want))
 	for _, info := range want {
 		t, ok := found[info.Name]
+		if !ok || !slices.Equal(t.Shape, info.Shape) {
+			if err := checkQuantised(all); err != nil {
+				return fmt.Errorf("%s: %w", d.Path, err)
+			}
+		}
 		if !ok {
-			return fmt.Errorf("%s: %s: missing, want %v", d.Path, withLayer(info.Name), info.Shape)
+			return fmt.Errorf("%s: %s: missing, want %v%s", d.Path, withLayer(info.Name), info.Shape, otherName(info.Name, all))
 		}
 		if !slices.Equal(t.Shape, info.Shape) {
 			return fmt.Errorf("%s: %s: want %v, got %v", t.File, withLayer(info.Name), info.Shape, t.Shape)
 		}
 		dtype, ok := dtypeNamed(t.DType)
 		if !ok {
-			return fmt.Errorf("%s: %s: want F32, F16 or BF16, got %s", t.File, withLayer(info.Name), t.DType)
+			return fmt.Errorf("%s: %s: want F32, F16 or BF16, got %s: quantised weights are not supported", t.File, withLayer(info.Name), t.DType)
 		}
 		d.tensors[info.Name] = Tensor{info.Name, dtype, info.Shape, t.Data}
 		d.files[info.Name] = t.File
@@ -161,6 +198,32 @@ func (d *Dir) match(all []safetensors.Tensor) error {
 		}
 	}
 	return nil
+}
+
+// checkQuantised is an error if the tensors are those of a quantised model: weights are
+// packed integers or 8-bit floats, with scales beside them.
+func checkQuantised(all []safetensors.Tensor) error {
+	for _, t := range all {
+		packed := slices.Contains([]string{"U8", "I8", "U16", "I16", "U32", "I32"}, t.DType)
+		for _, suffix := range []string{".qweight", ".qzeros", ".scales", ".weight_scale", ".weight_scale_inv", ".absmax", ".quant_map", ".SCB", ".weight_packed"} {
+			packed = packed || strings.HasSuffix(t.Name, suffix)
+		}
+		if packed && (strings.Contains(t.Name, "layers.") || strings.Contains(t.Name, "embed_tokens")) {
+			return fmt.Errorf("quantised weights (%s is %s %v): not supported, give the model in F32, F16 or BF16", safetensors.Printable(t.Name), t.DType, t.Shape)
+		}
+	}
+	return nil
+}
+
+// otherName mentions a tensor that has the wanted name behind a prefix, such as
+// torch.compile's _orig_mod.
+func otherName(want string, all []safetensors.Tensor) string {
+	for _, t := range all {
+		if prefix, ok := strings.CutSuffix(t.Name, want); ok && prefix != "" {
+			return fmt.Sprintf("; %s is there: save the model without the prefix %s", safetensors.Printable(t.Name), safetensors.Printable(prefix))
+		}
+	}
+	return ""
 }
 
 // Config is the model's config.

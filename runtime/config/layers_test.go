@@ -87,7 +87,7 @@ func TestWriteRead(t *testing.T) {
 }
 
 // The example of the format's description, by hand.
-func TestPerLayer(t *testing.T) {
+func TestPerLayerConfig(t *testing.T) {
 	c := parse(t, `,"model_type":"mop_llama","architectures":["MopLlamaForCausalLM"],"num_key_value_heads":2,
 		"per_layer_config":{"1":{"num_attention_heads":3,"num_key_value_heads":1,"intermediate_size":5},"2":{"skip":["attention"]}}`)
 	want := []LayerShape{{4, 2, 2, 4}, {3, 1, 2, 5}, {0, 0, 2, 4}}
@@ -110,7 +110,7 @@ func TestPerLayer(t *testing.T) {
 }
 
 // The largest layer count that is read costs little.
-func TestMostLayers(t *testing.T) {
+func TestMaximumLayerCount(t *testing.T) {
 	c := parse(t, "")
 	for len(c.Layers) < maxLayers {
 		c.Layers = append(c.Layers, LayerShape{1 + len(c.Layers)%7, 1, 2, 1 + len(c.Layers)%11})

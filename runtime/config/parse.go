@@ -30,6 +30,9 @@ func Parse(data []byte) (*Config, error) {
 	if len(data) > maxFile {
 		return nil, fmt.Errorf("want at most %d bytes, got more", maxFile)
 	}
+	if err := files.CheckLFS(data); err != nil {
+		return nil, err
+	}
 	if err := CheckJSON(data); err != nil {
 		return nil, err
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -22,20 +24,20 @@ func (x Index) Files() []string {
 
 // ReadIndex reads a model.safetensors.index.json. The error wraps
 // os.ErrNotExist where there is none.
-func ReadIndex(path string) (Index, error) {
-	data, err := files.Read(path, headerLimit)
+func ReadIndex(name string) (Index, error) {
+	data, err := files.Read(name, headerLimit)
 	if err != nil {
 		return nil, err
 	}
 	x, err := parseIndex(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return x, nil
 }
 
 // parseIndex reads an index's weight_map. The files that it names must lie in
-// its own directory. Such a file may be a symbolic link to another place, as in
+// its own directory or below. Such a file may be a symbolic link to another place, as in
 // Hugging Face's cache: the owner of the directory makes the links, but the index
 // comes with the download. The metadata, total_size included, are not used.
 func parseIndex(data []byte) (Index, error) {
@@ -53,10 +55,11 @@ func parseIndex(data []byte) (Index, error) {
 			if err != nil {
 				return err
 			}
-			if !files.IsPlainName(file) || !strings.HasSuffix(file, ".safetensors") {
-				return fmt.Errorf("want a .safetensors file of the same directory, got %s", Printable(file))
+			clean := path.Clean(file)
+			if !filepath.IsLocal(clean) || strings.ContainsAny(file, "\\:\x00") || path.IsAbs(file) || !strings.HasSuffix(file, ".safetensors") {
+				return fmt.Errorf("want a .safetensors file of the same directory or below, got %s", Printable(file))
 			}
-			x[name] = file
+			x[name] = clean
 			return nil
 		})
 	})
