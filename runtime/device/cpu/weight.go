@@ -66,10 +66,9 @@ func (d *Device) view(t checkpoint.Tensor) (*weight, error) {
 	if n == 0 {
 		return w, nil
 	}
+	// A safetensors file need not align its tensors. amd64 and arm64 load elements from
+	// any address, and no kernel of theirs asks for aligned weights.
 	p := unsafe.Pointer(unsafe.SliceData(t.Data))
-	if uintptr(p)%uintptr(t.DType.Size()) != 0 {
-		return nil, fmt.Errorf("%s: not aligned to its %d-byte elements", t.Name, t.DType.Size())
-	}
 	switch t.DType {
 	case checkpoint.F32:
 		w.f32 = unsafe.Slice((*float32)(p), n)
