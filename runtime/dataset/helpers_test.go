@@ -10,9 +10,9 @@ import (
 	"mop/runtime/tokenizer"
 )
 
-// letters is a tokenizer that gives a letter a..z the id 4 and on, then capitals,
-// colon and newline theirs, a space 3, BOS 1.
-// Its rule puts a space in front of every text.
+// letters is a tokenizer with one token for each letter: a is 4, z is 29, then come the
+// capitals, the colon and the newline. A space is 3 and BOS is 1. It puts a space in
+// front of every text.
 func letters(t *testing.T) *tokenizer.Tokenizer {
 	t.Helper()
 	data := []byte{8, 0, 0, 0}
@@ -40,7 +40,7 @@ func write(t *testing.T, name, text string) string {
 	return path
 }
 
-// spell writes windows as text: ids before First in brackets.
+// spell writes windows as text, with the tokens before FirstScored in brackets.
 func spell(windows []Window) string {
 	var out []string
 	for _, w := range windows {

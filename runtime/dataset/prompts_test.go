@@ -9,7 +9,7 @@ import (
 	"mop/runtime/tokenizer"
 )
 
-// The three kinds of calibration files; the first prompts or a seeded sample.
+// The three formats of calibration files, with the first prompts or a seeded sample.
 func TestPrompts(t *testing.T) {
 	tok := letters(t)
 	spellIDs := func(prompts [][]int) string {

@@ -9,9 +9,9 @@ import (
 	"mop/runtime/tokenizer"
 )
 
-// A stream is cut into windows of context-1 ids with BOS, which is never a target,
-// before each; a stride scores only what none before scored; windows do not cross
-// documents; a limit takes each one's first ids. Worked by hand.
+// A text is cut into windows of BOS and context-1 tokens. BOS is never scored. With a
+// stride a window scores only tokens that no earlier one scored. Windows do not cross
+// documents, and a limit takes the first tokens of each document. Worked by hand.
 func TestWindows(t *testing.T) {
 	tok := letters(t)
 	for _, c := range []struct {
@@ -45,10 +45,10 @@ func TestWindows(t *testing.T) {
 	}
 }
 
-// Without BOS a window is context ids, the first of which is never a target. Worked by
+// Without BOS a window is context tokens, the first of which is never a target. Worked by
 // hand.
 func TestWindowsWithoutBOS(t *testing.T) {
-	// Letters a to z are the ids 4 to 29; no token is named as BOS.
+	// Letters a to z are the tokens 4 to 29; no token is named as BOS.
 	var vocab []string
 	for i := range 26 {
 		vocab = append(vocab, fmt.Sprintf("%q:%d", string(rune('a'+i)), 4+i))
@@ -85,7 +85,7 @@ func TestWindowsWithoutBOS(t *testing.T) {
 	}
 }
 
-// Every id is scored once, whatever the stride.
+// Every token is scored once, with any stride.
 func TestWindowsScoresOnce(t *testing.T) {
 	tok := letters(t)
 	text := strings.Repeat("abcdefgh", 9)
