@@ -1,6 +1,7 @@
 package model_test
 
 import (
+	"context"
 	"encoding/json"
 	"math"
 	"os"
@@ -10,8 +11,13 @@ import (
 
 	"github.com/nlpodyssey/safetensors"
 
+	"mop/internal/testutil"
 	"mop/runtime/checkpoint"
+	"mop/runtime/checkpoint/llama2c"
+	"mop/runtime/generate"
+	"mop/runtime/kvcache"
 	"mop/runtime/model"
+	"mop/runtime/tokenizer"
 )
 
 // The logits are those of transformers in float32 from the same stored weights, for
@@ -79,4 +85,41 @@ func goldenLogits(t *testing.T, path string) []float32 {
 	}
 	t.Fatalf("%s: no logits", path)
 	return nil
+}
+
+// The greedy text is that of llama2.c, 464 bytes.
+func TestGreedyTextIsLlama2c(t *testing.T) {
+	src, err := llama2c.Open(testutil.DataPath(t, "stories260K/stories260K.bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := tokenizer.OpenFile(testutil.DataPath(t, "stories260K/tok512.bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile(testutil.DataPath(t, "stories260K/expected_greedy_200steps.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := load(t, src, 2)
+	cache, err := kvcache.NewSequences(m.Device(), m.Config, 1, 256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream := tok.Stream(tok.BOS())
+	var got []byte
+	err = generate.Run(context.Background(), m, cache, [][]int{{tok.BOS()}}, generate.Options{MaxTokens: 200}, func(_, tokens []int) []int {
+		b, err := stream.Push(tokens[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, b...)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got = append(got, stream.Flush()...); string(got) != string(want) {
+		t.Errorf("want %q\ngot  %q", want, got)
+	}
 }

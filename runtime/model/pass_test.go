@@ -1,126 +1,15 @@
 package model_test
 
 import (
-	"context"
 	"fmt"
-	"math"
 	"math/rand/v2"
-	"os"
 	"testing"
 
-	"mop/internal/testutil"
 	"mop/runtime/checkpoint"
-	"mop/runtime/checkpoint/llama2c"
 	"mop/runtime/config"
-	"mop/runtime/device/cpu"
-	"mop/runtime/generate"
 	"mop/runtime/kvcache"
 	"mop/runtime/model"
-	"mop/runtime/tokenizer"
 )
-
-// The greedy text is that of llama2.c, 464 bytes.
-func TestGreedyTextIsLlama2c(t *testing.T) {
-	src, err := llama2c.Open(testutil.DataPath(t, "stories260K/stories260K.bin"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tok, err := tokenizer.OpenFile(testutil.DataPath(t, "stories260K/tok512.bin"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	want, err := os.ReadFile(testutil.DataPath(t, "stories260K/expected_greedy_200steps.txt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := load(t, src, 2)
-	cache, err := kvcache.NewSequences(m.Device(), m.Config, 1, 256)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream := tok.Stream(tok.BOS())
-	var got []byte
-	err = generate.Run(context.Background(), m, cache, [][]int{{tok.BOS()}}, generate.Options{MaxTokens: 200}, func(_, tokens []int) []int {
-		b, err := stream.Push(tokens[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		got = append(got, b...)
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got = append(got, stream.Flush()...); string(got) != string(want) {
-		t.Errorf("want %q\ngot  %q", want, got)
-	}
-}
-
-func load(t testing.TB, src checkpoint.Source, threads int) *model.Model {
-	t.Helper()
-	dev, err := cpu.New(threads)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { dev.Close() })
-	m, err := model.Load(dev, src)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
-// oddShapes is a model whose layers all differ: some lack a block, and no size is a
-// multiple of a vector's or a tile's.
-func oddShapes() *config.Config {
-	c := &config.Config{VocabSize: 101, HiddenSize: 37, HeadDim: 6, RopeTheta: 1e4, NormEps: 1e-5, MaxPositions: 128, BOS: 1, DType: "bfloat16"}
-	for _, s := range [][3]int{{6, 2, 41}, {0, 0, 53}, {5, 5, 0}, {1, 1, 1}, {7, 1, 128}} {
-		c.Layers = append(c.Layers, config.LayerShape{Heads: s[0], KVHeads: s[1], HeadDim: 6, Intermediate: s[2]})
-	}
-	return c
-}
-
-// logits returns the logits of all positions of each chunk, with one pass for each entry.
-func logits(t *testing.T, m *model.Model, sequences int, passes ...[]model.Chunk) [][]float32 {
-	t.Helper()
-	cache, err := kvcache.NewSequences(m.Device(), m.Config, sequences, 128)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out [][]float32
-	for _, chunks := range passes {
-		if err := m.Forward(model.Pass{Cache: cache, Chunks: chunks}); err != nil {
-			t.Fatal(err)
-		}
-		var rows []int
-		for _, c := range chunks {
-			for range c.Tokens {
-				rows = append(rows, len(rows))
-			}
-		}
-		if err := m.Logits(rows, func(_ int, z []float32) error {
-			out = append(out, append([]float32(nil), z...))
-			return nil
-		}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return out
-}
-
-func same(t *testing.T, what string, a, b [][]float32) {
-	t.Helper()
-	if len(a) != len(b) {
-		t.Fatalf("%s: %d rows against %d", what, len(a), len(b))
-	}
-	for i := range a {
-		for j := range a[i] {
-			if math.Float32bits(a[i][j]) != math.Float32bits(b[i][j]) {
-				t.Fatalf("%s: row %d, logit %d: %v against %v", what, i, j, a[i][j], b[i][j])
-			}
-		}
-	}
-}
 
 // The logits have the same bits if the tokens come at once, one by one, in two chunks,
 // in a batch with another sequence, or on another number of threads.
