@@ -167,6 +167,10 @@ API cuMemsetD8Async(CUdeviceptr p, unsigned char v, size_t n, CUstream s) {
   CHECK(ready(s));
   return current->inside(p, n) ? memset((void *)p, v, n), CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
+API cuMemcpyDtoDAsync(CUdeviceptr d, CUdeviceptr from, size_t n, CUstream s) {
+  CHECK(ready(s));
+  return current->inside(d, n) && current->inside(from, n) ? memmove((void *)d, (const void *)from, n), CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
 API cuMemHostAlloc(void **p, size_t n, unsigned) { return *p = malloc(n), pinned[(const char *)*p] = n, ready(); }
 API cuMemFreeHost(void *p) { return pinned.erase((const char *)p), free(p), CUDA_SUCCESS; }
 API cuMemcpyHtoDAsync(CUdeviceptr d, const void *h, size_t n, CUstream s) {

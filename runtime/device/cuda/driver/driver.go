@@ -26,6 +26,8 @@ type Driver interface {
 	Upload(p Pointer, pitch int, src []byte, rowBytes int) error
 	// Download waits for the stream and copies.
 	Download(dst []byte, p Pointer) error
+	// Copy queues a copy within the device's memory.
+	Copy(dst, src Pointer, bytes int64) error
 	// Launch queues a kernel.
 	Launch(c Call) error
 	// Encode makes the tensor map by which kernels of SM90a copy TMA tiles of a tensor.

@@ -77,6 +77,11 @@ func (e *Emulated) Download(dst []byte, p Pointer) error {
 	return nil
 }
 
+func (e *Emulated) Copy(dst, src Pointer, n int64) error {
+	copy(e.bytes(dst, n), e.bytes(src, n))
+	return nil
+}
+
 func (e *Emulated) Launch(c Call) error {
 	if limit := e.Info().Shared; c.Shared > limit {
 		return fmt.Errorf("want at most %d bytes of shared memory, got %d", limit, c.Shared)

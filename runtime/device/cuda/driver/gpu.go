@@ -290,6 +290,10 @@ func (g *GPU) Download(dst []byte, p Pointer) error {
 	})
 }
 
+func (g *GPU) Copy(dst, src Pointer, bytes int64) error {
+	return g.do(func() error { return cu.MemcpyDtoDAsync(cu.DevicePtr(dst), cu.DevicePtr(src), bytes, g.stream) })
+}
+
 // function finds a kernel, which the driver compiles at first use.
 func (g *GPU) function(kernel string) (*function, error) {
 	if f := g.functions[kernel]; f != nil {
