@@ -26,6 +26,12 @@ else
 fi
 [ -z "${SANITIZER:-}" ] || cp -r "$SANITIZER" "$out/sanitizer"
 cp bench/gpu/gpu-suite.sh bench/gpu/*.py bench/training/alpaca.json "$out/"
+# The pruned shapes that PyTorch is measured on: peers.py reads them.
+mkdir "$out/plans"
+for base in "llama-2-7b paper" "llama-3-8b mlp-only"; do
+	set -- $base
+	bin/mop plan --device cpu --model "preset:$1" --sequence LGGLLLGGLLGLGLLGGL --rule "$2" --json >"$out/plans/$1.json"
+done
 git describe --always --dirty >"$out/commit" 2>/dev/null || echo unknown >"$out/commit"
 strip "$out/bin/mop-cuda" "$out"/repo/runtime/device/cuda/device.test "$out"/repo/prune/prune.test "$out"/repo/prune/finetune/finetune.test
 # Where there is a GPU mop only goes on as its twin: here it is no more than that.

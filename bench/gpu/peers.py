@@ -12,6 +12,7 @@ One JSON object a line, as they are measured.
 import argparse
 import gc
 import json
+import pathlib
 import statistics
 import time
 
@@ -22,11 +23,29 @@ BASES = {
     "llama-2-7b": dict(hidden_size=4096, vocab_size=32000, max_position_embeddings=4096, rms_norm_eps=1e-5, rope_theta=10000.0, dtype=torch.float16),
     "llama-3-8b": dict(hidden_size=4096, vocab_size=128256, max_position_embeddings=8192, rms_norm_eps=1e-5, rope_theta=500000.0, dtype=torch.bfloat16),
 }
-# layers, heads, key/value heads, neurons: dense, and the released paths' last steps
-SHAPES = {
-    "llama-2-7b": {"dense": (32, 32, 32, 11008), "40 %": (23, 26, 26, 8848)},
-    "llama-3-8b": {"dense": (32, 32, 8, 14336), "40 %": (23, 32, 8, 9641)},
-}
+# the step of each released path that is measured, in plans/NAME.json (see bundle.sh)
+STEPS = {"llama-2-7b": 15, "llama-3-8b": 17}
+
+
+def shape_of(layers):
+    """(layers, heads, key/value heads, neurons) of a plan's list of layer shapes."""
+    kinds = {(s["heads"], s["kv_heads"], s["mlp"]) for s in layers}
+    if len(kinds) != 1:
+        raise ValueError(f"want layers of one shape, which transformers needs, got {sorted(kinds)}")
+    return len(layers), *kinds.pop()
+
+
+def read_shapes(folder):
+    """The dense and the pruned shape of each base, from plans that mop plan --json wrote."""
+    shapes = {}
+    for base, step in STEPS.items():
+        plan = json.loads((folder / f"{base}.json").read_text())
+        pruned = next(s for s in plan["steps"] if s["step"] == step)
+        shapes[base] = {"dense": shape_of(plan["base"]["shapes"]), "40 %": shape_of(pruned["shapes"])}
+    return shapes
+
+
+SHAPES = read_shapes(pathlib.Path(__file__).parent / "plans")
 
 
 def build(base, shape, device="cuda"):
