@@ -1,7 +1,9 @@
 # mop: see README.md. `make help` lists the targets.
 .DEFAULT_GOAL := build
 export CGO_ENABLED = 0
-GOFLAGS_BUILD = -trimpath -buildvcs=auto
+# Results name the commit. The go command does not find it in a linked worktree.
+COMMIT := $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
+GOFLAGS_BUILD = -trimpath -buildvcs=auto -ldflags=-X=mop/internal/build.commit=$(COMMIT)
 
 .PHONY: help build demo smollm2 test race check bench fuzz nightly clean emu-test launcher-headers launcher-test cuda gpu-bundle kernels kernels-check ptxas-report
 

@@ -145,6 +145,21 @@ func sameBuilds(readings []Reading) error {
 	return nil
 }
 
+// builds names what each side's program was built from.
+func (r *Result) builds() []string {
+	seen := map[string]bool{}
+	for _, readings := range r.Readings {
+		for _, x := range readings {
+			program := x.Program
+			if program == "" {
+				program = "unknown"
+			}
+			seen[x.Side+" "+program] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
+
 // markdown is NAME.md.
 func (r *Result) markdown() string {
 	var b strings.Builder
@@ -156,6 +171,7 @@ func (r *Result) markdown() string {
 		fmt.Fprintf(&b, "- %s: %s\n", name, r.Settings[name])
 	}
 	fmt.Fprintf(&b, "- runner: %s\n", r.Go)
+	fmt.Fprintf(&b, "- builds: %s\n", strings.Join(r.builds(), "; "))
 	fmt.Fprintf(&b, "- measured: %s\n", strings.Join(r.Dates, ", "))
 	for _, c := range r.Suite.Comparison {
 		if len(r.Readings[c.Name]) > 0 {
