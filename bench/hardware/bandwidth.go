@@ -40,8 +40,8 @@ func bufferBytes(m machine.Info) int64 {
 // ReadBandwidth measures how fast threads together read memory with an
 // instruction set of ISAs ("" = the widest): each sums its own part of one
 // buffer, over and over, for about 0.4 s. A pass is a quarter of the buffer,
-// which is short enough that some run undisturbed on a busy machine, and the
-// fastest counts: whatever else the machine does only slows one down.
+// which is so short that some passes are undisturbed even on a busy machine, and the
+// fastest one counts: whatever else the machine does only slows a pass down.
 func ReadBandwidth(m machine.Info, threads int, isa string) (Bandwidth, error) {
 	if threads < 1 || threads > maxThreads {
 		return Bandwidth{}, fmt.Errorf("hardware: threads: want 1 to %d, got %d", maxThreads, threads)
@@ -56,8 +56,8 @@ func ReadBandwidth(m machine.Info, threads int, isa string) (Bandwidth, error) {
 	}
 	defer release()
 	parts := split(words, threads)
-	// Untouched pages are all the same page of zeros, which would be read from
-	// the first cache. Each thread writes the part that it will read, so that
+	// Pages that were never written are all the same page of zeros, which would be read
+	// from the first-level cache. Each thread writes the part that it will read, so that
 	// the memory is near it.
 	each(threads, func(i int) {
 		for j := range parts[i] {
@@ -70,7 +70,7 @@ func ReadBandwidth(m machine.Info, threads int, isa string) (Bandwidth, error) {
 	begin := time.Now()
 	for n := 0; n < 2*quarters || time.Since(begin) < readTime; n++ {
 		quarter := n % quarters
-		taken := each(threads, func(i int) { sums[i] = p.sum(split(parts[i], quarters)[quarter]) })
+		elapsed := each(threads, func(i int) { sums[i] = p.sum(split(parts[i], quarters)[quarter]) })
 		var got, bytes uint64
 		for i, s := range sums {
 			got += s
@@ -83,7 +83,7 @@ func ReadBandwidth(m machine.Info, threads int, isa string) (Bandwidth, error) {
 		if got != want[quarter] { // also keeps the sums from being optimised away
 			return Bandwidth{}, fmt.Errorf("hardware: memory reads differently the second time: sum %#x, then %#x", want[quarter], got)
 		}
-		b.GBps = max(b.GBps, float64(bytes)/float64(taken.Nanoseconds()))
+		b.GBps = max(b.GBps, float64(bytes)/float64(elapsed.Nanoseconds()))
 		b.Passes++
 	}
 	return b, nil

@@ -19,7 +19,7 @@ type Roofline struct {
 	Machine  machine.Info `json:"machine"`
 	Read     Bandwidth    `json:"read"`
 	FMA      Peak         `json:"fma"`
-	Others   float64      `json:"others"` // share of all cores that others took meanwhile, if the system tells
+	Others   float64      `json:"others"` // share of all cores that others took meanwhile; 0 if the system does not say
 	Measured time.Time    `json:"measured"`
 }
 
@@ -40,8 +40,8 @@ func MeasureRoofline(m machine.Info, threads int, isa string) (Roofline, error) 
 	return l, err
 }
 
-// busy is the share of the cores from which on others' load makes limits not
-// worth storing.
+// busy is the share of the cores above which the load of others makes limits not worth
+// caching.
 const busy = 0.05
 
 // Meter measures the limits and caches them in a file for some minutes.
@@ -77,7 +77,7 @@ func (m Meter) Measure(info machine.Info, threads int, isa string, force bool) (
 	}
 	file := m.file(info, threads, isa)
 	if !force {
-		if l, ok := m.remembered(file, info, threads, now()); ok {
+		if l, ok := m.cached(file, info, threads, now()); ok {
 			return l, nil
 		}
 	}
@@ -92,8 +92,8 @@ func (m Meter) Measure(info machine.Info, threads int, isa string, force bool) (
 	return l, nil
 }
 
-// file is named by what the measurement depends on; the name of a processor may
-// hold anything, so it goes in as a hash.
+// file is named after everything that the measurement depends on, as a hash, since the
+// name of a processor may contain any character.
 func (m Meter) file(info machine.Info, threads int, isa string) string {
 	if m.Dir == "" {
 		return ""
@@ -102,7 +102,7 @@ func (m Meter) file(info machine.Info, threads int, isa string) string {
 	return filepath.Join(m.Dir, "limits-"+hex.EncodeToString(key[:8])+".json")
 }
 
-func (m Meter) remembered(file string, info machine.Info, threads int, now time.Time) (l Roofline, ok bool) {
+func (m Meter) cached(file string, info machine.Info, threads int, now time.Time) (l Roofline, ok bool) {
 	text, err := os.ReadFile(file)
 	if err != nil || json.Unmarshal(text, &l) != nil {
 		return Roofline{}, false

@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// Peak is a measured rate of multiply-adds out of registers, to float32 sums or of
-// integers to int32 sums, which
-// no matrix product can exceed. A multiply-add counts as two operations.
+// Peak is a measured rate of multiply-adds from registers, with float32 sums, or of
+// integers with int32 sums. No matrix product can exceed it. A multiply-add counts as two operations.
 type Peak struct {
 	Threads int     `json:"threads"`
 	ISA     string  `json:"isa"`
@@ -16,7 +15,7 @@ type Peak struct {
 }
 
 const (
-	// One to two milliseconds: short enough that some passes run undisturbed on
+	// One to two milliseconds: so short that some passes are undisturbed on
 	// a busy machine. A sum of ones stays exact in float32 up to 2^24.
 	peakSteps = 1 << 20
 	peakTime  = 200 * time.Millisecond
@@ -36,7 +35,7 @@ func FMAPeak(threads int, isa string) (Peak, error) {
 	k := Peak{Threads: threads, ISA: p.isa}
 	totals, sums := make([]float64, threads), make([]int, threads)
 	for begin := time.Now(); k.Passes < minPasses || time.Since(begin) < peakTime; k.Passes++ {
-		taken := each(threads, func(i int) { totals[i], sums[i] = p.fma(peakSteps, 1, 1) })
+		elapsed := each(threads, func(i int) { totals[i], sums[i] = p.fma(peakSteps, 1, 1) })
 		operations := 0.0
 		for i := range threads {
 			if want := float64(sums[i]) * peakSteps; totals[i] != want {
@@ -44,7 +43,7 @@ func FMAPeak(threads int, isa string) (Peak, error) {
 			}
 			operations += 2 * totals[i]
 		}
-		k.GFLOPs = max(k.GFLOPs, operations/float64(taken.Nanoseconds()))
+		k.GFLOPs = max(k.GFLOPs, operations/float64(elapsed.Nanoseconds()))
 	}
 	return k, nil
 }

@@ -17,8 +17,8 @@ const BF16 = "avx512bf16"
 // count as a multiply-add.
 const Int16 = "int16"
 
-// probe is one instruction set's pair of loops. Twins give the same results:
-// sums of words modulo 2^64 have no order, and the sums of products are exact.
+// probe is one instruction set's pair of loops. All probes give the same results, since
+// sums of words modulo 2^64 do not depend on the order, and the sums of products are exact.
 type probe struct {
 	isa string
 	// sum adds all words modulo 2^64.
@@ -55,8 +55,8 @@ func probeFor(isa string) (probe, error) {
 
 func generic() probe { return probe{"generic", sumGeneric, fmaGeneric} }
 
-// sumGeneric has eight streams of additions: loads, and not the latency of the
-// addition, set the pace.
+// sumGeneric has eight streams of additions: the loads limit the speed, not
+// the latency of the addition.
 func sumGeneric(words []uint64) uint64 {
 	var a, b, c, d, e, f, g, h uint64
 	for len(words) >= 8 {

@@ -50,8 +50,8 @@ type Model struct {
 type Sample struct {
 	Model     string          `json:"model"`
 	Round     int             `json:"round"`     // from 0
-	Position  int             `json:"position"`  // place within the round, from 0
-	Discarded bool            `json:"discarded"` // in the rounds that no statistic sees
+	Position  int             `json:"position"`  // order within the round, from 0
+	Discarded bool            `json:"discarded"` // in the rounds that no statistic uses
 	Start     time.Duration   `json:"start_ns"`  // since the start of the measurement: shows drift
 	Total     time.Duration   `json:"total_ns"`  // tokens in to last token out
 	TTFT      time.Duration   `json:"ttft_ns"`   // tokens in to first token out

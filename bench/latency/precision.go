@@ -1,9 +1,9 @@
 package latency
 
 // Widest is the width of the widest speed-up interval over its median, from the
-// samples of so many rounds: 0.1 is about ±5 %. It is for deciding to go on
-// measuring; to stop because of the speed-up itself would make it look better
-// than it is. 0 where there is no interval.
+// samples of so many rounds: 0.1 is about ±5 %. It serves to decide whether to
+// continue measuring; stopping because of the speed-up itself would make it look better
+// than it is. The width is 0 if there is no interval.
 func Widest(p Protocol, models []Model, samples []Sample, rounds int) (float64, error) {
 	p.Runs = rounds
 	rows, err := Rows(p, models, samples, Environment{})

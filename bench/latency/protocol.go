@@ -11,18 +11,18 @@ type Protocol struct {
 	Out     int    `json:"out"`     // T, tokens generated a sequence, end-of-sequence ignored
 	Batch   int    `json:"batch"`   // B, sequences a run
 	Runs    int    `json:"runs"`    // rounds; every model runs once in each
-	Discard int    `json:"discard"` // rounds at the start that no statistic sees
+	Discard int    `json:"discard"` // rounds at the start that no statistic uses
 	Seed    uint64 `json:"seed"`    // of the prompt, the order within rounds, and the bootstrap
 }
 
 // Default is the protocol of the MoP paper: 12 tokens in, 128 forced out,
-// batch 1, 20 runs of which the first 10 are thrown away.
+// batch 1, 20 runs of which the first 10 are discarded.
 func Default() Protocol { return Protocol{In: 12, Out: 128, Batch: 1, Runs: 20, Discard: 10} }
 
-// Kept is the number of rounds that the statistics see.
+// Kept is the number of rounds that the statistics use.
 func (p Protocol) Kept() int { return p.Runs - p.Discard }
 
-// Validate reports the first field that no measurement can be made with.
+// Validate returns an error for the first field that no measurement can use.
 func (p Protocol) Validate() error {
 	for _, f := range []struct {
 		name  string
@@ -35,10 +35,10 @@ func (p Protocol) Validate() error {
 	if p.Discard < 0 || p.Discard >= p.Runs {
 		return fmt.Errorf("bench: discard: want 0 to %d, fewer than the %d runs, got %d", p.Runs-1, p.Runs, p.Discard)
 	}
-	// Far above any use; they only keep a slip of the keyboard from taking all
-	// memory, or for ever.
+	// Far above any use; the limits only keep a typing error from using up all memory
+	// or running without end.
 	if p.Runs > maxTimes/p.Out {
-		return fmt.Errorf("bench: want at most %d times of tokens kept for a model, got %d runs x %d out", maxTimes, p.Runs, p.Out)
+		return fmt.Errorf("bench: want at most %d token times for a model, got %d runs x %d out", maxTimes, p.Runs, p.Out)
 	}
 	if p.In > maxTokens/p.Batch || p.Out > maxTokens/p.Batch {
 		return fmt.Errorf("bench: want at most %d tokens in and out, got (%d in, %d out) x %d", maxTokens, p.In, p.Out, p.Batch)
@@ -51,8 +51,8 @@ const (
 	maxTimes  = 1 << 24 // of 8 bytes
 )
 
-// The three uses of the seed draw from streams of their own, so that a longer
-// prompt does not change the order of the runs.
+// Each of the three uses of the seed has its own stream of random numbers, so that a
+// longer prompt does not change the order of the runs.
 const (
 	streamPrompt = iota + 1
 	streamOrder
@@ -61,7 +61,7 @@ const (
 
 func (p Protocol) rand(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(p.Seed, stream)) }
 
-// Prompts draws the prompt tokens [B][In] that every model and every run gets:
+// Prompts samples the prompt tokens [B][In] that every model and every run gets:
 // uniform over 0..vocab-1 without the tokens in special. For models of several
 // vocabularies give the smallest, and all their special tokens.
 func (p Protocol) Prompts(vocab int, special []int) ([][]int, error) {

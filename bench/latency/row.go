@@ -12,7 +12,7 @@ type Environment struct {
 	CPU       string    // the processor's name
 	Threads   int       // that the device uses
 	Commit    string    // of mop; see package build
-	ReadGBps  float64   // the device's measured read bandwidth, 1e9 bytes/s; 0 = not measured
+	ReadGBps  float64   // the device's measured bandwidth, 1e9 bytes/s: of reading on the CPU, of a copy within its memory on a GPU; 0 = not measured
 	FMAGflops float64   // its measured peak of multiply-adds, 1e9 operations/s; 0 = not measured
 	FMAISA    string    // the instruction set of that peak
 	LimitLoad float64   // share of the cores that others took while both were measured
@@ -20,8 +20,8 @@ type Environment struct {
 	Date      time.Time // of the measurement
 }
 
-// Row is one model's result. A field is nil where the protocol gives nothing
-// to compute it from. Times are in milliseconds, rates per second, and all are
+// Row is one model's result. A field is nil if the protocol gives nothing to compute it
+// from. Times are in milliseconds, rates per second, and all are
 // over kept rounds; GB are 1e9 bytes.
 type Row struct {
 	Model       string  `json:"model"`
@@ -40,7 +40,7 @@ type Row struct {
 
 	BytesPerToken int64    `json:"bytes_per_token"` // read by a decode step, over batch
 	ReadGBps      *float64 `json:"read_gbps"`       // bytes_per_token * decode_tps
-	Share         *float64 `json:"share"`           // read_gbps / the measured read bandwidth; means nothing where limit_load is above Busy
+	Share         *float64 `json:"share"`           // read_gbps / bandwidth_gbps; means nothing if limit_load is above Busy
 	PeakBytes     int64    `json:"peak_bytes"`      // the model's weights and cache, counted
 	LoadMS        float64  `json:"load_ms"`
 
@@ -49,8 +49,8 @@ type Row struct {
 	Threads int    `json:"threads"`
 	Commit  string `json:"commit"`
 
-	// What disturbed: shares of all cores' time during the kept runs; nil where
-	// the system does not tell, as of runs that are over within a few of its steps.
+	// Disturbances, as shares of all cores' time during the kept runs; nil if the
+	// system does not say, as for runs that are over within a few of its time steps.
 	OtherLoad *float64 `json:"other_load"` // that other processes took
 	StealLoad *float64 `json:"steal_load"` // that the hypervisor gave to other machines
 	LimitLoad *float64 `json:"limit_load"` // that both took while the machine's limits were measured; nil = no limits
@@ -70,8 +70,8 @@ type Row struct {
 	Date     string   `json:"date"` // RFC 3339, UTC
 }
 
-// Busy is the share of the cores from which on others' load shows: in times, which are
-// too long, and in a machine's limits, which are then none.
+// Busy is the share of the cores above which the load of others has an effect: times are
+// too long, and a machine's limits are not limits.
 const Busy = 0.05
 
 // loadStep is how finely systems count the time of processors.

@@ -8,7 +8,7 @@ import (
 	"github.com/montanaflynn/stats"
 )
 
-// Spread sums up repeated measurements of one quantity.
+// Spread summarizes repeated measurements of one quantity.
 type Spread struct {
 	Median float64  `json:"median"`
 	Mean   float64  `json:"mean"`
@@ -22,7 +22,7 @@ type Ratio struct {
 	Hi     *float64 `json:"hi"`
 }
 
-// Resamples is the number of draws behind a bootstrap interval.
+// Resamples is the number of resamples for a bootstrap interval.
 const Resamples = 10_000
 
 // The statistics below are only called on samples that are not empty, the one
@@ -61,14 +61,14 @@ func percentiles(x []float64) map[string]float64 {
 
 // bootstrap is the 95 % percentile interval of median(dense)/median(model).
 // Rounds are resampled as pairs, dense[i] together with model[i], since what
-// disturbs a round disturbs both. draw fills a resample's indices.
-func bootstrap(dense, model []float64, resamples int, draw func(index []int)) (lo, hi float64) {
+// disturbs a round disturbs both. sample fills a resample's indices.
+func bootstrap(dense, model []float64, resamples int, sample func(index []int)) (lo, hi float64) {
 	n := len(dense)
 	index := make([]int, n)
 	d, m := make([]float64, n), make([]float64, n)
 	ratios := make([]float64, resamples)
 	for r := range ratios {
-		draw(index)
+		sample(index)
 		for i, j := range index {
 			d[i], m[i] = dense[j], model[j]
 		}
@@ -97,7 +97,7 @@ func speedup(p Protocol, dense, model []float64) Ratio {
 		return s
 	}
 	// The stream starts anew for each model: all intervals of a report come
-	// from the same draws of rounds.
+	// from the same resamples of rounds.
 	r := p.rand(streamBootstrap)
 	lo, hi := bootstrap(dense, model, Resamples, func(index []int) {
 		for i := range index {

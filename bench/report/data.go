@@ -12,7 +12,8 @@ import (
 // Formats are the names that Write knows.
 func Formats() []string { return []string{"md", "csv", "json", "jsonl"} }
 
-// CheckFormat tells before a long measurement whether Write will know the name.
+// CheckFormat returns an error for a format that Write does not know, so that a long
+// measurement is not lost.
 func CheckFormat(format string) error {
 	for _, f := range Formats() {
 		if f == format {
@@ -37,7 +38,7 @@ func Write(w io.Writer, format string, entries []Entry) error {
 	return CheckFormat(format)
 }
 
-// JSON writes one array, an object a model.
+// JSON writes one array with an object for each model.
 func JSON(w io.Writer, entries []Entry) error {
 	if err := check(entries); err != nil {
 		return err
@@ -48,7 +49,7 @@ func JSON(w io.Writer, entries []Entry) error {
 	return e.Encode(entries)
 }
 
-// JSONLines writes an object a line, a line a model.
+// JSONLines writes a line with an object for each model.
 func JSONLines(w io.Writer, entries []Entry) error {
 	if err := check(entries); err != nil {
 		return err
@@ -63,8 +64,8 @@ func JSONLines(w io.Writer, entries []Entry) error {
 	return nil
 }
 
-// CSV writes a header and a line a model. Names are JSON's, nested ones joined
-// by an underscore; a value that does not exist is empty.
+// CSV writes a header and a line for each model. Names are JSON's, with an underscore
+// between the parts of nested ones. A value that does not exist is empty.
 func CSV(w io.Writer, entries []Entry) error {
 	if err := check(entries); err != nil {
 		return err
@@ -143,7 +144,7 @@ func columns() []column {
 	}
 }
 
-// text writes floats with as many digits as it takes to read them back.
+// text writes floats with enough digits to read the same value back.
 func text(v any) string {
 	switch v := v.(type) {
 	case *float64:

@@ -1,7 +1,6 @@
-// Package report writes what was measured: tables for people (Markdown) and for
-// programs (CSV, JSON, JSON lines), and a directory with both, the raw samples
-// and plots. In flow rows and samples, out flow files; the same rows give the
-// same bytes.
+// Package report writes what was measured: tables for people (Markdown) and for programs
+// (CSV, JSON, JSON lines), and a directory with both, the raw samples, and plots. The
+// same rows give the same bytes.
 package report
 
 import (
@@ -17,14 +16,14 @@ import (
 type Entry struct {
 	latency.Row
 
-	// Series names the way that the model was made ("MoP", "depth only");
-	// plots join the entries of a series, each from the dense model on.
+	// Series names the way in which the model was made ("MoP", "depth only").
+	// Plots connect the entries of a series, beginning with the dense model.
 	Series string   `json:"series,omitempty"`
 	PPL    *float64 `json:"ppl,omitempty"` // perplexity, where it was evaluated
 	Layers []Layer  `json:"layers,omitempty"`
 }
 
-// Layer is one decoder layer of a model, and where in the dense model it was.
+// Layer is one decoder layer of a model.
 type Layer struct {
 	From    int `json:"from"` // index in the dense model
 	Heads   int `json:"heads"`
@@ -32,7 +31,7 @@ type Layer struct {
 	MLP     int `json:"mlp"`
 }
 
-// Entries makes plain entries of rows.
+// Entries makes an entry of every row.
 func Entries(rows []latency.Row) []Entry {
 	entries := make([]Entry, len(rows))
 	for i, r := range rows {
@@ -41,11 +40,11 @@ func Entries(rows []latency.Row) []Entry {
 	return entries
 }
 
-// Layers pairs shapes with their places in the dense model; from may be nil
-// where no layer was removed before a kept one.
+// Layers combines shapes with the layers' indices in the dense model. from may be nil if
+// no layer was removed before one that was kept.
 func Layers(shapes []config.LayerShape, from []int) ([]Layer, error) {
 	if from != nil && len(from) != len(shapes) {
-		return nil, fmt.Errorf("report: want places of %d layers, got %d", len(shapes), len(from))
+		return nil, fmt.Errorf("report: want the indices of %d layers, got %d", len(shapes), len(from))
 	}
 	layers := make([]Layer, len(shapes))
 	for i, s := range shapes {
@@ -57,10 +56,10 @@ func Layers(shapes []config.LayerShape, from []int) ([]Layer, error) {
 	return layers, nil
 }
 
-// maxLayers bounds what a plot draws.
+// maxLayers limits the size of a plot.
 const maxLayers = 4096
 
-// check refuses what no table or plot can show.
+// check returns an error for values that no table or plot can show.
 func check(entries []Entry) error {
 	if len(entries) == 0 {
 		return errors.New("report: no rows")

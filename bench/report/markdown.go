@@ -64,7 +64,7 @@ func latencyTable(entries []Entry) string {
 	return table(header, rows)
 }
 
-// memoryTable shows what a model holds and what decoding moves.
+// memoryTable shows the memory that a model needs and the bytes that decoding reads.
 func memoryTable(entries []Entry) string {
 	var rows [][]string
 	for _, e := range entries {
@@ -142,7 +142,7 @@ func conditions(r latency.Row) string {
 		p.In, p.Out, p.Batch, p.Runs, p.Discard, p.Seed, machine, r.Threads, bandwidth, busy, r.Commit, r.Go, r.Date)
 }
 
-// table pads its cells, so that it reads in a terminal too. The first column is
+// table pads its cells, so that it is readable in a terminal too. The first column is
 // text, the others are numbers.
 func table(header []string, rows [][]string) string {
 	widths := make([]int, len(header))
@@ -182,7 +182,7 @@ func table(header []string, rows [][]string) string {
 	return b.String()
 }
 
-// cell keeps a name from breaking the table.
+// cell escapes a name, so that it cannot break the table.
 func cell(s string) string {
 	return strings.NewReplacer("\\", "\\\\", "|", "\\|", "\r", " ", "\n", " ").Replace(s)
 }

@@ -13,9 +13,9 @@ import (
 // maxPanels bounds the height of the drawing, in models.
 const maxPanels = 24
 
-// widthsPlot shows what is left of each layer: a row of two panels for each
-// model, heads and neurons, in front of the dense model's in gray. A layer that
-// is gone leaves its place empty. ok is false where no pruned model has layers.
+// widthsPlot shows what is left of each layer: for each model a row of two panels, heads
+// and neurons, in front of those of the dense model in gray. The place of a removed layer
+// is empty. ok is false if no pruned model has layers.
 func widthsPlot(entries []Entry) (img image, ok bool, err error) {
 	dense := entries[0].Layers
 	var models []Entry

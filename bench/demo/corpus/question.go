@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 )
 
-// question is a text with several ways to go on, one of which is right.
+// question is a text with several continuations, one of which is right.
 type question struct {
 	Kind    string   `json:"kind"` // agreement, memory or arithmetic
 	Query   string   `json:"query"`

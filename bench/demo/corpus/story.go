@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// teller makes one story: what it draws depends on the story's seed alone.
+// teller writes one story, whose random choices depend only on the story's seed.
 type teller struct {
 	*rand.Rand
 	people [3]person
@@ -15,7 +15,7 @@ type teller struct {
 	owner  [3]int    // whose it is
 }
 
-// newTeller draws who and what a story is about.
+// newTeller chooses at random who and what a story is about.
 func newTeller(seed uint64) *teller {
 	t := &teller{Rand: rand.New(rand.NewPCG(seed, 0x73746f7279))}
 	for i := range t.people {
@@ -41,7 +41,7 @@ func (t *teller) person() person {
 	return person{one(t, boys), "he", "his", "him", "boy"}
 }
 
-// one draws from a list; some draws several, all different.
+// one chooses an element of a list at random; some chooses several different ones.
 func one[T any](t *teller, from []T) T { return from[t.IntN(len(from))] }
 
 func some[T any](t *teller, from []T, n int) []T {

@@ -1,11 +1,11 @@
-// Command compare lets programs take turns on one machine and writes the ratios
-// of their figures, pair by pair. In flows a suite (JSON: commands, ratios,
-// goals), out flow a JSON file of every single run and a Markdown summary.
+// Command compare lets programs take turns on one machine and writes the ratios of their
+// figures, pair by pair. It reads a suite (JSON: commands, ratios, goals), and writes a
+// JSON file with every single run and a Markdown summary.
 //
 //	go run ./bench/peers/compare -suite FILE -out NAME [-only NAME] [-pairs 7] [-set NAME=VALUE]...
 //
-// NAME.json is read first if it is there: pairs add up over several calls, so
-// that a long comparison can be cut into short ones.
+// If NAME.json exists, the new pairs are added to those in it, so that a long comparison
+// can be divided into several calls.
 package main
 
 import (
@@ -37,7 +37,7 @@ type Result struct {
 	Machine  machine.Info         `json:"machine"`
 	ISAs     []string             `json:"isas"`
 	Go       string               `json:"go"`
-	Settings map[string]string    `json:"settings,omitempty"` // build flags and the like, as told by -about
+	Settings map[string]string    `json:"settings,omitempty"` // build flags and the like, given by -about
 	Dates    []string             `json:"dates"`              // of each call, RFC 3339
 	Readings map[string][]Reading `json:"readings"`           // by comparison
 }
@@ -51,7 +51,7 @@ func main() {
 	}
 }
 
-// settings are NAME=VALUE, as a flag that may be repeated.
+// settings is a flag NAME=VALUE that may be given several times.
 type settings map[string]string
 
 func (s settings) String() string { return "" }
@@ -68,7 +68,7 @@ func run(ctx context.Context, args []string, do execute, stdout io.Writer) error
 	f := flag.NewFlagSet("compare", flag.ContinueOnError)
 	suiteFile := f.String("suite", "", "what to compare")
 	out := f.String("out", "", "results go to NAME.json and NAME.md")
-	only := f.String("only", "", "only comparisons whose name begins so")
+	only := f.String("only", "", "only comparisons whose names begin with this")
 	pairs := f.Int("pairs", 7, "undisturbed pairs to add")
 	set, about := settings{}, settings{}
 	f.Var(set, "set", "NAME=VALUE for ${NAME} in commands; not stored")
@@ -116,7 +116,7 @@ func run(ctx context.Context, args []string, do execute, stdout io.Writer) error
 		if err := sameBuilds(append(r.Readings[c.Name], readings...)); err != nil {
 			return fmt.Errorf("%s: %s: %w", *out, c.Name, err)
 		}
-		// What was measured before a failure, or before the time was up, counts.
+		// Runs that ended before a failure or an interrupt count.
 		r.Readings[c.Name] = append(r.Readings[c.Name], readings...)
 		if err := r.write(*out); err != nil {
 			return err

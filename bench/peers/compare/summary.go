@@ -133,12 +133,12 @@ func figure(x float64) string {
 	return fmt.Sprintf("%.4g", x)
 }
 
-// sameBuilds refuses to add up what two builds of a program did.
+// sameBuilds returns an error if the readings of a side come from two builds.
 func sameBuilds(readings []Reading) error {
 	seen := map[string]string{}
 	for _, r := range readings {
 		if was, ok := seen[r.Side]; ok && was != r.Program {
-			return fmt.Errorf("%s: pairs of build %s are there, got one of %s: choose another -out", r.Side, was, r.Program)
+			return fmt.Errorf("%s: the file has pairs of build %s, got one of %s: choose another -out", r.Side, was, r.Program)
 		}
 		seen[r.Side] = r.Program
 	}

@@ -1,6 +1,6 @@
-// Command rounding says what 8-bit weights cost, for several ways to scale them and
-// the activations that they meet: the divergence from the model as it is stored, by
-// a plain forward pass in which both factors of every matrix product are rounded.
+// Command rounding measures what 8-bit weights cost, for several ways to scale them and
+// the activations that they are multiplied by: the divergence from the stored model, by a
+// plain forward pass in which both factors of every matrix product are rounded.
 //
 //	go run ./bench/peers/rounding -text FILE [-split S] [-context N] [-windows N] MODEL
 package main
@@ -29,8 +29,8 @@ func main() {
 	}
 }
 
-// way is how a row of numbers is rounded: to multiples of a scale of its own for
-// each group of so many.
+// way is how a row of numbers is rounded: to multiples of a scale that each group of
+// numbers has.
 type way struct{ bits, group int } // bits 0: not at all; group 0: the whole row
 
 func (w way) String() string {
@@ -97,7 +97,7 @@ func run(args []string) error {
 	f := flag.NewFlagSet("rounding", flag.ContinueOnError)
 	text := f.String("text", "", "text file")
 	split := f.String("split", "", "between its documents")
-	context := f.Int("context", 256, "ids of a window")
+	context := f.Int("context", 256, "tokens in a window")
 	most := f.Int("windows", 16, "use the first so many")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -146,7 +146,7 @@ func run(args []string) error {
 	if failed != nil {
 		return failed
 	}
-	fmt.Printf("| weights | activations | KL, mean | 99th percentile | same likeliest id, %% |\n|---|---|---:|---:|---:|\n")
+	fmt.Printf("| weights | activations | KL, mean | 99th percentile | same argmax token, %% |\n|---|---|---:|---:|---:|\n")
 	for i, v := range vs[1:] {
 		mean, p99, same := compare(logits[0], logits[i+1])
 		fmt.Printf("| %v | %v | %.2e | %.2e | %.2f |\n", v.weights, v.activations, mean, p99, 100*same)
@@ -222,12 +222,12 @@ func (m *model) linear(name string, x []float32, n int) []float32 {
 	return y
 }
 
-// forward is the logits after each id.
-func (m *model) forward(ids []int) (logits [][]float32) {
-	c, n := m.c, len(ids)
+// forward returns the logits after each token.
+func (m *model) forward(tokens []int) (logits [][]float32) {
+	c, n := m.c, len(tokens)
 	var x []float32
-	for _, id := range ids {
-		x = append(x, m.tensors[checkpoint.EmbedName][id*c.HiddenSize:(id+1)*c.HiddenSize]...)
+	for _, token := range tokens {
+		x = append(x, m.tensors[checkpoint.EmbedName][token*c.HiddenSize:(token+1)*c.HiddenSize]...)
 	}
 	h := make([]float32, len(x))
 	add := func(y []float32) {
