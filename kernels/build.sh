@@ -12,15 +12,23 @@ cd "$(dirname "$0")/cuda"
 clang=${CLANG:-clang-19}
 version=$($clang --version | sed -n 's/.*clang version \([0-9.]*\).*/\1/p' | head -1)
 [ "$version" = 19.1.7 ] || { echo "kernels: want clang 19.1.7 (apt-get install clang-19), got ${version:-none}" >&2; exit 1; }
+# compile ARCH PTX FILE: comments name the compiler's build, which is not part of the result.
+compile() {
+	$clang -std=c++17 -x cuda --cuda-device-only --cuda-gpu-arch=sm_$1 --cuda-feature=+ptx$2 -nocudainc -nocudalib \
+		-O3 -ffp-contract=fast -Wall -Werror -Wno-parentheses -S "$3" -o - | sed -E '/^[[:space:]]*\/\//d; s/[[:space:]]*\/\/.*$//; /^[[:space:]]*$/d' >"$out/sm_$1/${3%.cu}.ptx"
+}
+export -f compile
+export clang out
 for target in "80 74 *.cu" "90 78 *.cu" "90a 80 $(echo $(grep -l HOPPER *.cu))"; do
 	set -- $target
-	arch=$1 version=$2
-	shift 2
-	mkdir -p "$out/sm_$arch"
-	for f in "$@"; do
-		# Comments name the compiler's build, which is not part of the result.
-		$clang -std=c++17 -x cuda --cuda-device-only --cuda-gpu-arch=sm_$arch --cuda-feature=+ptx$version -nocudainc -nocudalib \
-			-O3 -ffp-contract=fast -Wall -Werror -Wno-parentheses -S "$f" -o - | sed -E '/^[[:space:]]*\/\//d; s/[[:space:]]*\/\/.*$//; /^[[:space:]]*$/d' >"$out/sm_$arch/${f%.cu}.ptx"
+	mkdir -p "$out/sm_$1"
+	for f in "${@:3}"; do
+		echo "$1 $2 $f"
 	done
-done
-sha256sum *.cu *.cuh >"$out/sources.sha256"
+done | xargs -P "$(nproc)" -L 1 bash -c 'set -euo pipefail; compile "$@"' _
+
+# The table of kernels, by which the host emulation launches them: name, threads of a block.
+cat "$out"/sm_*/*.ptx | awk '
+	/\.entry / { split($0, q, /\.entry |\(/); name = q[2] }
+	/^\.maxntid / { gsub(",", "", $2); print "KERNEL_ENTRY(" name ", " $2 ")" }' | LC_ALL=C sort -u >"$out/entries.inc"
+LC_ALL=C sha256sum *.cu *.cuh >"$out/sources.sha256"

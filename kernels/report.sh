@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # kernels/report.sh: assemble the committed PTX with ptxas (PTXAS, from the package
-# nvidia-cuda-nvcc-cu12 or a CUDA toolkit) and put its table into kernels/README.md:
+# nvidia-cuda-nvcc-cu12 or a CUDA toolkit) and put its table into docs/performance/registers.md:
 # registers, stack and spills of every kernel. No GPU is needed and none is used.
 set -euo pipefail
 cd "$(dirname "$0")"
 ptxas=${PTXAS:-ptxas}
+readme=../docs/performance/registers.md
 version=$("$ptxas" --version | sed -n 's/.*release \([0-9.]*\), V\([0-9.]*\).*/\2/p')
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
@@ -28,5 +29,5 @@ sort -V "$tmp/rows" | awk -v version="$version" '
 awk -v table="$tmp/table" '
 	/<!-- ptxas -->/ { print; while ((getline line < table) > 0) print line; skip = 1; next }
 	/<!-- end ptxas -->/ { skip = 0 }
-	!skip' README.md >"$tmp/readme"
-cat "$tmp/readme" >README.md
+	!skip' "$readme" >"$tmp/readme"
+cat "$tmp/readme" >"$readme"

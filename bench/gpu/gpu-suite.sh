@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
 # gpu-suite.sh kernels|speed|training|peers [--quick] [--budget=SECONDS], or gpu-suite.sh
-# --quick for a slice of all four. What does not fit a part's budget is cut off or not
-# run, and a row says so. Runs from its own folder on a machine with a GPU and Python; needs no Go
-# and no network. Every row is written to results/ as soon as it is there. The exit
-# status is 0 only if every row is ok: what could not be run is not.
+# --quick for a slice of all four. Steps that do not fit the time budget of a part are cut off
+# or not run, and their rows say so. The script runs from its own folder on a machine with a GPU
+# and Python; it needs neither Go nor a network. Every row is written to results/ as soon as it
+# is known. The exit status is 0 only if every row is ok; a step that could not run is not ok.
 #
 #   kernels  every kernel against its formula; whole models, prunes by kl and training
 #            against the CPU and PyTorch; memcheck on small shapes, racecheck on one of
 #            each kind (both need compute-sanitizer)
-#   speed    the card's ceilings by PyTorch; each kernel; llama-2-7b and llama-3-8b
+#   speed    the card's roofline by PyTorch; each kernel; llama-2-7b and llama-3-8b
 #            along the released path, paper-exact and rounded widths
-#   training adapters of llama-2-7b and llama-3-8b at 40 %, 512 ids a row and Alpaca's
+#   training adapters of llama-2-7b and llama-3-8b at 40 %, 512 tokens a row and Alpaca's
 #            own lengths, against peft (needs torch, transformers and peft)
 #   peers    PyTorch transformers on the same shapes (needs torch and transformers)
 #
-# --tiny tries the scripts themselves where there is no GPU, on a libcuda that runs the
-# kernels on the host: the demo's model in every model's place, times without meaning.
+# --tiny tests the scripts themselves on a machine without a GPU, with a libcuda that runs the
+# kernels on the host. It uses the demo's model everywhere, and its times mean nothing.
 set -uo pipefail
 cd "$(dirname "$0")"
 root=$PWD
@@ -35,8 +35,8 @@ for a in "$@"; do
 	esac
 done
 
-# A part that is stopped takes along what it runs, and keeps the rows there are; what
-# it runs does not outlive it if it is killed either.
+# A part that is stopped ends its child process and keeps the rows written so far. If the part
+# is killed, its child process ends too.
 child= running= out=
 stop() {
 	trap '' TERM INT HUP
@@ -84,7 +84,7 @@ git_commit=$(cat commit 2>/dev/null || echo unknown)
 # row NAME RESULT NOTE: one line, at once.
 row() { printf '%s\t%s\t%s\n' "$1" "$2" "$3" | tee -a "$rows"; }
 
-# table prints what there is.
+# table prints the rows written so far.
 table() { "$python" "$root/table.py" "$part" "$out" | tee "$out/table.md"; }
 
 # run NAME SECONDS CMD...: the command's log in its own file, its row when it ends.
@@ -119,7 +119,7 @@ run() {
 
 tests=$root/repo/runtime/device/cuda/device.test
 
-# results PREFIX: a row of every test as soon as it ends, of what a test program says.
+# results PREFIX: writes a row for each test as soon as it ends, from a test program's output.
 results() {
 	local line what= name took
 	ended() {
@@ -144,12 +144,12 @@ export -f row results
 export rows
 exec 3>&1
 
-# tested NAME PREFIX SECONDS PROGRAM...: run it with -test.v, a row of every test too.
+# tested NAME PREFIX SECONDS PROGRAM...: run a test program with -test.v, and write a row for each test.
 tested() {
 	run "$1" "$3" bash -o pipefail -c '"${@:2}" -test.v 2>&1 | results "$1"' _ "$2" "${@:4}"
 }
 
-# Every test of a kernel, at one shape of each kind: racecheck is slow.
+# Every test of a kernel at one shape of each kind, since racecheck is slow.
 one_shape='^TestChoose$/^97$/^alike$/^(0|8|11)$|^Test(EmbedAndNorm|Linear|GateUp|QKVAndAttend|AMPSums)$/^{9_131_/^BF16/./^1$'
 one_shape+='|^TestProject$/^{37_48_31_8}_(BF16|F32)_1$|^TestLosses$/^{3_37_8}_BF16_1$'
 one_shape+='|^TestAttendParts$/Dh:128}/^1$|^TestLogitReductions$/^{3_8_37}$/^BF16$/^1$|^TestTrain(Norm|Gate|Rows|Rotate|Attention|AdamW)$/^{9_131_/^1$'
@@ -161,8 +161,8 @@ kernels() {
 	if [ -n "$quick" ]; then
 		tested "tests, a few shapes" "" 60 "$tests" -test.short
 	else
-		# In one process, which compiles the kernels once; one that failed in it, or that
-		# it did not come to, is tried again alone.
+		# All tests run in one process, which compiles the kernels once. A test that failed
+		# there, or that was not reached, is run again alone.
 		tested "all tests of the device" "" 200 "$tests"
 		for t in $("$tests" -test.list '^Test'); do
 			grep -q "^$t	ok" "$rows" || run "$t alone" 60 "$tests" -test.v -test.run "^$t\$"
@@ -188,10 +188,10 @@ kernels() {
 	cd "$root"
 }
 
-# model PRESET: what is measured.
+# model PRESET: the model that is measured.
 model() { [ -n "$tiny" ] && echo repo/bench/demo/model || echo "preset:$1"; }
 
-# alone SECONDS PATTERN: the benchmarks of kernels that match, in their folder.
+# alone SECONDS PATTERN: run the matching benchmarks of single kernels, in their folder.
 alone() {
 	local time=100x
 	[ -n "$quick" ] && time=20x
@@ -215,7 +215,7 @@ path() {
 }
 
 speed() {
-	run ceilings 60 bash -c '"$1" ceilings.py $2 >"$3"' _ "$python" "${quick:+--quick} $tiny" "$out/ceilings.jsonl"
+	run roofline 60 bash -c '"$1" roofline.py $2 >"$3"' _ "$python" "${quick:+--quick} $tiny" "$out/roofline.jsonl"
 	cd repo/runtime/device/cuda
 	alone 140 "$([ -n "$quick" ] && echo '^BenchmarkDecode$/^sm_/llama-2-7b/^(o|down)$/^1$' || echo 'Decode|Prefill|Attention')"
 	cd "$root"

@@ -1,4 +1,4 @@
-"""The last, short table of a part: table.py PART DIR, from what the part wrote."""
+"""Prints the summary table of a part of the GPU suite from its files: table.py PART DIR."""
 import json
 import pathlib
 import re
@@ -18,8 +18,8 @@ def lines(path):
 
 
 def models(path):
-    """The rows of models that mop bench printed; of one that was cut off, the medians
-    of the runs that it had kept."""
+    """Rows of the models that mop bench printed. For a run that was cut off, the medians
+    of the samples that it kept."""
     all = lines(path)
     rows, runs = [r for r in all if r.get("kind") != "sample"], {}
     for r in all:
@@ -44,17 +44,17 @@ def number(x, digits=4):
 def main(part, folder):
     print(f"\n## {part}\n\n{(folder / 'machine.txt').read_text().strip()}\n")
     table(["row", "result", "note"], [r.split("\t") for r in (folder / "rows.tsv").read_text().splitlines()])
-    ceilings = {c["what"]: c["value"] for c in lines(folder / "ceilings.jsonl")}
-    copy = ceilings.get("device copy")
-    if ceilings:
-        table(["ceiling", "measured"], [(c["what"], f"{number(c['value'])} {c['unit']}" if c["unit"] else c["value"]) for c in lines(folder / "ceilings.jsonl")])
+    roofline = {c["what"]: c["value"] for c in lines(folder / "roofline.jsonl")}
+    copy = roofline.get("device copy")
+    if roofline:
+        table(["roofline", "measured"], [(c["what"], f"{number(c['value'])} {c['unit']}" if c["unit"] else c["value"]) for c in lines(folder / "roofline.jsonl")])
     rows = []
     for text in (folder / "kernels.txt").read_text().splitlines() if (folder / "kernels.txt").exists() else []:
         m = re.match(r"Benchmark(\S+?)(?:-\d+)?\s+\d+\s.*?([\d.e+]+) (GB/s|TFLOP/s)", text)
         if m:
-            value, product = float(m[2]), ceilings.get("product " + re.sub("^Prefill/sm_[^/]*/", "", m[1]))
-            ceiling = copy if m[3] == "GB/s" else product
-            rows.append((m[1], f"{number(value)} {m[3]}", f"{100 * value / ceiling:.0f} %" if ceiling else "-"))
+            value, product = float(m[2]), roofline.get("product " + re.sub("^Prefill/sm_[^/]*/", "", m[1]))
+            bound = copy if m[3] == "GB/s" else product
+            rows.append((m[1], f"{number(value)} {m[3]}", f"{100 * value / bound:.0f} %" if bound else "-"))
     if rows:
         table(["kernel", "measured", "of copy or cuBLAS"], rows)
     for kind in ["decode", "prefill"]:
@@ -76,7 +76,7 @@ def main(part, folder):
              number(r["peak_bytes"] / 1e9) if r.get("peak_bytes") else "-", number(r.get("recipe_hours"), 3), r.get("error", ""))
             for f in ["training.jsonl", "peft.jsonl"] for r in lines(folder / f)]
     if rows:
-        table(["training", "how", "ids an example", "rank", "tokens/s", "TFLOP/s", "memory, GB", "recipe, h", "error"], rows)
+        table(["training", "how", "tokens an example", "rank", "tokens/s", "TFLOP/s", "memory, GB", "recipe, h", "error"], rows)
     rows = [(r["model"], r["how"], r.get("warm_up", "-"), r.get("runs", "-"), number(r.get("e2e_ms")), number(r.get("tokens_per_s")), number(r.get("speedup")), r.get("error", "")) for r in lines(folder / "peers.jsonl")]
     if rows:
         table(["transformers", "how", "warm-up", "runs", "end to end, ms", "tokens/s", "speed-up", "error"], rows)

@@ -52,7 +52,7 @@ func probes() []probe {
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512BF16 {
 		vector(BF16, sumAVX512, func(n int, x, y float32) (float64, int) {
 			var sums [384]float32
-			kernel.AddPairs(n/2, math.Float32bits(x)>>16*0x10001, math.Float32bits(y)>>16*0x10001, &sums)
+			kernel.MultiplyAddPairs(n/2, math.Float32bits(x)>>16*0x10001, math.Float32bits(y)>>16*0x10001, &sums)
 			if n%2 == 1 {
 				for i := range sums {
 					sums[i] += x * y

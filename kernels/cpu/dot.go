@@ -5,6 +5,8 @@
 // Every sum has one order, given by the set and the length alone.
 package cpu
 
+import "unsafe"
+
 // Dot is sum_i w[i] x[i].   w, x [n]
 func Dot(w, x []float32) float32 {
 	x = x[:len(w)]
@@ -17,12 +19,12 @@ func Dot(w, x []float32) float32 {
 		s2 += a[2] * b[2]
 		s3 += a[3] * b[3]
 	}
-	return finish(w[i:], x[i:], s0, s1, s2, s3)
+	return sumLanes(w[i:], x[i:], s0, s1, s2, s3)
 }
 
-// finish adds a tail of at most three products, each to its lane, and joins the
+// sumLanes adds a tail of at most three products, each to its lane, and joins the
 // lanes.
-func finish(w, x []float32, s0, s1, s2, s3 float32) float32 {
+func sumLanes(w, x []float32, s0, s1, s2, s3 float32) float32 {
 	if len(w) > 0 {
 		s0 += w[0] * x[0]
 	}
@@ -41,4 +43,167 @@ func Axpy(y []float32, a float32, x []float32) {
 	for i, v := range x {
 		y[i] += a * v
 	}
+}
+
+// Type is how a weight is stored.
+type Type uint8
+
+const (
+	F32 Type = iota
+	F16
+	BF16
+	I8 // int8, to be scaled; its rows are Int8Row elements long
+)
+
+// Size is the bytes of an element.
+func (t Type) Size() int { return [...]int{4, 2, 2, 1}[t] }
+
+// RowBytes is how far rows of n elements are apart in memory.
+func (t Type) RowBytes(n int) int {
+	if t == I8 {
+		return Int8Row(n)
+	}
+	return n * t.Size()
+}
+
+// Streams is how many rows of n elements DotRows takes at a time, each from a place of
+// its own: as many as a core reads fastest. More rows share what is read of the vector
+// and of the call; from memory, fewer are faster as long as the vector stays in the first
+// cache.
+func (t Type) Streams(n int) int {
+	if (t == F16 || t == BF16) && (n < 1024 || n > 3072) {
+		return MaxStreams
+	}
+	return 4
+}
+
+// MaxStreams is what Streams does not exceed.
+const MaxStreams = 6
+
+// Arranged is the length of the vector that Arrange makes of n floats.
+func Arranged(n int) int { return (n+31)/32*32 + 32 }
+
+// Arrange lays out a vector for DotRows with rows of the given type: in blocks of as
+// many floats as a step of it takes. A bfloat16 becomes a float32 by a shift, so
+// that a load of 16-bit pairs gives even and odd elements apart: so lie theirs.
+// dst [Arranged(n)], x [n]
+func (s Set) Arrange(dst, x []float32, t Type) {
+	if t == I8 {
+		s.arrangeInt8(dst, x)
+		return
+	}
+	n, step := len(x), s.step()
+	full := n / step * step
+	if s == Generic || s == AVX2 && n < step {
+		copy(dst, x)
+		return
+	}
+	if t == BF16 && full > 0 {
+		s.deinterleave(dst[:full], x[:full])
+	} else {
+		copy(dst, x[:full])
+	}
+	rest := n - full
+	if rest == 0 {
+		return
+	}
+	var last [32]float32
+	tail := dst[full:]
+	if s == AVX512 { // rows are read under a mask
+		copy(last[:], x[full:])
+		arrangeBlock(tail[:step], last[:step], t)
+		return
+	}
+	// Rows are read up to their end, again with elements that were had already:
+	// those meet a zero here, and are zeroed themselves by the mask that follows,
+	// lest an infinity make that a NaN.
+	copy(last[step-rest:], x[full:])
+	arrangeBlock(tail[:step], last[:step], t)
+	mask := unsafe.Slice((*byte)(unsafe.Pointer(&tail[step])), step*4)
+	zeros := (step - rest) * t.Size()
+	for i := range mask {
+		mask[i] = 0xff
+		if i < zeros {
+			mask[i] = 0
+		}
+	}
+}
+
+// step is how many elements of a row DotRows takes at a time.
+func (s Set) step() int {
+	switch s {
+	case AVX512:
+		return 32
+	case AVX2:
+		return 16
+	}
+	return 1
+}
+
+func arrangeBlock(dst, x []float32, t Type) {
+	if t != BF16 {
+		copy(dst, x)
+		return
+	}
+	half := len(dst) / 2
+	for i := range half {
+		dst[i], dst[half+i] = x[2*i], x[2*i+1]
+	}
+}
+
+// dotRowsGeneric is DotRows in plain Go.
+func dotRowsGeneric(t Type, out []float32, rows *[MaxStreams]unsafe.Pointer, x []float32, n int) {
+	streams := t.Streams(n)
+	for i := range out {
+		k, along := i%streams, i/streams*t.RowBytes(n)
+		if k > 0 && rows[k] == rows[k-1] {
+			out[i] = out[i-1]
+			continue
+		}
+		out[i] = dotGeneric(t, unsafe.Add(rows[k], along), x, n)
+	}
+}
+
+// dotGeneric is the product of a row of type t with what Arrange made of n floats.
+func dotGeneric(t Type, row unsafe.Pointer, x []float32, n int) float32 {
+	switch t {
+	case F16:
+		return dotF16(unsafe.Slice((*uint16)(row), n), x[:n])
+	case BF16:
+		return dotBF16(unsafe.Slice((*uint16)(row), n), x[:n])
+	case I8:
+		q, scales := int8Arranged(x, n)
+		return dotInt8(unsafe.Slice((*int8)(row), n), q, scales)
+	}
+	return Dot(unsafe.Slice((*float32)(row), n), x[:n])
+}
+
+// dotBF16 is Dot for bfloat16 weights.
+func dotBF16(w []uint16, x []float32) float32 {
+	var s [4]float32
+	for ; len(w) >= 4; w, x = w[4:], x[4:] {
+		for i := range s {
+			s[i] += FromBF16(w[i]) * x[i]
+		}
+	}
+	var tail [3]float32
+	for i, b := range w {
+		tail[i] = FromBF16(b)
+	}
+	return sumLanes(tail[:len(w)], x, s[0], s[1], s[2], s[3])
+}
+
+// dotF16 is Dot for float16 weights.
+func dotF16(w []uint16, x []float32) float32 {
+	var s [4]float32
+	for ; len(w) >= 4; w, x = w[4:], x[4:] {
+		for i := range s {
+			s[i] += FromF16(w[i]) * x[i]
+		}
+	}
+	var tail [3]float32
+	for i, h := range w {
+		tail[i] = FromF16(h)
+	}
+	return sumLanes(tail[:len(w)], x, s[0], s[1], s[2], s[3])
 }

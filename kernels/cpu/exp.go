@@ -23,10 +23,10 @@ func Exp32(x float32) float32 {
 // expBlock is how many elements the processor's version takes at a time.
 const expBlock = 8
 
-// Exps: y[i] = exp(x[i]*scale - shift), see Exp32; y may be x. The last elements,
+// ExpScaled: y[i] = exp(x[i]*scale - shift), see Exp32; y may be x. The last elements,
 // fewer than a block, go as a whole one, so that an element's bits do not depend on
 // where it stands.   x, y [n]
-func (s Set) Exps(y, x []float32, scale, shift float32) {
+func (s Set) ExpScaled(y, x []float32, scale, shift float32) {
 	y = y[:len(x)]
 	if s == Generic {
 		for i, v := range x {
@@ -36,12 +36,29 @@ func (s Set) Exps(y, x []float32, scale, shift float32) {
 	}
 	n := s.block(x)
 	if n > 0 {
-		expBlocks(y[:n], x[:n], scale, shift)
+		expScaledBlocks(y[:n], x[:n], scale, shift)
 	}
 	if n < len(x) {
 		var last [expBlock]float32
 		copy(last[:], x[n:])
-		expBlocks(last[:], last[:], scale, shift)
+		expScaledBlocks(last[:], last[:], scale, shift)
 		copy(y[n:], last[:])
+	}
+}
+
+// SiluMul: y = silu(g) u, silu(z) = z/(1+exp(-z)).   y, g, u [n]; y may be g or u
+func (s Set) SiluMul(y, g, u []float32) {
+	var e [64]float32
+	for len(g) > 0 {
+		n := min(len(g), len(e))
+		s.ExpScaled(e[:n], g[:n], -1, 0)
+		done := s.block(g[:n])
+		if done > 0 {
+			gateBlocks(y[:done], g[:done], e[:done], u[:done])
+		}
+		for i := done; i < n; i++ {
+			y[i] = g[i] / (1 + e[i]) * u[i]
+		}
+		y, g, u = y[n:], g[n:], u[n:]
 	}
 }

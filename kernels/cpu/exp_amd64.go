@@ -1,6 +1,8 @@
 package cpu
 
-func expBlocks(y, x []float32, scale, shift float32) { expsFMA(len(x), &y[0], &x[0], scale, shift) }
+func expScaledBlocks(y, x []float32, scale, shift float32) {
+	expScaledFMA(len(x), &y[0], &x[0], scale, shift)
+}
 
 //go:noescape
-func expsFMA(n int, y, x *float32, scale, shift float32)
+func expScaledFMA(n int, y, x *float32, scale, shift float32)

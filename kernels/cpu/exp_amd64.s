@@ -55,8 +55,8 @@ GLOBL expNumbers<>(SB), RODATA|NOPTR, $48
 
 // Eight at a time; bound by the multiply-adds.
 //
-// func expsFMA(n int, y, x *float32, scale, shift float32)
-TEXT ·expsFMA(SB), NOSPLIT, $0-32
+// func expScaledFMA(n int, y, x *float32, scale, shift float32)
+TEXT ·expScaledFMA(SB), NOSPLIT, $0-32
 	MOVQ n+0(FP), CX
 	MOVQ y+8(FP), DI
 	MOVQ x+16(FP), SI

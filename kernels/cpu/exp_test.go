@@ -12,7 +12,7 @@ func TestExps(t *testing.T) {
 		x = append(x, float32(v))
 	}
 	for _, s := range sets() {
-		name, f := s.String(), s.Exps
+		name, f := s.String(), s.ExpScaled
 		for _, n := range []int{1, 7, 8, 9, len(x)} {
 			y := make([]float32, n+1)
 			y[n] = 3
@@ -42,7 +42,7 @@ func TestExpsGeneric(t *testing.T) {
 		x[i] = float32(i)*0.17 - 85
 	}
 	y := make([]float32, len(x))
-	Generic.Exps(y, x, 1, 0)
+	Generic.ExpScaled(y, x, 1, 0)
 	for i, v := range x {
 		if want := Exp32(v); y[i] != want {
 			t.Fatalf("exp(%v): want %v, got %v", v, want, y[i])
@@ -53,7 +53,7 @@ func TestExpsGeneric(t *testing.T) {
 func BenchmarkExps(b *testing.B) {
 	x := make([]float32, 1024)
 	for b.Loop() {
-		best().Exps(x, x, 0, 0)
+		best().ExpScaled(x, x, 0, 0)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1024, "ns/exp")
 }

@@ -12,7 +12,7 @@ import (
 //	sum over groups g, in order, of scale[g] * float32(sum_j q[j] x[j])
 //
 // Sums within a group are exact, whatever their order, and the rest is float32, a
-// product and then a sum: every set has the same bits, in DotsAlong and in TileInt8. Bytes
+// product and then a sum: every set has the same bits, in DotRows and in TileInt8. Bytes
 // instead of 16 bits would multiply no faster with AVX2, where they need a detour for
 // their signs, and twice as fast with AVX512-VNNI; but they lose more than the
 // weights' rounding does (bench/results/int8.md).
@@ -39,7 +39,7 @@ func (s Set) RoundInt16(q []int16, scales, x []float32) {
 		from := g * Int8Group
 		part := x[from:min(from+Int8Group, len(x))]
 		to := q[from : from+len(part)]
-		most := math.Float32frombits(s.most(part))
+		most := math.Float32frombits(s.maxAbs(part))
 		switch {
 		case most < 0x1p-100:
 			scales[g] = 0
@@ -54,9 +54,9 @@ func (s Set) RoundInt16(q []int16, scales, x []float32) {
 	}
 }
 
-// mostGeneric is the largest magnitude of x as bits, in whose order a NaN is larger
+// maxAbsGeneric is the largest magnitude of x as bits, in whose order a NaN is larger
 // than all numbers.
-func mostGeneric(x []float32) (most uint32) {
+func maxAbsGeneric(x []float32) (most uint32) {
 	for _, v := range x {
 		most = max(most, math.Float32bits(v)&^(1<<31))
 	}
@@ -90,7 +90,7 @@ func Int16s(x []float32) []int16 {
 	return unsafe.Slice((*int16)(unsafe.Pointer(unsafe.SliceData(x))), 2*len(x))
 }
 
-// dotInt8 is one of DotsAlong's products, for a row of int8 without its own scale.
+// dotInt8 is one of DotRows's products, for a row of int8 without its own scale.
 // w, x [n], scales [Int8Groups(n)]
 func dotInt8(w []int8, x []int16, scales []float32) (sum float32) {
 	for _, scale := range scales {

@@ -6,12 +6,12 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-func (s Set) most(x []float32) uint32 {
+func (s Set) maxAbs(x []float32) uint32 {
 	n := len(x) &^ 7
 	if s == Generic || n == 0 {
-		return mostGeneric(x)
+		return maxAbsGeneric(x)
 	}
-	return max(mostAVX2(&x[0], n), mostGeneric(x[n:]))
+	return max(maxAbsAVX2(&x[0], n), maxAbsGeneric(x[n:]))
 }
 
 func (s Set) toInt16(q []int16, x []float32, factor float32) {
@@ -77,15 +77,15 @@ func tileInt8AVX512(c *float32, ldc int, a, b, scales *float32, k int, add bool)
 //go:noescape
 func tileInt8VNNI(c *float32, ldc int, a, b, scales *float32, k int, add bool)
 
-// dotsInt8AVX2 is DotsAlong for rows of int8, n a multiple of 64 and not 0.
+// dotsInt8AVX2 is DotRows for rows of int8, n a multiple of 64 and not 0.
 //
 //go:noescape
-func dotsInt8AVX2(out *[4]float32, rows *[MostStreams]unsafe.Pointer, x *int16, scales *float32, n, count, ahead int)
+func dotsInt8AVX2(out *[4]float32, rows *[MaxStreams]unsafe.Pointer, x *int16, scales *float32, n, count, ahead int)
 
-// mostAVX2 is mostGeneric for n a multiple of 8.
+// maxAbsAVX2 is maxAbsGeneric for n a multiple of 8.
 //
 //go:noescape
-func mostAVX2(x *float32, n int) uint32
+func maxAbsAVX2(x *float32, n int) uint32
 
 // toInt16AVX2 is toInt16Generic for n a multiple of 16.
 //

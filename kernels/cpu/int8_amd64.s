@@ -1,7 +1,7 @@
 #include "textflag.h"
 
-// func mostAVX2(x *float32, n int) uint32
-TEXT ·mostAVX2(SB), NOSPLIT, $0-20
+// func maxAbsAVX2(x *float32, n int) uint32
+TEXT ·maxAbsAVX2(SB), NOSPLIT, $0-20
 	MOVQ     x+0(FP), AX
 	MOVQ     n+8(FP), CX
 	VPCMPEQD Y2, Y2, Y2
@@ -156,7 +156,7 @@ sixteen:
 	ROW(at, R10, Y2); \
 	ROW(at, R11, Y3)
 
-// func dotsInt8AVX2(out *[4]float32, rows *[MostStreams]unsafe.Pointer, x *int16, scales *float32, n, count, ahead int)
+// func dotsInt8AVX2(out *[4]float32, rows *[MaxStreams]unsafe.Pointer, x *int16, scales *float32, n, count, ahead int)
 TEXT ·dotsInt8AVX2(SB), NOSPLIT, $0-56
 	MOVQ  rows+8(FP), AX
 	MOVQ  0(AX), R8

@@ -84,3 +84,146 @@ func copyRows[Row any](dst, src unsafe.Pointer, ds, ss, k int) {
 		*(*Row)(unsafe.Add(dst, p*4*ds)) = *(*Row)(unsafe.Add(src, p*4*ss))
 	}
 }
+
+// packStep is how many columns of 16-bit numbers are packed at a time: the 16 KiB that are
+// written then stay in the first cache until their lines are full.
+func packStep(width int) int { return max(4096/width, 16) }
+
+// nextPacked is where the eight rows begin that are packed after those from i on, of the
+// columns from p on, as an element of row i.
+func nextPacked(i, p, step, rows, k, stride int) int {
+	switch {
+	case i+8 < rows:
+		return 8*stride + p
+	case p+step < k:
+		return p + step - i*stride
+	}
+	return 8 * stride // of the rows after these, which another call packs
+}
+
+// PackBF16 is PackRows for a matrix of bfloat16s, which it widens.
+// dst [k, width], src [rows, stride], rows <= width
+func (s Set) PackBF16(dst []float32, width int, src []uint16, stride, rows, k int) {
+	s.pack16(dst, width, src, stride, rows, k, packBF16, FromBF16)
+}
+
+// PackF16 is PackRows for a matrix of halves, which it widens.
+// dst [k, width], src [rows, stride], rows <= width
+func (s Set) PackF16(dst []float32, width int, src []uint16, stride, rows, k int) {
+	s.pack16(dst, width, src, stride, rows, k, packF16, FromF16)
+}
+
+// pack16 packs eight rows at a time by eight, and what is left one by one.
+func (s Set) pack16(dst []float32, width int, src []uint16, stride, rows, k int,
+	eight func(dst []float32, width int, src []uint16, stride, k, ahead int), one func(uint16) float32) {
+	done := 0
+	if s != Generic && k >= 16 {
+		done = rows &^ 7
+		step := packStep(width)
+		for p := 0; p < k; p += step {
+			p0 := min(p, k-16) // where few are left, some before them once more
+			for i := 0; i < done; i += 8 {
+				eight(dst[p0*width+i:], width, src[i*stride+p0:], stride, min(step, k-p0), nextPacked(i, p, step, done, k, stride)-p0)
+			}
+		}
+	}
+	for i := done; i < width; i++ {
+		if i >= rows {
+			clearColumn(dst[i:], width, k)
+			continue
+		}
+		for p, b := range src[i*stride : i*stride+k] {
+			dst[p*width+i] = one(b)
+		}
+	}
+}
+
+// clearColumn: dst[p*width] = 0 for p < k.
+func clearColumn(dst []float32, width, k int) {
+	for p := range k {
+		dst[p*width] = 0
+	}
+}
+
+// pairRows is how many rows transposePairs takes at a time, and half of the
+// elements of each.
+const pairRows = 16
+
+// PackPairs lays rows of a matrix side by side, as a panel of TilePairs:
+// dst[p*width+i] is the pair src[i*stride+2p], src[i*stride+2p+1] for i < rows,
+// where beyond k there are zeros; columns rows..width-1 of dst are zero.
+// dst [(k+1)/2, width], src [rows, stride], rows <= width <= 32
+func (s Set) PackPairs(dst []uint32, width int, src []uint16, stride, rows, k int) {
+	n := (k + 1) / 2
+	dst = dst[:n*width]
+	if rows == 0 || n == 0 {
+		clear(dst)
+		return
+	}
+	_ = src[(rows-1)*stride+k-1]
+	if !s.pairs() {
+		packPairsScalar(dst, width, src, stride, rows, k)
+		return
+	}
+	full := k / (2 * pairRows) * pairRows // pairs in blocks of whole rows
+	for i := 0; i < width; i += pairRows {
+		lanes, have := min(pairRows, width-i), max(min(pairRows, rows-i), 0)
+		var from [pairRows]unsafe.Pointer
+		for r := range from {
+			from[r] = unsafe.Pointer(&src[min(i+r, rows-1)*stride])
+		}
+		if full > 0 {
+			transposePairs(&dst[i], width, &from, full, 1<<lanes-1, 1<<have-1, 1<<32-1)
+		}
+		if rest := k - 2*full; rest > 0 {
+			for r := range from {
+				from[r] = unsafe.Add(from[r], 4*full)
+			}
+			var last [pairRows * pairRows]uint32
+			transposePairs(&last[0], pairRows, &from, pairRows, 1<<pairRows-1, 1<<have-1, 1<<rest-1)
+			for p := full; p < n; p++ {
+				copy(dst[p*width+i:p*width+i+lanes], last[(p-full)*pairRows:])
+			}
+		}
+	}
+}
+
+func packPairsScalar(dst []uint32, width int, src []uint16, stride, rows, k int) {
+	for i := range width {
+		for p := range (k + 1) / 2 {
+			pair := uint32(0)
+			if i < rows {
+				pair = uint32(src[i*stride+2*p])
+				if 2*p+1 < k {
+					pair |= uint32(src[i*stride+2*p+1]) << 16
+				}
+			}
+			dst[p*width+i] = pair
+		}
+	}
+}
+
+// PackPairColumns makes a panel of columns of a matrix: dst[p*width+i] is the pair
+// src[2p*stride+i], src[(2p+1)*stride+i] for i < columns, where beyond k there are
+// zeros; the rest of each row of dst is zero.
+// dst [(k+1)/2, width], src [k, stride], columns <= width
+func (s Set) PackPairColumns(dst []uint32, width int, src []uint16, stride, columns, k int) {
+	done := 0
+	if s.pairs() && columns == 32 && width == 32 && k > 1 {
+		_, _ = dst[k/2*width-1], src[(k/2*2-1)*stride+columns-1]
+		interleavePairs(&dst[0], &src[0], stride, k/2)
+		done = k / 2
+	}
+	for p := done; p < (k+1)/2; p++ {
+		row := dst[p*width : (p+1)*width]
+		for i, v := range src[2*p*stride : 2*p*stride+columns] {
+			row[i] = uint32(v)
+		}
+		if 2*p+1 < k {
+			for i, v := range src[(2*p+1)*stride : (2*p+1)*stride+columns] {
+				row[i] |= uint32(v) << 16
+			}
+		}
+		clear(row[columns:])
+	}
+}

@@ -15,45 +15,46 @@
 // latency: 4*V bytes a row.
 #include "sampling_params.cuh"
 
-KERNEL(256, 1, argmax, int *tokens, const float *z, int ldz, int V, const SamplingParams *params, u32 *seen, int lds,
-       Place *places, Best *best, u32 *counters) {
-  const int n = ptx::bidy(), parts = ptx::gridx();
+extern "C" __global__ void __launch_bounds__(256, 1)
+    argmax(int *tokens, const float *z, int ldz, int V, const SamplingParams *params, u32 *seen, int lds,
+           SeqPosition *positions, Best *best, u32 *counters) {
+  const int n = blockIdx.y, parts = gridDim.x;
   // The host writes parameters between steps only: they are read while the logits are made.
   const SamplingParams by = params ? params[n] : kGreedy;
-  ptx::after_previous();
-  ptx::release();
-  const Place place = params ? places[n] : Place{0, 0};
+  cudaGridDependencySynchronize();
+  cudaTriggerProgrammaticLaunchCompletion();
+  const SeqPosition place = params ? positions[n] : SeqPosition{0, 0};
   const Penalty penalty = penalty_of(by, seen, lds, place.seq);
-  const int lo = (int)((long long)V * ptx::bidx() / parts), hi = (int)((long long)V * (ptx::bidx() + 1) / parts);
+  const int lo = (int)((long long)V * blockIdx.x / parts), hi = (int)((long long)V * (blockIdx.x + 1) / parts);
   const float *row = z + (long long)n * ldz;
   const u64 first = (u64)place.pos * V;
   Best b = {-kInf, lo};
-  for (int i = lo + ptx::tid(); i < hi; i += 256) {
+  for (int i = lo + threadIdx.x; i < hi; i += 256) {
     const float v = gumbel_max(by, penalty.apply(i, row[i]), first + i);
     if (v > b.value)
       b = {v, i};
   }
-  b = block_best<8>(b, (Best *)ptx::shared());
-  u32 *last = (u32 *)(ptx::shared() + 64);
-  if (ptx::tid() == 0) {
-    best[n * parts + ptx::bidx()] = b;
-    ptx::fence();
-    *last = ptx::add(counters + n, 1) == (u32)(parts - 1);
+  b = block_best<8>(b, (Best *)smem);
+  u32 *last = (u32 *)(smem + 64);
+  if (threadIdx.x == 0) {
+    best[n * parts + blockIdx.x] = b;
+    ptx::fence_acq_rel_gpu();
+    *last = ptx::atom_add_acq_rel(counters + n, 1) == (u32)(parts - 1);
     if (*last)
       counters[n] = 0;
   }
-  ptx::sync();
-  if (!*last || ptx::tid() >= 32)
+  __syncthreads();
+  if (!*last || threadIdx.x >= 32)
     return;
-  ptx::fence();
+  ptx::fence_acq_rel_gpu();
   b = {-kInf, 0x7fffffff};
-  for (int i = ptx::tid(); i < parts; i += 32)
+  for (int i = threadIdx.x; i < parts; i += 32)
     b = better(b, best[n * parts + i]);
   b = warp_best(b);
-  if (ptx::tid() == 0) {
+  if (threadIdx.x == 0) {
     tokens[n] = b.value < kInf ? b.index : -1;
     penalty.add(tokens[n]);
     if (by.advance)
-      places[n].pos++;
+      positions[n].pos++;
   }
 }

@@ -7,32 +7,32 @@ struct Best {
   float value;
   int index;
 };
-DEVICE Best better(Best a, Best b) {
+static __device__ __forceinline__ Best better(Best a, Best b) {
   return b.value > a.value || (b.value == a.value && b.index < a.index) ? b : a;
 }
-DEVICE Best warp_best(Best b) {
+static __device__ __forceinline__ Best warp_best(Best b) {
 #pragma unroll
   for (int m = 16; m > 0; m >>= 1)
-    b = better(b, {ptx::shfl_xor(b.value, m), (int)ptx::shfl_xor((u32)b.index, m)});
+    b = better(b, {__shfl_xor_sync(0xffffffff, b.value, m), (int)__shfl_xor_sync(0xffffffff, (u32)b.index, m)});
   return b;
 }
-template <int Warps> DEVICE Best block_best(Best b, Best *scratch) {
+template <int Warps> static __device__ __forceinline__ Best block_best(Best b, Best *scratch) {
   b = warp_best(b);
-  if (ptx::tid() % 32 == 0)
-    scratch[ptx::tid() / 32] = b;
-  ptx::sync();
+  if (threadIdx.x % 32 == 0)
+    scratch[threadIdx.x / 32] = b;
+  __syncthreads();
   b = scratch[0];
 #pragma unroll
   for (int w = 1; w < Warps; w++)
     b = better(b, scratch[w]);
-  ptx::sync();
+  __syncthreads();
   return b;
 }
 // row_best: the largest of z [C], with the index counted from base.
-template <int Warps> DEVICE Best row_best(const float *z, int C, int base) {
+template <int Warps> static __device__ __forceinline__ Best row_best(const float *z, int C, int base) {
   Best b = {-kInf, base};
-  for (int i = ptx::tid(); i < C; i += 32 * Warps)
+  for (int i = threadIdx.x; i < C; i += 32 * Warps)
     if (z[i] > b.value)
       b = {z[i], base + i};
-  return block_best<Warps>(b, (Best *)ptx::shared());
+  return block_best<Warps>(b, (Best *)smem);
 }

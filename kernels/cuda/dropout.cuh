@@ -6,8 +6,8 @@
 // Mask says what of a matrix [n, in] is kept. places[n].seq is row n's sequence
 // and .pos its row in it; no places, nothing is dropped. A single sequence's key
 // needs no memory.
-struct Mask {
-  const Place *places;
+struct DropoutMask {
+  const SeqPosition *positions;
   const u64 *keys; // null = key is that of all
   u64 key;
   u32 limit; // a half word below it drops
@@ -17,18 +17,18 @@ struct Mask {
   struct Row {
     u64 key, first; // first: its element 0
   };
-  MEMBER Row row(int n) const {
-    Place w = places[n];
+  __device__ __forceinline__ Row row(int n) const {
+    SeqPosition w = positions[n];
     return {keys ? keys[w.seq] : key, (u64)w.pos * in};
   }
-  static MEMBER u64 word(u64 key, u64 i) {
+  static __device__ __forceinline__ u64 word(u64 key, u64 i) {
     u64 z = key + (i + 1) * 0x9e3779b97f4a7c15ull;
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
     z = (z ^ z >> 27) * 0x94d049bb133111ebull;
     return z ^ z >> 31;
   }
   // two zeroes what is dropped of columns c and c+1.
-  MEMBER void two(Row r, int c, float &a, float &b) const {
+  __device__ __forceinline__ void two(Row r, int c, float &a, float &b) const {
     u64 e = r.first + c, w = word(r.key, e >> 1);
     u32 lo = (u32)w, hi = (u32)(w >> 32);
     if (e & 1)

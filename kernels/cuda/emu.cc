@@ -8,10 +8,12 @@
 #include <sys/mman.h>
 
 // EMULATED names other kernels than the device's.
-#ifndef EMULATED
-#define EMULATED "all.cuh"
-#endif
+#ifdef EMULATED
 #include EMULATED
+#else
+#include "all.cuh"
+#include "ptx/entries.inc"
+#endif
 
 namespace emu {
 Machine m;
@@ -237,7 +239,7 @@ static void run_cluster(long long first) {
     }
   }
   if (m.boxes)
-    snprintf(m.error, sizeof m.error, "block (%d,%d,%d): it ended before a copy to its shared memory had", m.box[0].block->index[0], m.box[0].block->index[1],
+    snprintf(m.error, sizeof m.error, "block (%d,%d,%d): it ended source a copy to its shared memory had", m.box[0].block->index[0], m.box[0].block->index[1],
              m.box[0].block->index[2]);
   for (int r = 0; r < m.cluster && !m.error[0]; r++)
     left(m.blocks[r]);
@@ -256,7 +258,7 @@ static void stop(int &here, int all, uint32_t *waiting, void (*release)()) {
 }
 } // namespace emu
 
-void ptx::sync() {
+void __syncthreads() {
   using namespace emu;
   Block &b = *m.now->block;
   stop(b.at_barrier, b.live, m.waiting, [] { release_barrier(*m.now->block); });

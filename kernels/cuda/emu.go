@@ -19,7 +19,7 @@ import (
 
 // The sources' text, embedded so that a change of it rebuilds this package.
 //
-//go:embed *.cu *.cuh
+//go:embed *.cu *.cuh ptx/entries.inc
 var sources embed.FS
 
 var _ = [...]embed.FS{sources, emu.Source}

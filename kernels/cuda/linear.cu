@@ -1,117 +1,128 @@
-// Output projections and the head: y[n] (+)= W x[n], float32 sums.
+// Output and down projection, LM head: y[n] (+)= W x[n], float32 sums.
 //
 //   W [out, in] 16-bit, pitch ld (a multiple of 64, zero tails); y [N, out] f32
-//   8-bit (*_i8_*): pitch a multiple of 128, scales [out] f32
+//   8-bit weights (*_i8_*): pitch a multiple of 128, scales [out] f32
 //
-// linear_decode_*: N <= 8, bound by reading W: 2*out*ld bytes. Grid: up to two
-// blocks an SM, each an equal share of the rows. x is 16-bit [N, in] (kind 0) or
-// float32 that is rounded on the way in (kind 1).
-// linear_decode_ring_* (sm_90a): a block an SM, see ring.cuh.
-// linear_prefill_*: any N, 2*N*out*in flops. Grid: tiles of out by tiles of N. x
-// is 16-bit. linear_prefill_wgmma* (sm_90a): blocks that stay, see wgmma.cuh.
-#include "ring.cuh"
-#include "wgmma.cuh"
+// linear_decode_*: N <= 8. Memory-bound: 2*out*ld bytes. Grid: up to two blocks of 256 threads per
+// SM, each with an equal share of the rows. x is 16-bit [N, in] (kind 0), or float32 that is
+// rounded on the way in (kind 1).
+// linear_decode_pipeline_* (sm_90a): one block per SM, see pipeline.cuh.
+// linear_prefill_*: any N, 16-bit x. Compute-bound for many rows: 2*N*out*in flops. Grid: tiles of
+// out by tiles of N. linear_prefill_wgmma* (sm_90a): persistent blocks, see gemm_wgmma.cuh.
+//
+// Versions of decode on an H100, down projection of llama-2-7b with eight rows of x:
+//   gemv.cuh 100 us; pipeline.cuh 40 us. Whole models: docs/performance/decode.md
+// Versions of prefill on an H100, 2048 rows: mma.sync 295 to 360 TFLOP/s, wgmma 666 to 763
+#include "pipeline.cuh"
+#include "gemm_wgmma.cuh"
 
 // The rows of one matrix as they are; a last row without a pair repeats.
 template <class E> struct LinearRows {
   const E *w;
   int ld, out;
   const float *scales; // [out], of weights of 8 bits
-  MEMBER const E *row(int r) const { return w + (long long)min(r, out - 1) * ld; }
-  MEMBER float scale(int r) const { return scales[min(r, out - 1)]; }
+  __device__ __forceinline__ const E *row(int r) const { return w + (long long)min(r, out - 1) * ld; }
+  __device__ __forceinline__ float scale(int r) const { return scales[min(r, out - 1)]; }
 };
 
-struct LinearOut {
+struct LinearEpilogue {
   using Row = float *;
-  using Before = F2;
+  using Source = float2;
   float *y;
   int ldy, out, add; // ldy is a multiple of 32
-  MEMBER float *row(int n) const { return y + (long long)n * ldy; }
-  MEMBER F2 before(float *row, int pair) const { return add ? *(const F2 *)(row + 2 * pair) : F2{0, 0}; }
-  MEMBER void operator()(float *row, int pair, float a, float b, F2 old) const {
+  __device__ __forceinline__ float *row(int n) const { return y + (long long)n * ldy; }
+  __device__ __forceinline__ float2 source(float *row, int pair) const {
+    return add ? *(const float2 *)(row + 2 * pair) : float2{0, 0};
+  }
+  __device__ __forceinline__ void operator()(float *row, int pair, float a, float b, float2 old) const {
     float *to = row + 2 * pair;
     if (add)
       a += old.x, b += old.y;
     if (2 * pair + 1 == out)
       to[0] = a;
     else
-      *(F2 *)to = {a, b};
+      *(float2 *)to = {a, b};
   }
 };
 
 template <class T, class E>
-DEVICE void linear_decode(float *y, int ldy, const void *x, int ldx, int kind, const E *w, int ld, int out, int in, int n, int add,
-                          const float *scales) {
+static __device__ __forceinline__ void linear_decode(float *y, int ldy, const void *x, int ldx, int kind, const E *w,
+                                                     int ld, int out, int in, int n, int add, const float *scales) {
   LinearRows<E> rows = {w, ld, out, scales};
   int r0, r1;
-  stream_share(ceil_div(out, 2), r0, r1);
-  stream_warm<E>(rows, r0, r1, ld);
-  ptx::after_previous();
-  ptx::release();
+  block_rows(ceil_div(out, 2), r0, r1);
+  prefetch_weights<E>(rows, r0, r1, ld);
+  cudaGridDependencySynchronize();
+  cudaTriggerProgrammaticLaunchCompletion();
   if (kind == 0)
-    stage_half<E>((const u16 *)x, ldx, n, ld);
+    load_x_half<E>((const u16 *)x, ldx, n, ld);
   else
-    stage_float<T, E, All>((const float *)x, ldx, n, in, ld);
-  stream<T, E>(rows, r0, r1, ld, n, scaled(rows, sizeof(E) == 1, LinearOut{y, ldy, out, add}));
+    load_x_float<T, E, WholeBlock>((const float *)x, ldx, n, in, ld);
+  gemv<T, E>(rows, r0, r1, ld, n, scaled(rows, sizeof(E) == 1, LinearEpilogue{y, ldy, out, add}));
 }
 
-#define LINEAR_DECODE(T, name, E)                                                                                          \
-  KERNEL(256, 2, linear_decode_##name, float *y, int ldy, const void *x, int ldx, int kind, const E *w, int ld, int out,   \
-         int in, int n, int add, const float *scales) {                                                                    \
-    linear_decode<T, E>(y, ldy, x, ldx, kind, w, ld, out, in, n, add, scales);                                             \
+#define LINEAR_DECODE(T, name, E)                                                                                    \
+  extern "C" __global__ void __launch_bounds__(256, 2)                                                               \
+      linear_decode_##name(float *y, int ldy, const void *x, int ldx, int kind, const E *w, int ld, int out, int in, \
+                           int n, int add, const float *scales) {                                                    \
+    linear_decode<T, E>(y, ldy, x, ldx, kind, w, ld, out, in, n, add, scales);                                       \
   }
-#ifdef STREAM
+#ifdef HAS_GEMV
 LINEAR_DECODE(BF16, bf16, u16)
 LINEAR_DECODE(F16, f16, u16)
-LINEAR_DECODE(BF16, i8_bf16, Byte)
-LINEAR_DECODE(F16, i8_f16, Byte)
+LINEAR_DECODE(BF16, i8_bf16, i8)
+LINEAR_DECODE(F16, i8_f16, i8)
 #endif
 
 #ifdef HOPPER
 // LinearX is what x is by its kind.
-template <class T, class E> struct LinearX {
+template <class T, class E> struct LinearInput {
   const void *x;
   int ldx, kind, in;
-  MEMBER void ask() {}
-  MEMBER void stage(const Ring &ring, int n, int ld) const {
+  __device__ __forceinline__ void prefetch() {}
+  __device__ __forceinline__ void stage(const Pipeline &pipe, int n, int ld) const {
     if (kind == 0)
-      stage_halves<E>(ring, (const u16 *)x, ldx, n, ld);
+      load_x_half_bulk<E>(pipe, (const u16 *)x, ldx, n, ld);
     else
-      stage_float<T, E, Multipliers>((const float *)x, ldx, n, in, ld);
+      load_x_float<T, E, ConsumerWarps>((const float *)x, ldx, n, in, ld);
   }
 };
 
-#define LINEAR_RING(T, name, E)                                                                                            \
-  KERNEL(kRingThreads, 2, linear_decode_ring_##name, float *y, int ldy, const void *x, int ldx, int kind, const E *w, int ld, \
-         int out, int in, int n, int add, const float *scales, int stages) {                                               \
-    LinearRows<E> rows = {w, ld, out, scales};                                                                             \
-    ring_decode<T, E>(rows, ceil_div(out, 2), ld, n, stages, LinearX<T, E>{x, ldx, kind, in},                              \
-                      scaled(rows, sizeof(E) == 1, LinearOut{y, ldy, out, add}));                                          \
+#define LINEAR_PIPELINE(T, name, E)                                                                                   \
+  extern "C" __global__ void __launch_bounds__(kPipelineThreads, 2)                                                   \
+      linear_decode_pipeline_##name(float *y, int ldy, const void *x, int ldx, int kind, const E *w, int ld, int out, \
+                                    int in, int n, int add, const float *scales, int stages) {                        \
+    LinearRows<E> rows = {w, ld, out, scales};                                                                        \
+    gemv_pipelined<T, E>(rows, ceil_div(out, 2), ld, n, stages, LinearInput<T, E>{x, ldx, kind, in},                  \
+                         scaled(rows, sizeof(E) == 1, LinearEpilogue{y, ldy, out, add}));                             \
   }
-LINEAR_RING(BF16, bf16, u16)
-LINEAR_RING(F16, f16, u16)
-LINEAR_RING(BF16, i8_bf16, Byte)
-LINEAR_RING(F16, i8_f16, Byte)
+LINEAR_PIPELINE(BF16, bf16, u16)
+LINEAR_PIPELINE(F16, f16, u16)
+LINEAR_PIPELINE(BF16, i8_bf16, i8)
+LINEAR_PIPELINE(F16, i8_f16, i8)
 #endif
 
-#define LINEAR_PREFILL(T, E, name, Size, size, threads, blocks, rows, cols)                                                \
-  KERNEL(threads, blocks, linear_prefill_##size##_##name, float *y, int ldy, const u16 *x, int ldx, const E *w, int ld,    \
-         int out, int in, int n, int add, const float *scales) {                                                           \
-    ptx::after_previous();                                                                                                 \
-    ptx::release();                                                                                                        \
-    LinearRows<E> of = {w, ld, out, scales};                                                                               \
-    product<T, E>(Size{}, Half{x, ldx}, of, n, out, in + 7 & ~7, ptx::bidy() * rows, ptx::bidx() * cols,                   \
-                  scaled(of, sizeof(E) == 1, LinearOut{y, ldy, out, add}));                                                \
+#define LINEAR_PREFILL(T, E, name, Size, size, threads, blocks, rows, cols)                                         \
+  extern "C" __global__ void __launch_bounds__(threads, blocks)                                                     \
+      linear_prefill_##size##_##name(float *y, int ldy, const u16 *x, int ldx, const E *w, int ld, int out, int in, \
+                                     int n, int add, const float *scales) {                                         \
+    cudaGridDependencySynchronize();                                                                                \
+    cudaTriggerProgrammaticLaunchCompletion();                                                                      \
+    LinearRows<E> of = {w, ld, out, scales};                                                                        \
+    gemm<T, E>(Size{}, HalfMatrix{x, ldx}, of, n, out, in + 7 & ~7, blockIdx.y * rows, blockIdx.x * cols,           \
+               scaled(of, sizeof(E) == 1, LinearEpilogue{y, ldy, out, add}));                                       \
   }
 EACH_TILE(LINEAR_PREFILL)
 
 #ifdef HOPPER
 // The 64 rows of a block as they lie.
-struct LinearBoxes {
+struct LinearTma {
   const TensorMap *map; // [out, in], boxes of 64 rows
   using Block = int;    // its first row
-  MEMBER Block block(int i) const { return 64 * i; }
-  MEMBER void load(u16 *to, int k, Block row, u64 *b) const { ptx::load_box(to, map, k, row, 0, b); }
+  __device__ __forceinline__ Block block(int i) const { return 64 * i; }
+  __device__ __forceinline__ void load(u16 *to, int k, Block row, u64 *b) const {
+    ptx::tma_load(to, map, k, row, 0, b);
+  }
 };
 
 // LinearWriter has every thread write what it has, 32 bytes a warp and token: of rows row
@@ -121,17 +132,17 @@ template <int Tokens, class Out> struct LinearWriter {
   static constexpr int kColumns = Tokens / 8 < 4 ? Tokens / 8 : 4, kRounds = Tokens / 8 / kColumns;
   float *y; // of the thread's first token and row
   int ldy;
-  int left, right; // tokens from that on: of row, of row+8
+  int left, right;    // tokens from that on: of row, of row+8
   int add, right_add; // those that are added to
   float old[2][4 * kColumns];
 
-  static MEMBER LinearWriter make(const Out &out, u8 *, int m0, int M, int eight) {
-    const int lane = ptx::tid() % 32, m = m0 + lane % 4 * 2, row = 16 * (eight + ptx::tid() / 32 % 4) + lane / 4;
+  static __device__ __forceinline__ LinearWriter make(const Out &out, u8 *, int m0, int M, int eight) {
+    const int lane = threadIdx.x % 32, m = m0 + lane % 4 * 2, row = 16 * (eight + threadIdx.x / 32 % 4) + lane / 4;
     const int left = row < out.out ? M - m : 0, right = row + 8 < out.out ? left : 0;
     return {out.y + (long long)m * out.ldy + row, out.ldy, left, right, out.add ? left : 0, out.add ? right : 0};
   }
-  MEMBER float *at(int token) const { return y + (long long)token * ldy; }
-  MEMBER void read(int round) {
+  __device__ __forceinline__ float *at(int token) const { return y + (long long)token * ldy; }
+  __device__ __forceinline__ void read(int round) {
 #pragma unroll
     for (int i = 0; i < 2 * kColumns; i++) {
       const int token = (round * kColumns + i / 2) * 8 + i % 2;
@@ -143,8 +154,8 @@ template <int Tokens, class Out> struct LinearWriter {
         o[1] = at(token)[8];
     }
   }
-  MEMBER void start() { read(0); }
-  MEMBER void put(const float (&c)[Tokens / 2]) {
+  __device__ __forceinline__ void start() { read(0); }
+  __device__ __forceinline__ void put(const float (&c)[Tokens / 2]) {
 #pragma unroll
     for (int round = 0; round < kRounds; round++) {
       if (round + 1 < kRounds)
@@ -162,18 +173,19 @@ template <int Tokens, class Out> struct LinearWriter {
   }
 };
 
-struct LinearApart {
-  template <class T, int Tokens> using Writer = LinearWriter<Tokens, LinearApart>;
+struct LinearWgmmaEpilogue {
+  template <class T, int Tokens> using Writer = LinearWriter<Tokens, LinearWgmmaEpilogue>;
   float *y;
   int ldy, out, add;
 };
 
-#define LINEAR_WGMMA(T, name, tokens, threads, blocks, groups, stages, cluster)                                            \
-  KERNEL(threads, blocks, linear_prefill_wgmma##tokens##_##name, TensorMap w, TensorMap x, float *y, int ldy, int out,     \
-         int in, int n, int add) {                                                                                         \
-    LinearBoxes of = {MAP(linear_prefill_wgmma##tokens##_##name, 0, w)};                                                   \
-    wgmma_product<T>(Warpgroups<tokens, groups, stages, cluster>{}, MAP(linear_prefill_wgmma##tokens##_##name, 1, x), of, n, \
-                     ceil_div(out, 64), in, LinearApart{y, ldy, out, add});                                                \
+#define LINEAR_WGMMA(T, name, tokens, threads, blocks, groups, stages, cluster)                                \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) linear_prefill_wgmma##tokens##_##name(         \
+      TensorMap w, TensorMap x, float *y, int ldy, int out, int in, int n, int add) {                          \
+    LinearTma of = {TENSOR_MAP_PARAM(linear_prefill_wgmma##tokens##_##name, 0, w)};                            \
+    gemm_wgmma<T>(WgmmaTile<tokens, groups, stages, cluster>{},                                                \
+                  TENSOR_MAP_PARAM(linear_prefill_wgmma##tokens##_##name, 1, x), of, n, ceil_div(out, 64), in, \
+                  LinearWgmmaEpilogue{y, ldy, out, add});                                                      \
   }
-EACH_WARPGROUPS(LINEAR_WGMMA)
+EACH_WGMMA_TILE(LINEAR_WGMMA)
 #endif

@@ -11,16 +11,16 @@ typedef unsigned int u32;
 typedef unsigned long long u64;
 
 // Accesses of 16 and 8 bytes.
-struct alignas(16) V4 {
+struct alignas(16) uint4 {
   u32 x, y, z, w;
 };
-struct alignas(16) F4 {
+struct alignas(16) float4 {
   float x, y, z, w;
 };
-struct alignas(8) V2 {
+struct alignas(8) uint2 {
   u32 x, y;
 };
-struct alignas(8) F2 {
+struct alignas(8) float2 {
   float x, y;
 };
 
@@ -37,10 +37,38 @@ struct alignas(64) TensorMap {
 #include "../emu/hopper.h"
 #else
 
-#define DEVICE static inline __attribute__((device, always_inline))
-#define MEMBER inline __attribute__((device, always_inline))
-#define KERNEL(threads, blocks, name, ...) \
-  extern "C" __attribute__((global, launch_bounds(threads, blocks))) void name(__VA_ARGS__)
+// What nvcc's headers define. The kernels are compiled without a CUDA toolkit.
+#define __global__ __attribute__((global))
+#define __device__ __attribute__((device))
+#define __shared__ __attribute__((shared))
+#define __forceinline__ inline __attribute__((always_inline))
+#define __launch_bounds__(...) __attribute__((launch_bounds(__VA_ARGS__)))
+
+// The members of threadIdx, blockIdx and gridDim are signed here: index arithmetic in the
+// kernels is signed throughout. Blocks have one dimension.
+namespace {
+struct ThreadIndex {
+  __declspec(property(get = get_x)) int x;
+  static __device__ __forceinline__ int get_x() { return __nvvm_read_ptx_sreg_tid_x(); }
+};
+struct BlockIndex {
+  __declspec(property(get = get_x)) int x;
+  __declspec(property(get = get_y)) int y;
+  __declspec(property(get = get_z)) int z;
+  static __device__ __forceinline__ int get_x() { return __nvvm_read_ptx_sreg_ctaid_x(); }
+  static __device__ __forceinline__ int get_y() { return __nvvm_read_ptx_sreg_ctaid_y(); }
+  static __device__ __forceinline__ int get_z() { return __nvvm_read_ptx_sreg_ctaid_z(); }
+};
+struct GridDimensions {
+  __declspec(property(get = get_x)) int x;
+  __declspec(property(get = get_y)) int y;
+  static __device__ __forceinline__ int get_x() { return __nvvm_read_ptx_sreg_nctaid_x(); }
+  static __device__ __forceinline__ int get_y() { return __nvvm_read_ptx_sreg_nctaid_y(); }
+};
+} // namespace
+static constexpr ThreadIndex threadIdx{};
+static constexpr BlockIndex blockIdx{};
+static constexpr GridDimensions gridDim{};
 
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 #define HOPPER
@@ -48,257 +76,273 @@ struct alignas(64) TensorMap {
 // MAP is where a kernel's parameter of an index, a tensor map, lies. The address of
 // the C++ variable would be that of a copy in local memory, which the copies of boxes
 // do not take.
-#define MAP(kernel, index, variable) MAP_OF(kernel, index)
-#define MAP_OF(kernel, index)                                                                                \
-  ({                                                                                                         \
-    u64 at;                                                                                                  \
-    asm("{.reg .b64 t; mov.b64 t, " #kernel "_param_" #index "; cvta.param.u64 %0, t;}" : "=l"(at));         \
-    (const TensorMap *)at;                                                                                   \
+#define TENSOR_MAP_PARAM(kernel, index, variable) TENSOR_MAP_PARAM_(kernel, index)
+#define TENSOR_MAP_PARAM_(kernel, index)                                                             \
+  ({                                                                                                 \
+    u64 at;                                                                                          \
+    asm("{.reg .b64 t; mov.b64 t, " #kernel "_param_" #index "; cvta.param.u64 %0, t;}" : "=l"(at)); \
+    (const TensorMap *)at;                                                                           \
   })
 #else
 #define SHARED_ALIGN 128
 #endif
 
-namespace ptx {
+// smem is the block's dynamic shared memory. The kernels use no static shared memory.
+extern __shared__ __attribute__((aligned(SHARED_ALIGN))) u8 smem[];
 
-DEVICE int tid() { return __nvvm_read_ptx_sreg_tid_x(); }
-DEVICE int bidx() { return __nvvm_read_ptx_sreg_ctaid_x(); }
-DEVICE int bidy() { return __nvvm_read_ptx_sreg_ctaid_y(); }
-DEVICE int bidz() { return __nvvm_read_ptx_sreg_ctaid_z(); }
-DEVICE int gridx() { return __nvvm_read_ptx_sreg_nctaid_x(); }
-DEVICE int gridy() { return __nvvm_read_ptx_sreg_nctaid_y(); }
+// __syncwarp is a barrier of a warp's 32 lanes.
+static __device__ __forceinline__ void __syncwarp() { asm volatile("bar.warp.sync 0xffffffff;" ::: "memory"); }
 
-// shared is the block's dynamic shared memory; the kernels use no other.
-extern __attribute__((shared, aligned(SHARED_ALIGN))) u8 shared_memory[];
-DEVICE u8 *shared() { return shared_memory; }
-DEVICE u32 shared_address(const void *p) {
-  return (u32)(u64)(const __attribute__((address_space(3))) void *)p;
-}
-
-// again gives v, and keeps the compiler from having at hand, in registers, what follows
-// from it over a whole loop.
-DEVICE u32 again(u32 v) {
-  asm volatile("" : "+r"(v));
-  return v;
-}
-
-// sync is a barrier of the whole block.
-DEVICE void sync() { __syncthreads(); }
-// sync_warp is one of a warp's 32 lanes.
-DEVICE void sync_warp() { asm volatile("bar.warp.sync 0xffffffff;" ::: "memory"); }
-
-// Warp exchanges; all 32 lanes take part.
-DEVICE u32 shfl_xor(u32 v, int mask) {
+// Warp shuffles. All 32 lanes take part: the mask is always 0xffffffff.
+static __device__ __forceinline__ u32 __shfl_xor_sync(u32, u32 v, int mask) {
   u32 r;
   asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 31, 0xffffffff;" : "=r"(r) : "r"(v), "r"(mask));
   return r;
 }
-DEVICE float shfl_xor(float v, int mask) {
-  return __builtin_bit_cast(float, shfl_xor(__builtin_bit_cast(u32, v), mask));
+static __device__ __forceinline__ float __shfl_xor_sync(u32 lanes, float v, int mask) {
+  return __builtin_bit_cast(float, __shfl_xor_sync(lanes, __builtin_bit_cast(u32, v), mask));
 }
-// shfl gives what another lane has.
-DEVICE float shfl(float v, int lane) {
+static __device__ __forceinline__ double __shfl_xor_sync(u32 lanes, double v, int mask) {
+  u64 b = __builtin_bit_cast(u64, v);
+  return __builtin_bit_cast(double, (u64)__shfl_xor_sync(lanes, (u32)b, mask) |
+                                        (u64)__shfl_xor_sync(lanes, (u32)(b >> 32), mask) << 32);
+}
+// __shfl_sync returns the value of another lane.
+static __device__ __forceinline__ float __shfl_sync(u32, float v, int lane) {
   float r;
   asm volatile("shfl.sync.idx.b32 %0, %1, %2, 31, 0xffffffff;" : "=f"(r) : "f"(v), "r"(lane));
   return r;
 }
-DEVICE double shfl_xor(double v, int mask) {
-  u64 b = __builtin_bit_cast(u64, v);
-  return __builtin_bit_cast(double, (u64)shfl_xor((u32)b, mask) | (u64)shfl_xor((u32)(b >> 32), mask) << 32);
+
+// cudaGridDependencySynchronize waits until the previous kernel of the stream has ended
+// and its writes are visible. cudaTriggerProgrammaticLaunchCompletion lets the next kernel
+// start when all blocks have called it or ended. Both do nothing before sm_90, where
+// launches do not overlap. Every block of every kernel waits, so a kernel ends only after
+// the one before it, however early the next one was triggered.
+static __device__ __forceinline__ void cudaGridDependencySynchronize() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+static __device__ __forceinline__ void cudaTriggerProgrammaticLaunchCompletion() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
 }
 
-// load_once reads 16 bytes that no one writes during the kernel and that are
+namespace ptx {
+
+static __device__ __forceinline__ u32 shared_address(const void *p) {
+  return (u32)(u64)(const __attribute__((address_space(3))) void *)p;
+}
+
+// opaque gives v, and keeps the compiler from having at hand, in registers, what follows
+// from it over a whole loop.
+static __device__ __forceinline__ u32 opaque(u32 v) {
+  asm volatile("" : "+r"(v));
+  return v;
+}
+
+// ld_global_nc reads 16 bytes that no one writes during the kernel and that are
 // read once: they pass by L1.
-DEVICE V4 load_once(const void *p) {
-  V4 v;
+static __device__ __forceinline__ uint4 ld_global_nc(const void *p) {
+  uint4 v;
   asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
-               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p));
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(p));
   return v;
 }
-// load reads 16 bytes of global memory in one access; what the compiler makes of a
+// ld_global reads 16 bytes of global memory in one access; what the compiler makes of a
 // structure's copy may be several.
-DEVICE V4 load(const void *p) {
-  V4 v;
-  asm volatile("ld.global.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p) : "memory");
+static __device__ __forceinline__ uint4 ld_global(const void *p) {
+  uint4 v;
+  asm volatile("ld.global.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(p)
+               : "memory");
   return v;
 }
-// load_if is load where in is true, and else zeros.
-DEVICE V4 load_if(const void *p, bool in) {
-  V4 v = {0, 0, 0, 0};
+// ld_global_if is load where in is true, and else zeros.
+static __device__ __forceinline__ uint4 ld_global_if(const void *p, bool in) {
+  uint4 v = {0, 0, 0, 0};
   asm volatile("{.reg .pred p; setp.ne.u32 p, %5, 0; @p ld.global.v4.u32 {%0,%1,%2,%3}, [%4];}"
-               : "+r"(v.x), "+r"(v.y), "+r"(v.z), "+r"(v.w) : "l"(p), "r"((u32)in) : "memory");
+               : "+r"(v.x), "+r"(v.y), "+r"(v.z), "+r"(v.w)
+               : "l"(p), "r"((u32)in)
+               : "memory");
   return v;
 }
-DEVICE F4 load_floats(const void *p) {
-  F4 v;
-  asm volatile("ld.global.v4.f32 {%0,%1,%2,%3}, [%4];" : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "l"(p) : "memory");
+static __device__ __forceinline__ float4 ld_global_f4(const void *p) {
+  float4 v;
+  asm volatile("ld.global.v4.f32 {%0,%1,%2,%3}, [%4];"
+               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+               : "l"(p)
+               : "memory");
   return v;
 }
-// load_shared reads 16 bytes of shared memory in one access, as load does.
-DEVICE V4 load_shared(const void *p) {
-  V4 v;
-  asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(shared_address(p)));
+// ld_shared reads 16 bytes of shared memory in one access, as load does.
+static __device__ __forceinline__ uint4 ld_shared(const void *p) {
+  uint4 v;
+  asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "r"(shared_address(p)));
   return v;
 }
-DEVICE void prefetch(const void *p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
+static __device__ __forceinline__ void prefetch_l2(const void *p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
 
 // cp_async copies 16 bytes to shared memory, zeros where valid is false; they
 // are there after commit and wait.
-DEVICE void cp_async(void *to, const void *from, bool valid) {
+static __device__ __forceinline__ void cp_async(void *to, const void *from, bool valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(valid ? 16 : 0)
                : "memory");
 }
-DEVICE void cp_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-// cp_wait returns when at most N of this thread's groups are under way.
-template <int N> DEVICE void cp_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory"); }
+static __device__ __forceinline__ void cp_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+// cp_async_wait returns when at most N of this thread's groups are under way.
+template <int N> static __device__ __forceinline__ void cp_async_wait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+}
 
 // ldmatrix reads four 8x8 matrices of 16-bit elements, their rows at the
 // addresses of lanes 0-7, 8-15, 16-23, 24-31.
-DEVICE void ldmatrix(u32 (&r)[4], const void *row) {
+static __device__ __forceinline__ void ldmatrix(u32 (&r)[4], const void *row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(row)) : "memory");
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(shared_address(row))
+               : "memory");
 }
-DEVICE void ldmatrix_trans(u32 (&r)[4], const void *row) {
+static __device__ __forceinline__ void ldmatrix_trans(u32 (&r)[4], const void *row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(shared_address(row)) : "memory");
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(shared_address(row))
+               : "memory");
 }
 
-// store writes 16 bytes of global memory.
-DEVICE void store(void *p, V4 v) {
+// st_global writes 16 bytes of global memory.
+static __device__ __forceinline__ void st_global(void *p, uint4 v) {
   asm volatile("st.global.v4.u32 [%0], {%1,%2,%3,%4};" ::"l"(p), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
 }
 
 // mma: C[16,8] += A[16,16] B[16,8], C float32. With g = lane/4, t = lane%4:
 // a0 (g, 2t..), a1 (g+8, 2t..), a2 (g, 2t+8..), a3 (g+8, 2t+8..);
 // b0 (2t.., g), b1 (2t+8.., g); c0,c1 (g, 2t..), c2,c3 (g+8, 2t..).
-DEVICE void mma_bf16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+static __device__ __forceinline__ void mma_bf16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
-DEVICE void mma_f16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+static __device__ __forceinline__ void mma_f16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 
 // mma_tf32: C[16,8] += A[16,8] B[8,8] of float32 with 10 bits of mantissa, as tf32
 // gives them. a0 (g, t), a1 (g+8, t), a2 (g, t+4), a3 (g+8, t+4); b0 (t, g), b1
 // (t+4, g); C as above.
-DEVICE void mma_tf32(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
-  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+static __device__ __forceinline__ void mma_tf32(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 // tf32 rounds to 10 bits of mantissa, to nearest, ties away from zero.
-DEVICE u32 tf32(float v) {
+static __device__ __forceinline__ u32 tf32(float v) {
   u32 r;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(r) : "f"(v));
   return r;
 }
 
-// bytes_apart gives two bytes of v, each in 16 bits: the lower two (0) or the upper (1).
-DEVICE u32 bytes_apart(u32 v, int upper) {
+// unpack_bytes gives two bytes of v, each in 16 bits: the lower two (0) or the upper (1).
+static __device__ __forceinline__ u32 unpack_bytes(u32 v, int upper) {
   u32 r;
   asm("prmt.b32 %0, %1, 0, %2;" : "=r"(r) : "r"(v), "r"(upper ? 0x4342 : 0x4140));
   return r;
 }
 // Sums of two pairs of 16-bit numbers; bfloat16 by a product with one, which sm_80 has.
-DEVICE u32 add_bf16(u32 a, u32 b) {
+static __device__ __forceinline__ u32 add_bf16(u32 a, u32 b) {
   u32 r;
   asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(r) : "r"(a), "r"(0x3f803f80), "r"(b));
   return r;
 }
-DEVICE u32 add_f16(u32 a, u32 b) {
+static __device__ __forceinline__ u32 add_f16(u32 a, u32 b) {
   u32 r;
   asm("add.f16x2 %0, %1, %2;" : "=r"(r) : "r"(a), "r"(b));
   return r;
 }
-// nearest rounds to an integer, ties to even.
-DEVICE int nearest(double x) {
+// round_to_int rounds to an integer, ties to even.
+static __device__ __forceinline__ int round_to_int(double x) {
   int r;
   asm("cvt.rni.s32.f64 %0, %1;" : "=r"(r) : "d"(x));
   return r;
 }
 
 // pack rounds two floats to nearest even, lo in the lower half.
-DEVICE u32 pack_bf16(float lo, float hi) {
+static __device__ __forceinline__ u32 pack_bf16(float lo, float hi) {
   u32 r;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
   return r;
 }
-DEVICE u32 pack_f16(float lo, float hi) {
+static __device__ __forceinline__ u32 pack_f16(float lo, float hi) {
   u32 r;
   asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
   return r;
 }
-DEVICE float widen_f16(u16 h) {
+static __device__ __forceinline__ float widen_f16(u16 h) {
   float f;
   asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h));
   return f;
 }
 
-// larger takes one instruction; it is the other where one is not a number.
-DEVICE float larger(float a, float b) {
+// fmax takes one instruction; it is the other where one is not a number.
+static __device__ __forceinline__ float fmax(float a, float b) {
   float r;
   asm("max.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
   return r;
 }
-DEVICE float exp2(float x) {
+static __device__ __forceinline__ float exp2(float x) {
   float r;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
   return r;
 }
-DEVICE float reciprocal(float x) {
+static __device__ __forceinline__ float rcp(float x) {
   float r;
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
   return r;
 }
-DEVICE float log2(float x) {
+static __device__ __forceinline__ float log2(float x) {
   float r;
   asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
   return r;
 }
-DEVICE float sqrt(float x) {
+static __device__ __forceinline__ float sqrt(float x) {
   float r;
   asm("sqrt.rn.f32 %0, %1;" : "=f"(r) : "f"(x));
   return r;
 }
 
-// add counts in global memory and gives the value before.
-DEVICE u32 add(u32 *p, u32 v) {
+// atom_add_acq_rel counts in global memory and gives the value before.
+static __device__ __forceinline__ u32 atom_add_acq_rel(u32 *p, u32 v) {
   u32 r;
   asm volatile("atom.add.acq_rel.gpu.global.u32 %0, [%1], %2;" : "=r"(r) : "l"(p), "r"(v) : "memory");
   return r;
 }
-// store_shared writes 16 bytes of shared memory.
-DEVICE void store_shared(void *to, V4 v) {
-  asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(shared_address(to)), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+// st_shared writes 16 bytes of shared memory.
+static __device__ __forceinline__ void st_shared(void *to, uint4 v) {
+  asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(shared_address(to)), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
+               : "memory");
 }
-// add_shared counts in shared memory and gives the value before.
-DEVICE u32 add_shared(u32 *p, u32 v) {
+// atom_add_shared counts in shared memory and gives the value before.
+static __device__ __forceinline__ u32 atom_add_shared(u32 *p, u32 v) {
   u32 r;
   asm volatile("atom.shared.add.u32 %0, [%1], %2;" : "=r"(r) : "r"(shared_address(p)), "r"(v) : "memory");
   return r;
 }
-DEVICE void add_shared(u64 *p, u64 v) {
+static __device__ __forceinline__ void atom_add_shared(u64 *p, u64 v) {
   asm volatile("red.shared.add.u64 [%0], %1;" ::"r"(shared_address(p)), "l"(v) : "memory");
 }
-// fence orders this thread's global accesses before its later ones, for the
+// fence_acq_rel_gpu orders this thread's global accesses before its later ones, for the
 // whole device.
-DEVICE void fence() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
-
-// after_previous waits until the kernel before has ended and its writes are
-// seen; release lets the kernel after start, when all blocks have said so or ended. Both
-// are nothing where launches do not overlap. All blocks of all kernels wait, so that
-// whatever is released early, a kernel ends after the one before it.
-DEVICE void after_previous() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-DEVICE void release() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
-}
+static __device__ __forceinline__ void fence_acq_rel_gpu() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
 
 #ifdef HOPPER
 // What compute capability 9.0 alone has (sm_90a): barriers that count bytes, copies of
@@ -306,93 +350,123 @@ DEVICE void release() {
 
 // A barrier in shared memory: a phase ends when count arrivals have come and as many
 // bytes as were announced.
-DEVICE void barrier_init(u64 *b, int count) {
+static __device__ __forceinline__ void mbarrier_init(u64 *b, int count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(b)), "r"(count) : "memory");
 }
-// barriers_made lets the cluster and the copies see barriers after the next cluster_sync
+// fence_mbarrier_init lets the cluster and the copies see barriers after the next cluster_sync
 // or sync.
-DEVICE void barriers_made() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
-// arrive_expect arrives, and announces bytes.
-DEVICE void arrive_expect(u64 *b, int bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(b)), "r"(bytes) : "memory");
+static __device__ __forceinline__ void fence_mbarrier_init() {
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
-// arrive orders this thread's accesses of shared memory before what waits.
-DEVICE void arrive(u64 *b) { asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(b)) : "memory"); }
-// arrive_at arrives at the barrier in the same place of a block of the cluster. Ordinary
+// mbarrier_arrive_expect_tx arrives, and announces bytes.
+static __device__ __forceinline__ void mbarrier_arrive_expect_tx(u64 *b, int bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(b)), "r"(bytes)
+               : "memory");
+}
+// mbarrier_arrive orders this thread's accesses of shared memory before what waits.
+static __device__ __forceinline__ void mbarrier_arrive(u64 *b) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(b)) : "memory");
+}
+// mbarrier_arrive_cluster arrives at the barrier in the same place of a block of the cluster. Ordinary
 // writes it orders for this block alone (.cluster would wait for them, in every step).
-DEVICE void arrive_at(u64 *b, int rank) {
+static __device__ __forceinline__ void mbarrier_arrive_cluster(u64 *b, int rank) {
   asm volatile("{.reg .b32 t; mapa.shared::cluster.u32 t, %0, %1; mbarrier.arrive.shared::cluster.b64 _, [t];}" ::"r"(
-                   shared_address(b)), "r"(rank) : "memory");
+                   shared_address(b)),
+               "r"(rank)
+               : "memory");
 }
-// wait_phase returns when the phase of a parity has ended; the first has parity 0.
-DEVICE void wait_phase(u64 *b, int parity) {
+// mbarrier_wait_parity returns when the phase of a parity has ended; the first has parity 0.
+static __device__ __forceinline__ void mbarrier_wait_parity(u64 *b, int parity) {
   u32 done;
   do
     asm volatile("{.reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.b32 %0, 1, 0, p;}"
-                 : "=r"(done) : "r"(shared_address(b)), "r"(parity) : "memory");
+                 : "=r"(done)
+                 : "r"(shared_address(b)), "r"(parity)
+                 : "memory");
   while (!done);
 }
-// load_box starts the copy of the box at (c0, c1, c2) to shared memory; what lies
+// tma_load starts the copy of the box at (c0, c1, c2) to shared memory; what lies
 // outside of the tensor arrives as zeros. b is told the box's bytes.
-DEVICE void load_box(void *to, const TensorMap *map, int c0, int c1, int c2, u64 *b) {
-  asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2,%3,%4}], [%5];" ::"r"(
-                   shared_address(to)), "l"(map), "r"(c0), "r"(c1), "r"(c2), "r"(shared_address(b)) : "memory");
-}
-// load_box_to copies to the same place of every block of the cluster in mask, and tells
-// the barrier in the same place there.
-DEVICE void load_box_to(int mask, void *to, const TensorMap *map, int c0, int c1, int c2, u64 *b) {
+static __device__ __forceinline__ void tma_load(void *to, const TensorMap *map, int c0, int c1, int c2, u64 *b) {
   asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2,%3,%4}], [%5], %6;" ::"r"(
-          shared_address(to)), "l"(map), "r"(c0), "r"(c1), "r"(c2), "r"(shared_address(b)), "h"((u16)mask) : "memory");
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2,%3,%4}], [%5];" ::"r"(
+          shared_address(to)),
+      "l"(map), "r"(c0), "r"(c1), "r"(c2), "r"(shared_address(b))
+      : "memory");
+}
+// tma_load_multicast copies to the same place of every block of the cluster in mask, and tells
+// the barrier in the same place there.
+static __device__ __forceinline__ void tma_load_multicast(int mask, void *to, const TensorMap *map, int c0, int c1,
+                                                          int c2, u64 *b) {
+  asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], "
+               "[%1, {%2,%3,%4}], [%5], %6;" ::"r"(shared_address(to)),
+               "l"(map), "r"(c0), "r"(c1), "r"(c2), "r"(shared_address(b)), "h"((u16)mask)
+               : "memory");
 }
 
-// copy starts the copy of bytes of global memory to shared memory, multiples of 16 as
-// both addresses are; b is told them. copy_once does it for what nobody reads again: L2
+// cp_async_bulk starts the copy of bytes of global memory to shared memory, multiples of 16 as
+// both addresses are; b is told them. cp_async_bulk_evict_first does it for what nobody reads again: L2
 // gives its place to others first.
-DEVICE void copy(void *to, const void *from, int bytes, u64 *b) {
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared_address(to)),
-               "l"(from), "r"(bytes), "r"(shared_address(b)) : "memory");
+static __device__ __forceinline__ void cp_async_bulk(void *to, const void *from, int bytes, u64 *b) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+                   shared_address(to)),
+               "l"(from), "r"(bytes), "r"(shared_address(b))
+               : "memory");
 }
-DEVICE void copy_once(void *to, const void *from, int bytes, u64 *b) {
+static __device__ __forceinline__ void cp_async_bulk_evict_first(void *to, const void *from, int bytes, u64 *b) {
   u64 first;
   asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(first));
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(
-                   shared_address(to)), "l"(from), "r"(bytes), "r"(shared_address(b)), "l"(first) : "memory");
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::
+          "r"(shared_address(to)),
+      "l"(from), "r"(bytes), "r"(shared_address(b)), "l"(first)
+      : "memory");
 }
-// prefetch asks L2 for bytes, a multiple of 16.
-DEVICE void prefetch(const void *from, int bytes) {
+// prefetch_l2 asks L2 for bytes, a multiple of 16.
+static __device__ __forceinline__ void prefetch_l2(const void *from, int bytes) {
   asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
 }
-// sync_first is a barrier of the block's first Threads, the others are not waited for.
-template <int Threads> DEVICE void sync_first() { asm volatile("bar.sync 1, %0;" ::"n"(Threads) : "memory"); }
+// named_barrier_sync is a barrier of the block's first Threads, the others are not waited for.
+template <int Threads> static __device__ __forceinline__ void named_barrier_sync() {
+  asm volatile("bar.sync 1, %0;" ::"n"(Threads) : "memory");
+}
 // warpgroup_sync is a barrier of a warpgroup's 128 threads.
-DEVICE void warpgroup_sync() { asm volatile("bar.sync %0, 128;" ::"r"(1 + tid() / 128) : "memory"); }
+static __device__ __forceinline__ void warpgroup_sync() {
+  asm volatile("bar.sync %0, 128;" ::"r"(1 + threadIdx.x / 128) : "memory");
+}
 // stmatrix_trans writes four 8x8 matrices of 16-bit elements, of which a lane has two
 // neighbours of a row as in mma's sums: their columns, to the addresses of lanes 0-7,
 // 8-15, 16-23, 24-31.
-DEVICE void stmatrix_trans(void *column, const u32 (&r)[4]) {
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(shared_address(column)), "r"(r[0]),
-               "r"(r[1]), "r"(r[2]), "r"(r[3]) : "memory");
+static __device__ __forceinline__ void stmatrix_trans(void *column, const u32 (&r)[4]) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(shared_address(column)),
+               "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
+               : "memory");
 }
 
-DEVICE int cluster_rank() {
+static __device__ __forceinline__ int cluster_ctarank() {
   u32 r;
   asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(r));
   return r;
 }
 // cluster_sync is a barrier of all threads of the cluster's blocks.
-DEVICE void cluster_sync() {
+static __device__ __forceinline__ void cluster_sync() {
   asm volatile("barrier.cluster.arrive.release; barrier.cluster.wait.acquire;" ::: "memory");
 }
 
 // Warpgroups take other numbers of registers than the kernel was started with: all of
 // their threads say so.
-template <int N> DEVICE void registers_down() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N)); }
-template <int N> DEVICE void registers_up() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N)); }
+template <int N> static __device__ __forceinline__ void setmaxnreg_dec() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N));
+}
+template <int N> static __device__ __forceinline__ void setmaxnreg_inc() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N));
+}
 
-// for_products lets products read what this thread wrote to shared memory, itself or by
+// fence_proxy_async lets products read what this thread wrote to shared memory, itself or by
 // copies of 16 bytes.
-DEVICE void for_products() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+static __device__ __forceinline__ void fence_proxy_async() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
 
 // wgmma: D[64, N] += A[64, 16] B[N, 16], D float32, A and B in shared memory where
 // descriptors say, by 128 threads, until wgmma_wait. Warp w of them holds rows 16w..;
@@ -400,17 +474,19 @@ DEVICE void for_products() { asm volatile("fence.proxy.async.shared::cta;" ::: "
 // wgmma_first leaves out what D was. wgmma_across takes A from registers, as mma does, of
 // rows 16w.. in warp w; B lies across: 16 rows of N elements. Until wgmma_wait the
 // registers of A stay as they are.
-DEVICE void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
-DEVICE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+static __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+static __device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 // wgmma_wait returns when at most N of the groups are under way.
-template <int N> DEVICE void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory"); }
-// settled keeps the compiler from reading or writing d on the other side of it.
-template <int N> DEVICE void settled(float (&d)[N]) {
+template <int N> static __device__ __forceinline__ void wgmma_wait() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
+}
+// warpgroup_fence_operand keeps the compiler from reading or writing d on the other side of it.
+template <int N> static __device__ __forceinline__ void warpgroup_fence_operand(float (&d)[N]) {
 #pragma unroll
   for (int i = 0; i < N; i++)
     asm volatile("" : "+f"(d[i])::"memory");
 }
-template <int N> DEVICE void settled(u32 (&a)[N]) {
+template <int N> static __device__ __forceinline__ void warpgroup_fence_operand(u32 (&a)[N]) {
 #pragma unroll
   for (int i = 0; i < N; i++)
     asm volatile("" : "+r"(a[i])::"memory");
@@ -423,34 +499,43 @@ template <int N> DEVICE void settled(u32 (&a)[N]) {
 #define WGMMA_LIST_32 WGMMA_TEN() ",%10,%11,%12,%13,%14,%15"
 #define WGMMA_LIST_64 WGMMA_TEN() "," WGMMA_TEN(1) "," WGMMA_TEN(2) ",%30,%31"
 #define WGMMA_LIST_128 WGMMA_SIXTY ",%60,%61,%62,%63"
-#define WGMMA_LIST_256                                                                                        \
-  WGMMA_SIXTY "," WGMMA_TEN(6) "," WGMMA_TEN(7) "," WGMMA_TEN(8) "," WGMMA_TEN(9) "," WGMMA_TEN(10) "," WGMMA_TEN(11) \
-      ",%120,%121,%122,%123,%124,%125,%126,%127"
+#define WGMMA_LIST_256                                                                                             \
+  WGMMA_SIXTY "," WGMMA_TEN(6) "," WGMMA_TEN(7) "," WGMMA_TEN(8) "," WGMMA_TEN(9) "," WGMMA_TEN(10) "," WGMMA_TEN( \
+      11) ",%120,%121,%122,%123,%124,%125,%126,%127"
 #define WGMMA_D(c, i) c(d[i]), c(d[i + 1]), c(d[i + 2]), c(d[i + 3]), c(d[i + 4]), c(d[i + 5]), c(d[i + 6]), c(d[i + 7])
 #define WGMMA_D16(c, i) WGMMA_D(c, i)
 #define WGMMA_D32(c, i) WGMMA_D16(c, i), WGMMA_D16(c, i + 8)
 #define WGMMA_D64(c, i) WGMMA_D32(c, i), WGMMA_D32(c, i + 16)
 #define WGMMA_D128(c, i) WGMMA_D64(c, i), WGMMA_D64(c, i + 32)
 #define WGMMA_D256(c, i) WGMMA_D128(c, i), WGMMA_D128(c, i + 64)
-#define WGMMA_TEXT(type, n, factors) "wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." #type "." #type " {" WGMMA_LIST_##n "}, " factors ";"
-#define WGMMA(type, n, a, b)                                                                                                       \
-  DEVICE void wgmma_##type(float (&d)[n / 2], u64 da, u64 db) {                                                                    \
-    asm volatile(WGMMA_TEXT(type, n, "%" #a ", %" #b ", 1, 1, 1, 0, 0") : WGMMA_D##n("+f", 0) : "l"(da), "l"(db) : "memory");      \
-  }                                                                                                                                \
-  DEVICE void wgmma_first_##type(float (&d)[n / 2], u64 da, u64 db) {                                                              \
-    asm volatile(WGMMA_TEXT(type, n, "%" #a ", %" #b ", 0, 1, 1, 0, 0") : WGMMA_D##n("=f", 0) : "l"(da), "l"(db) : "memory");      \
+#define WGMMA_TEXT(type, n, factors) \
+  "wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." #type "." #type " {" WGMMA_LIST_##n "}, " factors ";"
+#define WGMMA(type, n, a, b)                                                                        \
+  static __device__ __forceinline__ void wgmma_##type(float(&d)[n / 2], u64 da, u64 db) {           \
+    asm volatile(WGMMA_TEXT(type, n, "%" #a ", %" #b ", 1, 1, 1, 0, 0")                             \
+                 : WGMMA_D##n("+f", 0)                                                              \
+                 : "l"(da), "l"(db)                                                                 \
+                 : "memory");                                                                       \
+  }                                                                                                 \
+  static __device__ __forceinline__ void wgmma_overwrite_##type(float(&d)[n / 2], u64 da, u64 db) { \
+    asm volatile(WGMMA_TEXT(type, n, "%" #a ", %" #b ", 0, 1, 1, 0, 0")                             \
+                 : WGMMA_D##n("=f", 0)                                                              \
+                 : "l"(da), "l"(db)                                                                 \
+                 : "memory");                                                                       \
   }
-#define WGMMA_ACROSS(type, n, a0, a1, a2, a3, b)                                                                                   \
-  DEVICE void wgmma_across_##type(float (&d)[n / 2], const u32 (&a)[4], u64 db) {                                                  \
-    asm volatile(WGMMA_TEXT(type, n, "{%" #a0 ",%" #a1 ",%" #a2 ",%" #a3 "}, %" #b ", 1, 1, 1, 1")                                  \
-                 : WGMMA_D##n("+f", 0) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(db) : "memory");                          \
+#define WGMMA_ACROSS(type, n, a0, a1, a2, a3, b)                                                                \
+  static __device__ __forceinline__ void wgmma_rs_mn_major_##type(float(&d)[n / 2], const u32(&a)[4], u64 db) { \
+    asm volatile(WGMMA_TEXT(type, n, "{%" #a0 ",%" #a1 ",%" #a2 ",%" #a3 "}, %" #b ", 1, 1, 1, 1")              \
+                 : WGMMA_D##n("+f", 0)                                                                          \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(db)                                          \
+                 : "memory");                                                                                   \
   }
-#define WGMMA_ALL(type)      \
-  WGMMA(type, 16, 8, 9)      \
-  WGMMA(type, 32, 16, 17)    \
-  WGMMA(type, 64, 32, 33)    \
-  WGMMA(type, 128, 64, 65)   \
-  WGMMA(type, 256, 128, 129) \
+#define WGMMA_ALL(type)                      \
+  WGMMA(type, 16, 8, 9)                      \
+  WGMMA(type, 32, 16, 17)                    \
+  WGMMA(type, 64, 32, 33)                    \
+  WGMMA(type, 128, 64, 65)                   \
+  WGMMA(type, 256, 128, 129)                 \
   WGMMA_ACROSS(type, 64, 32, 33, 34, 35, 36) \
   WGMMA_ACROSS(type, 128, 64, 65, 66, 67, 68)
 WGMMA_ALL(bf16)

@@ -9,13 +9,19 @@ struct F32 {};
 
 // Row reads elements c..c+3 of a row, c a multiple of four.
 template <class T> struct Row {
-  static MEMBER F4 four(const void *row, int c) {
-    V2 v = *(const V2 *)((const u16 *)row + c);
+  static __device__ __forceinline__ float4 four(const void *row, int c) {
+    uint2 v = *(const uint2 *)((const u16 *)row + c);
     return {T::widen((u16)v.x), T::widen((u16)(v.x >> 16)), T::widen((u16)v.y), T::widen((u16)(v.y >> 16))};
   }
-  static MEMBER const void *at(const void *m, long long r, int ld) { return (const u16 *)m + r * ld; }
+  static __device__ __forceinline__ const void *at(const void *m, long long r, int ld) {
+    return (const u16 *)m + r * ld;
+  }
 };
 template <> struct Row<F32> {
-  static MEMBER F4 four(const void *row, int c) { return ptx::load_floats((const float *)row + c); }
-  static MEMBER const void *at(const void *m, long long r, int ld) { return (const float *)m + r * ld; }
+  static __device__ __forceinline__ float4 four(const void *row, int c) {
+    return ptx::ld_global_f4((const float *)row + c);
+  }
+  static __device__ __forceinline__ const void *at(const void *m, long long r, int ld) {
+    return (const float *)m + r * ld;
+  }
 };

@@ -20,14 +20,14 @@
 
 constexpr int kSampleThreads = 512;
 constexpr int kBins = 2048;
-constexpr int kHeld = 2048;  // candidates in shared memory
-constexpr float kFine = 64;  // bins a nat of distance
+constexpr int kHeld = 2048; // candidates in shared memory
+constexpr float kFine = 64; // bins a nat of distance
 
 // Where a running sum of bins reached its target.
 struct Found {
   int bin;
   u32 count; // of the bin
-  u64 before;
+  u64 source;
 };
 
 // Candidates is the shared memory.
@@ -42,35 +42,37 @@ struct Candidates {
 
 static_assert(sizeof(Candidates) <= 48 << 10, "runtime/device/cuda: sampleShared");
 
-DEVICE u64 shfl_xor(u64 v, int m) { return (u64)ptx::shfl_xor((u32)(v >> 32), m) << 32 | ptx::shfl_xor((u32)v, m); }
+static __device__ __forceinline__ u64 shfl_xor(u64 v, int m) {
+  return (u64)__shfl_xor_sync(0xffffffff, (u32)(v >> 32), m) << 32 | __shfl_xor_sync(0xffffffff, (u32)v, m);
+}
 
-DEVICE void clear_bins(Candidates &s) {
-  for (int i = ptx::tid(); i < kBins; i += kSampleThreads)
+static __device__ __forceinline__ void clear_bins(Candidates &s) {
+  for (int i = threadIdx.x; i < kBins; i += kSampleThreads)
     s.mass[i] = 0, s.count[i] = 0;
-  ptx::sync();
+  __syncthreads();
 }
 
 // total adds over the block.
-DEVICE u64 total(Candidates &s, u64 v) {
+static __device__ __forceinline__ u64 total(Candidates &s, u64 v) {
 #pragma unroll
   for (int m = 16; m > 0; m >>= 1)
     v += shfl_xor(v, m);
-  if (ptx::tid() % 32 == 0)
-    s.warps[ptx::tid() / 32] = v;
-  ptx::sync();
+  if (threadIdx.x % 32 == 0)
+    s.warps[threadIdx.x / 32] = v;
+  __syncthreads();
   v = 0;
   for (int w = 0; w < kSampleThreads / 32; w++)
     v += s.warps[w];
-  ptx::sync();
+  __syncthreads();
   return v;
 }
 
 // find gives the first bin up to which masses, or counts, add to target or more; the
 // last bin where none does.
-DEVICE Found find(Candidates &s, bool by_mass, u64 target) {
-  const int tid = ptx::tid(), lane = tid % 32;
+static __device__ __forceinline__ Found find(Candidates &s, bool by_mass, u64 target) {
+  const int tid = threadIdx.x, lane = tid % 32;
   constexpr int kOwn = kBins / kSampleThreads; // bins a thread
-  u64 own[kOwn], sum = 0, before = 0;
+  u64 own[kOwn], sum = 0, source = 0;
 #pragma unroll
   for (int i = 0; i < kOwn; i++) {
     own[i] = by_mass ? s.mass[kOwn * tid + i] : s.count[kOwn * tid + i];
@@ -80,37 +82,38 @@ DEVICE Found find(Candidates &s, bool by_mass, u64 target) {
   for (int m = 1; m < 32; m <<= 1) { // lanes of the upper half of each group add the lower
     u64 other = shfl_xor(sum, m);
     if (lane & m)
-      before += other;
+      source += other;
     sum += other;
   }
   if (lane == 0)
     s.warps[tid / 32] = sum;
   if (tid == 0)
     s.found = {kBins - 1, s.count[kBins - 1], 0};
-  ptx::sync();
+  __syncthreads();
   for (int w = 0; w < tid / 32; w++)
-    before += s.warps[w];
+    source += s.warps[w];
 #pragma unroll
   for (int i = 0; i < kOwn; i++) {
-    if (before < target && before + own[i] >= target)
-      s.found = {kOwn * tid + i, s.count[kOwn * tid + i], before};
-    before += own[i];
+    if (source < target && source + own[i] >= target)
+      s.found = {kOwn * tid + i, s.count[kOwn * tid + i], source};
+    source += own[i];
   }
-  ptx::sync();
+  __syncthreads();
   Found f = s.found;
-  ptx::sync();
+  __syncthreads();
   return f;
 }
 
-KERNEL(512, 1, sample, int *tokens, const float *z, int ldz, int V, const SamplingParams *params, u32 *seen, int lds,
-       Place *places) {
-  const int n = ptx::bidx(), tid = ptx::tid();
+extern "C" __global__ void __launch_bounds__(512, 1)
+    sample(int *tokens, const float *z, int ldz, int V, const SamplingParams *params, u32 *seen, int lds,
+           SeqPosition *positions) {
+  const int n = blockIdx.x, tid = threadIdx.x;
   const SamplingParams by = params[n];
-  ptx::after_previous();
-  ptx::release();
-  const Place place = places[n];
+  cudaGridDependencySynchronize();
+  cudaTriggerProgrammaticLaunchCompletion();
+  const SeqPosition place = positions[n];
   const Penalty penalty = penalty_of(by, seen, lds, place.seq);
-  Candidates &s = *(Candidates *)ptx::shared();
+  Candidates &s = *(Candidates *)smem;
   const float *row = z + (long long)n * ldz; // ldz is a multiple of 32
   const u64 first = (u64)place.pos * V;
   auto put = [&](int token) {
@@ -118,7 +121,7 @@ KERNEL(512, 1, sample, int *tokens, const float *z, int ldz, int V, const Sampli
       tokens[n] = token;
       penalty.add(token);
       if (by.advance)
-        places[n].pos++;
+        positions[n].pos++;
     }
   };
   Best b = {-kInf, 0};
@@ -137,7 +140,7 @@ KERNEL(512, 1, sample, int *tokens, const float *z, int ldz, int V, const Sampli
   auto logit = [](u64 r) { return plain((u32)(r >> 32)); };
   auto logits = [&](auto f) {
     for (int c = tid; 4 * c < V; c += kSampleThreads) {
-      F4 v = ptx::load_floats(row + 4 * c);
+      float4 v = ptx::ld_global_f4(row + 4 * c);
       float q[4] = {v.x, v.y, v.z, v.w};
 #pragma unroll
       for (int j = 0; j < 4; j++)
@@ -167,8 +170,8 @@ KERNEL(512, 1, sample, int *tokens, const float *z, int ldz, int V, const Sampli
     auto bin = [&](float v) { return (int)min((top - v) / temperature * kFine, kBins - 1.0f); };
     u64 sum = 0;
     logits([&](float v, int) {
-      ptx::add_shared(s.count + bin(v), 1);
-      ptx::add_shared(s.mass + bin(v), mass(v));
+      ptx::atom_add_shared(s.count + bin(v), 1);
+      ptx::atom_add_shared(s.mass + bin(v), mass(v));
       sum += mass(v);
     });
     all = total(s, sum);
@@ -182,9 +185,9 @@ KERNEL(512, 1, sample, int *tokens, const float *z, int ldz, int V, const Sampli
     if (held) {
       logits([&](float v, int i) {
         if (bin(v) <= f.bin)
-          s.held[ptx::add_shared(&s.n, 1)] = rank(v, i);
+          s.held[ptx::atom_add_shared(&s.n, 1)] = rank(v, i);
       });
-      ptx::sync();
+      __syncthreads();
     }
   }
   auto each = [&](auto f) {
@@ -206,16 +209,16 @@ KERNEL(512, 1, sample, int *tokens, const float *z, int ldz, int V, const Sampli
       each([&](u64 r) {
         if (r >= floor && (left == 64 || r >> left == prefix)) {
           int i = (1 << w) - 1 - (int)(r >> (left - w) & ((1 << w) - 1));
-          ptx::add_shared(s.count + i, 1);
+          ptx::atom_add_shared(s.count + i, 1);
           if (by_mass)
-            ptx::add_shared(s.mass + i, mass(logit(r)));
+            ptx::atom_add_shared(s.mass + i, mass(logit(r)));
         }
       });
-      ptx::sync();
+      __syncthreads();
       Found f = find(s, by_mass, target);
       left -= w;
       prefix = prefix << w | (u64)((1 << w) - 1 - f.bin);
-      target -= f.before;
+      target -= f.source;
       if (f.count == 1)
         break;
     }

@@ -18,12 +18,12 @@
 #include <cstring>
 #include <utility>
 
-#define DEVICE static inline
-#define MEMBER inline
-#define KERNEL(threads, blocks, name, ...)                                   \
-  extern "C" void name(__VA_ARGS__);                                         \
-  static emu::Kernel emu_##name{#name, emu::caller(&name), threads};         \
-  extern "C" void name(__VA_ARGS__)
+// CUDA's keywords. KERNEL_ENTRY registers a kernel, so that it can be launched by name.
+#define __global__
+#define __device__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define KERNEL_ENTRY(name, threads) static emu::Kernel kernel_##name{#name, emu::caller(&name), threads};
 
 namespace emu {
 
@@ -68,6 +68,10 @@ template <class... A, size_t... I> void spread(void (*f)(A...), const uint64_t *
 template <class... A> Kernel::Bound caller(void (*f)(A...)) {
   return {[](void (*g)(), const uint64_t *slots) { spread((void (*)(A...))g, slots, std::index_sequence_for<A...>{}); }, (void (*)())f};
 }
+
+struct Index {
+  int x, y, z;
+};
 
 struct Copy {
   void *to;
@@ -321,21 +325,18 @@ inline void aligned(const char *what, const void *p) {
 
 } // namespace emu
 
-namespace ptx {
-DEVICE int tid() { return emu::m.now->tid; }
-DEVICE int bidx() { return emu::m.now->block->index[0]; }
-DEVICE int bidy() { return emu::m.now->block->index[1]; }
-DEVICE int bidz() { return emu::m.now->block->index[2]; }
-DEVICE int gridx() { return emu::m.grid[0]; }
-DEVICE int gridy() { return emu::m.grid[1]; }
-DEVICE u8 *shared() { return emu::m.now->block->shared; }
+// threadIdx, blockIdx, gridDim and smem are read for every thread anew.
+#define threadIdx (emu::Index{emu::m.now->tid})
+#define blockIdx (emu::Index{emu::m.now->block->index[0], emu::m.now->block->index[1], emu::m.now->block->index[2]})
+#define gridDim (emu::Index{emu::m.grid[0], emu::m.grid[1], emu::m.grid[2]})
+#define smem (emu::m.now->block->shared)
 
-void sync();
-DEVICE void sync_warp() {
+void __syncthreads();
+inline void __syncwarp() {
   emu::meet("bar.warp.sync", [](emu::Warp &) {});
 }
 
-DEVICE u32 shfl_xor(u32 v, int mask) {
+inline u32 __shfl_xor_sync(u32, u32 v, int mask) {
   emu::Warp &w = emu::warp();
   int me = emu::lane();
   w.in[me][0] = v;
@@ -345,14 +346,21 @@ DEVICE u32 shfl_xor(u32 v, int mask) {
   });
   return w.out[me ^ mask][0];
 }
-DEVICE float shfl_xor(float v, int mask) {
+inline float __shfl_xor_sync(u32 lanes, float v, int mask) {
   u32 b;
   memcpy(&b, &v, 4);
-  b = shfl_xor(b, mask);
+  b = __shfl_xor_sync(lanes, b, mask);
   memcpy(&v, &b, 4);
   return v;
 }
-DEVICE float shfl(float v, int lane) {
+inline double __shfl_xor_sync(u32 lanes, double v, int mask) {
+  u64 b;
+  memcpy(&b, &v, 8);
+  b = (u64)__shfl_xor_sync(lanes, (u32)b, mask) | (u64)__shfl_xor_sync(lanes, (u32)(b >> 32), mask) << 32;
+  memcpy(&v, &b, 8);
+  return v;
+}
+inline float __shfl_sync(u32, float v, int lane) {
   emu::Warp &w = emu::warp();
   memcpy(&w.in[emu::lane()][0], &v, 4);
   emu::meet("shfl.idx", [&](emu::Warp &w) {
@@ -362,38 +370,35 @@ DEVICE float shfl(float v, int lane) {
   memcpy(&v, &w.out[lane % 32][0], 4);
   return v;
 }
-DEVICE double shfl_xor(double v, int mask) {
-  u64 b;
-  memcpy(&b, &v, 8);
-  b = (u64)shfl_xor((u32)b, mask) | (u64)shfl_xor((u32)(b >> 32), mask) << 32;
-  memcpy(&v, &b, 8);
-  return v;
-}
 
-DEVICE V4 load_once(const void *p) {
+inline void cudaGridDependencySynchronize() {}
+inline void cudaTriggerProgrammaticLaunchCompletion() {}
+
+namespace ptx {
+__device__ __forceinline__ uint4 ld_global_nc(const void *p) {
   emu::aligned("ld.v4", p);
-  return *(const V4 *)p;
+  return *(const uint4 *)p;
 }
-DEVICE V4 load(const void *p) { return load_once(p); }
-DEVICE V4 load_if(const void *p, bool in) { return in ? load_once(p) : V4{0, 0, 0, 0}; }
-DEVICE F4 load_floats(const void *p) {
+__device__ __forceinline__ uint4 ld_global(const void *p) { return ld_global_nc(p); }
+__device__ __forceinline__ uint4 ld_global_if(const void *p, bool in) { return in ? ld_global_nc(p) : uint4{0, 0, 0, 0}; }
+__device__ __forceinline__ float4 ld_global_f4(const void *p) {
   emu::aligned("ld.v4", p);
-  return *(const F4 *)p;
+  return *(const float4 *)p;
 }
-DEVICE V4 load_shared(const void *p) { return load_once(p); }
-DEVICE void store(void *p, V4 v) {
+__device__ __forceinline__ uint4 ld_shared(const void *p) { return ld_global_nc(p); }
+__device__ __forceinline__ void st_global(void *p, uint4 v) {
   emu::aligned("st.v4", p);
-  *(V4 *)p = v;
+  *(uint4 *)p = v;
 }
-DEVICE void prefetch(const void *) {}
-DEVICE u32 again(u32 v) { return v; }
+__device__ __forceinline__ void prefetch_l2(const void *) {}
+__device__ __forceinline__ u32 opaque(u32 v) { return v; }
 
-DEVICE void store_shared(void *to, V4 v) {
+__device__ __forceinline__ void st_shared(void *to, uint4 v) {
   emu::aligned("st.shared.v4", to);
   memcpy(to, &v, 16);
   emu::written(to);
 }
-DEVICE void cp_async(void *to, const void *from, bool valid) {
+__device__ __forceinline__ void cp_async(void *to, const void *from, bool valid) {
   emu::Fiber &f = *emu::m.now;
   emu::aligned("cp.async", to);
   if (valid)
@@ -403,8 +408,8 @@ DEVICE void cp_async(void *to, const void *from, bool valid) {
   memset(to, 0xff, 16);
   f.pending[f.copies++] = {to, from, valid, f.group};
 }
-DEVICE void cp_commit() { emu::m.now->group++; }
-template <int N> DEVICE void cp_wait() {
+__device__ __forceinline__ void cp_async_commit() { emu::m.now->group++; }
+template <int N> __device__ __forceinline__ void cp_async_wait() {
   emu::Fiber &f = *emu::m.now;
   int kept = 0;
   for (int i = 0; i < f.copies; i++) {
@@ -422,45 +427,43 @@ template <int N> DEVICE void cp_wait() {
   f.copies = kept;
 }
 
-DEVICE void ldmatrix(u32 (&r)[4], const void *row) { emu::ldmatrix(r, row, false); }
-DEVICE void ldmatrix_trans(u32 (&r)[4], const void *row) { emu::ldmatrix(r, row, true); }
-DEVICE void mma_bf16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+__device__ __forceinline__ void ldmatrix(u32 (&r)[4], const void *row) { emu::ldmatrix(r, row, false); }
+__device__ __forceinline__ void ldmatrix_trans(u32 (&r)[4], const void *row) { emu::ldmatrix(r, row, true); }
+__device__ __forceinline__ void mma_bf16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
   emu::mma(c, {a0, a1, a2, a3, b0, b1}, "mma.bf16", emu::widen_bf16);
 }
-DEVICE void mma_f16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+__device__ __forceinline__ void mma_f16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
   emu::mma(c, {a0, a1, a2, a3, b0, b1}, "mma.f16", emu::widen_f16);
 }
-DEVICE void mma_tf32(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) { emu::mma_tf32(c, {a0, a1, a2, a3, b0, b1}); }
-DEVICE u32 tf32(float v) { return emu::tf32(v); }
-DEVICE u32 bytes_apart(u32 v, int upper) {
+__device__ __forceinline__ void mma_tf32(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) { emu::mma_tf32(c, {a0, a1, a2, a3, b0, b1}); }
+__device__ __forceinline__ u32 tf32(float v) { return emu::tf32(v); }
+__device__ __forceinline__ u32 unpack_bytes(u32 v, int upper) {
   v >>= upper ? 16 : 0;
   return (v & 0xff) | (v & 0xff00) << 8;
 }
-DEVICE u32 add_bf16(u32 a, u32 b) {
+__device__ __forceinline__ u32 add_bf16(u32 a, u32 b) {
   auto one = [](u16 x, u16 y) { return (u32)emu::narrow_bf16(emu::widen_bf16(x) + emu::widen_bf16(y)); };
   return one(a, b) | one(a >> 16, b >> 16) << 16;
 }
-DEVICE u32 add_f16(u32 a, u32 b) {
+__device__ __forceinline__ u32 add_f16(u32 a, u32 b) {
   auto one = [](u16 x, u16 y) { return (u32)emu::narrow_f16(emu::widen_f16(x) + emu::widen_f16(y)); };
   return one(a, b) | one(a >> 16, b >> 16) << 16;
 }
-DEVICE int nearest(double x) { return (int)::nearbyint(x); }
-DEVICE u32 pack_bf16(float lo, float hi) { return emu::narrow_bf16(lo) | (u32)emu::narrow_bf16(hi) << 16; }
-DEVICE u32 pack_f16(float lo, float hi) { return emu::narrow_f16(lo) | (u32)emu::narrow_f16(hi) << 16; }
-DEVICE float widen_f16(u16 h) { return emu::widen_f16(h); }
-DEVICE float larger(float a, float b) { return ::fmaxf(a, b); }
-DEVICE float exp2(float x) { return ::exp2f(x); }
-DEVICE float reciprocal(float x) { return 1 / x; }
-DEVICE float log2(float x) { return ::log2f(x); }
-DEVICE float sqrt(float x) { return ::sqrtf(x); }
-DEVICE u32 add(u32 *p, u32 v) {
+__device__ __forceinline__ int round_to_int(double x) { return (int)::nearbyint(x); }
+__device__ __forceinline__ u32 pack_bf16(float lo, float hi) { return emu::narrow_bf16(lo) | (u32)emu::narrow_bf16(hi) << 16; }
+__device__ __forceinline__ u32 pack_f16(float lo, float hi) { return emu::narrow_f16(lo) | (u32)emu::narrow_f16(hi) << 16; }
+__device__ __forceinline__ float widen_f16(u16 h) { return emu::widen_f16(h); }
+__device__ __forceinline__ float fmax(float a, float b) { return ::fmaxf(a, b); }
+__device__ __forceinline__ float exp2(float x) { return ::exp2f(x); }
+__device__ __forceinline__ float rcp(float x) { return 1 / x; }
+__device__ __forceinline__ float log2(float x) { return ::log2f(x); }
+__device__ __forceinline__ float sqrt(float x) { return ::sqrtf(x); }
+__device__ __forceinline__ u32 atom_add_acq_rel(u32 *p, u32 v) {
   u32 old = *p;
   *p += v;
   return old;
 }
-DEVICE u32 add_shared(u32 *p, u32 v) { return add(p, v); }
-DEVICE void add_shared(u64 *p, u64 v) { *p += v; }
-DEVICE void fence() {}
-DEVICE void after_previous() {}
-DEVICE void release() {}
+__device__ __forceinline__ u32 atom_add_shared(u32 *p, u32 v) { return atom_add_acq_rel(p, v); }
+__device__ __forceinline__ void atom_add_shared(u64 *p, u64 v) { *p += v; }
+__device__ __forceinline__ void fence_acq_rel_gpu() {}
 } // namespace ptx

@@ -245,7 +245,7 @@ inline void wgmma(float *d, uint64_t a, uint64_t b, bool first, void (*run)(cons
   started({run, d, a, b, 0, first, false, nullptr, {}});
 }
 
-inline void wgmma_across(float *d, const uint32_t (&a)[4], uint64_t b, void (*run)(const Product &)) {
+inline void wgmma_rs_mn_major(float *d, const uint32_t (&a)[4], uint64_t b, void (*run)(const Product &)) {
   described(b);
   if (start_of(b) % 1024 || leading(b) % 1024)
     fail("wgmma: descriptor %#llx: want an operand that lies across to begin with eight rows", (unsigned long long)b);
@@ -274,17 +274,17 @@ inline void finish(int group) {
 
 } // namespace emu
 
-#define MAP(kernel, index, variable) (&variable)
+#define TENSOR_MAP_PARAM(kernel, index, variable) (&variable)
 
 namespace ptx {
 
 void cluster_sync();
 void warpgroup_sync();
-DEVICE void stmatrix_trans(void *column, const u32 (&r)[4]) { emu::stmatrix_trans(column, r); }
-DEVICE int cluster_rank() { return emu::m.now->block->rank; }
-DEVICE u32 shared_address(const void *p) { return emu::offset(p); }
+__device__ __forceinline__ void stmatrix_trans(void *column, const u32 (&r)[4]) { emu::stmatrix_trans(column, r); }
+__device__ __forceinline__ int cluster_ctarank() { return emu::m.now->block->rank; }
+__device__ __forceinline__ u32 shared_address(const void *p) { return emu::offset(p); }
 
-DEVICE void barrier_init(u64 *b, int count) {
+__device__ __forceinline__ void mbarrier_init(u64 *b, int count) {
   emu::Block &block = *emu::m.now->block;
   if ((uintptr_t)b % 8 || emu::offset(b) + 8 > emu::m.shared_bytes)
     emu::fail("mbarrier.init: %#x is no place for a barrier", emu::offset(b));
@@ -292,14 +292,14 @@ DEVICE void barrier_init(u64 *b, int count) {
     emu::fail("mbarrier.init: there is a barrier at %#x, or there are too many", emu::offset(b));
   block.barrier[block.barriers++] = {emu::offset(b), count, count, 0, 0};
 }
-DEVICE void barriers_made() {}
-DEVICE void arrive_expect(u64 *b, int bytes) {
+__device__ __forceinline__ void fence_mbarrier_init() {}
+__device__ __forceinline__ void mbarrier_arrive_expect_tx(u64 *b, int bytes) {
   emu::Barrier &barrier = emu::barrier(*emu::m.now->block, b);
   barrier.bytes += bytes;
   emu::arrived(barrier);
 }
-DEVICE void arrive(u64 *b) { emu::arrived(emu::barrier(*emu::m.now->block, b)); }
-DEVICE void arrive_at(u64 *b, int rank) {
+__device__ __forceinline__ void mbarrier_arrive(u64 *b) { emu::arrived(emu::barrier(*emu::m.now->block, b)); }
+__device__ __forceinline__ void mbarrier_arrive_cluster(u64 *b, int rank) {
   if (rank < 0 || rank >= emu::m.cluster)
     emu::fail("mbarrier.arrive: block %d of a cluster of %d", rank, emu::m.cluster);
   if (!emu::m.blocks[rank].live)
@@ -309,7 +309,7 @@ DEVICE void arrive_at(u64 *b, int rank) {
     emu::fail("mbarrier.arrive: no barrier was made at %#x of block %d", emu::offset(b), rank);
   emu::arrived(*barrier);
 }
-DEVICE void wait_phase(u64 *b, int parity) {
+__device__ __forceinline__ void mbarrier_wait_parity(u64 *b, int parity) {
   emu::Fiber &f = *emu::m.now;
   emu::Barrier &barrier = emu::barrier(*f.block, b);
   while ((int)(barrier.phase & 1) == parity) {
@@ -319,47 +319,47 @@ DEVICE void wait_phase(u64 *b, int parity) {
   }
 }
 
-DEVICE void load_box(void *to, const TensorMap *map, int c0, int c1, int c2, u64 *b) {
+__device__ __forceinline__ void tma_load(void *to, const TensorMap *map, int c0, int c1, int c2, u64 *b) {
   emu::load_box(1 << emu::m.now->block->rank, to, map, c0, c1, c2, b);
 }
-DEVICE void load_box_to(int mask, void *to, const TensorMap *map, int c0, int c1, int c2, u64 *b) {
+__device__ __forceinline__ void tma_load_multicast(int mask, void *to, const TensorMap *map, int c0, int c1, int c2, u64 *b) {
   emu::load_box(mask, to, map, c0, c1, c2, b);
 }
 
-DEVICE void copy(void *to, const void *from, int bytes, u64 *b) { emu::copy(to, from, bytes, b); }
-DEVICE void copy_once(void *to, const void *from, int bytes, u64 *b) { emu::copy(to, from, bytes, b); }
-DEVICE void prefetch(const void *from, int bytes) {
+__device__ __forceinline__ void cp_async_bulk(void *to, const void *from, int bytes, u64 *b) { emu::copy(to, from, bytes, b); }
+__device__ __forceinline__ void cp_async_bulk_evict_first(void *to, const void *from, int bytes, u64 *b) { emu::copy(to, from, bytes, b); }
+__device__ __forceinline__ void prefetch_l2(const void *from, int bytes) {
   if ((uintptr_t)from % 16 || bytes % 16)
     emu::fail("cp.async.bulk.prefetch: thread %d: %d bytes from %p: want multiples of 16", emu::m.now->tid, bytes, from);
 }
-template <int Threads> DEVICE void sync_first() { emu::sync_first(Threads); }
+template <int Threads> __device__ __forceinline__ void named_barrier_sync() { emu::sync_first(Threads); }
 
-template <int N> DEVICE void registers_down() {}
-template <int N> DEVICE void registers_up() {}
+template <int N> __device__ __forceinline__ void setmaxnreg_dec() {}
+template <int N> __device__ __forceinline__ void setmaxnreg_inc() {}
 
-DEVICE void wgmma_fence() { emu::m.now->fenced = true; }
-DEVICE void wgmma_commit() {
+__device__ __forceinline__ void wgmma_fence() { emu::m.now->fenced = true; }
+__device__ __forceinline__ void wgmma_commit() {
   emu::m.now->open++;
   if (emu::draw() & 1)
     emu::finish(emu::m.now->open);
 }
 // wgmma_wait, as wgmma.wait_group is, is a rendezvous of the warp: what one lane tells
 // after it is so of all.
-template <int N> DEVICE void wgmma_wait() {
+template <int N> __device__ __forceinline__ void wgmma_wait() {
   emu::finish(emu::m.now->open - N);
   emu::meet("wgmma.wait_group", [](emu::Warp &) {});
   if (N == 0)
     emu::m.now->fenced = false;
 }
-template <int N> DEVICE void settled(float (&)[N]) {}
-template <int N> DEVICE void settled(u32 (&)[N]) {}
-DEVICE void for_products() { emu::m.now->proxies++; }
-#define WGMMA(type)                                                                                                  \
-  template <int N> void run_##type(const emu::Product &p) { emu::part<2 * N>(p, emu::widen_##type); }                \
-  template <int N> DEVICE void wgmma_##type(float (&d)[N], u64 a, u64 b) { emu::wgmma(d, a, b, false, run_##type<N>); } \
-  template <int N> DEVICE void wgmma_first_##type(float (&d)[N], u64 a, u64 b) { emu::wgmma(d, a, b, true, run_##type<N>); } \
-  template <int N> DEVICE void wgmma_across_##type(float (&d)[N], const u32 (&a)[4], u64 b) {                       \
-    emu::wgmma_across(d, a, b, run_##type<N>);                                                                       \
+template <int N> __device__ __forceinline__ void warpgroup_fence_operand(float (&)[N]) {}
+template <int N> __device__ __forceinline__ void warpgroup_fence_operand(u32 (&)[N]) {}
+__device__ __forceinline__ void fence_proxy_async() { emu::m.now->proxies++; }
+#define WGMMA(type)                                                                                                                                  \
+  template <int N> void run_##type(const emu::Product &p) { emu::part<2 * N>(p, emu::widen_##type); }                                                \
+  template <int N> __device__ __forceinline__ void wgmma_##type(float (&d)[N], u64 a, u64 b) { emu::wgmma(d, a, b, false, run_##type<N>); }          \
+  template <int N> __device__ __forceinline__ void wgmma_overwrite_##type(float (&d)[N], u64 a, u64 b) { emu::wgmma(d, a, b, true, run_##type<N>); } \
+  template <int N> __device__ __forceinline__ void wgmma_rs_mn_major_##type(float (&d)[N], const u32 (&a)[4], u64 b) {                               \
+    emu::wgmma_rs_mn_major(d, a, b, run_##type<N>);                                                                                                  \
   }
 WGMMA(bf16)
 WGMMA(f16)

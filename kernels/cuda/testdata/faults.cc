@@ -49,11 +49,11 @@ int main() {
     rw[i] = i * i + 1;
   for (int i = 0; i < 32; i++)
     rx[i] = 3 * i + 1;
-  const uint64_t ring[] = {(uint64_t)rw, (uint64_t)rx, (uint64_t)ry};
+  const uint64_t pipe[] = {(uint64_t)rw, (uint64_t)rx, (uint64_t)ry};
   for (const char *name : {EACH_RING_FAULT(NAME)})
     for (uint64_t seed = 1; seed < 4; seed++) {
       memset(ry, 0, 128);
-      const char *error = mop_emu_launch(name, 1, 1, 1, 96, 416, 1, ring, seed);
+      const char *error = mop_emu_launch(name, 1, 1, 1, 96, 416, 1, pipe, seed);
       bool right = true;
       for (int l = 0; l < 32; l++) {
         uint32_t sum = 0;

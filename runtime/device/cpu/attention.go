@@ -101,6 +101,6 @@ func (d *Device) soften(z, y []float32, top, sum *float32) {
 		}
 		*top = most
 	}
-	d.set.Exps(z, z, 1, most)
+	d.set.ExpScaled(z, z, 1, most)
 	*sum += d.set.Sum(z)
 }

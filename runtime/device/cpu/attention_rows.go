@@ -92,9 +92,9 @@ func (d *Device) attendPart(worker, lo, hi int) {
 		d.set.Scores(z, o.q.row(r.row)[h*hs.Dh:(h+1)*hs.Dh], page.keys[at:], nk)
 		y, p := o.to(r, h, c)
 		p.top = scale * d.set.Max(z)
-		d.set.Exps(z, z, scale, p.top)
+		d.set.ExpScaled(z, z, scale, p.top)
 		p.sum = d.set.Sum(z)
-		d.set.Mix(y, z, page.values[at:], nk)
+		d.set.WeightedSum(y, z, page.values[at:], nk)
 		if chunks == 1 {
 			times(y, 1/p.sum)
 		}

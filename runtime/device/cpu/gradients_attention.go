@@ -29,7 +29,7 @@ func (d *Device) AttentionForward(a, stats, q, k, v device.Buffer, hs device.Att
 				for i := range n {
 					row, seen := z[i*T:(i+1)*T], i0+i+1
 					top := d.set.Max(row[:seen])
-					d.set.Exps(row[:seen], row[:seen], 1, top)
+					d.set.ExpScaled(row[:seen], row[:seen], 1, top)
 					sum := d.set.Sum(row[:seen])
 					sb.row(s.Row + i0 + i)[h], inverse[i] = top+float32(math.Log(float64(sum))), 1/sum
 					clear(row[seen:])
@@ -75,7 +75,7 @@ func (d *Device) AttentionBackward(dq, dk, dv, da, a, stats, q, k, v device.Buff
 						}
 						pr, dr := p[i*T:(i+1)*T], ds[i*T:(i+1)*T]
 						T := i0 + i + 1
-						d.set.Exps(pr[:T], pr[:T], 1, lse)
+						d.set.ExpScaled(pr[:T], pr[:T], 1, lse)
 						for t, e := range pr[:T] {
 							dr[t] = e * (dr[t] - delta) * scale
 						}

@@ -45,7 +45,7 @@ func (d *Device) CrossEntropy(nll []float64, dx, dw, x device.Buffer, w device.W
 // the probabilities.
 func logSoftmax(set kernel.Set, z, scale []float32, i int) float64 {
 	top := set.Max(z)
-	set.Exps(z, z, 1, top)
+	set.ExpScaled(z, z, 1, top)
 	var sum float64
 	for _, e := range z {
 		sum += float64(e)

@@ -122,5 +122,5 @@ func (o *operand) memory() (p unsafe.Pointer, size, n int) {
 // a block, the next one comes from memory.
 func (b *block) fetch(part, parts int) {
 	lo, hi := b.rows*part/parts, b.rows*(part+1)/parts
-	kernel.Fetch(unsafe.Add(b.first, lo*b.stride), b.bytes, b.stride, hi-lo)
+	kernel.Prefetch(unsafe.Add(b.first, lo*b.stride), b.bytes, b.stride, hi-lo)
 }

@@ -65,7 +65,7 @@ func asPairs(x []float32) []uint32 {
 // dst [(k+1)/2, width], a [rows, k]
 func packPairs(set kernel.Set, dst []uint32, width int, a operand, rows, k int) {
 	const stride = depth + 32 // rows in different sets of the first cache
-	var narrow [kernel.MostRows * stride]uint16
+	var narrow [kernel.MaxTileRows * stride]uint16
 	var wide [depth]float32
 	for i := range rows {
 		row := wide[:k]

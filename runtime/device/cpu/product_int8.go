@@ -5,7 +5,7 @@ import kernel "mop/kernels/cpu"
 // packInt16 is pack for activations that meet int8 weights: a's rows are contiguous.
 func (l *left) packInt16(set kernel.Set, a operand, lo, hi int) {
 	const stride = depth/2 + 16 // rows in different sets of the first cache
-	var wide [kernel.MostRows * stride]float32
+	var wide [kernel.MaxTileRows * stride]float32
 	var scales [depth / kernel.Int8Group]float32
 	groups := kernel.Int8Groups(l.k)
 	for i := lo; i < hi; i++ {

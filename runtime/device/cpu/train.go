@@ -131,7 +131,7 @@ func (d *Device) SwiGLUBackward(dg, du, dm, g, u device.Buffer, n int) {
 // sigmoids: s = 1 / (1 + exp(-z)).
 func sigmoids(set kernel.Set, s, z []float32) {
 	s = s[:len(z)]
-	set.Exps(s, z, -1, 0)
+	set.ExpScaled(s, z, -1, 0)
 	for i, e := range s {
 		s[i] = 1 / (1 + e)
 	}

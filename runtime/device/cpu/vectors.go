@@ -28,7 +28,7 @@ func (d *Device) input(x []float32, n, c int, ws ...*weight) input {
 	return in
 }
 
-// arranged is the input as kernel.DotsAlong wants it for rows of the given type, in the
+// arranged is the input as kernel.DotRows wants it for rows of the given type, in the
 // worker's own memory: [n, kernel.Arranged(c)]. Every worker norms and arranges for
 // itself, once for each type in turn: of few vectors that takes less time than to
 // wait for another who does it.
@@ -176,7 +176,7 @@ func (d *Device) vectors(y []float32, ldy int, w *weight, lo, hi int, x []float3
 	t, base := w.bytes()
 	total, c := w.rowsCols()
 	size, bytes, stride, streams := kernel.Arranged(c), t.RowBytes(c), w.strides(), t.Streams(c)
-	var rows [kernel.MostStreams]unsafe.Pointer
+	var rows [kernel.MaxStreams]unsafe.Pointer
 	var out [192]float32
 	for r := lo; r < hi; {
 		many := min(hi-r, len(out)/streams)
@@ -190,7 +190,7 @@ func (d *Device) vectors(y []float32, ldy int, w *weight, lo, hi int, x []float3
 			}
 		}
 		for v := range n {
-			d.set.DotsAlong(t, out[:many*streams], &rows, x[v*size:(v+1)*size], c)
+			d.set.DotRows(t, out[:many*streams], &rows, x[v*size:(v+1)*size], c)
 			if streams == 6 && r+5*stride < total {
 				collectSix(y[v*ldy+r:], stride, out[:many*streams], add)
 				continue

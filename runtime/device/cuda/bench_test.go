@@ -58,7 +58,7 @@ func randomCache(b *testing.B, d *Device, T int, hs device.AttentionShape) devic
 	p := kv.(*kvCache)
 	for i, at := range p.held.slots[0] {
 		n := int(p.PageBytes() / 2)
-		d.launch("fill_bf16", [3]int{1, 1, 1}, 256, 0, at, n, n, uint64(i), random.Scale(0.5))
+		d.launch("fill_random_bf16", [3]int{1, 1, 1}, 256, 0, at, n, n, uint64(i), random.Scale(0.5))
 	}
 	return kv
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // The products of prefill by the set sm_90a, of weights of 16 bits: their kernels copy
-// boxes out of tensors (kernels/cuda/wgmma.cuh).
+// boxes out of tensors (kernels/cuda/gemm_wgmma.cuh).
 
 // takesBoxes says whether prefill multiplies a weight so.
 func (d *Device) takesBoxes(w *weight) bool { return d.info.Set == driver.SM90a && !w.eight }
@@ -55,7 +55,7 @@ func (d *Device) boxedGateUp(h halves, n int, gate, up *weight, m *buffer) {
 	for _, w := range []*weight{gate, up} {
 		ws = append(ws, d.boxes(w.p, in, I, 1, w.pitch, I*w.pitch, pairRows))
 	}
-	d.boxed("gateup", gate.half, h, n, in, 2*roundUp(I, pairRows), ws, in, I, m.p, m.pitch, n)
+	d.boxed("gate_up", gate.half, h, n, in, 2*roundUp(I, pairRows), ws, in, I, m.p, m.pitch, n)
 }
 
 // boxedQKV takes a matrix as [2*heads, Dh/2, in], the halves that a rotation mixes. args

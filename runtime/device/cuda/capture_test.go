@@ -31,7 +31,7 @@ func TestCaptureFails(t *testing.T) {
 	}
 	d.recorder = &recorder{n: 1}
 	for range 2 {
-		d.launch("fill_bf16", [3]int{1, 1, 1}, 256, 0, b.p, 64, 64, uint64(7), float32(1))
+		d.launch("fill_random_bf16", [3]int{1, 1, 1}, 256, 0, b.p, 64, 64, uint64(7), float32(1))
 	}
 	calls := d.recorder.calls
 	d.recorder = nil

@@ -14,7 +14,7 @@ const (
 	streamSegment = 128 // rows of W whose parts are held
 	streamWarps   = 8
 	ringThreads   = streamThreads + 64
-	ringStage     = 16 * (1024 + 64) // bytes of a stage of weights, see kernels/cuda/ring.cuh
+	ringStage     = 16 * (1024 + 64) // bytes of a stage of weights, see kernels/cuda/pipeline.cuh
 	ringParts     = streamWarps * streamSegment * 4
 	page          = 64 // positions a cache page holds
 	group         = 8  // query heads that a block of decode attention takes
@@ -120,7 +120,7 @@ func decodeBy(set string, pairs, ld, n int, l limits) decodePass {
 	if set == driver.SM90a {
 		rows := ringPass(ld, n, l)
 		stages := ringStages(ld, max(rows, 1), l)
-		return decodePass{"ring_", rows, ringThreads, ringGrid(pairs, l), ringShared(ld, max(rows, 1), max(stages, 2)), stages}
+		return decodePass{"pipeline_", rows, ringThreads, ringGrid(pairs, l), ringShared(ld, max(rows, 1), max(stages, 2)), stages}
 	}
 	rows := streamPass(ld, n, l)
 	return decodePass{"", rows, streamThreads, streamGrid(pairs, l), streamShared(ld, max(rows, 1)), 0}
@@ -141,10 +141,10 @@ type tile struct {
 // products, 1024 a cycle; a small one also, less well; the others by what they copy,
 // 64 bytes a cycle.
 var (
-	large = tile{"large", 128, 128, 256, stages, 2, 160, 0}
-	small = tile{"small", 64, 64, 128, stages, 4, 52, 0}
-	slim  = tile{"slim", 64, 32, 128, 8, 2, 30, 0}
-	thin  = tile{"thin", 16, 32, 64, 12, 3, 15, 0}
+	large = tile{"128x128", 128, 128, 256, stages, 2, 160, 0}
+	small = tile{"64x64", 64, 64, 128, stages, 4, 52, 0}
+	slim  = tile{"64x32", 64, 32, 128, 8, 2, 30, 0}
+	thin  = tile{"16x32", 16, 32, 64, 12, 3, 15, 0}
 	tiles = []tile{large, small, slim, thin}
 
 	// Those of sm_90a: two warpgroups by their products, 2048 a cycle; the others by
@@ -212,7 +212,7 @@ func attendWidth(dh int) int {
 // attendGrid is the grid of decode attention over rows at positions below a number of
 // them: parts of the row that has most, units of heads and columns, rows.
 func attendGrid(hs device.AttentionShape, rows, positions int) [3]int {
-	const alone, most = 2, 16 // see kernels/cuda/attend_decode.cu
+	const alone, most = 2, 16 // see kernels/cuda/attention_decode.cu
 	w := attendWidth(hs.Dh)
 	parts := ceilDiv(positions, 8*attendStep/w) // turns of a block's warps
 	if parts <= alone {
@@ -236,7 +236,7 @@ func inOrder(spans []device.Span) int {
 }
 
 // attendRow is what a part of a row leaves of its heads, elements: see
-// kernels/cuda/attend_decode.cu.
+// kernels/cuda/attention_decode.cu.
 func attendRow(hs device.AttentionShape) int { return min(group, hs.H/hs.K) * (attendWidth(hs.Dh) + 4) }
 
 // attendShared is the shared memory of decode attention, bytes: for each warp its values,

@@ -112,13 +112,13 @@ func TestTiles(t *testing.T) {
 		n, out      int
 		want, boxed string
 	}{
-		{2048, 22016, "large", "wgmma256"},
-		{2048, 4096, "large", "wgmma256"},
-		{128, 4096, "small", "wgmma64"},
-		{128, 22016, "small", "wgmma128"},
-		{64, 4096, "slim", "wgmma32"},
-		{12, 4096, "thin", "wgmma16"},
-		{12, 22016, "thin", "wgmma16"},
+		{2048, 22016, "128x128", "wgmma256"},
+		{2048, 4096, "128x128", "wgmma256"},
+		{128, 4096, "64x64", "wgmma64"},
+		{128, 22016, "64x64", "wgmma128"},
+		{64, 4096, "64x32", "wgmma32"},
+		{12, 4096, "16x32", "wgmma16"},
+		{12, 22016, "16x32", "wgmma16"},
 	} {
 		if got := productTile(c.n, c.out, hopper); got.name != c.want {
 			t.Errorf("[%d %d]: want %s tiles, got %s", c.n, c.out, c.want, got.name)
@@ -229,7 +229,7 @@ func TestBytesPerSM(t *testing.T) {
 		}{
 			{"qkv", (m.h + 2*m.k) * Dh / 2, D}, {"o", D / 2, pitch(m.h * Dh)}, {"gate-up", m.i, D}, {"down", D / 2, pitch(m.i)}, {"head", m.vocab / 2, D},
 		} {
-			// Blocks go to the SMs in turn, two to each; stream_share (stream.cuh) says which
+			// Blocks go to the SMs in turn, two to each; stream_share (gemv.cuh) says which
 			// rows they take.
 			g, sms := streamGrid(w.pairs, hopper), make([]int, hopper.sms)
 			total := 0

@@ -47,7 +47,7 @@ func (d *Device) placeInt8(t checkpoint.Tensor) (device.Weight, error) {
 		if err := d.driver.Upload(wide.p, 2*wide.pitch, from, line); err != nil {
 			return nil, d.failed(fmt.Errorf("%v: upload of rows from %d: %w", d.doing, at, err))
 		}
-		d.launch("round_i8_"+suffix(t.DType), [3]int{ceilDiv(n, 8), 1, 1}, 256, 0, w.row(at), ld, w.scales(at), wide.p, wide.pitch, n, cols)
+		d.launch("quantize_i8_"+suffix(t.DType), [3]int{ceilDiv(n, 8), 1, 1}, 256, 0, w.row(at), ld, w.scales(at), wide.p, wide.pitch, n, cols)
 	}
 	for i, s := range get[float32](d, w.scales(0), rows) {
 		if s-s != 0 {

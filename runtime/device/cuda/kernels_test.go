@@ -197,7 +197,7 @@ func TestLinearOfLongRows(t *testing.T) {
 					}
 					t.Run(fmt.Sprintf("%s/%v/%d/%d", set, f, N, o), func(t *testing.T) {
 						d := openSet(t, o, set)
-						if p := decodeBy(set, D/2, pitch(I), N, d.limits); (p.form == "ring_") != (set == driver.SM90a) {
+						if p := decodeBy(set, D/2, pitch(I), N, d.limits); (p.form == "pipeline_") != (set == driver.SM90a) {
 							t.Fatalf("want a ring on sm_90a alone, got %+v", p)
 						}
 						linearAgrees(t, d, rand.New(rand.NewPCG(uint64(N), o)), f, N, D, I)

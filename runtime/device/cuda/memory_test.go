@@ -94,8 +94,8 @@ func TestLargeUpload(t *testing.T) {
 		t.Fatal(err)
 	}
 	delete(d.scratch, "large")
-	d.launch("round_bf16", [3]int{1, 1, 1}, 256, 0, p, 64, p, 64, 1<<31)
-	if err := d.err; err == nil || !strings.Contains(err.Error(), "round_bf16: argument 4: want a number of 32 bits, got 2147483648") {
+	d.launch("cast_bf16", [3]int{1, 1, 1}, 256, 0, p, 64, p, 64, 1<<31)
+	if err := d.err; err == nil || !strings.Contains(err.Error(), "cast_bf16: argument 4: want a number of 32 bits, got 2147483648") {
 		t.Errorf("want the number refused, got %v", err)
 	}
 	d.err = nil

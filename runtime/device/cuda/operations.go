@@ -72,10 +72,10 @@ func (d *Device) Embed(x device.Buffer, table device.Weight, ids []int) {
 	}
 	args := []any{b.p, b.pitch, t.p, t.pitch, d.inputs(list), b.cols}
 	if t.eight {
-		d.launch("embed_i8", [3]int{len(ids), 1, 1}, 256, 0, append(args, t.rows)...)
+		d.launch("embedding_i8", [3]int{len(ids), 1, 1}, 256, 0, append(args, t.rows)...)
 		return
 	}
-	d.launch("embed_"+t.kind(), [3]int{len(ids), 1, 1}, 256, 0, args...)
+	d.launch("embedding_"+t.kind(), [3]int{len(ids), 1, 1}, 256, 0, args...)
 }
 
 // Norm: see device.Device.
@@ -97,7 +97,7 @@ func (d *Device) Norm(y, x device.Buffer, rows []int, w device.Weight, eps float
 		}
 		list[i] = int32(r)
 	}
-	d.launch("norm_float_"+suffix(g.half), [3]int{len(rows), 1, 1}, 256, 64, yb.p, yb.pitch, xb.p, xb.pitch, put(d, "rows", list), g.p, float32(eps), xb.cols)
+	d.launch("rmsnorm_float_"+suffix(g.half), [3]int{len(rows), 1, 1}, 256, 64, yb.p, yb.pitch, xb.p, xb.pitch, put(d, "rows", list), g.p, float32(eps), xb.cols)
 }
 
 // halves is n rows of a 16-bit matrix.
@@ -110,7 +110,7 @@ type halves struct {
 func (d *Device) normed(x *buffer, rows pointer, n int, g *weight, eps float64) halves {
 	ld := pitch(x.cols)
 	h := d.need("hidden", n*ld*2, false)
-	d.launch("norm_half_"+suffix(g.half), [3]int{n, 1, 1}, 256, 64, h, ld, x.p, x.pitch, rows, g.p, float32(eps), x.cols)
+	d.launch("rmsnorm_half_"+suffix(g.half), [3]int{n, 1, 1}, 256, 64, h, ld, x.p, x.pitch, rows, g.p, float32(eps), x.cols)
 	return halves{h, ld}
 }
 
@@ -121,7 +121,7 @@ func (d *Device) rounded(x *buffer, n int, t checkpoint.DType) halves {
 	}
 	ld := pitch(x.cols)
 	h := d.need("hidden", n*ld*2, false)
-	d.launch("round_"+suffix(t), [3]int{n, 1, 1}, 256, 0, h, ld, x.p, x.pitch, x.cols)
+	d.launch("cast_"+suffix(t), [3]int{n, 1, 1}, 256, 0, h, ld, x.p, x.pitch, x.cols)
 	return halves{h, ld}
 }
 
@@ -358,11 +358,11 @@ func (d *Device) Attention(kind device.Phase, a, q device.Buffer, kv device.KVCa
 	scale := float32(1 / math.Sqrt(float64(hs.Dh)) * math.Log2E)
 	if w := prefillWidth(hs.Dh); kind == device.Prefill && w > 0 {
 		if d.info.Set == driver.SM90a {
-			d.launch(fmt.Sprintf("attend_prefill_wgmma%d_%s", w, suffix(qb.half)), [3]int{min(d.tiles*hs.H, d.limits.sms), 1, 1}, wideThreads, wideShared(w),
+			d.launch(fmt.Sprintf("attention_prefill_wgmma%d_%s", w, suffix(qb.half)), [3]int{min(d.tiles*hs.H, d.limits.sms), 1, 1}, wideThreads, wideShared(w),
 				ab.p, ab.pitch, qb.p, qb.pitch, cache.table.p, cache.maxPages, d.need("queries", 16*d.tiles, false), d.tiles, hs.H, hs.K, hs.Dh, scale)
 			return
 		}
-		d.launch(fmt.Sprintf("attend_prefill_%d_%s", w, suffix(qb.half)), [3]int{d.tiles, hs.H, 1}, 128, prefillShared(w),
+		d.launch(fmt.Sprintf("attention_prefill_%d_%s", w, suffix(qb.half)), [3]int{d.tiles, hs.H, 1}, 128, prefillShared(w),
 			ab.p, ab.pitch, qb.p, qb.pitch, cache.table.p, cache.maxPages, d.need("queries", 16*d.tiles, false), hs.H, hs.K, hs.Dh, scale)
 		return
 	}
@@ -381,7 +381,7 @@ func (d *Device) Attention(kind device.Phase, a, q device.Buffer, kv device.KVCa
 // -1), at positions below a number of them.
 func (d *Device) attendRows(ab, qb *buffer, cache *kvCache, hs device.AttentionShape, scale float32, n, first, positions int) {
 	const most = 128 // rows at a time: the parts stay small
-	kernel := fmt.Sprintf("attend_decode_%d_%s", attendWidth(hs.Dh), suffix(qb.half))
+	kernel := fmt.Sprintf("attention_decode_%d_%s", attendWidth(hs.Dh), suffix(qb.half))
 	for at := 0; at < n; at += most {
 		g := attendGrid(hs, min(most, n-at), positions)
 		first := first
@@ -417,11 +417,11 @@ func (d *Device) GateUp(kind device.Phase, m, x device.Buffer, n int, norm, wg, 
 			return
 		}
 		t := productTile(n, 2*gate.rows, d.limits)
-		d.launch("gateup_prefill_"+t.name+"_"+gate.kernels(), t.grid(n, 2*gate.rows), t.threads, t.shared(),
+		d.launch("gate_up_prefill_"+t.name+"_"+gate.kernels(), t.grid(n, 2*gate.rows), t.threads, t.shared(),
 			h.p, h.pitch, xb.cols, gate.p, up.p, gate.pitch, gate.rows, mb.p, mb.pitch, n)
 		return
 	}
-	d.decode("gateup", gate, gate.rows, n, func(at, n int) []any {
+	d.decode("gate_up", gate, gate.rows, n, func(at, n int) []any {
 		return []any{xb.row(at), xb.pitch, xb.cols, g.p, float32(eps), gate.p, up.p, gate.pitch, gate.rows, mb.row(at), mb.pitch, n}
 	})
 }

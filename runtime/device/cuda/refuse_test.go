@@ -242,8 +242,8 @@ func TestRefuses(t *testing.T) {
 	refused(t, d, "write: want rows of float32 [4 6], got 6 numbers from -1")
 	d.Sample(b.head(), 1, false)
 	refused(t, d, "sample: want it captured")
-	d.launch("embed_bf16", [3]int{1, 1, 1}, 256, 0, "text")
-	refused(t, d, "embed_bf16: argument 0 has no slot")
+	d.launch("embedding_bf16", [3]int{1, 1, 1}, 256, 0, "text")
+	refused(t, d, "embedding_bf16: argument 0 has no slot")
 	d.launch("no such", [3]int{1, 1, 1}, 256, 0)
 	refused(t, d, "no such: grid [1 1 1], 256 threads, 0 bytes shared, arguments []: ")
 }

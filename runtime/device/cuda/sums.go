@@ -36,7 +36,7 @@ func (d *Device) HeadL1(sums []float64, a device.Buffer, n int, wo device.Weight
 		d.launch("head_sums_any_"+suffix(w.half), [3]int{hs.H, 1, 1}, 256, 64, d.need("partial", hs.H*4, false), ab.p, ab.pitch, w.p, w.pitch, w.rows, hs.Dh, n)
 	}
 	out := d.need("sums", 8*hs.H, false)
-	d.launch("gather_sums", [3]int{hs.H, 1, 1}, 256, 64, out, d.need("partial", hs.H*each*4, false), each)
+	d.launch("reduce_head_sums", [3]int{hs.H, 1, 1}, 256, 64, out, d.need("partial", hs.H*each*4, false), each)
 	d.add(sums, out)
 }
 
@@ -85,7 +85,7 @@ func (d *Device) end(name string, h device.LMHead, rows pointer, n int) halves {
 	}
 	ld := pitch(x.cols)
 	p := d.need(name, n*ld*2, false)
-	d.launch("norm_half_"+suffix(g.half), [3]int{n, 1, 1}, 256, 64, p, ld, x.p, x.pitch, rows, g.p, float32(h.Eps), x.cols)
+	d.launch("rmsnorm_half_"+suffix(g.half), [3]int{n, 1, 1}, 256, 64, p, ld, x.p, x.pitch, rows, g.p, float32(h.Eps), x.cols)
 	return halves{p, ld}
 }
 

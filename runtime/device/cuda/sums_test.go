@@ -38,7 +38,7 @@ func TestAMPSumsOfManyBlocks(t *testing.T) {
 				want[i/each] += float64(partial[i])
 			}
 			out := d.need("sums", 16, false)
-			d.launch("gather_sums", [3]int{2, 1, 1}, 256, 64, out, put(d, "partial", partial), each)
+			d.launch("reduce_head_sums", [3]int{2, 1, 1}, 256, 64, out, put(d, "partial", partial), each)
 			if got := get[float64](d, out, 2); !slices.Equal(got, want) {
 				t.Errorf("want %v, got %v", want, got)
 			}

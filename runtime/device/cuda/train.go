@@ -82,7 +82,7 @@ func (d *Device) Scatter(y, x device.Buffer, rows []int) {
 func (d *Device) move(op string, y, x device.Buffer, n int, to, from pointer, needY, needX int) {
 	yb, xb := d.of(op, "to", y, needY, y.Cols()), d.of(op, "from", x, needX, y.Cols())
 	if d.err == nil {
-		d.launch("move_rows", rowBlocks(n), 256, 0, yb.p, yb.pitch, to, xb.p, xb.pitch, from, yb.cols)
+		d.launch("copy_rows", rowBlocks(n), 256, 0, yb.p, yb.pitch, to, xb.p, xb.pitch, from, yb.cols)
 	}
 }
 
@@ -118,7 +118,7 @@ func (d *Device) NormForward(y, r, x device.Buffer, n int, w device.Weight, eps 
 	D := x.Cols()
 	yb, rb, xb, g := d.of("norm", "y", y, n, D), d.of("norm", "r", r, n, 1), d.of("norm", "x", x, n, D), d.gain("norm", w, D)
 	if d.err == nil {
-		d.launch("norm_keep_"+g.kind(), rowBlocks(n), 256, 64, yb.p, yb.pitch, rb.p, rb.pitch, xb.p, xb.pitch, g.p, float32(eps), D)
+		d.launch("rmsnorm_forward_"+g.kind(), rowBlocks(n), 256, 64, yb.p, yb.pitch, rb.p, rb.pitch, xb.p, xb.pitch, g.p, float32(eps), D)
 	}
 }
 
@@ -130,12 +130,12 @@ func (d *Device) NormBackward(dx, dw, dy, x, r device.Buffer, n int, w device.We
 	if d.err != nil {
 		return
 	}
-	d.launch("norm_back_"+g.kind(), rowBlocks(n), 256, 64, dxb.p, dxb.pitch, dyb.p, dyb.pitch, xb.p, xb.pitch, rb.p, rb.pitch, g.p, D)
+	d.launch("rmsnorm_backward_"+g.kind(), rowBlocks(n), 256, 64, dxb.p, dxb.pitch, dyb.p, dyb.pitch, xb.p, xb.pitch, rb.p, rb.pitch, g.p, D)
 	if dw == nil {
 		return
 	}
 	if dwb := d.of(op, "w'", dw, 1, D); d.err == nil {
-		d.launch("norm_gain", [3]int{ceilDiv(D, 128), 1, 1}, 128, 0, dwb.p, dyb.p, dyb.pitch, xb.p, xb.pitch, rb.p, rb.pitch, D, n)
+		d.launch("rmsnorm_backward_gain", [3]int{ceilDiv(D, 128), 1, 1}, 128, 0, dwb.p, dyb.p, dyb.pitch, xb.p, xb.pitch, rb.p, rb.pitch, D, n)
 	}
 }
 
@@ -144,7 +144,7 @@ func (d *Device) SwiGLU(m, g, u device.Buffer, n int) {
 	I := m.Cols()
 	mb, gb, ub := d.of("gate", "m", m, n, I), d.of("gate", "g", g, n, I), d.of("gate", "u", u, n, I)
 	if d.err == nil {
-		d.launch("gate_keep", rowBlocks(n), 256, 0, mb.p, mb.pitch, gb.p, gb.pitch, ub.p, ub.pitch, I)
+		d.launch("swiglu_forward", rowBlocks(n), 256, 0, mb.p, mb.pitch, gb.p, gb.pitch, ub.p, ub.pitch, I)
 	}
 }
 
@@ -154,7 +154,7 @@ func (d *Device) SwiGLUBackward(dg, du, dm, g, u device.Buffer, n int) {
 	I := dm.Cols()
 	dgb, dub, dmb, gb, ub := d.of(op, "g'", dg, n, I), d.of(op, "u'", du, n, I), d.of(op, "m'", dm, n, I), d.of(op, "g", g, n, I), d.of(op, "u", u, n, I)
 	if d.err == nil {
-		d.launch("gate_back", rowBlocks(n), 256, 0, dgb.p, dgb.pitch, dub.p, dub.pitch, dmb.p, dmb.pitch, gb.p, gb.pitch, ub.p, ub.pitch, I)
+		d.launch("swiglu_backward", rowBlocks(n), 256, 0, dgb.p, dgb.pitch, dub.p, dub.pitch, dmb.p, dmb.pitch, gb.p, gb.pitch, ub.p, ub.pitch, I)
 	}
 }
 
@@ -167,7 +167,7 @@ func (d *Device) EmbedBackward(dtable, dx device.Buffer, ids []int) {
 		return
 	}
 	list, from := sorted(ids)
-	d.launch("embed_back", rowBlocks(len(from)-1), 256, 0, table.p, table.pitch, xb.p, xb.pitch,
+	d.launch("embedding_backward", rowBlocks(len(from)-1), 256, 0, table.p, table.pitch, xb.p, xb.pitch,
 		put(d, "ids", narrowed(ids)), put(d, "list", list), put(d, "from", from), D)
 }
 

@@ -45,7 +45,7 @@ func (d *Device) AttentionForward(a, stats, q, k, v device.Buffer, hs device.Att
 		return
 	}
 	w := d.attending(hs, n)
-	d.launch("attend_keep_"+w.name, w.queries, 128, w.shared, ab.p, ab.pitch, sb.p, sb.pitch, qb.p, qb.pitch, kb.p, vb.p, kb.pitch,
+	d.launch("attention_forward_"+w.name, w.queries, 128, w.shared, ab.p, ab.pitch, sb.p, sb.pitch, qb.p, qb.pitch, kb.p, vb.p, kb.pitch,
 		w.list, hs.H, hs.K, hs.Dh, float32(math.Log2E/math.Sqrt(float64(hs.Dh))))
 }
 
@@ -62,9 +62,9 @@ func (d *Device) AttentionBackward(dq, dk, dv, da, a, stats, q, k, v device.Buff
 	w := d.attending(hs, n)
 	scale := float32(1 / math.Sqrt(float64(hs.Dh)))
 	delta := d.need("delta", 4*n*hs.H, false)
-	d.launch("attend_delta", rowBlocks(n), 128, 0, delta, hs.H, ab.p, ab.pitch, dab.p, dab.pitch, hs.H, hs.Dh)
-	d.launch("attend_queries_"+w.name, w.queries, 128, w.shared, dqb.p, dqb.pitch, dab.p, dab.pitch, sb.p, sb.pitch, delta, hs.H,
+	d.launch("attention_backward_delta", rowBlocks(n), 128, 0, delta, hs.H, ab.p, ab.pitch, dab.p, dab.pitch, hs.H, hs.Dh)
+	d.launch("attention_backward_dq_"+w.name, w.queries, 128, w.shared, dqb.p, dqb.pitch, dab.p, dab.pitch, sb.p, sb.pitch, delta, hs.H,
 		qb.p, qb.pitch, kb.p, vb.p, kb.pitch, w.list, hs.H, hs.K, hs.Dh, scale)
-	d.launch("attend_keys_"+w.name, w.keys, 128, w.shared, dkb.p, dvb.p, dkb.pitch, dab.p, dab.pitch, sb.p, sb.pitch, delta, hs.H,
+	d.launch("attention_backward_dkv_"+w.name, w.keys, 128, w.shared, dkb.p, dvb.p, dkb.pitch, dab.p, dab.pitch, sb.p, sb.pitch, delta, hs.H,
 		qb.p, qb.pitch, kb.p, vb.p, kb.pitch, w.list, hs.H, hs.K, hs.Dh, scale)
 }

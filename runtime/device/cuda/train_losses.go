@@ -58,11 +58,11 @@ func (d *Device) CrossEntropy(nll []float64, dx, dw, x device.Buffer, w device.W
 			if m.half == checkpoint.F16 {
 				top = 1 << 14
 			}
-			d.launch("loss_half_"+suffix(m.half), [3]int{k, 1, 1}, 256, 0, half, ldh, back, z, ldz, V, at, to, by, top)
+			d.launch("cross_entropy_half_"+suffix(m.half), [3]int{k, 1, 1}, 256, 0, half, ldh, back, z, ldz, V, at, to, by, top)
 			d.timesBack(out, factor{halves{half, ldh}, V}, back, m, low{}, false)
 		}
 		if m.trained() || dw != nil {
-			d.launch("loss_float", [3]int{k, 1, 1}, 256, 0, z, ldz, V, at, to, by)
+			d.launch("cross_entropy_float", [3]int{k, 1, 1}, 256, 0, z, ldz, V, at, to, by)
 		}
 		if m.trained() {
 			d.timesBack(out, d.thirdsAlong("project y", logits, false), 0, m, low{}, false)

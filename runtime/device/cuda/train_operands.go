@@ -12,7 +12,7 @@ import (
 // What training multiplies. Stored weights are 16-bit, and so are the activations
 // and gradients beside them, rounded to the weights' type; gradients are scaled by
 // rows where that is float16. A trained matrix is float32: it and what it is
-// multiplied by become three bfloat16 matrices each (kernels/cuda/project_operands.cu),
+// multiplied by become three bfloat16 matrices each (kernels/cuda/linear_train_operands.cu),
 // which keeps 16 bits of the numbers.
 
 // wide is n rows of a float32 matrix.
@@ -64,7 +64,7 @@ func (d *Device) beside(w *weight, x wide) factor {
 	}
 	ld := pitch(x.cols)
 	p := d.need("project x", 2*x.n*ld, false)
-	d.launch("round_"+suffix(w.half), [3]int{x.n, 1, 1}, 256, 0, p, ld, x.p, x.pitch, x.cols)
+	d.launch("cast_"+suffix(w.half), [3]int{x.n, 1, 1}, 256, 0, p, ld, x.p, x.pitch, x.cols)
 	return factor{halves{p, ld}, x.cols}
 }
 
@@ -87,7 +87,7 @@ func (d *Device) across(w *weight) factor {
 func (d *Device) thirdsAlong(name string, x wide, second bool) factor {
 	ld := pitch(x.cols)
 	p := d.need(name, 2*x.n*3*ld, false)
-	d.launch("thirds", [3]int{x.n, 1, 1}, 256, 0, p, 3*ld, uint64(ld), ld, x.p, x.pitch, x.n, x.cols, flag(second))
+	d.launch("split_bf16x3", [3]int{x.n, 1, 1}, 256, 0, p, 3*ld, uint64(ld), ld, x.p, x.pitch, x.n, x.cols, flag(second))
 	return factor{halves{p, 3 * ld}, 3 * ld}
 }
 
@@ -95,7 +95,7 @@ func (d *Device) thirdsAlong(name string, x wide, second bool) factor {
 func (d *Device) thirdsAcross(name string, x wide, rows int, second bool) factor {
 	ld := pitch(x.cols)
 	p := d.need(name, 2*3*rows*ld, false)
-	d.launch("thirds", [3]int{rows, 1, 1}, 256, 0, p, ld, uint64(rows)*uint64(ld), ld, x.p, x.pitch, x.n, x.cols, flag(second))
+	d.launch("split_bf16x3", [3]int{rows, 1, 1}, 256, 0, p, ld, uint64(rows)*uint64(ld), ld, x.p, x.pitch, x.n, x.cols, flag(second))
 	return factor{halves{p, ld}, 3 * rows}
 }
 

@@ -9,9 +9,9 @@ type panel struct {
 }
 
 var (
-	broad   = panel{"broad", 128, 128, 832}
-	medium  = panel{"medium", 128, 64, 576}
-	quarter = panel{"quarter", 64, 64, 384}
+	broad   = panel{"128x128", 128, 128, 832}
+	medium  = panel{"128x64", 128, 64, 576}
+	quarter = panel{"64x64", 64, 64, 384}
 )
 
 // shared is the bytes of a panel's copies under way.

@@ -90,7 +90,7 @@ func (d *Device) LinearForward(y, u, x device.Buffer, n int, w device.Weight, ad
 	if m.trained() {
 		half = halves{}
 	}
-	part, parts := d.rank("rank_down_"+suffix(m.productType()), xb.wide(0, n), a, rank, half, drop)
+	part, parts := d.rank("lora_down_"+suffix(m.productType()), xb.wide(0, n), a, rank, half, drop)
 	l := d.join(ub.wide(0, n), part, parts, drop.keep, ad.Scale, b.wide(0, m.rows))
 	d.times(yb.wide(0, n), in, m, l, add)
 }
@@ -98,7 +98,7 @@ func (d *Device) LinearForward(y, u, x device.Buffer, n int, w device.Weight, ad
 // times is y (+)= W x, and an adapter's part.
 func (d *Device) times(y wide, x factor, w *weight, l low, add bool) {
 	m, s := d.along(w), productPanel(y.n, w.rows, d.limits)
-	d.launch("project_"+s.name+"_"+suffix(w.productType()), s.grid(y.n, w.rows), panelThreads, s.shared(),
+	d.launch("linear_train_"+s.name+"_"+suffix(w.productType()), s.grid(y.n, w.rows), panelThreads, s.shared(),
 		y.p, y.pitch, x.p, x.pitch, m.p, m.pitch, y.n, w.rows, x.k, l.u.p, l.m.p, l.u.pitch, l.rank, flag(add))
 }
 
@@ -118,7 +118,7 @@ func (d *Device) join(u wide, part pointer, parts int, f, g float32, m wide) low
 	ld, ldm := pitch(u.cols), pitch(m.cols)
 	l := low{u: halves{d.need("project u", 2*u.n*ld, false), ld}, m: halves{d.need("project adapter", 2*m.n*ldm, false), ldm}, rank: u.cols}
 	blocks := ceilDiv(u.n*ld, 256)
-	d.launch("rank_join", [3]int{blocks + ceilDiv(m.n*ldm/4, 256), 1, 1}, 256, 0,
+	d.launch("lora_reduce", [3]int{blocks + ceilDiv(m.n*ldm/4, 256), 1, 1}, 256, 0,
 		u.p, u.pitch, l.u.p, ld, part, parts, u.n, u.cols, f, g, l.m.p, ldm, m.p, m.pitch, m.n, m.cols, blocks)
 	return l
 }
@@ -171,7 +171,7 @@ func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.
 	}
 	var l low
 	if ad != nil {
-		part, parts := d.rank("rank_up_bf16", grad, b, rank, rounded, mask{})
+		part, parts := d.rank("lora_up_bf16", grad, b, rank, rounded, mask{})
 		ld := roundUp(rank, 32)
 		du := wide{d.need("project u'", 4*n*ld, false), ld, n, rank}
 		var round wide
@@ -180,7 +180,7 @@ func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.
 		}
 		l = d.join(du, part, parts, ad.Scale, 1, round)
 		l.mask = drop
-		d.launch("rank_grad", [3]int{ceilDiv(out, rankSide) + ceilDiv(in, rankSide), ceilDiv(rank, rankSide), 1}, panelThreads, rankShared,
+		d.launch("lora_grad", [3]int{ceilDiv(out, rankSide) + ceilDiv(in, rankSide), ceilDiv(rank, rankSide), 1}, panelThreads, rankShared,
 			db.p, db.pitch, dyb.p, dyb.pitch, out, ub.p, ub.pitch, ad.Scale,
 			da.p, da.pitch, xb.p, xb.pitch, in, du.p, du.pitch, drop.keep, n, rank, drop.places, drop.keys, drop.key, drop.limit)
 	}
@@ -193,14 +193,14 @@ func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.
 func (d *Device) scaled(dy wide) (factor, pointer) {
 	ld := pitch(dy.cols)
 	p, scale := d.need("project x", 2*dy.n*ld, false), d.need("project scale", 8*dy.n, false)
-	d.launch("scaled_f16", [3]int{dy.n, 1, 1}, 256, 64, p, ld, scale, dy.p, dy.pitch, dy.cols)
+	d.launch("scale_to_f16", [3]int{dy.n, 1, 1}, 256, 64, p, ld, scale, dy.p, dy.pitch, dy.cols)
 	return factor{halves{p, ld}, dy.cols}, scale
 }
 
 // timesBack is x' (+)= Wᵀ y', and an adapter's part.
 func (d *Device) timesBack(dx wide, dy factor, scale pointer, w *weight, l low, add bool) {
 	m, s := d.across(w), productPanel(dx.n, w.cols, d.limits)
-	d.launch("project_back_"+s.name+"_"+suffix(w.productType()), s.grid(dx.n, w.cols), panelThreads, s.shared(),
+	d.launch("linear_train_dx_"+s.name+"_"+suffix(w.productType()), s.grid(dx.n, w.cols), panelThreads, s.shared(),
 		dx.p, dx.pitch, dy.p, dy.pitch, m.p, m.pitch, dx.n, dy.k, w.cols, scale,
 		l.u.p, l.u.pitch, l.m.p, l.m.pitch, l.rank, l.mask.places, l.mask.keys, l.mask.key, l.mask.limit, l.mask.keep, flag(add))
 }
@@ -209,6 +209,6 @@ func (d *Device) timesBack(dx wide, dy factor, scale pointer, w *weight, l low, 
 func (d *Device) weightBack(dw *buffer, dy, x wide) {
 	g, in := d.thirdsAcross("project y", dy, dy.n, false), d.thirdsAcross("project w", x, x.n, true)
 	s := productPanel(dy.cols, x.cols, d.limits)
-	d.launch("project_weight_"+s.name, s.grid(dy.cols, x.cols), panelThreads, s.shared(),
+	d.launch("linear_train_dw_"+s.name, s.grid(dy.cols, x.cols), panelThreads, s.shared(),
 		dw.p, dw.pitch, g.p, g.pitch, in.p, in.pitch, g.k, dy.cols, x.cols)
 }

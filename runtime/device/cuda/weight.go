@@ -211,7 +211,7 @@ func (d *Device) PlaceRandom(r checkpoint.RandomSpec, o device.PlaceOptions) (de
 	}
 	w.half = t
 	d.begin("make "+r.Name, w.of("w"))
-	d.launch("fill_"+suffix(t), [3]int{w.rows, 1, 1}, 256, 0, w.p, w.pitch, w.cols, r.Key, r.Scale)
+	d.launch("fill_random_"+suffix(t), [3]int{w.rows, 1, 1}, 256, 0, w.p, w.pitch, w.cols, r.Key, r.Scale)
 	// A product reads its weights before the kernel in front of it has ended.
 	if err := d.Sync(); err != nil {
 		return nil, err

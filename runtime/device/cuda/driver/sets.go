@@ -49,8 +49,8 @@ func checkVersion(version int) error {
 // no block is on it, so that a kernel with another split could not overlap the end of
 // the one before it.
 func isDecodeKernel(kernel string) bool {
-	for _, part := range []string{"embed_", "norm_float", "norm_half", "_decode_", "argmax", "sample"} {
-		if strings.Contains(kernel, part) && kernel != "embed_back" {
+	for _, part := range []string{"embedding_", "rmsnorm_float", "rmsnorm_half", "_decode_", "argmax", "sample"} {
+		if strings.Contains(kernel, part) && kernel != "embedding_backward" {
 			return true
 		}
 	}

@@ -4,9 +4,9 @@ import "testing"
 
 func TestDecodeKernels(t *testing.T) {
 	for kernel, want := range map[string]bool{
-		"embed_i8": true, "qkv_decode_ring_bf16": true, "attend_decode_f16": true, "linear_decode_i8_f16": true, "gateup_decode_ring_i8_bf16": true,
-		"norm_half_bf16": true, "norm_float_f16": true, "argmax": true, "sample": true,
-		"embed_back": false, "norm_keep_bf16": false, "linear_prefill_large_bf16": false, "attend_prefill_128_f16": false, "project": false,
+		"embedding_i8": true, "qkv_decode_pipeline_bf16": true, "attention_decode_f16": true, "linear_decode_i8_f16": true, "gate_up_decode_pipeline_i8_bf16": true,
+		"rmsnorm_half_bf16": true, "rmsnorm_float_f16": true, "argmax": true, "sample": true,
+		"embedding_backward": false, "rmsnorm_forward_bf16": false, "linear_prefill_128x128_bf16": false, "attention_prefill_128_f16": false, "linear_train_128x128_bf16": false,
 	} {
 		if got := isDecodeKernel(kernel); got != want {
 			t.Errorf("%s: want %v, got %v", kernel, want, got)

@@ -1,0 +1,281 @@
+// y[m, r] = W[r] . x[m] for many rows m, as in gemm.cuh, by what compute capability
+// 9.0 has for it: copies of whole boxes (TMA) and products of a warpgroup (wgmma).
+//
+// The rows of W are the 64 rows of a product, rows of x its 16 to 256 columns, so that
+// one instruction serves prompts of any length: an output is one chain of products over
+// K, 16 elements after another, whatever the tile. Its bits depend neither on the tile
+// nor on the number of rows.
+//
+// A block is one or two warpgroups that multiply, each 64 rows of W, and for each a thread
+// that copies, a warp's first; beside two these are in a warpgroup of their own. A stage
+// is 64 elements of K of those rows and of the rows of x, 128 bytes a row, chunks of 16
+// bytes swizzled by the copies (chunk ^ row%8) as the products expect. A full barrier ends
+// its phase when a stage's bytes are there, an empty barrier when all warps have read it.
+// Blocks stay for several tiles: the copies for the next are under way while the outputs
+// of the last are written.
+//
+// Bound of the largest tile, 128x256, an element of K: 32768 products take 16 cycles at
+// the published rate (2048 a cycle and SM); its operands are read from shared memory at
+// 2 * (128 + 2*256) bytes in those, 80 of 128 bytes a cycle, and come at 2 * (128 + 256)
+// = 48 bytes a cycle. Two blocks of a cluster take the same rows of x, half of them
+// each for both: 32 bytes a cycle out of L2. Three warps on each quarter of an SM have
+// 168 registers each; 128 of sums and the outputs' addresses want more, so that the
+// copying warpgroup gives of its own to those that multiply (setmaxnreg).
+//
+// Tiles of 64 rows of W for few rows of x are bound by reading W: 90 KiB and more of it
+// under way in each of two blocks an SM.
+#pragma once
+#include "gemm.cuh"
+
+#ifdef HOPPER
+
+template <int Tokens, int Groups, int Stages, int Blocks> struct WgmmaTile {
+  static constexpr int kWeights = 64 * Groups * kTileK, kStage = kWeights + Tokens * kTileK; // elements a stage
+  static __device__ __forceinline__ void sync() {
+    if (Blocks > 1)
+      ptx::cluster_sync();
+    else
+      __syncthreads();
+  }
+};
+
+// EACH_WARPGROUPS makes a kernel for each tile and type: M(type, its name, rows of x,
+// threads, blocks an SM, warpgroups, stages, blocks of a cluster).
+#define EACH_WGMMA_TILE(M)            \
+  M(BF16, bf16, 256, 384, 1, 2, 4, 2) \
+  M(F16, f16, 256, 384, 1, 2, 4, 2)   \
+  M(BF16, bf16, 128, 384, 1, 2, 6, 2) \
+  M(F16, f16, 128, 384, 1, 2, 6, 2)   \
+  M(BF16, bf16, 64, 160, 2, 1, 6, 1)  \
+  M(F16, f16, 64, 160, 2, 1, 6, 1)    \
+  M(BF16, bf16, 32, 160, 2, 1, 8, 1)  \
+  M(F16, f16, 32, 160, 2, 1, 8, 1)    \
+  M(BF16, bf16, 16, 160, 2, 1, 9, 1)  \
+  M(F16, f16, 16, 160, 2, 1, 9, 1)
+
+// descriptor of 64 or more rows of 128 bytes with swizzled chunks: address, eight rows'
+// distance (1024), both in units of 16 bytes, and the kind of swizzle.
+static __device__ __forceinline__ u64 descriptor(const u16 *p) {
+  return (u64)(1 << 30 | 1024 >> 4) << 32 | (1 << 16 | (ptx::shared_address(p) & 0x3ffff) >> 4);
+}
+
+// across is of an operand B that lies across: rows of k, each 64 columns of 128 bytes, the
+// next 64 columns panel elements on.
+static __device__ __forceinline__ u64 across(const u16 *p, int panel) {
+  return descriptor(p) + ((u64)(panel * 2 / 16 - 1) << 16);
+}
+
+// Stage goes round the stages of a pipeline.
+template <int Stages> struct Stage {
+  int index = 0, round = 0;
+  __device__ __forceinline__ void next() {
+    if (++index == Stages)
+      index = 0, round++;
+  }
+};
+
+// fill copies the stages of a block's tiles, one after another: a warpgroup's rows of W;
+// the first's thread of x a share of the cluster's rows as well, for all its blocks. A
+// stage's copies and what leads to them are to take less of a thread than its products of
+// the tensor cores: w.block(i) is found once a tile. w.load(to, map's k, block, barrier):
+// see product.
+template <int Tokens, int Groups, int Stages, int Blocks, class W>
+static __device__ __forceinline__ void fill(WgmmaTile<Tokens, Groups, Stages, Blocks>, u16 *stages, u64 *full,
+                                            u64 *empty, const TensorMap *x, const W &w, int across, int tiles,
+                                            int steps, int rank, int group) {
+  using S = WgmmaTile<Tokens, Groups, Stages, Blocks>;
+  constexpr int kShare = Tokens / Blocks;
+  Stage<Stages> s;
+  for (int tile = blockIdx.x / Blocks; tile < tiles; tile += gridDim.x / Blocks) {
+    const int m0 = tile % across * Tokens;
+    const typename W::Block block = w.block((tile / across * Blocks + rank) * Groups + group);
+    for (int step = 0; step < steps; step++, s.next()) {
+      u16 *to = stages + s.index * S::kStage;
+      u64 *b = full + s.index;
+      if (s.round > 0)
+        ptx::mbarrier_wait_parity(empty + s.index, s.round - 1 & 1);
+      ptx::mbarrier_arrive_expect_tx(b, 2 * (64 + (group == 0 ? Tokens : 0)) * kTileK);
+      if (group == 0) {
+        if (Blocks > 1)
+          ptx::tma_load_multicast((1 << Blocks) - 1, to + S::kWeights + rank * kShare * kTileK, x, step * kTileK,
+                                  m0 + rank * kShare, 0, b);
+        else
+          ptx::tma_load(to + S::kWeights, x, step * kTileK, m0, 0, b);
+      }
+      w.load(to + group * 64 * kTileK, step * kTileK, block, b);
+    }
+  }
+}
+
+// The results of a warp are eight pairs of rows of W, its eight: rows j and j+8 of the
+// warp's 16, of which one thread has both. The operation's Writer writes them: start()
+// reads what they depend on, while the last products are under way; put(c) follows when
+// those have ended.
+//
+//   Writer::make(out, exchange, m0, M, eight)  of rows of x from m0 on, of the warpgroup's
+//                                              first eight
+
+// Gathered has a warpgroup write 16-bit results of 32 tokens at a time, after they were
+// exchanged in shared memory: 16 bytes a lane, those of four warps beside each other.
+// What is needed of a token, where its rows lie and what its results depend on, is found
+// out once for the warpgroup.
+//
+//   Out::Token, out.token(m)           of one row of x
+//   Out::Eight, out.eight(i, part)     of one part of the results of W's i-th eight
+//   out.before(eight, token)           of the lane's pair, where out.reads(eight)
+//   out.apply(eight, a, b, before)     results in the place of the sums of some tokens
+//   out.to(eight, token)               where the eight results begin: whole, or count of them
+template <class T, int Tokens, class Out> struct SharedMemoryWriter {
+  using Token = typename Out::Token;
+  static constexpr int kAtOnce = 32, kRounds = (Tokens + kAtOnce - 1) / kAtOnce;
+  static constexpr int kColumns = Tokens / 8 < 4 ? Tokens / 8 : 4;
+  static constexpr int kChunks = 4 * Out::kParts; // of 16 bytes, of a token: of each part, one a warp
+  static constexpr int kBuffer = kAtOnce * kChunks * 16;
+  static constexpr int kShared = 2 * kBuffer + Tokens * (int)sizeof(Token); // bytes of a warpgroup
+  const Out &out;
+  u8 *buffers; // two, taken in turn
+  Token *tokens;
+  int m0, M;
+  typename Out::Eight own, other; // of what this thread computes, of what it writes
+  typename Out::Source source[2][2 * kColumns];
+
+  static __device__ __forceinline__ SharedMemoryWriter make(const Out &out, u8 *shared, int m0, int M, int eight) {
+    u8 *mine = shared + threadIdx.x / 128 * kShared;
+    return {out,
+            mine,
+            (Token *)(mine + 2 * kBuffer),
+            m0,
+            M,
+            out.eight(eight + threadIdx.x / 32 % 4, 0),
+            out.eight(eight + threadIdx.x % 4, threadIdx.x % kChunks / 4)};
+  }
+  // at is where a chunk lies, turned so that both the warps' columns and whole rows touch
+  // every bank once.
+  static __device__ __forceinline__ int at(int token, int chunk) {
+    return (token * kChunks + (chunk ^ token / (8 / kChunks) % kChunks)) * 16;
+  }
+
+  __device__ __forceinline__ void read(int round) {
+    const int first = round * kAtOnce + threadIdx.x % 4 * 2;
+    if (out.reads(own))
+#pragma unroll
+      for (int i = 0; i < 2 * kColumns; i++)
+        source[round % 2][i] = out.source(own, tokens[first + i / 2 * 8 + i % 2]);
+  }
+  __device__ __forceinline__ void start() {
+    for (int i = threadIdx.x % 128; i < Tokens; i += 128)
+      tokens[i] = out.token(min(m0 + i, M - 1));
+    ptx::warpgroup_sync();
+    read(0);
+  }
+  __device__ __forceinline__ void put(const float (&c)[Tokens / 2]) {
+#pragma unroll
+    for (int round = 0; round < kRounds; round++) {
+      if (round + 1 < kRounds)
+        read(round + 1);
+      u8 *buffer = buffers + round % 2 * kBuffer;
+      float v[2][2 * kColumns];
+#pragma unroll
+      for (int i = 0; i < 2 * kColumns; i++)
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+          v[half][i] = c[4 * (round * kColumns + i / 2) + 2 * half + i % 2];
+      out.apply(own, v[0], v[1], source[round % 2]);
+#pragma unroll
+      for (int part = 0; part < Out::kParts; part++) {
+        u32 r[4] = {};
+#pragma unroll
+        for (int i = 0; i < kColumns; i++)
+          r[i] = T::pack(v[part][2 * i], v[part][2 * i + 1]);
+        ptx::stmatrix_trans(buffer + at(threadIdx.x % 32, 4 * part + threadIdx.x / 32 % 4), r);
+      }
+      ptx::warpgroup_sync();
+#pragma unroll
+      for (int i = 0; i < kChunks * kAtOnce / 128; i++) {
+        const int token = (threadIdx.x % 128 + 128 * i) / kChunks, n = round * kAtOnce + token,
+                  chunk = threadIdx.x % kChunks;
+        if (n < Tokens && m0 + n < M)
+          write(out.to(other, tokens[n]), buffer + at(token, chunk));
+      }
+    }
+    ptx::warpgroup_sync(); // the next tile's tokens take the place of this one's
+  }
+  __device__ __forceinline__ void write(u64 to, const u8 *from) const {
+    if (other.whole)
+      return ptx::st_global((void *)to, *(const uint4 *)from);
+#pragma unroll 1
+    for (int i = 0; i < other.count; i++)
+      ((u16 *)to)[i] = ((const u16 *)from)[i];
+  }
+};
+
+// wgmma_product adds up K elements and has the results for rows m < M of x written, by
+// Out::Writer. blocks counts 64 rows of W. x: boxes of Tokens/Blocks
+// rows. w.block(i) says which 64 rows are block i: w.load(to, k, block, barrier) copies 64
+// elements from k on of them.
+template <class T, int Tokens, int Groups, int Stages, int Blocks, class W, class Out>
+static __device__ __forceinline__ void gemm_wgmma(WgmmaTile<Tokens, Groups, Stages, Blocks> tile_of, const TensorMap *x,
+                                                  const W &w, int M, int blocks, int K, Out out) {
+  using S = WgmmaTile<Tokens, Groups, Stages, Blocks>;
+  u16 *stages = (u16 *)smem;
+  u64 *full = (u64 *)(stages + Stages * S::kStage), *empty = full + Stages;
+  u8 *exchange = (u8 *)(empty + Stages);
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, rank = Blocks > 1 ? ptx::cluster_ctarank() : 0;
+  if (threadIdx.x == 0) {
+    for (int s = 0; s < Stages; s++) {
+      ptx::mbarrier_init(full + s, Groups);
+      ptx::mbarrier_init(empty + s, 4 * Groups * Blocks);
+    }
+    ptx::fence_mbarrier_init();
+  }
+  S::sync();
+  cudaGridDependencySynchronize();
+  cudaTriggerProgrammaticLaunchCompletion();
+  const int across = ceil_div(M, Tokens), tiles = across * ceil_div(blocks, Groups * Blocks),
+            steps = ceil_div(K, kTileK);
+  if (warp >= 4 * Groups) {
+    if (Groups == 2)
+      ptx::setmaxnreg_dec<40>();
+    if (lane == 0 && warp < 5 * Groups)
+      fill(tile_of, stages, full, empty, x, w, across, tiles, steps, rank, warp - 4 * Groups);
+  } else {
+    if (Groups == 2)
+      ptx::setmaxnreg_inc<232>();
+    const int group = warp / 4;
+    auto leave = [&](int stage) { // this warp has read it; every block that copies to it is told
+      if (lane < Blocks)
+        ptx::mbarrier_arrive_cluster(empty + stage, lane);
+    };
+    Stage<Stages> s;
+    for (int tile = blockIdx.x / Blocks; tile < tiles; tile += gridDim.x / Blocks) {
+      float c[Tokens / 2] = {};
+      ptx::warpgroup_fence_operand(c);
+      int last = 0;
+      for (int step = 0; step < steps; step++, s.next()) {
+        const u16 *stage = stages + s.index * S::kStage;
+        ptx::mbarrier_wait_parity(full + s.index, s.round & 1);
+        const u64 a = descriptor(stage + group * 64 * kTileK), b = descriptor(stage + S::kWeights);
+        ptx::wgmma_fence();
+#pragma unroll
+        for (int k = 0; k < kTileK / 16; k++) // 32 bytes on
+          T::wgmma(c, a + 2 * k, b + 2 * k);
+        ptx::wgmma_commit();
+        ptx::wgmma_wait<1>();
+        if (step > 0)
+          leave(last);
+        last = s.index;
+      }
+      auto results = Out::template Writer<T, Tokens>::make(out, exchange, tile % across * Tokens, M,
+                                                           ((tile / across * Blocks + rank) * Groups + group) * 4);
+      results.start();
+      ptx::wgmma_wait<0>();
+      ptx::warpgroup_fence_operand(c);
+      if (steps > 0)
+        leave(last);
+      results.put(c);
+    }
+  }
+  if (Blocks > 1) // the other's copies and arrivals come here
+    ptx::cluster_sync();
+}
+#endif

@@ -1,0 +1,223 @@
+// The products of decoding (gemv.cuh) by what compute capability 9.0 has for them:
+// weights come by copies of bytes that count on a barrier, so that they are under way
+// without a register, and over the end of one kernel and the start of the next.
+//
+// A block is the eight warps that multiply and two that copy; one block an SM, in less
+// than half of its memory where x is small, so that the next kernel's block is there while
+// this one ends. A stage is 1 KiB of each of 16 rows of W, the rows 64 bytes further apart
+// than that, so that the 16 bytes of lanes (g, t) of rows g and g+1 fall on different
+// banks. Full barriers end their phase when a stage's bytes are there, empty ones when the
+// eight warps have read them. Of a stage's 16 steps of 64 bytes warp w takes w and w+8:
+// which sum an element of K belongs to depends on the row's length alone.
+//
+// Weights never depend on the kernel before. The copying warps fill the whole ring without
+// waiting for that kernel's end, and ask L2 for some of what comes after it, a short ring
+// all the time; those that multiply wait for it, and then for x. The next kernel is
+// released when the last of this one's weights are asked for: earlier it would take their
+// bandwidth, later the memory would idle while sums are written and x is read. This is
+// safe whatever the kernel before has not done yet: what is read before after_previous
+// are weights, which no kernel of a step writes (what else writes them is waited for, see
+// Device.Make), and nothing is written. A kernel ends only after the one before it has,
+// since all blocks wait; so that after_previous means all of them.
+//
+// Bound: reading W. A stage is 16 KiB; 3 TB/s are one in 0.7 us on each of 132 SMs.
+#pragma once
+#include "gemv.cuh"
+
+#ifdef HOPPER
+
+constexpr int kProducerWarps = 2; // a warp's lanes start their copies one after another
+constexpr int kPipelineThreads = kGemvThreads + 32 * kProducerWarps;
+constexpr int kStageRows = 16;
+constexpr int kChunk = 1024;           // bytes of a row in a stage
+constexpr int kHalf = 64 * kGemvWarps; // of which a warp takes 64
+constexpr int kChunkPitch = kChunk + 64;
+constexpr int kStageBytes = kStageRows * kChunkPitch;
+constexpr int kPartialBytes = kGemvWarps * kSegmentRows * 4; // bytes, whatever n
+constexpr int kDeepStages = 4;                               // stages of a ring that keeps memory busy by itself
+constexpr int kPrefetchStages = 10; // stages asked for at the start, of L2 those that the ring has no place for
+
+// Multipliers are the threads that multiply.
+struct ConsumerWarps {
+  static __device__ __forceinline__ void sync() { ptx::named_barrier_sync<kGemvThreads>(); }
+};
+
+// Ring is what follows x in shared memory: parts [8, 128] f32, stages, barriers.
+struct Pipeline {
+  float *parts;
+  u8 *stages;
+  u64 *full, *empty, *staged; // staged: x is there
+  int count;
+  int index, round;
+  __device__ __forceinline__ u8 *stage() const { return stages + index * kStageBytes; }
+  __device__ __forceinline__ void next() {
+    if (++index == count)
+      index = 0, round++;
+  }
+};
+template <class E> static __device__ __forceinline__ Pipeline make_pipeline(int ld, int n, int count) {
+  float *parts = partial_sums<E>(ld, n);
+  u8 *stages = (u8 *)parts + kPartialBytes;
+  u64 *b = (u64 *)(stages + count * kStageBytes);
+  return {parts, stages, b, b + count, b + 2 * count, count, 0, 0};
+}
+
+// ring_fill copies rows r0..r1-1, 16 at a time: each copying warp its rows of every stage,
+// a lane for each. A tile's rows past r1 stay as they are, and so do their sums, which
+// nobody reads. The next kernel may start when all is asked for.
+template <class E, class Rows>
+static __device__ __forceinline__ void load_weights(Pipeline pipe, const Rows &rows, int r0, int r1, int ld) {
+  constexpr int kMine = kStageRows / kProducerWarps;
+  const int lane = threadIdx.x % 32, mine = threadIdx.x / 32 % kProducerWarps * kMine, bytes = ld * (int)sizeof(E);
+  struct Walk { // over the stages: this lane's row of a tile, nullptr where there is none, and the chunk's first byte
+    const u8 *row;
+    int tile, at;
+  };
+  auto start = [&](int tile) {
+    const int r = tile + mine + lane;
+    return Walk{lane < kMine && r < r1 ? (const u8 *)rows.row(r) : nullptr, tile, 0};
+  };
+  auto next = [&](Walk &w) {
+    if ((w.at += kChunk) >= bytes)
+      w = start(w.tile + kStageRows);
+  };
+  Walk copied = start(r0), asked = copied;
+  int ahead = 0; // stages before asked
+  for (int i = 0; copied.tile < r1; i++, next(copied), pipe.next()) {
+    if (i == pipe.count || i > pipe.count && pipe.count < kDeepStages) {
+      for (; ahead < i - pipe.count + kPrefetchStages && asked.tile < r1; ahead++, next(asked))
+        if (ahead >= pipe.count && asked.row)
+          ptx::prefetch_l2(asked.row + asked.at, min(kChunk, bytes - asked.at));
+      if (asked.tile >= r1)
+        cudaTriggerProgrammaticLaunchCompletion();
+    }
+    const int part = min(kChunk, bytes - copied.at);
+    if (pipe.round > 0)
+      ptx::mbarrier_wait_parity(pipe.empty + pipe.index, pipe.round - 1 & 1);
+    if (lane == 0)
+      ptx::mbarrier_arrive_expect_tx(pipe.full + pipe.index, max(0, min(kMine, r1 - copied.tile - mine)) * part);
+    __syncwarp();
+    if (copied.row)
+      ptx::cp_async_bulk_evict_first(pipe.stage() + (mine + lane) * kChunkPitch, copied.row + copied.at, part,
+                                     pipe.full + pipe.index);
+  }
+  cudaTriggerProgrammaticLaunchCompletion();
+}
+
+// ring_products multiplies those rows with x in shared memory; out as in stream, asked
+// for what it reads (before, scales) while the weights come.
+template <class T, class E, class Out>
+static __device__ __forceinline__ void multiply_stages(Pipeline pipe, int r0, int r1, int ld, int n, const Out &out) {
+  using F = Format<T, E>;
+  constexpr int kStep = 4 * F::kPerLane;
+  const int tid = threadIdx.x, warp = tid / 32, g = tid % 32 / 4, t = tid % 4;
+  const int steps = ld / kStep, segment = max(kStageRows, kSegmentRows / n & -kStageRows);
+  const u16 *xg = (const u16 *)smem + g * x_pitch<E>(ld) + F::kPerLane * t + warp * kStep;
+  for (int s0 = r0; s0 < r1; s0 += segment) {
+    const int s1 = min(s0 + segment, r1), pair = s0 / 2 + tid / n, col = tid % n;
+    const bool mine = 2 * pair < s1; // at most 64 pairs and rows of x: one a thread
+    typename Out::Row row;
+    typename Out::Source source;
+    float2 scales = {1, 1};
+    if (mine)
+      row = out.row(col), source = out.source(row, pair), scales = out.scales(pair);
+    for (int r = s0; r < s1; r += kStageRows) {
+      float c[2][4] = {};
+      for (int k = 0; k < steps; k += kChunk / 64, pipe.next()) {
+        ptx::mbarrier_wait_parity(pipe.full + pipe.index, pipe.round & 1);
+        const u8 *w = pipe.stage() + g * kChunkPitch + 64 * warp + 16 * t;
+        if (k + kChunk / 64 <= steps) {
+          uint4 a[2], b[2];
+          typename F::X y[2];
+#pragma unroll
+          for (int i = 0; i < 2; i++)
+            a[i] = ptx::ld_shared(w + i * kHalf), b[i] = ptx::ld_shared(w + i * kHalf + 8 * kChunkPitch),
+            y[i] = F::at(xg + (k + kGemvWarps * i) * kStep, g < n);
+#pragma unroll
+          for (int i = 0; i < 2; i++)
+            F::multiply(c[i], a[i], b[i], y[i]);
+        } else {
+#pragma unroll
+          for (int i = 0; i < 2; i++)
+            if (k + warp + kGemvWarps * i < steps)
+              F::multiply(c[i], ptx::ld_shared(w + i * kHalf), ptx::ld_shared(w + i * kHalf + 8 * kChunkPitch),
+                          F::at(xg + (k + kGemvWarps * i) * kStep, g < n));
+        }
+        __syncwarp();
+        if (tid % 32 == 0)
+          ptx::mbarrier_arrive(pipe.empty + pipe.index);
+      }
+      float *to = pipe.parts + (warp * segment + r - s0 + g) * n + 2 * t;
+      if (2 * t < n)
+        to[0] = c[0][0] + c[1][0], to[8 * n] = c[0][2] + c[1][2];
+      if (2 * t + 1 < n)
+        to[1] = c[0][1] + c[1][1], to[8 * n + 1] = c[0][3] + c[1][3];
+    }
+    ConsumerWarps::sync();
+    if (mine) {
+      const float *from = pipe.parts + (2 * pair - s0) * n + col;
+      float a = 0, b = 0;
+#pragma unroll
+      for (int w = 0; w < kGemvWarps; w++) {
+        a += from[w * segment * n];
+        b += from[w * segment * n + n];
+      }
+      out.put(row, pair, a, b, scales, source);
+    }
+    ConsumerWarps::sync();
+  }
+}
+
+// stage_halves copies n rows as they are, zeros up to ld; their tails up to ldx are zero
+// already.
+template <class E>
+static __device__ __forceinline__ void load_x_half_bulk(const Pipeline &pipe, const u16 *x, int ldx, int n, int ld) {
+  const int all = min(ldx, ld), rest = (ld - all) / 8;
+  u16 *to = (u16 *)smem;
+  if (threadIdx.x == 0) {
+    ptx::mbarrier_arrive_expect_tx(pipe.staged, 2 * n * all);
+    for (int i = 0; i < n; i++)
+      ptx::cp_async_bulk(to + i * x_pitch<E>(ld), x + (long long)i * ldx, 2 * all, pipe.staged);
+  }
+  for (int i = threadIdx.x; i < n * rest; i += kGemvThreads)
+    *(uint4 *)(to + i / rest * x_pitch<E>(ld) + all + i % rest * 8) = {0, 0, 0, 0};
+  ptx::mbarrier_wait_parity(pipe.staged, 0);
+  ConsumerWarps::sync();
+}
+
+// Normed is the norm of rows (gemv.cuh).
+template <class T, class E> struct NormalizedInput {
+  Norm<T, E> norm;
+  __device__ __forceinline__ void prefetch() { norm.prefetch(); }
+  __device__ __forceinline__ void stage(const Pipeline &, int n, int ld) const {
+    norm.template stage<ConsumerWarps>(n, ld);
+  }
+};
+
+// ring_decode multiplies 2*pairs rows. x puts its n rows into shared memory: x.ask()
+// reads what is a weight, x.stage(ring, n, ld) the rest.
+template <class T, class E, class Rows, class X, class Out>
+static __device__ __forceinline__ void gemv_pipelined(const Rows &rows, int pairs, int ld, int n, int count, X x,
+                                                      const Out &out) {
+  Pipeline pipe = make_pipeline<E>(ld, n, count);
+  const int r0 = 2 * (int)((long long)pairs * blockIdx.x / gridDim.x),
+            r1 = 2 * (int)((long long)pairs * (blockIdx.x + 1) / gridDim.x);
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < count; i++) {
+      ptx::mbarrier_init(pipe.full + i, kProducerWarps);
+      ptx::mbarrier_init(pipe.empty + i, kGemvWarps);
+    }
+    ptx::mbarrier_init(pipe.staged, 1);
+    ptx::fence_mbarrier_init();
+  }
+  __syncthreads();
+  if (threadIdx.x >= kGemvThreads) {
+    load_weights<E>(pipe, rows, r0, r1, ld);
+  } else {
+    x.prefetch();
+    cudaGridDependencySynchronize();
+    x.stage(pipe, n, ld);
+    multiply_stages<T, E>(pipe, r0, r1, ld, n, out);
+  }
+}
+#endif
