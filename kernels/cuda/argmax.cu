@@ -20,7 +20,9 @@ extern "C" __global__ void __launch_bounds__(256, 1)
            SeqPosition *positions, Best *best, u32 *counters) {
   const int n = blockIdx.y, parts = gridDim.x;
   // The host writes parameters between steps only: they are read while the logits are made.
-  const SamplingParams by = params ? params[n] : kGreedy;
+  SamplingParams by = greedy();
+  if (params)
+    by = params[n];
   cudaGridDependencySynchronize();
   cudaTriggerProgrammaticLaunchCompletion();
   const SeqPosition place = params ? positions[n] : SeqPosition{0, 0};

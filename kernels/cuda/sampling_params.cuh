@@ -22,7 +22,9 @@ struct SamplingParams {
 };
 static_assert(sizeof(SamplingParams) == 32, "runtime/device/cuda: samplingParams");
 
-constexpr SamplingParams kGreedy = {0, 1, 0, 0, 0, 0, 0, 0};
+// greedy returns the parameters of a row without any. They are a value, not a constant in
+// memory: a kernel's PTX declares nothing but shared memory.
+static __device__ __forceinline__ SamplingParams greedy() { return {0, 1, 0, 0, 0, 0, 0, 0}; }
 
 // Penalty is a row's repetition penalty: a bit for each token that its sequence has seen.
 struct Penalty {
