@@ -1,5 +1,5 @@
 // Prefill attention of sm_90a (attention_prefill.cu): tiles of 128 queries, steps of 128 keys.
-// Two warpgroups of 64 queries each multiply; two others copy keys and values to a ring of
+// Two warpgroups of 64 queries each multiply; two others copy keys and values to a pipeline of
 // five slots, each of a step's keys or its values, every other slot the one, and the
 // queries of the next tile. Blocks stay and take tiles in turn, whose steps are one stream:
 // the first scores of a tile are made beside the last values of the one before.
@@ -8,7 +8,7 @@
 // lie, and multiply values that lie across. A row's steps begin at position 0, whatever
 // the tile: its bits do not depend on the tile.
 //
-// Bound of a step at Width 128: see kernels/README.md.
+// Bound of a step at Width 128, versions and measurements: docs/performance/attention.md.
 #pragma once
 #include "gemm_wgmma.cuh"
 
@@ -35,7 +35,7 @@ template <int Width> struct AttentionSmem {
   }
 };
 
-// Turns says which tiles are a block's: rounds of as many as there are blocks, every
+// TileScheduler says which tiles are a block's: rounds of as many as there are blocks, every
 // other round in reverse, so that who had the longest of one has the shortest of the next.
 struct TileScheduler {
   int round = 0;
@@ -61,13 +61,13 @@ static __device__ __forceinline__ void copied(u64 *b) {
     ptx::mbarrier_arrive(b);
 }
 
-// Keys are those of a step, or their values: positions at.. of a sequence, of which a tile
+// KVStep is the keys of a step, or their values: positions at.. of a sequence, of which a tile
 // sees those before end.
 struct KVStep {
   int seq, head, at, end;
 };
 
-// A Copier is a warp of two teams, of four each, that fill every other slot: it copies 32
+// A KVLoader is a warp of two teams, of four each, that fill every other slot: it copies 32
 // of the slot's rows.
 template <int Width> struct KVLoader {
   using A = AttentionSmem<Width>;
@@ -132,7 +132,7 @@ static __device__ __forceinline__ void copy_queries(const AttentionSmem<Width> &
   }
 }
 
-// attend_copy is a warp of eight, for all of the block's tiles: queries, then keys of step
+// load_tiles is a warp of eight, for all of the block's tiles: queries, then keys of step
 // 0, keys of step 1, values of step 0, keys of step 2, values of step 1 and so on.
 template <int Width>
 static __device__ __forceinline__ void load_tiles(const AttentionSmem<Width> &my, int warp, const u16 *q, int ldq,
@@ -160,7 +160,7 @@ static __device__ __forceinline__ void load_tiles(const AttentionSmem<Width> &my
     copier.fill(source, true);
 }
 
-// RunningSoftmax is that of this thread's two rows, g and g+8 of its warp's: the largest score so far,
+// OnlineSoftmax is that of this thread's two rows, g and g+8 of its warp's: the largest score so far,
 // this thread's part of the sum of weights.
 struct OnlineSoftmax {
   float m0 = -kInf, m1 = -kInf, l0 = 0, l1 = 0;
@@ -190,7 +190,7 @@ struct OnlineSoftmax {
   }
 };
 
-// queries_by_keys starts the scores of 64 queries and a step's keys; weights_by_values adds
+// compute_qk starts the scores of 64 queries and a step's keys; compute_pv adds
 // the step's values, weighed.
 template <class T, int Width>
 static __device__ __forceinline__ void compute_qk(float (&scores)[kTile / 2], u64 queries, u64 keys) {
@@ -210,7 +210,7 @@ static __device__ __forceinline__ void compute_pv(float (&sums)[Width / 2], cons
   ptx::wgmma_commit();
 }
 
-// unseen leaves out the keys from key on that rows g and g+8 do not see.
+// apply_causal_mask leaves out the keys from key on that rows g and g+8 do not see.
 static __device__ __forceinline__ void apply_causal_mask(float (&scores)[kTile / 2], int key, int at0, int at1) {
 #pragma unroll
   for (int j = 0; j < kTile / 2; j++)
@@ -275,7 +275,7 @@ static __device__ __forceinline__ void write(u16 *a, int lda, const Part &of, in
   }
 }
 
-// attend_multiply is a warpgroup's part of the block's tiles. The scores of a step are
+// compute_tiles is a warpgroup's part of the block's tiles. The scores of a step are
 // under way while the values of the one before are: the softmax of the one runs beside
 // the products of the other, and the two warpgroups start theirs in turn.
 template <class T, int Width>

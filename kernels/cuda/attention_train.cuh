@@ -17,7 +17,7 @@ constexpr int kTileRows = 64;
 
 template <int Width> constexpr int kTilePitch = Width + 4;
 
-// fill_tile copies rows r0..r0+Rows-1 of x, columns c0..c0+Dh-1;
+// load_tile copies rows r0..r0+Rows-1 of x, columns c0..c0+Dh-1;
 // zeros past the end and past the head's width.
 template <int Width, int Rows>
 static __device__ __forceinline__ void load_tile(u32 *tile, const float *x, int ldx, int r0, int end, int c0, int Dh) {
@@ -37,7 +37,7 @@ static __device__ __forceinline__ void load_tile(u32 *tile, const float *x, int 
   }
 }
 
-// along: c[m, n] += sum_k a[m, k] b[n, k], 16 rows of a by 8*N rows of b.
+// mma_nt: c[m, n] += sum_k a[m, k] b[n, k], 16 rows of a by 8*N rows of b.
 template <int Width, int N>
 static __device__ __forceinline__ void mma_nt(float (&c)[N][4], const u32 *a, const u32 *b, int Dh) {
   constexpr int P = kTilePitch<Width>;
@@ -56,7 +56,7 @@ static __device__ __forceinline__ void mma_nt(float (&c)[N][4], const u32 *a, co
   }
 }
 
-// down: c[m, n] += sum_k p[m, k] b[k, n], p a product's 16 by 8*K left in registers,
+// mma_nn: c[m, n] += sum_k p[m, k] b[k, n], p a product's 16 by 8*K left in registers,
 // b 8*K rows of Width.
 template <int Width, int K>
 static __device__ __forceinline__ void mma_nn(float (&c)[Width / 8][4], const float (&p)[K][4], const u32 *b, int Dh) {
@@ -75,7 +75,7 @@ static __device__ __forceinline__ void mma_nn(float (&c)[Width / 8][4], const fl
   }
 }
 
-// put_rows writes (or adds) 16 rows, those at r0+g and r0+g+8 that are below end.
+// store_rows writes (or adds) 16 rows, those at r0+g and r0+g+8 that are below end.
 template <int Width, class Out>
 static __device__ __forceinline__ void store_rows(const float (&c)[Width / 8][4], float *x, int ldx, int r0, int end,
                                                   int c0, int Dh, Out out) {

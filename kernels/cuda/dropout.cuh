@@ -3,7 +3,7 @@
 #pragma once
 #include "types.cuh"
 
-// Mask says what of a matrix [n, in] is kept. places[n].seq is row n's sequence
+// DropoutMask says what of a matrix [n, in] is kept. places[n].seq is row n's sequence
 // and .pos its row in it; no places, nothing is dropped. A single sequence's key
 // needs no memory.
 struct DropoutMask {

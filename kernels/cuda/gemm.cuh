@@ -49,7 +49,7 @@ using Tile16x32 = Tile<16, 32, 1, 2, 12>; // 64 threads, 72 KiB
   EACH_FORMAT(M, Tile64x32, 64x32, 128, 2, 64, 32)       \
   EACH_FORMAT(M, Tile16x32, 16x32, 64, 3, 16, 32)
 
-// Staged says how a row of 64 elements lies in a stage: where its chunks of 16 bytes
+// StageLayout says how a row of 64 elements lies in a stage: where its chunks of 16 bytes
 // start, and what of four matrices that ldmatrix read of them are the second factors of
 // columns 8*j.. of step k. Read are 16 rows, two chunks of each: of 16 bits a step's, of
 // 8 bits those of two steps.
@@ -70,7 +70,7 @@ template <> struct StageLayout<i8> {
   }
 };
 
-// Copies are a thread's part of the copies of Rows rows of a matrix to a stage.
+// TileCopy is a thread's part of the copies of Rows rows of a matrix to a stage.
 template <class E, int Rows, int Threads> struct TileCopy {
   static constexpr int kChunks = kTileK * sizeof(E) / 16, kPerLane = 16 / sizeof(E),
                        kEach = Threads / kChunks; // rows of a round
@@ -91,7 +91,7 @@ template <class E, int Rows, int Threads> struct TileCopy {
   }
 };
 
-// product adds up K elements (a multiple of 8; what is past them is taken as
+// gemm adds up K elements (a multiple of 8; what is past them is taken as
 // zero) and calls out(row, pair, y[m, 2*pair], y[m, 2*pair+1], before) for m < M and
 // pairs whose first row is below N; row is out.row(m), before out.before(row, pair).
 // x.row(m), w.row(r): where rows start, 16-byte aligned, those of 8 bits with zeros up to
@@ -169,7 +169,7 @@ static __device__ __forceinline__ void gemm(Tile<BM, BN, WM, WN, Stages>, const 
     }
 }
 
-// Half is a 16-bit matrix of pitch ld.
+// HalfMatrix is a 16-bit matrix of pitch ld.
 struct HalfMatrix {
   const u16 *p;
   int ld;

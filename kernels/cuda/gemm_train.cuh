@@ -22,7 +22,7 @@ template <class S> struct Accumulator {
   float c[S::kM][S::kN][4] = {};
 };
 
-// Along is an operand whose elements of k lie side by side: (i, k) at p[i*ld + k],
+// KMajor is an operand whose elements of k lie side by side: (i, k) at p[i*ld + k],
 // count rows i, zeros behind the last k up to a multiple of 8.
 struct KMajor {
   const u16 *p;
@@ -53,7 +53,7 @@ struct KMajor {
   }
 };
 
-// Across is an operand whose elements of k are rows: (i, k) at p[k*ld + i], i up to
+// MNMajor is an operand whose elements of k are rows: (i, k) at p[k*ld + i], i up to
 // ld. What lies between the last i and ld is read and leads to no result.
 struct MNMajor {
   const u16 *p;
@@ -135,7 +135,7 @@ static __device__ __forceinline__ void accumulate(Accumulator<Tile<BM, BN, WM, W
   __syncthreads();
 }
 
-// accumulate_few is accumulate for a step or two, of bfloat16: nothing is copied
+// accumulate_unpipelined is accumulate for a step or two, of bfloat16: nothing is copied
 // ahead.
 template <class A, class B, int BM, int BN, int WM, int WN>
 static __device__ __forceinline__ void accumulate_unpipelined(Accumulator<Tile<BM, BN, WM, WN>> &sum, const A &a,

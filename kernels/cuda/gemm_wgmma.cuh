@@ -1,5 +1,5 @@
 // y[m, r] = W[r] . x[m] for many rows m, as in gemm.cuh, by what compute capability
-// 9.0 has for it: copies of whole boxes (TMA) and products of a warpgroup (wgmma).
+// 9.0 has for it: TMA copies of whole tiles and products of a warpgroup (wgmma).
 //
 // The rows of W are the 64 rows of a product, rows of x its 16 to 256 columns, so that
 // one instruction serves prompts of any length: an output is one chain of products over
@@ -39,7 +39,7 @@ template <int Tokens, int Groups, int Stages, int Blocks> struct WgmmaTile {
   }
 };
 
-// EACH_WARPGROUPS makes a kernel for each tile and type: M(type, its name, rows of x,
+// EACH_WGMMA_TILE makes a kernel for each tile and type: M(type, its name, rows of x,
 // threads, blocks an SM, warpgroups, stages, blocks of a cluster).
 #define EACH_WGMMA_TILE(M)            \
   M(BF16, bf16, 256, 384, 1, 2, 4, 2) \
@@ -115,7 +115,7 @@ static __device__ __forceinline__ void fill(WgmmaTile<Tokens, Groups, Stages, Bl
 //   Writer::make(out, exchange, m0, M, eight)  of rows of x from m0 on, of the warpgroup's
 //                                              first eight
 
-// Gathered has a warpgroup write 16-bit results of 32 tokens at a time, after they were
+// SharedMemoryWriter has a warpgroup write 16-bit results of 32 tokens at a time, after they were
 // exchanged in shared memory: 16 bytes a lane, those of four warps beside each other.
 // What is needed of a token, where its rows lie and what its results depend on, is found
 // out once for the warpgroup.
@@ -209,7 +209,7 @@ template <class T, int Tokens, class Out> struct SharedMemoryWriter {
   }
 };
 
-// wgmma_product adds up K elements and has the results for rows m < M of x written, by
+// gemm_wgmma adds up K elements and has the results for rows m < M of x written, by
 // Out::Writer. blocks counts 64 rows of W. x: boxes of Tokens/Blocks
 // rows. w.block(i) says which 64 rows are block i: w.load(to, k, block, barrier) copies 64
 // elements from k on of them.

@@ -17,7 +17,7 @@
 #pragma once
 #include "types.cuh"
 
-// STREAM: the set has these products; sm_90a has those of pipeline.cuh in their place.
+// HAS_GEMV: the set has these products; sm_90a has those of pipeline.cuh instead.
 #if !defined(HOPPER) || defined(CUEMU)
 #define HAS_GEMV
 #endif
@@ -69,15 +69,15 @@ template <class T> struct Format<T, i8> {
   }
 };
 
-// stream_pitch is the pitch of x in shared memory, elements, with weights E.
+// x_pitch is the pitch of x in shared memory, elements, with weights E.
 template <class E> static __device__ __forceinline__ int x_pitch(int ld) { return ld + Format<BF16, E>::kPitchPadding; }
 
-// stream_parts: shared memory is x [n, pitch] 16-bit, then parts [8, kSegment, n] f32.
+// partial_sums: shared memory is x [n, pitch] 16-bit, then parts [8, kSegment, n] f32.
 template <class E> static __device__ __forceinline__ float *partial_sums(int ld, int n) {
   return (float *)(smem + n * x_pitch<E>(ld) * 2);
 }
 
-// stream_warm asks L2 for the first 64 KiB of this block's weights; called before the
+// prefetch_weights requests into L2 the first 64 KiB of this block's weights; called before the
 // previous kernel's results are waited for.
 template <class E, class Rows>
 static __device__ __forceinline__ void prefetch_weights(const Rows &rows, int r0, int r1, int ld) {
@@ -88,7 +88,7 @@ static __device__ __forceinline__ void prefetch_weights(const Rows &rows, int r0
     ptx::prefetch_l2(rows.row(r0 + i / lines) + i % lines * kLine);
 }
 
-// stream multiplies rows r0..r1-1 (both even) with x in shared memory and calls
+// gemv multiplies rows r0..r1-1 (both even) with x in shared memory and calls
 // out(row, pair, y[2*pair], y[2*pair+1], before), where row is out.row(n) and before
 // out.before(row, pair). ld is the pitch of W and the length of
 // its rows, zeros included: a multiple of 128 bytes. rows.row(r) is where row r starts.
@@ -168,7 +168,7 @@ static __device__ __forceinline__ void gemv(const Rows &rows, int r0, int r1, in
   }
 }
 
-// stream_share is the part of [0, pairs) that falls to this block, as rows. Blocks b
+// block_rows is the part of [0, pairs) that falls to this block, as rows. Blocks b
 // and b + gridx/2, which a GPU gives to one SM, have shares beside each other: their sum
 // is the same everywhere to one pair.
 static __device__ __forceinline__ void block_rows(int pairs, int &r0, int &r1) {
@@ -177,7 +177,7 @@ static __device__ __forceinline__ void block_rows(int pairs, int &r0, int &r1) {
   r1 = 2 * (int)((long long)pairs * (at + 1) / gridDim.x);
 }
 
-// All are the threads that put x into shared memory, and meet: here the whole block.
+// WholeBlock: the threads that put x into shared memory, and meet: here the whole block.
 struct WholeBlock {
   static __device__ __forceinline__ void sync() { __syncthreads(); }
 };
@@ -194,7 +194,7 @@ template <class T, class E> struct Norm {
   float eps;
   uint2 gains[kHeld];
 
-  // ask reads the gain, a weight: before the previous kernel has ended.
+  // prefetch reads the gain, a weight: before the previous kernel has ended.
   __device__ __forceinline__ void prefetch() {
 #pragma unroll
     for (int j = 0; j < kHeld; j++) {
@@ -261,7 +261,7 @@ template <class T, class E> struct Norm {
   }
 };
 
-// stage_half copies n rows as they are, with zeros up to ld; their tails up to ldx are
+// load_x_half copies n rows as they are, with zeros up to ld; their tails up to ldx are
 // zero already.
 template <class E> static __device__ __forceinline__ void load_x_half(const u16 *x, int ldx, int n, int ld) {
   u16 *to = (u16 *)smem;
@@ -272,7 +272,7 @@ template <class E> static __device__ __forceinline__ void load_x_half(const u16 
   __syncthreads();
 }
 
-// stage_float rounds n rows of K elements, zeros up to ld.   x [n, ldx] f32, zeros
+// load_x_float rounds n rows of K elements, zeros up to ld.   x [n, ldx] f32, zeros
 // in its tail
 template <class T, class E, class Team>
 static __device__ __forceinline__ void load_x_float(const float *x, int ldx, int n, int K, int ld) {

@@ -1,26 +1,27 @@
-// The products of decoding (gemv.cuh) by what compute capability 9.0 has for them:
-// weights come by copies of bytes that count on a barrier, so that they are under way
-// without a register, and over the end of one kernel and the start of the next.
+// The products of decode (gemv.cuh) for compute capability 9.0, with a multistage shared-memory
+// pipeline: bulk copies bring the weights and signal an mbarrier, so that loads are in flight
+// without using registers, also across the end of one kernel and the start of the next.
 //
-// A block is the eight warps that multiply and two that copy; one block an SM, in less
-// than half of its memory where x is small, so that the next kernel's block is there while
-// this one ends. A stage is 1 KiB of each of 16 rows of W, the rows 64 bytes further apart
-// than that, so that the 16 bytes of lanes (g, t) of rows g and g+1 fall on different
-// banks. Full barriers end their phase when a stage's bytes are there, empty ones when the
-// eight warps have read them. Of a stage's 16 steps of 64 bytes warp w takes w and w+8:
-// which sum an element of K belongs to depends on the row's length alone.
+// A block has eight consumer warps that multiply and two producer warps that copy. There is one
+// block per SM, in less than half of its memory where x is small, so that the next kernel's block
+// can start while this one ends. A stage is 1 KiB of each of 16 rows of W. The rows are 64 bytes
+// further apart than that, so that the 16 bytes of lanes (g, t) of rows g and g+1 fall on different
+// banks. A full barrier completes its phase when a stage's bytes have arrived, an empty barrier when
+// the eight consumer warps have read them. Of a stage's 16 steps of 64 bytes, warp w takes w and
+// w+8: the sum that an element of K belongs to depends on the row's length only.
 //
-// Weights never depend on the kernel before. The copying warps fill the whole ring without
-// waiting for that kernel's end, and ask L2 for some of what comes after it, a short ring
-// all the time; those that multiply wait for it, and then for x. The next kernel is
-// released when the last of this one's weights are asked for: earlier it would take their
-// bandwidth, later the memory would idle while sums are written and x is read. This is
-// safe whatever the kernel before has not done yet: what is read before after_previous
-// are weights, which no kernel of a step writes (what else writes them is waited for, see
-// Device.Make), and nothing is written. A kernel ends only after the one before it has,
-// since all blocks wait; so that after_previous means all of them.
+// Weights never depend on the previous kernel. The producers fill the whole pipeline without waiting
+// for that kernel's end, and prefetch some of the following weights into L2 (a short pipeline does so
+// throughout). The consumers wait for the previous kernel, and then for x. The next kernel is
+// triggered when the last of this one's weights have been requested: earlier it would take their
+// bandwidth, later the memory would idle while sums are written and x is read. This is safe whatever
+// the previous kernel has not done yet: only weights are read before cudaGridDependencySynchronize,
+// no kernel of a step writes weights (other writers are waited for, see Device.Make), and nothing is
+// written. A kernel ends only after the one before it, since all blocks wait; so
+// cudaGridDependencySynchronize covers all earlier kernels.
 //
-// Bound: reading W. A stage is 16 KiB; 3 TB/s are one in 0.7 us on each of 132 SMs.
+// Bound: reading W. A stage is 16 KiB; at 3 TB/s each of 132 SMs takes one in 0.7 us.
+// Versions and measurements: docs/performance/decode.md.
 #pragma once
 #include "gemv.cuh"
 
@@ -37,12 +38,12 @@ constexpr int kPartialBytes = kGemvWarps * kSegmentRows * 4; // bytes, whatever 
 constexpr int kDeepStages = 4;                               // stages of a ring that keeps memory busy by itself
 constexpr int kPrefetchStages = 10; // stages asked for at the start, of L2 those that the ring has no place for
 
-// Multipliers are the threads that multiply.
+// ConsumerWarps are the threads that multiply.
 struct ConsumerWarps {
   static __device__ __forceinline__ void sync() { ptx::named_barrier_sync<kGemvThreads>(); }
 };
 
-// Ring is what follows x in shared memory: parts [8, 128] f32, stages, barriers.
+// Pipeline is what follows x in shared memory: parts [8, 128] f32, stages, barriers.
 struct Pipeline {
   float *parts;
   u8 *stages;
@@ -62,7 +63,7 @@ template <class E> static __device__ __forceinline__ Pipeline make_pipeline(int 
   return {parts, stages, b, b + count, b + 2 * count, count, 0, 0};
 }
 
-// ring_fill copies rows r0..r1-1, 16 at a time: each copying warp its rows of every stage,
+// load_weights copies rows r0..r1-1, 16 at a time: each copying warp its rows of every stage,
 // a lane for each. A tile's rows past r1 stay as they are, and so do their sums, which
 // nobody reads. The next kernel may start when all is asked for.
 template <class E, class Rows>
@@ -104,7 +105,7 @@ static __device__ __forceinline__ void load_weights(Pipeline pipe, const Rows &r
   cudaTriggerProgrammaticLaunchCompletion();
 }
 
-// ring_products multiplies those rows with x in shared memory; out as in stream, asked
+// multiply_stages multiplies those rows with x in shared memory; out as in stream, asked
 // for what it reads (before, scales) while the weights come.
 template <class T, class E, class Out>
 static __device__ __forceinline__ void multiply_stages(Pipeline pipe, int r0, int r1, int ld, int n, const Out &out) {
@@ -168,7 +169,7 @@ static __device__ __forceinline__ void multiply_stages(Pipeline pipe, int r0, in
   }
 }
 
-// stage_halves copies n rows as they are, zeros up to ld; their tails up to ldx are zero
+// load_x_half_bulk copies n rows as they are, zeros up to ld; their tails up to ldx are zero
 // already.
 template <class E>
 static __device__ __forceinline__ void load_x_half_bulk(const Pipeline &pipe, const u16 *x, int ldx, int n, int ld) {
@@ -185,7 +186,7 @@ static __device__ __forceinline__ void load_x_half_bulk(const Pipeline &pipe, co
   ConsumerWarps::sync();
 }
 
-// Normed is the norm of rows (gemv.cuh).
+// NormalizedInput is the norm of rows (gemv.cuh).
 template <class T, class E> struct NormalizedInput {
   Norm<T, E> norm;
   __device__ __forceinline__ void prefetch() { norm.prefetch(); }
@@ -194,8 +195,8 @@ template <class T, class E> struct NormalizedInput {
   }
 };
 
-// ring_decode multiplies 2*pairs rows. x puts its n rows into shared memory: x.ask()
-// reads what is a weight, x.stage(ring, n, ld) the rest.
+// gemv_pipelined multiplies 2*pairs rows. x puts its n rows into shared memory: x.prefetch()
+// reads what is a weight, x.stage(pipe, n, ld) the rest.
 template <class T, class E, class Rows, class X, class Out>
 static __device__ __forceinline__ void gemv_pipelined(const Rows &rows, int pairs, int ld, int n, int count, X x,
                                                       const Out &out) {

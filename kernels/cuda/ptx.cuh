@@ -1,8 +1,7 @@
-// Everything that C++ has no word for: thread indices, barriers, warp exchanges,
-// asynchronous copies, tensor-core products. Kernels call these functions and
-// hold no assembly; the host emulation gives the same functions another body.
-// PTX ISA sections: 9.7.9 (data movement), 9.7.13 (barriers), 9.7.14 (mma), 9.7.15
-// (wgmma).
+// CUDA's keywords and everything that C++ has no word for: thread indices, barriers, warp shuffles,
+// asynchronous copies, tensor-core products. Kernels call these functions and contain no assembly;
+// the host emulation gives the same functions other bodies.
+// PTX ISA sections: 9.7.9 (data movement), 9.7.13 (barriers), 9.7.14 (mma), 9.7.15 (wgmma).
 #pragma once
 
 typedef unsigned char u8;

@@ -3,7 +3,7 @@
 #pragma once
 #include "ptx.cuh"
 
-// of_bytes makes numbers of two signed bytes, each in the lower half of 16 bits: the
+// from_bytes makes numbers of two signed bytes, each in the lower half of 16 bits: the
 // byte goes into the mantissa of a number that is large enough to hold it, which is
 // then taken away.
 struct BF16 {
@@ -50,11 +50,11 @@ struct F16 {
 #endif
 };
 
-// Byte is a weight of 8 bits: of row r and column k the integer, to be multiplied by
+// i8 is a weight of 8 bits: of row r and column k the integer, to be multiplied by
 // the row's scale. The scales of a matrix, float32, follow its rows in memory.
 //
 // Of each 16 columns of a row the bytes are 0 1 8 9, 2 3 10 11, 4 5 12 13, 6 7 14 15: a
-// word holds what a lane of a product of prefill multiplies. byte_place is where column k
+// word holds what a lane of a product of prefill multiplies. interleaved_column is where column k
 // lies.
 typedef signed char i8;
 static __device__ __forceinline__ int interleaved_column(int k) { return k & ~14 | (k & 6) << 1 | (k & 8) >> 2; }
@@ -115,7 +115,7 @@ struct SeqPosition {
   int seq, pos;
 };
 
-// Cache is one layer's pages, wherever they lie: row p of sequence s is row p%64 of
+// KVCache is one layer's pages, wherever they lie: row p of sequence s is row p%64 of
 // the page at table[s*pages + p/64]. A page is keys [64, K, Dp] and then values of
 // the same shape, Dp the head width rounded up to 8, with zeros in its tail.
 struct KVCache {

@@ -1,15 +1,13 @@
-// CUDA threads as fibers on one host thread: the functions of ptx.cuh with
-// bodies that a C++ compiler for x86-64 understands. What flows in: a kernel's
-// name, grid and arguments. What flows out: memory as the device would leave it,
-// or an error.
+// CUDA threads as fibers on one host thread: CUDA's keywords and the functions of ptx.cuh, for a
+// C++ compiler for x86-64. A kernel is launched by name with a grid and arguments; memory is then
+// as the device would leave it, or there is an error.
 //
-// Fibers run in an order drawn from a seed, so that what depends on the order
-// shows. Warp operations are a rendezvous of all 32 lanes: the last to come does
-// the work for all. Shared memory is new poison (NaN) for every block and lies
-// before an unmapped page, as does every device buffer. Asynchronous copies
-// happen when they are waited for, and not before. The blocks of a cluster run side by
-// side, clusters one after the other. What it cannot show: memory order between blocks,
-// bank conflicts, time.
+// Fibers run in an order drawn from a seed, so that a dependence on the order shows. Warp
+// operations are a rendezvous of all 32 lanes: the last one to arrive does the work for all.
+// Shared memory is filled with NaN for every block and lies before an unmapped page, as does every
+// device buffer. Asynchronous copies happen when they are waited for, and not before. The blocks of
+// a cluster run side by side, clusters one after the other. The emulation cannot show memory order
+// between blocks, bank conflicts, or time.
 #pragma once
 #include <cmath>
 #include <cstdint>
