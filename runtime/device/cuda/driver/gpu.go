@@ -311,7 +311,7 @@ func (g *GPU) function(kernel string) (*function, error) {
 	if err != nil {
 		return nil, err
 	}
-	if g.Overlap && g.info.Set == SM90a && isDecodeKernel(kernel) {
+	if g.Overlap && g.info.Set == SM90a && decodeStep[kernel] {
 		if err := f.shareMost(); err != nil {
 			return nil, err
 		}

@@ -3,7 +3,6 @@ package driver
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // The sets of kernels are named after what they are compiled for. SM90a has the kernels of
@@ -42,17 +41,4 @@ func checkVersion(version int) error {
 		return fmt.Errorf("want a driver for CUDA %d.%d or later, got one for %d.%d", oldestVersion/1000, oldestVersion%1000/10, version/1000, version%1000/10)
 	}
 	return nil
-}
-
-// isDecodeKernel reports whether a kernel is part of a decode step. These kernels use one
-// split of an SM's memory into shared memory and L1: an SM changes the split only while
-// no block is on it, so that a kernel with another split could not overlap the end of
-// the one before it.
-func isDecodeKernel(kernel string) bool {
-	for _, part := range []string{"embedding_", "rmsnorm_float", "rmsnorm_half", "_decode_", "argmax", "sample"} {
-		if strings.Contains(kernel, part) && kernel != "embedding_backward" {
-			return true
-		}
-	}
-	return false
 }

@@ -1,14 +1,35 @@
 package driver
 
-import "testing"
+import (
+	"os"
+	"regexp"
+	"testing"
+)
 
+// The table has every kernel of the built PTX, and no other.
 func TestDecodeKernels(t *testing.T) {
+	text, err := os.ReadFile("../../../../kernels/cuda/ptx/entries.inc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	built := map[string]bool{}
+	for _, m := range regexp.MustCompile(`KERNEL_ENTRY\((\w+),`).FindAllStringSubmatch(string(text), -1) {
+		built[m[1]] = true
+		if _, ok := decodeStep[m[1]]; !ok {
+			t.Errorf("%s: want an entry in decodeStep", m[1])
+		}
+	}
+	for name := range decodeStep {
+		if !built[name] {
+			t.Errorf("%s: there is no such kernel", name)
+		}
+	}
 	for kernel, want := range map[string]bool{
-		"embedding_i8": true, "qkv_decode_pipeline_bf16": true, "attention_decode_f16": true, "linear_decode_i8_f16": true, "gate_up_decode_pipeline_i8_bf16": true,
+		"embedding_i8": true, "qkv_decode_pipeline_bf16": true, "attention_decode_64_f16": true, "linear_decode_i8_f16": true, "gate_up_decode_pipeline_i8_bf16": true,
 		"rmsnorm_half_bf16": true, "rmsnorm_float_f16": true, "argmax": true, "sample": true,
 		"embedding_backward": false, "rmsnorm_forward_bf16": false, "linear_prefill_128x128_bf16": false, "attention_prefill_128_f16": false, "linear_train_128x128_bf16": false,
 	} {
-		if got := isDecodeKernel(kernel); got != want {
+		if got := decodeStep[kernel]; got != want {
 			t.Errorf("%s: want %v, got %v", kernel, want, got)
 		}
 	}
