@@ -25,7 +25,7 @@ type orderCase struct {
 	dir           string
 	tok           *tokenizer.Tokenizer
 	prompts, held []string
-	ids           int              // of a document, at most
+	maxTokens     int              // of a document
 	rules         map[string]int64 // the steps, and how many layers' parameters each takes
 }
 
@@ -52,7 +52,7 @@ func TestAMPOrder(t *testing.T) {
 				t.Fatal(err)
 			}
 			const stories, prompts = 24, 12
-			compareOrders(t, orderCase{dir: dir, tok: tok, held: docs[:stories], prompts: docs[stories : stories+prompts], ids: 120,
+			compareOrders(t, orderCase{dir: dir, tok: tok, held: docs[:stories], prompts: docs[stories : stories+prompts], maxTokens: 120,
 				rules: map[string]int64{"groups": 1, "mlp-only": 1}})
 		})
 	}
@@ -73,7 +73,7 @@ func TestAMPOrderOnDemo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	compareOrders(t, orderCase{dir: demoModel, tok: tok, held: held[:12], prompts: prompts[:6], ids: 96, rules: map[string]int64{"exact": 4}})
+	compareOrders(t, orderCase{dir: demoModel, tok: tok, held: held[:12], prompts: prompts[:6], maxTokens: 96, rules: map[string]int64{"exact": 4}})
 }
 
 func compareOrders(t *testing.T, o orderCase) {
@@ -87,16 +87,16 @@ func compareOrders(t *testing.T, o orderCase) {
 		t.Fatal(err)
 	}
 	c := src.Config()
-	cut := func(docs []string) []dataset.Window {
-		w, err := dataset.Windows(o.tok, docs, o.ids+1, 0, o.ids)
+	window := func(docs []string) []dataset.Window {
+		w, err := dataset.Windows(o.tok, docs, o.maxTokens+1, 0, o.maxTokens)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return w
 	}
-	held := cut(o.held)
+	held := window(o.held)
 	var tokens [][]int
-	for _, w := range cut(o.prompts) {
+	for _, w := range window(o.prompts) {
 		tokens = append(tokens, w.Tokens)
 	}
 	scores, err := score.Measure(context.Background(), score.AMP(), m, score.Calibration{Prompts: tokens})
@@ -153,13 +153,13 @@ func negative(x []float64) []float64 {
 func storyNLL(t *testing.T, m *model.Model, src checkpoint.Source, s plan.State, held []dataset.Window) []float64 {
 	t.Helper()
 	r := &run{Options: Options{Device: m.Device(), Out: t.TempDir()}, base: src}
-	cut, err := r.loadCandidate(s)
+	pruned, err := r.loadCandidate(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer cut.close()
+	defer pruned.close()
 	out := make([]float64, len(held))
-	if err := metric.NLL(context.Background(), cut.Model, held, nil, func(w int, x float64) { out[w] += x / float64(len(held[w].Tokens)-1) }); err != nil {
+	if err := metric.NLL(context.Background(), pruned.Model, held, nil, func(w int, x float64) { out[w] += x / float64(len(held[w].Tokens)-1) }); err != nil {
 		t.Fatal(err)
 	}
 	return out

@@ -27,16 +27,16 @@ func TestFullDisk(t *testing.T) {
 	}))
 	o.Out = filepath.Join(disk, "out")
 	_, err := Run(context.Background(), o)
-	oneLine(t, "no room", err, "bytes of free disk, got")
+	oneLine(t, "too little space", err, "bytes of free disk, got")
 	if _, err := os.Stat(filepath.Join(o.Out, journalFile)); err == nil {
-		t.Error("a run that has no room has begun")
+		t.Error("a refused run has written a journal")
 	}
 	// If the disk gets full during the run, the error says so, and the run can be resumed
 	// once there is space.
 	o.Model = tinyModel(t, 1, nil)
 	if err := os.WriteFile(filepath.Join(disk, "ballast"), make([]byte, 150<<10), 0o666); err == nil {
 		if _, err := Run(context.Background(), o); err == nil {
-			t.Error("want no room beside the ballast")
+			t.Error("want an error for lack of space")
 		} else if !strings.Contains(err.Error(), "free disk") && !strings.Contains(err.Error(), "no space left") {
 			t.Errorf("want it said that the disk is full, got %v", err)
 		}

@@ -19,7 +19,7 @@ func TestExactTargets(t *testing.T) {
 	for _, rule := range []string{"exact", "mlp-only", "paper"} {
 		o := tinyOptions(t, model)
 		o.ExactTarget, o.Width.Rule = true, rule
-		// A path of its own, so that mlp-only has MLPs left, whatever the texts say.
+		// A fixed path, so that neurons remain for mlp-only whatever the scores are.
 		o.Criterion, o.Sequence = "sequence", "LGLGLG"
 		o.Targets = []float64{0.31, 0.02, 0.17}
 		for i, p := range mustRun(t, o) {
@@ -96,8 +96,8 @@ func TestExactTargetThatWidthCannotPay(t *testing.T) {
 	o.ExactTarget, o.Width.Rule, o.Criterion, o.Sequence = true, "mlp-only", "sequence", "LLL"
 	o.Targets = []float64{0.13}
 	p := mustRun(t, o)[0]
-	if made := p.TargetStep(); made.Kind != plan.Depth {
-		t.Errorf("want the nearest step, a depth step, got %+v", made)
+	if last := p.TargetStep(); last.Kind != plan.Depth {
+		t.Errorf("want the nearest step, a depth step, got %+v", last)
 	}
 	o = tinyOptions(t, thin)
 	o.ExactTarget, o.Width.Rule, o.Targets = true, "mlp-only", []float64{0.055}

@@ -51,9 +51,9 @@ func TestGPUPrune(t *testing.T) {
 		}
 		sameScores(t, i, w, g, len(base(t, o).Layers))
 	}
-	a, ids := scores(t, host, o)
+	a, tokens := scores(t, host, o)
 	b, _ := scores(t, dev, o)
-	nearby := 2 * tolerance.Mean(checkpoint.BF16, len(base(t, o).Layers), ids, 1) // twice: all of thousands
+	nearby := 2 * tolerance.Mean(checkpoint.BF16, len(base(t, o).Layers), tokens, 1) // twice: all of thousands
 	differ := 0
 	for i, l := range kept.Layers {
 		m := keptGPU.Layers[i]
@@ -93,7 +93,7 @@ func sameScores(t *testing.T, step int, want, got plan.Step, layers int) {
 }
 
 // scores returns the AMP scores of the base, and the number of tokens they are means over.
-func scores(t *testing.T, dev device.Device, o Options) (s *plan.Scores, ids int) {
+func scores(t *testing.T, dev device.Device, o Options) (s *plan.Scores, tokens int) {
 	t.Helper()
 	src, err := checkpoint.Open(o.Model)
 	if err != nil {
@@ -116,9 +116,9 @@ func scores(t *testing.T, dev device.Device, o Options) (s *plan.Scores, ids int
 		t.Fatal(err)
 	}
 	for _, p := range in.prompts {
-		ids += len(p)
+		tokens += len(p)
 	}
-	return s, ids
+	return s, tokens
 }
 
 // disputed counts what only one side keeps. Its scores must be within the rounding of the

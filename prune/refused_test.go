@@ -193,7 +193,7 @@ func TestResumeRefused(t *testing.T) {
 	n := passes(&p)
 	mustRun(t, p)
 	if *n == 0 {
-		t.Error("want changed scores to be taken anew")
+		t.Error("want changed scores to be measured again")
 	}
 	// Two runs cannot use one directory at a time.
 	unlock, err := checkpoint.Lock(o.Out)

@@ -124,8 +124,8 @@ func OpenCachedReference(path, key string, dev device.Device, src checkpoint.Sou
 }
 
 // Window loads the states of window w.
-func (k *CachedReference) Window(w int, ids []int) (model.Reference, error) {
-	return k.model, k.model.Load(k.starts[w], len(ids))
+func (k *CachedReference) Window(w int, tokens []int) (model.Reference, error) {
+	return k.model, k.model.Load(k.starts[w], len(tokens))
 }
 
 // Close unmaps the file. The reference cannot be used afterwards.

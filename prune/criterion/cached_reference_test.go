@@ -30,11 +30,11 @@ func TestCachedReference(t *testing.T) {
 	defer dev.Close()
 	var windows []dataset.Window
 	for w, n := range []int{40, 1, 17} {
-		ids := make([]int, n)
-		for i := range ids {
-			ids[i] = (7*i + 3*w) % c.VocabSize
+		tokens := make([]int, n)
+		for i := range tokens {
+			tokens[i] = (7*i + 3*w) % c.VocabSize
 		}
-		windows = append(windows, dataset.Window{Tokens: ids, FirstScored: 1})
+		windows = append(windows, dataset.Window{Tokens: tokens, FirstScored: 1})
 	}
 	src := checkpoint.Random(c, 1, checkpoint.BF16)
 	base, err := model.Load(dev, src)

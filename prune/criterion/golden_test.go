@@ -67,8 +67,8 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	var windows []dataset.Window
-	for _, ids := range golden.Windows {
-		windows = append(windows, dataset.Window{Tokens: ids, FirstScored: 1})
+	for _, tokens := range golden.Windows {
+		windows = append(windows, dataset.Window{Tokens: tokens, FirstScored: 1})
 	}
 	reference, err := metric.LiveReference(original, windows)
 	if err != nil {
