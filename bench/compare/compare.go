@@ -48,7 +48,6 @@ func Run(ctx context.Context, dev device.Device, models []Model, o Options) ([]r
 		return nil, nil, err
 	}
 	p, start := o.Protocol, time.Now()
-	total := p.Runs * len(loaded)
 	samples, err := latency.Measure(ctx, p, loaded, latency.Options{
 		OtherLoad: hardware.OtherLoad,
 		More: func(rounds int, samples []latency.Sample) bool {
@@ -56,19 +55,10 @@ func Run(ctx context.Context, dev device.Device, models []Model, o Options) ([]r
 				return false
 			}
 			width, err := latency.Widest(p, loaded, samples, rounds)
-			more := err == nil && width > o.Precision
-			if more {
-				total = (rounds + 1) * len(loaded)
-			}
-			return more
+			return err == nil && width > o.Precision
 		},
-		Progress: func(done latency.Progress) error {
-			o.Progress.Report(progress.Update{Phase: "latency runs", Done: done.Done, Total: total})
-			if o.Sample != nil {
-				return o.Sample(done.Sample)
-			}
-			return nil
-		},
+		Progress: o.Progress,
+		Sample:   o.Sample,
 	})
 	if err != nil {
 		return nil, samples, err

@@ -7,19 +7,15 @@ import (
 	"runtime"
 	"time"
 
+	"mop/internal/progress"
 	"mop/runtime/timing"
 )
 
-// Progress is what is known after each run.
-type Progress struct {
-	Done, Total int // runs, of all models together, discarded ones included
-	Sample      Sample
-}
-
 // Options of a measurement. The zero value is the usual one.
 type Options struct {
-	Progress func(Progress) error // called after each run, outside its time; an error ends the measurement
-	Now      func() time.Time     // the clock; nil = time.Now, which is monotonic
+	Progress progress.Func      // called after each run, outside its time
+	Sample   func(Sample) error // called after each run, outside its time; an error ends the measurement
+	Now      func() time.Time   // the clock; nil = time.Now, which is monotonic
 	// OtherLoad is cumulative processor time of others; nil = not known.
 	OtherLoad func() (others, steal time.Duration, ok bool)
 	// More decides after the protocol's last round, and after every round that
@@ -78,8 +74,9 @@ func Measure(ctx context.Context, p Protocol, models []Model, o Options) ([]Samp
 				Steal:     stealAfter - steal,
 				Tokens:    one.Tokens,
 			})
-			if o.Progress != nil {
-				if err := o.Progress(Progress{Done: len(samples), Total: max(p.Runs, round+1) * len(models), Sample: samples[len(samples)-1]}); err != nil {
+			o.Progress.Report(progress.Update{Phase: "latency runs", Done: len(samples), Total: max(p.Runs, round+1) * len(models)})
+			if o.Sample != nil {
+				if err := o.Sample(samples[len(samples)-1]); err != nil {
 					return samples, err
 				}
 			}

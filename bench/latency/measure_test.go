@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mop/internal/progress"
 )
 
 // clock is a clock that moves only when a fake model works.
@@ -49,16 +51,16 @@ func TestMeasureHoldsTheProtocol(t *testing.T) {
 		fake(c, "c", 30*time.Millisecond, 6*time.Millisecond, nil, &seen),
 	}
 	p := Protocol{In: 5, Out: 4, Batch: 2, Runs: 30, Discard: 7, Seed: 11}
-	var progress []Progress
+	var reports []progress.Update
 	samples, err := Measure(context.Background(), p, models, Options{
 		Now:      c.now,
-		Progress: func(x Progress) error { progress = append(progress, x); c.t = c.t.Add(time.Minute); return nil },
+		Progress: func(u progress.Update) { reports = append(reports, u); c.t = c.t.Add(time.Minute) },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(samples) != 90 || len(progress) != 90 || progress[89].Done != 90 || progress[89].Total != 90 {
-		t.Fatalf("want 90 samples and as many reports of progress, got %d and %d", len(samples), len(progress))
+	if len(samples) != 90 || len(reports) != 90 || reports[89].Done != 90 || reports[89].Total != 90 {
+		t.Fatalf("want 90 samples and as many reports of progress, got %d and %d", len(samples), len(reports))
 	}
 	orders := map[string]int{}
 	for round := range p.Runs {
@@ -219,18 +221,18 @@ func TestMeasureStopsWhenAsked(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	samples, err := Measure(ctx, Default(), []Model{fake(c, "a", 1, 1, nil, nil)}, Options{
 		Now:      c.now,
-		Progress: func(p Progress) error { cancel(); return nil },
+		Progress: func(progress.Update) { cancel() },
 	})
 	if !errors.Is(err, context.Canceled) || len(samples) != 1 {
 		t.Errorf("want one sample and context.Canceled, got %d and %v", len(samples), err)
 	}
 	full := errors.New("no room for its line")
 	samples, err = Measure(context.Background(), Default(), []Model{fake(c, "a", 1, 1, nil, nil)}, Options{
-		Now:      c.now,
-		Progress: func(p Progress) error { return full },
+		Now:    c.now,
+		Sample: func(Sample) error { return full },
 	})
 	if !errors.Is(err, full) || len(samples) != 1 {
-		t.Errorf("want one sample and the error of who was told, got %d and %v", len(samples), err)
+		t.Errorf("want one sample and the error of the callback, got %d and %v", len(samples), err)
 	}
 }
 
