@@ -216,7 +216,10 @@ func (m *Model) reserve(n int) error {
 	w.x = buffer(n, m.Config.HiddenSize)
 	w.q, w.a, w.mid = activations(heads), activations(heads), activations(mlp)
 	if w.last == nil {
-		w.last, w.logits = buffer(logitRows, m.Config.HiddenSize), buffer(logitRows, m.Config.VocabSize)
+		w.last = buffer(logitRows, m.Config.HiddenSize)
+	}
+	if w.logits == nil {
+		w.logits = buffer(logitRows, m.Config.VocabSize)
 	}
 	if err != nil {
 		w.rows = 0

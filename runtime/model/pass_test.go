@@ -1,12 +1,15 @@
 package model_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
+	"mop/runtime/device"
+	"mop/runtime/device/cpu"
 	"mop/runtime/kvcache"
 	"mop/runtime/model"
 )
@@ -108,5 +111,49 @@ func TestForwardRefusesTokens(t *testing.T) {
 	}
 	if cache.Len(0) != 0 {
 		t.Errorf("refused tokens left %d positions in the cache", cache.Len(0))
+	}
+}
+
+// fullDevice is a device on which one allocation fails for lack of memory.
+type fullDevice struct {
+	device.Device
+	failCols int // the next buffer of so many columns fails
+}
+
+func (d *fullDevice) Buffer(rows, cols int) (device.Buffer, error) {
+	if cols == d.failCols {
+		d.failCols = 0
+		return nil, device.ErrMemory
+	}
+	return d.Device.Buffer(rows, cols)
+}
+
+// A pass for whose activations there is no memory says so, and the model can be used
+// afterwards.
+func TestForwardAfterMemoryIsExhausted(t *testing.T) {
+	c := oddShapes()
+	src := checkpoint.Random(c, 3, checkpoint.F32)
+	chunks := []model.Chunk{{Tokens: []int{5, 99, 3}}}
+	want := logits(t, load(t, src, 1), 1, chunks)
+	for _, cols := range []int{c.HiddenSize, c.VocabSize} {
+		dev, err := cpu.New(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dev.Close()
+		full := &fullDevice{Device: dev}
+		m, err := model.Load(full, src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cache, err := kvcache.NewSequences(full, c, 1, 8)
+		if err != nil {
+			t.Fatal(err)
+		}
+		full.failCols = cols
+		if err := m.Forward(model.Pass{Cache: cache, Chunks: chunks}); !errors.Is(err, device.ErrMemory) {
+			t.Errorf("buffer of %d columns: want ErrMemory, got %v", cols, err)
+		}
+		same(t, "after the failure", want, logits(t, m, 1, chunks))
 	}
 }
