@@ -47,7 +47,7 @@ func tokenizeCommand(*options) *cobra.Command {
 				_, err = w.Write(text)
 				return err
 			}
-			tokens, err := t.Encode(in, tokenizer.EncodeOptions{BOS: !noBOS, Special: special})
+			tokens, err := t.Encode(in, tokenizer.EncodeOptions{BOS: !noBOS, EOS: true, Special: special})
 			if err != nil {
 				return fmt.Errorf("%s: %w", dir, err)
 			}

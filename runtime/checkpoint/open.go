@@ -42,7 +42,8 @@ type Dir struct {
 // Open maps a checkpoint in Hugging Face's layout: config.json, and
 // model.safetensors or, where that is absent, the shards that
 // model.safetensors.index.json names. It reads nothing of the tensors, so its time
-// does not depend on their size. The tensors must be exactly those that
+// does not depend on their size. The EOS of a generation_config.json replaces that of
+// config.json. The tensors must be exactly those that
 // ExpectedTensors lists for the config, each in F32, F16 or BF16. Canonical
 // describes the other spellings of their names, and which tensors may stand beside
 // them.
@@ -52,6 +53,9 @@ func Open(dir string) (*Dir, error) {
 		if _, absent := os.Stat(filepath.Join(dir, configFile)); absent != nil {
 			return nil, explained(dir, err)
 		}
+		return nil, err
+	}
+	if err := c.ReadGeneration(filepath.Join(dir, "generation_config.json")); err != nil {
 		return nil, err
 	}
 	d := &Dir{Path: dir, config: c}

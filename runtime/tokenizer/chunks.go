@@ -116,10 +116,11 @@ func (s *seams) clear(text []byte, at int) bool {
 // calls each with their ids until it returns false.
 func (t *Tokenizer) inChunks(text []byte, o EncodeOptions, size, most int, each func(ids []int) (more bool)) error {
 	s, ok := t.seams()
+	addEOS := o.EOS
 	begin, end := 0, 0 // the ids of text[:end] are done; the next chunk begins at begin
 	for {
 		known := 0
-		if end > begin {
+		if o.EOS = false; end > begin {
 			ids, err := t.encode(text[begin:end], o)
 			if err != nil {
 				return err
@@ -131,6 +132,7 @@ func (t *Tokenizer) inChunks(text []byte, o EncodeOptions, size, most int, each 
 			next = s.next(text, end+size)
 			stop = s.next(text, min(next+leadBytes, len(text)))
 		}
+		o.EOS = addEOS && stop == len(text)
 		ids, err := t.encode(text[begin:stop], o)
 		if err != nil {
 			return err

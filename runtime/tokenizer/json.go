@@ -284,51 +284,6 @@ func (t *Tokenizer) addTokens(f *file) error {
 	return nil
 }
 
-// nameEnds takes BOS and EOS from a tokenizer_config.json, which gives their text,
-// where the post-processor does not say more.
-func (t *Tokenizer) nameEnds(settings []byte) error {
-	type name struct {
-		Content string `json:"content"`
-	}
-	var f struct {
-		BOS    json.RawMessage `json:"bos_token"`
-		EOS    json.RawMessage `json:"eos_token"`
-		AddBOS *bool           `json:"add_bos_token"`
-	}
-	if err := json.Unmarshal(settings, &f); err != nil {
-		return err
-	}
-	find := func(raw json.RawMessage) int {
-		var n name
-		if json.Unmarshal(raw, &n.Content) != nil {
-			_ = json.Unmarshal(raw, &n) // null, or an object with the text
-		}
-		for _, set := range []*addedSet{&t.raw, &t.normalized} {
-			for _, a := range set.tokens {
-				if a.text == n.Content {
-					return a.id
-				}
-			}
-		}
-		return none
-	}
-	if !is(f.AddBOS, true) && !t.bosSaid {
-		t.bos = none // it has a name, and texts do not begin with it
-	} else if id := find(f.BOS); id >= 0 && !t.bosSaid {
-		t.bos = id
-	}
-	id := find(f.EOS)
-	for _, known := range t.eos {
-		if known == id {
-			return nil
-		}
-	}
-	if id >= 0 {
-		t.eos = append(t.eos, id)
-	}
-	return nil
-}
-
 // mergeList is the merges: "a b" or ["a", "b"].
 type mergeList [][2]string
 

@@ -35,6 +35,7 @@ import (
 	"path/filepath"
 
 	"mop/internal/files"
+	"mop/runtime/config"
 )
 
 // maxFile bounds a tokenizer file, in bytes. LLaMA-3's has 9 MB.
@@ -70,18 +71,25 @@ type Tokenizer struct {
 
 	bos     int // none = -1
 	eos     []int
+	addEOS  bool // texts end with eos[0]
 	bosSaid bool // by the file itself, not guessed from a name
 }
 
 // EncodeOptions of one call.
 type EncodeOptions struct {
 	BOS     bool // begin with the BOS id, where there is one
+	EOS     bool // end with the EOS id, where the tokenizer's settings say so
 	Special bool // text of special tokens gives their ids
 }
 
 // Open reads a directory's tokenizer: the first of tokenizer.json, tokenizer.model and
-// tokenizer.bin. A tokenizer_config.json beside a tokenizer.json may name BOS and EOS.
+// tokenizer.bin, and the files beside it that OpenFile reads.
 func Open(dir string) (*Tokenizer, error) {
+	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
+		if reason := config.Explain(dir); reason != nil {
+			return nil, fmt.Errorf("%s: %w", dir, reason)
+		}
+	}
 	for _, name := range []string{"tokenizer.json", "tokenizer.model", "tokenizer.bin"} {
 		path := filepath.Join(dir, name)
 		if _, err := os.Stat(path); err == nil {
@@ -90,15 +98,30 @@ func Open(dir string) (*Tokenizer, error) {
 			return nil, err
 		}
 	}
+	if reason := config.Explain(dir); reason != nil {
+		return nil, fmt.Errorf("%s: %w", dir, reason)
+	}
 	return nil, fmt.Errorf("%s: want a tokenizer.json, tokenizer.model or tokenizer.bin, found none", dir)
 }
 
-// OpenFile reads a tokenizer file, whose kind follows from its contents. Errors name
-// the file.
+// OpenFile reads a tokenizer file, whose kind follows from its contents. Beside a
+// tokenizer.json or a SentencePiece model it reads tokenizer_config.json,
+// special_tokens_map.json and added_tokens.json, as transformers does: further tokens,
+// the names of BOS and EOS, whether texts begin and end with them, and how a
+// SentencePiece model treats spaces in front. Errors name the file.
 func OpenFile(path string) (*Tokenizer, error) {
 	data, err := files.Read(path, maxFile)
 	if err != nil {
 		return nil, err
+	}
+	s, found, err := readSettings(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	if found && isJSON(data) && s.needsModel() {
+		if model := besideModel(filepath.Dir(path)); model != "" {
+			return OpenFile(model)
+		}
 	}
 	parse := Parse
 	if filepath.Ext(path) == ".json" {
@@ -108,14 +131,10 @@ func OpenFile(path string) (*Tokenizer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if isJSON(data) {
-		beside := filepath.Join(filepath.Dir(path), "tokenizer_config.json")
-		if settings, err := files.Read(beside, maxFile); err == nil {
-			if err := t.nameEnds(settings); err != nil {
-				return nil, fmt.Errorf("%s: %w", beside, err)
-			}
-		} else if !errors.Is(err, os.ErrNotExist) {
-			return nil, err
+	model := t.normalizer.piece != nil
+	if found && (isJSON(data) || model) {
+		if err := t.apply(&s, model); err != nil {
+			return nil, fmt.Errorf("%s: beside it: %w", path, err)
 		}
 	}
 	return t, nil
@@ -123,6 +142,9 @@ func OpenFile(path string) (*Tokenizer, error) {
 
 // Parse reads the bytes of a tokenizer file of any kind.
 func Parse(data []byte) (*Tokenizer, error) {
+	if err := files.CheckLFS(data); err != nil {
+		return nil, err
+	}
 	switch {
 	case len(data) == 0:
 		return nil, errors.New("empty file")
@@ -161,7 +183,8 @@ func newTokenizer(n int) *Tokenizer {
 // BOS is the token id that begins a text, -1 = none.
 func (t *Tokenizer) BOS() int { return t.bos }
 
-// EOS lists the token ids that end a text.
+// EOS lists the token ids that end a text. The first one is that of the settings beside
+// the tokenizer, where they name one.
 func (t *Tokenizer) EOS() []int { return append([]int(nil), t.eos...) }
 
 // Vocab is one more than the highest id.
@@ -220,6 +243,9 @@ func (e *encoder) run(text []byte, o EncodeOptions) error {
 				return err
 			}
 		}
+	}
+	if o.EOS && t.addEOS {
+		e.ids = append(e.ids, t.eos[0])
 	}
 	return nil
 }

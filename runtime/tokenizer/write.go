@@ -181,7 +181,7 @@ func (t *Tokenizer) sameEnds(written *Tokenizer) error {
 	if err := WriteSettings(&settings, t, 0); err != nil {
 		return err
 	}
-	if err := written.nameEnds(settings.Bytes()); err != nil {
+	if err := written.applyJSON(settings.Bytes()); err != nil {
 		return err
 	}
 	if t.bos != written.bos || !slices.Equal(t.eos, written.eos) {
