@@ -239,7 +239,7 @@ static void run_cluster(long long first) {
     }
   }
   if (m.boxes)
-    snprintf(m.error, sizeof m.error, "block (%d,%d,%d): it ended source a copy to its shared memory had", m.box[0].block->index[0], m.box[0].block->index[1],
+    snprintf(m.error, sizeof m.error, "block (%d,%d,%d): it ended before a copy to its shared memory had", m.box[0].block->index[0], m.box[0].block->index[1],
              m.box[0].block->index[2]);
   for (int r = 0; r < m.cluster && !m.error[0]; r++)
     left(m.blocks[r]);

@@ -95,7 +95,7 @@ EACH_TILE(GATE_UP_PREFILL)
 #ifdef HOPPER
 // 64 rows are eight neurons' gates, their ups, and so on.
 struct GateUpTma {
-  const TensorMap *gate, *up; // [I, D], boxes of 8 rows
+  const TensorMap *gate, *up; // [I, D], TMA tiles of 8 rows
   using Block = int;          // its first neuron
   __device__ __forceinline__ Block block(int i) const { return 32 * i; }
   __device__ __forceinline__ void load(u16 *to, int k, Block first, u64 *b) const {

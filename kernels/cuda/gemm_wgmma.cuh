@@ -210,7 +210,7 @@ template <class T, int Tokens, class Out> struct SharedMemoryWriter {
 };
 
 // gemm_wgmma adds up K elements and has the results for rows m < M of x written, by
-// Out::Writer. blocks counts 64 rows of W. x: boxes of Tokens/Blocks
+// Out::Writer. blocks counts 64 rows of W. x: TMA tiles of Tokens/Blocks
 // rows. w.block(i) says which 64 rows are block i: w.load(to, k, block, barrier) copies 64
 // elements from k on of them.
 template <class T, int Tokens, int Groups, int Stages, int Blocks, class W, class Out>

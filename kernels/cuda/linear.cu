@@ -117,7 +117,7 @@ EACH_TILE(LINEAR_PREFILL)
 #ifdef HOPPER
 // The 64 rows of a block as they lie.
 struct LinearTma {
-  const TensorMap *map; // [out, in], boxes of 64 rows
+  const TensorMap *map; // [out, in], TMA tiles of 64 rows
   using Block = int;    // its first row
   __device__ __forceinline__ Block block(int i) const { return 64 * i; }
   __device__ __forceinline__ void load(u16 *to, int k, Block row, u64 *b) const {

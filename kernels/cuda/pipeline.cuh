@@ -35,8 +35,8 @@ constexpr int kHalf = 64 * kGemvWarps; // of which a warp takes 64
 constexpr int kChunkPitch = kChunk + 64;
 constexpr int kStageBytes = kStageRows * kChunkPitch;
 constexpr int kPartialBytes = kGemvWarps * kSegmentRows * 4; // bytes, whatever n
-constexpr int kDeepStages = 4;                               // stages of a ring that keeps memory busy by itself
-constexpr int kPrefetchStages = 10; // stages asked for at the start, of L2 those that the ring has no place for
+constexpr int kDeepStages = 4;                               // stages of a pipeline that keeps memory busy by itself
+constexpr int kPrefetchStages = 10; // stages requested at the start; those beyond the pipeline are prefetched into L2
 
 // ConsumerWarps are the threads that multiply.
 struct ConsumerWarps {

@@ -23,7 +23,7 @@ struct alignas(8) float2 {
   float x, y;
 };
 
-// TensorMap says where a tensor of three dimensions lies and which boxes of it are
+// TensorMap says where a tensor of three dimensions lies and which TMA tiles of it are
 // copied; the driver encodes it, and a kernel takes it by value, before its other
 // parameters.
 struct alignas(64) TensorMap {
@@ -73,7 +73,7 @@ static constexpr GridDimensions gridDim{};
 #define HOPPER
 #define SHARED_ALIGN 1024 // the swizzle of a box repeats after so many bytes
 // MAP is where a kernel's parameter of an index, a tensor map, lies. The address of
-// the C++ variable would be that of a copy in local memory, which the copies of boxes
+// the C++ variable would be that of a copy in local memory, which the TMA copies
 // do not take.
 #define TENSOR_MAP_PARAM(kernel, index, variable) TENSOR_MAP_PARAM_(kernel, index)
 #define TENSOR_MAP_PARAM_(kernel, index)                                                             \
@@ -345,7 +345,7 @@ static __device__ __forceinline__ void fence_acq_rel_gpu() { asm volatile("fence
 
 #ifdef HOPPER
 // What compute capability 9.0 alone has (sm_90a): barriers that count bytes, copies of
-// boxes out of tensors, clusters of blocks, products of a warpgroup.
+// TMA tiles out of tensors, clusters of blocks, products of a warpgroup.
 
 // A barrier in shared memory: a phase ends when count arrivals have come and as many
 // bytes as were announced.

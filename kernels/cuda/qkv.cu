@@ -145,7 +145,7 @@ EACH_TILE(QKV_PREFILL)
 // Eight pairs of a head are 16 rows: their first, their second ones. A head of Dh/2
 // pairs begins with a new eight.
 struct QKVTma {
-  const TensorMap *q, *k, *v; // [2*heads, Dh/2, D], boxes of 8 rows
+  const TensorMap *q, *k, *v; // [2*heads, Dh/2, D], TMA tiles of 8 rows
   int H, K, half;
   __device__ __forceinline__ int eights() const { return ceil_div(half, 8); } // of a head
   // Block is where its four eights are: head << 16 | row, the heads of q, k and v counted on.

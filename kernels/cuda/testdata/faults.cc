@@ -44,20 +44,20 @@ int main() {
         }
       printf("%s: %s\n", name, error ? error : right ? "right" : "wrong");
     }
-  uint32_t *rw = (uint32_t *)mop_emu_alloc((kRingSteps + 1) * 128), *rx = (uint32_t *)mop_emu_alloc(128), *ry = (uint32_t *)mop_emu_alloc(128);
-  for (int i = 0; i < (kRingSteps + 1) * 32; i++)
+  uint32_t *rw = (uint32_t *)mop_emu_alloc((kPipelineSteps + 1) * 128), *rx = (uint32_t *)mop_emu_alloc(128), *ry = (uint32_t *)mop_emu_alloc(128);
+  for (int i = 0; i < (kPipelineSteps + 1) * 32; i++)
     rw[i] = i * i + 1;
   for (int i = 0; i < 32; i++)
     rx[i] = 3 * i + 1;
-  const uint64_t pipe[] = {(uint64_t)rw, (uint64_t)rx, (uint64_t)ry};
-  for (const char *name : {EACH_RING_FAULT(NAME)})
+  const uint64_t pipeline[] = {(uint64_t)rw, (uint64_t)rx, (uint64_t)ry};
+  for (const char *name : {EACH_PIPELINE_FAULT(NAME)})
     for (uint64_t seed = 1; seed < 4; seed++) {
       memset(ry, 0, 128);
-      const char *error = mop_emu_launch(name, 1, 1, 1, 96, 416, 1, pipe, seed);
+      const char *error = mop_emu_launch(name, 1, 1, 1, 96, 416, 1, pipeline, seed);
       bool right = true;
       for (int l = 0; l < 32; l++) {
         uint32_t sum = 0;
-        for (int c = 0; c < kRingSteps; c++)
+        for (int c = 0; c < kPipelineSteps; c++)
           sum += rw[c * 32 + l] * rx[l];
         right &= ry[l] == sum;
       }

@@ -1,5 +1,5 @@
 // A kernel of one product, right and with one fault each: what the emulation of barriers,
-// boxes and wgmma must refuse, and what must show in its result; and one of a ring of
+// TMA tiles and wgmma must refuse, and what must show in its result; and one of a pipeline of
 // copied bytes.
 #pragma once
 #include "../gemm_wgmma.cuh"
@@ -161,24 +161,24 @@ KERNEL_ENTRY(blocks_leave, 32)
   M(kAcross) M(kWritten) M(kWithin)
 EACH_FAULT(FAULT)
 
-// y[l] = sum of w[c][l] * x[l] over c < 12: a warp copies rows of w into a ring of two,
+// y[l] = sum of w[c][l] * x[l] over c < 12: a warp copies rows of w into a pipeline of two stages,
 // another adds, as in pipeline.cuh.
-enum RingFault {
-  kRingRight,
-  kRingNoEmptyWait, // a place is filled that was not read
-  kRingFewBytes,    // fewer are announced than come
-  kRingManyBytes,   // more
-  kRingOneArrival,  // a place is given back by one thread of two
-  kRingXEarly,      // x is read before it was staged
-  kRingOdd,         // a copy of 24 bytes
-  kRingShifted,     // one from where no 16 bytes begin
-  kRingLeaves,      // one that leaves the shared memory
-  kRingStranger,    // the copying warp comes to the barrier of the first
+enum PipelineFault {
+  kPipelineRight,
+  kPipelineNoEmptyWait, // a place is filled that was not read
+  kPipelineFewBytes,    // fewer are announced than come
+  kPipelineManyBytes,   // more
+  kPipelineOneArrival,  // a place is given back by one thread of two
+  kPipelineXEarly,      // x is read before it was staged
+  kPipelineOdd,         // a copy of 24 bytes
+  kPipelineShifted,     // one from where no 16 bytes begin
+  kPipelineLeaves,      // one that leaves the shared memory
+  kPipelineStranger,    // the copying warp comes to the barrier of the first
 };
-constexpr int kRingSteps = 12;
+constexpr int kPipelineSteps = 12;
 
-template <int F> __device__ __forceinline__ void ring_fault(const u32 *w, const u32 *x, u32 *y) {
-  u32 *positions = (u32 *)smem, *xs = positions + 2 * 32;
+template <int F> __device__ __forceinline__ void pipeline_fault(const u32 *w, const u32 *x, u32 *y) {
+  u32 *stages = (u32 *)smem, *xs = stages + 2 * 32;
   u64 *full = (u64 *)(xs + 32), *empty = full + 2;
   const int tid = threadIdx.x, lane = tid % 32;
   if (tid == 0) {
@@ -190,16 +190,16 @@ template <int F> __device__ __forceinline__ void ring_fault(const u32 *w, const 
   }
   __syncthreads();
   if (tid >= 64) {
-    for (int c = 0; c < kRingSteps; c++) {
-      if (c > 1 && F != kRingNoEmptyWait)
+    for (int c = 0; c < kPipelineSteps; c++) {
+      if (c > 1 && F != kPipelineNoEmptyWait)
         ptx::mbarrier_wait_parity(empty + c % 2, c / 2 - 1 & 1);
       if (lane == 0)
-        ptx::mbarrier_arrive_expect_tx(full + c % 2, F == kRingFewBytes ? 112 : F == kRingManyBytes ? 144 : 128);
+        ptx::mbarrier_arrive_expect_tx(full + c % 2, F == kPipelineFewBytes ? 112 : F == kPipelineManyBytes ? 144 : 128);
       __syncwarp();
       if (lane == 0)
-        ptx::cp_async_bulk(F == kRingLeaves ? (u32 *)(empty + 2) : positions + c % 2 * 32, w + c * 32 + (F == kRingShifted), F == kRingOdd ? 24 : 128, full + c % 2);
+        ptx::cp_async_bulk(F == kPipelineLeaves ? (u32 *)(empty + 2) : stages + c % 2 * 32, w + c * 32 + (F == kPipelineShifted), F == kPipelineOdd ? 24 : 128, full + c % 2);
     }
-    if (F == kRingStranger)
+    if (F == kPipelineStranger)
       ptx::named_barrier_sync<64>();
     return;
   }
@@ -208,24 +208,24 @@ template <int F> __device__ __forceinline__ void ring_fault(const u32 *w, const 
     ptx::mbarrier_wait_parity(full, 0);
     xs[lane] = x[lane];
   }
-  if (F != kRingXEarly)
+  if (F != kPipelineXEarly)
     ptx::named_barrier_sync<64>();
   u32 sum = 0, factor = xs[lane];
-  for (int c = 0; c < kRingSteps; c++) {
+  for (int c = 0; c < kPipelineSteps; c++) {
     ptx::mbarrier_wait_parity(full + c % 2, c / 2 & 1);
-    sum += positions[c % 2 * 32 + lane] * factor;
+    sum += stages[c % 2 * 32 + lane] * factor;
     __syncwarp();
-    if (lane == 0 && (F != kRingOneArrival || tid == 0))
+    if (lane == 0 && (F != kPipelineOneArrival || tid == 0))
       ptx::mbarrier_arrive(empty + c % 2);
   }
   if (tid < 32)
     y[lane] = sum;
 }
 
-#define RING_FAULT(f)                                                                                                           \
-  extern "C" __global__ void __launch_bounds__(96, 1) fault_##f(const u32 *w, const u32 *x, u32 *y) { ring_fault<f>(w, x, y); } \
+#define PIPELINE_FAULT(f)                                                                                                           \
+  extern "C" __global__ void __launch_bounds__(96, 1) fault_##f(const u32 *w, const u32 *x, u32 *y) { pipeline_fault<f>(w, x, y); } \
   KERNEL_ENTRY(fault_##f, 96)
-#define EACH_RING_FAULT(M)                                                                                                           \
-  M(kRingRight) M(kRingNoEmptyWait) M(kRingFewBytes) M(kRingManyBytes) M(kRingOneArrival) M(kRingXEarly) M(kRingOdd) M(kRingShifted) \
-  M(kRingLeaves) M(kRingStranger)
-EACH_RING_FAULT(RING_FAULT)
+#define EACH_PIPELINE_FAULT(M)                                                                                                           \
+  M(kPipelineRight) M(kPipelineNoEmptyWait) M(kPipelineFewBytes) M(kPipelineManyBytes) M(kPipelineOneArrival) M(kPipelineXEarly) M(kPipelineOdd) M(kPipelineShifted) \
+  M(kPipelineLeaves) M(kPipelineStranger)
+EACH_PIPELINE_FAULT(PIPELINE_FAULT)
