@@ -1,8 +1,9 @@
-// Package cpu holds the host's inner loops; it knows nothing of models. What flows
-// in: slices of numbers, weights in their stored type. What flows out: float32.
+// Package cpu holds the host's kernels: dot products, GEMM micro-kernels, packing, reductions and
+// conversions. They take slices of numbers, with weights in their stored type, and give float32.
+// They know nothing about models.
 //
-// Each operation is plain Go, and beside it assembly for the sets that have it.
-// Every sum has one order, given by the set and the length alone.
+// Each operation has a plain Go version, and assembly for the sets that have it. Every sum
+// has one order, which depends on the set and the length only.
 package cpu
 
 import "unsafe"
@@ -22,8 +23,7 @@ func Dot(w, x []float32) float32 {
 	return sumLanes(w[i:], x[i:], s0, s1, s2, s3)
 }
 
-// sumLanes adds a tail of at most three products, each to its lane, and joins the
-// lanes.
+// sumLanes adds a tail of at most three products, each to its lane, and then the lanes.
 func sumLanes(w, x []float32, s0, s1, s2, s3 float32) float32 {
 	if len(w) > 0 {
 		s0 += w[0] * x[0]
@@ -83,8 +83,8 @@ const MaxStreams = 6
 // Arranged is the length of the vector that Arrange makes of n floats.
 func Arranged(n int) int { return (n+31)/32*32 + 32 }
 
-// Arrange lays out a vector for DotRows with rows of the given type: in blocks of as
-// many floats as a step of it takes. A bfloat16 becomes a float32 by a shift, so
+// Arrange lays out a vector for DotRows with rows of the given type, in blocks of as many
+// floats as DotRows takes per step. A bfloat16 becomes a float32 by a shift, so
 // that a load of 16-bit pairs gives even and odd elements apart: so lie theirs.
 // dst [Arranged(n)], x [n]
 func (s Set) Arrange(dst, x []float32, t Type) {

@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// DotRows is the products of one vector with the first row of each of the type's
-// streams, then with the rows that follow each of them in memory, and so on.
+// DotRows multiplies one vector with the first row of each of the type's streams, then with
+// the rows that follow each of them in memory, and so on.
 // out [count][t.Streams(n)], rows [t.Streams(n)][count*n] of type t, x what Arrange made
 // of n floats
 func (s Set) DotRows(t Type, out []float32, rows *[MaxStreams]unsafe.Pointer, x []float32, n int) {
@@ -93,8 +93,7 @@ func deinterleave16(dst, x *float32, n int)
 //go:noescape
 func deinterleave32(dst, x *float32, n int)
 
-// prefetchDistance is how many bytes of a row before their use the kernels of DotRows ask for
-// them. The processor's own prefetching brings most of what a stream needs into the
+// prefetchDistance is how many bytes ahead of their use DotRows prefetches a row. The processor's own prefetching brings most of what a stream needs into the
 // second cache, but stops at pages. A Zen 4 wants the lines that it brought moved into
 // the first one shortly before their use: asked for from memory, 2 or 4 KiB ahead, they
 // occupy what it keeps track of misses with. A Zen 5 wants to be asked long before.

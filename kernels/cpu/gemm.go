@@ -51,8 +51,8 @@ func tileGeneric(c []float32, ldc int, a, b []float32, k int, add bool) {
 // A pair is two bfloat16 numbers that are neighbours in the direction of k, the
 // first in the low half: what VDPBF16PS multiplies at a time.
 
-// Pairs says whether the set multiplies pairs by a kernel of its own. The others
-// multiply what Round leaves in float32.
+// Pairs reports whether the set has a kernel for pairs. The other sets multiply what Round
+// leaves, in float32.
 func (s Set) Pairs() bool { return s == Generic || s.pairs() }
 
 // tilePairsGeneric is TilePairs in plain Go.

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// Tile computes c = a b, or c += a b, for panels of the set's TileShape. What lies in
-// next is asked for meanwhile, none where it is empty.
+// Tile is the GEMM micro-kernel: c = a b, or c += a b, for packed panels of the set's TileShape.
+// It prefetches next meanwhile; next may be empty.
 // c [rows, columns] with ldc floats from row to row; a [k, rows]; b [k, columns].
 func (s Set) Tile(c []float32, ldc int, a, b []float32, k int, add bool, next []float32) {
 	rows, columns := s.TileShape()
@@ -79,9 +79,9 @@ func (s Set) TilePairs(c []float32, ldc int, a, b []uint32, k int, add bool, nex
 //go:noescape
 func tilePairsBF16(c *float32, ldc int, a, b *uint32, k int, add bool, next unsafe.Pointer, step int)
 
-// MultiplyAddPairs makes each of sums n times the two products of the pairs x and y, out
-// of registers: more sums than there are instructions in flight, so that nothing
-// bounds it but the units that multiply. It is for measuring them.
+// MultiplyAddPairs adds the two products of the pairs x and y n times to each of sums, from
+// registers. There are more sums than instructions in flight, so that only the multiply units
+// bound it. It measures their peak.
 func MultiplyAddPairs(n int, x, y uint32, sums *[384]float32) {
 	if AVX512.pairs() {
 		multiplyAddPairs(n, x, y, sums)

@@ -10,17 +10,17 @@ import (
 // best is the fastest set that this processor, and the system on it, can run.
 func best() Set { return Generic }
 
-// Prefetch asks for rows of a matrix to be brought into the second cache, and does not
-// wait for them: so many bytes of each, which lie stride bytes apart. Nothing is
-// read: p may point anywhere.
+// Prefetch starts loading rows of a matrix into the second-level cache and does not wait:
+// the given number of bytes of each row, with rows stride bytes apart. Nothing is read, so p may
+// point anywhere.
 func Prefetch(p unsafe.Pointer, bytes, stride, rows int) {}
 
-// Pause tells the processor n times that this is a loop which waits, some tens of
-// cycles each: it leaves the core's other thread and its power to others.
+// Pause tells the processor n times that this loop waits, for some tens of cycles each
+// time. The core's other thread can use its resources meanwhile.
 func Pause(n int) { runtime.Gosched() }
 
-// DotRows is the products of one vector with the first row of each of the type's
-// streams, then with the rows that follow each of them in memory, and so on.
+// DotRows multiplies one vector with the first row of each of the type's streams, then with
+// the rows that follow each of them in memory, and so on.
 // out [count][t.Streams(n)], rows [t.Streams(n)][count*n] of type t, x what Arrange made
 // of n floats
 func (s Set) DotRows(t Type, out []float32, rows *[MaxStreams]unsafe.Pointer, x []float32, n int) {
@@ -35,8 +35,8 @@ func (s Set) deinterleave(dst, x []float32) {
 	}
 }
 
-// Tile computes c = a b, or c += a b, for panels of the set's TileShape. What lies in
-// next is asked for meanwhile, none where it is empty.
+// Tile is the GEMM micro-kernel: c = a b, or c += a b, for packed panels of the set's TileShape.
+// It prefetches next meanwhile; next may be empty.
 // c [rows, columns] with ldc floats from row to row; a [k, rows]; b [k, columns].
 func (s Set) Tile(c []float32, ldc int, a, b []float32, k int, add bool, next []float32) {
 	tileGeneric(c, ldc, a, b, k, add)
@@ -53,8 +53,8 @@ func (s Set) TilePairs(c []float32, ldc int, a, b []uint32, k int, add bool, nex
 	tilePairsGeneric(c, ldc, a, b, k, add)
 }
 
-// MultiplyAddPairs makes each of sums n times the two products of the pairs x and y. It
-// is for measuring processors that have an instruction for it.
+// MultiplyAddPairs adds the two products of the pairs x and y n times to each of sums. It
+// measures the peak of processors that have an instruction for it.
 func MultiplyAddPairs(n int, x, y uint32, sums *[384]float32) { multiplyAddPairsGeneric(n, x, y, sums) }
 
 // transpose8 writes columns of 8 rows as rows of 8: dst[p*width+i] =

@@ -2,7 +2,7 @@ package cpu
 
 import "unsafe"
 
-// PackRows lays rows of a matrix side by side, as a panel of Tile:
+// PackRows packs rows of a matrix into a panel of Tile:
 // dst[p*width+i] = src[i*stride+p] for i < rows and p < k; columns rows..width-1
 // of dst are zero.   dst [k, width], src [rows, stride], rows <= width
 func (s Set) PackRows(dst []float32, width int, src []float32, stride, rows, k int) {
@@ -149,7 +149,7 @@ func clearColumn(dst []float32, width, k int) {
 // elements of each.
 const pairRows = 16
 
-// PackPairs lays rows of a matrix side by side, as a panel of TilePairs:
+// PackPairs packs rows of a matrix into a panel of TilePairs:
 // dst[p*width+i] is the pair src[i*stride+2p], src[i*stride+2p+1] for i < rows,
 // where beyond k there are zeros; columns rows..width-1 of dst are zero.
 // dst [(k+1)/2, width], src [rows, stride], rows <= width <= 32
@@ -203,7 +203,7 @@ func packPairsScalar(dst []uint32, width int, src []uint16, stride, rows, k int)
 	}
 }
 
-// PackPairColumns makes a panel of columns of a matrix: dst[p*width+i] is the pair
+// PackPairColumns packs columns of a matrix into a panel of TilePairs: dst[p*width+i] is the pair
 // src[2p*stride+i], src[(2p+1)*stride+i] for i < columns, where beyond k there are
 // zeros; the rest of each row of dst is zero.
 // dst [(k+1)/2, width], src [k, stride], columns <= width

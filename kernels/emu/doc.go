@@ -1,3 +1,3 @@
-// Package emu is the host emulation of the CUDA kernels: emu.h, and a Go file
-// behind the tag cudaemu.
+// Package emu holds the headers that compile the CUDA kernels for the host, emu.h and hopper.h,
+// and embeds them with the build tag cudaemu.
 package emu
