@@ -233,7 +233,7 @@ func TestContractStatus(t *testing.T) {
 		{1, demoDir, []string{"run", "--model", demoDir, "--prompt", strings.Repeat("word ", 600)}},
 		{1, demoDir, []string{"run", "--model", demoDir, "--max-tokens", "600", "--ignore-eos"}},
 		{1, demoDir, []string{"logits", "--model", demoDir, "--ids", strings.Repeat("1,", 512) + "1"}},
-		{1, "no such file", []string{"inspect", "nowhere"}},
+		{1, "nowhere: no such directory", []string{"inspect", "nowhere"}},
 		{1, "not finite", []string{"run", "--model", nan, "--prompt", "x"}},
 		{1, "layer 0", []string{"logits", "--model", nan, "--ids", "1"}},
 		{1, "not finite", []string{"eval", "ppl", "--model", nan, "--text", "main.go"}},
