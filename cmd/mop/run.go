@@ -19,7 +19,7 @@ import (
 func runCommand(o *options) *cobra.Command {
 	var dir, prompt, file string
 	var stops []string
-	var stats bool
+	var stats, special bool
 	var g generate.Options
 	c := &cobra.Command{
 		Use:     "run --model DIR --prompt TEXT",
@@ -44,7 +44,7 @@ func runCommand(o *options) *cobra.Command {
 					return err
 				}
 			}
-			t, tokens, err := encodePrompt(dir, text)
+			t, tokens, err := encodePrompt(dir, text, special)
 			if err != nil {
 				return err
 			}
@@ -72,6 +72,7 @@ func runCommand(o *options) *cobra.Command {
 	f.StringVar(&dir, "model", "", "model directory")
 	f.StringVar(&prompt, "prompt", "", "text to continue; empty = BOS alone")
 	f.StringVar(&file, "prompt-file", "", "file with the text to continue, - for stdin; a newline at its end is removed")
+	f.BoolVar(&special, "special", false, "parse the text of special tokens, such as <|im_start|>, as these tokens")
 	f.BoolVar(&stats, "stats", false, "print the numbers of tokens and the throughput on stderr")
 	f.IntVar(&g.MaxTokens, "max-tokens", 128, "largest number of tokens to generate")
 	f.Float64Var(&g.Temperature, "temperature", 0, "sampling temperature; 0 = always the argmax token")
@@ -114,12 +115,14 @@ func readPrompt(stdin io.Reader, file string) (text []byte, err error) {
 	return text, err
 }
 
-func encodePrompt(dir string, text []byte) (*tokenizer.Tokenizer, []int, error) {
+// encodePrompt turns a prompt into tokens, with BOS in front where the model has one.
+// special says that the text of special tokens gives these tokens.
+func encodePrompt(dir string, text []byte, special bool) (*tokenizer.Tokenizer, []int, error) {
 	t, err := tokenizer.Open(dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	tokens, err := t.Encode(text, tokenizer.EncodeOptions{BOS: true})
+	tokens, err := t.Encode(text, tokenizer.EncodeOptions{BOS: true, Special: special})
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", dir, err)
 	}
