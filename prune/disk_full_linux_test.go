@@ -9,17 +9,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mop/internal/testutil"
 	"mop/runtime/config"
 )
 
 // A disk without enough space is refused before a candidate is written. The error says
 // what is needed and what is free.
 func TestFullDisk(t *testing.T) {
-	disk := t.TempDir()
-	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=256k"); err != nil {
-		t.Skipf("no small disk to be had: mount: %v", err)
-	}
-	defer unix.Unmount(disk, unix.MNT_DETACH)
+	disk := testutil.SmallDisk(t, "256k")
 	o := tinyOptions(t, tinyModel(t, 1, func(c *config.Config) {
 		for i := range c.Layers {
 			c.Layers[i].Intermediate = 400
@@ -27,7 +24,7 @@ func TestFullDisk(t *testing.T) {
 	}))
 	o.Out = filepath.Join(disk, "out")
 	_, err := Run(context.Background(), o)
-	oneLine(t, "too little space", err, "bytes of free disk, got")
+	testutil.CheckError(t, "too little space", err, "bytes of free disk, got")
 	if _, err := os.Stat(filepath.Join(o.Out, journalFile)); err == nil {
 		t.Error("a refused run has written a journal")
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"mop/internal/testutil"
 	"mop/prune/plan"
 	"mop/runtime/config"
 )
@@ -50,14 +51,14 @@ func TestExactTargets(t *testing.T) {
 func TestAnotherTargetNeedsNoPass(t *testing.T) {
 	o := tinyOptions(t, tinyModel(t, 1, nil))
 	mustRun(t, o)
-	before := tree(t, o.Out)
+	before := testutil.ReadTree(t, o.Out)
 	o.Resume, o.ExactTarget, o.Targets = true, true, []float64{0.07, 0.18, 0.25}
 	n := passes(&o)
 	mustRun(t, o)
 	if *n != 0 {
 		t.Errorf("exact targets off known steps: want no pass, got %d", *n)
 	}
-	after := tree(t, o.Out)
+	after := testutil.ReadTree(t, o.Out)
 	for name := range before {
 		if after[name] != before[name] {
 			t.Errorf("%s changed", name)
@@ -66,7 +67,7 @@ func TestAnotherTargetNeedsNoPass(t *testing.T) {
 	straight := o
 	straight.Out, straight.Resume, straight.Progress = t.TempDir()+"/out", false, nil
 	mustRun(t, straight)
-	for name, data := range models(tree(t, straight.Out)) {
+	for name, data := range models(testutil.ReadTree(t, straight.Out)) {
 		if after[name] != data {
 			t.Errorf("%s differs from an undisturbed run's", name)
 		}
@@ -76,8 +77,8 @@ func TestAnotherTargetNeedsNoPass(t *testing.T) {
 	mustRun(t, o)
 	straight.ExactTarget, straight.Targets, straight.Out = false, o.Targets, t.TempDir()+"/out"
 	mustRun(t, straight)
-	got := tree(t, o.Out)
-	for name, data := range models(tree(t, straight.Out)) {
+	got := testutil.ReadTree(t, o.Out)
+	for name, data := range models(testutil.ReadTree(t, straight.Out)) {
 		if got[name] != data {
 			t.Errorf("%s differs from an undisturbed run's", name)
 		}

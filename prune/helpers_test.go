@@ -72,15 +72,3 @@ func cutDir(name string) (dir, rest string, ok bool) {
 	dir, rest = filepath.Split(name)
 	return dir, rest, dir != ""
 }
-
-func sameTree(t *testing.T, want, got map[string]string) {
-	t.Helper()
-	if len(want) != len(got) || len(want) == 0 {
-		t.Errorf("want %d files, got %d", len(want), len(got))
-	}
-	for name := range want {
-		if want[name] != got[name] {
-			t.Errorf("%s differs", name)
-		}
-	}
-}

@@ -25,7 +25,7 @@ func TestChild(t *testing.T) {
 // an undisturbed run, and no other files.
 func TestKilled(t *testing.T) {
 	straight, disturbed := testutil.KillRepeatedly(t, "killed")
-	want, got := tree(t, straight), tree(t, disturbed)
+	want, got := testutil.ReadTree(t, straight), testutil.ReadTree(t, disturbed)
 	for name := range got {
 		if _, ok := want[name]; !ok {
 			t.Errorf("left behind: %s", name)

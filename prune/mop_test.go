@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"mop/internal/progress"
+	"mop/internal/testutil"
 	"mop/prune/plan"
 	"mop/prune/surgery"
 	"mop/runtime/checkpoint"
@@ -37,24 +37,6 @@ func host(t *testing.T) device.Device {
 func demoOptions(t *testing.T, out string) Options {
 	return Options{Model: demoModel, Out: out, Device: host(t), Targets: []float64{0.08, 0.16}, Criterion: "kl",
 		Calibration: demoText + "calibration.jsonl", Prompts: 2, Text: demoText + "windows.txt", Separator: "<|endoftext|>", Windows: 1, Context: 48}
-}
-
-// tree returns every file under a directory with its content.
-func tree(t *testing.T, dir string) map[string]string {
-	t.Helper()
-	out := map[string]string{}
-	if err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		data, err := os.ReadFile(path)
-		rel, _ := filepath.Rel(dir, path)
-		out[rel] = string(data)
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	return out
 }
 
 // A run that is stopped in the middle of each of its steps, with an incomplete line left
@@ -96,7 +78,7 @@ func TestResumeGivesTheSameBytes(t *testing.T) {
 	if _, err := Run(context.Background(), o); err != nil {
 		t.Fatal(err)
 	}
-	want, got := tree(t, straight), tree(t, stopped)
+	want, got := testutil.ReadTree(t, straight), testutil.ReadTree(t, stopped)
 	if len(want) != len(got) {
 		t.Errorf("want %d files, got %d", len(want), len(got))
 	}

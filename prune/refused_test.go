@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"mop/internal/testutil"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
 )
@@ -58,10 +59,10 @@ func TestWrongOptionsAreRefused(t *testing.T) {
 	} {
 		o := tinyOptions(t, tinyModel(t, 1, nil))
 		x.change(&o)
-		before, there := tree(t, o.Model), listing(t, filepath.Dir(o.Out))
+		before, there := testutil.ReadTree(t, o.Model), listing(t, filepath.Dir(o.Out))
 		_, err := Run(context.Background(), o)
-		oneLine(t, name, err, x.says)
-		sameTree(t, before, tree(t, o.Model))
+		testutil.CheckError(t, name, err, x.says)
+		testutil.CheckSameTree(t, "files", before, testutil.ReadTree(t, o.Model), 1)
 		if now := listing(t, filepath.Dir(o.Out)); now != there {
 			t.Errorf("%s: a refused run changed\n%s\nto\n%s", name, there, now)
 		}
@@ -89,12 +90,12 @@ func TestModelUnderOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.Model = filepath.Join(o.Out, "0.20")
-	before := tree(t, o.Out)
+	before := testutil.ReadTree(t, o.Out)
 	for _, o.Resume = range []bool{false, true} {
 		_, err := Run(context.Background(), o)
-		oneLine(t, "model as a target", err, "holds the model")
+		testutil.CheckError(t, "model as a target", err, "holds the model")
 	}
-	sameTree(t, before, tree(t, o.Out))
+	testutil.CheckSameTree(t, "files", before, testutil.ReadTree(t, o.Out), 1)
 }
 
 // A weight that is not finite is refused, and the error names its tensor.
@@ -124,7 +125,7 @@ func TestNaNWeight(t *testing.T) {
 	src.Close()
 	o := tinyOptions(t, bad)
 	_, err = Run(context.Background(), o)
-	oneLine(t, "NaN", err, "not finite")
+	testutil.CheckError(t, "NaN", err, "not finite")
 	if err != nil && !strings.Contains(err.Error(), "layer 2") {
 		t.Errorf("want the layer named, got %v", err)
 	}
@@ -138,14 +139,14 @@ func TestNaNWeight(t *testing.T) {
 func TestResumeRefused(t *testing.T) {
 	o := tinyOptions(t, tinyModel(t, 1, nil))
 	mustRun(t, o)
-	before := tree(t, o.Out)
+	before := testutil.ReadTree(t, o.Out)
 	refused := func(name, says string, change func(*Options)) {
 		t.Helper()
 		p := o
 		p.Resume = true
 		change(&p)
 		_, err := Run(context.Background(), p)
-		oneLine(t, name, err, says)
+		testutil.CheckError(t, name, err, says)
 	}
 	refused("without resume", "give --resume", func(p *Options) { p.Resume = false })
 	refused("another seed", "its seed", func(p *Options) { p.Seed = 9 })
@@ -155,7 +156,7 @@ func TestResumeRefused(t *testing.T) {
 	refused("another text", "its text", func(p *Options) { p.Text = demoText + "evaluation.txt" })
 	refused("other weights", "", func(p *Options) { p.Model = tinyModel(t, 2, nil) })
 	refused("another shape", "", func(p *Options) { p.Model = tinyModel(t, 1, func(c *config.Config) { c.Layers[0].Intermediate++ }) })
-	sameTree(t, before, tree(t, o.Out))
+	testutil.CheckSameTree(t, "files", before, testutil.ReadTree(t, o.Out), 1)
 
 	journal := filepath.Join(o.Out, journalFile)
 	lines := strings.SplitAfter(before[journalFile], "\n")
@@ -170,7 +171,7 @@ func TestResumeRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := Run(context.Background(), func() Options { p := o; p.Resume = true; return p }())
-		oneLine(t, name, err, journalFile)
+		testutil.CheckError(t, name, err, journalFile)
 		if now, _ := os.ReadFile(journal); string(now) != text {
 			t.Errorf("%s: the refused journal was changed", name)
 		}
@@ -182,7 +183,7 @@ func TestResumeRefused(t *testing.T) {
 	p := o
 	p.Resume = true
 	mustRun(t, p)
-	sameTree(t, before, tree(t, o.Out))
+	testutil.CheckSameTree(t, "files", before, testutil.ReadTree(t, o.Out), 1)
 	// Changed score files are not used: the scores are measured again.
 	for name := range before {
 		if strings.HasPrefix(name, scoresDir) {

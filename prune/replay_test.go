@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"mop/internal/testutil"
 	"mop/prune/plan"
 	"mop/runtime/config"
 )
@@ -19,7 +20,7 @@ func TestReplay(t *testing.T) {
 	o := tinyOptions(t, model)
 	o.ExactTarget, o.HFType, o.Width.Allocation = true, "mistral", "global"
 	plans := mustRun(t, o)
-	want := models(tree(t, o.Out))
+	want := models(testutil.ReadTree(t, o.Out))
 	if !strings.Contains(want["0.30/config.json"], "llama") {
 		t.Fatal("no config of the largest target")
 	}
@@ -31,14 +32,14 @@ func TestReplay(t *testing.T) {
 	if _, err := Replay(context.Background(), ReplayOptions{Plans: files, Model: model, Out: again}); err != nil {
 		t.Fatal(err)
 	}
-	sameTree(t, want, tree(t, again))
+	testutil.CheckSameTree(t, "files", want, testutil.ReadTree(t, again), 1)
 	if _, err := Replay(context.Background(), ReplayOptions{Plans: files, Model: model, Out: again}); err == nil || !strings.Contains(err.Error(), "exists already") {
 		t.Errorf("a second time: want a refusal, got %v", err)
 	}
 	if _, err := Replay(context.Background(), ReplayOptions{Plans: files, Model: model, Out: again, Resume: true}); err != nil {
 		t.Error(err)
 	}
-	sameTree(t, want, tree(t, again))
+	testutil.CheckSameTree(t, "files", want, testutil.ReadTree(t, again), 1)
 
 	dry, err := plan.DryRun(must(config.Load(filepath.Join(model, "config.json"))), plan.Options{}, func(n int) (plan.Kind, bool) { return plan.Depth, n < 2 }, 0)
 	if err != nil {
@@ -87,7 +88,7 @@ func TestReplay(t *testing.T) {
 	} {
 		out := filepath.Join(t.TempDir(), "out")
 		_, err := Replay(context.Background(), ReplayOptions{Plans: x.plans, Model: x.model, Out: out})
-		oneLine(t, name, err, x.says)
+		testutil.CheckError(t, name, err, x.says)
 		if _, err := os.Stat(out); err == nil {
 			t.Errorf("%s: a refused replay wrote %s", name, out)
 		}
@@ -105,17 +106,4 @@ func must[T any](x T, err error) T {
 		panic(err)
 	}
 	return x
-}
-
-// oneLine fails the test unless the error is one line that contains says.
-func oneLine(t *testing.T, name string, err error, says string) {
-	t.Helper()
-	switch {
-	case err == nil:
-		t.Errorf("%s: want an error", name)
-	case strings.Contains(err.Error(), "\n"):
-		t.Errorf("%s: want one line, got %q", name, err)
-	case !strings.Contains(err.Error(), says):
-		t.Errorf("%s: want %q in the error, got %q", name, says, err)
-	}
 }

@@ -1,3 +1,4 @@
 // Package testutil holds what tests of several packages share: the place of test
-// data outside the repository, and a run that is killed again and again.
+// data outside the repository, a run that is killed repeatedly, small file systems, and
+// checks of directories and errors.
 package testutil

@@ -10,17 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mop/internal/progress"
+	"mop/internal/testutil"
 	"mop/runtime/checkpoint"
 )
 
 // If the disk is full, the last stored state is complete. With free space the run resumes
 // and writes the same bytes as one that always had space.
 func TestFullDisk(t *testing.T) {
-	disk := t.TempDir()
-	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=16m"); err != nil {
-		t.Skipf("no small disk to be had: mount: %v", err)
-	}
-	defer unix.Unmount(disk, unix.MNT_DETACH)
+	disk := testutil.SmallDisk(t, "16m")
 	o := fixture(t, 2)
 	o.Every, o.Steps = 1, 6
 	whole := o
@@ -57,7 +54,7 @@ func TestFullDisk(t *testing.T) {
 	if _, err := Run(context.Background(), o); err != nil {
 		t.Fatal(err)
 	}
-	sameFiles(t, "a disk that was full", readAll(t, whole.Out), readAll(t, o.Out))
+	testutil.CheckSameTree(t, "a disk that was full", testutil.ReadTree(t, whole.Out), testutil.ReadTree(t, o.Out), 4)
 	if left, err := os.ReadDir(disk); err != nil || len(left) != 1 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}

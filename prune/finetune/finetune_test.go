@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"mop/internal/progress"
+	"mop/internal/testutil"
 	"mop/runtime/checkpoint"
 	"mop/runtime/dataset"
 	"mop/runtime/device/cpu"
@@ -195,34 +196,6 @@ func compareAdapters(t *testing.T, golden, path string) {
 	t.Logf("adapters: at most %.1f %% of the tolerance", 100*worst)
 }
 
-// readAll reads all files of a directory.
-func readAll(t *testing.T, dir string) map[string][]byte {
-	t.Helper()
-	out := map[string][]byte{}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		if out[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return out
-}
-
-func sameFiles(t *testing.T, what string, a, b map[string][]byte) {
-	t.Helper()
-	if len(a) != len(b) || len(a) < 4 {
-		t.Errorf("%s: %d files and %d", what, len(a), len(b))
-	}
-	for name := range a {
-		if !bytes.Equal(a[name], b[name]) {
-			t.Errorf("%s: %s differs", what, name)
-		}
-	}
-}
-
 // A run that is stopped at any step and resumed writes the same bytes as one that is not
 // stopped, at any number of threads, with dropout and shuffling.
 func TestResume(t *testing.T) {
@@ -231,7 +204,7 @@ func TestResume(t *testing.T) {
 	if _, err := Run(context.Background(), whole); err != nil {
 		t.Fatal(err)
 	}
-	want := readAll(t, whole.Out)
+	want := testutil.ReadTree(t, whole.Out)
 	for stop := 1; stop <= 8; stop++ {
 		o := whole
 		o.Out, o.Log = filepath.Join(t.TempDir(), "out"), filepath.Join(t.TempDir(), "log.jsonl")
@@ -268,7 +241,7 @@ func TestResume(t *testing.T) {
 		if _, err := Run(context.Background(), o); err != nil {
 			t.Fatal(err)
 		}
-		sameFiles(t, fmt.Sprintf("stopped at step %d", seen), want, readAll(t, o.Out))
+		testutil.CheckSameTree(t, fmt.Sprintf("stopped at step %d", seen), want, testutil.ReadTree(t, o.Out), 4)
 		text, err := os.ReadFile(o.Log)
 		if err != nil {
 			t.Fatal(err)
@@ -292,7 +265,7 @@ func TestResume(t *testing.T) {
 	if _, err := Run(context.Background(), other); err != nil {
 		t.Fatal(err)
 	}
-	if bytes.Equal(want["model.safetensors"], readAll(t, other.Out)["model.safetensors"]) {
+	if want["model.safetensors"] == testutil.ReadTree(t, other.Out)["model.safetensors"] {
 		t.Error("another seed gives the same model")
 	}
 }

@@ -30,7 +30,7 @@ func TestChild(t *testing.T) {
 // undisturbed run, and no other files.
 func TestKilled(t *testing.T) {
 	straight, disturbed := testutil.KillRepeatedly(t, "killed", fixture(t, 1).Model)
-	sameFiles(t, "killed and gone on with", readAll(t, straight), readAll(t, disturbed))
+	testutil.CheckSameTree(t, "killed and gone on with", testutil.ReadTree(t, straight), testutil.ReadTree(t, disturbed), 4)
 	if left, err := os.ReadDir(filepath.Dir(disturbed)); err != nil || len(left) != 1 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
