@@ -76,6 +76,7 @@ func Measure(ctx context.Context, method Method, m *model.Model, c Calibration) 
 	if err != nil {
 		return nil, err
 	}
+	defer cache.Close()
 	accumulator := method.NewAccumulator(m, len(c.Prompts))
 	for i, p := range c.Prompts {
 		if err := ctx.Err(); err != nil {

@@ -14,8 +14,8 @@ import (
 	"mop/runtime/model"
 )
 
-// tiny is a model of random weights whose layers differ.
-func tiny(t *testing.T) *model.Model {
+// heterogeneousModel has random weights and layers that differ.
+func heterogeneousModel(t *testing.T) *model.Model {
 	t.Helper()
 	c := &config.Config{VocabSize: 50, HiddenSize: 12, HeadDim: 4, Layers: []config.LayerShape{{Heads: 3, KVHeads: 1, HeadDim: 4, Intermediate: 7}, {HeadDim: 4, Intermediate: 5}, {Heads: 2, KVHeads: 2, HeadDim: 4}},
 		RopeTheta: 10000, NormEps: 1e-5, MaxPositions: 700, BOS: 1, DType: "float32", Extra: map[string]any{"initializer_range": 0.7}}
@@ -31,8 +31,8 @@ func tiny(t *testing.T) *model.Model {
 	return m
 }
 
-// continued runs prompts and gives each one's continuation.
-func continued(t *testing.T, m *model.Model, prompts [][]int, o Options, done func(seqs, ids []int) []int) ([][]int, error) {
+// continuations runs prompts and returns the continuation of each.
+func continuations(t *testing.T, m *model.Model, prompts [][]int, o Options, done func(seqs, ids []int) []int) ([][]int, error) {
 	t.Helper()
 	longest := 0
 	for _, p := range prompts {
@@ -63,12 +63,12 @@ func prompt(seed, n int) []int {
 	return ids
 }
 
-// A step at a time is what one pass over all ids says: each id is the likeliest
-// after those before it. The prompt is longer than what goes through at a time.
-func TestGreedyIsTheLikeliest(t *testing.T) {
-	m := tiny(t)
+// Decoding step by step agrees with one pass over all tokens: each token is the argmax after
+// those before it. The prompt is longer than a prefill pass.
+func TestGreedyIsArgmax(t *testing.T) {
+	m := heterogeneousModel(t)
 	p := prompt(5, m.PrefillRows()+40)
-	got, err := continued(t, m, [][]int{p}, Options{MaxTokens: 12, IgnoreEOS: true}, nil)
+	got, err := continuations(t, m, [][]int{p}, Options{MaxTokens: 12, IgnoreEOS: true}, nil)
 	if err != nil || len(got[0]) != 12 {
 		t.Fatalf("got %v, %v", got, err)
 	}
@@ -86,7 +86,7 @@ func TestGreedyIsTheLikeliest(t *testing.T) {
 	}
 	if err := m.Logits(rows, func(i int, z []float32) error {
 		if best := slices.Index(z, slices.Max(z)); best != got[0][i] {
-			t.Errorf("id %d: want %d, got %d", i, best, got[0][i])
+			t.Errorf("token %d: want %d, got %d", i, best, got[0][i])
 		}
 		return nil
 	}); err != nil {
@@ -94,25 +94,26 @@ func TestGreedyIsTheLikeliest(t *testing.T) {
 	}
 }
 
-// A batch is its sequences one by one, also where some end before others.
+// The sequences of a batch have the tokens that each has alone, also where some end before
+// others.
 func TestBatchIsSingles(t *testing.T) {
-	m := tiny(t)
+	m := heterogeneousModel(t)
 	prompts := [][]int{prompt(1, 3), prompt(2, 9), prompt(3, 1), prompt(4, 5)}
 	o := Options{MaxTokens: 10, IgnoreEOS: true}
 	var want [][]int
 	for _, p := range prompts {
-		one, err := continued(t, m, [][]int{p}, o, nil)
+		one, err := continuations(t, m, [][]int{p}, o, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		want = append(want, one[0])
 	}
-	got, err := continued(t, m, prompts, o, nil)
+	got, err := continuations(t, m, prompts, o, nil)
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("want %v\ngot  %v, %v", want, got, err)
 	}
 	steps := 0
-	got, err = continued(t, m, prompts, o, func([]int, []int) []int {
+	got, err = continuations(t, m, prompts, o, func([]int, []int) []int {
 		if steps++; steps == 4 {
 			return []int{0, 2}
 		}
@@ -120,20 +121,20 @@ func TestBatchIsSingles(t *testing.T) {
 	})
 	want[0], want[2] = want[0][:4], want[2][:4]
 	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("two end at the fourth id: want %v\ngot  %v, %v", want, got, err)
+		t.Errorf("two end at the fourth token: want %v\ngot  %v, %v", want, got, err)
 	}
 }
 
-// An EOS id ends a sequence and does not come out; IgnoreEOS goes on.
+// An EOS token ends a sequence and is not emitted; with IgnoreEOS the sequence goes on.
 func TestEOS(t *testing.T) {
-	m := tiny(t)
+	m := heterogeneousModel(t)
 	p := [][]int{prompt(1, 4), prompt(2, 4)}
-	free, err := continued(t, m, p, Options{MaxTokens: 8, IgnoreEOS: true}, nil)
+	free, err := continuations(t, m, p, Options{MaxTokens: 8, IgnoreEOS: true}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	m.Config.EOS = []int{49, free[0][5]}
-	got, err := continued(t, m, p, Options{MaxTokens: 8}, nil)
+	got, err := continuations(t, m, p, Options{MaxTokens: 8}, nil)
 	for i := range p {
 		want := free[i]
 		if at := slices.IndexFunc(want, func(id int) bool { return slices.Contains(m.Config.EOS, id) }); at >= 0 {
@@ -144,16 +145,16 @@ func TestEOS(t *testing.T) {
 		}
 	}
 	if len(got[0]) > 5 {
-		t.Errorf("the first sequence has %d ids", len(got[0]))
+		t.Errorf("the first sequence has %d tokens", len(got[0]))
 	}
-	forced, err := continued(t, m, p, Options{MaxTokens: 8, IgnoreEOS: true}, nil)
+	forced, err := continuations(t, m, p, Options{MaxTokens: 8, IgnoreEOS: true}, nil)
 	if err != nil || !reflect.DeepEqual(forced, free) {
 		t.Errorf("forced: want %v, got %v, %v", free, forced, err)
 	}
 }
 
 func TestRunRefuses(t *testing.T) {
-	m := tiny(t)
+	m := heterogeneousModel(t)
 	cache, err := kvcache.NewSequences(m.Device(), m.Config, 1, 8)
 	if err != nil {
 		t.Fatal(err)
@@ -164,12 +165,12 @@ func TestRunRefuses(t *testing.T) {
 		o       Options
 		want    error
 	}{
-		"two prompts for one sequence": {[][]int{{1}, {1}}, Options{MaxTokens: 1}, nil},
-		"an empty prompt":              {[][]int{{}}, Options{MaxTokens: 1}, nil},
-		"a prompt beyond the cache":    {[][]int{prompt(1, 9)}, Options{MaxTokens: 1}, model.ErrContext},
-		"an id beyond the vocabulary":  {[][]int{{1, 50}}, Options{MaxTokens: 1}, model.ErrVocabulary},
-		"more ids than the cache has":  {[][]int{{1}}, Options{MaxTokens: 10, IgnoreEOS: true}, model.ErrContext}, // the last needs no position
-		"a temperature below 0":        {[][]int{{1}}, Options{SamplingParams: SamplingParams{Temperature: -1}}, nil},
+		"two prompts for one sequence":   {[][]int{{1}, {1}}, Options{MaxTokens: 1}, nil},
+		"an empty prompt":                {[][]int{{}}, Options{MaxTokens: 1}, nil},
+		"a prompt beyond the cache":      {[][]int{prompt(1, 9)}, Options{MaxTokens: 1}, model.ErrContext},
+		"a token beyond the vocabulary":  {[][]int{{1, 50}}, Options{MaxTokens: 1}, model.ErrVocabulary},
+		"more tokens than the cache has": {[][]int{{1}}, Options{MaxTokens: 10, IgnoreEOS: true}, model.ErrContext}, // the last needs no position
+		"a temperature below 0":          {[][]int{{1}}, Options{SamplingParams: SamplingParams{Temperature: -1}}, nil},
 	} {
 		err := Run(t.Context(), m, cache, c.prompts, c.o, quiet)
 		if err == nil || c.want != nil && !errors.Is(err, c.want) {
@@ -185,12 +186,12 @@ func TestRunRefuses(t *testing.T) {
 		return nil
 	})
 	if !errors.Is(err, context.Canceled) || steps != 3 {
-		t.Errorf("stopped at the third id: %d ids, %v", steps, err)
+		t.Errorf("stopped at the third token: %d tokens, %v", steps, err)
 	}
 }
 
-// Prompts share a pass as long as they fit, and a long one's rest leaves room.
-func TestPasses(t *testing.T) {
+// Prompts share a prefill pass as long as they fit, also with the end of a longer one.
+func TestPrefillPasses(t *testing.T) {
 	lengths := func(all [][]model.Chunk) (out [][][2]int) {
 		for _, pass := range all {
 			var one [][2]int

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// The distribution that an id is drawn from is that of transformers' logits
+// The distribution that a token is sampled from is that of transformers' logits
 // processors. testdata/sampling.py made the golden file.
 func TestGoldenDistributions(t *testing.T) {
 	data, err := os.ReadFile("testdata/sampling.json")
@@ -57,9 +57,9 @@ func TestGoldenDistributions(t *testing.T) {
 	}
 }
 
-// Ids come as often as they are likely, the same for the same seed, others for
-// another one and for another sequence of a batch.
-func TestDraws(t *testing.T) {
+// Tokens come as often as their probability says, the same for the same seed, others for
+// another seed and for another sequence of a batch.
+func TestSampleFrequencies(t *testing.T) {
 	logits := []float32{float32(math.Log(0.5)), float32(math.Log(0.3)), float32(math.Log(0.2))}
 	s := SamplingParams{Temperature: 1, Seed: 7}
 	const n = 20000
@@ -85,7 +85,7 @@ func TestDraws(t *testing.T) {
 		chi += (count[id] - n*p) * (count[id] - n*p) / (n * p)
 	}
 	if chi > 13.8 { // one in a thousand, two degrees of freedom
-		t.Errorf("chi-square of %d draws: %.1f, counts %v", n, chi, count)
+		t.Errorf("chi-square of %d samples: %.1f, counts %v", n, chi, count)
 	}
 	differ := func(b []int) (k int) {
 		for i := range first {
@@ -96,17 +96,17 @@ func TestDraws(t *testing.T) {
 		return k
 	}
 	if k := differ(draw(7, 0)); k > 0 {
-		t.Errorf("the same seed draws %d of %d ids anew", k, n)
+		t.Errorf("the same seed samples %d of %d tokens anew", k, n)
 	}
 	for what, other := range map[string][]int{"another seed": draw(8, 0), "another sequence": draw(7, 1)} {
 		if k := differ(other); k < n/2 {
-			t.Errorf("%s differs in %d of %d ids only", what, k, n)
+			t.Errorf("%s differs in %d of %d tokens only", what, k, n)
 		}
 	}
 }
 
-// However small the temperature, the likeliest id is drawn; however large, all are
-// alike.
+// At the smallest temperatures the argmax token is sampled; at the largest all tokens have
+// the same probability.
 func TestExtremeTemperatures(t *testing.T) {
 	logits := []float32{1, 3, 2.999}
 	for _, cold := range []float64{1e-300, 5e-324} {
@@ -122,7 +122,7 @@ func TestExtremeTemperatures(t *testing.T) {
 	}
 }
 
-// An id that was drawn counts as seen from then on.
+// A token that was sampled counts as seen from then on.
 func TestPenaltyRemembers(t *testing.T) {
 	p := newSampler(SamplingParams{RepetitionPenalty: 2}, 0, []int{2})
 	for step, want := range []int{0, 1, 0} { // 3, 2.5 -> 1.5, 2.5 -> 1.5, 1.25

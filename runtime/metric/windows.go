@@ -29,6 +29,7 @@ func ForEachWindow(ctx context.Context, m *model.Model, windows []dataset.Window
 	if err != nil {
 		return err
 	}
+	defer cache.Close()
 	for w, win := range windows {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -27,8 +27,8 @@ func (d *Device) Attention(kind device.Phase, a, q device.Buffer, kv device.KVCa
 	}
 }
 
-// headsAtOnce is how many heads of one KV head share its keys and values while those
-// are packed: the most up to four that divide their number.
+// headsAtOnce is how many query heads of one KV head share its packed keys and values: the
+// largest number up to four that divides the heads of a KV head.
 func headsAtOnce(hs device.AttentionShape) int {
 	n := 4
 	for hs.H/hs.K%n > 0 {
@@ -37,17 +37,17 @@ func headsAtOnce(hs device.AttentionShape) int {
 	return n
 }
 
-// Blocks of attention in a prefill pass: scores exist for so many queries and keys
-// at a time. Keys are cut at multiples of keyBlock positions, so that a query's
-// sums do not depend on its neighbours.
+// Block sizes of prefill attention: scores are computed for so many queries and keys at a
+// time. Blocks of keys begin at multiples of keyBlock positions, so that a query's sums do
+// not depend on its neighbours.
 const (
 	queryBlock = 48
 	keyBlock   = 64
 )
 
-// attendBlock is Attend for some heads of one KV head, from h on, of at most queryBlock
-// rows each: over blocks of keys, with the largest score so far and the sum of
-// exponentials under it. Row j of head h+i is row i*s.Len+j here.
+// attendBlock computes Attention for some heads of one KV head, from h on, and at most
+// queryBlock rows. It goes over blocks of keys with a running maximum of the scores and a
+// running sum of exponentials (online softmax). Row j of head h+i is row i*s.Len+j here.
 func (d *Device) attendBlock(worker int, ab, qb *buffer, cache *kvCache, hs device.AttentionShape, h, heads int, s device.Span) {
 	w := &d.workers[worker]
 	nk, n := hs.K*hs.Dh, heads*s.Len
@@ -74,7 +74,7 @@ func (d *Device) attendBlock(worker int, ab, qb *buffer, cache *kvCache, hs devi
 			seen := min(max(s.Start+i%s.Len+1-t0, 0), T)
 			clear(row[seen:])
 			if seen > 0 {
-				d.soften(row[:seen], y[i*hs.Dh:(i+1)*hs.Dh], &tops[i], &sums[i])
+				d.onlineSoftmax(row[:seen], y[i*hs.Dh:(i+1)*hs.Dh], &tops[i], &sums[i])
 			}
 		}
 		weights := newLeft(d.set, &w.panels.left, n, T, float32s)
@@ -89,9 +89,10 @@ func (d *Device) attendBlock(worker int, ab, qb *buffer, cache *kvCache, hs devi
 	}
 }
 
-// soften makes weights of scores: their exponentials under the largest score so far. If
-// that grows, what was summed under the last one, y and sum, shrinks.   z [T], y [Dh]
-func (d *Device) soften(z, y []float32, top, sum *float32) {
+// onlineSoftmax replaces the scores z of a block by exp(z - top), top being the largest score
+// so far, and adds them to sum. If top grows, sum and the weighted values y that were summed
+// under the old one are rescaled.   z [T], y [Dh]
+func (d *Device) onlineSoftmax(z, y []float32, top, sum *float32) {
 	most := max(*top, d.set.Max(z))
 	if most != *top {
 		keep := kernel.Exp32(*top - most)

@@ -8,10 +8,10 @@ import (
 	"mop/runtime/device"
 )
 
-// attendChunk is how many positions a head's attention of one row takes at a time: a
-// chunk of a KV head's keys and values stays in the second cache for all the heads that
-// read it, and the workers share a long context. Its size fixes the order of the sums,
-// whoever computes them.
+// attendChunk is how many positions decode attention takes at a time for one head of one
+// row. The keys and values of a chunk stay in the L2 cache for all query heads that read
+// them, and the workers share the chunks of a long context. The order of the sums follows
+// from the size alone, not from the number of workers.
 const attendChunk = 256
 
 // attendRow is a row of queries: its number, the cached pages of its sequence, the number
@@ -23,14 +23,14 @@ type attendRow struct {
 	T, unit int
 }
 
-// chunks is how many of them the row's positions make.
+// chunks is the number of chunks of the row's positions.
 func (r *attendRow) chunks() int { return (r.T + attendChunk - 1) / attendChunk }
 
-// partial is softmax over a chunk of positions: the largest scaled score, and the sum of
-// exponentials under it.
+// partial is the softmax over a chunk of positions: the largest scaled score, and the sum of
+// the exponentials of scores minus that.
 type partial struct{ top, sum float32 }
 
-// attending is an operation of attendRows.
+// attending is what the workers of attendRows share.
 type attending struct {
 	a, q  *buffer
 	hs    device.AttentionShape
@@ -58,12 +58,12 @@ func (d *Device) attendRows(ab, qb *buffer, cache *kvCache, hs device.AttentionS
 	o.out = d.shared.take(1, units*hs.Dh)
 	d.spread(units, bytes, d.parts.attend)
 	if long {
-		d.pool.run(len(o.rows)*hs.H, 1, d.parts.join)
+		d.pool.run(len(o.rows)*hs.H, 1, d.parts.combine)
 	}
 }
 
-// to is where a head's sums over a chunk go.   y [Dh]
-func (o *attending) to(r *attendRow, h, c int) (y []float32, p *partial) {
+// output is where a head's sums over a chunk go.   y [Dh]
+func (o *attending) output(r *attendRow, h, c int) (y []float32, p *partial) {
 	at := r.unit + h*r.chunks() + c
 	if r.chunks() == 1 {
 		return o.a.row(r.row)[h*o.hs.Dh : (h+1)*o.hs.Dh], &o.parts[at]
@@ -71,7 +71,7 @@ func (o *attending) to(r *attendRow, h, c int) (y []float32, p *partial) {
 	return o.out[at*o.hs.Dh : (at+1)*o.hs.Dh], &o.parts[at]
 }
 
-// attendPart does some units of d.attends, a head each.
+// attendPart computes units lo..hi-1 of d.attends, each one head and one chunk.
 func (d *Device) attendPart(worker, lo, hi int) {
 	o := &d.attends
 	hs, rows := o.hs, o.rows
@@ -84,13 +84,13 @@ func (d *Device) attendPart(worker, lo, hi int) {
 		}
 		r := &rows[i]
 		chunks := r.chunks()
-		// Heads of one KV head follow on one another for each of the chunks.
+		// The heads of one KV head come one after another, chunk by chunk.
 		k, c, of := (u-r.unit)/share/chunks, (u-r.unit)/share%chunks, (u-r.unit)%share
 		h, t0 := k*share+of, c*attendChunk
 		page, at := &r.pages[c], k*hs.Dh
 		z := z[:min(attendChunk, r.T-t0)]
 		d.set.Scores(z, o.q.row(r.row)[h*hs.Dh:(h+1)*hs.Dh], page.keys[at:], nk)
-		y, p := o.to(r, h, c)
+		y, p := o.output(r, h, c)
 		p.top = scale * d.set.Max(z)
 		d.set.ExpScaled(z, z, scale, p.top)
 		p.sum = d.set.Sum(z)
@@ -108,8 +108,9 @@ func times(y []float32, f float32) {
 	}
 }
 
-// joinPart adds what chunks gave, for some heads of the rows of d.attends.
-func (d *Device) joinPart(_, lo, hi int) {
+// combinePart combines the chunks of heads lo..hi-1 of the rows of d.attends, a split-KV
+// reduction.
+func (d *Device) combinePart(_, lo, hi int) {
 	o := &d.attends
 	hs := o.hs
 	for j := lo; j < hi; j++ {

@@ -33,7 +33,7 @@ type Device struct {
 
 // parts are what workers do of decode operations, made once: a step of a small model
 // is over before the memory for many of them would be cleaned up.
-type parts struct{ along, gateUp, attend, join func(worker, lo, hi int) }
+type parts struct{ along, gateUp, attend, combine func(worker, lo, hi int) }
 
 // worker is what one worker has to itself.
 type worker struct {
@@ -68,7 +68,7 @@ func Open(o Options) (*Device, error) {
 		return nil, err
 	}
 	d := &Device{set: set, pool: newPool(o.Threads), workers: make([]worker, o.Threads)}
-	d.parts = parts{d.alongPart, d.gateUpPart, d.attendPart, d.joinPart}
+	d.parts = parts{d.alongPart, d.gateUpPart, d.attendPart, d.combinePart}
 	return d, nil
 }
 

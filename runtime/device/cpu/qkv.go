@@ -13,7 +13,7 @@ func (d *Device) QKV(kind device.Phase, q device.Buffer, kv device.KVCache, x de
 	ws := [3]*weight{stored(wq), stored(wk), stored(wv)}
 	_, c := ws[0].rowsCols()
 	nk := hs.K * hs.Dh
-	// Keys and values on their way to the cache are in storage of the device's own.
+	// Keys and values are computed in scratch memory and then copied to the cache.
 	to := [3]target{{data(q).data, data(q).cols}, {d.shared.take(2, n*nk), nk}, {d.shared.take(3, n*nk), nk}}
 	if kind == device.Prefill {
 		d.products(d.normed(data(x), n, norm, eps), n, c, ws, to)
@@ -25,14 +25,14 @@ func (d *Device) QKV(kind device.Phase, q device.Buffer, kv device.KVCache, x de
 	table := d.table(rope, last)
 	for _, s := range spans {
 		if s.Len <= 8 {
-			d.place(table, kv, hs, s, to, 0, s.Len)
+			d.appendToCache(table, kv, hs, s, to, 0, s.Len)
 			continue
 		}
-		d.pool.run(s.Len, 8, func(_, lo, hi int) { d.place(table, kv, hs, s, to, lo, hi) })
+		d.pool.run(s.Len, 8, func(_, lo, hi int) { d.appendToCache(table, kv, hs, s, to, lo, hi) })
 	}
 }
 
-// products is W h of three matrices in a prefill pass.   h [n, c]
+// products computes W h for three matrices in a prefill pass.   h [n, c]
 func (d *Device) products(h []float32, n, c int, ws [3]*weight, to [3]target) {
 	l := d.packed(rows(h, c), n, c, ws[0].operand().t(), ws[1].operand().t(), ws[2].operand().t())
 	d.columns(l, []int{ws[0].shape[0], ws[1].shape[0], ws[2].shape[0]}, func(worker, which, j0, j1, i0, i1 int) {
@@ -41,9 +41,9 @@ func (d *Device) products(h []float32, n, c int, ws [3]*weight, to [3]target) {
 	})
 }
 
-// place turns the queries and keys of the rows lo..hi-1 of a span, and puts keys and
-// values into the cache. q [.., H*Dh], k and v [.., K*Dh]
-func (d *Device) place(table *ropeTable, kv device.KVCache, hs device.AttentionShape, s device.Span, qkv [3]target, lo, hi int) {
+// appendToCache rotates the queries and keys of rows lo..hi-1 of a span (RoPE) and copies keys
+// and values to the cache.   q [.., H*Dh], k and v [.., K*Dh]
+func (d *Device) appendToCache(table *ropeTable, kv device.KVCache, hs device.AttentionShape, s device.Span, qkv [3]target, lo, hi int) {
 	cache := kv.(*kvCache)
 	for i := lo; i < hi; i++ {
 		cos, sin := table.at(s.Start + i)

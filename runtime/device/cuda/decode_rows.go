@@ -139,7 +139,10 @@ func (r *decodeRows) NeedFilters(n int) bool {
 }
 
 // Free: see device.DecodeRows.
-func (r *decodeRows) Free() { r.state, r.seen = nil, nil }
+func (r *decodeRows) Free() {
+	r.state.Free()
+	r.seen.Free()
+}
 
 // upload sends the rows that were changed since the last step, and what their sequences
 // have seen. Rows that lie side by side go together.
