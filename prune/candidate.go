@@ -45,7 +45,10 @@ func (r *run) loadCandidate(s plan.State) (*candidate, error) {
 	}
 	if c.Params() == r.base.Config().Params() {
 		m, err := model.Load(r.Device, r.base)
-		return &candidate{Model: m}, err
+		if err != nil {
+			return nil, err
+		}
+		return &candidate{Model: m}, nil
 	}
 	dir := filepath.Join(r.workDir(), r.stateName(s))
 	if complete, err := checkpoint.Open(dir); err == nil {
@@ -75,8 +78,9 @@ func (r *run) loadDir(dir string) (*candidate, error) {
 	return &candidate{m, src}, nil
 }
 
-// close unmaps the checkpoint. Its files stay until cleanUp.
+// close frees the model and unmaps the checkpoint. Its files stay until cleanUp.
 func (c *candidate) close() {
+	c.Model.Close()
 	if c.source != nil {
 		c.source.Close()
 	}

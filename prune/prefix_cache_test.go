@@ -39,7 +39,7 @@ func TestPrefixCache(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reference, err := metric.LiveReference(base.Model, r.inputs.windows)
+	reference, err := metric.NewLiveReference(base.Model, r.inputs.windows)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,6 +51,7 @@ func (r *run) cacheReference(ctx context.Context, path, key string) error {
 	if err != nil {
 		return err
 	}
+	defer m.Close()
 	return criterion.CacheReference(ctx, path, key, m, r.inputs.windows, r.windowPrefixes(plan.New(c)).at,
 		r.Progress.Counter(1, "reference states", len(r.inputs.windows)))
 }

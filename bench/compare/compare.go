@@ -13,6 +13,7 @@ import (
 	"mop/bench/report"
 	"mop/internal/progress"
 	"mop/runtime/device"
+	"mop/runtime/kvcache"
 	"mop/runtime/model"
 	"mop/runtime/open"
 	"mop/runtime/timing"
@@ -99,7 +100,7 @@ func exceedsLimits(rows []latency.Row) bool {
 func load(dev device.Device, models []Model, o Options) (loaded []latency.Model, layers [][]report.Layer, closeAll func(), err error) {
 	var closers []func() error
 	closeAll = func() {
-		for _, c := range closers {
+		for _, c := range slices.Backward(closers) {
 			c()
 		}
 	}
@@ -119,10 +120,12 @@ func load(dev device.Device, models []Model, o Options) (loaded []latency.Model,
 		if err != nil {
 			return nil, nil, closeAll, fmt.Errorf("%s: %w", x.Name, err)
 		}
-		one, err := underTest(dev, m, x.Name, o.Protocol, time.Since(start))
+		closers = append(closers, m.Close)
+		one, cache, err := underTest(dev, m, x.Name, o.Protocol, time.Since(start))
 		if err != nil {
 			return nil, nil, closeAll, fmt.Errorf("%s: %w", x.Name, err)
 		}
+		closers = append(closers, func() error { cache.Close(); return nil })
 		if err := open.CheckFinite(src); err != nil { // not part of the load time
 			return nil, nil, closeAll, err
 		}
@@ -138,15 +141,15 @@ func load(dev device.Device, models []Model, o Options) (loaded []latency.Model,
 	return loaded, layers, closeAll, nil
 }
 
-// underTest describes a loaded model to package latency.
-func underTest(dev device.Device, m *model.Model, name string, p latency.Protocol, load time.Duration) (latency.Model, error) {
+// underTest describes a loaded model to package latency, with the cache that it runs with.
+func underTest(dev device.Device, m *model.Model, name string, p latency.Protocol, load time.Duration) (latency.Model, *kvcache.Cache, error) {
 	c := m.Config
 	if p.In+p.Out > c.MaxPositions {
-		return latency.Model{}, fmt.Errorf("%d tokens in and %d out: %w of %d", p.In, p.Out, model.ErrContext, c.MaxPositions)
+		return latency.Model{}, nil, fmt.Errorf("%d tokens in and %d out: %w of %d", p.In, p.Out, model.ErrContext, c.MaxPositions)
 	}
 	cache, err := open.Cache(dev, c, p.Batch, p.In+p.Out)
 	if err != nil {
-		return latency.Model{}, err
+		return latency.Model{}, nil, err
 	}
 	// A decode step reads the weights once for all sequences, and each sequence's cache.
 	weights := m.BytesPerToken(0)
@@ -161,5 +164,5 @@ func underTest(dev device.Device, m *model.Model, name string, p latency.Protoco
 		PrefillFlops: int64(p.Batch) * model.PromptFlops(c, p.In), DecodeFlops: model.Flops(c, p.In+p.Out/2, 1, 1),
 		PeakBytes: m.WeightBytes() + int64(open.CacheBytes(dev, c, p.Batch, p.In+p.Out)), Load: load,
 		Generate: timing.Generator(m, cache),
-	}, nil
+	}, cache, nil
 }

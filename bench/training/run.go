@@ -36,6 +36,7 @@ func Run(ctx context.Context, dev device.Trainer, x compare.Model, from open.Sou
 	if err != nil {
 		return nil, err
 	}
+	defer m.Close()
 	r, err := Measure(ctx, m, src, o, lengths)
 	if err != nil {
 		return nil, err

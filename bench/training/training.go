@@ -100,6 +100,7 @@ func Measure(ctx context.Context, m *model.Model, src checkpoint.Source, o finet
 	if err != nil {
 		return nil, err
 	}
+	defer l.Close()
 	// The warm-up step has the longest examples, so that all memory is allocated and every
 	// kernel is loaded.
 	longest := lengths[0]

@@ -36,6 +36,7 @@ func logitsCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			defer cache.Close()
 			if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: tokens.values}}}); err != nil {
 				return m.Wrap(err)
 			}

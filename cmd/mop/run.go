@@ -149,6 +149,7 @@ func continueText(c *cobra.Command, m *open.Model, t *tokenizer.Tokenizer, promp
 	if err != nil {
 		return nil, m.Wrap(err)
 	}
+	defer cache.Close()
 	decoder := t.Stream(prompt[len(prompt)-1])
 	throughput := timing.StartThroughput(len(prompt))
 	emitted := 0

@@ -130,6 +130,9 @@ func (k *CachedReference) Window(w int, tokens []int) (model.Reference, error) {
 
 // Close unmaps the file. The reference cannot be used afterwards.
 func (k *CachedReference) Close() error {
+	if k.model != nil {
+		k.model.Close()
+	}
 	var err error
 	if k.mapped != nil {
 		err = k.mapped.Unmap()

@@ -62,7 +62,7 @@ func TestCachedReference(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cached.Close()
-	live, err := metric.LiveReference(base, windows)
+	live, err := metric.NewLiveReference(base, windows)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,7 +70,7 @@ func TestGolden(t *testing.T) {
 	for _, tokens := range golden.Windows {
 		windows = append(windows, dataset.Window{Tokens: tokens, FirstScored: 1})
 	}
-	reference, err := metric.LiveReference(original, windows)
+	reference, err := metric.NewLiveReference(original, windows)
 	if err != nil {
 		t.Fatal(err)
 	}

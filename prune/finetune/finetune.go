@@ -30,6 +30,7 @@ type run struct {
 	examples []dataset.Example
 	result   *Result
 	id       string // names everything that the result depends on
+	model    *model.Model
 	trainer  *train.Trainer
 	states   *stateStore
 }
@@ -53,6 +54,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if previous, err := r.previousResult(); previous != nil || err != nil {
 		return previous, err
 	}
+	defer r.freeModel()
 	if err := r.loadModel(); err != nil {
 		return nil, err
 	}
@@ -142,11 +144,11 @@ func (r *run) readData() error {
 // loadModel loads the model for training, with the adapter to start from, and allocates
 // the memory of the largest pass.
 func (r *run) loadModel() error {
-	m, err := model.LoadPlaced(r.device, r.source, device.PlaceOptions{BF16Activations: r.Rounded})
-	if err != nil {
+	var err error
+	if r.model, err = model.LoadPlaced(r.device, r.source, device.PlaceOptions{BF16Activations: r.Rounded}); err != nil {
 		return err
 	}
-	if r.trainer, err = train.New(m, r.source, train.Options{Full: r.Full, Rank: r.Rank, Alpha: r.Alpha, Dropout: r.Dropout,
+	if r.trainer, err = train.New(r.model, r.source, train.Options{Full: r.Full, Rank: r.Rank, Alpha: r.Alpha, Dropout: r.Dropout,
 		Targets: r.Targets, Recompute: r.Recompute, Seed: r.Seed}); err != nil {
 		return err
 	}
@@ -163,6 +165,16 @@ func (r *run) loadModel() error {
 		err = fmt.Errorf("%w; shorter examples need less, and so does recomputing activations", err)
 	}
 	return err
+}
+
+// freeModel frees what loadModel loaded.
+func (r *run) freeModel() {
+	if r.trainer != nil {
+		r.trainer.Close()
+	}
+	if r.model != nil {
+		r.model.Close()
+	}
 }
 
 // train takes the remaining steps. It writes the log, stores states, and reports the

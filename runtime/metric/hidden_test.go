@@ -27,7 +27,7 @@ func TestCompareHiddenByFormula(t *testing.T) {
 			want = append(want, dot/math.Sqrt(pp)/math.Sqrt(qq))
 		}
 	}
-	live, err := metric.LiveReference(reference, windows)
+	live, err := metric.NewLiveReference(reference, windows)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,10 +39,11 @@ func KL(ctx context.Context, reference, m *model.Model, windows []dataset.Window
 	if want, got := reference.Config.VocabSize, m.Config.VocabSize; want != got {
 		return KLResult{}, fmt.Errorf("want one vocabulary, the reference has %d tokens and the model %d", want, got)
 	}
-	live, err := LiveReference(reference, windows)
+	live, err := NewLiveReference(reference, windows)
 	if err != nil {
 		return KLResult{}, err
 	}
+	defer live.Close()
 	var all []float64
 	same := 0
 	if err := CompareLogits(ctx, live, m, windows, nil, func(d device.Divergence) {

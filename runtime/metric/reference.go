@@ -18,19 +18,26 @@ type Reference interface {
 	Window(w int, tokens []int) (model.Reference, error)
 }
 
-// liveReference runs its model on each window.
-type liveReference struct {
+// LiveReference runs its model on each window.
+type LiveReference struct {
 	model *model.Model
 	cache *kvcache.Cache
 }
 
-// LiveReference returns a reference that runs the model on the windows.
-func LiveReference(m *model.Model, windows []dataset.Window) (Reference, error) {
+// NewLiveReference returns a reference that runs the model on the windows.
+func NewLiveReference(m *model.Model, windows []dataset.Window) (*LiveReference, error) {
 	cache, err := kvcache.NewWhole(m.Device(), m.Config, max(1, dataset.Longest(windows)))
-	return &liveReference{m, cache}, err
+	if err != nil {
+		return nil, err
+	}
+	return &LiveReference{m, cache}, nil
 }
 
-func (l *liveReference) Window(_ int, tokens []int) (model.Reference, error) {
+// Close frees the cache, not the model.
+func (l *LiveReference) Close() { l.cache.Close() }
+
+// Window: see Reference.
+func (l *LiveReference) Window(_ int, tokens []int) (model.Reference, error) {
 	l.cache.Reset()
 	return l.model, l.model.Forward(model.Pass{Cache: l.cache, Chunks: []model.Chunk{{Seq: 0, Tokens: tokens}}})
 }

@@ -90,20 +90,6 @@ func (m *Model) GraphDecoder(cache *kvcache.Cache) (*GraphDecoder, error) {
 	return d, nil
 }
 
-// free gives the activations' memory back.
-func (w *workspace) free() {
-	all := []device.Buffer{w.x, w.tail, w.last, w.logits}
-	for _, list := range [][]device.Buffer{w.q, w.a, w.mid} {
-		all = append(all, list...)
-	}
-	for _, b := range all {
-		if b != nil {
-			b.Free()
-		}
-	}
-	*w = workspace{}
-}
-
 // swapped calls f while the model's activations are the decoder's.
 func (d *GraphDecoder) swapped(f func() error) error {
 	m := d.m

@@ -40,13 +40,14 @@ func LoadPlaced(dev device.Device, src checkpoint.Source, o device.PlaceOptions)
 		return dev.Place(t, o)
 	})
 	if err != nil {
+		m.Close()
 		return nil, err
 	}
 	return m, nil
 }
 
 // ReplaceWeights sets every weight to the one that place returns for its tensor, in
-// the order of checkpoint.ExpectedTensors. Training uses it to replace stored weights
+// the order of checkpoint.ExpectedTensors, and frees the one before. Training uses it to replace stored weights
 // by float32 parameters.
 func (m *Model) ReplaceWeights(place func(checkpoint.TensorInfo) (device.Weight, error)) error {
 	weights := m.weights.byName()
@@ -56,6 +57,7 @@ func (m *Model) ReplaceWeights(place func(checkpoint.TensorInfo) (device.Weight,
 		if err != nil {
 			return err
 		}
+		freeWeight(*weights[info.Name])
 		*weights[info.Name] = w
 		m.bytes += w.Bytes()
 	}

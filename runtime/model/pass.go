@@ -130,6 +130,7 @@ func (m *Model) runLastOnly(r passRows, tokens []int) error {
 		if err != nil {
 			return fmt.Errorf("activations of %d chunks: %w", len(r.spans), err)
 		}
+		freeBuffers(w.tail)
 		w.tail = tail
 	}
 	cut := m.Config.LastAttention()
@@ -196,6 +197,7 @@ func (m *Model) reserve(n int) error {
 	if n <= w.rows {
 		return nil
 	}
+	w.freeRows()
 	var err error
 	buffer := func(rows, cols int) (b device.Buffer) {
 		if err == nil {
@@ -222,7 +224,7 @@ func (m *Model) reserve(n int) error {
 		w.logits = buffer(logitRows, m.Config.VocabSize)
 	}
 	if err != nil {
-		w.rows = 0
+		w.freeRows()
 		return fmt.Errorf("activations of %d tokens: %w", n, err)
 	}
 	w.rows = n

@@ -56,18 +56,22 @@ func LoadCachedStates(dev device.Device, src checkpoint.Source, states checkpoin
 		return dev.Place(t, device.PlaceOptions{})
 	}
 	var err error
-	if k.norm, err = place(checkpoint.NormName); err != nil {
-		return nil, err
+	k.norm, err = place(checkpoint.NormName)
+	if err == nil {
+		k.head, err = place(head)
 	}
-	if k.head, err = place(head); err != nil {
+	if err == nil {
+		k.x, err = dev.Buffer(rows, c.HiddenSize)
+	}
+	if err == nil {
+		k.last, err = dev.Buffer(min(logitRows, rows), c.HiddenSize)
+	}
+	if err != nil {
+		k.Close()
 		return nil, err
 	}
 	k.states, k.host = states.Data, make([]float32, rows*c.HiddenSize)
-	if k.x, err = dev.Buffer(rows, c.HiddenSize); err != nil {
-		return nil, err
-	}
-	k.last, err = dev.Buffer(min(logitRows, rows), c.HiddenSize)
-	return k, err
+	return k, nil
 }
 
 // Load makes states first .. first+n-1 the rows 0 .. n-1 of the reference.

@@ -1,6 +1,7 @@
 package open
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -59,7 +60,9 @@ func LoadModel(dev device.Device, name string, from SourceOptions, o ModelOption
 		m, err = PlaceWeights(dev, src, o)
 	}
 	if err == nil {
-		err = CheckFinite(src)
+		if err = CheckFinite(src); err != nil {
+			m.Close()
+		}
 	}
 	if err != nil {
 		src.Close()
@@ -90,8 +93,8 @@ func CheckFinite(src checkpoint.Source) error {
 	return checkpoint.CheckFinite(src)
 }
 
-// Close closes the source, not the device.
-func (m *Model) Close() error { return m.Source.Close() }
+// Close frees the model and closes the source, not the device.
+func (m *Model) Close() error { return errors.Join(m.Model.Close(), m.Source.Close()) }
 
 // Wrap names the model in an error of its use.
 func (m *Model) Wrap(err error) error {

@@ -40,8 +40,9 @@ func (t *Trainer) Reserve(n int) error {
 	if n <= t.capacity {
 		return nil
 	}
-	t.capacity = 0
+	t.freeActivations()
 	if err := t.allocate(n); err != nil {
+		t.freeActivations()
 		return fmt.Errorf("activations of %d tokens: %w", n, err)
 	}
 	t.capacity = n
@@ -50,9 +51,10 @@ func (t *Trainer) Reserve(n int) error {
 
 // allocator makes buffers of n rows until one fails.
 type allocator struct {
-	dev device.Device
-	n   int
-	err error
+	dev  device.Device
+	n    int
+	made []device.Buffer
+	err  error
 }
 
 func (a *allocator) buffer(cols int) device.Buffer {
@@ -60,7 +62,9 @@ func (a *allocator) buffer(cols int) device.Buffer {
 		return nil
 	}
 	var b device.Buffer
-	b, a.err = a.dev.Buffer(a.n, cols)
+	if b, a.err = a.dev.Buffer(a.n, cols); a.err == nil {
+		a.made = append(a.made, b)
+	}
 	return b
 }
 
@@ -85,7 +89,16 @@ func (t *Trainer) allocate(n int) error {
 		y.saved = t.newSaved(y, alloc)
 		shared[y.Shape] = y.saved
 	}
+	t.activations = alloc.made
 	return alloc.err
+}
+
+// freeActivations frees what allocate made.
+func (t *Trainer) freeActivations() {
+	for _, b := range t.activations {
+		b.Free()
+	}
+	t.capacity, t.activations = 0, nil
 }
 
 func (t *Trainer) newSaved(y *layer, alloc *allocator) *savedActivations {

@@ -95,6 +95,7 @@ func (t *Trainer) Delta(layer int, p checkpoint.Param) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer product.Free()
 	// The backward pass of y = A x computes x' += A^T y' for each row: with y' = B
 	// the rows of x' are those of B A.
 	t.dev.LinearBackward(product, nil, ad.B, nil, nil, out, t.dev.Parameter(ad.A, false), nil)

@@ -49,6 +49,8 @@ type Trainer struct {
 	grads    map[device.Weight]device.Buffer // of every weight, in full training
 	buffers  passBuffers
 	capacity int // rows that the buffers hold
+
+	activations []device.Buffer // all that buffers and layers have
 }
 
 // layer is what training adds to a layer of the model.
@@ -71,6 +73,7 @@ func New(m *model.Model, src checkpoint.Source, o Options) (*Trainer, error) {
 	t := &Trainer{model: m, dev: dev, options: o, grads: map[device.Weight]device.Buffer{}}
 	if o.Full {
 		if err := t.addAllParams(src); err != nil {
+			t.Close()
 			return nil, err
 		}
 	}
@@ -82,7 +85,30 @@ func New(m *model.Model, src checkpoint.Source, o Options) (*Trainer, error) {
 	if o.Full {
 		return t, nil
 	}
-	return t, t.addAdapters()
+	if err := t.addAdapters(); err != nil {
+		t.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// Close frees the parameters, their gradients and moments, and the activations. In full
+// training the model's weights are these parameters, so that the model cannot be used
+// afterwards either.
+func (t *Trainer) Close() {
+	t.freeActivations()
+	for _, p := range t.Params {
+		p.free()
+	}
+}
+
+// free frees the buffers that were made.
+func (p *Param) free() {
+	for _, b := range []device.Buffer{p.Value, p.Grad, p.m, p.v} {
+		if b != nil {
+			b.Free()
+		}
+	}
 }
 
 // addAllParams replaces every weight of the model by a float32 parameter.
@@ -113,6 +139,7 @@ func (t *Trainer) addParam(name string, rows, cols int) (*Param, error) {
 	for _, b := range []*device.Buffer{&p.Value, &p.Grad, &p.m, &p.v} {
 		var err error
 		if *b, err = t.dev.Buffer(rows, cols); err != nil {
+			p.free()
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}

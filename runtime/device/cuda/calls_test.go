@@ -26,10 +26,12 @@ func TestOneLaunchPerToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { m.Close() })
 	cache, err := kvcache.NewSequences(d, m.Config, 2, 128)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(cache.Close)
 	if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: []int{1, 2, 3}}, {Seq: 1, Tokens: []int{1, 2}}}}); err != nil {
 		t.Fatal(err)
 	}

@@ -14,16 +14,25 @@ var _ device.GraphDecoder = (*Device)(nil)
 
 // recorder gathers the launches of a step that is captured.
 type recorder struct {
-	calls []driver.Call
-	rows  *decodeRows
-	n     int       // rows of the step
-	limit int       // positions stay below
-	kept  []*buffer // what the launches point to, of the device's own
-	last  operation
+	calls    []driver.Call
+	rows     *decodeRows
+	n        int       // rows of the step
+	limit    int       // positions stay below
+	retained []*buffer // scratch and tables that the launches use
+	last     operation
+}
+
+// free lets go of all memory of the step.
+func (r *recorder) free() {
+	for _, b := range r.retained {
+		b.release()
+	}
+	r.retained = nil
 }
 
 // decodeGraph is a captured step.
 type decodeGraph struct {
+	closed    bool
 	d         *Device
 	r         *recorder
 	recording driver.Recording
@@ -35,7 +44,7 @@ func (d *Device) inputs(list []int32) pointer {
 	if d.recorder != nil {
 		return d.recorder.rows.tokensAt()
 	}
-	return put(d, "ids", list)
+	return put(d, scratchTokens, list)
 }
 
 // placed is where the rows' slots and positions lie.
@@ -43,7 +52,7 @@ func (d *Device) placed(n int) pointer {
 	if d.recorder != nil {
 		return d.recorder.rows.placesAt()
 	}
-	return d.need("places", 8*n, false)
+	return d.need(scratchPositions, 8*n, false)
 }
 
 // Capture: see device.GraphDecoder.
@@ -58,17 +67,21 @@ func (d *Device) Capture(rows device.DecodeRows, n, limit int, step func()) (dev
 	d.begin("capture")
 	r := &recorder{rows: of, n: n, limit: limit}
 	d.recorder = r
-	d.keep(of.state)
-	d.keep(of.seen)
+	d.retain(of.state)
+	d.retain(of.seen)
 	step()
 	d.recorder = nil
 	r.last = d.doing
 	if d.err != nil {
+		r.free()
 		return nil, d.told()
 	}
 	g := &decodeGraph{d: d, r: r}
 	var err error
 	g.recording, err = d.driver.Record(r.calls)
+	if err != nil {
+		r.free()
+	}
 	if errors.Is(err, driver.ErrMemory) {
 		return nil, fmt.Errorf("cuda: %w: a step of %d launches, have %s: %w", device.ErrMemory, len(r.calls), d.free(), err)
 	}
@@ -81,7 +94,7 @@ func (d *Device) Capture(rows device.DecodeRows, n, limit int, step func()) (dev
 // Launch: see device.DecodeGraph.
 func (g *decodeGraph) Launch() error {
 	d := g.d
-	d.begin("decode step", operand{"rows", g.r.n, 1})
+	d.begin("decode step", operand{name: "rows", rows: g.r.n, cols: 1})
 	g.r.rows.upload()
 	if d.err != nil {
 		return d.err
@@ -123,4 +136,12 @@ func (g *decodeGraph) named(err error) error {
 }
 
 // Close: see device.DecodeGraph.
-func (g *decodeGraph) Close() error { return g.recording.Close() }
+func (g *decodeGraph) Close() error {
+	if g.closed {
+		return nil
+	}
+	g.closed = true
+	err := g.recording.Close() // waits for the steps that are queued
+	g.r.free()
+	return err
+}

@@ -70,6 +70,7 @@ func TestJoinAndLeave(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(cache.Close)
 	decoder, err := m.GraphDecoder(cache)
 	if err != nil {
 		t.Fatal(err)

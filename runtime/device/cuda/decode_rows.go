@@ -90,6 +90,7 @@ func (d *Device) NewDecodeRows(rows, slots, vocabulary int) (device.DecodeRows, 
 		return nil, err
 	}
 	if r.seen, err = d.zeroed(slots+1, r.words, r.words, 4); err != nil {
+		r.state.Free()
 		return nil, err
 	}
 	for row := range rows {

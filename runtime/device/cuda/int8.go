@@ -27,6 +27,12 @@ func (d *Device) placeInt8(t checkpoint.Tensor) (device.Weight, error) {
 		return nil, fmt.Errorf("%s: %w", t.Name, err)
 	}
 	b.rows = rows
+	placed := false // also where reading the tensor panics: see files.Catch
+	defer func() {
+		if !placed {
+			b.Free()
+		}
+	}()
 	w := &weight{buffer: b, shape: t.Shape, eight: true}
 	d.begin("round "+t.Name, w.of("w"))
 	w.half = d.typeFor(t.DType)
@@ -36,6 +42,7 @@ func (d *Device) placeInt8(t checkpoint.Tensor) (device.Weight, error) {
 		if wide, err = d.alloc(part, cols, pitch(cols), 2); err != nil {
 			return nil, fmt.Errorf("%s: %w", t.Name, err)
 		}
+		defer wide.Free()
 	}
 	for at := 0; at < rows && d.err == nil; at += part {
 		n := min(part, rows-at)
@@ -57,6 +64,7 @@ func (d *Device) placeInt8(t checkpoint.Tensor) (device.Weight, error) {
 	if d.err != nil {
 		return nil, d.err
 	}
+	placed = true
 	return w, nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"testing"
 
@@ -168,7 +167,6 @@ func TestEmbedOfNone(t *testing.T) {
 					t.Fatalf("%v: row %d, column %d: want %g, got %g", f, i/D, i%D, want, v)
 				}
 			}
-			runtime.KeepAlive(w)
 			if err := d.Sync(); err != nil {
 				t.Error(err)
 			}
@@ -383,6 +381,7 @@ func everyTile(t *testing.T, set string, list *[]tile, f format) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(kv.Free)
 			if err := kv.Reserve(0, n); err != nil {
 				t.Fatal(err)
 			}
@@ -447,6 +446,7 @@ func noHeads(t *testing.T, d *Device, r *rand.Rand, f format, N, D int) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(kv.Free)
 		x, q, a, spans := floats(t, d, N, D, start), emptyInner(t, d, N, 0), matrix{rows: N, t: f.t}.inner(t, d), []device.Span{{Len: N}}
 		d.QKV(kind, q, kv, x, gain, none, none, none, 1e-5, device.AttentionShape{}, device.RoPEFrequencies{}, spans)
 		d.Attention(kind, a, q, kv, device.AttentionShape{}, spans)
@@ -493,6 +493,7 @@ func TestQKVAndAttend(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(kv.Free)
 			for _, s := range spans {
 				if err := kv.Reserve(s.Seq, s.Start+s.Len); err != nil {
 					t.Fatal(err)
@@ -679,6 +680,7 @@ func attendParts(t *testing.T, d *Device, hs device.AttentionShape) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(kv.Free)
 	if err := kv.Reserve(0, last+1); err != nil {
 		t.Fatal(err)
 	}
@@ -717,6 +719,7 @@ func attendPages(t *testing.T, d *Device, hs device.AttentionShape, grow float64
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(kv.Free)
 	for seq, n := range map[int]int{0: short, 2: long} {
 		if err := kv.Reserve(seq, n); err != nil {
 			t.Fatal(err)

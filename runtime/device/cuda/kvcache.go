@@ -5,7 +5,6 @@ package cuda
 import (
 	"errors"
 	"fmt"
-	"runtime"
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
@@ -27,12 +26,10 @@ type kvCache struct {
 	heads        device.AttentionShape
 	half         checkpoint.DType
 	held         *heldPages
-	cleanup      runtime.Cleanup
 	padded       bool // the padding slot has its page
 }
 
-// heldPages are the pages that a cache's slots hold, kept apart from the cache so that a
-// cache that nobody freed gives them back when it is collected.
+// heldPages are the pages that a cache's slots hold.
 type heldPages struct {
 	pool  *pool
 	slots [][]pointer // of each slot, in the order of positions
@@ -85,11 +82,6 @@ func (d *Device) NewKVCache(slots, maxPositions int, hs device.AttentionShape) (
 	if c.table, err = d.zeroed(slots+1, c.maxPages, c.maxPages, 8); err != nil {
 		return nil, err
 	}
-	c.cleanup = runtime.AddCleanup(c, func(h *heldPages) {
-		d.mu.Lock()
-		d.given = append(d.given, h)
-		d.mu.Unlock()
-	}, c.held)
 	return c, nil
 }
 
@@ -153,7 +145,6 @@ func (c *kvCache) Free() {
 	if c.table == nil {
 		return
 	}
-	c.cleanup.Stop()
 	c.held.giveBack()
 	c.table.Free()
 	c.table = nil
@@ -184,7 +175,7 @@ func (c *kvCache) addPadding() {
 
 // operand describes the cache in errors.
 func (c *kvCache) operand() operand {
-	return operand{"cache", c.slots * c.maxPositions, c.heads.K * c.heads.Dh}
+	return operand{name: "cache", rows: c.slots * c.maxPositions, cols: c.heads.K * c.heads.Dh}
 }
 
 // cacheOperand describes a cache of any device.
@@ -197,7 +188,6 @@ func cacheOperand(kv device.KVCache) operand {
 
 // page takes a page out of a pool.
 func (d *Device) page(of *pool) (pointer, error) {
-	d.collect()
 	if len(of.free) == 0 {
 		if err := d.grow(of); err != nil {
 			return 0, err
@@ -220,10 +210,7 @@ func (d *Device) grow(of *pool) error {
 		return d.failed(fmt.Errorf("%v: %d bytes for pages: %w", d.doing, int64(n)*of.bytes, err))
 	}
 	if err == nil {
-		d.mu.Lock()
-		d.used += int64(n) * of.bytes
-		d.peak = max(d.peak, d.used)
-		d.mu.Unlock()
+		d.countMemory(int64(n) * of.bytes)
 	} else {
 		n = 1
 		if p, err = d.memory(of.bytes, "a page of the cache"); err != nil {
@@ -254,10 +241,7 @@ func (d *Device) shrink() {
 				continue
 			}
 			of.free = rest
-			d.fail(d.driver.Free(s.p))
-			d.mu.Lock()
-			d.used -= int64(s.n) * of.bytes
-			d.mu.Unlock()
+			d.freeMemory(s.p, int64(s.n)*of.bytes)
 		}
 		of.slabs = slabs
 	}
@@ -277,7 +261,7 @@ func (d *Device) reserved(what string, kv device.KVCache, hs device.AttentionSha
 		}
 	}
 	if d.recorder != nil {
-		d.keep(c.table)
+		d.retain(c.table)
 		if d.recorder.n > 1 { // a step of one row has no padding
 			c.addPadding()
 		}

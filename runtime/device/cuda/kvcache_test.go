@@ -6,10 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
@@ -31,11 +29,13 @@ func TestPagesOnDemand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { m.Close() })
 	m.Config.MaxPositions = 1 << 20
 	host, err := model.Load(struct{ device.Device }{d}, src)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { host.Close() })
 	long := make([]int, 62)
 	for i := range long {
 		long[i] = 1 + i*7%m.Config.VocabSize/2
@@ -54,6 +54,7 @@ func TestPagesOnDemand(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(cache.Close)
 		if n := there(cache); n != 0 {
 			t.Errorf("want no page before there are positions, got %d", n)
 		}
@@ -121,65 +122,41 @@ func TestNoRoomForAPage(t *testing.T) {
 	if err := second.Reserve(0, 1); !errors.Is(err, device.ErrMemory) {
 		t.Fatalf("want %v, got %v", device.ErrMemory, err)
 	}
-	runtime.KeepAlive(first)
-	first = nil
-	for try := 0; ; try++ {
-		if err = second.Reserve(0, 1); err == nil || try == 20 {
-			break
-		}
-		time.Sleep(time.Millisecond)
-	}
-	if err != nil {
-		t.Errorf("after the first cache is dropped: %v", err)
+	first.Free()
+	first.Free() // again: nothing
+	if err := second.Reserve(0, 1); err != nil {
+		t.Errorf("after the first cache is freed: %v", err)
 	}
 	// Slabs without a page in use make room for anything else.
-	second = nil
-	if _, err := d.Buffer(8, spare/2/8/4); err != nil {
-		t.Errorf("want the slabs' memory, got %v", err)
+	second.Free()
+	b, err := d.Buffer(8, spare/2/8/4)
+	if err != nil {
+		t.Fatalf("want the slabs' memory, got %v", err)
 	}
-	runtime.KeepAlive(ballast)
+	b.Free()
+	ballast.Free()
 }
 
 // The peak of memory counts the cache's pages by the slabs that they come in, each of
 // half as many pages as are in use, and those that are given back no longer.
 func TestPeakBytesOfPages(t *testing.T) {
 	d := open(t, orders[0])
-	used := func() int64 {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		return d.used
-	}
-	// settled is what is used when the collector finds nothing more.
-	settled := func() int64 {
-		for same, last := 0, int64(-1); ; last = used() {
-			runtime.GC()
-			time.Sleep(2 * time.Millisecond)
-			d.collect()
-			d.shrink()
-			if same++; used() != last {
-				same = 0
-			}
-			if same == 5 {
-				return last
-			}
-		}
-	}
-	start := settled()
-	d.mu.Lock()
-	d.peak = d.used
-	d.mu.Unlock()
+	d.shrink()
+	start := d.used
+	d.peak = start
 	hs := device.AttentionShape{H: 3, K: 3, Dh: 20}
 	const one, table = int64(2 * page * 3 * 24 * 2), int64(2 * 100 * 8) // the head size is rounded up to 8; a second slot is for padding
 	kv, err := d.NewKVCache(1, 100*page, hs)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(kv.Free)
 	there := []int64{1, 2, 3, 4, 6, 6, 9, 9, 9, 13} // pages, after each was asked for
 	for i, pages := range there {
 		if err := kv.Reserve(0, i*page+1); err != nil {
 			t.Fatal(err)
 		}
-		if got := used() - start; got != table+pages*one {
+		if got := d.used - start; got != table+pages*one {
 			t.Errorf("%d pages: want %d bytes more, got %d", i+1, table+pages*one, got)
 		}
 	}
@@ -187,12 +164,12 @@ func TestPeakBytesOfPages(t *testing.T) {
 	if d.PeakBytes() != top {
 		t.Errorf("want a peak of %d bytes, got %d", top, d.PeakBytes())
 	}
-	if err := kv.Reserve(0, 5); err != nil || used() != top {
-		t.Errorf("positions that are there: want nothing new, got %d bytes, %v", used()-top, err)
+	if err := kv.Reserve(0, 5); err != nil || d.used != top {
+		t.Errorf("positions that are there: want nothing new, got %d bytes, %v", d.used-top, err)
 	}
-	runtime.KeepAlive(kv)
-	kv = nil
-	if got := settled(); got != start || d.PeakBytes() != top {
+	kv.Free()
+	d.shrink()
+	if got := d.used; got != start || d.PeakBytes() != top {
 		t.Errorf("without the cache: want %d bytes and a peak of %d, got %d and %d", start, top, got, d.PeakBytes())
 	}
 }
@@ -208,6 +185,7 @@ func TestPagesAreUsedAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(kv.Free)
 		p := kv.(*kvCache)
 		for seq, n := range []int{page, 2*page + 1} {
 			if err := kv.Reserve(seq, n); err != nil {
@@ -289,6 +267,7 @@ func TestRoomForSomePages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(kv.Free)
 	c.room = c.used + 3*one + one/2
 	if err := kv.Reserve(0, 10*page); !errors.Is(err, device.ErrMemory) {
 		t.Fatalf("want %v, got %v", device.ErrMemory, err)

@@ -7,10 +7,9 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"runtime"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
@@ -33,6 +32,7 @@ func TestNoRoomInAPass(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(kv.Free)
 		if err := kv.Reserve(seq, 4+N); err != nil {
 			t.Fatal(err)
 		}
@@ -52,8 +52,8 @@ func TestNoRoomInAPass(t *testing.T) {
 	if _, err := pass(0, none); err != nil { // other places lie there now
 		t.Fatal(err)
 	}
-	_, err = pass(1, func() { d.need("more than there is", 1<<46, false) })
-	if !errors.Is(err, device.ErrMemory) || !strings.HasPrefix(err.Error(), "cuda: "+device.ErrMemory.Error()+": want 70368744177664 bytes ") || !strings.Contains(err.Error(), " free of ") || !strings.HasSuffix(err.Error(), `, for "more than there is" of an operation`) {
+	_, err = pass(1, func() { d.need(scratchLogits, 1<<46, false) })
+	if !errors.Is(err, device.ErrMemory) || !strings.HasPrefix(err.Error(), "cuda: "+device.ErrMemory.Error()+": want 70368744177664 bytes ") || !strings.Contains(err.Error(), " free of ") || !strings.HasSuffix(err.Error(), ", for the scratch buffer of logits") {
 		t.Fatalf("want what was needed and what is free, got %v", err)
 	}
 	got, err := pass(1, none)
@@ -84,7 +84,7 @@ func TestLargeUpload(t *testing.T) {
 	for i := range v {
 		v[i] = byte(i * 7 >> 3)
 	}
-	p := put(d, "large", v)
+	p := put(d, scratchLogits, v)
 	for i, b := range get[byte](d, p, n) {
 		if b != v[i] {
 			t.Fatalf("byte %d: want %d, got %d", i, v[i], b)
@@ -93,7 +93,8 @@ func TestLargeUpload(t *testing.T) {
 	if err := d.Sync(); err != nil {
 		t.Fatal(err)
 	}
-	delete(d.scratch, "large")
+	d.scratch[scratchLogits].Free()
+	d.scratch[scratchLogits] = nil
 	d.launch("cast_bf16", [3]int{1, 1, 1}, 256, 0, p, 64, p, 64, 1<<31)
 	if err := d.err; err == nil || !strings.Contains(err.Error(), "cast_bf16: argument 4: want a number of 32 bits, got 2147483648") {
 		t.Errorf("want the number refused, got %v", err)
@@ -109,7 +110,8 @@ func TestRotationsGrow(t *testing.T) {
 	check := func(rope device.RoPEFrequencies, asked, want int) pointer {
 		t.Helper()
 		p := d.ropeTable(rope, asked)
-		if got := d.ropeTables[&rope.InvFreq[0]].positions; got != want {
+		i := slices.IndexFunc(d.ropeTables, func(t *ropeTable) bool { return slices.Equal(t.frequencies, rope.InvFreq) })
+		if got := d.ropeTables[i].positions; got != want {
 			t.Errorf("%d positions: want a table of %d, got %d", asked, want, got)
 		}
 		for i, v := range get[float32](d, p, want*6) {
@@ -134,6 +136,7 @@ func TestRotationsGrow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(kv.Free)
 	rope.InvFreq = []float32{0.001}
 	// D is 1, the norm's outcome 1: of weights (1, 0) a row is cosine and sine.
 	gain, w := matrix{rows: 1, cols: 1, v: []float64{1}, t: one}.place(t, d, true), matrix{rows: 2, cols: 1, v: []float64{1, 0}, t: one}.place(t, d, false)
@@ -156,6 +159,16 @@ func TestRotationsGrow(t *testing.T) {
 	}
 }
 
+// freeScratch makes the device as new.
+func freeScratch(d *Device) {
+	for s, b := range d.scratch {
+		if b != nil {
+			b.Free()
+		}
+		d.scratch[s] = nil
+	}
+}
+
 // A pass whose later operations need more of the device's own memory than its earlier
 // ones gives what each gives alone.
 func TestScratchGrowsInAPass(t *testing.T) {
@@ -174,11 +187,11 @@ func TestScratchGrowsInAPass(t *testing.T) {
 	}
 	run := func(j job) { d.Linear(device.Prefill, j.y, j.x, j.x.rows, j.w) }
 	for i := range jobs {
-		clear(d.scratch)
+		freeScratch(d)
 		run(jobs[i])
 		jobs[i].want = read(d, jobs[i].y)
 	}
-	clear(d.scratch)
+	freeScratch(d)
 	for _, j := range jobs {
 		if err := d.driver.Clear(j.y.p, j.y.bytes()); err != nil {
 			t.Fatal(err)
@@ -201,7 +214,7 @@ func TestScratchGrowsInAPass(t *testing.T) {
 // device's own has grown since, and the table of rotations too.
 func TestScratchGrowsUnderAStep(t *testing.T) {
 	d := open(t, orders[0])
-	clear(d.scratch)
+	freeScratch(d)
 	r := rand.New(rand.NewPCG(6, 6))
 	hs, dt := device.AttentionShape{H: 2, K: 1, Dh: 8}, checkpoint.BF16
 	const D, V, limit = 16, 50, 2 * page
@@ -213,6 +226,7 @@ func TestScratchGrowsUnderAStep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(kv.Free)
 	for seq := range 2 {
 		if err := kv.Reserve(seq, limit); err != nil {
 			t.Fatal(err)
@@ -255,30 +269,29 @@ func TestScratchGrowsUnderAStep(t *testing.T) {
 		return all
 	}
 	want := run()
-	var names []string
-	for name := range d.scratch {
-		names = append(names, name)
+	var used []scratch
+	for s, b := range d.scratch {
+		if b != nil {
+			used = append(used, scratch(s))
+		}
 	}
-	if len(names) < 5 {
-		t.Fatalf("want a step that needs memory of the device's own, got %v", names)
+	if len(used) < 5 {
+		t.Fatalf("want a step that needs scratch memory, got %v", used)
 	}
-	for _, name := range names {
-		d.need(name, 2*d.scratch[name].cols, true)
+	before := d.used
+	for _, s := range used { // larger: the old buffers are only the step's
+		d.need(s, 2*d.scratch[s].cols, true)
 	}
 	d.ropeTable(rope, 1<<16)
-	for range 10 { // what nothing refers to goes
-		runtime.GC()
-		time.Sleep(time.Millisecond)
-		d.collect()
-	}
+	grown := d.used
 	if got := run(); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("want %v again, got %v", want, got)
 	}
-	for _, b := range []any{x, q, a, kv, table, gain, wq, wk, wv, wo} { // the caller's to hold
-		runtime.KeepAlive(b)
-	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
+	}
+	if d.used >= grown || grown <= before {
+		t.Errorf("want the step to free what it alone used, got %d bytes before it was closed, %d afterwards", grown, d.used)
 	}
 	if err := d.Sync(); err != nil {
 		t.Error(err)

@@ -70,6 +70,7 @@ func logits(t *testing.T, m *model.Model, ids []int, first int) [][]float32 {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(cache.Close)
 	var out [][]float32
 	keep := func(_ int, z []float32) error {
 		out = append(out, append([]float32(nil), z...))
@@ -210,6 +211,7 @@ func sameText(t *testing.T, host, dev *model.Model, dt checkpoint.DType, steps i
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(cache.Close)
 		if err := generate.Run(context.Background(), m, cache, [][]int{{1}}, generate.Options{MaxTokens: steps, IgnoreEOS: true}, func(_, next []int) []int {
 			ids = append(ids, next[0])
 			return nil
@@ -263,6 +265,7 @@ func nlls(t *testing.T, m *model.Model, ids []int) []float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(cache.Close)
 	if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Tokens: ids}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -350,11 +353,13 @@ func sameBitsInABatch(t *testing.T, d *Device) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { m.Close() })
 	run := func(sequences int, passes ...[]model.Chunk) (out [][]float32) {
 		cache, err := kvcache.NewSequences(d, m.Config, sequences, 90)
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(cache.Close)
 		for i, chunks := range passes {
 			pass := func() error { return m.Forward(model.Pass{Cache: cache, Chunks: chunks}) }
 			if i == len(passes)-1 {
@@ -404,6 +409,7 @@ func TestForwardLast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { m.Close() })
 	ids := make([]int, 60)
 	for i := range ids {
 		ids[i] = i * 7 % m.Config.VocabSize
@@ -413,6 +419,7 @@ func TestForwardLast(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(cache.Close)
 		keep := func(rows []int) {
 			if err := m.Logits(rows, func(_ int, z []float32) error {
 				out = append(out, append([]float32(nil), z...))
@@ -457,6 +464,7 @@ func TestStepsByItself(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { m.Close() })
 	prompts := [][]int{{1, 5, 9}, {2}, {7, 3}}
 	const n = 12
 	// The same device, that of choosing knows nothing.
@@ -464,6 +472,7 @@ func TestStepsByItself(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { host.Close() })
 	if host.DecodesByGraph() || !m.DecodesByGraph() {
 		t.Fatal("want a model whose ids the device chooses, and one whose ids the host does")
 	}
@@ -473,6 +482,7 @@ func TestStepsByItself(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(cache.Close)
 		if err := generate.Run(context.Background(), m, cache, prompts, o, func(seqs, ids []int) (done []int) {
 			for i, s := range seqs {
 				if out[s] = append(out[s], ids[i]); s == 1 && len(out[s]) == stop {
@@ -563,6 +573,7 @@ func TestLaunchesPerToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { m.Close() })
 	want := 4
 	for _, s := range m.Config.Layers {
 		if s.Heads > 0 {
@@ -577,6 +588,7 @@ func TestLaunchesPerToken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(cache.Close)
 		if err := generate.Run(context.Background(), m, cache, [][]int{{1, 2}}, generate.Options{MaxTokens: 4, IgnoreEOS: true, SamplingParams: by}, func(_, _ []int) []int { return nil }); err != nil {
 			t.Fatal(err)
 		}
@@ -607,18 +619,44 @@ func TestNoRoom(t *testing.T) {
 	}
 }
 
-// What nothing refers to any more makes room.
-func TestMemoryComesBack(t *testing.T) {
+// Memory that is freed can be allocated again, and a second Free does nothing.
+func TestFreedMemoryIsUsedAgain(t *testing.T) {
 	d := open(t, orders[0])
 	free, err := d.driver.FreeMemory()
 	if err != nil {
 		t.Fatal(err)
 	}
 	const part = 1 << 20
+	before := d.used
 	for i := range 6 { // of which two fit
-		if _, err := d.Buffer(int(free/3/4/part)+1, part); err != nil {
+		b, err := d.Buffer(int(free/3/4/part)+1, part)
+		if err != nil {
 			t.Fatalf("buffer %d: %v", i, err)
 		}
+		b.Free()
+		b.Free()
+	}
+	if d.used != before {
+		t.Errorf("want %d bytes in use, got %d", before, d.used)
+	}
+}
+
+// An operation on a buffer or a weight that was freed is an error.
+func TestUseAfterFree(t *testing.T) {
+	for _, what := range []string{"buffer", "weight"} {
+		d := open(t, orders[0])
+		x, y := floats(t, d, 2, 4, nil), floats(t, d, 2, 3, nil)
+		w := matrix{rows: 3, cols: 4, v: make([]float64, 12), t: checkpoint.BF16}.place(t, d, false)
+		if what == "buffer" {
+			x.Free()
+		} else {
+			w.Free()
+		}
+		d.Linear(device.Prefill, y, x, 2, w)
+		if err := d.Sync(); !errors.Is(err, device.ErrFreed) {
+			t.Errorf("%s: want %v, got %v", what, device.ErrFreed, err)
+		}
+		d.err = nil
 	}
 }
 

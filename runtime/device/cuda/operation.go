@@ -2,7 +2,11 @@
 
 package cuda
 
-import "fmt"
+import (
+	"fmt"
+
+	"mop/runtime/device"
+)
 
 // operation is what an error of the driver names: an operation of device.Device and the
 // shapes that it is given.
@@ -14,6 +18,7 @@ type operation struct {
 type operand struct {
 	name       string
 	rows, cols int
+	freed      bool
 }
 
 // String is "linear, y [3 5], x [3 4], w [5 4]".
@@ -29,10 +34,17 @@ func (o operation) String() string {
 }
 
 // of names an operand.
-func (b *buffer) of(name string) operand { return operand{name, b.rows, b.cols} }
+func (b *buffer) of(name string) operand { return operand{name, b.rows, b.cols, b.freed} }
 
-// begin notes an operation.
-func (d *Device) begin(name string, operands ...operand) { d.doing = operation{name, operands} }
+// begin notes an operation, and refuses operands that were freed.
+func (d *Device) begin(name string, operands ...operand) {
+	d.doing = operation{name, operands}
+	for _, x := range operands {
+		if x.freed {
+			d.fail(fmt.Errorf("%s: %s: %w", name, x.name, device.ErrFreed))
+		}
+	}
+}
 
 // operand notes one more of an operation, or the first of the next.
 func (d *Device) operand(op string, x operand) {

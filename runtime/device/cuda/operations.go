@@ -97,7 +97,7 @@ func (d *Device) Norm(y, x device.Buffer, rows []int, w device.Weight, eps float
 		}
 		list[i] = int32(r)
 	}
-	d.launch("rmsnorm_float_"+suffix(g.half), [3]int{len(rows), 1, 1}, 256, 64, yb.p, yb.pitch, xb.p, xb.pitch, put(d, "rows", list), g.p, float32(eps), xb.cols)
+	d.launch("rmsnorm_float_"+suffix(g.half), [3]int{len(rows), 1, 1}, 256, 64, yb.p, yb.pitch, xb.p, xb.pitch, put(d, scratchRows, list), g.p, float32(eps), xb.cols)
 }
 
 // halves is n rows of a 16-bit matrix.
@@ -109,7 +109,7 @@ type halves struct {
 // normed is norm(x) of n rows, rounded, in memory of the device's own.
 func (d *Device) normed(x *buffer, rows pointer, n int, g *weight, eps float64) halves {
 	ld := pitch(x.cols)
-	h := d.need("hidden", n*ld*2, false)
+	h := d.need(scratchHidden, n*ld*2, false)
 	d.launch("rmsnorm_half_"+suffix(g.half), [3]int{n, 1, 1}, 256, 64, h, ld, x.p, x.pitch, rows, g.p, float32(eps), x.cols)
 	return halves{h, ld}
 }
@@ -120,7 +120,7 @@ func (d *Device) rounded(x *buffer, n int, t checkpoint.DType) halves {
 		return halves{x.p, x.pitch}
 	}
 	ld := pitch(x.cols)
-	h := d.need("hidden", n*ld*2, false)
+	h := d.need(scratchHidden, n*ld*2, false)
 	d.launch("cast_"+suffix(t), [3]int{n, 1, 1}, 256, 0, h, ld, x.p, x.pitch, x.cols)
 	return halves{h, ld}
 }
@@ -233,44 +233,10 @@ func (d *Device) place(spans []device.Span) int {
 	}
 	// Those that see most come first, so that none of them is left when the others are done.
 	slices.SortStableFunc(queries, func(a, b [4]int32) int { return int(b[1] + b[2] - a[1] - a[2]) })
-	put(d, "places", places)
-	put(d, "queries", queries)
+	put(d, scratchPositions, places)
+	put(d, scratchQueryTiles, queries)
 	d.tiles = len(queries)
 	return n
-}
-
-// ropeTable gives the table of cosines and sines up to a number of positions. The
-// angle is formed in float32, as the models were trained.
-func (d *Device) ropeTable(rope device.RoPEFrequencies, positions int) pointer {
-	key := &rope.InvFreq[0]
-	t := d.ropeTables[key]
-	if t == nil || t.positions < positions {
-		if t != nil { // not anew for every position
-			positions = max(positions, 2*t.positions)
-		}
-		half := len(rope.InvFreq)
-		cs := make([]float32, positions*half*2)
-		for p := range positions {
-			for i, f := range rope.InvFreq {
-				sin, cos := math.Sincos(float64(float32(p) * f))
-				at := (p*half + i) * 2
-				cs[at], cs[at+1] = float32(cos), float32(sin)
-			}
-		}
-		b, err := d.alloc(1, len(cs), len(cs), 4)
-		if err == nil {
-			d.send(b.p, raw(cs), fmt.Sprintf("rotations of %d positions", positions))
-			err = d.err
-		}
-		if err != nil {
-			d.fail(err)
-			return 0
-		}
-		t = &ropeTable{b, positions}
-		d.ropeTables[key] = t
-	}
-	d.keep(t.b)
-	return t.b.p
 }
 
 // QKV: see device.Device.
@@ -359,11 +325,11 @@ func (d *Device) Attention(kind device.Phase, a, q device.Buffer, kv device.KVCa
 	if w := prefillWidth(hs.Dh); kind == device.Prefill && w > 0 {
 		if d.info.Set == driver.SM90a {
 			d.launch(fmt.Sprintf("attention_prefill_wgmma%d_%s", w, suffix(qb.half)), [3]int{min(d.tiles*hs.H, d.limits.sms), 1, 1}, wideThreads, wideShared(w),
-				ab.p, ab.pitch, qb.p, qb.pitch, cache.table.p, cache.maxPages, d.need("queries", 16*d.tiles, false), d.tiles, hs.H, hs.K, hs.Dh, scale)
+				ab.p, ab.pitch, qb.p, qb.pitch, cache.table.p, cache.maxPages, d.need(scratchQueryTiles, 16*d.tiles, false), d.tiles, hs.H, hs.K, hs.Dh, scale)
 			return
 		}
 		d.launch(fmt.Sprintf("attention_prefill_%d_%s", w, suffix(qb.half)), [3]int{d.tiles, hs.H, 1}, 128, prefillShared(w),
-			ab.p, ab.pitch, qb.p, qb.pitch, cache.table.p, cache.maxPages, d.need("queries", 16*d.tiles, false), hs.H, hs.K, hs.Dh, scale)
+			ab.p, ab.pitch, qb.p, qb.pitch, cache.table.p, cache.maxPages, d.need(scratchQueryTiles, 16*d.tiles, false), hs.H, hs.K, hs.Dh, scale)
 		return
 	}
 	last := 0
@@ -390,9 +356,9 @@ func (d *Device) attendRows(ab, qb *buffer, cache *kvCache, hs device.AttentionS
 		}
 		partial := pointer(0)
 		if g[0] > 1 {
-			partial = d.need("partial", g[0]*g[1]*g[2]*attendRow(hs)*4, false)
+			partial = d.need(scratchPartials, g[0]*g[1]*g[2]*attendRow(hs)*4, false)
 		}
-		counters := d.need("counters", g[1]*g[2]*4, true)
+		counters := d.need(scratchCounters, g[1]*g[2]*4, true)
 		d.launch(kernel, g, attendThreads, attendShared(hs.Dh),
 			ab.row(at), ab.pitch, qb.row(at), qb.pitch, cache.table.p, cache.maxPages, d.placed(n)+pointer(8*at), first, hs.H/hs.K, hs.K, hs.Dh, scale, partial, counters)
 	}

@@ -106,6 +106,7 @@ func (m matrix) place(t testing.TB, d *Device, vector bool) device.Weight {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(w.Free)
 	return w
 }
 
@@ -116,6 +117,7 @@ func (m matrix) inner(t testing.TB, d *Device) *buffer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(b.Free)
 	s := b.(*buffer)
 	s.half = m.t
 	if m.cols > 0 {
@@ -133,6 +135,7 @@ func floats(t testing.TB, d *Device, rows, cols int, v []float64) *buffer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(b.Free)
 	s := b.(*buffer)
 	f := make([]float32, len(v))
 	for i := range v {
@@ -152,6 +155,7 @@ func emptyInner(t testing.TB, d *Device, rows, cols int) *buffer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(b.Free)
 	return b.(*buffer)
 }
 

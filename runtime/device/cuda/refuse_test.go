@@ -59,6 +59,7 @@ func newBad(t *testing.T, d *Device) *bad {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(kv.Free)
 	b.kv, b.spans = kv, []device.Span{{Seq: 1, Start: 60, Row: 0, Len: 4}}
 	if err := kv.Reserve(1, 64); err != nil {
 		t.Fatal(err)
@@ -268,6 +269,7 @@ func TestRefusesToMake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(kv.Free)
 	tensor := func(shape []int, bytes int) checkpoint.Tensor {
 		return checkpoint.Tensor{Name: "w", DType: checkpoint.BF16, Shape: shape, Data: make([]byte, bytes)}
 	}

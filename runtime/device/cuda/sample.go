@@ -22,9 +22,9 @@ func (d *Device) Sample(h device.LMHead, n int, filters bool) {
 		d.fail(fmt.Errorf("sample: want %d rows and a vocabulary of %d, got %d of %d rows and %d", r.n, r.rows.V, n, h.X.Rows(), V))
 		return
 	}
-	hidden := d.end("end", h, 0, n)
+	hidden := d.end(scratchHeadHidden, h, 0, n)
 	ldz := roundUp(V, 32)
-	z := d.need("logits", n*ldz*4, false)
+	z := d.need(scratchLogits, n*ldz*4, false)
 	d.form(device.Decode, halves{z, ldz}, hidden, n, h.W.(*weight), 0, V)
 	d.sample(z, ldz, V, n, r.rows, filters)
 }
@@ -43,5 +43,5 @@ func (d *Device) sample(z pointer, ldz, V, n int, r *decodeRows, filters bool) {
 // params is 0, and else what the rows' parameters say.
 func (d *Device) argmax(tokens, z pointer, ldz, V, n int, params, seen pointer, words int, places pointer) {
 	parts := max(1, min(64, V/1024))
-	d.launch("argmax", [3]int{parts, n, 1}, 256, 128, tokens, z, ldz, V, params, seen, words, places, d.need("best", 8*n*parts, false), d.need("counters of argmax", 4*n, true))
+	d.launch("argmax", [3]int{parts, n, 1}, 256, 128, tokens, z, ldz, V, params, seen, words, places, d.need(scratchArgmaxCandidates, 8*n*parts, false), d.need(scratchArgmaxCounters, 4*n, true))
 }

@@ -31,12 +31,12 @@ func (d *Device) HeadL1(sums []float64, a device.Buffer, n int, wo device.Weight
 		x, y := ceilDiv(w.rows, large.rows), ceilDiv(n, large.rows)
 		each = x * y
 		d.launch("head_sums_"+suffix(w.half), [3]int{x, y, hs.H}, large.threads, large.shared(),
-			d.need("partial", hs.H*each*4, false), ab.p, ab.pitch, w.p, w.pitch, w.rows, hs.Dh, n)
+			d.need(scratchPartials, hs.H*each*4, false), ab.p, ab.pitch, w.p, w.pitch, w.rows, hs.Dh, n)
 	} else {
-		d.launch("head_sums_any_"+suffix(w.half), [3]int{hs.H, 1, 1}, 256, 64, d.need("partial", hs.H*4, false), ab.p, ab.pitch, w.p, w.pitch, w.rows, hs.Dh, n)
+		d.launch("head_sums_any_"+suffix(w.half), [3]int{hs.H, 1, 1}, 256, 64, d.need(scratchPartials, hs.H*4, false), ab.p, ab.pitch, w.p, w.pitch, w.rows, hs.Dh, n)
 	}
-	out := d.need("sums", 8*hs.H, false)
-	d.launch("reduce_head_sums", [3]int{hs.H, 1, 1}, 256, 64, out, d.need("partial", hs.H*each*4, false), each)
+	out := d.need(scratchSums, 8*hs.H, false)
+	d.launch("reduce_head_sums", [3]int{hs.H, 1, 1}, 256, 64, out, d.need(scratchPartials, hs.H*each*4, false), each)
 	d.add(sums, out)
 }
 
@@ -48,7 +48,7 @@ func (d *Device) ColumnL1(sums []float64, m device.Buffer, n int) {
 		d.fail(fmt.Errorf("column sums: want 16-bit [%d %d], got [%d %d]", n, len(sums), mb.rows, mb.cols))
 		return
 	}
-	out := d.need("sums", 8*mb.cols, false)
+	out := d.need(scratchSums, 8*mb.cols, false)
 	d.launch("column_sums_"+suffix(mb.half), [3]int{ceilDiv(mb.cols, 128), 1, 1}, 128, 0, out, mb.p, mb.pitch, mb.cols, n)
 	d.add(sums, out)
 }
@@ -78,13 +78,13 @@ func (d *Device) parts(h device.LMHead, hidden halves, n int, z pointer, each fu
 
 // end norms the given rows of a head's residual stream into memory of the device's
 // own, kept under a name.
-func (d *Device) end(name string, h device.LMHead, rows pointer, n int) halves {
+func (d *Device) end(to scratch, h device.LMHead, rows pointer, n int) halves {
 	x, g, w := h.X.(*buffer), h.Norm.(*weight), h.W.(*weight)
 	if d.stored("head", g, w) && (w.cols != x.cols || g.rows != 1 || g.cols != x.cols || x.size != 4 || g.half != w.half) {
 		d.fail(fmt.Errorf("head: want float32 x [%d %d] and weights of one type, got [%d %d], gain %v, w %v", x.rows, w.cols, x.rows, x.cols, g, w))
 	}
 	ld := pitch(x.cols)
-	p := d.need(name, n*ld*2, false)
+	p := d.need(to, n*ld*2, false)
 	d.launch("rmsnorm_half_"+suffix(g.half), [3]int{n, 1, 1}, 256, 64, p, ld, x.p, x.pitch, rows, g.p, float32(h.Eps), x.cols)
 	return halves{p, ld}
 }
@@ -93,7 +93,7 @@ func (d *Device) end(name string, h device.LMHead, rows pointer, n int) halves {
 func (d *Device) head(op string, n int, heads ...device.LMHead) {
 	d.begin(op)
 	for _, h := range heads {
-		d.doing.operands = append(d.doing.operands, operand{"x", n, h.X.Cols()}, h.W.(*weight).of("w"))
+		d.doing.operands = append(d.doing.operands, operand{name: "x", rows: n, cols: h.X.Cols()}, h.W.(*weight).of("w"))
 	}
 }
 
@@ -128,8 +128,8 @@ func (d *Device) NLL(nll []float64, h device.LMHead, rows, targets []int) {
 	if d.err != nil || n == 0 {
 		return
 	}
-	hidden := d.end("end", h, put(d, "rows", list), n)
-	z, state, to := d.need("logits", n*vocabulary*4, false), d.need("state", n*3*8, false), put(d, "targets", ids)
+	hidden := d.end(scratchHeadHidden, h, put(d, scratchRows, list), n)
+	z, state, to := d.need(scratchLogits, n*vocabulary*4, false), d.need(scratchLossState, n*3*8, false), put(d, scratchTargets, ids)
 	d.parts(h, hidden, n, z, func(base, count int) {
 		d.launch("nll", [3]int{n, 1, 1}, 256, 128, state, z, vocabulary, count, base, to)
 	})
@@ -157,9 +157,9 @@ func (d *Device) CompareLogits(out []device.Divergence, p, q device.LMHead, rows
 	if d.err != nil || n == 0 {
 		return
 	}
-	at := put(d, "rows", list)
-	hp, hq := d.end("end", p, at, n), d.end("end-q", q, at, n)
-	zp, zq, state := d.need("logits", n*vocabulary*4, false), d.need("logits-q", n*vocabulary*4, false), d.need("state", n*10*8, false)
+	at := put(d, scratchRows, list)
+	hp, hq := d.end(scratchHeadHidden, p, at, n), d.end(scratchHeadHiddenQ, q, at, n)
+	zp, zq, state := d.need(scratchLogits, n*vocabulary*4, false), d.need(scratchLogitsQ, n*vocabulary*4, false), d.need(scratchLossState, n*10*8, false)
 	d.parts(p, hp, n, zp, func(base, count int) {
 		d.form(q.Phase, halves{zq, vocabulary}, hq, n, q.W.(*weight), base, count)
 		d.launch("compare", [3]int{n, 1, 1}, 256, 128, state, zp, zq, vocabulary, count, base)
@@ -187,11 +187,11 @@ func (d *Device) Argmax(ids []int, h device.LMHead, rows []int) {
 		return
 	}
 	V := h.W.Shape()[0]
-	hidden := d.end("end", h, put(d, "rows", list), n)
+	hidden := d.end(scratchHeadHidden, h, put(d, scratchRows, list), n)
 	ldz := roundUp(V, 32)
-	z := d.need("logits", n*ldz*4, false)
+	z := d.need(scratchLogits, n*ldz*4, false)
 	d.form(h.Phase, halves{z, ldz}, hidden, n, h.W.(*weight), 0, V)
-	chosen := d.need("chosen", 4*n, false)
+	chosen := d.need(scratchChosen, 4*n, false)
 	d.argmax(chosen, z, ldz, V, n, 0, 0, 0, 0)
 	of := get[int32](d, chosen, n)
 	if d.err != nil {

@@ -37,8 +37,8 @@ func TestAMPSumsOfManyBlocks(t *testing.T) {
 				partial[i] = float32(i%97 + i/each)
 				want[i/each] += float64(partial[i])
 			}
-			out := d.need("sums", 16, false)
-			d.launch("reduce_head_sums", [3]int{2, 1, 1}, 256, 64, out, put(d, "partial", partial), each)
+			out := d.need(scratchSums, 16, false)
+			d.launch("reduce_head_sums", [3]int{2, 1, 1}, 256, 64, out, put(d, scratchPartials, partial), each)
 			if got := get[float64](d, out, 2); !slices.Equal(got, want) {
 				t.Errorf("want %v, got %v", want, got)
 			}

@@ -124,6 +124,7 @@ func TestAnyThread(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() { m.Close() })
 		return generated(t, d, m)
 	}
 	want := run(func(d driver.Driver) driver.Driver { return d })
@@ -143,6 +144,7 @@ func generated(t *testing.T, d *Device, m *model.Model) (ids []int) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(cache.Close)
 	if err := generate.Run(context.Background(), m, cache, [][]int{prompt}, generate.Options{MaxTokens: 15, IgnoreEOS: true}, func(_, next []int) []int {
 		ids = append(ids, next[0])
 		return nil

@@ -16,8 +16,12 @@ var _ device.Trainer = (*Device)(nil)
 
 // of is a buffer of n rows or more, of cols float32 columns, or a failure.
 func (d *Device) of(op, name string, b device.Buffer, n, cols int) *buffer {
-	d.operand(op, operand{name, n, cols})
+	d.operand(op, operand{name: name, rows: n, cols: cols})
 	s, ok := b.(*buffer)
+	if ok && s.freed {
+		d.fail(fmt.Errorf("%s: %s: %w", op, name, device.ErrFreed))
+		return nil
+	}
 	if !ok || s.size != 4 || s.rows < n || s.cols != cols {
 		got := "no float32 buffer of this device"
 		if ok && s.size == 4 {
@@ -58,7 +62,7 @@ func (d *Device) Copy(dst, src device.Buffer, n int) {
 // Gather: see device.Device.
 func (d *Device) Gather(y, x device.Buffer, rows []int) {
 	if d.checkList("gather", rows, x.Rows()) {
-		d.move("gather", y, x, len(rows), 0, put(d, "rows", narrowed(rows)), len(rows), 0)
+		d.move("gather", y, x, len(rows), 0, put(d, scratchRows, narrowed(rows)), len(rows), 0)
 	}
 }
 
@@ -75,7 +79,7 @@ func (d *Device) Scatter(y, x device.Buffer, rows []int) {
 		}
 		seen[r] = true
 	}
-	d.move("scatter", y, x, len(rows), put(d, "rows", narrowed(rows)), 0, 0, len(rows))
+	d.move("scatter", y, x, len(rows), put(d, scratchRows, narrowed(rows)), 0, 0, len(rows))
 }
 
 // move copies n rows, of lists or of the first ones, of which y and x need so many.
@@ -168,7 +172,7 @@ func (d *Device) EmbedBackward(dtable, dx device.Buffer, ids []int) {
 	}
 	list, from := sorted(ids)
 	d.launch("embedding_backward", rowBlocks(len(from)-1), 256, 0, table.p, table.pitch, xb.p, xb.pitch,
-		put(d, "ids", narrowed(ids)), put(d, "list", list), put(d, "from", from), D)
+		put(d, scratchTokens, narrowed(ids)), put(d, scratchSortedRows, list), put(d, scratchRowRanges, from), D)
 }
 
 // squaresBlock is how many elements a block of sum_squares takes.
@@ -182,7 +186,7 @@ func (d *Device) SumSquares(b device.Buffer) float64 {
 	}
 	n := s.rows * s.pitch
 	blocks := ceilDiv(n, squaresBlock)
-	partial := d.need("squares", 8*blocks, false)
+	partial := d.need(scratchSquares, 8*blocks, false)
 	d.launch("sum_squares", rowBlocks(blocks), 256, 64, partial, s.p, uint64(n))
 	sum := 0.0
 	for _, v := range get[float64](d, partial, blocks) {

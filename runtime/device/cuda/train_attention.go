@@ -61,7 +61,7 @@ func (d *Device) AttentionBackward(dq, dk, dv, da, a, stats, q, k, v device.Buff
 	}
 	w := d.attending(hs, n)
 	scale := float32(1 / math.Sqrt(float64(hs.Dh)))
-	delta := d.need("delta", 4*n*hs.H, false)
+	delta := d.need(scratchAttentionDelta, 4*n*hs.H, false)
 	d.launch("attention_backward_delta", rowBlocks(n), 128, 0, delta, hs.H, ab.p, ab.pitch, dab.p, dab.pitch, hs.H, hs.Dh)
 	d.launch("attention_backward_dq_"+w.name, w.queries, 128, w.shared, dqb.p, dqb.pitch, dab.p, dab.pitch, sb.p, sb.pitch, delta, hs.H,
 		qb.p, qb.pitch, kb.p, vb.p, kb.pitch, w.list, hs.H, hs.K, hs.Dh, scale)

@@ -39,8 +39,8 @@ func (d *Device) CrossEntropy(nll []float64, dx, dw, x device.Buffer, w device.W
 	}
 	most := min(lossRows(V), n)
 	ldz, ldh := roundUp(V, 32), pitch(V)
-	z, state := d.need("logits", 4*most*ldz, false), d.need("state", 24*n, false)
-	ids, scales := put(d, "targets", list), put(d, "scales", scale)
+	z, state := d.need(scratchLogits, 4*most*ldz, false), d.need(scratchLossState, 24*n, false)
+	ids, scales := put(d, scratchTargets, list), put(d, scratchLossScales, scale)
 	in := d.beside(m, xb.wide(0, n))
 	for r := 0; r < n; r += most {
 		k := min(most, n-r)
@@ -53,7 +53,7 @@ func (d *Device) CrossEntropy(nll []float64, dx, dw, x device.Buffer, w device.W
 		}
 		by, out := scales+pointer(4*r), dxb.wide(r, k)
 		if !m.trained() {
-			half, back := d.need("project y", 2*most*ldh, false), d.need("project scale", 8*most, false)
+			half, back := d.need(scratchProductY, 2*most*ldh, false), d.need(scratchProductScale, 8*most, false)
 			top := float32(1)
 			if m.half == checkpoint.F16 {
 				top = 1 << 14
@@ -65,7 +65,7 @@ func (d *Device) CrossEntropy(nll []float64, dx, dw, x device.Buffer, w device.W
 			d.launch("cross_entropy_float", [3]int{k, 1, 1}, 256, 0, z, ldz, V, at, to, by)
 		}
 		if m.trained() {
-			d.timesBack(out, d.thirdsAlong("project y", logits, false), 0, m, low{}, false)
+			d.timesBack(out, d.thirdsAlong(scratchProductY, logits, false), 0, m, low{}, false)
 		}
 		if dw != nil {
 			d.weightBack(dwb, logits, xb.wide(r, k))

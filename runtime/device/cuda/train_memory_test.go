@@ -10,6 +10,7 @@ import (
 	"mop/runtime/config"
 	"mop/runtime/device"
 	"mop/runtime/device/cuda/driver"
+	"mop/runtime/kvcache"
 	"mop/runtime/model"
 	"mop/runtime/train"
 )
@@ -86,6 +87,65 @@ func (c *counting) train(t *testing.T, shape config.LayerShape, layers, ids int,
 		return 0, 0, err
 	}
 	return d.PeakBytes(), launches, nil
+}
+
+// Models, caches and trainers that are loaded and closed one after the other fit into the
+// memory of one of them, and all their memory comes back.
+func TestModelsInARow(t *testing.T) {
+	shape := config.LayerShape{Heads: 4, KVHeads: 2, HeadDim: 16, Intermediate: 200}
+	base := &config.Config{VocabSize: 3000, HiddenSize: 128, HeadDim: 16, RopeTheta: 1e4, NormEps: 1e-5, MaxPositions: 512, Layers: []config.LayerShape{shape, shape}}
+	src := checkpoint.Random(base, 1, checkpoint.BF16)
+	run := func(d *Device, full bool) error {
+		m, err := model.Load(d, src)
+		if err != nil {
+			return err
+		}
+		defer m.Close()
+		cache, err := kvcache.NewSequences(d, base, 1, 512)
+		if err != nil {
+			return err
+		}
+		defer cache.Close()
+		if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Tokens: make([]int, 300)}}}); err != nil {
+			return err
+		}
+		l, err := train.New(m, src, train.Options{Full: full, Rank: 8, Alpha: 8, Targets: checkpoint.Projections()})
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		for _, n := range []int{10, 20} {
+			q := train.Sequence{Tokens: make([]int, n), Labels: make([]int, n), Scale: 1}
+			if _, err := l.ForwardBackward([]train.Sequence{q}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, full := range []bool{false, true} {
+		c := &counting{room: 80 << 30, sizes: map[pointer]int64{}}
+		d := newDevice(c)
+		for range 2 { // the first one allocates the scratch memory, which stays
+			if err := run(d, full); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d.shrink()
+		c.room = d.PeakBytes()
+		after := c.used
+		for i := range 4 {
+			if err := run(d, full); err != nil {
+				t.Fatalf("full training %v: model %d: %v", full, i+3, err)
+			}
+			d.shrink()
+			if c.used != after || d.used != after {
+				t.Fatalf("full training %v: model %d: want %d bytes in use after Close, got %d", full, i+3, after, c.used)
+			}
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // llama-2-7b at 40 %, rank 32, 512 ids a pass, trains in well below 30 GB, all that the

@@ -42,6 +42,9 @@ func (w *weight) trained() bool { return w.size == 4 }
 // gradients, of weights that are being trained in float32.
 func (d *Device) stored(op string, ws ...*weight) bool {
 	for _, w := range ws {
+		if w.freed {
+			d.fail(fmt.Errorf("%s: weight %v: %w", op, w.shape, device.ErrFreed))
+		}
 		if w.trained() {
 			d.fail(fmt.Errorf("%s: want stored weights, got the float32 parameter %v", op, w.shape))
 		}
@@ -60,10 +63,10 @@ func (w *weight) productType() checkpoint.DType {
 // beside is x as what W multiplies, in memory of the device's own.
 func (d *Device) beside(w *weight, x wide) factor {
 	if w.trained() {
-		return d.thirdsAlong("project x", x, false)
+		return d.thirdsAlong(scratchProductX, x, false)
 	}
 	ld := pitch(x.cols)
-	p := d.need("project x", 2*x.n*ld, false)
+	p := d.need(scratchProductX, 2*x.n*ld, false)
 	d.launch("cast_"+suffix(w.half), [3]int{x.n, 1, 1}, 256, 0, p, ld, x.p, x.pitch, x.cols)
 	return factor{halves{p, ld}, x.cols}
 }
@@ -71,30 +74,30 @@ func (d *Device) beside(w *weight, x wide) factor {
 // along is W for y = W x, across for x' = Wᵀ y'.
 func (d *Device) along(w *weight) factor {
 	if w.trained() {
-		return d.thirdsAlong("project w", w.wide(0, w.rows), true)
+		return d.thirdsAlong(scratchProductW, w.wide(0, w.rows), true)
 	}
 	return factor{halves{w.p, w.pitch}, w.cols}
 }
 
 func (d *Device) across(w *weight) factor {
 	if w.trained() {
-		return d.thirdsAcross("project w", w.wide(0, w.rows), pitch(w.rows), true)
+		return d.thirdsAcross(scratchProductW, w.wide(0, w.rows), pitch(w.rows), true)
 	}
 	return factor{halves{w.p, w.pitch}, w.rows}
 }
 
 // thirdsAlong places the three parts of x side by side, each padded to its pitch.
-func (d *Device) thirdsAlong(name string, x wide, second bool) factor {
+func (d *Device) thirdsAlong(to scratch, x wide, second bool) factor {
 	ld := pitch(x.cols)
-	p := d.need(name, 2*x.n*3*ld, false)
+	p := d.need(to, 2*x.n*3*ld, false)
 	d.launch("split_bf16x3", [3]int{x.n, 1, 1}, 256, 0, p, 3*ld, uint64(ld), ld, x.p, x.pitch, x.n, x.cols, flag(second))
 	return factor{halves{p, 3 * ld}, 3 * ld}
 }
 
 // thirdsAcross places them one below the other, rows apart.
-func (d *Device) thirdsAcross(name string, x wide, rows int, second bool) factor {
+func (d *Device) thirdsAcross(to scratch, x wide, rows int, second bool) factor {
 	ld := pitch(x.cols)
-	p := d.need(name, 2*3*rows*ld, false)
+	p := d.need(to, 2*3*rows*ld, false)
 	d.launch("split_bf16x3", [3]int{rows, 1, 1}, 256, 0, p, ld, uint64(rows)*uint64(ld), ld, x.p, x.pitch, x.n, x.cols, flag(second))
 	return factor{halves{p, ld}, 3 * rows}
 }
@@ -134,7 +137,7 @@ func (d *Device) mask(op string, o device.Dropout, n int) mask {
 	if len(o.Keys) == 1 {
 		m.key = o.Keys[0]
 	} else {
-		m.keys = put(d, "drop keys", o.Keys)
+		m.keys = put(d, scratchDropoutKeys, o.Keys)
 	}
 	return m
 }

@@ -84,7 +84,7 @@ func (d *Device) LinearForward(y, u, x device.Buffer, n int, w device.Weight, ad
 		in = d.beside(m, xb.wide(0, n))
 	} else {
 		ld := pitch(m.cols)
-		in = factor{halves{d.need("project x", 2*n*ld, false), ld}, m.cols}
+		in = factor{halves{d.need(scratchProductX, 2*n*ld, false), ld}, m.cols}
 	}
 	half := in.halves
 	if m.trained() {
@@ -106,7 +106,7 @@ func (d *Device) times(y wide, x factor, w *weight, l low, add bool) {
 // there is room.
 func (d *Device) rank(kernel string, x wide, a *buffer, rank int, half halves, drop mask) (part pointer, parts int) {
 	parts = ceilDiv(x.cols, rankPart)
-	part = d.need("project parts", 4*parts*x.n*rank, false)
+	part = d.need(scratchAdapterPartials, 4*parts*x.n*rank, false)
 	d.launch(kernel, [3]int{parts, ceilDiv(x.n, rankSide), ceilDiv(rank, rankSide)}, panelThreads, rankShared,
 		part, x.p, x.pitch, x.n, x.cols, a.p, a.pitch, rank, half.p, half.pitch, drop.places, drop.keys, drop.key, drop.limit)
 	return part, parts
@@ -116,7 +116,7 @@ func (d *Device) rank(kernel string, x wide, a *buffer, rank int, half halves, d
 // product.
 func (d *Device) join(u wide, part pointer, parts int, f, g float32, m wide) low {
 	ld, ldm := pitch(u.cols), pitch(m.cols)
-	l := low{u: halves{d.need("project u", 2*u.n*ld, false), ld}, m: halves{d.need("project adapter", 2*m.n*ldm, false), ldm}, rank: u.cols}
+	l := low{u: halves{d.need(scratchAdapterU, 2*u.n*ld, false), ld}, m: halves{d.need(scratchAdapterMatrix, 2*m.n*ldm, false), ldm}, rank: u.cols}
 	blocks := ceilDiv(u.n*ld, 256)
 	d.launch("lora_reduce", [3]int{blocks + ceilDiv(m.n*ldm/4, 256), 1, 1}, 256, 0,
 		u.p, u.pitch, l.u.p, ld, part, parts, u.n, u.cols, f, g, l.m.p, ldm, m.p, m.pitch, m.n, m.cols, blocks)
@@ -159,11 +159,11 @@ func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.
 		ld := pitch(out)
 		switch {
 		case m.trained():
-			beside = d.thirdsAlong("project x", grad, false)
+			beside = d.thirdsAlong(scratchProductX, grad, false)
 		case m.half == checkpoint.F16:
 			beside, scale = d.scaled(grad)
 		case ad != nil:
-			beside = factor{halves{d.need("project x", 2*n*ld, false), ld}, out}
+			beside = factor{halves{d.need(scratchProductX, 2*n*ld, false), ld}, out}
 			rounded = beside.halves
 		default:
 			beside = d.beside(m, grad)
@@ -173,7 +173,7 @@ func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.
 	if ad != nil {
 		part, parts := d.rank("lora_up_bf16", grad, b, rank, rounded, mask{})
 		ld := roundUp(rank, 32)
-		du := wide{d.need("project u'", 4*n*ld, false), ld, n, rank}
+		du := wide{d.need(scratchAdapterDU, 4*n*ld, false), ld, n, rank}
 		var round wide
 		if dx != nil {
 			round = a.wide(0, rank)
@@ -192,7 +192,7 @@ func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.
 // scaled is a gradient in float16, its rows scaled, and their scales.
 func (d *Device) scaled(dy wide) (factor, pointer) {
 	ld := pitch(dy.cols)
-	p, scale := d.need("project x", 2*dy.n*ld, false), d.need("project scale", 8*dy.n, false)
+	p, scale := d.need(scratchProductX, 2*dy.n*ld, false), d.need(scratchProductScale, 8*dy.n, false)
 	d.launch("scale_to_f16", [3]int{dy.n, 1, 1}, 256, 64, p, ld, scale, dy.p, dy.pitch, dy.cols)
 	return factor{halves{p, ld}, dy.cols}, scale
 }
@@ -207,7 +207,7 @@ func (d *Device) timesBack(dx wide, dy factor, scale pointer, w *weight, l low, 
 
 // weightBack adds y'ᵀ x, to 16 bits of float32, whatever type the weight has.
 func (d *Device) weightBack(dw *buffer, dy, x wide) {
-	g, in := d.thirdsAcross("project y", dy, dy.n, false), d.thirdsAcross("project w", x, x.n, true)
+	g, in := d.thirdsAcross(scratchProductY, dy, dy.n, false), d.thirdsAcross(scratchProductW, x, x.n, true)
 	s := productPanel(dy.cols, x.cols, d.limits)
 	d.launch("linear_train_dw_"+s.name, s.grid(dy.cols, x.cols), panelThreads, s.shared(),
 		dw.p, dw.pitch, g.p, g.pitch, in.p, in.pitch, g.k, dy.cols, x.cols)

@@ -101,17 +101,25 @@ func (d *Device) Place(t checkpoint.Tensor, o device.PlaceOptions) (device.Weigh
 	if err != nil {
 		return nil, err
 	}
+	placed := false // also where reading the tensor panics: see files.Catch
+	defer func() {
+		if !placed {
+			w.Free()
+		}
+	}()
 	if want := w.rows * w.cols * t.DType.Size(); len(t.Data) != want {
 		return nil, fmt.Errorf("%s: want %d bytes for shape %v of %v, got %d", t.Name, want, t.Shape, t.DType, len(t.Data))
 	}
 	w.half = d.typeFor(t.DType)
 	if len(t.Data) == 0 {
+		placed = true
 		return w, nil
 	}
 	if t.DType == w.half {
 		if err := d.driver.Upload(w.p, 2*w.pitch, t.Data, 2*w.cols); err != nil {
 			return nil, d.failed(fmt.Errorf("%s: upload of %v: %w", t.Name, t.Shape, err))
 		}
+		placed = true
 		return w, nil
 	}
 	d.note(t.DType, w.half)
@@ -128,6 +136,7 @@ func (d *Device) Place(t checkpoint.Tensor, o device.PlaceOptions) (device.Weigh
 			return nil, d.failed(fmt.Errorf("%s: upload of %v: %w", t.Name, t.Shape, err))
 		}
 	}
+	placed = true
 	return w, nil
 }
 
@@ -214,6 +223,7 @@ func (d *Device) PlaceRandom(r checkpoint.RandomSpec, o device.PlaceOptions) (de
 	d.launch("fill_random_"+suffix(t), [3]int{w.rows, 1, 1}, 256, 0, w.p, w.pitch, w.cols, r.Key, r.Scale)
 	// A product reads its weights before the kernel in front of it has ended.
 	if err := d.Sync(); err != nil {
+		w.Free()
 		return nil, err
 	}
 	return w, nil

@@ -1,0 +1,126 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"errors"
+	"fmt"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+	"mop/runtime/device/cuda/driver"
+)
+
+// buffer is memory of the device: rows of cols elements of size bytes, pitch elements
+// apart. The memory is freed when its owner and every graph that uses it have let go.
+type buffer struct {
+	p          pointer
+	rows, cols int
+	pitch      int // elements
+	size       int // bytes of an element
+	half       checkpoint.DType
+
+	device    *Device
+	allocated int64 // bytes
+	users     int   // the owner and graphs
+	freed     bool  // by the owner
+}
+
+// Free: see device.Buffer.
+func (b *buffer) Free() {
+	if !b.freed {
+		b.freed = true
+		b.release()
+	}
+}
+
+// release ends one use of the memory; after the last one it is freed.
+func (b *buffer) release() {
+	if b.users--; b.users == 0 {
+		b.device.freeMemory(b.p, b.allocated)
+	}
+}
+
+func (b *buffer) Rows() int    { return b.rows }
+func (b *buffer) Cols() int    { return b.cols }
+func (b *buffer) bytes() int64 { return int64(b.rows) * int64(b.pitch) * int64(b.size) }
+
+// row is where row r starts.
+func (b *buffer) row(r int) pointer { return b.p + pointer(r*b.pitch*b.size) }
+
+// alloc makes a buffer of undefined contents.
+func (d *Device) alloc(rows, cols, pitch, size int) (*buffer, error) {
+	if rows < 0 || cols < 0 || pitch < cols {
+		return nil, fmt.Errorf("cuda: buffer: want a size of 0 or more, got [%d %d]", rows, cols)
+	}
+	b := &buffer{rows: rows, cols: cols, pitch: pitch, size: size, half: d.typeFor(checkpoint.F32), device: d, users: 1}
+	b.allocated = max(b.bytes(), 1)
+	var err error
+	b.p, err = d.memory(b.allocated, fmt.Sprintf("[%d %d]", rows, cols))
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// zeroed is alloc and clear.
+func (d *Device) zeroed(rows, cols, pitch, size int) (*buffer, error) {
+	b, err := d.alloc(rows, cols, pitch, size)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.driver.Clear(b.p, b.bytes()); err != nil {
+		b.Free()
+		return nil, d.failed(fmt.Errorf("%v: clearing [%d %d]: %w", d.doing, rows, cols, err))
+	}
+	return b, nil
+}
+
+// memory allocates n bytes for something. Where there is no memory left, slabs of cache
+// pages that are not in use are freed first. If that is not enough the caller reports
+// the failure, and the device stays usable.
+func (d *Device) memory(n int64, what string) (pointer, error) {
+	if d.err != nil {
+		return 0, d.err
+	}
+	p, err := d.driver.Alloc(n)
+	if errors.Is(err, driver.ErrMemory) {
+		d.shrink()
+		p, err = d.driver.Alloc(n)
+	}
+	if errors.Is(err, driver.ErrMemory) {
+		return 0, fmt.Errorf("cuda: %w: want %d bytes for %s, have %s", device.ErrMemory, n, what, d.free())
+	}
+	if err != nil {
+		return 0, d.failed(fmt.Errorf("%v: %d bytes for %s: %w", d.doing, n, what, err))
+	}
+	d.countMemory(n)
+	return p, nil
+}
+
+// countMemory adds to the memory in use.
+func (d *Device) countMemory(n int64) {
+	d.used += n
+	d.peak = max(d.peak, d.used)
+}
+
+// freeMemory gives back n bytes that memory gave.
+func (d *Device) freeMemory(p pointer, n int64) {
+	if d.driver == nil {
+		return // Close has freed everything
+	}
+	d.used -= n
+	d.fail(d.driver.Free(p))
+}
+
+// PeakBytes is the most memory that was allocated at one time.
+func (d *Device) PeakBytes() int64 { return d.peak }
+
+// free describes the memory that is left, for errors.
+func (d *Device) free() string {
+	free, err := d.driver.FreeMemory()
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%d free of %d, %d used by this process", free, d.info.Total, d.used)
+}
