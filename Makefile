@@ -37,8 +37,12 @@ test: build ## run all tests
 	go test ./...
 	@if command -v g++ >/dev/null; then $(EMU) -short -run '$(EMU_SAMPLE)' ./runtime/device/cuda; else echo "no g++: the CUDA kernels' tests on the host are left out"; fi
 
+examples: build ## run the examples on the demo's model
+	go run ./examples/generate
+	for e in examples/*.sh; do echo "== $$e"; $$e || exit 1; done
+
 # The packages that start goroutines or share memory between them.
-RACE_PACKAGES = ./internal/files ./runtime/device/cpu ./runtime/model ./runtime/generate ./runtime/checkpoint ./prune/finetune ./bench/hardware
+RACE_PACKAGES = ./internal/files ./runtime/device/cpu ./runtime/model ./runtime/train ./runtime/generate ./runtime/checkpoint ./prune/finetune ./bench/hardware
 race: ## the tests of all packages with goroutines under the race detector; needs a C compiler
 	CGO_ENABLED=1 go test -race -short $(RACE_PACKAGES)
 

@@ -13,7 +13,7 @@ import (
 
 // layers lists the top-level folders from the lowest to the highest. A package may
 // import packages of its own layer and of those below. internal lies below all.
-var layers = []string{"internal", "kernels", "runtime", "prune", "bench", "cmd"}
+var layers = []string{"internal", "kernels", "runtime", "prune", "bench", "cmd", "examples"}
 
 func layerOf(pkg string) int {
 	for i, name := range layers {
