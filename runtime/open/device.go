@@ -90,7 +90,7 @@ func Device(o DeviceOptions) (device.Device, error) {
 		}
 	case id.Kind != "cpu":
 		dev, gpus, err := openGPU(id, o.GPUKernels())
-		if err == nil {
+		if dev != nil {
 			return dev, nil
 		}
 		if id.Kind == "cuda" {

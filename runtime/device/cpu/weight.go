@@ -103,22 +103,6 @@ func (w *weight) bytes() (kernel.Type, unsafe.Pointer) {
 	return kernel.F32, nil
 }
 
-// rows is the rows lo..hi-1 of a matrix that is not int8; its shape is kept in shape.
-func (w *weight) rows(lo, hi int, shape *[2]int) weight {
-	part, c := *w, w.shape[1]
-	*shape = [2]int{hi - lo, c}
-	part.shape = shape[:]
-	switch {
-	case w.f16 != nil:
-		part.f16 = w.f16[lo*c : hi*c]
-	case w.bf16 != nil:
-		part.bf16 = w.bf16[lo*c : hi*c]
-	default:
-		part.f32 = w.f32[lo*c : hi*c]
-	}
-	return part
-}
-
 // kind is the weight's type.
 func (w *weight) kind() kernel.Type {
 	t, _ := w.bytes()
