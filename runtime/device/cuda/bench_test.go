@@ -51,7 +51,7 @@ func randomCache(b *testing.B, d *Device, T int, hs device.AttentionShape) devic
 	if err != nil {
 		b.Fatal(err)
 	}
-	kv.(*kvCache).half = checkpoint.BF16
+	kv.(*kvCache).dtype = checkpoint.BF16
 	if err := kv.Reserve(0, T); err != nil {
 		b.Fatal(err)
 	}

@@ -9,25 +9,25 @@ import (
 
 // Sizes that the kernels are written for; see kernels/cuda.
 const (
-	streamThreads = 256
-	streamRows    = 8   // rows of x that one pass over the weights takes
-	streamSegment = 128 // rows of W whose parts are held
-	streamWarps   = 8
-	ringThreads   = streamThreads + 64
-	ringStage     = 16 * (1024 + 64) // bytes of a stage of weights, see kernels/cuda/pipeline.cuh
-	ringParts     = streamWarps * streamSegment * 4
-	page          = 64 // positions a cache page holds
-	group         = 8  // query heads that a block of decode attention takes
-	attendThreads = 256
-	attendStep    = 2048 // elements of keys that a warp of it takes at a time
-	stages, depth = 3, 64
-	maxHeadWidth  = 1024
-	sampleThreads = 512
-	sampleShared  = 48 << 10
+	gemvThreads                 = 256
+	gemvMaxRows                 = 8   // rows of x that one pass over the weights takes
+	gemvSegmentRows             = 128 // rows of W whose parts are held
+	gemvWarps                   = 8
+	pipelineThreads             = gemvThreads + 64
+	pipelineStageBytes          = 16 * (1024 + 64) // bytes of a stage of weights, see kernels/cuda/pipeline.cuh
+	pipelinePartialBytes        = gemvWarps * gemvSegmentRows * 4
+	pageSize                    = 64 // positions a cache page holds
+	attentionGroup              = 8  // query heads that a block of decode attention takes
+	attentionDecodeThreads      = 256
+	attentionDecodeWarpElements = 2048 // elements of keys that a warp of it takes at a time
+	gemmStages, gemmTileK       = 3, 64
+	maxHeadSize                 = 1024
+	sampleThreads               = 512
+	sampleSharedBytes           = 48 << 10
 )
 
-// limits are what a choice of kernel depends on besides the shapes.
-type limits struct {
+// deviceLimits are what a choice of kernel depends on besides the shapes.
+type deviceLimits struct {
 	sms    int // streaming multiprocessors
 	shared int // bytes of shared memory that a block may have
 }
@@ -37,63 +37,63 @@ func roundUp(n, m int) int { return (n + m - 1) / m * m }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
-// pitch is the distance of rows of n 16-bit elements, in elements: 128 bytes'
+// rowPitch is the distance of rows of n 16-bit elements, in elements: 128 bytes'
 // worth.
-func pitch(n int) int { return max(roundUp(n, 64), 64) }
+func rowPitch(n int) int { return max(roundUp(n, 64), 64) }
 
-// streamShared is the shared memory of a decode product over n rows of x, bytes:
+// gemvSharedBytes is the shared memory of a decode product over n rows of x, bytes:
 // x [n, ld+32] 16-bit and the parts [8, 128, n] float32.
-func streamShared(ld, n int) int {
-	return n*(ld+32)*2 + streamWarps*streamSegment*n*4
+func gemvSharedBytes(ld, n int) int {
+	return n*(ld+32)*2 + gemvWarps*gemvSegmentRows*n*4
 }
 
-// streamPass is how many of n rows of x one pass over the weights takes: as many
+// gemvRowsPerPass is how many of n rows of x one pass over the weights takes: as many
 // as let two blocks share an SM, or one row where none do. 0 = even one does not
 // fit.
-func streamPass(ld, n int, l limits) int {
-	n = min(n, streamRows)
+func gemvRowsPerPass(ld, n int, l deviceLimits) int {
+	n = min(n, gemvMaxRows)
 	for ; n > 1; n-- {
-		if streamShared(ld, n) <= min(l.shared, 112<<10) {
+		if gemvSharedBytes(ld, n) <= min(l.shared, 112<<10) {
 			return n
 		}
 	}
-	if streamShared(ld, 1) > l.shared {
+	if gemvSharedBytes(ld, 1) > l.shared {
 		return 0
 	}
 	return 1
 }
 
-// streamGrid cuts pairs of rows over the SMs: two blocks each, none with less
+// gemvGrid cuts pairs of rows over the SMs: two blocks each, none with less
 // than a tile of 16 rows.
-func streamGrid(pairs int, l limits) int { return max(1, min(2*l.sms, ceilDiv(pairs, 8))) }
+func gemvGrid(pairs int, l deviceLimits) int { return max(1, min(2*l.sms, ceilDiv(pairs, 8))) }
 
-// ringShared is the shared memory of a decode product of sm_90a, bytes: x as before,
+// pipelineSharedBytes is the shared memory of a decode product of sm_90a, bytes: x as before,
 // parts whatever n, stages of weights with two barriers each, and one barrier.
-func ringShared(ld, n, stages int) int {
-	return n*(ld+32)*2 + ringParts + stages*(ringStage+16) + 8
+func pipelineSharedBytes(ld, n, stages int) int {
+	return n*(ld+32)*2 + pipelinePartialBytes + stages*(pipelineStageBytes+16) + 8
 }
 
-// ringStages is how many stages it has for n rows of x: such that the next product's
+// pipelineStages is how many stages it has for n rows of x: such that the next product's
 // block is on the same SM, or one of attention, where that leaves two; else what a
 // block may have. 0 = two do not fit.
-func ringStages(ld, n int, l limits) int {
+func pipelineStages(ld, n int, l deviceLimits) int {
 	const least, most, alone, half = 2, 6, 8, 104 << 10
-	one := ringShared(ld, n, 1) - ringShared(ld, n, 0)
-	if s := (min(half, l.shared) - ringShared(ld, n, 0)) / one; s >= least {
+	one := pipelineSharedBytes(ld, n, 1) - pipelineSharedBytes(ld, n, 0)
+	if s := (min(half, l.shared) - pipelineSharedBytes(ld, n, 0)) / one; s >= least {
 		return min(s, most)
 	}
-	if s := (l.shared - ringShared(ld, n, 0)) / one; s >= least {
+	if s := (l.shared - pipelineSharedBytes(ld, n, 0)) / one; s >= least {
 		return min(s, alone)
 	}
 	return 0
 }
 
-// ringPass is how many of n rows of x one pass takes: passes are few, and equal. 0 = even
+// pipelineRowsPerPass is how many of n rows of x one pass takes: passes are few, and equal. 0 = even
 // one row does not fit.
-func ringPass(ld, n int, l limits) int {
-	for passes := ceilDiv(n, streamRows); ; passes++ {
+func pipelineRowsPerPass(ld, n int, l deviceLimits) int {
+	for passes := ceilDiv(n, gemvMaxRows); ; passes++ {
 		rows := ceilDiv(n, passes)
-		if ringStages(ld, rows, l) > 0 {
+		if pipelineStages(ld, rows, l) > 0 {
 			return rows
 		}
 		if rows == 1 {
@@ -102,13 +102,13 @@ func ringPass(ld, n int, l limits) int {
 	}
 }
 
-// ringGrid is a block an SM, none with less than a tile of 16 rows.
-func ringGrid(pairs int, l limits) int { return max(1, min(l.sms, ceilDiv(pairs, 8))) }
+// pipelineGrid is a block an SM, none with less than a tile of 16 rows.
+func pipelineGrid(pairs int, l deviceLimits) int { return max(1, min(l.sms, ceilDiv(pairs, 8))) }
 
-// decodePass is how a set's kernel multiplies some of n rows of x by so many pairs of rows
+// gemvLaunch is how a set's kernel multiplies some of n rows of x by so many pairs of rows
 // of W, of pitch ld.
-type decodePass struct {
-	form    string // in the kernel's name
+type gemvLaunch struct {
+	variant string // in the kernel's name
 	rows    int    // of x; 0 = even one does not fit
 	threads int
 	grid    int
@@ -116,22 +116,22 @@ type decodePass struct {
 	stages  int // of weights, the kernel's last argument; 0: it has none
 }
 
-func decodeBy(set string, pairs, ld, n int, l limits) decodePass {
+func chooseGEMV(set string, pairs, ld, n int, l deviceLimits) gemvLaunch {
 	if set == driver.SM90a {
-		rows := ringPass(ld, n, l)
-		stages := ringStages(ld, max(rows, 1), l)
-		return decodePass{"pipeline_", rows, ringThreads, ringGrid(pairs, l), ringShared(ld, max(rows, 1), max(stages, 2)), stages}
+		rows := pipelineRowsPerPass(ld, n, l)
+		stages := pipelineStages(ld, max(rows, 1), l)
+		return gemvLaunch{"pipeline_", rows, pipelineThreads, pipelineGrid(pairs, l), pipelineSharedBytes(ld, max(rows, 1), max(stages, 2)), stages}
 	}
-	rows := streamPass(ld, n, l)
-	return decodePass{"", rows, streamThreads, streamGrid(pairs, l), streamShared(ld, max(rows, 1)), 0}
+	rows := gemvRowsPerPass(ld, n, l)
+	return gemvLaunch{"", rows, gemvThreads, gemvGrid(pairs, l), gemvSharedBytes(ld, max(rows, 1)), 0}
 }
 
-// tile is the shape of a prefill product's blocks.
-type tile struct {
+// gemmTile is the shape of a prefill product's blocks.
+type gemmTile struct {
 	name       string
 	rows, cols int // of x and of W
 	threads    int
-	ahead      int // stages
+	stages     int // stages
 	perSM      int // blocks that fit an SM
 	cost       int // time of a block where it is one of several on an SM
 	cluster    int // blocks that share rows of x, of a tile of sm_90a; 0: none of those
@@ -141,15 +141,15 @@ type tile struct {
 // products, 1024 a cycle; a small one also, less well; the others by what they copy,
 // 64 bytes a cycle.
 var (
-	large = tile{"128x128", 128, 128, 256, stages, 2, 160, 0}
-	small = tile{"64x64", 64, 64, 128, stages, 4, 52, 0}
-	slim  = tile{"64x32", 64, 32, 128, 8, 2, 30, 0}
-	thin  = tile{"16x32", 16, 32, 64, 12, 3, 15, 0}
-	tiles = []tile{large, small, slim, thin}
+	tile128x128 = gemmTile{"128x128", 128, 128, 256, gemmStages, 2, 160, 0}
+	tile64x64   = gemmTile{"64x64", 64, 64, 128, gemmStages, 4, 52, 0}
+	tile64x32   = gemmTile{"64x32", 64, 32, 128, 8, 2, 30, 0}
+	tile16x32   = gemmTile{"16x32", 16, 32, 64, 12, 3, 15, 0}
+	mmaTiles    = []gemmTile{tile128x128, tile64x64, tile64x32, tile16x32}
 
 	// Those of sm_90a: two warpgroups by their products, 2048 a cycle; the others by
 	// what they copy.
-	boxedTiles = []tile{
+	wgmmaTiles = []gemmTile{
 		{"wgmma256", 256, 128, 384, 4, 1, 160, 2},
 		{"wgmma128", 128, 128, 384, 6, 1, 85, 2},
 		{"wgmma64", 64, 64, 160, 6, 2, 42, 1},
@@ -158,38 +158,38 @@ var (
 	}
 )
 
-// shared is the bytes of a tile's copies under way; of sm_90a also of barriers and of what
+// sharedBytes is the bytes of a tile's copies under way; of sm_90a also of barriers and of what
 // each 64 rows of W need to exchange results: twice 32 tokens' of 128 bytes, and 24 for
 // each row of x.
-func (t tile) shared() int {
-	n := t.ahead * (t.rows + t.cols) * depth * 2
+func (t gemmTile) sharedBytes() int {
+	n := t.stages * (t.rows + t.cols) * gemmTileK * 2
 	if t.cluster > 0 {
 		exchange := t.cols / 64 * (2*32*128 + 24*t.rows)
-		n += roundUp(2*8*t.ahead+exchange, 1024) // a multiple, so that swizzled rows begin at one
+		n += roundUp(2*8*t.stages+exchange, 1024) // a multiple, so that swizzled rows begin at one
 	}
 	return n
 }
 
 // grid is the tiles of a product of n rows by out rows: of W, of x.
-func (t tile) grid(n, out int) [3]int { return [3]int{ceilDiv(out, t.cols), ceilDiv(n, t.rows), 1} }
+func (t gemmTile) grid(n, out int) [3]int { return [3]int{ceilDiv(out, t.cols), ceilDiv(n, t.rows), 1} }
 
-// stay is the grid of sm_90a, clusters that make one tile after another.
-func (t tile) stay(n, out int, l limits) [3]int {
+// persistentGrid is the grid of sm_90a, clusters that make one tile after another.
+func (t gemmTile) persistentGrid(n, out int, l deviceLimits) [3]int {
 	g := t.grid(n, out)
 	clusters := min(ceilDiv(g[0], t.cluster)*g[1], max(1, l.sms*t.perSM/t.cluster))
 	return [3]int{clusters * t.cluster, 1, 1}
 }
 
-// productTile chooses the tile of a product of n rows by out rows; boxedTile that of
+// chooseMMATile chooses the tile of a product of n rows by out rows; boxedTile that of
 // sm_90a. All of a list add in the same order, so that the choice never shows in the bits.
-func productTile(n, out int, l limits) tile { return fastest(tiles, n, out, l) }
-func boxedTile(n, out int, l limits) tile   { return fastest(boxedTiles, n, out, l) }
+func chooseMMATile(n, out int, l deviceLimits) gemmTile   { return fastestTile(mmaTiles, n, out, l) }
+func chooseWGMMATile(n, out int, l deviceLimits) gemmTile { return fastestTile(wgmmaTiles, n, out, l) }
 
-// fastest goes by the time of the SM with most blocks. A wave of blocks takes two cycles
+// fastestTile goes by the time of the SM with most blocks. A wave of blocks takes two cycles
 // an element of K at least: 16 of them are one product, which waits for the one before.
-func fastest(list []tile, n, out int, l limits) tile {
+func fastestTile(list []gemmTile, n, out int, l deviceLimits) gemmTile {
 	const chain = 20
-	best, least := tile{}, math.MaxInt
+	best, least := gemmTile{}, math.MaxInt
 	for _, t := range list {
 		g := t.grid(n, out)
 		blocks := g[0] * g[1]
@@ -200,30 +200,30 @@ func fastest(list []tile, n, out int, l limits) tile {
 	return best
 }
 
-// attendWidth is the width of the decode attention kernel that takes heads of width dh:
+// attentionDecodeWidth is the width of the decode attention kernel that takes heads of width dh:
 // how many of their columns a block sums.
-func attendWidth(dh int) int {
+func attentionDecodeWidth(dh int) int {
 	if dh <= 64 {
 		return 64
 	}
 	return 128
 }
 
-// attendGrid is the grid of decode attention over rows at positions below a number of
+// attentionDecodeGrid is the grid of decode attention over rows at positions below a number of
 // them: parts of the row that has most, units of heads and columns, rows.
-func attendGrid(hs device.AttentionShape, rows, positions int) [3]int {
+func attentionDecodeGrid(hs device.AttentionShape, rows, positions int) [3]int {
 	const alone, most = 2, 16 // see kernels/cuda/attention_decode.cu
-	w := attendWidth(hs.Dh)
-	parts := ceilDiv(positions, 8*attendStep/w) // turns of a block's warps
+	w := attentionDecodeWidth(hs.Dh)
+	parts := ceilDiv(positions, 8*attentionDecodeWarpElements/w) // turns of a block's warps
 	if parts <= alone {
 		parts = 1
 	}
-	return [3]int{min(parts, most), hs.K * ceilDiv(hs.H/hs.K, group) * ceilDiv(hs.Dh, w), rows}
+	return [3]int{min(parts, most), hs.K * ceilDiv(hs.H/hs.K, attentionGroup) * ceilDiv(hs.Dh, w), rows}
 }
 
-// inOrder is the sequence of the first row where each row is of the one after the row
+// consecutiveSlots is the sequence of the first row where each row is of the one after the row
 // before's, and else -1.
-func inOrder(spans []device.Span) int {
+func consecutiveSlots(spans []device.Span) int {
 	for i, s := range spans {
 		if s.Len != 1 || s.Row != i || s.Seq != spans[0].Seq+i {
 			return -1
@@ -235,20 +235,22 @@ func inOrder(spans []device.Span) int {
 	return spans[0].Seq
 }
 
-// attendRow is what a part of a row leaves of its heads, elements: see
+// attentionPartialElements is what a part of a row leaves of its heads, elements: see
 // kernels/cuda/attention_decode.cu.
-func attendRow(hs device.AttentionShape) int { return min(group, hs.H/hs.K) * (attendWidth(hs.Dh) + 4) }
-
-// attendShared is the shared memory of decode attention, bytes: for each warp its values,
-// in whose place its sums come; queries.
-func attendShared(dh int) int {
-	w := attendWidth(dh)
-	return 16 + 8*attendStep/w*(w+8)*2 + group*(roundUp(dh, 64)+32)*2
+func attentionPartialElements(hs device.AttentionShape) int {
+	return min(attentionGroup, hs.H/hs.K) * (attentionDecodeWidth(hs.Dh) + 4)
 }
 
-// prefillWidth is the width of the prefill attention kernel that takes heads of
+// attentionDecodeSharedBytes is the shared memory of decode attention, bytes: for each warp its values,
+// in whose place its sums come; queries.
+func attentionDecodeSharedBytes(dh int) int {
+	w := attentionDecodeWidth(dh)
+	return 16 + 8*attentionDecodeWarpElements/w*(w+8)*2 + attentionGroup*(roundUp(dh, 64)+32)*2
+}
+
+// attentionPrefillWidth is the width of the prefill attention kernel that takes heads of
 // width dh, 0 where none does and decode's is used row by row.
-func prefillWidth(dh int) int {
+func attentionPrefillWidth(dh int) int {
 	switch {
 	case dh <= 64:
 		return 64
@@ -258,14 +260,14 @@ func prefillWidth(dh int) int {
 	return 0
 }
 
-// prefillShared is its shared memory, bytes: queries, two pages of keys and values.
-func prefillShared(width int) int { return 5 * page * width * 2 }
+// attentionPrefillSharedBytes is its shared memory, bytes: queries, two pages of keys and values.
+func attentionPrefillSharedBytes(width int) int { return 5 * pageSize * width * 2 }
 
 // Prefill attention of sm_90a: tiles of queries, and steps of keys, are of two pages;
 // shared memory has the queries of two, five times as many keys or values, and barriers.
 const (
-	wideTile    = 2 * page
-	wideThreads = 512
+	attentionWGMMARows    = 2 * pageSize
+	attentionWGMMAThreads = 512
 )
 
-func wideShared(width int) int { return 7*wideTile*width*2 + 1024 }
+func attentionWGMMASharedBytes(width int) int { return 7*attentionWGMMARows*width*2 + 1024 }

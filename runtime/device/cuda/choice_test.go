@@ -10,32 +10,32 @@ import (
 
 // An H200's and a small card's limits.
 var (
-	hopper = limits{sms: 132, shared: 227 << 10}
-	ada    = limits{sms: 24, shared: 99 << 10}
+	hopper = deviceLimits{sms: 132, shared: 227 << 10}
+	ada    = deviceLimits{sms: 24, shared: 99 << 10}
 )
 
 func TestPassesOverTheWeights(t *testing.T) {
 	for _, c := range []struct {
 		ld, n int
-		l     limits
+		l     deviceLimits
 		want  int
 	}{
 		{4096, 1, hopper, 1},
-		{4096, 8, hopper, 8},     // 8*(2*4128+4096) = 98,816 bytes, two blocks an SM
-		{4096, 20, hopper, 8},    // no more than a product has columns
-		{11008, 8, hopper, 4},    // 4*(2*11040+4096) = 104,704
-		{14336, 8, hopper, 3},    // 3*(2*14368+4096) = 98,496
-		{65536, 2, hopper, 1},    // 135,232: one block an SM
-		{131072, 1, hopper, 0},   // does not fit
-		{11008, 8, ada, 3},       // 78,528 of 101,376
-		{pitch(9941), 1, ada, 1}, // a pruned width
+		{4096, 8, hopper, 8},        // 8*(2*4128+4096) = 98,816 bytes, two blocks an SM
+		{4096, 20, hopper, 8},       // no more than a product has columns
+		{11008, 8, hopper, 4},       // 4*(2*11040+4096) = 104,704
+		{14336, 8, hopper, 3},       // 3*(2*14368+4096) = 98,496
+		{65536, 2, hopper, 1},       // 135,232: one block an SM
+		{131072, 1, hopper, 0},      // does not fit
+		{11008, 8, ada, 3},          // 78,528 of 101,376
+		{rowPitch(9941), 1, ada, 1}, // a pruned width
 	} {
-		got := streamPass(c.ld, c.n, c.l)
+		got := gemvRowsPerPass(c.ld, c.n, c.l)
 		if got != c.want {
 			t.Errorf("rows of %d, %d at a time, %v: want passes of %d, got %d", c.ld, c.n, c.l, c.want, got)
 		}
-		if got > 0 && streamShared(c.ld, got) > c.l.shared {
-			t.Errorf("rows of %d: %d bytes of shared memory, there are %d", c.ld, streamShared(c.ld, got), c.l.shared)
+		if got > 0 && gemvSharedBytes(c.ld, got) > c.l.shared {
+			t.Errorf("rows of %d: %d bytes of shared memory, there are %d", c.ld, gemvSharedBytes(c.ld, got), c.l.shared)
 		}
 	}
 }
@@ -59,7 +59,7 @@ func TestRings(t *testing.T) {
 		{65536, 2, 1, 5, false},
 		{131072, 1, 0, 0, false},
 	} {
-		p := decodeBy(driver.SM90a, 1000, c.ld, c.n, hopper)
+		p := chooseGEMV(driver.SM90a, 1000, c.ld, c.n, hopper)
 		if p.rows != c.rows || p.stages != c.stages {
 			t.Errorf("%d rows of %d: want passes of %d with %d stages, got %d with %d", c.n, c.ld, c.rows, c.stages, p.rows, p.stages)
 		}
@@ -69,15 +69,15 @@ func TestRings(t *testing.T) {
 			}
 			continue
 		}
-		if want := ringShared(c.ld, c.rows, c.stages); p.shared != want || want > hopper.shared {
+		if want := pipelineSharedBytes(c.ld, c.rows, c.stages); p.shared != want || want > hopper.shared {
 			t.Errorf("%d rows of %d: want %d bytes of shared memory, got %d", c.n, c.ld, want, p.shared)
 		}
-		if got := p.shared+max(p.shared, attendShared(128))+2*1024 <= 228<<10; got != c.together {
+		if got := p.shared+max(p.shared, attentionDecodeSharedBytes(128))+2*1024 <= 228<<10; got != c.together {
 			t.Errorf("%d rows of %d: %d bytes of shared memory: two blocks together: want %v", c.n, c.ld, p.shared, c.together)
 		}
 	}
 	for _, set := range []string{driver.SM80, driver.SM90} {
-		if got, want := decodeBy(set, 1000, 4096, 8, hopper), (decodePass{"", 8, streamThreads, 125, streamShared(4096, 8), 0}); got != want {
+		if got, want := chooseGEMV(set, 1000, 4096, 8, hopper), (gemvLaunch{"", 8, gemvThreads, 125, gemvSharedBytes(4096, 8), 0}); got != want {
 			t.Errorf("%s: want %+v, got %+v", set, want, got)
 		}
 	}
@@ -86,7 +86,7 @@ func TestRings(t *testing.T) {
 // The blocks' shares of any number of rows differ by one pair.
 func TestRowsAreCutEvenly(t *testing.T) {
 	for _, pairs := range []int{1, 7, 64, 2048, 6144, 9941, 11008, 64128} {
-		for most, g := range map[int]int{264: streamGrid(pairs, hopper), 132: ringGrid(pairs, hopper)} {
+		for most, g := range map[int]int{264: gemvGrid(pairs, hopper), 132: pipelineGrid(pairs, hopper)} {
 			if g < 1 || g > most {
 				t.Fatalf("%d pairs: want 1 to %d blocks, got %d", pairs, most, g)
 			}
@@ -120,50 +120,50 @@ func TestTiles(t *testing.T) {
 		{12, 4096, "16x32", "wgmma16"},
 		{12, 22016, "16x32", "wgmma16"},
 	} {
-		if got := productTile(c.n, c.out, hopper); got.name != c.want {
+		if got := chooseMMATile(c.n, c.out, hopper); got.name != c.want {
 			t.Errorf("[%d %d]: want %s tiles, got %s", c.n, c.out, c.want, got.name)
 		}
-		if got := boxedTile(c.n, c.out, hopper); got.name != c.boxed {
+		if got := chooseWGMMATile(c.n, c.out, hopper); got.name != c.boxed {
 			t.Errorf("[%d %d] of sm_90a: want %s tiles, got %s", c.n, c.out, c.boxed, got.name)
 		}
 	}
-	for _, tile := range boxedTiles {
-		if tile.perSM*(tile.shared()+1024) > 228<<10 || tile.shared() > hopper.shared || tile.shared()%1024 != 0 {
-			t.Errorf("%s: %d bytes of shared memory", tile.name, tile.shared())
+	for _, tile := range wgmmaTiles {
+		if tile.perSM*(tile.sharedBytes()+1024) > 228<<10 || tile.sharedBytes() > hopper.shared || tile.sharedBytes()%1024 != 0 {
+			t.Errorf("%s: %d bytes of shared memory", tile.name, tile.sharedBytes())
 		}
 		// Whatever the shape, clusters are whole and there is work for each block.
 		for _, out := range []int{1, 64, 65, 4096, 9941} {
-			g := tile.stay(7, out, hopper)
+			g := tile.persistentGrid(7, out, hopper)
 			if g[0]%tile.cluster != 0 || g[0] < 1 || g[0] > tile.perSM*hopper.sms || g[0] > roundUp(ceilDiv(out, tile.cols), tile.cluster) {
 				t.Errorf("%s: %d rows of W: %d blocks in clusters of %d", tile.name, out, g[0], tile.cluster)
 			}
 		}
 	}
-	for _, tile := range tiles {
-		if tile.perSM*(tile.shared()+1024) > 228<<10 || tile.shared() > ada.shared {
-			t.Errorf("%s: %d bytes of shared memory", tile.name, tile.shared())
+	for _, tile := range mmaTiles {
+		if tile.perSM*(tile.sharedBytes()+1024) > 228<<10 || tile.sharedBytes() > ada.shared {
+			t.Errorf("%s: %d bytes of shared memory", tile.name, tile.sharedBytes())
 		}
 	}
 }
 
 func TestAttentionFits(t *testing.T) {
-	for _, dh := range []int{2, 64, 128, maxHeadWidth} {
-		if got := attendShared(dh); 2*(got+1024) > 100<<10 && dh <= 128 || got > ada.shared {
+	for _, dh := range []int{2, 64, 128, maxHeadSize} {
+		if got := attentionDecodeSharedBytes(dh); 2*(got+1024) > 100<<10 && dh <= 128 || got > ada.shared {
 			t.Errorf("heads of %d: %d bytes of shared memory", dh, got)
 		}
 	}
 	for dh, want := range map[int]int{2: 64, 64: 64, 66: 128, 128: 128, 130: 0} {
-		if got := prefillWidth(dh); got != want {
+		if got := attentionPrefillWidth(dh); got != want {
 			t.Errorf("head width %d: want the kernel of %d, got %d", dh, want, got)
 		}
 	}
-	if got := prefillShared(128); got != 81920 {
+	if got := attentionPrefillSharedBytes(128); got != 81920 {
 		t.Errorf("prefill: want 81920 bytes of shared memory, got %d", got)
 	}
-	if got := wideShared(128); got > hopper.shared || got%1024 != 0 {
+	if got := attentionWGMMASharedBytes(128); got > hopper.shared || got%1024 != 0 {
 		t.Errorf("prefill of sm_90a: %d bytes of shared memory", got)
 	}
-	if roundUp(9941, 64) != 9984 || pitch(1) != 64 {
+	if roundUp(9941, 64) != 9984 || rowPitch(1) != 64 {
 		t.Error("rows are padded to 128 bytes")
 	}
 }
@@ -185,7 +185,7 @@ func TestAttendGrid(t *testing.T) {
 		{device.AttentionShape{H: 32, K: 4, Dh: 64}, 1, 513, [3]int{3, 4, 1}},
 		{wide, 2, 300, [3]int{3, 12, 2}},
 	} {
-		if got := attendGrid(c.hs, c.rows, c.positions); got != c.want {
+		if got := attentionDecodeGrid(c.hs, c.rows, c.positions); got != c.want {
 			t.Errorf("%+v, %d rows below %d: want %v, got %v", c.hs, c.rows, c.positions, c.want, got)
 		}
 	}
@@ -200,11 +200,11 @@ func TestAttendGrid(t *testing.T) {
 		{[]device.Span{{Seq: 1, Row: 1, Len: 1}, {Seq: 2, Row: 0, Len: 1}}, -1},
 		{[]device.Span{{Seq: 1, Row: 0, Len: 2}}, -1},
 	} {
-		if got := inOrder(c.spans); got != c.want {
+		if got := consecutiveSlots(c.spans); got != c.want {
 			t.Errorf("%+v: want rows from sequence %d on, got %d", c.spans, c.want, got)
 		}
 	}
-	if mha, wide := attendRow(mha), attendRow(wide); mha != 132 || wide != 8*132 {
+	if mha, wide := attentionPartialElements(mha), attentionPartialElements(wide); mha != 132 || wide != 8*132 {
 		t.Errorf("parts of 1 and 8 heads: got %d and %d elements", mha, wide)
 	}
 }
@@ -227,11 +227,11 @@ func TestBytesPerSM(t *testing.T) {
 			name      string
 			pairs, ld int
 		}{
-			{"qkv", (m.h + 2*m.k) * Dh / 2, D}, {"o", D / 2, pitch(m.h * Dh)}, {"gate-up", m.i, D}, {"down", D / 2, pitch(m.i)}, {"head", m.vocab / 2, D},
+			{"qkv", (m.h + 2*m.k) * Dh / 2, D}, {"o", D / 2, rowPitch(m.h * Dh)}, {"gate-up", m.i, D}, {"down", D / 2, rowPitch(m.i)}, {"head", m.vocab / 2, D},
 		} {
 			// Blocks go to the SMs in turn, two to each; stream_share (gemv.cuh) says which
 			// rows they take.
-			g, sms := streamGrid(w.pairs, hopper), make([]int, hopper.sms)
+			g, sms := gemvGrid(w.pairs, hopper), make([]int, hopper.sms)
 			total := 0
 			for b := range g {
 				at := 2 * b
@@ -249,7 +249,7 @@ func TestBytesPerSM(t *testing.T) {
 			t.Logf("%-15s %-7s %3d blocks, %9d bytes, most/mean %.3f", m.name, w.name, g, total, ratio)
 			worst = max(worst, ratio)
 			// Of sm_90a: one block an SM.
-			_, largest := shares(w.pairs, ringGrid(w.pairs, hopper))
+			_, largest := shares(w.pairs, pipelineGrid(w.pairs, hopper))
 			worst = max(worst, float64(largest)*float64(hopper.sms)/float64(w.pairs))
 		}
 	}

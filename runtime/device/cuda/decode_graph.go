@@ -34,25 +34,25 @@ func (r *recorder) free() {
 type decodeGraph struct {
 	closed    bool
 	d         *Device
-	r         *recorder
+	recorder  *recorder
 	recording driver.Recording
-	takes     []func([]byte) error // of the steps under way, the oldest first
+	waits     []func([]byte) error // of the steps under way, the oldest first
 }
 
-// inputs is where the tokens of a pass lie.
-func (d *Device) inputs(list []int32) pointer {
+// tokenInputs is where the tokens of a pass lie.
+func (d *Device) tokenInputs(list []int32) pointer {
 	if d.recorder != nil {
 		return d.recorder.rows.tokensAt()
 	}
-	return put(d, scratchTokens, list)
+	return uploadScratch(d, scratchTokens, list)
 }
 
-// placed is where the rows' slots and positions lie.
-func (d *Device) placed(n int) pointer {
+// rowPositions is where the rows' slots and positions lie.
+func (d *Device) rowPositions(n int) pointer {
 	if d.recorder != nil {
-		return d.recorder.rows.placesAt()
+		return d.recorder.rows.positionsAt()
 	}
-	return d.need(scratchPositions, 8*n, false)
+	return d.scratchMemory(scratchRowPositions, 8*n, false)
 }
 
 // Capture: see device.GraphDecoder.
@@ -71,12 +71,12 @@ func (d *Device) Capture(rows device.DecodeRows, n, limit int, step func()) (dev
 	d.retain(of.seen)
 	step()
 	d.recorder = nil
-	r.last = d.doing
+	r.last = d.currentOperation
 	if d.err != nil {
 		r.free()
-		return nil, d.told()
+		return nil, d.takeError()
 	}
-	g := &decodeGraph{d: d, r: r}
+	g := &decodeGraph{d: d, recorder: r}
 	var err error
 	g.recording, err = d.driver.Record(r.calls)
 	if err != nil {
@@ -86,7 +86,7 @@ func (d *Device) Capture(rows device.DecodeRows, n, limit int, step func()) (dev
 		return nil, fmt.Errorf("cuda: %w: a step of %d launches, have %s: %w", device.ErrMemory, len(r.calls), d.free(), err)
 	}
 	if err != nil {
-		return nil, d.failed(g.named(err))
+		return nil, d.failWith(g.describe(err))
 	}
 	return g, nil
 }
@@ -94,16 +94,16 @@ func (d *Device) Capture(rows device.DecodeRows, n, limit int, step func()) (dev
 // Launch: see device.DecodeGraph.
 func (g *decodeGraph) Launch() error {
 	d := g.d
-	d.begin("decode step", operand{name: "rows", rows: g.r.n, cols: 1})
-	g.r.rows.upload()
+	d.begin("decode step", operand{name: "rows", rows: g.recorder.n, cols: 1})
+	g.recorder.rows.upload()
 	if d.err != nil {
 		return d.err
 	}
-	take, err := g.recording.Run(g.r.rows.tokensAt(), 4*g.r.n)
+	take, err := g.recording.Run(g.recorder.rows.tokensAt(), 4*g.recorder.n)
 	if err != nil {
-		return d.failed(g.named(err))
+		return d.failWith(g.describe(err))
 	}
-	g.takes = append(g.takes, take)
+	g.waits = append(g.waits, take)
 	return nil
 }
 
@@ -112,27 +112,27 @@ func (g *decodeGraph) Wait(tokens []int) error {
 	if g.d.err != nil {
 		return g.d.err
 	}
-	if len(g.takes) == 0 || len(tokens) != g.r.n {
-		return fmt.Errorf("cuda: want the %d tokens of a queued step, got room for %d, and %d steps", g.r.n, len(tokens), len(g.takes))
+	if len(g.waits) == 0 || len(tokens) != g.recorder.n {
+		return fmt.Errorf("cuda: want the %d tokens of a queued step, got room for %d, and %d steps", g.recorder.n, len(tokens), len(g.waits))
 	}
 	list := make([]int32, len(tokens))
-	if err := g.takes[0](raw(list)); err != nil {
-		return g.d.failed(g.named(err))
+	if err := g.waits[0](bytesOf(list)); err != nil {
+		return g.d.failWith(g.describe(err))
 	}
-	g.takes = g.takes[1:]
+	g.waits = g.waits[1:]
 	for i, token := range list {
 		tokens[i] = int(token)
 	}
 	return g.d.err
 }
 
-// named says what a step consists of: a graph's failure does not.
-func (g *decodeGraph) named(err error) error {
-	c := g.r.calls
+// describe says what a step consists of: a graph's failure does not.
+func (g *decodeGraph) describe(err error) error {
+	c := g.recorder.calls
 	if len(c) == 0 {
 		return err
 	}
-	return fmt.Errorf("a step of %d launches, %s to %s, for [%d 1] rows up to %v: %w", len(c), c[0].Kernel, c[len(c)-1].Kernel, g.r.n, g.r.last, err)
+	return fmt.Errorf("a step of %d launches, %s to %s, for [%d 1] rows up to %v: %w", len(c), c[0].Kernel, c[len(c)-1].Kernel, g.recorder.n, g.recorder.last, err)
 }
 
 // Close: see device.DecodeGraph.
@@ -142,6 +142,6 @@ func (g *decodeGraph) Close() error {
 	}
 	g.closed = true
 	err := g.recording.Close() // waits for the steps that are queued
-	g.r.free()
+	g.recorder.free()
 	return err
 }

@@ -20,9 +20,9 @@ type samplingParams struct {
 
 // Bytes of a row's parts of decodeRows.
 const (
-	paramsBytes = 32
-	placeBytes  = 8
-	rowBytes    = paramsBytes + placeBytes + 4
+	paramsBytes   = 32
+	positionBytes = 8
+	rowBytes      = paramsBytes + positionBytes + 4
 )
 
 // lowestTemperature is the smallest temperature that is sampled at: below it, logits that
@@ -33,8 +33,8 @@ const (
 	lowTemperature    = 0.1
 )
 
-// paramsOf packs sampling parameters for a vocabulary of V.
-func paramsOf(p device.SamplingParams, stream uint64, V int) samplingParams {
+// packSamplingParams packs sampling parameters for a vocabulary of V.
+func packSamplingParams(p device.SamplingParams, stream uint64, V int) samplingParams {
 	s := samplingParams{penalty: 1, advance: 1, stream: stream}
 	if p.HasPenalty() {
 		s.penalty = float32(p.RepetitionPenalty)
@@ -99,10 +99,10 @@ func (d *Device) NewDecodeRows(rows, slots, vocabulary int) (device.DecodeRows, 
 	return r, nil
 }
 
-func (r *decodeRows) paramsAt() pointer { return r.state.p }
-func (r *decodeRows) placesAt() pointer { return r.state.p + pointer(r.n*paramsBytes) }
+func (r *decodeRows) paramsAt() pointer    { return r.state.p }
+func (r *decodeRows) positionsAt() pointer { return r.state.p + pointer(r.n*paramsBytes) }
 func (r *decodeRows) tokensAt() pointer {
-	return r.state.p + pointer(r.n*(paramsBytes+placeBytes))
+	return r.state.p + pointer(r.n*(paramsBytes+positionBytes))
 }
 
 // Set: see device.DecodeRows.
@@ -120,7 +120,7 @@ func (r *decodeRows) Set(row int, s device.DecodeRow) error {
 		}
 		r.bits[s.Slot] = bits
 	}
-	r.params[row], r.places[row], r.tokens[row], r.marks[row] = paramsOf(s.Sampling, s.Stream, r.V), [2]int32{int32(s.Slot), int32(s.Position)}, int32(s.Token), true
+	r.params[row], r.places[row], r.tokens[row], r.marks[row] = packSamplingParams(s.Sampling, s.Stream, r.V), [2]int32{int32(s.Slot), int32(s.Position)}, int32(s.Token), true
 	return nil
 }
 
@@ -153,7 +153,7 @@ func (r *decodeRows) upload() {
 		all = all && m
 	}
 	if all { // the three parts are one piece of memory
-		r.d.send(r.state.p, append(append(append([]byte{}, raw(r.params)...), raw(r.places)...), raw(r.tokens)...), "decode rows")
+		r.d.uploadBytes(r.state.p, append(append(append([]byte{}, bytesOf(r.params)...), bytesOf(r.places)...), bytesOf(r.tokens)...), "decode rows")
 	} else {
 		for lo := 0; lo < r.n; lo++ {
 			hi := lo
@@ -161,15 +161,15 @@ func (r *decodeRows) upload() {
 				hi++
 			}
 			if hi > lo {
-				r.d.send(r.paramsAt()+pointer(lo*paramsBytes), raw(r.params[lo:hi]), "sampling parameters")
-				r.d.send(r.placesAt()+pointer(lo*placeBytes), raw(r.places[lo:hi]), "slots and positions")
-				r.d.send(r.tokensAt()+pointer(lo*4), raw(r.tokens[lo:hi]), "tokens")
+				r.d.uploadBytes(r.paramsAt()+pointer(lo*paramsBytes), bytesOf(r.params[lo:hi]), "sampling parameters")
+				r.d.uploadBytes(r.positionsAt()+pointer(lo*positionBytes), bytesOf(r.places[lo:hi]), "slots and positions")
+				r.d.uploadBytes(r.tokensAt()+pointer(lo*4), bytesOf(r.tokens[lo:hi]), "tokens")
 				lo = hi
 			}
 		}
 	}
 	for slot, bits := range r.bits {
-		r.d.send(r.seen.row(slot), raw(bits), "seen tokens")
+		r.d.uploadBytes(r.seen.row(slot), bytesOf(bits), "seen tokens")
 	}
 	if r.d.err == nil {
 		clear(r.marks)

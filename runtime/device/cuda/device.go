@@ -21,33 +21,33 @@ type pointer = driver.Pointer
 // Device is one GPU. It is used by one goroutine at a time, the cleanups of what
 // it made apart.
 type Device struct {
-	driver driver.Driver
-	info   Info
-	limits limits
-	err    error                        // the first failure, kept
-	half   checkpoint.DType             // of all weights placed from now on; F32: see typeFor
-	noted  map[[2]checkpoint.DType]bool // weights were rounded from and to
+	driver          driver.Driver
+	info            Info
+	limits          deviceLimits
+	err             error                        // the first failure, kept
+	computeType     checkpoint.DType             // of all weights placed from now on; F32: see typeFor
+	loggedRoundings map[[2]checkpoint.DType]bool // weights were rounded from and to
 
-	launched []string  // kernels since the last wait
-	doing    operation // the present one
-	recorder *recorder // where launches go instead, while a step is recorded
+	launchedKernels  []string  // kernels since the last wait
+	currentOperation operation // the present one
+	recorder         *recorder // where launches go instead, while a step is recorded
 
 	used int64 // bytes allocated
 	peak int64 // the most that were
 
-	spans      []device.Span // those that places and queries hold
-	tiles      int           // of up to queryRows rows of a sequence
-	pass       spread        // of training
-	scratch    [scratchKinds]*buffer
-	pools      map[int64]*pool // pages of caches by their bytes
-	ropeTables []*ropeTable
+	placedSpans []device.Span // those that places and queries hold
+	queryTiles  int           // of up to queryRows rows of a sequence
+	pass        spread        // of training
+	scratch     [scratchCount]*buffer
+	pools       map[int64]*pagePool // pages of caches by their bytes
+	ropeTables  []*ropeTable
 }
 
 var _ device.Device = (*Device)(nil)
 
 func newDevice(g driver.Driver) *Device {
 	i := g.Info()
-	return &Device{driver: g, info: i, limits: limits{i.SMs, i.Shared}, noted: map[[2]checkpoint.DType]bool{}, pools: map[int64]*pool{}}
+	return &Device{driver: g, info: i, limits: deviceLimits{i.SMs, i.Shared}, loggedRoundings: map[[2]checkpoint.DType]bool{}, pools: map[int64]*pagePool{}}
 }
 
 // Capabilities: see device.Device. The host's thread only launches kernels.
@@ -66,31 +66,31 @@ func (d *Device) Info() Info { return d.info }
 // nothing of it counts, and the next may go on.
 func (d *Device) Sync() error {
 	if d.err == nil {
-		d.waited(d.driver.Sync())
+		d.checkWait(d.driver.Sync())
 	}
-	return d.told()
+	return d.takeError()
 }
 
-// told gives the failure that is kept; one of memory is kept no longer.
-func (d *Device) told() error {
+// takeError gives the failure that is kept; one of memory is kept no longer.
+func (d *Device) takeError() error {
 	err := d.err
 	if errors.Is(err, device.ErrMemory) {
 		d.err = nil
-		d.spans, d.pass = nil, spread{} // what was to be placed was not
+		d.placedSpans, d.pass = nil, spread{} // what was to be placed was not
 	}
 	return err
 }
 
-// waited keeps the failure of a wait. A kernel fails while the host is elsewhere:
+// checkWait keeps the failure of a wait. A kernel fails while the host is elsewhere:
 // what is known is which were launched since the wait before.
-func (d *Device) waited(err error) {
-	if err != nil && len(d.launched) > 0 {
-		err = fmt.Errorf("one of %d launches, the last of them %s: %w", len(d.launched), d.launched[len(d.launched)-1], err)
+func (d *Device) checkWait(err error) {
+	if err != nil && len(d.launchedKernels) > 0 {
+		err = fmt.Errorf("one of %d launches, the last of them %s: %w", len(d.launchedKernels), d.launchedKernels[len(d.launchedKernels)-1], err)
 	}
 	if err != nil {
-		err = fmt.Errorf("after %v: %w", d.doing, err)
+		err = fmt.Errorf("after %v: %w", d.currentOperation, err)
 	}
-	d.launched = d.launched[:0]
+	d.launchedKernels = d.launchedKernels[:0]
 	d.fail(err)
 }
 
@@ -120,8 +120,8 @@ func (d *Device) fail(err error) {
 	}
 }
 
-// failed keeps a failure and gives the first one.
-func (d *Device) failed(err error) error {
+// failWith keeps a failure and gives the first one.
+func (d *Device) failWith(err error) error {
 	d.fail(err)
 	return d.err
 }
@@ -141,7 +141,7 @@ func (d *Device) Activations(rows int, widths []int) ([]device.Buffer, error) {
 	out := make([]device.Buffer, len(widths))
 	for l, w := range widths {
 		if byWidth[w] == nil {
-			b, err := d.zeroed(rows, w, pitch(w), 2)
+			b, err := d.zeroed(rows, w, rowPitch(w), 2)
 			if err != nil {
 				return nil, err
 			}
@@ -159,35 +159,37 @@ func orNil(b *buffer, err error) (device.Buffer, error) {
 	return b, nil
 }
 
-// upload fills a buffer without padding.
-func (d *Device) upload(b *buffer, v []byte) { d.send(b.p, v, fmt.Sprintf("[%d %d]", b.rows, b.cols)) }
+// uploadBuffer fills a buffer without padding.
+func (d *Device) uploadBuffer(b *buffer, v []byte) {
+	d.uploadBytes(b.p, v, fmt.Sprintf("[%d %d]", b.rows, b.cols))
+}
 
-// send uploads bytes for something.
-func (d *Device) send(p pointer, v []byte, what string) {
+// uploadBytes uploads bytes for something.
+func (d *Device) uploadBytes(p pointer, v []byte, what string) {
 	if d.err != nil || len(v) == 0 {
 		return
 	}
 	if err := d.driver.Upload(p, len(v), v, len(v)); err != nil {
-		d.fail(fmt.Errorf("%v: upload of %d bytes, %s: %w", d.doing, len(v), what, err))
+		d.fail(fmt.Errorf("%v: upload of %d bytes, %s: %w", d.currentOperation, len(v), what, err))
 	}
 }
 
-// get downloads n elements.
-func get[T any](d *Device, p pointer, n int) []T {
+// download downloads n elements.
+func download[T any](d *Device, p pointer, n int) []T {
 	out := make([]T, n)
 	if d.err != nil || n == 0 {
 		return out
 	}
-	err := d.driver.Download(raw(out), p)
+	err := d.driver.Download(bytesOf(out), p)
 	if err != nil {
 		err = fmt.Errorf("download of %d numbers: %w", n, err)
 	}
-	d.waited(err)
+	d.checkWait(err)
 	return out
 }
 
-// raw is a slice's bytes.
-func raw[T any](s []T) []byte {
+// bytesOf is a slice's bytes.
+func bytesOf[T any](s []T) []byte {
 	var t T
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), len(s)*int(unsafe.Sizeof(t)))
 }
@@ -195,11 +197,11 @@ func raw[T any](s []T) []byte {
 // launch queues a kernel of an operation; what is wrong names both and the
 // arguments' shape.
 func (d *Device) launch(kernel string, grid [3]int, threads, shared int, args ...any) {
-	d.queue(driver.Call{Kernel: kernel, Grid: grid, Threads: threads, Shared: shared}, args...)
+	d.launchCall(driver.Call{Kernel: kernel, Grid: grid, Threads: threads, Shared: shared}, args...)
 }
 
-// queue is launch of a call without its arguments; tensor maps come first of them.
-func (d *Device) queue(c driver.Call, args ...any) {
+// launchCall is launch of a call without its arguments; tensor maps come first of them.
+func (d *Device) launchCall(c driver.Call, args ...any) {
 	if d.err != nil || c.Grid[0] == 0 || c.Grid[1] == 0 || c.Grid[2] == 0 {
 		return
 	}
@@ -230,10 +232,10 @@ func (d *Device) queue(c driver.Call, args ...any) {
 		d.recorder.calls = append(d.recorder.calls, c)
 		return
 	}
-	d.launched = append(d.launched, c.Kernel)
+	d.launchedKernels = append(d.launchedKernels, c.Kernel)
 	if err := d.driver.Launch(c); err != nil {
 		sizes := slices.DeleteFunc(slices.Clone(args[c.Maps:]), func(a any) bool { _, address := a.(pointer); return address })
-		d.fail(fmt.Errorf("%s: grid %v, %d threads, %d bytes shared, arguments %v: in %v: %w", c.Kernel, c.Grid, c.Threads, c.Shared, sizes, d.doing, err))
+		d.fail(fmt.Errorf("%s: grid %v, %d threads, %d bytes shared, arguments %v: in %v: %w", c.Kernel, c.Grid, c.Threads, c.Shared, sizes, d.currentOperation, err))
 	}
 }
 

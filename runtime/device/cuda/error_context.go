@@ -33,12 +33,12 @@ func (o operation) String() string {
 	return s
 }
 
-// of names an operand.
-func (b *buffer) of(name string) operand { return operand{name, b.rows, b.cols, b.freed} }
+// operand names an operand.
+func (b *buffer) operand(name string) operand { return operand{name, b.rows, b.cols, b.freed} }
 
 // begin notes an operation, and refuses operands that were freed.
 func (d *Device) begin(name string, operands ...operand) {
-	d.doing = operation{name, operands}
+	d.currentOperation = operation{name, operands}
 	for _, x := range operands {
 		if x.freed {
 			d.fail(fmt.Errorf("%s: %s: %w", name, x.name, device.ErrFreed))
@@ -46,10 +46,10 @@ func (d *Device) begin(name string, operands ...operand) {
 	}
 }
 
-// operand notes one more of an operation, or the first of the next.
-func (d *Device) operand(op string, x operand) {
-	if o := d.doing; o.name != op || len(o.operands) > 0 && o.operands[0].name == x.name {
-		d.doing = operation{name: op}
+// addOperand notes one more of an operation, or the first of the next.
+func (d *Device) addOperand(op string, x operand) {
+	if o := d.currentOperation; o.name != op || len(o.operands) > 0 && o.operands[0].name == x.name {
+		d.currentOperation = operation{name: op}
 	}
-	d.doing.operands = append(d.doing.operands, x)
+	d.currentOperation.operands = append(d.currentOperation.operands, x)
 }

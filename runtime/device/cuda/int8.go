@@ -9,8 +9,8 @@ import (
 	"mop/runtime/device"
 )
 
-// roundBytes bounds what of a matrix is uploaded at a time, to be rounded there.
-const roundBytes = 64 << 20
+// int8StagingBytes bounds what of a matrix is uploaded at a time, to be rounded there.
+const int8StagingBytes = 64 << 20
 
 // placeInt8 rounds a matrix to 8 bits: on the device where it is stored in 16 bits, else
 // on the host. Activations are of the 16-bit type that Place would give.
@@ -33,13 +33,13 @@ func (d *Device) placeInt8(t checkpoint.Tensor) (device.Weight, error) {
 			b.Free()
 		}
 	}()
-	w := &weight{buffer: b, shape: t.Shape, eight: true}
-	d.begin("round "+t.Name, w.of("w"))
-	w.half = d.typeFor(t.DType)
-	part := max(1, min(rows, roundBytes/(4*ld)))
+	w := &weight{buffer: b, shape: t.Shape, int8: true}
+	d.begin("round "+t.Name, w.operand("w"))
+	w.dtype = d.typeFor(t.DType)
+	part := max(1, min(rows, int8StagingBytes/(4*ld)))
 	var wide *buffer
 	if t.DType != checkpoint.F32 {
-		if wide, err = d.alloc(part, cols, pitch(cols), 2); err != nil {
+		if wide, err = d.alloc(part, cols, rowPitch(cols), 2); err != nil {
 			return nil, fmt.Errorf("%s: %w", t.Name, err)
 		}
 		defer wide.Free()
@@ -48,15 +48,15 @@ func (d *Device) placeInt8(t checkpoint.Tensor) (device.Weight, error) {
 		n := min(part, rows-at)
 		from := t.Data[at*line : (at+n)*line]
 		if wide == nil {
-			d.roundOnHost(w, at, n, from)
+			d.quantizeOnHost(w, at, n, from)
 			continue
 		}
 		if err := d.driver.Upload(wide.p, 2*wide.pitch, from, line); err != nil {
-			return nil, d.failed(fmt.Errorf("%v: upload of rows from %d: %w", d.doing, at, err))
+			return nil, d.failWith(fmt.Errorf("%v: upload of rows from %d: %w", d.currentOperation, at, err))
 		}
 		d.launch("quantize_i8_"+suffix(t.DType), [3]int{ceilDiv(n, 8), 1, 1}, 256, 0, w.row(at), ld, w.scales(at), wide.p, wide.pitch, n, cols)
 	}
-	for i, s := range get[float32](d, w.scales(0), rows) {
+	for i, s := range download[float32](d, w.scales(0), rows) {
 		if s-s != 0 {
 			return nil, fmt.Errorf("%s: row %d: a weight is not finite", t.Name, i)
 		}
@@ -68,20 +68,20 @@ func (d *Device) placeInt8(t checkpoint.Tensor) (device.Weight, error) {
 	return w, nil
 }
 
-// bytePlace is where a row's column k lies: see byte_place in kernels/cuda/types.cuh.
-func bytePlace(k int) int { return k&^14 | k&6<<1 | k&8>>2 }
+// int8Index is where a row's column k lies: see byte_place in kernels/cuda/types.cuh.
+func int8Index(k int) int { return k&^14 | k&6<<1 | k&8>>2 }
 
-// roundOnHost uploads rows of float32.
-func (d *Device) roundOnHost(w *weight, at, n int, from []byte) {
+// quantizeOnHost uploads rows of float32.
+func (d *Device) quantizeOnHost(w *weight, at, n int, from []byte) {
 	x := checkpoint.Float32s(checkpoint.Tensor{DType: checkpoint.F32, Shape: []int{n, w.cols}, Data: from})
 	q, scales := make([]int8, w.cols), make([]float32, n)
 	rows := make([]int8, n*w.pitch)
 	for i := range n {
 		scales[i] = device.QuantizeRow(q, x[i*w.cols:(i+1)*w.cols])
 		for k, v := range q {
-			rows[i*w.pitch+bytePlace(k)] = v
+			rows[i*w.pitch+int8Index(k)] = v
 		}
 	}
-	d.send(w.row(at), raw(rows), fmt.Sprintf("rows from %d", at))
-	d.send(w.scales(at), raw(scales), fmt.Sprintf("scales from %d", at))
+	d.uploadBytes(w.row(at), bytesOf(rows), fmt.Sprintf("rows from %d", at))
+	d.uploadBytes(w.scales(at), bytesOf(scales), fmt.Sprintf("scales from %d", at))
 }

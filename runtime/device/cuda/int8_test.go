@@ -48,7 +48,7 @@ func int8Rounding(t *testing.T, d *Device) {
 			if want := int64(s[0] * (s[1] + 4)); w.Bytes() != want {
 				t.Errorf("%v %v: want %d bytes, got %d", dt, s, want, w.Bytes())
 			}
-			got, scales := get[int8](d, b.p, s[0]*b.pitch), get[float32](d, b.scales(0), s[0])
+			got, scales := download[int8](d, b.p, s[0]*b.pitch), download[float32](d, b.scales(0), s[0])
 			x, q := checkpoint.Float32s(tensor), make([]int8, s[1])
 			for i := range s[0] {
 				if scale := device.QuantizeRow(q, x[i*s[1]:(i+1)*s[1]]); scale != scales[i] {
@@ -59,7 +59,7 @@ func int8Rounding(t *testing.T, d *Device) {
 					if j < s[1] {
 						want = q[j]
 					}
-					if v := got[i*b.pitch+bytePlace(j)]; v != want {
+					if v := got[i*b.pitch+int8Index(j)]; v != want {
 						t.Fatalf("%v %v: [%d %d]: want %d, got %d", dt, s, i, j, want, v)
 					}
 				}

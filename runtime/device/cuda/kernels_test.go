@@ -152,7 +152,7 @@ func TestEmbedOfNone(t *testing.T) {
 				t.Fatal(err)
 			}
 			rows := made.(*decodeRows)
-			d.send(rows.tokensAt(), raw([]int32{-1, 2, -1}), "tokens")
+			d.uploadBytes(rows.tokensAt(), bytesOf([]int32{-1, 2, -1}), "tokens")
 			d.recorder = &recorder{rows: rows, n: N}
 			d.Embed(x, w, make([]int, N))
 			calls := d.recorder.calls
@@ -195,7 +195,7 @@ func TestLinearOfLongRows(t *testing.T) {
 					}
 					t.Run(fmt.Sprintf("%s/%v/%d/%d", set, f, N, o), func(t *testing.T) {
 						d := openSet(t, o, set)
-						if p := decodeBy(set, D/2, pitch(I), N, d.limits); (p.form == "pipeline_") != (set == driver.SM90a) {
+						if p := chooseGEMV(set, D/2, rowPitch(I), N, d.limits); (p.variant == "pipeline_") != (set == driver.SM90a) {
 							t.Fatalf("want a ring on sm_90a alone, got %+v", p)
 						}
 						linearAgrees(t, d, rand.New(rand.NewPCG(uint64(N), o)), f, N, D, I)
@@ -279,7 +279,7 @@ func TestTilesAgree(t *testing.T) {
 		want, seen := map[int][]float32{}, map[string]bool{}
 		for i := range 2 * len(orders) {
 			d := openSet(t, orders[i/2], set)
-			defer func(l limits) { d.limits = l }(d.limits)
+			defer func(l deviceLimits) { d.limits = l }(d.limits)
 			x, m, scale := a.inner(t, d), w.place(t, d, false), func(j int) float32 { return scales[j] }
 			if i%2 == 1 {
 				m, scale = scaled.place(t, d, false), func(int) float32 { return 1 }
@@ -287,7 +287,7 @@ func TestTilesAgree(t *testing.T) {
 			for _, n := range []int{1, 16, 17, N} {
 				for _, sms := range []int{1, 2, 3, 6, 10, 1000} {
 					d.limits.sms = sms
-					seen[productTile(n, out, d.limits).name] = true
+					seen[chooseMMATile(n, out, d.limits).name] = true
 					y := floats(t, d, n, out, nil)
 					d.Linear(device.Prefill, y, x, n, m)
 					for i, v := range read(d, y) {
@@ -302,7 +302,7 @@ func TestTilesAgree(t *testing.T) {
 				}
 			}
 		}
-		if len(seen) != len(tiles) {
+		if len(seen) != len(mmaTiles) {
 			t.Errorf("want all tiles tried, got %v", seen)
 		}
 	}
@@ -313,9 +313,9 @@ func TestTilesAgree(t *testing.T) {
 func TestEveryTile(t *testing.T) {
 	for _, set := range sets(t) {
 		for _, f := range formats {
-			list := &tiles
+			list := &mmaTiles
 			if set == driver.SM90a {
-				list = &boxedTiles
+				list = &wgmmaTiles
 			}
 			if set == driver.SM90a && f.eight {
 				continue // by the tiles of the others
@@ -325,8 +325,8 @@ func TestEveryTile(t *testing.T) {
 	}
 }
 
-func everyTile(t *testing.T, set string, list *[]tile, f format) {
-	defer func(all []tile) { *list = all }(*list)
+func everyTile(t *testing.T, set string, list *[]gemmTile, f format) {
+	defer func(all []gemmTile) { *list = all }(*list)
 	all := *list
 	const N, D, I = 200, 131, 203
 	hs := device.AttentionShape{H: 5, K: 1, Dh: 74} // a head's pairs do not fill their last eight
@@ -370,7 +370,7 @@ func everyTile(t *testing.T, set string, list *[]tile, f format) {
 	}
 	var want [][]float32
 	for i, one := range all {
-		*list = []tile{one}
+		*list = []gemmTile{one}
 		for j, n := range []int{N, 83, 17, 1} {
 			p := under[(i+j)%len(under)]
 			d, w := p.d, p.w
@@ -549,7 +549,7 @@ func TestQKVAndAttend(t *testing.T) {
 func positionsOf(kv device.KVCache) func(seq, pos, head, i int) int {
 	p := kv.(*kvCache)
 	return func(seq, pos, head, i int) int {
-		return ((seq*p.maxPages*page+pos)*p.heads.K+head)*roundUp(p.heads.Dh, 8) + i
+		return ((seq*p.maxPages*pageSize+pos)*p.heads.K+head)*roundUp(p.heads.Dh, 8) + i
 	}
 }
 
@@ -567,7 +567,7 @@ func placeOf(spans []device.Span, i int) (seq, pos int) {
 // finds what the first left in the device's own memory, gives the same bits.
 func checkAttend(t *testing.T, d *Device, kind device.Phase, q *buffer, kv device.KVCache, hs device.AttentionShape, spans []device.Span) {
 	t.Helper()
-	H, K, Dh, N, dt := hs.H, hs.K, hs.Dh, q.rows, q.half
+	H, K, Dh, N, dt := hs.H, hs.K, hs.Dh, q.rows, q.dtype
 	gq := read(d, q)
 	gk, gv := readCache(d, kv)
 	at := positionsOf(kv)
@@ -673,7 +673,7 @@ func TestAttendParts(t *testing.T) {
 
 func attendParts(t *testing.T, d *Device, hs device.AttentionShape) {
 	r := rand.New(rand.NewPCG(uint64(hs.Dh), 5))
-	turn := 8 * attendStep / hs.Dh // positions of a block's warps at a time
+	turn := 8 * attentionDecodeWarpElements / hs.Dh // positions of a block's warps at a time
 	positions := []int{2*turn - 1, 2 * turn, 5*turn + 17, 16*turn - 1, 16 * turn, 17*turn + 3}
 	last := slices.Max(positions)
 	kv, err := d.NewKVCache(1, last+1, hs)
@@ -699,8 +699,8 @@ func attendParts(t *testing.T, d *Device, hs device.AttentionShape) {
 		q := matrix{rows: 1, cols: cols, v: all.row(i), t: all.t}.inner(t, d)
 		alone, longer := emptyInner(t, d, 1, cols), emptyInner(t, d, 1, cols)
 		d.Attention(device.Decode, alone, q, kv, hs, []device.Span{{Start: p, Len: 1}})
-		longer.half = q.half
-		d.attendRows(longer, q, kv.(*kvCache), hs, float32(1/math.Sqrt(float64(hs.Dh))*math.Log2E), 1, 0, 2*p+turn)
+		longer.dtype = q.dtype
+		d.attentionDecode(longer, q, kv.(*kvCache), hs, float32(1/math.Sqrt(float64(hs.Dh))*math.Log2E), 1, 0, 2*p+turn)
 		for what, got := range map[string][]float32{"alone": read(d, alone), "with a longer row's grid": read(d, longer)} {
 			if !slices.Equal(got, want[i*cols:(i+1)*cols]) {
 				t.Errorf("position %d: a row %s has other bits than among others", p, what)
@@ -724,7 +724,7 @@ func attendPages(t *testing.T, d *Device, hs device.AttentionShape, grow float64
 		if err := kv.Reserve(seq, n); err != nil {
 			t.Fatal(err)
 		}
-		kv.(*kvCache).half = dt
+		kv.(*kvCache).dtype = dt
 		rows := [2]matrix{randomMatrix(r, n, hs.K*hs.Dh, dt), randomMatrix(r, n, hs.K*hs.Dh, dt)}
 		for pos := range n {
 			for j, v := range rows[0].row(pos) {
@@ -734,7 +734,7 @@ func attendPages(t *testing.T, d *Device, hs device.AttentionShape, grow float64
 		fillCache(t, d, kv, seq, rows)
 	}
 	rows := 72
-	if prefillWidth(hs.Dh) == 0 || queryRows(d.info.Set) > page { // 128 rows at a time
+	if attentionPrefillWidth(hs.Dh) == 0 || queryRows(d.info.Set) > pageSize { // 128 rows at a time
 		rows = 140
 	}
 	for _, spans := range [][]device.Span{

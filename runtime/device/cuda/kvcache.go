@@ -24,19 +24,19 @@ type kvCache struct {
 	maxPages     int // of a slot
 	maxPositions int
 	heads        device.AttentionShape
-	half         checkpoint.DType
+	dtype        checkpoint.DType
 	held         *heldPages
-	padded       bool // the padding slot has its page
+	hasPadding   bool // the padding slot has its page
 }
 
 // heldPages are the pages that a cache's slots hold.
 type heldPages struct {
-	pool  *pool
+	pool  *pagePool
 	slots [][]pointer // of each slot, in the order of positions
 }
 
-// giveBack returns all pages to their pool.
-func (h *heldPages) giveBack() {
+// releaseAll returns all pages to their pool.
+func (h *heldPages) releaseAll() {
 	for slot := range h.slots {
 		h.release(slot)
 	}
@@ -48,35 +48,35 @@ func (h *heldPages) release(slot int) {
 	h.slots[slot] = nil
 }
 
-// pool has pages of one size, for all layers and caches with pages of that size. It grows
+// pagePool has pages of one size, for all layers and caches with pages of that size. It grows
 // by slabs of at most half as many pages as it has.
-type pool struct {
+type pagePool struct {
 	bytes int64 // of a page
-	slabs []slab
+	slabs []pageSlab
 	free  []pointer
 
-	padding pointer // the page of padding rows; 0: there is none yet
+	paddingPage pointer // the page of padding rows; 0: there is none yet
 }
 
-// slab is n pages in one allocation.
-type slab struct {
+// pageSlab is n pages in one allocation.
+type pageSlab struct {
 	p pointer
 	n int
 }
 
 // NewKVCache makes a layer's page table. The head size is rounded up to 8 in the pages.
 func (d *Device) NewKVCache(slots, maxPositions int, hs device.AttentionShape) (device.KVCache, error) {
-	if slots < 0 || maxPositions < 0 || hs.K < 0 || hs.Dh < 0 || hs.Dh > maxHeadWidth || hs.Dh%2 != 0 {
-		return nil, fmt.Errorf("cuda: cache: want an even head size up to %d, got %d slots of %d positions, %d heads of %d", maxHeadWidth, slots, maxPositions, hs.K, hs.Dh)
+	if slots < 0 || maxPositions < 0 || hs.K < 0 || hs.Dh < 0 || hs.Dh > maxHeadSize || hs.Dh%2 != 0 {
+		return nil, fmt.Errorf("cuda: cache: want an even head size up to %d, got %d slots of %d positions, %d heads of %d", maxHeadSize, slots, maxPositions, hs.K, hs.Dh)
 	}
 	d.begin("cache")
-	size := max(int64(2*page*hs.K*roundUp(hs.Dh, 8)*2), 16)
+	size := max(int64(2*pageSize*hs.K*roundUp(hs.Dh, 8)*2), 16)
 	of := d.pools[size]
 	if of == nil {
-		of = &pool{bytes: size}
+		of = &pagePool{bytes: size}
 		d.pools[size] = of
 	}
-	c := &kvCache{device: d, slots: slots, maxPages: ceilDiv(maxPositions, page), maxPositions: maxPositions, heads: hs, half: d.typeFor(checkpoint.F32),
+	c := &kvCache{device: d, slots: slots, maxPages: ceilDiv(maxPositions, pageSize), maxPositions: maxPositions, heads: hs, dtype: d.typeFor(checkpoint.F32),
 		held: &heldPages{pool: of, slots: make([][]pointer, slots)}}
 	var err error
 	if c.table, err = d.zeroed(slots+1, c.maxPages, c.maxPages, 8); err != nil {
@@ -86,7 +86,7 @@ func (d *Device) NewKVCache(slots, maxPositions int, hs device.AttentionShape) (
 }
 
 // PageSize is the number of positions of a page.
-func (c *kvCache) PageSize() int { return min(page, max(c.maxPositions, 1)) }
+func (c *kvCache) PageSize() int { return min(pageSize, max(c.maxPositions, 1)) }
 
 // PageBytes is the memory of a page.
 func (c *kvCache) PageBytes() int64 { return c.held.pool.bytes }
@@ -101,7 +101,7 @@ func (c *kvCache) Reserve(slot, positions int) error {
 
 func (c *kvCache) reserve(slot, positions int) error {
 	d, first := c.device, len(c.held.slots[slot])
-	want := ceilDiv(positions, page) - first
+	want := ceilDiv(positions, pageSize) - first
 	if want <= 0 || d.err != nil {
 		return d.err
 	}
@@ -109,12 +109,12 @@ func (c *kvCache) reserve(slot, positions int) error {
 	var taken []pointer
 	var failed error
 	for len(taken) < want {
-		at, err := d.page(c.held.pool)
+		at, err := d.takePage(c.held.pool)
 		if err == nil {
 			taken = append(taken, at)
 			if c.heads.Dh%8 != 0 { // the columns behind each head are zeros
 				if err = d.driver.Clear(at, c.held.pool.bytes); err != nil {
-					err = d.failed(fmt.Errorf("%v: clearing a page: %w", d.doing, err))
+					err = d.failWith(fmt.Errorf("%v: clearing a page: %w", d.currentOperation, err))
 				}
 			}
 		}
@@ -123,7 +123,7 @@ func (c *kvCache) reserve(slot, positions int) error {
 			break
 		}
 	}
-	d.send(c.table.row(slot)+pointer(8*first), raw(taken), "pages")
+	d.uploadBytes(c.table.row(slot)+pointer(8*first), bytesOf(taken), "pages")
 	if d.err != nil { // the table does not have them
 		c.held.pool.free = append(c.held.pool.free, taken...)
 		return d.err
@@ -145,7 +145,7 @@ func (c *kvCache) Free() {
 	if c.table == nil {
 		return
 	}
-	c.held.giveBack()
+	c.held.releaseAll()
 	c.table.Free()
 	c.table = nil
 }
@@ -154,23 +154,23 @@ func (c *kvCache) Free() {
 // of a pool have the same: nobody reads what is written there.
 func (c *kvCache) addPadding() {
 	d, of := c.device, c.held.pool
-	if c.padded || d.err != nil {
+	if c.hasPadding || d.err != nil {
 		return
 	}
-	if of.padding == 0 {
-		p, err := d.page(of)
+	if of.paddingPage == 0 {
+		p, err := d.takePage(of)
 		if err != nil {
 			d.fail(err)
 			return
 		}
-		of.padding = p
+		of.paddingPage = p
 		if err := d.driver.Clear(p, of.bytes); err != nil {
-			d.fail(fmt.Errorf("%v: clearing a page: %w", d.doing, err))
+			d.fail(fmt.Errorf("%v: clearing a page: %w", d.currentOperation, err))
 			return
 		}
 	}
-	d.send(c.table.row(c.slots), raw([]pointer{of.padding}), "the page of padding rows")
-	c.padded = d.err == nil
+	d.uploadBytes(c.table.row(c.slots), bytesOf([]pointer{of.paddingPage}), "the page of padding rows")
+	c.hasPadding = d.err == nil
 }
 
 // operand describes the cache in errors.
@@ -186,8 +186,8 @@ func cacheOperand(kv device.KVCache) operand {
 	return operand{name: "cache"}
 }
 
-// page takes a page out of a pool.
-func (d *Device) page(of *pool) (pointer, error) {
+// takePage takes a page out of a pool.
+func (d *Device) takePage(of *pagePool) (pointer, error) {
 	if len(of.free) == 0 {
 		if err := d.grow(of); err != nil {
 			return 0, err
@@ -199,7 +199,7 @@ func (d *Device) page(of *pool) (pointer, error) {
 }
 
 // grow adds a slab to a pool, of one page where there is no memory for more.
-func (d *Device) grow(of *pool) error {
+func (d *Device) grow(of *pagePool) error {
 	used := 0
 	for _, s := range of.slabs {
 		used += s.n
@@ -207,7 +207,7 @@ func (d *Device) grow(of *pool) error {
 	n := max(1, min(used/2, int(slabBytes/of.bytes)))
 	p, err := d.driver.Alloc(int64(n) * of.bytes)
 	if err != nil && !errors.Is(err, driver.ErrMemory) {
-		return d.failed(fmt.Errorf("%v: %d bytes for pages: %w", d.doing, int64(n)*of.bytes, err))
+		return d.failWith(fmt.Errorf("%v: %d bytes for pages: %w", d.currentOperation, int64(n)*of.bytes, err))
 	}
 	if err == nil {
 		d.countMemory(int64(n) * of.bytes)
@@ -217,7 +217,7 @@ func (d *Device) grow(of *pool) error {
 			return err
 		}
 	}
-	of.slabs = append(of.slabs, slab{p, n})
+	of.slabs = append(of.slabs, pageSlab{p, n})
 	for i := range n {
 		of.free = append(of.free, p+pointer(int64(i)*of.bytes))
 	}
@@ -227,7 +227,7 @@ func (d *Device) grow(of *pool) error {
 // shrink frees the slabs of which no page is in use.
 func (d *Device) shrink() {
 	for _, of := range d.pools {
-		var slabs []slab
+		var slabs []pageSlab
 		for _, s := range of.slabs {
 			end := s.p + pointer(int64(s.n)*of.bytes)
 			var rest []pointer
@@ -247,15 +247,15 @@ func (d *Device) shrink() {
 	}
 }
 
-// reserved refuses a pass over positions that have no pages.
-func (d *Device) reserved(what string, kv device.KVCache, hs device.AttentionShape, spans []device.Span) *kvCache {
+// checkReserved refuses a pass over positions that have no pages.
+func (d *Device) checkReserved(what string, kv device.KVCache, hs device.AttentionShape, spans []device.Span) *kvCache {
 	c, ok := kv.(*kvCache)
 	if !ok || c.table == nil || c.heads.K != hs.K || c.heads.Dh != hs.Dh {
 		d.fail(fmt.Errorf("%s: want a cache of %d heads of %d, got %+v", what, hs.K, hs.Dh, kv))
 		return nil
 	}
 	for _, s := range spans {
-		if s.Seq < 0 || s.Seq >= c.slots || d.recorder == nil && s.Start+s.Len > len(c.held.slots[s.Seq])*page {
+		if s.Seq < 0 || s.Seq >= c.slots || d.recorder == nil && s.Start+s.Len > len(c.held.slots[s.Seq])*pageSize {
 			d.fail(fmt.Errorf("%s: want %d positions of slot %d reserved, got a cache of %d slots", what, s.Start+s.Len, s.Seq, c.slots))
 			return nil
 		}

@@ -89,7 +89,7 @@ func TestNoRoomForAPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	one := int64(2 * page * 4 * 64 * 2)
+	one := int64(2 * pageSize * 4 * 64 * 2)
 	// All but room for a thousand pages is a single buffer's: a driver hands memory out in
 	// pieces of megabytes.
 	const width, spare = 1 << 16, 64 << 20
@@ -101,12 +101,12 @@ func TestNoRoomForAPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := d.NewKVCache(1, page, hs)
+	second, err := d.NewKVCache(1, pageSize, hs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for n := 1; err == nil; n++ {
-		err = first.Reserve(0, n*page)
+		err = first.Reserve(0, n*pageSize)
 	}
 	if !errors.Is(err, device.ErrMemory) || !strings.Contains(err.Error(), fmt.Sprintf("want %d bytes for a page of the cache, have ", one)) {
 		t.Fatalf("want %v with what was wanted and what is free, got %v", device.ErrMemory, err)
@@ -116,7 +116,7 @@ func TestNoRoomForAPage(t *testing.T) {
 	if int64(have)*one < spare/4 || d.Sync() != nil {
 		t.Fatalf("want pages up to the end of memory and a device that works, got %d, %v", have, d.Sync())
 	}
-	if err := first.Reserve(0, have*page); err != nil {
+	if err := first.Reserve(0, have*pageSize); err != nil {
 		t.Errorf("what is there: %v", err)
 	}
 	if err := second.Reserve(0, 1); !errors.Is(err, device.ErrMemory) {
@@ -145,15 +145,15 @@ func TestPeakBytesOfPages(t *testing.T) {
 	start := d.used
 	d.peak = start
 	hs := device.AttentionShape{H: 3, K: 3, Dh: 20}
-	const one, table = int64(2 * page * 3 * 24 * 2), int64(2 * 100 * 8) // the head size is rounded up to 8; a second slot is for padding
-	kv, err := d.NewKVCache(1, 100*page, hs)
+	const one, table = int64(2 * pageSize * 3 * 24 * 2), int64(2 * 100 * 8) // the head size is rounded up to 8; a second slot is for padding
+	kv, err := d.NewKVCache(1, 100*pageSize, hs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(kv.Free)
 	there := []int64{1, 2, 3, 4, 6, 6, 9, 9, 9, 13} // pages, after each was asked for
 	for i, pages := range there {
-		if err := kv.Reserve(0, i*page+1); err != nil {
+		if err := kv.Reserve(0, i*pageSize+1); err != nil {
 			t.Fatal(err)
 		}
 		if got := d.used - start; got != table+pages*one {
@@ -181,18 +181,18 @@ func TestPagesAreUsedAgain(t *testing.T) {
 	hs := device.AttentionShape{H: 1, K: 1, Dh: 6}
 	var first map[uint64]bool
 	for round := range 2 {
-		kv, err := d.NewKVCache(2, 3*page, hs)
+		kv, err := d.NewKVCache(2, 3*pageSize, hs)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(kv.Free)
 		p := kv.(*kvCache)
-		for seq, n := range []int{page, 2*page + 1} {
+		for seq, n := range []int{pageSize, 2*pageSize + 1} {
 			if err := kv.Reserve(seq, n); err != nil {
 				t.Fatal(err)
 			}
 		}
-		table, seen := get[uint64](d, p.table.p, p.slots*p.maxPages), map[uint64]bool{}
+		table, seen := download[uint64](d, p.table.p, p.slots*p.maxPages), map[uint64]bool{}
 		for i, want := range []bool{true, false, false, true, true, true} {
 			if (table[i] != 0) != want || seen[table[i]] && want {
 				t.Fatalf("round %d: want pages of their own at 0, 3, 4 and 5, got %#x", round, table)
@@ -205,12 +205,12 @@ func TestPagesAreUsedAgain(t *testing.T) {
 			if round == 1 && !first[at] {
 				t.Errorf("want the pages of before, got one at %#x", at)
 			}
-			for i, v := range get[uint16](d, pointer(at), 2*page*8) {
+			for i, v := range download[uint16](d, pointer(at), 2*pageSize*8) {
 				if v != 0 {
 					t.Fatalf("round %d: number %d: want zeros, got %#x", round, i, v)
 				}
 			}
-			junk := make([]byte, 2*page*8*2)
+			junk := make([]byte, 2*pageSize*8*2)
 			for i := range junk {
 				junk[i] = 7
 			}
@@ -237,13 +237,13 @@ func TestSlabsSideBySide(t *testing.T) {
 	for used := range 4 { // a bit for each slab: its second page is in use
 		c := &counting{room: 1 << 20, sizes: map[pointer]int64{}}
 		d := newDevice(c)
-		of := &pool{bytes: bytes}
+		of := &pagePool{bytes: bytes}
 		d.pools[bytes] = of
 		want := 0
 		for i := range 2 {
 			at := pointer(1<<20 + i*2*bytes)
 			c.sizes[at], c.used, d.used = 2*bytes, c.used+2*bytes, d.used+2*bytes
-			of.slabs, of.free = append(of.slabs, slab{at, 2}), append(of.free, at)
+			of.slabs, of.free = append(of.slabs, pageSlab{at, 2}), append(of.free, at)
 			if used>>i&1 == 0 {
 				of.free = append(of.free, at+bytes)
 			} else {
@@ -262,21 +262,21 @@ func TestRoomForSomePages(t *testing.T) {
 	c := &counting{room: 1 << 30, sizes: map[pointer]int64{}}
 	d := newDevice(c)
 	hs := device.AttentionShape{H: 1, K: 1, Dh: 8}
-	const one = int64(2 * page * 8 * 2)
-	kv, err := d.NewKVCache(1, 100*page, hs)
+	const one = int64(2 * pageSize * 8 * 2)
+	kv, err := d.NewKVCache(1, 100*pageSize, hs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(kv.Free)
 	c.room = c.used + 3*one + one/2
-	if err := kv.Reserve(0, 10*page); !errors.Is(err, device.ErrMemory) {
+	if err := kv.Reserve(0, 10*pageSize); !errors.Is(err, device.ErrMemory) {
 		t.Fatalf("want %v, got %v", device.ErrMemory, err)
 	}
 	if got := len(kv.(*kvCache).held.slots[0]); got != 3 {
 		t.Errorf("want 3 pages, got %d", got)
 	}
 	c.room += 7 * one
-	if err := kv.Reserve(0, 10*page); err != nil || len(kv.(*kvCache).held.slots[0]) != 10 {
+	if err := kv.Reserve(0, 10*pageSize); err != nil || len(kv.(*kvCache).held.slots[0]) != 10 {
 		t.Errorf("with room: want 10 pages, got %d, %v", len(kv.(*kvCache).held.slots[0]), err)
 	}
 }

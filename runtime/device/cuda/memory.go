@@ -18,7 +18,7 @@ type buffer struct {
 	rows, cols int
 	pitch      int // elements
 	size       int // bytes of an element
-	half       checkpoint.DType
+	dtype      checkpoint.DType
 
 	device    *Device
 	allocated int64 // bytes
@@ -53,7 +53,7 @@ func (d *Device) alloc(rows, cols, pitch, size int) (*buffer, error) {
 	if rows < 0 || cols < 0 || pitch < cols {
 		return nil, fmt.Errorf("cuda: buffer: want a size of 0 or more, got [%d %d]", rows, cols)
 	}
-	b := &buffer{rows: rows, cols: cols, pitch: pitch, size: size, half: d.typeFor(checkpoint.F32), device: d, users: 1}
+	b := &buffer{rows: rows, cols: cols, pitch: pitch, size: size, dtype: d.typeFor(checkpoint.F32), device: d, users: 1}
 	b.allocated = max(b.bytes(), 1)
 	var err error
 	b.p, err = d.memory(b.allocated, fmt.Sprintf("[%d %d]", rows, cols))
@@ -71,7 +71,7 @@ func (d *Device) zeroed(rows, cols, pitch, size int) (*buffer, error) {
 	}
 	if err := d.driver.Clear(b.p, b.bytes()); err != nil {
 		b.Free()
-		return nil, d.failed(fmt.Errorf("%v: clearing [%d %d]: %w", d.doing, rows, cols, err))
+		return nil, d.failWith(fmt.Errorf("%v: clearing [%d %d]: %w", d.currentOperation, rows, cols, err))
 	}
 	return b, nil
 }
@@ -92,7 +92,7 @@ func (d *Device) memory(n int64, what string) (pointer, error) {
 		return 0, fmt.Errorf("cuda: %w: want %d bytes for %s, have %s", device.ErrMemory, n, what, d.free())
 	}
 	if err != nil {
-		return 0, d.failed(fmt.Errorf("%v: %d bytes for %s: %w", d.doing, n, what, err))
+		return 0, d.failWith(fmt.Errorf("%v: %d bytes for %s: %w", d.currentOperation, n, what, err))
 	}
 	d.countMemory(n)
 	return p, nil

@@ -52,7 +52,7 @@ func TestNoRoomInAPass(t *testing.T) {
 	if _, err := pass(0, none); err != nil { // other places lie there now
 		t.Fatal(err)
 	}
-	_, err = pass(1, func() { d.need(scratchLogits, 1<<46, false) })
+	_, err = pass(1, func() { d.scratchMemory(scratchLogits, 1<<46, false) })
 	if !errors.Is(err, device.ErrMemory) || !strings.HasPrefix(err.Error(), "cuda: "+device.ErrMemory.Error()+": want 70368744177664 bytes ") || !strings.Contains(err.Error(), " free of ") || !strings.HasSuffix(err.Error(), ", for the scratch buffer of logits") {
 		t.Fatalf("want what was needed and what is free, got %v", err)
 	}
@@ -84,8 +84,8 @@ func TestLargeUpload(t *testing.T) {
 	for i := range v {
 		v[i] = byte(i * 7 >> 3)
 	}
-	p := put(d, scratchLogits, v)
-	for i, b := range get[byte](d, p, n) {
+	p := uploadScratch(d, scratchLogits, v)
+	for i, b := range download[byte](d, p, n) {
 		if b != v[i] {
 			t.Fatalf("byte %d: want %d, got %d", i, v[i], b)
 		}
@@ -114,7 +114,7 @@ func TestRotationsGrow(t *testing.T) {
 		if got := d.ropeTables[i].positions; got != want {
 			t.Errorf("%d positions: want a table of %d, got %d", asked, want, got)
 		}
-		for i, v := range get[float32](d, p, want*6) {
+		for i, v := range download[float32](d, p, want*6) {
 			sin, cos := math.Sincos(float64(float32(i/6) * rope.InvFreq[i%6/2]))
 			if e := []float64{cos, sin}[i%2]; v != float32(e) {
 				t.Fatalf("%d positions: number %d: want %g, got %g", asked, i, e, v)
@@ -217,7 +217,7 @@ func TestScratchGrowsUnderAStep(t *testing.T) {
 	freeScratch(d)
 	r := rand.New(rand.NewPCG(6, 6))
 	hs, dt := device.AttentionShape{H: 2, K: 1, Dh: 8}, checkpoint.BF16
-	const D, V, limit = 16, 50, 2 * page
+	const D, V, limit = 16, 50, 2 * pageSize
 	table, gain := randomMatrix(r, V, D, dt).place(t, d, false), randomMatrix(r, 1, D, dt).place(t, d, true)
 	wq, wk, wv, wo := randomMatrix(r, 16, D, dt).place(t, d, false), randomMatrix(r, 8, D, dt).place(t, d, false), randomMatrix(r, 8, D, dt).place(t, d, false), randomMatrix(r, D, 16, dt).place(t, d, false)
 	rope := device.RoPEFrequencies{InvFreq: []float32{1, 0.5, 0.25, 0.125}}
@@ -269,10 +269,10 @@ func TestScratchGrowsUnderAStep(t *testing.T) {
 		return all
 	}
 	want := run()
-	var used []scratch
+	var used []scratchKind
 	for s, b := range d.scratch {
 		if b != nil {
-			used = append(used, scratch(s))
+			used = append(used, scratchKind(s))
 		}
 	}
 	if len(used) < 5 {
@@ -280,7 +280,7 @@ func TestScratchGrowsUnderAStep(t *testing.T) {
 	}
 	before := d.used
 	for _, s := range used { // larger: the old buffers are only the step's
-		d.need(s, 2*d.scratch[s].cols, true)
+		d.scratchMemory(s, 2*d.scratch[s].cols, true)
 	}
 	d.ropeTable(rope, 1<<16)
 	grown := d.used

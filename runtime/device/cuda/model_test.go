@@ -315,7 +315,7 @@ func TestMixedTypes(t *testing.T) {
 				t.Run(fmt.Sprintf("%s: %v, %s %v, int8 %v", dir, c.most, c.what, c.rest, eight), func(t *testing.T) {
 					d := open(t, orders[0])
 					host, dev := pair(t, mixed{stored{src, c.most}, c.rest, c.is}, d, eight)
-					if got := d.half; got != c.most {
+					if got := d.computeType; got != c.most {
 						t.Errorf("want it computed in %v, got %v", c.most, got)
 					}
 					sameLogits(t, host, dev, c.most)
@@ -555,7 +555,7 @@ type stepCounter struct {
 func (c *stepCounter) Capture(rows device.DecodeRows, n, limit int, step func()) (device.DecodeGraph, error) {
 	s, err := c.Device.Capture(rows, n, limit, step)
 	if err == nil {
-		c.launches = len(s.(*decodeGraph).r.calls)
+		c.launches = len(s.(*decodeGraph).recorder.calls)
 	}
 	return s, err
 }

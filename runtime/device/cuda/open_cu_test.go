@@ -45,7 +45,7 @@ func openSet(t testing.TB, _ uint64, set string) *Device {
 	}
 	d := gpus[set]
 	// As new, but for a failure: one that an earlier test left is to show.
-	d.half, d.noted = checkpoint.F32, map[[2]checkpoint.DType]bool{}
+	d.computeType, d.loggedRoundings = checkpoint.F32, map[[2]checkpoint.DType]bool{}
 	return d
 }
 

@@ -113,13 +113,13 @@ func (m matrix) place(t testing.TB, d *Device, vector bool) device.Weight {
 // inner uploads the matrix as activations.
 func (m matrix) inner(t testing.TB, d *Device) *buffer {
 	t.Helper()
-	b, err := orNil(d.zeroed(m.rows, m.cols, pitch(m.cols), 2))
+	b, err := orNil(d.zeroed(m.rows, m.cols, rowPitch(m.cols), 2))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Free)
 	s := b.(*buffer)
-	s.half = m.t
+	s.dtype = m.t
 	if m.cols > 0 {
 		if err := d.driver.Upload(s.p, 2*s.pitch, m.bytes(), 2*m.cols); err != nil {
 			t.Fatal(err)
@@ -142,7 +142,7 @@ func floats(t testing.TB, d *Device, rows, cols int, v []float64) *buffer {
 		f[i] = float32(v[i])
 	}
 	if len(f) > 0 {
-		if err := d.driver.Upload(s.p, 4*s.pitch, raw(f), 4*cols); err != nil {
+		if err := d.driver.Upload(s.p, 4*s.pitch, bytesOf(f), 4*cols); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -151,7 +151,7 @@ func floats(t testing.TB, d *Device, rows, cols int, v []float64) *buffer {
 
 func emptyInner(t testing.TB, d *Device, rows, cols int) *buffer {
 	t.Helper()
-	b, err := orNil(d.zeroed(rows, cols, pitch(cols), 2))
+	b, err := orNil(d.zeroed(rows, cols, rowPitch(cols), 2))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func read(d *Device, b device.Buffer) []float32 {
 func zeroTails(t *testing.T, d *Device, what string, b *buffer) {
 	t.Helper()
 	line := b.pitch * b.size
-	for i, v := range get[byte](d, b.p, b.rows*line) {
+	for i, v := range download[byte](d, b.p, b.rows*line) {
 		if col := i % line / b.size; v != 0 && col >= b.cols {
 			t.Errorf("%s: row %d: want zeros from column %d on, got byte %#x of column %d", what, i/line, b.cols, v, col)
 			return
@@ -213,13 +213,13 @@ func silu(z float64) float64 { return z / (1 + math.Exp(-z)) }
 func fillCache(t testing.TB, d *Device, kv device.KVCache, seq int, rows [2]matrix) {
 	t.Helper()
 	p := kv.(*kvCache)
-	p.half = rows[0].t
-	table := get[uint64](d, p.table.p, p.slots*p.maxPages)
+	p.dtype = rows[0].t
+	table := download[uint64](d, p.table.p, p.slots*p.maxPages)
 	line := p.heads.K * p.heads.Dh * 2
 	for part, m := range rows {
 		b := m.bytes()
-		for pos := range min(m.rows, len(p.held.slots[seq])*page) {
-			at := pointer(table[seq*p.maxPages+pos/page]) + pointer((part*page+pos%page)*p.heads.K*roundUp(p.heads.Dh, 8)*2)
+		for pos := range min(m.rows, len(p.held.slots[seq])*pageSize) {
+			at := pointer(table[seq*p.maxPages+pos/pageSize]) + pointer((part*pageSize+pos%pageSize)*p.heads.K*roundUp(p.heads.Dh, 8)*2)
 			if err := d.driver.Upload(at, 2*roundUp(p.heads.Dh, 8), b[pos*line:(pos+1)*line], 2*p.heads.Dh); err != nil {
 				t.Fatal(err)
 			}
@@ -231,17 +231,17 @@ func fillCache(t testing.TB, d *Device, kv device.KVCache, seq int, rows [2]matr
 // zeros where there is no page.
 func readCache(d *Device, kv device.KVCache) (keys, values []float32) {
 	p := kv.(*kvCache)
-	n := page * p.heads.K * roundUp(p.heads.Dh, 8)
+	n := pageSize * p.heads.K * roundUp(p.heads.Dh, 8)
 	keys, values = make([]float32, p.slots*p.maxPages*n), make([]float32, p.slots*p.maxPages*n)
-	for i, at := range get[uint64](d, p.table.p, p.slots*p.maxPages) {
+	for i, at := range download[uint64](d, p.table.p, p.slots*p.maxPages) {
 		if at == 0 {
 			continue
 		}
-		for j, h := range get[uint16](d, pointer(at), 2*n) {
+		for j, h := range download[uint16](d, pointer(at), 2*n) {
 			if j < n {
-				keys[i*n+j] = widen(h, p.half)
+				keys[i*n+j] = widen(h, p.dtype)
 			} else {
-				values[i*n+j-n] = widen(h, p.half)
+				values[i*n+j-n] = widen(h, p.dtype)
 			}
 		}
 	}

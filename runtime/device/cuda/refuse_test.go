@@ -125,7 +125,7 @@ func TestRefuses(t *testing.T) {
 			{"rows below 0", func(b *bad) { b.n = -1 }},
 			{"y of fewer rows", func(b *bad) { b.y = b.small }}, {"x of fewer rows", func(b *bad) { b.a = emptyInner(t, d, 3, 8) }},
 			{"another width of y", func(b *bad) { b.y = floats(t, d, 4, 5, nil) }}, {"another width of x", func(b *bad) { b.a = b.half }},
-			{"y of 16 bits", func(b *bad) { b.y = b.half }}, {"x of another type", func(b *bad) { b.a.half = f16 }},
+			{"y of 16 bits", func(b *bad) { b.y = b.half }}, {"x of another type", func(b *bad) { b.a.dtype = f16 }},
 			{"a parameter", func(b *bad) { b.wo = d.Parameter(floats(t, d, 6, 8, nil), false) }},
 		}},
 		{"qkv: ", (*bad).qkv, []spoil{
@@ -147,7 +147,7 @@ func TestRefuses(t *testing.T) {
 		}},
 		{"attend: ", (*bad).attend, []spoil{
 			{"a row below 0", func(b *bad) { b.spans[0].Row = -1 }}, {"a position below 0", func(b *bad) { b.spans[0].Start = -1 }}, {"a length below 0", func(b *bad) { b.spans[0].Len = -1 }},
-			{"a cache of another type", func(b *bad) { b.kv.(*kvCache).half = f16 }},
+			{"a cache of another type", func(b *bad) { b.kv.(*kvCache).dtype = f16 }},
 			{"a of fewer rows", func(b *bad) { b.a = emptyInner(t, d, 3, 8) }}, {"q of fewer rows", func(b *bad) { b.q = emptyInner(t, d, 3, 8) }},
 			{"a of another width", func(b *bad) { b.a = b.half }}, {"q of another width", func(b *bad) { b.q = b.half }},
 			{"a of float32", func(b *bad) { b.a = floats(t, d, 4, 8, nil) }}, {"q of float32", func(b *bad) { b.q = floats(t, d, 4, 8, nil) }},
@@ -177,7 +177,7 @@ func TestRefuses(t *testing.T) {
 		{"head sums: ", (*bad).heads, []spoil{
 			{"rows below 0", func(b *bad) { b.n = -1 }}, {"a of float32", func(b *bad) { b.a = floats(t, d, 4, 8, nil) }},
 			{"a of fewer rows", func(b *bad) { b.a = emptyInner(t, d, 3, 8) }}, {"a of another width", func(b *bad) { b.a = b.half }},
-			{"w of another width", func(b *bad) { b.wo = b.gate }}, {"other heads", func(b *bad) { b.hs.H = 3 }}, {"a of another type", func(b *bad) { b.a.half = f16 }},
+			{"w of another width", func(b *bad) { b.wo = b.gate }}, {"other heads", func(b *bad) { b.hs.H = 3 }}, {"a of another type", func(b *bad) { b.a.dtype = f16 }},
 			{"8 bits", func(b *bad) { b.wo = b.eight(t, 6, 8) }}, {"a parameter", func(b *bad) { b.wo = d.Parameter(floats(t, d, 6, 8, nil), false) }},
 		}},
 		{"column sums: ", (*bad).columns, []spoil{{"rows below 0", func(b *bad) { b.n = -1 }}, {"float32", func(b *bad) { b.m = floats(t, d, 4, 5, nil) }}, {"fewer rows", func(b *bad) { b.n = 5 }}, {"another width", func(b *bad) { b.m = b.half }}}},
@@ -194,7 +194,7 @@ func TestRefuses(t *testing.T) {
 					t.Fatal(err)
 				}
 				c.call(b)
-				launched := len(d.launched)
+				launched := len(d.launchedKernels)
 				err := d.err
 				if by.what == "nothing" {
 					if err != nil {
@@ -207,13 +207,13 @@ func TestRefuses(t *testing.T) {
 					t.Fatalf("want the failure of %s, got %v", c.op, err)
 				}
 				if launched > 0 {
-					t.Errorf("want no launch, got %v", d.launched)
+					t.Errorf("want no launch, got %v", d.launchedKernels)
 				}
 				for _, c := range cases {
 					c.call(good)
 				}
-				if len(d.launched) > 0 || d.Sync() != err {
-					t.Errorf("after the failure: want it again and no launch, got %v, %v", d.Sync(), d.launched)
+				if len(d.launchedKernels) > 0 || d.Sync() != err {
+					t.Errorf("after the failure: want it again and no launch, got %v, %v", d.Sync(), d.launchedKernels)
 				}
 			})
 		}
@@ -259,7 +259,7 @@ func refused(t *testing.T, d *Device, want string) {
 }
 
 // forgive makes a device of use again whose failure a test has seen.
-func forgive(d *Device) { d.err, d.spans = nil, nil }
+func forgive(d *Device) { d.err, d.placedSpans = nil, nil }
 
 // What makes no buffer, weight or cache says so; the device goes on.
 func TestRefusesToMake(t *testing.T) {

@@ -43,7 +43,7 @@ func (d *Device) ropeTable(rope device.RoPEFrequencies, positions int) pointer {
 			d.fail(err)
 			return 0
 		}
-		d.send(b.p, raw(cs), fmt.Sprintf("RoPE cache of %d positions", positions))
+		d.uploadBytes(b.p, bytesOf(cs), fmt.Sprintf("RoPE cache of %d positions", positions))
 		if d.err != nil {
 			b.Free()
 			return 0

@@ -102,13 +102,13 @@ func sample(t *testing.T, d *Device, z []float32, V int, seen [][]int, by []devi
 	}
 	r.upload()
 	d.sample(b.p, b.pitch, V, n, r, filters || r.NeedFilters(n))
-	tokens = get[int32](d, r.tokensAt(), n)
-	for i, p := range get[[2]int32](d, r.placesAt(), n) {
+	tokens = download[int32](d, r.tokensAt(), n)
+	for i, p := range download[[2]int32](d, r.positionsAt(), n) {
 		if want := [2]int32{int32(n - 1 - i), int32(positions[i] + 1)}; p != want {
 			t.Errorf("row %d: want slot and position %v, got %v", i, want, p)
 		}
 	}
-	bits := get[uint32](d, r.seen.p, n*r.words)
+	bits := download[uint32](d, r.seen.p, n*r.words)
 	for i := range n {
 		after = append(after, bits[(n-1-i)*r.words:(n-i)*r.words]...)
 	}

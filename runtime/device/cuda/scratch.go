@@ -4,53 +4,53 @@ package cuda
 
 import "fmt"
 
-// scratch names a buffer that the device keeps for its operations. Each grows to the
+// scratchKind names a buffer that the device keeps for its operations. Each grows to the
 // largest size that an operation needed. What it holds is lost with the next operation
 // that uses it, unless its comment says otherwise.
-type scratch int
+type scratchKind int
 
 const (
-	scratchTokens           scratch = iota // token ids of a pass [N]
-	scratchRows                            // row numbers of an operation
-	scratchPositions                       // slot and position of every row [N, 2]
-	scratchQueryTiles                      // tiles of queries of prefill attention [tiles, 4]
-	scratchPartials                        // partial results of several blocks
-	scratchCounters                        // blocks that are done, of split-KV reductions; zero between operations
-	scratchHidden                          // normed or rounded rows [N, D]
-	scratchHeadHidden                      // normed rows in front of the LM head [N, D]
-	scratchHeadHiddenQ                     // those of the second model in CompareLogits
-	scratchLogits                          // rows of logits
-	scratchLogitsQ                         // those of the second model in CompareLogits
-	scratchArgmaxCandidates                // best logit of every block, argmax
-	scratchArgmaxCounters                  // blocks that are done, argmax; zero between operations
-	scratchChosen                          // tokens that Argmax chose [N]
-	scratchTargets                         // target tokens [N]
-	scratchLossState                       // running sums over the vocabulary [N, numbers]
-	scratchSums                            // float64 results
-	scratchSquares                         // sum of squares of every block
-	scratchSortedRows                      // rows sorted by token, in the gradient of the embedding
-	scratchRowRanges                       // where each token begins in them
-	scratchLossScales                      // scale of every row of the loss [N]
-	scratchAttentionDelta                  // a' . a of every row and head, in attention's gradient
-	scratchProductX                        // left operand of a training product, 16 bits
-	scratchProductW                        // right operand, of a float32 parameter
-	scratchProductY                        // gradients as an operand, 16 bits
-	scratchProductScale                    // scales of rows that are rounded to float16
-	scratchAdapterPartials                 // partial sums of an adapter product
-	scratchAdapterU                        // u of an adapter, 16 bits
-	scratchAdapterMatrix                   // A or B of an adapter, 16 bits
-	scratchAdapterDU                       // gradient of u, float32
-	scratchDropoutKeys                     // key of every span
-	scratchSpanRows                        // position and span length of every row [N, 2]
-	scratchSpanPositions                   // span and position of every row [N, 2]
-	scratchSpanTiles                       // tiles of spans in training attention [tiles, 4]
-	scratchKinds
+	scratchTokens           scratchKind = iota // token ids of a pass [N]
+	scratchRows                                // row numbers of an operation
+	scratchRowPositions                        // slot and position of every row [N, 2]
+	scratchQueryTiles                          // tiles of queries of prefill attention [tiles, 4]
+	scratchPartials                            // partial results of several blocks
+	scratchCounters                            // blocks that are done, of split-KV reductions; zero between operations
+	scratchHidden                              // normed or rounded rows [N, D]
+	scratchHeadHidden                          // normed rows in front of the LM head [N, D]
+	scratchHeadHiddenQ                         // those of the second model in CompareLogits
+	scratchLogits                              // rows of logits
+	scratchLogitsQ                             // those of the second model in CompareLogits
+	scratchArgmaxCandidates                    // best logit of every block, argmax
+	scratchArgmaxCounters                      // blocks that are done, argmax; zero between operations
+	scratchArgmaxTokens                        // tokens that Argmax chose [N]
+	scratchTargets                             // target tokens [N]
+	scratchLossState                           // running sums over the vocabulary [N, numbers]
+	scratchSums                                // float64 results
+	scratchSquares                             // sum of squares of every block
+	scratchSortedRows                          // rows sorted by token, in the gradient of the embedding
+	scratchRowRanges                           // where each token begins in them
+	scratchLossScales                          // scale of every row of the loss [N]
+	scratchAttentionDelta                      // a' . a of every row and head, in attention's gradient
+	scratchProductX                            // left operand of a training product, 16 bits
+	scratchProductW                            // right operand, of a float32 parameter
+	scratchProductY                            // gradients as an operand, 16 bits
+	scratchProductScale                        // scales of rows that are rounded to float16
+	scratchAdapterPartials                     // partial sums of an adapter product
+	scratchAdapterU                            // u of an adapter, 16 bits
+	scratchAdapterMatrix                       // A or B of an adapter, 16 bits
+	scratchAdapterDU                           // gradient of u, float32
+	scratchDropoutKeys                         // key of every span
+	scratchSpanRows                            // position and span length of every row [N, 2]
+	scratchSpanPositions                       // span and position of every row [N, 2]
+	scratchSpanTiles                           // tiles of spans in training attention [tiles, 4]
+	scratchCount
 )
 
-var scratchNames = [scratchKinds]string{
+var scratchNames = [scratchCount]string{
 	scratchTokens:           "tokens",
 	scratchRows:             "row numbers",
-	scratchPositions:        "slots and positions",
+	scratchRowPositions:     "slots and positions",
 	scratchQueryTiles:       "query tiles",
 	scratchPartials:         "attention partials",
 	scratchCounters:         "attention counters",
@@ -61,7 +61,7 @@ var scratchNames = [scratchKinds]string{
 	scratchLogitsQ:          "logits of q",
 	scratchArgmaxCandidates: "argmax candidates",
 	scratchArgmaxCounters:   "argmax counters",
-	scratchChosen:           "chosen tokens",
+	scratchArgmaxTokens:     "chosen tokens",
 	scratchTargets:          "targets",
 	scratchLossState:        "loss state",
 	scratchSums:             "sums",
@@ -84,11 +84,11 @@ var scratchNames = [scratchKinds]string{
 	scratchSpanTiles:        "span tiles",
 }
 
-func (s scratch) String() string { return scratchNames[s] }
+func (s scratchKind) String() string { return scratchNames[s] }
 
-// need is the address of scratch of at least n bytes; zero says that new memory starts as
+// scratchMemory is the address of scratch of at least n bytes; zero says that new memory starts as
 // zeros.
-func (d *Device) need(s scratch, n int, zero bool) pointer {
+func (d *Device) scratchMemory(s scratchKind, n int, zero bool) pointer {
 	b := d.scratch[s]
 	if b == nil || b.cols < n {
 		n = max(roundUp(n, 256), 256)
@@ -118,10 +118,10 @@ func (d *Device) retain(b *buffer) {
 	}
 }
 
-// put uploads a slice to scratch.
-func put[T any](d *Device, s scratch, v []T) pointer {
-	b := raw(v)
-	p := d.need(s, len(b), false)
-	d.send(p, b, s.String())
+// uploadScratch uploads a slice to scratch.
+func uploadScratch[T any](d *Device, s scratchKind, v []T) pointer {
+	b := bytesOf(v)
+	p := d.scratchMemory(s, len(b), false)
+	d.uploadBytes(p, b, s.String())
 	return p
 }

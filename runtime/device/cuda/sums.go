@@ -15,12 +15,12 @@ import (
 // HeadL1: see device.Device.
 func (d *Device) HeadL1(sums []float64, a device.Buffer, n int, wo device.Weight, hs device.AttentionShape) {
 	ab, w := a.(*buffer), wo.(*weight)
-	d.begin("head sums", ab.of("a"), w.of("wo"))
+	d.begin("head sums", ab.operand("a"), w.operand("wo"))
 	if !d.stored("head sums", w) {
 		return
 	}
-	if n < 0 || n > ab.rows || ab.size != 2 || ab.cols != hs.H*hs.Dh || w.cols != ab.cols || len(sums) != hs.H || ab.half != w.half || w.eight {
-		d.fail(fmt.Errorf("head sums: want a [%d %d] and 16-bit weights, got [%d %d], wo %v, 8 bits: %v", n, hs.H*hs.Dh, ab.rows, ab.cols, w.shape, w.eight))
+	if n < 0 || n > ab.rows || ab.size != 2 || ab.cols != hs.H*hs.Dh || w.cols != ab.cols || len(sums) != hs.H || ab.dtype != w.dtype || w.int8 {
+		d.fail(fmt.Errorf("head sums: want a [%d %d] and 16-bit weights, got [%d %d], wo %v, 8 bits: %v", n, hs.H*hs.Dh, ab.rows, ab.cols, w.shape, w.int8))
 		return
 	}
 	if n == 0 || w.rows == 0 {
@@ -28,72 +28,72 @@ func (d *Device) HeadL1(sums []float64, a device.Buffer, n int, wo device.Weight
 	}
 	each := 1
 	if hs.Dh%8 == 0 {
-		x, y := ceilDiv(w.rows, large.rows), ceilDiv(n, large.rows)
+		x, y := ceilDiv(w.rows, tile128x128.rows), ceilDiv(n, tile128x128.rows)
 		each = x * y
-		d.launch("head_sums_"+suffix(w.half), [3]int{x, y, hs.H}, large.threads, large.shared(),
-			d.need(scratchPartials, hs.H*each*4, false), ab.p, ab.pitch, w.p, w.pitch, w.rows, hs.Dh, n)
+		d.launch("head_sums_"+suffix(w.dtype), [3]int{x, y, hs.H}, tile128x128.threads, tile128x128.sharedBytes(),
+			d.scratchMemory(scratchPartials, hs.H*each*4, false), ab.p, ab.pitch, w.p, w.pitch, w.rows, hs.Dh, n)
 	} else {
-		d.launch("head_sums_any_"+suffix(w.half), [3]int{hs.H, 1, 1}, 256, 64, d.need(scratchPartials, hs.H*4, false), ab.p, ab.pitch, w.p, w.pitch, w.rows, hs.Dh, n)
+		d.launch("head_sums_any_"+suffix(w.dtype), [3]int{hs.H, 1, 1}, 256, 64, d.scratchMemory(scratchPartials, hs.H*4, false), ab.p, ab.pitch, w.p, w.pitch, w.rows, hs.Dh, n)
 	}
-	out := d.need(scratchSums, 8*hs.H, false)
-	d.launch("reduce_head_sums", [3]int{hs.H, 1, 1}, 256, 64, out, d.need(scratchPartials, hs.H*each*4, false), each)
-	d.add(sums, out)
+	out := d.scratchMemory(scratchSums, 8*hs.H, false)
+	d.launch("reduce_head_sums", [3]int{hs.H, 1, 1}, 256, 64, out, d.scratchMemory(scratchPartials, hs.H*each*4, false), each)
+	d.addDownloaded(sums, out)
 }
 
 // ColumnL1: see device.Device.
 func (d *Device) ColumnL1(sums []float64, m device.Buffer, n int) {
 	mb := m.(*buffer)
-	d.begin("column sums", mb.of("m"))
+	d.begin("column sums", mb.operand("m"))
 	if n < 0 || n > mb.rows || mb.size != 2 || len(sums) != mb.cols {
 		d.fail(fmt.Errorf("column sums: want 16-bit [%d %d], got [%d %d]", n, len(sums), mb.rows, mb.cols))
 		return
 	}
-	out := d.need(scratchSums, 8*mb.cols, false)
-	d.launch("column_sums_"+suffix(mb.half), [3]int{ceilDiv(mb.cols, 128), 1, 1}, 128, 0, out, mb.p, mb.pitch, mb.cols, n)
-	d.add(sums, out)
+	out := d.scratchMemory(scratchSums, 8*mb.cols, false)
+	d.launch("column_sums_"+suffix(mb.dtype), [3]int{ceilDiv(mb.cols, 128), 1, 1}, 128, 0, out, mb.p, mb.pitch, mb.cols, n)
+	d.addDownloaded(sums, out)
 }
 
-// add adds numbers of the device to sums.
-func (d *Device) add(sums []float64, p pointer) {
-	for i, s := range get[float64](d, p, len(sums)) {
+// addDownloaded adds numbers of the device to sums.
+func (d *Device) addDownloaded(sums []float64, p pointer) {
+	for i, s := range download[float64](d, p, len(sums)) {
 		sums[i] += s
 	}
 }
 
-// vocabulary is how many logits of each row are formed at a time: the part's
+// vocabTile is how many logits of each row are formed at a time: the part's
 // weights are read once for all rows.
-const vocabulary = 8192
+const vocabTile = 8192
 
-// parts forms the head's logits of some rows in parts of the vocabulary and calls
+// eachVocabTile forms the head's logits of some rows in parts of the vocabulary and calls
 // each with the part's first id, its length, and where its logits lie, float32 of
 // pitch vocabulary.
-func (d *Device) parts(h device.LMHead, hidden halves, n int, z pointer, each func(base, count int)) {
+func (d *Device) eachVocabTile(h device.LMHead, hidden rows16, n int, z pointer, each func(base, count int)) {
 	w := h.W.(*weight)
-	for base := 0; base < w.rows; base += vocabulary {
-		count := min(vocabulary, w.rows-base)
-		d.form(h.Phase, halves{z, vocabulary}, hidden, n, w, base, count)
+	for base := 0; base < w.rows; base += vocabTile {
+		count := min(vocabTile, w.rows-base)
+		d.linearRows(h.Phase, rows16{z, vocabTile}, hidden, n, w, base, count)
 		each(base, count)
 	}
 }
 
-// end norms the given rows of a head's residual stream into memory of the device's
+// headHidden norms the given rows of a head's residual stream into memory of the device's
 // own, kept under a name.
-func (d *Device) end(to scratch, h device.LMHead, rows pointer, n int) halves {
+func (d *Device) headHidden(to scratchKind, h device.LMHead, rows pointer, n int) rows16 {
 	x, g, w := h.X.(*buffer), h.Norm.(*weight), h.W.(*weight)
-	if d.stored("head", g, w) && (w.cols != x.cols || g.rows != 1 || g.cols != x.cols || x.size != 4 || g.half != w.half) {
+	if d.stored("head", g, w) && (w.cols != x.cols || g.rows != 1 || g.cols != x.cols || x.size != 4 || g.dtype != w.dtype) {
 		d.fail(fmt.Errorf("head: want float32 x [%d %d] and weights of one type, got [%d %d], gain %v, w %v", x.rows, w.cols, x.rows, x.cols, g, w))
 	}
-	ld := pitch(x.cols)
-	p := d.need(to, n*ld*2, false)
-	d.launch("rmsnorm_half_"+suffix(g.half), [3]int{n, 1, 1}, 256, 64, p, ld, x.p, x.pitch, rows, g.p, float32(h.Eps), x.cols)
-	return halves{p, ld}
+	ld := rowPitch(x.cols)
+	p := d.scratchMemory(to, n*ld*2, false)
+	d.launch("rmsnorm_half_"+suffix(g.dtype), [3]int{n, 1, 1}, 256, 64, p, ld, x.p, x.pitch, rows, g.p, float32(h.Eps), x.cols)
+	return rows16{p, ld}
 }
 
-// head begins an operation on n rows of models' ends.
-func (d *Device) head(op string, n int, heads ...device.LMHead) {
+// beginHead begins an operation on n rows of models' ends.
+func (d *Device) beginHead(op string, n int, heads ...device.LMHead) {
 	d.begin(op)
 	for _, h := range heads {
-		d.doing.operands = append(d.doing.operands, operand{name: "x", rows: n, cols: h.X.Cols()}, h.W.(*weight).of("w"))
+		d.currentOperation.operands = append(d.currentOperation.operands, operand{name: "x", rows: n, cols: h.X.Cols()}, h.W.(*weight).operand("w"))
 	}
 }
 
@@ -112,7 +112,7 @@ func (d *Device) checkRows(h device.LMHead, rows []int) []int32 {
 // NLL: see device.Device.
 func (d *Device) NLL(nll []float64, h device.LMHead, rows, targets []int) {
 	n := len(rows)
-	d.head("nll", n, h)
+	d.beginHead("nll", n, h)
 	if len(targets) != n || len(nll) < n {
 		d.fail(fmt.Errorf("nll: want an id and a place for each of %d rows, got %d and %d", n, len(targets), len(nll)))
 		return
@@ -128,12 +128,12 @@ func (d *Device) NLL(nll []float64, h device.LMHead, rows, targets []int) {
 	if d.err != nil || n == 0 {
 		return
 	}
-	hidden := d.end(scratchHeadHidden, h, put(d, scratchRows, list), n)
-	z, state, to := d.need(scratchLogits, n*vocabulary*4, false), d.need(scratchLossState, n*3*8, false), put(d, scratchTargets, ids)
-	d.parts(h, hidden, n, z, func(base, count int) {
-		d.launch("nll", [3]int{n, 1, 1}, 256, 128, state, z, vocabulary, count, base, to)
+	hidden := d.headHidden(scratchHeadHidden, h, uploadScratch(d, scratchRows, list), n)
+	z, state, to := d.scratchMemory(scratchLogits, n*vocabTile*4, false), d.scratchMemory(scratchLossState, n*3*8, false), uploadScratch(d, scratchTargets, ids)
+	d.eachVocabTile(h, hidden, n, z, func(base, count int) {
+		d.launch("nll", [3]int{n, 1, 1}, 256, 128, state, z, vocabTile, count, base, to)
 	})
-	s := get[float64](d, state, 3*n)
+	s := download[float64](d, state, 3*n)
 	if d.err != nil {
 		return
 	}
@@ -145,7 +145,7 @@ func (d *Device) NLL(nll []float64, h device.LMHead, rows, targets []int) {
 // CompareLogits: see device.Device.
 func (d *Device) CompareLogits(out []device.Divergence, p, q device.LMHead, rows []int) {
 	n := len(rows)
-	d.head("compare", n, p, q)
+	d.beginHead("compare", n, p, q)
 	if len(out) < n {
 		d.fail(fmt.Errorf("compare: want a place for each of %d rows, got %d", n, len(out)))
 	}
@@ -157,14 +157,14 @@ func (d *Device) CompareLogits(out []device.Divergence, p, q device.LMHead, rows
 	if d.err != nil || n == 0 {
 		return
 	}
-	at := put(d, scratchRows, list)
-	hp, hq := d.end(scratchHeadHidden, p, at, n), d.end(scratchHeadHiddenQ, q, at, n)
-	zp, zq, state := d.need(scratchLogits, n*vocabulary*4, false), d.need(scratchLogitsQ, n*vocabulary*4, false), d.need(scratchLossState, n*10*8, false)
-	d.parts(p, hp, n, zp, func(base, count int) {
-		d.form(q.Phase, halves{zq, vocabulary}, hq, n, q.W.(*weight), base, count)
-		d.launch("compare", [3]int{n, 1, 1}, 256, 128, state, zp, zq, vocabulary, count, base)
+	at := uploadScratch(d, scratchRows, list)
+	hp, hq := d.headHidden(scratchHeadHidden, p, at, n), d.headHidden(scratchHeadHiddenQ, q, at, n)
+	zp, zq, state := d.scratchMemory(scratchLogits, n*vocabTile*4, false), d.scratchMemory(scratchLogitsQ, n*vocabTile*4, false), d.scratchMemory(scratchLossState, n*10*8, false)
+	d.eachVocabTile(p, hp, n, zp, func(base, count int) {
+		d.linearRows(q.Phase, rows16{zq, vocabTile}, hq, n, q.W.(*weight), base, count)
+		d.launch("compare", [3]int{n, 1, 1}, 256, 128, state, zp, zq, vocabTile, count, base)
 	})
-	s := get[float64](d, state, 10*n)
+	s := download[float64](d, state, 10*n)
 	if d.err != nil {
 		return
 	}
@@ -178,7 +178,7 @@ func (d *Device) CompareLogits(out []device.Divergence, p, q device.LMHead, rows
 // Argmax: see device.Device.
 func (d *Device) Argmax(ids []int, h device.LMHead, rows []int) {
 	n := len(rows)
-	d.head("argmax", n, h)
+	d.beginHead("argmax", n, h)
 	if len(ids) < n {
 		d.fail(fmt.Errorf("argmax: want a place for each of %d rows, got %d", n, len(ids)))
 	}
@@ -187,13 +187,13 @@ func (d *Device) Argmax(ids []int, h device.LMHead, rows []int) {
 		return
 	}
 	V := h.W.Shape()[0]
-	hidden := d.end(scratchHeadHidden, h, put(d, scratchRows, list), n)
+	hidden := d.headHidden(scratchHeadHidden, h, uploadScratch(d, scratchRows, list), n)
 	ldz := roundUp(V, 32)
-	z := d.need(scratchLogits, n*ldz*4, false)
-	d.form(h.Phase, halves{z, ldz}, hidden, n, h.W.(*weight), 0, V)
-	chosen := d.need(scratchChosen, 4*n, false)
+	z := d.scratchMemory(scratchLogits, n*ldz*4, false)
+	d.linearRows(h.Phase, rows16{z, ldz}, hidden, n, h.W.(*weight), 0, V)
+	chosen := d.scratchMemory(scratchArgmaxTokens, 4*n, false)
 	d.argmax(chosen, z, ldz, V, n, 0, 0, 0, 0)
-	of := get[int32](d, chosen, n)
+	of := download[int32](d, chosen, n)
 	if d.err != nil {
 		return
 	}

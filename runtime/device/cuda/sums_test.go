@@ -37,9 +37,9 @@ func TestAMPSumsOfManyBlocks(t *testing.T) {
 				partial[i] = float32(i%97 + i/each)
 				want[i/each] += float64(partial[i])
 			}
-			out := d.need(scratchSums, 16, false)
-			d.launch("reduce_head_sums", [3]int{2, 1, 1}, 256, 64, out, put(d, scratchPartials, partial), each)
-			if got := get[float64](d, out, 2); !slices.Equal(got, want) {
+			out := d.scratchMemory(scratchSums, 16, false)
+			d.launch("reduce_head_sums", [3]int{2, 1, 1}, 256, 64, out, uploadScratch(d, scratchPartials, partial), each)
+			if got := download[float64](d, out, 2); !slices.Equal(got, want) {
 				t.Errorf("want %v, got %v", want, got)
 			}
 			if err := d.Sync(); err != nil {
@@ -94,10 +94,10 @@ func ampSums(t *testing.T, d *Device, r *rand.Rand, dt checkpoint.DType, N, D in
 
 // Vocabularies of one part, of several, and of a last part of one id.
 func TestLogitReductions(t *testing.T) {
-	for _, s := range []struct{ N, D, V int }{{1, 3, 1}, {3, 8, 37}, {2, 16, vocabulary + 1}, {67, 24, 257}, {1, 8, 2*vocabulary + 1000}} {
+	for _, s := range []struct{ N, D, V int }{{1, 3, 1}, {3, 8, 37}, {2, 16, vocabTile + 1}, {67, 24, 257}, {1, 8, 2*vocabTile + 1000}} {
 		for _, dt := range types {
 			for _, o := range orders {
-				if testing.Short() && (o != orders[0] || s.V > vocabulary+1) {
+				if testing.Short() && (o != orders[0] || s.V > vocabTile+1) {
 					continue
 				}
 				t.Run(fmt.Sprintf("%v/%v/%d", s, dt, o), func(t *testing.T) { logitReductions(t, open(t, o), s.N, s.D, s.V, dt) })
@@ -189,7 +189,7 @@ func logitReductions(t *testing.T, d *Device, N, D, V int, dt checkpoint.DType) 
 func TestLogitParts(t *testing.T) {
 	d := open(t, orders[len(orders)-1])
 	dt := checkpoint.BF16
-	const V = 2*vocabulary + 300
+	const V = 2*vocabTile + 300
 	r := rand.New(rand.NewPCG(8, 8))
 	ones := matrix{rows: 1, cols: 1, v: []float64{1}, t: dt}
 	// x is 1 and -1, its norm too: the rows' logits are the weights, and less the weights.
@@ -206,7 +206,7 @@ func TestLogitParts(t *testing.T) {
 	step := func(by float64) func(z []float64) { // each part that much above the one before
 		return func(z []float64) {
 			for i := range z {
-				z[i] = round16(z[i]+by*float64(i/vocabulary), dt)
+				z[i] = round16(z[i]+by*float64(i/vocabTile), dt)
 			}
 		}
 	}
@@ -221,8 +221,8 @@ func TestLogitParts(t *testing.T) {
 			}
 		}
 	}
-	const first, second, third = 70, vocabulary + 69, 2*vocabulary + 5
-	const low1, low2, low3 = 100, vocabulary + 99, 2*vocabulary + 35
+	const first, second, third = 70, vocabTile + 69, 2*vocabTile + 5
+	const low1, low2, low3 = 100, vocabTile + 99, 2*vocabTile + 35
 	for _, c := range []struct {
 		what string
 		p, q func(z []float64)
@@ -234,15 +234,15 @@ func TestLogitParts(t *testing.T) {
 		{"ties of q", at([]int{second}, []int{low1}), at([]int{second, third}, []int{low1, low2}), [2]bool{true, true}},
 		{"ties in a part", at([]int{second, second + 1, second + 256}, []int{0, 1, 512}), at([]int{second}, []int{0}), [2]bool{true, true}},
 		{"not the later", at([]int{first, second}, []int{low1, low3}), at([]int{second}, []int{low3}), [2]bool{false, false}},
-		{"one place of two parts", at([]int{first}, []int{low1}), at([]int{vocabulary + first}, []int{vocabulary + low1}), [2]bool{false, false}},
-		{"the last", at([]int{V - 1}, []int{vocabulary - 1}), at([]int{V - 1}, []int{vocabulary}), [2]bool{true, false}},
+		{"one place of two parts", at([]int{first}, []int{low1}), at([]int{vocabTile + first}, []int{vocabTile + low1}), [2]bool{false, false}},
+		{"the last", at([]int{V - 1}, []int{vocabTile - 1}), at([]int{V - 1}, []int{vocabTile}), [2]bool{true, false}},
 	} {
 		p, zp := head(c.p)
 		q, zq := head(c.q)
 		div := make([]device.Divergence, 2)
 		d.CompareLogits(div, p, q, []int{0, 1})
 		rows := []int{0, 1, 0, 1, 0, 1, 0, 1, 0, 1}
-		targets := []int{0, 0, vocabulary - 1, vocabulary, second, 2 * vocabulary, 2*vocabulary - 1, V - 1, V - 1, vocabulary}
+		targets := []int{0, 0, vocabTile - 1, vocabTile, second, 2 * vocabTile, 2*vocabTile - 1, V - 1, V - 1, vocabTile}
 		nll := make([]float64, len(rows))
 		d.NLL(nll, p, rows, targets)
 		for i, id := range targets {
@@ -301,7 +301,7 @@ func TestGenerate(t *testing.T) {
 				random.FillBF16(want, key, 0, scale)
 			}
 			b := w.(*weight)
-			got := get[uint16](d, b.p, s[0]*b.pitch)
+			got := download[uint16](d, b.p, s[0]*b.pitch)
 			for i := range s[0] {
 				for j := range b.pitch {
 					v := uint16(0)

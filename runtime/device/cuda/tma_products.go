@@ -11,17 +11,17 @@ import (
 // The products of prefill by the set sm_90a, of weights of 16 bits: their kernels copy
 // boxes out of tensors (kernels/cuda/gemm_wgmma.cuh).
 
-// takesBoxes says whether prefill multiplies a weight so.
-func (d *Device) takesBoxes(w *weight) bool { return d.info.Set == driver.SM90a && !w.eight }
+// usesTMA says whether prefill multiplies a weight so.
+func (d *Device) usesTMA(w *weight) bool { return d.info.Set == driver.SM90a && !w.int8 }
 
-// pairRows is how many rows lie between the two of a pair in a product: so many rows of the
+// tmaPairRows is how many rows lie between the two of a pair in a product: so many rows of the
 // first, so many of the second.
-const pairRows = 8
+const tmaPairRows = 8
 
-// boxes makes the map of a tensor of 16-bit elements; ld and stride are the distances of
+// tensorMap makes the map of a tensor of 16-bit elements; ld and stride are the distances of
 // rows and of what they make up, elements. A kernel copies nothing of one without
 // columns.
-func (d *Device) boxes(p pointer, cols, rows, deep, ld, stride, box int) driver.TensorMap {
+func (d *Device) tensorMap(p pointer, cols, rows, deep, ld, stride, box int) driver.TensorMap {
 	if d.err != nil || rows == 0 || deep == 0 {
 		return driver.TensorMap{}
 	}
@@ -30,37 +30,37 @@ func (d *Device) boxes(p pointer, cols, rows, deep, ld, stride, box int) driver.
 	return m
 }
 
-// boxed queues the product of n rows x [n, in] by out rows, as the kernel pads them, of
+// launchTMA queues the product of n rows x [n, in] by out rows, as the kernel pads them, of
 // matrices whose maps are given.
-func (d *Device) boxed(op string, kind checkpoint.DType, x halves, n, in, out int, ws []any, args ...any) {
+func (d *Device) launchTMA(op string, kind checkpoint.DType, x rows16, n, in, out int, ws []any, args ...any) {
 	if n == 0 || out == 0 {
 		return
 	}
-	t := boxedTile(n, out, d.limits)
-	xs := d.boxes(x.p, in, n, 1, x.pitch, n*x.pitch, t.rows/t.cluster)
-	c := driver.Call{Kernel: op + "_prefill_" + t.name + "_" + suffix(kind), Grid: t.stay(n, out, d.limits), Threads: t.threads, Shared: t.shared(), Cluster: t.cluster}
-	d.queue(c, append(append(ws, xs), args...)...)
+	t := chooseWGMMATile(n, out, d.limits)
+	xs := d.tensorMap(x.p, in, n, 1, x.pitch, n*x.pitch, t.rows/t.cluster)
+	c := driver.Call{Kernel: op + "_prefill_" + t.name + "_" + suffix(kind), Grid: t.persistentGrid(n, out, d.limits), Threads: t.threads, Shared: t.sharedBytes(), Cluster: t.cluster}
+	d.launchCall(c, append(append(ws, xs), args...)...)
 }
 
-// boxedLinear is rows lo..lo+out-1 of w.
-func (d *Device) boxedLinear(y, x halves, n int, w *weight, lo, out, add int) {
-	ws := []any{d.boxes(w.row(lo), w.cols, out, 1, w.pitch, out*w.pitch, 64)}
-	d.boxed("linear", w.half, x, n, w.cols, out, ws, y.p, y.pitch, out, w.cols, n, add)
+// linearTMA is rows lo..lo+out-1 of w.
+func (d *Device) linearTMA(y, x rows16, n int, w *weight, lo, out, add int) {
+	ws := []any{d.tensorMap(w.row(lo), w.cols, out, 1, w.pitch, out*w.pitch, 64)}
+	d.launchTMA("linear", w.dtype, x, n, w.cols, out, ws, y.p, y.pitch, out, w.cols, n, add)
 }
 
-// boxedGateUp takes eight neurons' gates, their ups, and so on.
-func (d *Device) boxedGateUp(h halves, n int, gate, up *weight, m *buffer) {
+// gateUpTMA takes eight neurons' gates, their ups, and so on.
+func (d *Device) gateUpTMA(h rows16, n int, gate, up *weight, m *buffer) {
 	I, in := gate.rows, gate.cols
 	var ws []any
 	for _, w := range []*weight{gate, up} {
-		ws = append(ws, d.boxes(w.p, in, I, 1, w.pitch, I*w.pitch, pairRows))
+		ws = append(ws, d.tensorMap(w.p, in, I, 1, w.pitch, I*w.pitch, tmaPairRows))
 	}
-	d.boxed("gate_up", gate.half, h, n, in, 2*roundUp(I, pairRows), ws, in, I, m.p, m.pitch, n)
+	d.launchTMA("gate_up", gate.dtype, h, n, in, 2*roundUp(I, tmaPairRows), ws, in, I, m.p, m.pitch, n)
 }
 
-// boxedQKV takes a matrix as [2*heads, Dh/2, in], the halves that a rotation mixes. args
+// qkvTMA takes a matrix as [2*heads, Dh/2, in], the halves that a rotation mixes. args
 // are the kernel's from the number of heads on.
-func (d *Device) boxedQKV(h halves, n, in int, q, k, v *weight, hs device.AttentionShape, args []any) {
+func (d *Device) qkvTMA(h rows16, n, in int, q, k, v *weight, hs device.AttentionShape, args []any) {
 	half := hs.Dh / 2
 	var ws []any
 	for _, w := range []*weight{q, k, v} {
@@ -68,7 +68,7 @@ func (d *Device) boxedQKV(h halves, n, in int, q, k, v *weight, hs device.Attent
 		if w == q {
 			heads = hs.H
 		}
-		ws = append(ws, d.boxes(w.p, in, half, 2*heads, w.pitch, half*w.pitch, pairRows))
+		ws = append(ws, d.tensorMap(w.p, in, half, 2*heads, w.pitch, half*w.pitch, tmaPairRows))
 	}
-	d.boxed("qkv", q.half, h, n, in, (hs.H+2*hs.K)*2*roundUp(half, pairRows), ws, append([]any{in}, args...)...)
+	d.launchTMA("qkv", q.dtype, h, n, in, (hs.H+2*hs.K)*2*roundUp(half, tmaPairRows), ws, append([]any{in}, args...)...)
 }

@@ -16,7 +16,7 @@ var _ device.Trainer = (*Device)(nil)
 
 // of is a buffer of n rows or more, of cols float32 columns, or a failure.
 func (d *Device) of(op, name string, b device.Buffer, n, cols int) *buffer {
-	d.operand(op, operand{name: name, rows: n, cols: cols})
+	d.addOperand(op, operand{name: name, rows: n, cols: cols})
 	s, ok := b.(*buffer)
 	if ok && s.freed {
 		d.fail(fmt.Errorf("%s: %s: %w", op, name, device.ErrFreed))
@@ -38,7 +38,7 @@ func (w *weight) kind() string {
 	if w.size == 4 {
 		return "f32"
 	}
-	return suffix(w.half)
+	return suffix(w.dtype)
 }
 
 // rowBlocks is a grid of one block a row.
@@ -49,7 +49,7 @@ func (d *Device) Clear(b device.Buffer, n int) {
 	s := d.of("clear", "buffer", b, n, b.Cols())
 	if d.err == nil {
 		if err := d.driver.Clear(s.p, int64(n)*int64(s.pitch)*4); err != nil {
-			d.fail(fmt.Errorf("%v: %w", d.doing, err))
+			d.fail(fmt.Errorf("%v: %w", d.currentOperation, err))
 		}
 	}
 }
@@ -62,7 +62,7 @@ func (d *Device) Copy(dst, src device.Buffer, n int) {
 // Gather: see device.Device.
 func (d *Device) Gather(y, x device.Buffer, rows []int) {
 	if d.checkList("gather", rows, x.Rows()) {
-		d.move("gather", y, x, len(rows), 0, put(d, scratchRows, narrowed(rows)), len(rows), 0)
+		d.move("gather", y, x, len(rows), 0, uploadScratch(d, scratchRows, narrowed(rows)), len(rows), 0)
 	}
 }
 
@@ -79,7 +79,7 @@ func (d *Device) Scatter(y, x device.Buffer, rows []int) {
 		}
 		seen[r] = true
 	}
-	d.move("scatter", y, x, len(rows), put(d, scratchRows, narrowed(rows)), 0, 0, len(rows))
+	d.move("scatter", y, x, len(rows), uploadScratch(d, scratchRows, narrowed(rows)), 0, 0, len(rows))
 }
 
 // move copies n rows, of lists or of the first ones, of which y and x need so many.
@@ -172,7 +172,7 @@ func (d *Device) EmbedBackward(dtable, dx device.Buffer, ids []int) {
 	}
 	list, from := sorted(ids)
 	d.launch("embedding_backward", rowBlocks(len(from)-1), 256, 0, table.p, table.pitch, xb.p, xb.pitch,
-		put(d, scratchTokens, narrowed(ids)), put(d, scratchSortedRows, list), put(d, scratchRowRanges, from), D)
+		uploadScratch(d, scratchTokens, narrowed(ids)), uploadScratch(d, scratchSortedRows, list), uploadScratch(d, scratchRowRanges, from), D)
 }
 
 // squaresBlock is how many elements a block of sum_squares takes.
@@ -186,10 +186,10 @@ func (d *Device) SumSquares(b device.Buffer) float64 {
 	}
 	n := s.rows * s.pitch
 	blocks := ceilDiv(n, squaresBlock)
-	partial := d.need(scratchSquares, 8*blocks, false)
+	partial := d.scratchMemory(scratchSquares, 8*blocks, false)
 	d.launch("sum_squares", rowBlocks(blocks), 256, 64, partial, s.p, uint64(n))
 	sum := 0.0
-	for _, v := range get[float64](d, partial, blocks) {
+	for _, v := range download[float64](d, partial, blocks) {
 		sum += v
 	}
 	return sum

@@ -20,7 +20,7 @@ type attention struct {
 
 // attending chooses the kernels for a shape of heads.
 func (d *Device) attending(hs device.AttentionShape, n int) attention {
-	w := prefillWidth(hs.Dh)
+	w := attentionPrefillWidth(hs.Dh)
 	if w == 0 {
 		return attention{"any", [3]int{n, hs.H, 1}, [3]int{n, hs.K, 1}, d.pass.rows, 2048}
 	}
@@ -29,8 +29,8 @@ func (d *Device) attending(hs device.AttentionShape, n int) attention {
 
 // headsOf checks the shapes that both passes share.
 func (d *Device) headsOf(op string, hs device.AttentionShape, spans []device.Span) (n int) {
-	if hs.K < 1 || hs.H < 1 || hs.H%hs.K != 0 || hs.Dh < 1 || hs.Dh%2 != 0 || hs.Dh > maxHeadWidth {
-		d.fail(fmt.Errorf("%s: want heads in groups, of an even width up to %d, got %+v", op, maxHeadWidth, hs))
+	if hs.K < 1 || hs.H < 1 || hs.H%hs.K != 0 || hs.Dh < 1 || hs.Dh%2 != 0 || hs.Dh > maxHeadSize {
+		d.fail(fmt.Errorf("%s: want heads in groups, of an even width up to %d, got %+v", op, maxHeadSize, hs))
 	}
 	return d.spread(op, spans)
 }
@@ -61,7 +61,7 @@ func (d *Device) AttentionBackward(dq, dk, dv, da, a, stats, q, k, v device.Buff
 	}
 	w := d.attending(hs, n)
 	scale := float32(1 / math.Sqrt(float64(hs.Dh)))
-	delta := d.need(scratchAttentionDelta, 4*n*hs.H, false)
+	delta := d.scratchMemory(scratchAttentionDelta, 4*n*hs.H, false)
 	d.launch("attention_backward_delta", rowBlocks(n), 128, 0, delta, hs.H, ab.p, ab.pitch, dab.p, dab.pitch, hs.H, hs.Dh)
 	d.launch("attention_backward_dq_"+w.name, w.queries, 128, w.shared, dqb.p, dqb.pitch, dab.p, dab.pitch, sb.p, sb.pitch, delta, hs.H,
 		qb.p, qb.pitch, kb.p, vb.p, kb.pitch, w.list, hs.H, hs.K, hs.Dh, scale)

@@ -1,7 +1,7 @@
 package cuda
 
 // attendTile is the rows that a block of training's attention has of its own.
-const attendTile = page
+const attendTile = pageSize
 
 // attendTrainShared is the shared memory of training's attention, bytes: tiles of
 // queries, keys and values, float32, rows four apart from a multiple of the banks; for

@@ -38,9 +38,9 @@ func (d *Device) CrossEntropy(nll []float64, dx, dw, x device.Buffer, w device.W
 		return
 	}
 	most := min(lossRows(V), n)
-	ldz, ldh := roundUp(V, 32), pitch(V)
-	z, state := d.need(scratchLogits, 4*most*ldz, false), d.need(scratchLossState, 24*n, false)
-	ids, scales := put(d, scratchTargets, list), put(d, scratchLossScales, scale)
+	ldz, ldh := roundUp(V, 32), rowPitch(V)
+	z, state := d.scratchMemory(scratchLogits, 4*most*ldz, false), d.scratchMemory(scratchLossState, 24*n, false)
+	ids, scales := uploadScratch(d, scratchTargets, list), uploadScratch(d, scratchLossScales, scale)
 	in := d.beside(m, xb.wide(0, n))
 	for r := 0; r < n; r += most {
 		k := min(most, n-r)
@@ -53,13 +53,13 @@ func (d *Device) CrossEntropy(nll []float64, dx, dw, x device.Buffer, w device.W
 		}
 		by, out := scales+pointer(4*r), dxb.wide(r, k)
 		if !m.trained() {
-			half, back := d.need(scratchProductY, 2*most*ldh, false), d.need(scratchProductScale, 8*most, false)
+			half, back := d.scratchMemory(scratchProductY, 2*most*ldh, false), d.scratchMemory(scratchProductScale, 8*most, false)
 			top := float32(1)
-			if m.half == checkpoint.F16 {
+			if m.dtype == checkpoint.F16 {
 				top = 1 << 14
 			}
-			d.launch("cross_entropy_half_"+suffix(m.half), [3]int{k, 1, 1}, 256, 0, half, ldh, back, z, ldz, V, at, to, by, top)
-			d.timesBack(out, factor{halves{half, ldh}, V}, back, m, low{}, false)
+			d.launch("cross_entropy_half_"+suffix(m.dtype), [3]int{k, 1, 1}, 256, 0, half, ldh, back, z, ldz, V, at, to, by, top)
+			d.timesBack(out, factor{rows16{half, ldh}, V}, back, m, low{}, false)
 		}
 		if m.trained() || dw != nil {
 			d.launch("cross_entropy_float", [3]int{k, 1, 1}, 256, 0, z, ldz, V, at, to, by)
@@ -71,7 +71,7 @@ func (d *Device) CrossEntropy(nll []float64, dx, dw, x device.Buffer, w device.W
 			d.weightBack(dwb, logits, xb.wide(r, k))
 		}
 	}
-	s := get[float64](d, state, 3*n)
+	s := download[float64](d, state, 3*n)
 	if d.err != nil {
 		return
 	}

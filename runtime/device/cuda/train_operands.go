@@ -25,7 +25,7 @@ func (b *buffer) wide(row, n int) wide { return wide{b.row(row), b.pitch, n, b.c
 
 // factor is a 16-bit operand of a product over k elements.
 type factor struct {
-	halves
+	rows16
 	k int
 }
 
@@ -57,7 +57,7 @@ func (w *weight) productType() checkpoint.DType {
 	if w.trained() {
 		return checkpoint.BF16
 	}
-	return w.half
+	return w.dtype
 }
 
 // beside is x as what W multiplies, in memory of the device's own.
@@ -65,10 +65,10 @@ func (d *Device) beside(w *weight, x wide) factor {
 	if w.trained() {
 		return d.thirdsAlong(scratchProductX, x, false)
 	}
-	ld := pitch(x.cols)
-	p := d.need(scratchProductX, 2*x.n*ld, false)
-	d.launch("cast_"+suffix(w.half), [3]int{x.n, 1, 1}, 256, 0, p, ld, x.p, x.pitch, x.cols)
-	return factor{halves{p, ld}, x.cols}
+	ld := rowPitch(x.cols)
+	p := d.scratchMemory(scratchProductX, 2*x.n*ld, false)
+	d.launch("cast_"+suffix(w.dtype), [3]int{x.n, 1, 1}, 256, 0, p, ld, x.p, x.pitch, x.cols)
+	return factor{rows16{p, ld}, x.cols}
 }
 
 // along is W for y = W x, across for x' = Wᵀ y'.
@@ -76,30 +76,30 @@ func (d *Device) along(w *weight) factor {
 	if w.trained() {
 		return d.thirdsAlong(scratchProductW, w.wide(0, w.rows), true)
 	}
-	return factor{halves{w.p, w.pitch}, w.cols}
+	return factor{rows16{w.p, w.pitch}, w.cols}
 }
 
 func (d *Device) across(w *weight) factor {
 	if w.trained() {
-		return d.thirdsAcross(scratchProductW, w.wide(0, w.rows), pitch(w.rows), true)
+		return d.thirdsAcross(scratchProductW, w.wide(0, w.rows), rowPitch(w.rows), true)
 	}
-	return factor{halves{w.p, w.pitch}, w.rows}
+	return factor{rows16{w.p, w.pitch}, w.rows}
 }
 
 // thirdsAlong places the three parts of x side by side, each padded to its pitch.
-func (d *Device) thirdsAlong(to scratch, x wide, second bool) factor {
-	ld := pitch(x.cols)
-	p := d.need(to, 2*x.n*3*ld, false)
+func (d *Device) thirdsAlong(to scratchKind, x wide, second bool) factor {
+	ld := rowPitch(x.cols)
+	p := d.scratchMemory(to, 2*x.n*3*ld, false)
 	d.launch("split_bf16x3", [3]int{x.n, 1, 1}, 256, 0, p, 3*ld, uint64(ld), ld, x.p, x.pitch, x.n, x.cols, flag(second))
-	return factor{halves{p, 3 * ld}, 3 * ld}
+	return factor{rows16{p, 3 * ld}, 3 * ld}
 }
 
 // thirdsAcross places them one below the other, rows apart.
-func (d *Device) thirdsAcross(to scratch, x wide, rows int, second bool) factor {
-	ld := pitch(x.cols)
-	p := d.need(to, 2*3*rows*ld, false)
+func (d *Device) thirdsAcross(to scratchKind, x wide, rows int, second bool) factor {
+	ld := rowPitch(x.cols)
+	p := d.scratchMemory(to, 2*3*rows*ld, false)
 	d.launch("split_bf16x3", [3]int{rows, 1, 1}, 256, 0, p, ld, uint64(rows)*uint64(ld), ld, x.p, x.pitch, x.n, x.cols, flag(second))
-	return factor{halves{p, ld}, 3 * rows}
+	return factor{rows16{p, ld}, 3 * rows}
 }
 
 func flag(b bool) int {
@@ -137,7 +137,7 @@ func (d *Device) mask(op string, o device.Dropout, n int) mask {
 	if len(o.Keys) == 1 {
 		m.key = o.Keys[0]
 	} else {
-		m.keys = put(d, scratchDropoutKeys, o.Keys)
+		m.keys = uploadScratch(d, scratchDropoutKeys, o.Keys)
 	}
 	return m
 }

@@ -15,7 +15,7 @@ var (
 )
 
 // shared is the bytes of a panel's copies under way.
-func (p panel) shared() int { return stages * (p.rows + p.cols) * depth * 2 }
+func (p panel) shared() int { return gemmStages * (p.rows + p.cols) * gemmTileK * 2 }
 
 func (p panel) grid(n, out int) [3]int { return [3]int{ceilDiv(n, p.rows), ceilDiv(out, p.cols), 1} }
 
@@ -26,7 +26,7 @@ func (p panel) grid(n, out int) [3]int { return [3]int{ceilDiv(n, p.rows), ceilD
 // measured here), and its shared memory, at 128 bytes a clock, for what is copied in
 // and what the warps read: 832 and 768, 416 and 576, 208 and 384. A block alone on
 // an SM is taken to wait for a fifth of the time.
-func productPanel(n, out int, l limits) panel {
+func productPanel(n, out int, l deviceLimits) panel {
 	time := func(p panel) int {
 		g := p.grid(n, out)
 		blocks := 10 * ceilDiv(g[0]*g[1], l.sms)

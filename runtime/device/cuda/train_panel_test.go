@@ -3,7 +3,7 @@ package cuda
 import "testing"
 
 func TestProductPanel(t *testing.T) {
-	h200 := limits{sms: 132, shared: 227 << 10}
+	h200 := deviceLimits{sms: 132, shared: 227 << 10}
 	for _, c := range []struct {
 		n, out int
 		want   panel

@@ -33,7 +33,7 @@ func (d *Device) Parameter(b device.Buffer, vector bool) device.Weight {
 // low is an adapter's part of a large product: u [n, rank], and B along or A across
 // its rank; scaled and dropped as project_back does.
 type low struct {
-	u, m halves
+	u, m rows16
 	rank int
 	mask mask
 }
@@ -54,8 +54,8 @@ func (d *Device) adapter(op string, ad *device.Adapter, out, in int, back bool) 
 // matrix is w as a matrix, or a failure.
 func (d *Device) matrix(op string, w device.Weight) *weight {
 	m := w.(*weight)
-	if len(m.shape) != 2 || m.eight {
-		d.fail(fmt.Errorf("%s: want a matrix of 16 bits or of a parameter, got shape %v, 8 bits: %v", op, m.shape, m.eight))
+	if len(m.shape) != 2 || m.int8 {
+		d.fail(fmt.Errorf("%s: want a matrix of 16 bits or of a parameter, got shape %v, 8 bits: %v", op, m.shape, m.int8))
 	}
 	return m
 }
@@ -83,12 +83,12 @@ func (d *Device) LinearForward(y, u, x device.Buffer, n int, w device.Weight, ad
 	if m.trained() {
 		in = d.beside(m, xb.wide(0, n))
 	} else {
-		ld := pitch(m.cols)
-		in = factor{halves{d.need(scratchProductX, 2*n*ld, false), ld}, m.cols}
+		ld := rowPitch(m.cols)
+		in = factor{rows16{d.scratchMemory(scratchProductX, 2*n*ld, false), ld}, m.cols}
 	}
-	half := in.halves
+	half := in.rows16
 	if m.trained() {
-		half = halves{}
+		half = rows16{}
 	}
 	part, parts := d.rank("lora_down_"+suffix(m.productType()), xb.wide(0, n), a, rank, half, drop)
 	l := d.join(ub.wide(0, n), part, parts, drop.keep, ad.Scale, b.wide(0, m.rows))
@@ -104,9 +104,9 @@ func (d *Device) times(y wide, x factor, w *weight, l low, add bool) {
 
 // rank makes the parts of an adapter's product of x, and x rounded to half where
 // there is room.
-func (d *Device) rank(kernel string, x wide, a *buffer, rank int, half halves, drop mask) (part pointer, parts int) {
+func (d *Device) rank(kernel string, x wide, a *buffer, rank int, half rows16, drop mask) (part pointer, parts int) {
 	parts = ceilDiv(x.cols, rankPart)
-	part = d.need(scratchAdapterPartials, 4*parts*x.n*rank, false)
+	part = d.scratchMemory(scratchAdapterPartials, 4*parts*x.n*rank, false)
 	d.launch(kernel, [3]int{parts, ceilDiv(x.n, rankSide), ceilDiv(rank, rankSide)}, panelThreads, rankShared,
 		part, x.p, x.pitch, x.n, x.cols, a.p, a.pitch, rank, half.p, half.pitch, drop.places, drop.keys, drop.key, drop.limit)
 	return part, parts
@@ -115,8 +115,8 @@ func (d *Device) rank(kernel string, x wide, a *buffer, rank int, half halves, d
 // join adds the parts to u = f sum, and rounds g u and the matrix m for a large
 // product.
 func (d *Device) join(u wide, part pointer, parts int, f, g float32, m wide) low {
-	ld, ldm := pitch(u.cols), pitch(m.cols)
-	l := low{u: halves{d.need(scratchAdapterU, 2*u.n*ld, false), ld}, m: halves{d.need(scratchAdapterMatrix, 2*m.n*ldm, false), ldm}, rank: u.cols}
+	ld, ldm := rowPitch(u.cols), rowPitch(m.cols)
+	l := low{u: rows16{d.scratchMemory(scratchAdapterU, 2*u.n*ld, false), ld}, m: rows16{d.scratchMemory(scratchAdapterMatrix, 2*m.n*ldm, false), ldm}, rank: u.cols}
 	blocks := ceilDiv(u.n*ld, 256)
 	d.launch("lora_reduce", [3]int{blocks + ceilDiv(m.n*ldm/4, 256), 1, 1}, 256, 0,
 		u.p, u.pitch, l.u.p, ld, part, parts, u.n, u.cols, f, g, l.m.p, ldm, m.p, m.pitch, m.n, m.cols, blocks)
@@ -153,18 +153,18 @@ func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.
 	if dw != nil {
 		d.weightBack(dwb, grad, xb.wide(0, n))
 	}
-	rounded, scale := halves{}, pointer(0)
+	rounded, scale := rows16{}, pointer(0)
 	var beside factor
 	if dx != nil {
-		ld := pitch(out)
+		ld := rowPitch(out)
 		switch {
 		case m.trained():
 			beside = d.thirdsAlong(scratchProductX, grad, false)
-		case m.half == checkpoint.F16:
+		case m.dtype == checkpoint.F16:
 			beside, scale = d.scaled(grad)
 		case ad != nil:
-			beside = factor{halves{d.need(scratchProductX, 2*n*ld, false), ld}, out}
-			rounded = beside.halves
+			beside = factor{rows16{d.scratchMemory(scratchProductX, 2*n*ld, false), ld}, out}
+			rounded = beside.rows16
 		default:
 			beside = d.beside(m, grad)
 		}
@@ -173,7 +173,7 @@ func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.
 	if ad != nil {
 		part, parts := d.rank("lora_up_bf16", grad, b, rank, rounded, mask{})
 		ld := roundUp(rank, 32)
-		du := wide{d.need(scratchAdapterDU, 4*n*ld, false), ld, n, rank}
+		du := wide{d.scratchMemory(scratchAdapterDU, 4*n*ld, false), ld, n, rank}
 		var round wide
 		if dx != nil {
 			round = a.wide(0, rank)
@@ -191,10 +191,10 @@ func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.
 
 // scaled is a gradient in float16, its rows scaled, and their scales.
 func (d *Device) scaled(dy wide) (factor, pointer) {
-	ld := pitch(dy.cols)
-	p, scale := d.need(scratchProductX, 2*dy.n*ld, false), d.need(scratchProductScale, 8*dy.n, false)
+	ld := rowPitch(dy.cols)
+	p, scale := d.scratchMemory(scratchProductX, 2*dy.n*ld, false), d.scratchMemory(scratchProductScale, 8*dy.n, false)
 	d.launch("scale_to_f16", [3]int{dy.n, 1, 1}, 256, 64, p, ld, scale, dy.p, dy.pitch, dy.cols)
-	return factor{halves{p, ld}, dy.cols}, scale
+	return factor{rows16{p, ld}, dy.cols}, scale
 }
 
 // timesBack is x' (+)= Wᵀ y', and an adapter's part.

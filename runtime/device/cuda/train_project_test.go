@@ -69,7 +69,7 @@ func (p *twin) wanted(w *sides) []float32 {
 func (p *twin) got(what string, w *sides) []float32 {
 	p.t.Helper()
 	b := w.dev.(*buffer)
-	all := get[float32](p.dev, b.p, b.rows*b.pitch)
+	all := download[float32](p.dev, b.p, b.rows*b.pitch)
 	out := make([]float32, 0, len(w.v))
 	for i := range b.rows {
 		row := all[i*b.pitch : (i+1)*b.pitch]
@@ -159,7 +159,7 @@ func TestProject(t *testing.T) {
 					have := p.dev.limits
 					defer func() { p.dev.limits = have }()
 					for sms := range 200 { // as many as make the device choose the panel, if any do
-						l := limits{sms: sms + 1, shared: have.shared}
+						l := deviceLimits{sms: sms + 1, shared: have.shared}
 						if c := productPanel(s.n, s.out, l); c == []panel{broad, medium, quarter}[o] {
 							p.dev.limits = l
 							panels[c.name]++

@@ -41,7 +41,7 @@ func (d *Device) spread(op string, spans []device.Span) int {
 		}
 		longest = max(longest, s.Len)
 	}
-	d.pass = spread{slices.Clone(spans), put(d, scratchSpanRows, rows), put(d, scratchSpanPositions, places), put(d, scratchSpanTiles, tiles), len(tiles), longest, covered}
+	d.pass = spread{slices.Clone(spans), uploadScratch(d, scratchSpanRows, rows), uploadScratch(d, scratchSpanPositions, places), uploadScratch(d, scratchSpanTiles, tiles), len(tiles), longest, covered}
 	return n
 }
 

@@ -122,7 +122,7 @@ func (w *twin) same(name string, b both, terms int, rounding float64) {
 	place.report(w.t)
 	s := b.dev.(*buffer)
 	for r := range rows {
-		for i, v := range get[float32](w.dev, s.row(r)+pointer(4*cols), s.pitch-cols) {
+		for i, v := range download[float32](w.dev, s.row(r)+pointer(4*cols), s.pitch-cols) {
 			if v != 0 {
 				w.t.Fatalf("%s: row %d: padding %d was written: %v", name, r, i, v)
 			}

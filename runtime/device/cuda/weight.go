@@ -20,7 +20,7 @@ import (
 type weight struct {
 	*buffer
 	shape []int
-	eight bool
+	int8  bool
 	view  bool // of a trained parameter: the memory is the buffer's
 }
 
@@ -35,7 +35,7 @@ func (w *weight) Shape() []int { return w.shape }
 
 // Bytes is the size without padding.
 func (w *weight) Bytes() int64 {
-	if w.eight {
+	if w.int8 {
 		return int64(w.rows) * (int64(w.cols) + 4)
 	}
 	return int64(w.rows) * int64(w.cols) * 2
@@ -43,47 +43,47 @@ func (w *weight) Bytes() int64 {
 
 // String gives the shape and the type.
 func (w *weight) String() string {
-	if w.eight {
-		return fmt.Sprintf("%v of int8 beside %v", w.shape, w.half)
+	if w.int8 {
+		return fmt.Sprintf("%v of int8 beside %v", w.shape, w.dtype)
 	}
-	return fmt.Sprintf("%v of %v", w.shape, w.half)
+	return fmt.Sprintf("%v of %v", w.shape, w.dtype)
 }
 
-// kernels is what the names of kernels that multiply the weight end in.
-func (w *weight) kernels() string {
-	if w.eight {
-		return "i8_" + suffix(w.half)
+// kernelSuffix is what the names of kernels that multiply the weight end in.
+func (w *weight) kernelSuffix() string {
+	if w.int8 {
+		return "i8_" + suffix(w.dtype)
 	}
-	return suffix(w.half)
+	return suffix(w.dtype)
 }
 
 // scales is where those of rows lo.. lie, 0 of a weight without.
 func (w *weight) scales(lo int) pointer {
-	if w.eight {
+	if w.int8 {
 		return w.row(w.rows) + pointer(4*lo)
 	}
 	return 0
 }
 
 // SetComputeType: see device.Device.
-func (d *Device) SetComputeType(t checkpoint.DType) { d.half = t }
+func (d *Device) SetComputeType(t checkpoint.DType) { d.computeType = t }
 
 // typeFor is the type on the device of a weight stored in t: that of SetComputeType, else
 // its own, bfloat16 of float32.
 func (d *Device) typeFor(t checkpoint.DType) checkpoint.DType {
 	switch {
-	case d.half != checkpoint.F32:
-		return d.half
+	case d.computeType != checkpoint.F32:
+		return d.computeType
 	case t == checkpoint.F32:
 		return checkpoint.BF16
 	}
 	return t
 }
 
-// note says once that weights of a type are rounded to another.
-func (d *Device) note(from, to checkpoint.DType) {
-	if k := [2]checkpoint.DType{from, to}; !d.noted[k] {
-		d.noted[k] = true
+// logRounding says once that weights of a type are rounded to another.
+func (d *Device) logRounding(from, to checkpoint.DType) {
+	if k := [2]checkpoint.DType{from, to}; !d.loggedRoundings[k] {
+		d.loggedRoundings[k] = true
 		slog.Info(from.ConfigName()+" weights are rounded for the device", "to", to.ConfigName())
 	}
 }
@@ -97,7 +97,7 @@ func (d *Device) Place(t checkpoint.Tensor, o device.PlaceOptions) (device.Weigh
 	if o.Int8 && len(t.Shape) == 2 && len(t.Data) > 0 {
 		return d.placeInt8(t)
 	}
-	w, err := d.room(t.Name, t.Shape)
+	w, err := d.allocWeight(t.Name, t.Shape)
 	if err != nil {
 		return nil, err
 	}
@@ -110,39 +110,39 @@ func (d *Device) Place(t checkpoint.Tensor, o device.PlaceOptions) (device.Weigh
 	if want := w.rows * w.cols * t.DType.Size(); len(t.Data) != want {
 		return nil, fmt.Errorf("%s: want %d bytes for shape %v of %v, got %d", t.Name, want, t.Shape, t.DType, len(t.Data))
 	}
-	w.half = d.typeFor(t.DType)
+	w.dtype = d.typeFor(t.DType)
 	if len(t.Data) == 0 {
 		placed = true
 		return w, nil
 	}
-	if t.DType == w.half {
+	if t.DType == w.dtype {
 		if err := d.driver.Upload(w.p, 2*w.pitch, t.Data, 2*w.cols); err != nil {
-			return nil, d.failed(fmt.Errorf("%s: upload of %v: %w", t.Name, t.Shape, err))
+			return nil, d.failWith(fmt.Errorf("%s: upload of %v: %w", t.Name, t.Shape, err))
 		}
 		placed = true
 		return w, nil
 	}
-	d.note(t.DType, w.half)
+	d.logRounding(t.DType, w.dtype)
 	// Some rows at a time: the rounded copy stays small.
 	const part = 4 << 20
 	rows, line := max(1, part/(2*w.cols)), w.cols*t.DType.Size()
 	for r := 0; r < w.rows; r += rows {
 		n := min(rows, w.rows-r)
-		buf, at := converted(t.Data[r*line:(r+n)*line], t.DType, w.half)
+		buf, at := convertTo16Bit(t.Data[r*line:(r+n)*line], t.DType, w.dtype)
 		if at >= 0 {
-			return nil, fmt.Errorf("%s: element %d: beyond the largest number of %v, which the device computes in here", t.Name, r*w.cols+at, w.half)
+			return nil, fmt.Errorf("%s: element %d: beyond the largest number of %v, which the device computes in here", t.Name, r*w.cols+at, w.dtype)
 		}
 		if err := d.driver.Upload(w.row(r), 2*w.pitch, buf, 2*w.cols); err != nil {
-			return nil, d.failed(fmt.Errorf("%s: upload of %v: %w", t.Name, t.Shape, err))
+			return nil, d.failWith(fmt.Errorf("%s: upload of %v: %w", t.Name, t.Shape, err))
 		}
 	}
 	placed = true
 	return w, nil
 }
 
-// converted is little-endian numbers of a type in a 16-bit one, and the index of the
+// convertTo16Bit is little-endian numbers of a type in a 16-bit one, and the index of the
 // first that is finite but for that, or -1.
-func converted(data []byte, from, to checkpoint.DType) (out []byte, over int) {
+func convertTo16Bit(data []byte, from, to checkpoint.DType) (out []byte, over int) {
 	n := len(data) / from.Size()
 	if from != checkpoint.F32 {
 		wide := make([]byte, 4*n)
@@ -162,8 +162,8 @@ func converted(data []byte, from, to checkpoint.DType) (out []byte, over int) {
 	return out, -1
 }
 
-// room makes a weight of a shape, contents undefined where it has any.
-func (d *Device) room(name string, shape []int) (*weight, error) {
+// allocWeight makes a weight of a shape, contents undefined where it has any.
+func (d *Device) allocWeight(name string, shape []int) (*weight, error) {
 	if len(shape) < 1 || len(shape) > 2 {
 		return nil, fmt.Errorf("%s: want a vector or a matrix, got shape %v", name, shape)
 	}
@@ -176,7 +176,7 @@ func (d *Device) room(name string, shape []int) (*weight, error) {
 	if rows*cols == 0 { // what lies beyond is multiplied: zeros
 		make = d.zeroed
 	}
-	b, err := make(rows, cols, pitch(cols), 2)
+	b, err := make(rows, cols, rowPitch(cols), 2)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -212,14 +212,14 @@ func (d *Device) PlaceRandom(r checkpoint.RandomSpec, o device.PlaceOptions) (de
 		return nil, fmt.Errorf("%s: want random weights of %v, which the device computes in here, got %v", r.Name, t, r.DType)
 	}
 	if r.DType != t {
-		d.note(r.DType, t)
+		d.logRounding(r.DType, t)
 	}
-	w, err := d.room(r.Name, r.Shape)
+	w, err := d.allocWeight(r.Name, r.Shape)
 	if err != nil {
 		return nil, err
 	}
-	w.half = t
-	d.begin("make "+r.Name, w.of("w"))
+	w.dtype = t
+	d.begin("make "+r.Name, w.operand("w"))
 	d.launch("fill_random_"+suffix(t), [3]int{w.rows, 1, 1}, 256, 0, w.p, w.pitch, w.cols, r.Key, r.Scale)
 	// A product reads its weights before the kernel in front of it has ended.
 	if err := d.Sync(); err != nil {

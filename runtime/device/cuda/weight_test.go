@@ -29,7 +29,7 @@ func noted(t *testing.T) *bytes.Buffer {
 func bits(d *Device, w device.Weight) []uint16 {
 	m := w.(*weight)
 	var out []uint16
-	for r, all := 0, get[uint16](d, m.p, m.rows*m.pitch); r < m.rows; r++ {
+	for r, all := 0, download[uint16](d, m.p, m.rows*m.pitch); r < m.rows; r++ {
 		out = append(out, all[r*m.pitch:r*m.pitch+m.cols]...)
 	}
 	return out
@@ -69,7 +69,7 @@ func TestPlaceRounds(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if got := w.(*weight).half; got != to {
+					if got := w.(*weight).dtype; got != to {
 						t.Fatalf("%v %s: want %v, got %v", from, how, to, got)
 					}
 					for i, b := range bits(d, w) {
