@@ -128,7 +128,7 @@ func conditions(r latency.Row) string {
 		bandwidth += fmt.Sprintf(", multiply-add peak %s GFLOP/s (%s)", number(*r.FMAGflops), r.FMAISA)
 	}
 	if busyLimits(r) {
-		bandwidth += fmt.Sprintf(" (measured while others took %.0f %% of the cores, so these are no limits and there are no shares)", 100**r.LimitLoad)
+		bandwidth += fmt.Sprintf(" (measured while other processes took %.0f %% of the cores, so shares are left out)", 100**r.LimitLoad)
 	}
 	busy := ""
 	if r.OtherLoad != nil && r.StealLoad != nil {

@@ -44,12 +44,12 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-// What was measured while others worked is called no limit.
+// A roofline that was measured on a busy machine gives no shares.
 func TestBusyLimits(t *testing.T) {
 	for load, want := range map[float64]bool{latency.Busy: false, 0.31: true} {
 		r := fixture().Entries[0].Row
 		r.LimitLoad = &load
-		if line := conditions(r); strings.Contains(line, "(measured while others took 31 % of the cores: no limits, so there are no shares)") != want || strings.Contains(line, "no shares") != want {
+		if line := conditions(r); strings.Contains(line, "(measured while other processes took 31 % of the cores, so shares are left out)") != want || strings.Contains(line, "shares are left out") != want {
 			t.Errorf("a load of %v: %s", load, line)
 		}
 		entries := []Entry{{Row: r}}

@@ -87,7 +87,7 @@ func TestCompare(t *testing.T) {
 	}
 	// Another build does not add up with these pairs, and changes nothing.
 	other, _ := fakes("decaf")
-	if err := call(other, "-pairs", "1"); err == nil || !strings.Contains(err.Error(), "pairs of build c0ffee are there, got one of decaf") {
+	if err := call(other, "-pairs", "1"); err == nil || !strings.Contains(err.Error(), "the file has pairs of build c0ffee, got one of decaf") {
 		t.Errorf("got %v", err)
 	}
 	// What was measured before a failure is kept.
