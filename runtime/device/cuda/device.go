@@ -36,7 +36,7 @@ type Device struct {
 	peak int64 // the most that were
 
 	placedSpans []device.Span // those that places and queries hold
-	queryTiles  int           // of up to queryRows rows of a sequence
+	queryTiles  int           // query tiles of placedSpans, for prefill attention
 	pass        spread        // of training
 	scratch     [scratchCount]*buffer
 	pools       map[int64]*pagePool // pages of caches by their bytes

@@ -734,7 +734,7 @@ func attendPages(t *testing.T, d *Device, hs device.AttentionShape, grow float64
 		fillCache(t, d, kv, seq, rows)
 	}
 	rows := 72
-	if attentionPrefillWidth(hs.Dh) == 0 || queryRows(d.info.Set) > pageSize { // 128 rows at a time
+	if attentionPrefillWidth(hs.Dh) == 0 || attentionQueryRows(d.info.Set) > pageSize { // 128 rows at a time
 		rows = 140
 	}
 	for _, spans := range [][]device.Span{

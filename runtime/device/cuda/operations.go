@@ -197,14 +197,6 @@ func (d *Device) launchGEMV(op string, w *weight, pairs, n int, args func(at, n 
 	}
 }
 
-// queryRows is how many queries a tile of prefill attention has.
-func queryRows(set string) int {
-	if set == driver.SM90a {
-		return attentionWGMMARows
-	}
-	return pageSize
-}
-
 // placeSpans uploads where the rows belong, once for all layers of a pass, and gives
 // the number of rows.
 func (d *Device) placeSpans(spans []device.Span) int {
@@ -226,7 +218,7 @@ func (d *Device) placeSpans(spans []device.Span) int {
 		for i := range s.Len {
 			places[s.Row+i] = [2]int32{int32(s.Seq), int32(s.Start + i)}
 		}
-		rows := queryRows(d.info.Set)
+		rows := attentionQueryRows(d.info.Set)
 		for i := 0; i < s.Len; i += rows {
 			queries = append(queries, [4]int32{int32(s.Row + i), int32(min(rows, s.Len-i)), int32(s.Start + i), int32(s.Seq)})
 		}
@@ -328,7 +320,7 @@ func (d *Device) Attention(kind device.Phase, a, q device.Buffer, kv device.KVCa
 				ab.p, ab.pitch, qb.p, qb.pitch, cache.table.p, cache.maxPages, d.scratchMemory(scratchQueryTiles, 16*d.queryTiles, false), d.queryTiles, hs.H, hs.K, hs.Dh, scale)
 			return
 		}
-		d.launch(fmt.Sprintf("attention_prefill_%d_%s", w, suffix(qb.dtype)), [3]int{d.queryTiles, hs.H, 1}, 128, attentionPrefillSharedBytes(w),
+		d.launch(fmt.Sprintf("attention_prefill_%d_%s", w, suffix(qb.dtype)), [3]int{d.queryTiles, hs.H, 1}, attentionPrefillThreads, attentionPrefillSharedBytes(w),
 			ab.p, ab.pitch, qb.p, qb.pitch, cache.table.p, cache.maxPages, d.scratchMemory(scratchQueryTiles, 16*d.queryTiles, false), hs.H, hs.K, hs.Dh, scale)
 		return
 	}

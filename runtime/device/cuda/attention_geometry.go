@@ -1,0 +1,101 @@
+package cuda
+
+import (
+	"mop/runtime/device"
+	"mop/runtime/device/cuda/driver"
+)
+
+// Sizes of decode attention; see kernels/cuda/attention_decode.cu.
+const (
+	attentionGroup              = 8 // query heads of a KV head that one block computes
+	attentionDecodeThreads      = 256
+	attentionDecodeWarps        = attentionDecodeThreads / 32
+	attentionDecodeWarpElements = 2048 // elements of keys that a warp reads in one round
+	attentionSingleBlockRounds  = 2    // rounds of all warps up to which one block does a row alone
+	attentionMaxSplits          = 16   // largest number of parts of a row
+)
+
+// Sizes of prefill attention. The set sm_90a uses kernels/cuda/attention_prefill_wgmma.cuh,
+// the others kernels/cuda/attention_prefill.cu.
+const (
+	attentionPrefillThreads = 128
+	attentionWGMMARows      = 2 * pageSize // queries of a tile, and keys of a step
+	attentionWGMMAThreads   = 512
+)
+
+// attentionDecodeWidth returns the width of the decode kernel for a head size of dh: the
+// number of the head's columns that a block computes.
+func attentionDecodeWidth(dh int) int {
+	if dh <= 64 {
+		return 64
+	}
+	return 128
+}
+
+// attentionDecodeGrid returns the grid of decode attention over rows whose positions are
+// below a number: splits of the row with most positions, groups of heads times groups of
+// columns, rows.
+func attentionDecodeGrid(hs device.AttentionShape, rows, positions int) [3]int {
+	w := attentionDecodeWidth(hs.Dh)
+	splits := ceilDiv(positions, attentionDecodeWarps*attentionDecodeWarpElements/w) // rounds of a block's warps
+	if splits <= attentionSingleBlockRounds {
+		splits = 1
+	}
+	return [3]int{min(splits, attentionMaxSplits), hs.K * ceilDiv(hs.H/hs.K, attentionGroup) * ceilDiv(hs.Dh, w), rows}
+}
+
+// consecutiveSlots returns the slot of the first row if every row is one token and its slot
+// is the one after the slot of the row before it. Otherwise it returns -1.
+func consecutiveSlots(spans []device.Span) int {
+	for i, s := range spans {
+		if s.Len != 1 || s.Row != i || s.Seq != spans[0].Seq+i {
+			return -1
+		}
+	}
+	if len(spans) == 0 {
+		return -1
+	}
+	return spans[0].Seq
+}
+
+// attentionPartialElements returns the number of float32 elements that one split of a row
+// writes for the split-KV reduction: for each head its columns, the largest score and the
+// sum of weights, padded.
+func attentionPartialElements(hs device.AttentionShape) int {
+	return min(attentionGroup, hs.H/hs.K) * (attentionDecodeWidth(hs.Dh) + 4)
+}
+
+// attentionDecodeSharedBytes returns the shared memory of decode attention: for each warp
+// the values of a round, whose memory its sums use afterwards, and the queries.
+func attentionDecodeSharedBytes(dh int) int {
+	w := attentionDecodeWidth(dh)
+	return 16 + attentionDecodeWarps*attentionDecodeWarpElements/w*(w+8)*2 + attentionGroup*(roundUp(dh, 64)+32)*2
+}
+
+// attentionPrefillWidth returns the width of the prefill kernel for a head size of dh. It is
+// 0 where there is none, and the decode kernel computes row by row.
+func attentionPrefillWidth(dh int) int {
+	switch {
+	case dh <= 64:
+		return 64
+	case dh <= 128:
+		return 128
+	}
+	return 0
+}
+
+// attentionQueryRows returns the number of queries of a tile of prefill attention.
+func attentionQueryRows(set string) int {
+	if set == driver.SM90a {
+		return attentionWGMMARows
+	}
+	return pageSize
+}
+
+// attentionPrefillSharedBytes returns the shared memory of prefill attention: queries, and
+// two pages of keys and values.
+func attentionPrefillSharedBytes(width int) int { return 5 * pageSize * width * 2 }
+
+// attentionWGMMASharedBytes returns the shared memory of prefill attention of sm_90a: two
+// tiles of queries, five slots of keys or values, and barriers.
+func attentionWGMMASharedBytes(width int) int { return 7*attentionWGMMARows*width*2 + 1024 }

@@ -1,0 +1,88 @@
+package cuda
+
+import "math"
+
+// Sizes of the prefill products; see kernels/cuda/gemm.cuh.
+const (
+	gemmStages = 3  // pipeline stages of the square tiles
+	gemmTileK  = 64 // elements of K in a stage
+)
+
+// gemmTile is the shape of the blocks of a prefill product.
+type gemmTile struct {
+	name       string // in the kernel's name
+	rows, cols int    // rows of x and rows of W
+	threads    int
+	stages     int // of the pipeline
+	perSM      int // blocks that fit an SM
+	cost       int // time of a block for an element of K, in tenths of a cycle, while the SM is full
+	cluster    int // blocks of a cluster, which share rows of x; 0 for tiles without TMA
+}
+
+// The costs are computed: a tile is bound either by its products (1024 a cycle with mma,
+// 2048 with wgmma) or by its copies (64 bytes a cycle).
+var (
+	tile128x128 = gemmTile{"128x128", 128, 128, 256, gemmStages, 2, 160, 0}
+	tile64x64   = gemmTile{"64x64", 64, 64, 128, gemmStages, 4, 52, 0}
+	tile64x32   = gemmTile{"64x32", 64, 32, 128, 8, 2, 30, 0}
+	tile16x32   = gemmTile{"16x32", 16, 32, 64, 12, 3, 15, 0}
+
+	// mmaTiles are the tiles of kernels/cuda/gemm.cuh.
+	mmaTiles = []gemmTile{tile128x128, tile64x64, tile64x32, tile16x32}
+
+	// wgmmaTiles are the tiles of kernels/cuda/gemm_wgmma.cuh, for the set sm_90a. The
+	// first two have two warpgroups that multiply, the others one.
+	wgmmaTiles = []gemmTile{
+		{"wgmma256", 256, 128, 384, 4, 1, 160, 2},
+		{"wgmma128", 128, 128, 384, 6, 1, 85, 2},
+		{"wgmma64", 64, 64, 160, 6, 2, 42, 1},
+		{"wgmma32", 32, 64, 160, 8, 2, 31, 1},
+		{"wgmma16", 16, 64, 160, 9, 2, 26, 1},
+	}
+)
+
+// sharedBytes returns the shared memory of a block. With TMA it also has the barriers and,
+// for each 64 rows of W, the memory through which the epilogue writes: two buffers of 32
+// tokens with 128 bytes each, and 24 bytes for each row of x.
+func (t gemmTile) sharedBytes() int {
+	n := t.stages * (t.rows + t.cols) * gemmTileK * 2
+	if t.cluster > 0 {
+		epilogue := t.cols / 64 * (2*32*128 + 24*t.rows)
+		n += roundUp(2*8*t.stages+epilogue, 1024) // swizzled rows begin at a multiple of 1024 bytes
+	}
+	return n
+}
+
+// grid returns the number of tiles of a product of n rows of x by out rows of W: along W,
+// along x, 1.
+func (t gemmTile) grid(n, out int) [3]int { return [3]int{ceilDiv(out, t.cols), ceilDiv(n, t.rows), 1} }
+
+// persistentGrid returns the grid of the TMA kernels, whose clusters compute one tile after
+// another.
+func (t gemmTile) persistentGrid(n, out int, l deviceLimits) [3]int {
+	g := t.grid(n, out)
+	clusters := min(ceilDiv(g[0], t.cluster)*g[1], max(1, l.sms*t.perSM/t.cluster))
+	return [3]int{clusters * t.cluster, 1, 1}
+}
+
+// chooseMMATile returns the tile for a product of n rows of x by out rows of W, and
+// chooseWGMMATile that of the set sm_90a. All tiles of a list add in the same order, so that
+// the choice does not change the result.
+func chooseMMATile(n, out int, l deviceLimits) gemmTile   { return fastestTile(mmaTiles, n, out, l) }
+func chooseWGMMATile(n, out int, l deviceLimits) gemmTile { return fastestTile(wgmmaTiles, n, out, l) }
+
+// fastestTile returns the tile whose busiest SM is estimated to finish first. A wave of
+// blocks takes at least two cycles for an element of K, because a product of 16 elements
+// waits for the one before it.
+func fastestTile(list []gemmTile, n, out int, l deviceLimits) gemmTile {
+	const minWaveCost = 20
+	best, bestTime := gemmTile{}, math.MaxInt
+	for _, t := range list {
+		g := t.grid(n, out)
+		blocks := g[0] * g[1]
+		if time := max(ceilDiv(blocks, l.sms)*t.cost, ceilDiv(blocks, l.sms*t.perSM)*minWaveCost); time < bestTime {
+			best, bestTime = t, time
+		}
+	}
+	return best
+}
