@@ -240,16 +240,16 @@ func (m *model) forward(tokens []int) (logits [][]float32) {
 		if s.Heads > 0 {
 			reference.Norm(h, x, m.tensors[name(checkpoint.AttnNorm)], n, c.HiddenSize, c.NormEps)
 			q, k, v := m.linear(name(checkpoint.WQ), h, n), m.linear(name(checkpoint.WK), h, n), m.linear(name(checkpoint.WV), h, n)
-			reference.Rotate(q, n, s.Heads, s.HeadDim, c.InvFreq(), 1)
-			reference.Rotate(k, n, s.KVHeads, s.HeadDim, c.InvFreq(), 1)
+			reference.RoPE(q, n, s.Heads, s.HeadDim, c.InvFreq(), 1)
+			reference.RoPE(k, n, s.KVHeads, s.HeadDim, c.InvFreq(), 1)
 			a, sums := make([]float32, len(q)), make([]float32, n*s.Heads)
-			reference.Attend(a, sums, q, k, v, n, s.Heads, s.KVHeads, s.HeadDim)
+			reference.Attention(a, sums, q, k, v, n, s.Heads, s.KVHeads, s.HeadDim)
 			add(m.linear(name(checkpoint.WO), a, n))
 		}
 		if s.Intermediate > 0 {
 			reference.Norm(h, x, m.tensors[name(checkpoint.MLPNorm)], n, c.HiddenSize, c.NormEps)
 			g, u := m.linear(name(checkpoint.WGate), h, n), m.linear(name(checkpoint.WUp), h, n)
-			reference.Gate(g, g, u)
+			reference.SwiGLU(g, g, u)
 			add(m.linear(name(checkpoint.WDown), g, n))
 		}
 	}

@@ -13,22 +13,22 @@ import (
 	"mop/runtime/device"
 )
 
-// drawn remembers random weights by type and shape, for they take long to draw.
-type drawn struct {
+// randomWeights remembers random weights by type and shape, for they take long to draw.
+type randomWeights struct {
 	raw   map[string][]byte
 	round bool // activations, where weights are bfloat16
 	int8  bool // matrices
 }
 
-func newDrawn() drawn { return drawn{raw: map[string][]byte{}} }
+func newRandomWeights() randomWeights { return randomWeights{raw: map[string][]byte{}} }
 
-// placed is a random weight of a type on a device, its deviation that of a layer
+// place is a random weight of a type on a device, its deviation that of a layer
 // whose outputs are of the size of its inputs.
-func (ws drawn) placed(t *testing.T, d *Device, dt checkpoint.DType, shape ...int) device.Weight {
+func (ws randomWeights) place(t *testing.T, d *Device, dt checkpoint.DType, shape ...int) device.Weight {
 	t.Helper()
 	key := fmt.Sprint(dt, shape)
 	if ws.raw[key] == nil {
-		ws.raw[key] = draw(dt, shape)
+		ws.raw[key] = randomBytes(dt, shape)
 	}
 	w, err := d.Place(checkpoint.Tensor{Name: "w", DType: dt, Shape: shape, Data: ws.raw[key]}, device.PlaceOptions{BF16Activations: ws.round, Int8: ws.int8})
 	if err != nil {
@@ -37,7 +37,7 @@ func (ws drawn) placed(t *testing.T, d *Device, dt checkpoint.DType, shape ...in
 	return w
 }
 
-func draw(dt checkpoint.DType, shape []int) []byte {
+func randomBytes(dt checkpoint.DType, shape []int) []byte {
 	n := 1
 	for _, s := range shape {
 		n *= s
@@ -51,7 +51,7 @@ func draw(dt checkpoint.DType, shape []int) []byte {
 	return raw
 }
 
-func filled(seed uint64, rows, cols int) *buffer {
+func randomBuffer(seed uint64, rows, cols int) *buffer {
 	rng := rand.New(rand.NewPCG(seed, uint64(rows*cols)))
 	b := &buffer{make([]float32, rows*cols), rows, cols}
 	for i := range b.data {
@@ -60,9 +60,9 @@ func filled(seed uint64, rows, cols int) *buffer {
 	return b
 }
 
-// filledCache is a cache of whole sequences of so many positions, one after the other in
+// newCacheOf is a cache of whole sequences of so many positions, one after the other in
 // keys and values, to which it writes.   keys, values [B*positions, K*Dh]
-func filledCache(keys, values *buffer, positions int) *kvCache {
+func newCacheOf(keys, values *buffer, positions int) *kvCache {
 	c := &kvCache{size: min(pageSize, positions), cols: keys.cols, maxPositions: positions}
 	for from := 0; from < keys.rows; from += positions {
 		var pages []kvPage
@@ -78,7 +78,7 @@ func filledCache(keys, values *buffer, positions int) *kvCache {
 // outputs runs every operation of a layer with rows of activations in sequences
 // of their own, and gives all that it made, row by row. The last row of each
 // output is not written to and must come out as it was.
-func (ws drawn) outputs(t *testing.T, d *Device, kind device.Phase, dt checkpoint.DType, n, D, I int, hs device.AttentionShape, from int) map[string][][]float32 {
+func (ws randomWeights) outputs(t *testing.T, d *Device, kind device.Phase, dt checkpoint.DType, n, D, I int, hs device.AttentionShape, from int) map[string][][]float32 {
 	t.Helper()
 	const context = 5
 	out := map[string][][]float32{}
@@ -95,18 +95,18 @@ func (ws drawn) outputs(t *testing.T, d *Device, kind device.Phase, dt checkpoin
 	guarded := func(cols int) *buffer { return guarded(n, cols) }
 	x := &buffer{nil, n, D}
 	for i := range n {
-		x.data = append(x.data, filled(uint64(from+i), 1, D).data...)
+		x.data = append(x.data, randomBuffer(uint64(from+i), 1, D).data...)
 	}
-	gain := ws.placed(t, d, dt, D)
+	gain := ws.place(t, d, dt, D)
 	y := guarded(I)
-	d.Linear(kind, y, x, n, ws.placed(t, d, dt, I, D))
+	d.Linear(kind, y, x, n, ws.place(t, d, dt, I, D))
 	keep("linear", y)
 	sum := guarded(D)
 	copy(sum.data, x.data)
-	d.AddLinear(kind, sum, y, n, ws.placed(t, d, dt, D, I))
+	d.AddLinear(kind, sum, y, n, ws.place(t, d, dt, D, I))
 	keep("add linear", sum)
 	m := guarded(I)
-	d.GateUp(kind, m, x, n, gain, ws.placed(t, d, dt, I, D), ws.placed(t, d, dt, I, D), 1e-5)
+	d.GateUp(kind, m, x, n, gain, ws.place(t, d, dt, I, D), ws.place(t, d, dt, I, D), 1e-5)
 	keep("gate-up", m)
 	if hs.H > 0 {
 		nq, nk := hs.H*hs.Dh, hs.K*hs.Dh
@@ -118,13 +118,13 @@ func (ws drawn) outputs(t *testing.T, d *Device, kind device.Phase, dt checkpoin
 		}
 		var spans []device.Span
 		for i := range n {
-			k.data = append(k.data, filled(uint64(from+i), positions, nk).data...)
-			v.data = append(v.data, filled(uint64(from+i)+99, positions, nk).data...)
+			k.data = append(k.data, randomBuffer(uint64(from+i), positions, nk).data...)
+			v.data = append(v.data, randomBuffer(uint64(from+i)+99, positions, nk).data...)
 			spans = append(spans, device.Span{Seq: i, Start: context, Row: i, Len: 1})
 		}
-		kv := filledCache(k, v, positions)
+		kv := newCacheOf(k, v, positions)
 		q, a := guarded(nq), guarded(nq)
-		d.QKV(kind, q, kv, x, gain, ws.placed(t, d, dt, nq, D), ws.placed(t, d, dt, nk, D), ws.placed(t, d, dt, nk, D), 1e-5, hs, rope, spans)
+		d.QKV(kind, q, kv, x, gain, ws.place(t, d, dt, nq, D), ws.place(t, d, dt, nk, D), ws.place(t, d, dt, nk, D), 1e-5, hs, rope, spans)
 		keep("q", q)
 		d.Attention(kind, a, q, kv, hs, spans)
 		keep("attend", a)
@@ -155,7 +155,7 @@ func agree(t *testing.T, what string, want, got map[string][][]float32, toleranc
 // the plain ones to rounding, prefill with decode likewise; at any number of
 // threads, and for a row in a batch and alone, the bits are the same.
 func TestAgreement(t *testing.T) {
-	ws := newDrawn()
+	ws := newRandomWeights()
 	best, err := kernel.Choose("auto")
 	if err != nil {
 		t.Fatal(err)
@@ -226,7 +226,7 @@ func TestAgreement(t *testing.T) {
 // Activations as bfloat16 are float32 ones that were rounded before: nothing else
 // of a product with bfloat16 weights changes, and nothing of one with others.
 func TestRoundedActivations(t *testing.T) {
-	ws := newDrawn()
+	ws := newRandomWeights()
 	best, _ := kernel.Choose("auto")
 	for _, s := range [][3]int{{1, 1, 1}, {5, 37, 41}, {14, 1031, 67}, {3, 64, 9941}} {
 		n, D, I := s[0], s[1], s[2]
@@ -240,12 +240,12 @@ func TestRoundedActivations(t *testing.T) {
 						if err != nil {
 							t.Fatal(err)
 						}
-						x := filled(uint64(D), n, D)
+						x := randomBuffer(uint64(D), n, D)
 						if i == 0 && dt == checkpoint.BF16 {
 							set.Round(x.data)
 						}
 						out[i] = &buffer{make([]float32, n*I), n, I}
-						d.Linear(kind, out[i], x, n, ws.placed(t, d, dt, I, D))
+						d.Linear(kind, out[i], x, n, ws.place(t, d, dt, I, D))
 						d.Close()
 					}
 					what := fmt.Sprintf("%v %v %v %v", set, kind, dt, s)
@@ -259,7 +259,7 @@ func TestRoundedActivations(t *testing.T) {
 
 // Gate and up may be stored in different types.
 func TestMixedTypes(t *testing.T) {
-	ws := newDrawn()
+	ws := newRandomWeights()
 	best, _ := kernel.Choose("auto")
 	const n, D, I = 3, 37, 531
 	types := []checkpoint.DType{checkpoint.F32, checkpoint.F16, checkpoint.BF16}
@@ -274,7 +274,7 @@ func TestMixedTypes(t *testing.T) {
 							t.Fatal(err)
 						}
 						m := &buffer{make([]float32, n*I), n, I}
-						d.GateUp(kind, m, filled(1, n, D), n, ws.placed(t, d, checkpoint.F32, D), ws.placed(t, d, gate, I, D), ws.placed(t, d, up, I, D), 1e-5)
+						d.GateUp(kind, m, randomBuffer(1, n, D), n, ws.place(t, d, checkpoint.F32, D), ws.place(t, d, gate, I, D), ws.place(t, d, up, I, D), 1e-5)
 						d.Close()
 						got := map[string][][]float32{"gate-up": {m.row(0), m.row(1), m.row(2)}}
 						if plain == nil {
@@ -291,7 +291,7 @@ func TestMixedTypes(t *testing.T) {
 // Infinities and NaNs in the activations come out of the fast kernels where they
 // come out of the plain ones.
 func TestNotFinite(t *testing.T) {
-	ws := newDrawn()
+	ws := newRandomWeights()
 	best, _ := kernel.Choose("auto")
 	const n, D, I = 3, 37, 41
 	for _, bad := range []float32{float32(math.Inf(1)), float32(math.NaN())} {
@@ -305,9 +305,9 @@ func TestNotFinite(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					x, y := filled(1, n, D), &buffer{make([]float32, n*I), n, I}
+					x, y := randomBuffer(1, n, D), &buffer{make([]float32, n*I), n, I}
 					x.data[D+at] = bad
-					d.Linear(kind, y, x, n, ws.placed(t, d, checkpoint.BF16, I, D))
+					d.Linear(kind, y, x, n, ws.place(t, d, checkpoint.BF16, I, D))
 					d.Close()
 					if plain == nil {
 						plain = y.data
@@ -325,7 +325,7 @@ func TestNotFinite(t *testing.T) {
 
 // The AMP sums against the formula in float64.
 func TestSumsOverHeads(t *testing.T) {
-	ws := newDrawn()
+	ws := newRandomWeights()
 	best, _ := kernel.Choose("auto")
 	const n, D = 14, 131
 	hs := device.AttentionShape{H: 5, K: 5, Dh: 6}
@@ -336,14 +336,14 @@ func TestSumsOverHeads(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			a, wo := filled(4, n, hs.H*hs.Dh), ws.placed(t, d, checkpoint.F32, D, hs.H*hs.Dh)
+			a, wo := randomBuffer(4, n, hs.H*hs.Dh), ws.place(t, d, checkpoint.F32, D, hs.H*hs.Dh)
 			sums, columns := make([]float64, hs.H), make([]float64, a.cols)
 			d.HeadL1(sums, a, n, wo, hs)
 			d.ColumnL1(columns, a, n)
 			d.Close()
 			if first == nil {
 				first = sums
-				w := unsafe.Slice(unsafe.SliceData(stored(wo).f32), D*a.cols)
+				w := unsafe.Slice(unsafe.SliceData(asWeight(wo).f32), D*a.cols)
 				for h, got := range sums {
 					want := 0.0
 					for i := range n {
@@ -382,7 +382,7 @@ func TestSumsOverHeads(t *testing.T) {
 // not multiply as a prefill pass does, which of a matrix that is longer than the first
 // cache gives other bits.
 func TestDecodeIsNotPrefill(t *testing.T) {
-	ws := newDrawn()
+	ws := newRandomWeights()
 	best, _ := kernel.Choose("auto")
 	const n, D, I = 2, 4099, 61
 	for set := kernel.Generic; set <= best; set++ {
@@ -391,13 +391,13 @@ func TestDecodeIsNotPrefill(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer d.Close()
-		x := filled(1, n, D)
+		x := randomBuffer(1, n, D)
 		for _, dt := range []checkpoint.DType{checkpoint.F32, checkpoint.F16, checkpoint.BF16} {
-			w := ws.placed(t, d, dt, I, D)
+			w := ws.place(t, d, dt, I, D)
 			for _, op := range []func(device.Phase, device.Buffer, device.Buffer, int, device.Weight){d.Linear, d.AddLinear} {
 				var out [2]*buffer
 				for i, kind := range []device.Phase{device.Prefill, device.Decode} {
-					out[i] = filled(2, n, I)
+					out[i] = randomBuffer(2, n, I)
 					op(kind, out[i], x, n, w)
 				}
 				if slices.Equal(out[0].data, out[1].data) {

@@ -2,8 +2,8 @@
 // where they are mapped, in their type.
 //
 // A matrix meets one row of activations at a time in a decode pass, which reads
-// the weights at the speed of memory (vectors.go), and all rows at once in a
-// prefill pass, which multiplies at the speed of the registers (product.go).
+// the weights at the speed of memory (gemv.go), and all rows at once in a
+// prefill pass, which multiplies at the speed of the registers (gemm.go).
 package cpu
 
 import (
@@ -18,27 +18,27 @@ import (
 
 // Device is the host.
 type Device struct {
-	set     kernel.Set
-	pool    *pool
-	workers []worker
-	shared  scratch // of the operation as a whole
-	ropes   ropes
-	ops     uint64    // counts the decode operations
-	along   along     // the present one, of products
-	attends attending // the present one, of attention
-	parts   parts
-	train   training // what only training needs
-	err     error
+	set       kernel.Set
+	pool      *pool
+	workers   []worker
+	shared    scratch // of the operation as a whole
+	ropes     ropeTables
+	ops       uint64          // counts the decode operations
+	gemv      gemv            // the present one, of products
+	attention decodeAttention // the present one, of attention
+	parts     parts
+	train     training // what only training needs
+	err       error
 }
 
 // parts are what workers do of decode operations, made once: a step of a small model
 // is over before the memory for many of them would be cleaned up.
-type parts struct{ along, gateUp, attend, combine func(worker, lo, hi int) }
+type parts struct{ gemv, gateUp, attention, combine func(worker, lo, hi int) }
 
 // worker is what one worker has to itself.
 type worker struct {
 	scratch
-	panels   panels
+	panels   rightPanels
 	op       uint64      // that the vectors in scratch 1 are arranged for,
 	arranged kernel.Type // and how
 }
@@ -68,7 +68,7 @@ func Open(o Options) (*Device, error) {
 		return nil, err
 	}
 	d := &Device{set: set, pool: newPool(o.Threads), workers: make([]worker, o.Threads)}
-	d.parts = parts{d.alongPart, d.gateUpPart, d.attendPart, d.combinePart}
+	d.parts = parts{d.gemvPart, d.gateUpPart, d.attentionPart, d.combinePart}
 	return d, nil
 }
 

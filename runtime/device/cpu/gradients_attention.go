@@ -19,12 +19,12 @@ func (d *Device) AttentionForward(a, stats, q, k, v device.Buffer, hs device.Att
 		for j := lo; j < hi; j++ {
 			s, h := spans[j/hs.H], j%hs.H
 			kv := h / (hs.H / hs.K) * hs.Dh
-			keys, values := rows(kb.data, kb.cols).from(s.Row, kv), rows(vb.data, vb.cols).from(s.Row, kv)
+			keys, values := rowMajor(kb.data, kb.cols).at(s.Row, kv), rowMajor(vb.data, vb.cols).at(s.Row, kv)
 			for i0 := 0; i0 < s.Len; i0 += queryRows {
 				n := min(queryRows, s.Len-i0)
 				T := i0 + n
 				z := d.temp(worker, n*T)
-				p.product(d.set, z, T, n, T, hs.Dh, rows(qb.data, qb.cols).from(s.Row+i0, h*hs.Dh).times(scale), keys.t(), false)
+				p.product(d.set, z, T, n, T, hs.Dh, rowMajor(qb.data, qb.cols).at(s.Row+i0, h*hs.Dh).scaled(scale), keys.transposed(), false)
 				var inverse [queryRows]float32
 				for i := range n {
 					row, seen := z[i*T:(i+1)*T], i0+i+1
@@ -34,9 +34,9 @@ func (d *Device) AttentionForward(a, stats, q, k, v device.Buffer, hs device.Att
 					sb.row(s.Row + i0 + i)[h], inverse[i] = top+float32(math.Log(float64(sum))), 1/sum
 					clear(row[seen:])
 				}
-				p.product(d.set, ab.data[(s.Row+i0)*ab.cols+h*hs.Dh:], ab.cols, n, hs.Dh, T, rows(z, T), values, false)
+				p.product(d.set, ab.data[(s.Row+i0)*ab.cols+h*hs.Dh:], ab.cols, n, hs.Dh, T, rowMajor(z, T), values, false)
 				for i := range n {
-					times(ab.row(s.Row + i0 + i)[h*hs.Dh:(h+1)*hs.Dh], inverse[i])
+					scaleVector(ab.row(s.Row + i0 + i)[h*hs.Dh:(h+1)*hs.Dh], inverse[i])
 				}
 			}
 		}
@@ -53,7 +53,7 @@ func (d *Device) AttentionBackward(dq, dk, dv, da, a, stats, q, k, v device.Buff
 		w := &d.workers[worker].panels
 		for j := lo; j < hi; j++ {
 			s, kv := spans[j/hs.K], j%hs.K*hs.Dh
-			keys, values := rows(kb.data, kb.cols).from(s.Row, kv), rows(vb.data, vb.cols).from(s.Row, kv)
+			keys, values := rowMajor(kb.data, kb.cols).at(s.Row, kv), rowMajor(vb.data, vb.cols).at(s.Row, kv)
 			dkeys, dvalues := dkb.data[s.Row*dkb.cols+kv:], dvb.data[s.Row*dvb.cols+kv:]
 			for g := range group {
 				h := j%hs.K*group + g
@@ -63,9 +63,9 @@ func (d *Device) AttentionBackward(dq, dk, dv, da, a, stats, q, k, v device.Buff
 					T, r0 := i0+n, s.Row+i0
 					z := d.temp(worker, 2*n*T)
 					p, ds := z[:n*T], z[n*T:]
-					queries, grad := rows(qb.data, qb.cols).from(r0, at), rows(dab.data, dab.cols).from(r0, at)
-					w.product(d.set, p, T, n, T, hs.Dh, queries.times(scale), keys.t(), false)
-					w.product(d.set, ds, T, n, T, hs.Dh, grad, values.t(), false)
+					queries, grad := rowMajor(qb.data, qb.cols).at(r0, at), rowMajor(dab.data, dab.cols).at(r0, at)
+					w.product(d.set, p, T, n, T, hs.Dh, queries.scaled(scale), keys.transposed(), false)
+					w.product(d.set, ds, T, n, T, hs.Dh, grad, values.transposed(), false)
 					for i := range n {
 						lse := sb.row(r0 + i)[h]
 						var delta float32
@@ -82,9 +82,9 @@ func (d *Device) AttentionBackward(dq, dk, dv, da, a, stats, q, k, v device.Buff
 						clear(pr[T:])
 						clear(dr[T:])
 					}
-					w.product(d.set, dvalues, dvb.cols, T, hs.Dh, n, rows(p, T).t(), grad, true)
-					w.product(d.set, dkeys, dkb.cols, T, hs.Dh, n, rows(ds, T).t(), queries, true)
-					w.product(d.set, dqb.data[r0*dqb.cols+at:], dqb.cols, n, hs.Dh, T, rows(ds, T), keys, true)
+					w.product(d.set, dvalues, dvb.cols, T, hs.Dh, n, rowMajor(p, T).transposed(), grad, true)
+					w.product(d.set, dkeys, dkb.cols, T, hs.Dh, n, rowMajor(ds, T).transposed(), queries, true)
+					w.product(d.set, dqb.data[r0*dqb.cols+at:], dqb.cols, n, hs.Dh, T, rowMajor(ds, T), keys, true)
 				}
 			}
 		}

@@ -13,14 +13,14 @@ func lossRows(vocab int) int { return min(max(1<<22/vocab, 16), 256) }
 
 // CrossEntropy: see device.Trainer.
 func (d *Device) CrossEntropy(nll []float64, dx, dw, x device.Buffer, w device.Weight, targets []int, scale []float32) {
-	m := stored(w)
+	m := asWeight(w)
 	V, D := m.rowsCols()
 	xb := data(x)
-	z := grown(&d.train.logits, min(lossRows(V), len(targets))*V)
+	z := resizeScratch(&d.train.logits, min(lossRows(V), len(targets))*V)
 	for r0 := 0; r0 < len(targets); r0 += lossRows(V) {
 		n := min(lossRows(V), len(targets)-r0)
-		in := rows(xb.data[r0*D:], D)
-		d.product(z, V, n, V, D, in, m.operand().t(), false)
+		in := rowMajor(xb.data[r0*D:], D)
+		d.product(z, V, n, V, D, in, m.view().transposed(), false)
 		d.pool.run(n, 1, func(_, lo, hi int) {
 			for i := lo; i < hi; i++ {
 				row, target := z[i*V:(i+1)*V], targets[r0+i]
@@ -34,9 +34,9 @@ func (d *Device) CrossEntropy(nll []float64, dx, dw, x device.Buffer, w device.W
 		if scale == nil {
 			continue
 		}
-		d.product(data(dx).data[r0*D:], D, n, D, V, rows(z, V), m.operand(), false)
+		d.product(data(dx).data[r0*D:], D, n, D, V, rowMajor(z, V), m.view(), false)
 		if dw != nil {
-			d.product(data(dw).data, D, V, D, n, rows(z, V).t(), in, true)
+			d.product(data(dw).data, D, V, D, n, rowMajor(z, V).transposed(), in, true)
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 // NormForward: see device.Trainer.
 func (d *Device) NormForward(y, r, x device.Buffer, n int, w device.Weight, eps float64) {
-	yb, rb, xb, g := data(y), data(r), data(x), stored(w).gain
+	yb, rb, xb, g := data(y), data(r), data(x), asWeight(w).gain
 	d.pool.run(n, 16, func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			in, out := xb.row(i), yb.row(i)
@@ -24,7 +24,7 @@ func (d *Device) NormForward(y, r, x device.Buffer, n int, w device.Weight, eps 
 
 // NormBackward: see device.Trainer.
 func (d *Device) NormBackward(dx, dw, dy, x, r device.Buffer, n int, w device.Weight) {
-	dxb, dyb, xb, rb, g := data(dx), data(dy), data(x), data(r), stored(w).gain
+	dxb, dyb, xb, rb, g := data(dx), data(dy), data(x), data(r), asWeight(w).gain
 	d.pool.run(n, 16, func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			in, grad, out, s := xb.row(i), dyb.row(i), dxb.row(i), rb.data[i]

@@ -14,27 +14,27 @@ import (
 	"mop/runtime/random"
 )
 
-// bench is a device under test and the numbers that it works on.
-type bench struct {
+// gradientTest is a device under test and the numbers that it works on.
+type gradientTest struct {
 	t *testing.T
 	d *Device
 	r *rand.Rand
 }
 
-func newBench(t *testing.T, threads int) *bench {
+func newGradientTest(t *testing.T, threads int) *gradientTest {
 	d, err := New(threads)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close() })
-	return &bench{t, d, rand.New(rand.NewPCG(5, uint64(6)))}
+	return &gradientTest{t, d, rand.New(rand.NewPCG(5, uint64(6)))}
 }
 
 // guard stands behind every buffer of a test; nothing may write to it.
 const guard = 7.25
 
 // buffer makes a random buffer, with guards, and its numbers in float64.
-func (b *bench) buffer(rows, cols int) (device.Buffer, []float64) {
+func (b *gradientTest) buffer(rows, cols int) (device.Buffer, []float64) {
 	x := make([]float32, rows*cols+8)
 	wide := make([]float64, rows*cols)
 	for i := range x {
@@ -48,7 +48,7 @@ func (b *bench) buffer(rows, cols int) (device.Buffer, []float64) {
 }
 
 // weight makes a random matrix of a type, and its numbers in float64.
-func (b *bench) weight(t checkpoint.DType, shape ...int) (device.Weight, []float64) {
+func (b *gradientTest) weight(t checkpoint.DType, shape ...int) (device.Weight, []float64) {
 	n := 1
 	for _, s := range shape {
 		n *= s
@@ -63,15 +63,15 @@ func (b *bench) weight(t checkpoint.DType, shape ...int) (device.Weight, []float
 	}
 	wide := make([]float64, n)
 	line := make([]float32, n)
-	for i, v := range stored(w).widen(0, line, 0, n) {
+	for i, v := range asWeight(w).widen(0, line, 0, n) {
 		wide[i] = float64(v)
 	}
 	return w, wide
 }
 
-// same holds a buffer to the reference: length is how many numbers make an
+// compare holds a buffer to the reference: length is how many numbers make an
 // element, top the size of the products.
-func (b *bench) same(name string, got device.Buffer, want []float64, length int) {
+func (b *gradientTest) compare(name string, got device.Buffer, want []float64, length int) {
 	b.t.Helper()
 	x := data(got).data
 	top := 1.0
@@ -99,7 +99,7 @@ var types = []checkpoint.DType{checkpoint.F32, checkpoint.F16, checkpoint.BF16}
 
 // Project and its gradients against the formulas, with and without an adapter, at
 // odd sizes.
-func TestProject(t *testing.T) {
+func TestLinearGradients(t *testing.T) {
 	for i, s := range [][4]int{{1, 1, 1, 1}, {3, 5, 7, 2}, {37, 48, 31, 8}, {130, 29, 300, 3}, {7, 530, 97, 5}, {97, 61, 530, 32}} {
 		n, out, in, rank := s[0], s[1], s[2], s[3]
 		for _, c := range []struct {
@@ -108,13 +108,13 @@ func TestProject(t *testing.T) {
 		}{{0, false}, {0.3, false}, {0, true}, {0.3, true}} {
 			drop := c.drop
 			t.Run(fmt.Sprint(s, c), func(t *testing.T) {
-				b := newBench(t, 1+i%3)
+				b := newGradientTest(t, 1+i%3)
 				dt := types[i%3]
 				if c.round {
 					dt = checkpoint.BF16
 				}
 				w, w64 := b.weight(dt, out, in)
-				stored(w).round = c.round
+				asWeight(w).round = c.round
 				x, x64 := b.buffer(n, in)
 				y, y64 := b.buffer(n, out)
 				u, _ := b.buffer(n, rank)
@@ -152,26 +152,26 @@ func TestProject(t *testing.T) {
 				}
 				dyb := &buffer{slices.Clone(data(y).data), n, out}
 				b.d.LinearForward(y, u, x, n, w, ad, true)
-				b.same("y", y, y64, in+rank*in)
-				b.same("u", u, u64, in)
+				b.compare("y", y, y64, in+rank*in)
+				b.compare("u", u, u64, in)
 
 				dz := slices.Clone(dy)
 				for i := range dz {
 					dz[i] *= 0.7
 				}
 				du, dd := make([]float64, n*rank), make([]float64, n*in)
-				reference.LinearBack(make([]float64, n*in), dw64, dy, x64, w64, n, out, in)
-				reference.LinearBack(dx64, make([]float64, out*in), asBF16(dy, c.round), x64, w64, n, out, in)
-				reference.LinearBack(du, db64, dz, u64, b64, n, out, rank)
-				reference.LinearBack(dd, da64, du, dropped, a64, n, rank, in)
+				reference.LinearBackward(make([]float64, n*in), dw64, dy, x64, w64, n, out, in)
+				reference.LinearBackward(dx64, make([]float64, out*in), asBF16(dy, c.round), x64, w64, n, out, in)
+				reference.LinearBackward(du, db64, dz, u64, b64, n, out, rank)
+				reference.LinearBackward(dd, da64, du, dropped, a64, n, rank, in)
 				for i := range dd {
 					dx64[i] += dd[i] * mask[i]
 				}
 				b.d.LinearBackward(dx, dw, dyb, x, u, n, w, ad)
-				b.same("x'", dx, dx64, out+rank*out)
-				b.same("w'", dw, dw64, n)
-				b.same("A'", ad.DA, da64, n*out)
-				b.same("B'", ad.DB, db64, n*in)
+				b.compare("x'", dx, dx64, out+rank*out)
+				b.compare("w'", dw, dw64, n)
+				b.compare("A'", ad.DA, da64, n*out)
+				b.compare("B'", ad.DB, db64, n*in)
 			})
 		}
 	}
@@ -189,8 +189,8 @@ func asBF16(x []float64, round bool) []float64 {
 	return out
 }
 
-func TestNormGateRotate(t *testing.T) {
-	b := newBench(t, 2)
+func TestNormSwiGLURoPEGradients(t *testing.T) {
+	b := newGradientTest(t, 2)
 	n, D := 21, 37
 	w, w64 := b.weight(checkpoint.BF16, D)
 	x, x64 := b.buffer(n, D)
@@ -202,50 +202,50 @@ func TestNormGateRotate(t *testing.T) {
 	y64 := make([]float64, n*D)
 	reference.Norm(y64, x64, w64, n, D, 1e-5)
 	b.d.NormForward(y, r, x, n, w, 1e-5)
-	b.same("norm", y, y64, D)
-	reference.NormBack(dx64, dw64, dy64, x64, w64, n, D, 1e-5)
+	b.compare("norm", y, y64, D)
+	reference.NormBackward(dx64, dw64, dy64, x64, w64, n, D, 1e-5)
 	b.d.NormBackward(dx, dw, dy, x, r, n, w)
-	b.same("norm x'", dx, dx64, D)
-	b.same("norm w'", dw, dw64, n)
+	b.compare("norm x'", dx, dx64, D)
+	b.compare("norm w'", dw, dw64, n)
 
 	g, g64 := b.buffer(n, D)
 	u, u64 := b.buffer(n, D)
 	m, m64 := b.buffer(n, D)
 	dm := &buffer{slices.Clip(slices.Clone(data(m).data)), n, D}
 	dg64, du64 := make([]float64, n*D), make([]float64, n*D)
-	reference.GateBack(dg64, du64, m64, g64, u64)
-	reference.Gate(m64, g64, u64)
+	reference.SwiGLUBackward(dg64, du64, m64, g64, u64)
+	reference.SwiGLU(m64, g64, u64)
 	b.d.SwiGLU(m, g, u, n)
-	b.same("gate", m, m64, 1)
+	b.compare("gate", m, m64, 1)
 	du, _ := b.buffer(n, D)
 	b.d.SwiGLUBackward(dm, du, dm, g, u, n)
-	b.same("gate g'", dm, dg64, 1)
-	b.same("gate u'", du, du64, 1)
+	b.compare("gate g'", dm, dg64, 1)
+	b.compare("gate u'", du, du64, 1)
 
 	rope := device.RoPEFrequencies{InvFreq: []float32{1, 0.1, 0.01}}
 	z, z64 := b.buffer(n, 4*6)
 	spans := []device.Span{{Row: 0, Len: 9}, {Row: 9, Len: 12}}
-	reference.Rotate(z64[:9*24], 9, 4, 6, rope.InvFreq, 1)
-	reference.Rotate(z64[9*24:], 12, 4, 6, rope.InvFreq, 1)
+	reference.RoPE(z64[:9*24], 9, 4, 6, rope.InvFreq, 1)
+	reference.RoPE(z64[9*24:], 12, 4, 6, rope.InvFreq, 1)
 	before := slices.Clone(data(z).data)
 	b.d.RoPE(z, 6, rope, spans, false)
-	b.same("rotate", z, z64, 1)
+	b.compare("rotate", z, z64, 1)
 	b.d.RoPE(z, 6, rope, spans, true)
 	for i := range before {
 		z64[i] = float64(before[i])
 	}
-	b.same("rotate back", z, z64, 1)
+	b.compare("rotate back", z, z64, 1)
 }
 
 // Attention and its gradients against the formulas, several sequences in one
 // call, each on its own.
-func TestAttendGradients(t *testing.T) {
+func TestAttentionGradients(t *testing.T) {
 	for i, s := range []struct {
 		hs   device.AttentionShape
 		lens []int
 	}{{device.AttentionShape{H: 3, K: 3, Dh: 8}, []int{5, 1, 17}}, {device.AttentionShape{H: 6, K: 2, Dh: 16}, []int{101, 40}}, {device.AttentionShape{H: 29, K: 29, Dh: 4}, []int{33}}, {device.AttentionShape{H: 4, K: 1, Dh: 64}, []int{200}}, {device.AttentionShape{H: 1, K: 1, Dh: 2}, []int{1}}} {
 		t.Run(fmt.Sprint(s), func(t *testing.T) {
-			b := newBench(t, 1+i%3)
+			b := newGradientTest(t, 1+i%3)
 			n := 0
 			var spans []device.Span
 			for _, l := range s.lens {
@@ -265,22 +265,22 @@ func TestAttendGradients(t *testing.T) {
 			a64, s64 := make([]float64, n*h*dh), make([]float64, n*h)
 			for _, p := range spans {
 				qo, ko, so := p.Row*h*dh, p.Row*k*dh, p.Row*h
-				reference.Attend(a64[qo:], s64[so:], q64[qo:], k64[ko:], v64[ko:], p.Len, h, k, dh)
-				reference.AttendBack(dq64[qo:], dk64[ko:], dv64[ko:], da64[qo:], a64[qo:], s64[so:], q64[qo:], k64[ko:], v64[ko:], p.Len, h, k, dh)
+				reference.Attention(a64[qo:], s64[so:], q64[qo:], k64[ko:], v64[ko:], p.Len, h, k, dh)
+				reference.AttentionBackward(dq64[qo:], dk64[ko:], dv64[ko:], da64[qo:], a64[qo:], s64[so:], q64[qo:], k64[ko:], v64[ko:], p.Len, h, k, dh)
 			}
 			b.d.AttentionForward(a, stats, q, kk, v, s.hs, spans)
-			b.same("a", a, a64, n)
-			b.same("stats", stats, s64, n)
+			b.compare("a", a, a64, n)
+			b.compare("stats", stats, s64, n)
 			b.d.AttentionBackward(dq, dk, dv, da, a, stats, q, kk, v, s.hs, spans)
-			b.same("q'", dq, dq64, n*dh)
-			b.same("k'", dk, dk64, n*dh)
-			b.same("v'", dv, dv64, n*dh)
+			b.compare("q'", dq, dq64, n*dh)
+			b.compare("k'", dk, dk64, n*dh)
+			b.compare("v'", dv, dv64, n*dh)
 		})
 	}
 }
 
-func TestLosses(t *testing.T) {
-	b := newBench(t, 2)
+func TestCrossEntropy(t *testing.T) {
+	b := newGradientTest(t, 2)
 	n, V, D := 300, 41, 24 // more rows than are taken at a time
 	w, w64 := b.weight(checkpoint.F16, V, D)
 	x, x64 := b.buffer(n, D)
@@ -294,17 +294,17 @@ func TestLosses(t *testing.T) {
 	z, dz := make([]float64, n*V), make([]float64, n*V)
 	reference.Linear(z, x64, w64, n, V, D)
 	want, got := make([]float64, n), make([]float64, n)
-	reference.Loss(want, dz, z, targets, scale64, V)
+	reference.CrossEntropy(want, dz, z, targets, scale64, V)
 	dx64 := make([]float64, n*D)
-	reference.LinearBack(dx64, dw64, dz, x64, w64, n, V, D)
+	reference.LinearBackward(dx64, dw64, dz, x64, w64, n, V, D)
 	b.d.CrossEntropy(got, dx, dw, x, w, targets, scale)
 	for i := range want {
 		if math.Abs(want[i]-got[i]) > 1e-5 {
 			t.Fatalf("row %d: want %v, got %v", i, want[i], got[i])
 		}
 	}
-	b.same("x'", dx, dx64, V)
-	b.same("w'", dw, dw64, n)
+	b.compare("x'", dx, dx64, V)
+	b.compare("w'", dw, dw64, n)
 	again := make([]float64, n)
 	b.d.CrossEntropy(again, nil, nil, x, w, targets, nil)
 	if !slices.Equal(got, again) {
@@ -313,7 +313,7 @@ func TestLosses(t *testing.T) {
 }
 
 func TestAdamW(t *testing.T) {
-	b := newBench(t, 2)
+	b := newGradientTest(t, 2)
 	n := 5000
 	p, p64 := b.buffer(1, n)
 	m, m64 := b.buffer(1, n)
@@ -335,16 +335,16 @@ func TestAdamW(t *testing.T) {
 		reference.AdamW(p64, g64, m64, v64, s.LearningRate, s.Beta1, s.Beta2, s.Eps, s.WeightDecay, s.Clip, s.Step)
 		b.d.AdamW(p, g, m, v, s)
 	}
-	b.same("p", p, p64, 100)
-	b.same("m", m, m64, 100)
-	b.same("v", v, v64, 100)
+	b.compare("p", p, p64, 100)
+	b.compare("m", m, m64, 100)
+	b.compare("v", v, v64, 100)
 }
 
 // The same bits at any number of threads.
 func TestTrainingThreads(t *testing.T) {
 	var first []float32
 	for threads := 1; threads <= 4; threads++ {
-		b := newBench(t, threads)
+		b := newGradientTest(t, threads)
 		n, D, I := 130, 60, 90
 		hs := device.AttentionShape{H: 6, K: 3, Dh: 10}
 		x, _ := b.buffer(n, D)
@@ -373,24 +373,24 @@ func TestTrainingThreads(t *testing.T) {
 	}
 }
 
-func BenchmarkProduct(b *testing.B) {
+func BenchmarkGEMM(b *testing.B) {
 	d, _ := New(0)
 	defer d.Close()
 	m, n, k := 512, 2048, 2048
 	x, w, y := make([]float32, m*k), make([]uint16, n*k), make([]float32, m*n)
 	for b.Loop() {
-		d.product(y, n, m, n, k, rows(x, k), operand{bf16: w, row: k, col: 1, scale: 1}.t(), false)
+		d.product(y, n, m, n, k, rowMajor(x, k), matrixView{bf16: w, row: k, col: 1, scale: 1}.transposed(), false)
 	}
 	b.ReportMetric(2*float64(m*n*k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 }
 
-func BenchmarkProductBack(b *testing.B) {
+func BenchmarkGEMMOfTransposed(b *testing.B) {
 	d, _ := New(0)
 	defer d.Close()
 	m, n, k := 512, 2048, 2048
 	x, w, y := make([]float32, m*k), make([]uint16, n*k), make([]float32, m*n)
 	for b.Loop() {
-		d.product(y, n, m, n, k, rows(x, k), operand{bf16: w, row: n, col: 1, scale: 1}, false)
+		d.product(y, n, m, n, k, rowMajor(x, k), matrixView{bf16: w, row: n, col: 1, scale: 1}, false)
 	}
 	b.ReportMetric(2*float64(m*n*k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 }

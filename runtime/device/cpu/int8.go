@@ -19,8 +19,8 @@ type int8s struct {
 	stride int       // kernel.Int8Row(columns)
 }
 
-// quantized rounds a matrix into memory of the device's own.
-func (d *Device) quantized(name string, from *weight) (device.Weight, error) {
+// quantize rounds a matrix into memory of the device's own.
+func (d *Device) quantize(name string, from *weight) (device.Weight, error) {
 	n, c := from.rowsCols()
 	stride := kernel.Int8Row(c)
 	raw := make([]byte, n*stride)

@@ -19,8 +19,8 @@ import (
 func TestInt8(t *testing.T) {
 	best, _ := kernel.Choose("auto")
 	for _, s := range []struct{ n, in, out int }{{1, 1, 1}, {2, 63, 7}, {5, 331, 71}, {14, 1031, 33}, {3, 64, 9941}, {2, 9941, 19}, {50, 129, 300}} {
-		x := filled(1, s.n, s.in)
-		raw := draw(checkpoint.BF16, []int{s.out, s.in})
+		x := randomBuffer(1, s.n, s.in)
+		raw := randomBytes(checkpoint.BF16, []int{s.out, s.in})
 		tensor := checkpoint.Tensor{Name: "w", DType: checkpoint.BF16, Shape: []int{s.out, s.in}, Data: raw}
 		var first []float32
 		for set := kernel.Generic; set <= best; set++ {
@@ -35,7 +35,7 @@ func TestInt8(t *testing.T) {
 				}
 				if first == nil {
 					exact, _ := d.Place(tensor, device.PlaceOptions{})
-					first = checkInt8(t, d, x, stored(w), stored(exact))
+					first = checkInt8(t, d, x, asWeight(w), asWeight(exact))
 				}
 				for _, kind := range []device.Phase{device.Prefill, device.Decode} {
 					y, last := guarded(s.n, s.out), guarded(1, s.out)
@@ -119,7 +119,7 @@ func checkInt8(t *testing.T, d *Device, x *buffer, w, exact *weight) []float32 {
 // A layer of int8 weights: prefill agrees with decode, the fast kernels with the plain
 // ones, and the bits are the same at any number of threads and for a row alone.
 func TestInt8Layer(t *testing.T) {
-	ws := newDrawn()
+	ws := newRandomWeights()
 	ws.int8 = true
 	best, _ := kernel.Choose("auto")
 	for _, s := range []struct {
@@ -161,7 +161,7 @@ func TestInt8Layer(t *testing.T) {
 func TestInt8NotFinite(t *testing.T) {
 	best, _ := kernel.Choose("auto")
 	const n, in, out = 3, 331, 41
-	raw := draw(checkpoint.BF16, []int{out, in})
+	raw := randomBytes(checkpoint.BF16, []int{out, in})
 	for set := kernel.Generic; set <= best; set++ {
 		d, err := Open(Options{Threads: 1, Kernels: set.String()})
 		if err != nil {
@@ -174,7 +174,7 @@ func TestInt8NotFinite(t *testing.T) {
 		for _, bad := range []float32{float32(math.Inf(1)), float32(math.NaN())} {
 			for at := 0; at < in; at += 11 {
 				for _, kind := range []device.Phase{device.Prefill, device.Decode} {
-					x, y := filled(1, n, in), guarded(n, out)
+					x, y := randomBuffer(1, n, in), guarded(n, out)
 					x.row(1)[at] = bad
 					d.Linear(kind, y, x, n, w)
 					for i := range n {
@@ -204,10 +204,10 @@ func TestInt8Edges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if q := stored(w).i8; q.scales[0] != 0 || q.data[0] != 0 || q.data[2*q.stride] != -127 || q.data[2*q.stride+1] != 64 && q.data[2*q.stride+1] != 63 {
+	if q := asWeight(w).i8; q.scales[0] != 0 || q.data[0] != 0 || q.data[2*q.stride] != -127 || q.data[2*q.stride+1] != 64 && q.data[2*q.stride+1] != 63 {
 		t.Errorf("got %v, scales %v", q.data, q.scales)
 	}
-	if w, err := place([]float32{1, 2, 3}, 3); err != nil || stored(w).i8 != nil {
+	if w, err := place([]float32{1, 2, 3}, 3); err != nil || asWeight(w).i8 != nil {
 		t.Errorf("a vector: want it as it is, got %v, %v", w, err)
 	}
 	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(-1))} {

@@ -8,7 +8,7 @@ import (
 
 // pageSize is the number of positions of a page: a chunk of decode attention, and some
 // blocks of prefill attention, so that neither meets the end of a page on its way.
-const pageSize = attendChunk
+const pageSize = attentionChunk
 
 // kvCache is one layer's cache, float32.
 type kvCache struct {

@@ -9,7 +9,7 @@ import (
 
 // Embed: see device.Device.
 func (d *Device) Embed(x device.Buffer, table device.Weight, ids []int) {
-	xb, t := data(x), stored(table)
+	xb, t := data(x), asWeight(table)
 	for n, id := range ids {
 		copy(xb.row(n), t.widen(d.set, xb.row(n), id, xb.cols))
 	}
@@ -23,7 +23,7 @@ func normRow(set kernel.Set, y, x, w []float32, eps float64) {
 
 // Norm: see device.Device.
 func (d *Device) Norm(y, x device.Buffer, rows []int, w device.Weight, eps float64) {
-	g := stored(w).gain
+	g := asWeight(w).gain
 	for i, r := range rows {
 		normRow(d.set, data(y).row(i), data(x).row(r), g, eps)
 	}
@@ -31,7 +31,7 @@ func (d *Device) Norm(y, x device.Buffer, rows []int, w device.Weight, eps float
 
 // normed is norm(x) of the first n rows, in storage of the device's own.
 func (d *Device) normed(x *buffer, n int, w device.Weight, eps float64) []float32 {
-	h, g := d.shared.take(1, n*x.cols), stored(w).gain
+	h, g := d.shared.take(1, n*x.cols), asWeight(w).gain
 	d.pool.run(n, 8, func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			normRow(d.set, h[i*x.cols:(i+1)*x.cols], x.row(i), g, eps)
@@ -42,36 +42,36 @@ func (d *Device) normed(x *buffer, n int, w device.Weight, eps float64) []float3
 
 // Linear: see device.Device.
 func (d *Device) Linear(kind device.Phase, y, x device.Buffer, n int, w device.Weight) {
-	d.linear(kind, data(y), data(x).data, n, stored(w), false)
+	d.linear(kind, data(y), data(x).data, n, asWeight(w), false)
 }
 
 // AddLinear: see device.Device.
 func (d *Device) AddLinear(kind device.Phase, x, a device.Buffer, n int, w device.Weight) {
-	d.linear(kind, data(x), data(a).data, n, stored(w), true)
+	d.linear(kind, data(x), data(a).data, n, asWeight(w), true)
 }
 
 func (d *Device) linear(kind device.Phase, y *buffer, x []float32, n int, w *weight, add bool) {
 	r, c := w.rowsCols()
 	if kind == device.Prefill {
-		d.product(y.data, y.cols, n, r, c, rows(x, c), w.operand().t(), add)
+		d.product(y.data, y.cols, n, r, c, rowMajor(x, c), w.view().transposed(), add)
 		return
 	}
-	d.along = along{input: d.input(x, n, c, w), ws: [3]*weight{w}, to: [3]target{{y.data, y.cols}}, add: add}
-	d.runAlong()
+	d.gemv = gemv{gemvInput: d.newInput(x, n, c, w), ws: [3]*weight{w}, out: [3]gemvOutput{{y.data, y.cols}}, add: add}
+	d.runGEMV()
 }
 
 // GateUp: see device.Device.
 func (d *Device) GateUp(kind device.Phase, m, x device.Buffer, n int, norm, wg, wu device.Weight, eps float64) {
-	out, gate, up := data(m), stored(wg), stored(wu)
+	out, gate, up := data(m), asWeight(wg), asWeight(wu)
 	r, c := gate.rowsCols()
 	if kind == device.Prefill {
-		l := d.packed(rows(d.normed(data(x), n, norm, eps), c), n, c, gate.operand().t(), up.operand().t())
-		d.columns(l, []int{r}, func(worker, _, j0, j1, i0, i1 int) {
+		l := d.packLeft(rowMajor(d.normed(data(x), n, norm, eps), c), n, c, gate.view().transposed(), up.view().transposed())
+		d.shareColumns(l, []int{r}, func(worker, _, j0, j1, i0, i1 int) {
 			p := &d.workers[worker]
 			r0, r1, w := i0*l.rows, min(i1*l.rows, n), j1-j0
 			g, u := p.take(2, (r1-r0)*w), p.take(3, (r1-r0)*w)
-			p.panels.multiply(d.set, g, w, l, i0, i1, gate.operand().t(), j0, j1, false)
-			p.panels.multiply(d.set, u, w, l, i0, i1, up.operand().t(), j0, j1, false)
+			p.panels.multiply(d.set, g, w, l, i0, i1, gate.view().transposed(), j0, j1, false)
+			p.panels.multiply(d.set, u, w, l, i0, i1, up.view().transposed(), j0, j1, false)
 			for i := range r1 - r0 {
 				at := (r0+i)*out.cols + j0
 				d.set.SiluMul(out.data[at:at+w], g[i*w:(i+1)*w], u[i*w:(i+1)*w])
@@ -79,12 +79,12 @@ func (d *Device) GateUp(kind device.Phase, m, x device.Buffer, n int, norm, wg, 
 		})
 		return
 	}
-	d.along = along{input: d.input(data(x).data, n, c, gate, up), ws: [3]*weight{gate, up}, to: [3]target{1: {out.data, out.cols}}}
-	d.along.gain, d.along.eps = stored(norm).gain, eps
+	d.gemv = gemv{gemvInput: d.newInput(data(x).data, n, c, gate, up), ws: [3]*weight{gate, up}, out: [3]gemvOutput{1: {out.data, out.cols}}}
+	d.gemv.gain, d.gemv.eps = asWeight(norm).gain, eps
 	if tg, tu := gate.kind(), up.kind(); tg != tu {
 		g := d.shared.take(1, n*r)
-		d.along.to[0] = target{g, r}
-		d.runAlong()
+		d.gemv.out[0] = gemvOutput{g, r}
+		d.runGEMV()
 		d.pool.run(n, 1, func(_, lo, hi int) {
 			for i := lo; i < hi; i++ {
 				d.set.SiluMul(out.row(i), g[i*r:(i+1)*r], out.row(i))
@@ -92,19 +92,19 @@ func (d *Device) GateUp(kind device.Phase, m, x device.Buffer, n int, norm, wg, 
 		})
 		return
 	}
-	d.spread(gate.strides(), (gate.Bytes()+up.Bytes())*int64(n), d.parts.gateUp)
+	d.shareWork(gate.streamSteps(), (gate.Bytes()+up.Bytes())*int64(n), d.parts.gateUp)
 }
 
 // gateUpPart is some rows of GateUp in a decode pass, for gate and up of one type:
 // d.along with the first target left out.
 func (d *Device) gateUpPart(worker, lo, hi int) {
-	o := &d.along
-	gate, up, out := o.ws[0], o.ws[1], o.to[1]
-	r, q := gate.shape[0], gate.strides()
+	o := &d.gemv
+	gate, up, out := o.ws[0], o.ws[1], o.out[1]
+	r, q := gate.shape[0], gate.streamSteps()
 	g := d.workers[worker].take(0, o.n*r)
-	x := d.arranged(worker, &o.input, gate.kind())
-	d.vectors(g, r, gate, lo, hi, x, o.n, false)
-	d.vectors(out.y, out.ld, up, lo, hi, x, o.n, false)
+	x := d.arrangedInput(worker, &o.gemvInput, gate.kind())
+	d.gemvRows(g, r, gate, lo, hi, x, o.n, false)
+	d.gemvRows(out.y, out.ld, up, lo, hi, x, o.n, false)
 	for i := range o.n {
 		for from := 0; from < r; from += q {
 			if a, b := from+lo, min(from+hi, r); a < b {

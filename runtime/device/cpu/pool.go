@@ -25,7 +25,7 @@ import (
 // to say that it is done, which nobody else writes.
 type pool struct {
 	threads int
-	lanes   []lane // per worker
+	slots   []workerSlot // per worker
 	closed  atomic.Bool
 	_       [64]byte
 
@@ -36,20 +36,20 @@ type pool struct {
 	fault atomic.Pointer[any]
 }
 
-// lane is a worker's.
-type lane struct {
+// workerSlot is a worker's.
+type workerSlot struct {
 	claims atomic.Uint64 // see claims
 	task
 	_    [16]byte
 	done atomic.Uint64 // parts that the worker has done, ever
 	_    [56]byte
-	sleeper
+	spinWaiter
 }
 
 // task is what there is to do, in every lane that has parts of it.
 type task struct {
-	do                     func(worker, lo, hi int)
-	n, align, per, workers int // per parts for each of so many workers
+	run                               func(worker, lo, hi int)
+	n, align, partsPerWorker, workers int // per parts for each of so many workers
 }
 
 // claims are the parts lo..hi-1 of a worker's that nobody has begun, of the task of an
@@ -61,25 +61,25 @@ func newClaims(epoch uint64, n int) claims { return claims(epoch<<16 | uint64(n)
 func (c claims) lo() int { return int(c >> 8 & 0xff) }
 func (c claims) hi() int { return int(c & 0xff) }
 
-// sleeper lets one goroutine sleep until another wakes it.
-type sleeper struct {
-	asleep atomic.Bool
-	wake   chan struct{} // capacity 1
-	spin   time.Duration // how long to look before sleeping
-	most   time.Duration // that spin may be
-	_      [32]byte      // a cache line of its own
+// spinWaiter lets one goroutine sleep until another wakes it.
+type spinWaiter struct {
+	asleep  atomic.Bool
+	signal  chan struct{} // capacity 1
+	spin    time.Duration // how long to look before sleeping
+	maxSpin time.Duration // that spin may be
+	_       [32]byte      // a cache line of its own
 }
 
-// looks is how often to look without asking for the time: what a small task takes.
-const looks = 32
+// untimedChecks is how often to look without asking for the time: what a small task takes.
+const untimedChecks = 32
 
 // wait returns once ready does: it spins at first, then sleeps. Whoever makes
 // ready true calls rouse afterwards.
-func (s *sleeper) wait(ready func() bool) {
+func (s *spinWaiter) wait(ready func() bool) {
 	if s.spin > 0 {
-		for range looks {
+		for range untimedChecks {
 			if ready() {
-				s.more()
+				s.spinLonger()
 				return
 			}
 			kernel.Pause(1)
@@ -88,7 +88,7 @@ func (s *sleeper) wait(ready func() bool) {
 		for {
 			for range 8 {
 				if ready() {
-					s.more()
+					s.spinLonger()
 					return
 				}
 				kernel.Pause(2)
@@ -97,49 +97,49 @@ func (s *sleeper) wait(ready func() bool) {
 				break
 			}
 		}
-		s.spin = max(s.spin/4, leastSpin)
+		s.spin = max(s.spin/4, minSpinTime)
 	}
 	for !ready() {
 		s.asleep.Store(true)
 		if ready() && s.asleep.CompareAndSwap(true, false) {
 			return
 		}
-		<-s.wake
+		<-s.signal
 	}
 }
 
-// more lets the next wait spin for longer. What is the most already is left alone: others
+// spinLonger lets the next wait spin for longer. What is the most already is left alone: others
 // look at the line to see who sleeps.
-func (s *sleeper) more() {
-	if s.spin < s.most {
-		s.spin = min(2*s.spin, s.most)
+func (s *spinWaiter) spinLonger() {
+	if s.spin < s.maxSpin {
+		s.spin = min(2*s.spin, s.maxSpin)
 	}
 }
 
-// rouse wakes the sleeper if it sleeps.
-func (s *sleeper) rouse() {
+// wake wakes the sleeper if it sleeps.
+func (s *spinWaiter) wake() {
 	if s.asleep.Load() && s.asleep.CompareAndSwap(true, false) {
-		s.wake <- struct{}{}
+		s.signal <- struct{}{}
 	}
 }
 
 // To wake a sleeper takes some 50 us, more than the gap between two operations of
 // a token; a slice of the scheduler is some milliseconds.
 const (
-	leastSpin = 5 * time.Microsecond
-	mostSpin  = 400 * time.Microsecond
+	minSpinTime = 5 * time.Microsecond
+	maxSpinTime = 400 * time.Microsecond
 )
 
-// share is how many parts of a task each worker has at most.
-const share = 4
+// maxPartsPerWorker is how many parts of a task each worker has at most.
+const maxPartsPerWorker = 4
 
 func newPool(threads int) *pool {
-	p := &pool{threads: threads, lanes: make([]lane, threads)}
+	p := &pool{threads: threads, slots: make([]workerSlot, threads)}
 	for w := range threads {
-		s := &p.lanes[w]
-		s.wake = make(chan struct{}, 1)
+		s := &p.slots[w]
+		s.signal = make(chan struct{}, 1)
 		if threads <= min(runtime.NumCPU(), runtime.GOMAXPROCS(0)) { // else who spins would keep another from working
-			s.spin, s.most = mostSpin, mostSpin
+			s.spin, s.maxSpin = maxSpinTime, maxSpinTime
 		}
 		if w > 0 {
 			go p.serve(w)
@@ -153,7 +153,7 @@ func newPool(threads int) *pool {
 // of the worker that runs it. Where a part cannot read a mapped file, whoever does it,
 // run panics with that fault once all others are done.
 func (p *pool) run(n, align int, do func(worker, lo, hi int)) {
-	p.split(n, align, p.threads, share, do)
+	p.split(n, align, p.threads, maxPartsPerWorker, do)
 }
 
 // split is run with at most so many workers, of so many parts each.
@@ -170,27 +170,27 @@ func (p *pool) split(n, align, workers, per int, do func(worker, lo, hi int)) {
 	defer p.mu.Unlock()
 	p.epoch++
 	t := task{do, n, align, min(per, blocks/workers), workers}
-	c, before := uint64(newClaims(p.epoch, t.per)), p.done()
+	c, before := uint64(newClaims(p.epoch, t.partsPerWorker)), p.countDone()
 	for w := workers - 1; w >= 0; w-- {
-		l := &p.lanes[w]
+		l := &p.slots[w]
 		l.task = t
 		l.claims.Store(c)
 		if w > 0 {
-			l.rouse()
+			l.wake()
 		}
 	}
-	want := before + uint64(t.per*t.workers-p.work(0))
-	p.lanes[0].wait(func() bool { return p.done() == want })
+	want := before + uint64(t.partsPerWorker*t.workers-p.work(0))
+	p.slots[0].wait(func() bool { return p.countDone() == want })
 	if f := p.fault.Load(); f != nil {
 		p.fault.Store(nil)
 		panic(*f)
 	}
 }
 
-// done is how many parts workers other than the caller have done, ever.
-func (p *pool) done() (n uint64) {
+// countDone is how many parts workers other than the caller have done, ever.
+func (p *pool) countDone() (n uint64) {
 	for w := 1; w < p.threads; w++ {
-		n += p.lanes[w].done.Load()
+		n += p.slots[w].done.Load()
 	}
 	return n
 }
@@ -200,12 +200,12 @@ func (p *pool) done() (n uint64) {
 func (p *pool) work(w int) (done int) {
 	defer func() {
 		if r := recover(); r != nil {
-			done += 1 + p.failed(w, r)
+			done += 1 + p.recordFault(w, r)
 		}
 	}()
 	for i := range p.threads {
 		of := (w + i) % p.threads
-		l := &p.lanes[of]
+		l := &p.slots[of]
 		for {
 			c := claims(l.claims.Load())
 			part, rest := c.lo(), c+1<<8
@@ -219,8 +219,8 @@ func (p *pool) work(w int) (done int) {
 				continue
 			}
 			// The task cannot end now before this part counts as done.
-			if lo, hi := cut(l.n, l.align, of*l.per+part, l.per*l.workers); lo < hi {
-				l.do(w, lo, hi)
+			if lo, hi := partRange(l.n, l.align, of*l.partsPerWorker+part, l.partsPerWorker*l.workers); lo < hi {
+				l.run(w, lo, hi)
 			}
 			done++
 		}
@@ -228,9 +228,9 @@ func (p *pool) work(w int) (done int) {
 	return done
 }
 
-// failed keeps worker w's fault for the caller and goes on with the other parts; it
+// recordFault keeps worker w's fault for the caller and goes on with the other parts; it
 // returns how many it did.
-func (p *pool) failed(w int, fault any) int {
+func (p *pool) recordFault(w int, fault any) int {
 	if !files.IsFault(fault) {
 		panic(fault)
 	}
@@ -238,15 +238,15 @@ func (p *pool) failed(w int, fault any) int {
 	return p.work(w)
 }
 
-// cut is part w of [0, n), of so many.
-func cut(n, align, w, parts int) (lo, hi int) {
+// partRange is part w of [0, n), of so many.
+func partRange(n, align, w, parts int) (lo, hi int) {
 	blocks := (n + align - 1) / align
 	return min(n, blocks*w/parts*align), min(n, blocks*(w+1)/parts*align)
 }
 
 func (p *pool) serve(w int) {
 	files.Guard()
-	l := &p.lanes[w]
+	l := &p.slots[w]
 	ready := func() bool {
 		c := claims(l.claims.Load())
 		return c.lo() < c.hi() || p.closed.Load()
@@ -255,7 +255,7 @@ func (p *pool) serve(w int) {
 		l.wait(ready)
 		if n := p.work(w); n > 0 {
 			l.done.Add(uint64(n))
-			p.lanes[0].rouse()
+			p.slots[0].wake()
 		}
 	}
 }
@@ -268,6 +268,6 @@ func (p *pool) close() {
 		return
 	}
 	for w := 1; w < p.threads; w++ {
-		p.lanes[w].rouse()
+		p.slots[w].wake()
 	}
 }

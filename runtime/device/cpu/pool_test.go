@@ -82,9 +82,9 @@ func processorTime(t *testing.T) time.Duration {
 }
 
 // Who waits looks again and again before it sleeps, and sleeps in the end.
-func TestSleeperSpins(t *testing.T) {
+func TestSpinWaiter(t *testing.T) {
 	looks, slept := 0, false
-	s := sleeper{wake: make(chan struct{}, 1), spin: time.Hour, most: time.Hour}
+	s := spinWaiter{signal: make(chan struct{}, 1), spin: time.Hour, maxSpin: time.Hour}
 	s.wait(func() bool {
 		looks++
 		slept = slept || s.asleep.Load()
@@ -106,7 +106,7 @@ func TestSleeperSpins(t *testing.T) {
 		}
 	}
 	woken.Store(true)
-	s.rouse()
+	s.wake()
 	<-done
 }
 
@@ -116,8 +116,8 @@ func TestPoolSpins(t *testing.T) {
 	for _, threads := range []int{1, cores, cores + 1} {
 		p := newPool(threads)
 		for w := range threads {
-			if s := &p.lanes[w]; (s.most > 0) != (threads <= cores) {
-				t.Errorf("worker %d of %d on %d cores spins for up to %v", w, threads, cores, s.most)
+			if s := &p.slots[w]; (s.maxSpin > 0) != (threads <= cores) {
+				t.Errorf("worker %d of %d on %d cores spins for up to %v", w, threads, cores, s.maxSpin)
 			}
 		}
 		p.close()

@@ -10,19 +10,19 @@ func (d *Device) QKV(kind device.Phase, q device.Buffer, kv device.KVCache, x de
 	for _, s := range spans {
 		n, last = max(n, s.Row+s.Len), max(last, s.Start+s.Len)
 	}
-	ws := [3]*weight{stored(wq), stored(wk), stored(wv)}
+	ws := [3]*weight{asWeight(wq), asWeight(wk), asWeight(wv)}
 	_, c := ws[0].rowsCols()
 	nk := hs.K * hs.Dh
 	// Keys and values are computed in scratch memory and then copied to the cache.
-	to := [3]target{{data(q).data, data(q).cols}, {d.shared.take(2, n*nk), nk}, {d.shared.take(3, n*nk), nk}}
+	to := [3]gemvOutput{{data(q).data, data(q).cols}, {d.shared.take(2, n*nk), nk}, {d.shared.take(3, n*nk), nk}}
 	if kind == device.Prefill {
-		d.products(d.normed(data(x), n, norm, eps), n, c, ws, to)
+		d.multiplyQKV(d.normed(data(x), n, norm, eps), n, c, ws, to)
 	} else {
-		d.along = along{input: d.input(data(x).data, n, c, ws[:]...), ws: ws, to: to}
-		d.along.gain, d.along.eps = stored(norm).gain, eps
-		d.runAlong()
+		d.gemv = gemv{gemvInput: d.newInput(data(x).data, n, c, ws[:]...), ws: ws, out: to}
+		d.gemv.gain, d.gemv.eps = asWeight(norm).gain, eps
+		d.runGEMV()
 	}
-	table := d.table(rope, last)
+	table := d.ropeTable(rope, last)
 	for _, s := range spans {
 		if s.Len <= 8 {
 			d.appendToCache(table, kv, hs, s, to, 0, s.Len)
@@ -32,18 +32,18 @@ func (d *Device) QKV(kind device.Phase, q device.Buffer, kv device.KVCache, x de
 	}
 }
 
-// products computes W h for three matrices in a prefill pass.   h [n, c]
-func (d *Device) products(h []float32, n, c int, ws [3]*weight, to [3]target) {
-	l := d.packed(rows(h, c), n, c, ws[0].operand().t(), ws[1].operand().t(), ws[2].operand().t())
-	d.columns(l, []int{ws[0].shape[0], ws[1].shape[0], ws[2].shape[0]}, func(worker, which, j0, j1, i0, i1 int) {
+// multiplyQKV computes W h for three matrices in a prefill pass.   h [n, c]
+func (d *Device) multiplyQKV(h []float32, n, c int, ws [3]*weight, to [3]gemvOutput) {
+	l := d.packLeft(rowMajor(h, c), n, c, ws[0].view().transposed(), ws[1].view().transposed(), ws[2].view().transposed())
+	d.shareColumns(l, []int{ws[0].shape[0], ws[1].shape[0], ws[2].shape[0]}, func(worker, which, j0, j1, i0, i1 int) {
 		y := to[which]
-		d.workers[worker].panels.multiply(d.set, y.y[i0*l.rows*y.ld+j0:], y.ld, l, i0, i1, ws[which].operand().t(), j0, j1, false)
+		d.workers[worker].panels.multiply(d.set, y.y[i0*l.rows*y.ld+j0:], y.ld, l, i0, i1, ws[which].view().transposed(), j0, j1, false)
 	})
 }
 
 // appendToCache rotates the queries and keys of rows lo..hi-1 of a span (RoPE) and copies keys
 // and values to the cache.   q [.., H*Dh], k and v [.., K*Dh]
-func (d *Device) appendToCache(table *ropeTable, kv device.KVCache, hs device.AttentionShape, s device.Span, qkv [3]target, lo, hi int) {
+func (d *Device) appendToCache(table *ropeTable, kv device.KVCache, hs device.AttentionShape, s device.Span, qkv [3]gemvOutput, lo, hi int) {
 	cache := kv.(*kvCache)
 	for i := lo; i < hi; i++ {
 		cos, sin := table.at(s.Start + i)

@@ -2,12 +2,13 @@ package cpu
 
 import (
 	"math"
+	"slices"
 
 	"mop/runtime/device"
 )
 
-// rotate turns the pairs (x[i], x[i+Dh/2]) of each of the heads in x by
-// the angle whose cosine and sine are given, in place.
+// rotate rotates the pairs (x[i], x[i+Dh/2]) of every head in x in place, by the angles
+// whose cosines and sines are given.   x [heads*Dh], cos, sin [Dh/2]
 func rotate(x []float32, dh int, cos, sin []float32) {
 	half := dh / 2
 	for ; len(x) >= dh; x = x[dh:] {
@@ -19,8 +20,8 @@ func rotate(x []float32, dh int, cos, sin []float32) {
 	}
 }
 
-// angles fills cos and sin of pos*InvFreq; the angle is formed in float32, as
-// the models were trained.   cos, sin [Dh/2]
+// angles fills in the cosines and sines of pos*InvFreq. The angle is computed in float32,
+// because the models were trained that way.   cos, sin [Dh/2]
 func angles(cos, sin []float32, pos int, rope device.RoPEFrequencies) {
 	for i, f := range rope.InvFreq {
 		s, c := math.Sincos(float64(float32(pos) * f))
@@ -28,27 +29,44 @@ func angles(cos, sin []float32, pos int, rope device.RoPEFrequencies) {
 	}
 }
 
-// ropes remembers angles, by the frequencies that they come from.
-type ropes map[*float32]*ropeTable
+// maxRoPETables is how many models with different frequencies have their tables cached.
+const maxRoPETables = 4
+
+// ropeTables caches the cosines and sines of the most recently used frequencies, the
+// latest first. Tables are found by the values of the frequencies: the address of a
+// freed slice may belong to another model's frequencies.
+type ropeTables []*ropeTable
 
 type ropeTable struct {
-	rope device.RoPEFrequencies
-	cs   []float32 // [positions, Dh]: cosines, then sines
+	invFreq []float32 // [Dh/2]
+	cs      []float32 // [positions, Dh]: cosines, then sines
 }
 
-// table has the angles of positions 0..n-1 at least.
-func (d *Device) table(rope device.RoPEFrequencies, n int) *ropeTable {
+// find returns the table of some frequencies, which may be new and empty, and makes it the
+// first one.
+func (c *ropeTables) find(invFreq []float32) *ropeTable {
+	for i, t := range *c {
+		if slices.Equal(t.invFreq, invFreq) {
+			copy((*c)[1:i+1], (*c)[:i])
+			(*c)[0] = t
+			return t
+		}
+	}
+	t := &ropeTable{invFreq: slices.Clone(invFreq)}
+	*c = slices.Insert(*c, 0, t)
+	if len(*c) > maxRoPETables {
+		(*c)[maxRoPETables] = nil
+		*c = (*c)[:maxRoPETables]
+	}
+	return t
+}
+
+// ropeTable returns the cosines and sines of positions 0..n-1, and possibly of more.
+func (d *Device) ropeTable(rope device.RoPEFrequencies, n int) *ropeTable {
 	if len(rope.InvFreq) == 0 {
 		return &ropeTable{}
 	}
-	if d.ropes == nil {
-		d.ropes = ropes{}
-	}
-	t := d.ropes[&rope.InvFreq[0]]
-	if t == nil {
-		t = &ropeTable{rope: rope}
-		d.ropes[&rope.InvFreq[0]] = t
-	}
+	t := d.ropes.find(rope.InvFreq)
 	half := len(rope.InvFreq)
 	have := len(t.cs) / (2 * half)
 	if have >= n {
@@ -64,9 +82,9 @@ func (d *Device) table(rope device.RoPEFrequencies, n int) *ropeTable {
 	return t
 }
 
-// at gives the cosines and sines of a position, [Dh/2] each.
+// at returns the cosines and sines of a position, [Dh/2] each.
 func (t *ropeTable) at(pos int) (cos, sin []float32) {
-	half := len(t.rope.InvFreq)
+	half := len(t.invFreq)
 	row := t.cs[2*pos*half : 2*(pos+1)*half]
 	return row[:half], row[half:]
 }

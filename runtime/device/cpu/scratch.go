@@ -6,4 +6,4 @@ type scratch [4][]float32
 
 // take is array i with n elements, contents undefined. It lasts until the next
 // take of the same i.
-func (s *scratch) take(i, n int) []float32 { return grown(&s[i], n) }
+func (s *scratch) take(i, n int) []float32 { return resizeScratch(&s[i], n) }

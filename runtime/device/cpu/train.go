@@ -14,8 +14,8 @@ type training struct {
 	logits  []float32 // [lossRows, V]
 }
 
-// grown is s with n elements, contents undefined.
-func grown(s *[]float32, n int) []float32 {
+// resizeScratch is s with n elements, contents undefined.
+func resizeScratch(s *[]float32, n int) []float32 {
 	if cap(*s) < n {
 		*s = make([]float32, n)
 	}

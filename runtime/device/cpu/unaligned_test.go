@@ -15,7 +15,7 @@ func TestUnalignedWeights(t *testing.T) {
 	const n, D, I = 3, 259, 131
 	best, _ := kernel.Choose("auto")
 	for _, dt := range []checkpoint.DType{checkpoint.F32, checkpoint.F16, checkpoint.BF16} {
-		raw := draw(dt, []int{I, D})
+		raw := randomBytes(dt, []int{I, D})
 		for set := kernel.Generic; set <= best; set++ {
 			d, err := Open(Options{Threads: 2, Kernels: set.String()})
 			if err != nil {
@@ -31,7 +31,7 @@ func TestUnalignedWeights(t *testing.T) {
 						t.Fatal(err)
 					}
 					out := &buffer{make([]float32, n*I), n, I}
-					d.Linear(phase, out, filled(1, n, D), n, w)
+					d.Linear(phase, out, randomBuffer(1, n, D), n, w)
 					if shift == 0 {
 						want = out.data
 					} else if !slices.Equal(out.data, want) {

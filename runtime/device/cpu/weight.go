@@ -39,7 +39,7 @@ func (d *Device) Place(t checkpoint.Tensor, o device.PlaceOptions) (device.Weigh
 		return nil, err
 	}
 	if o.Int8 && len(t.Shape) == 2 && len(t.Data) > 0 {
-		return d.quantized(t.Name, w)
+		return d.quantize(t.Name, w)
 	}
 	w.round = o.BF16Activations && w.bf16 != nil
 	return w, nil
@@ -83,7 +83,7 @@ func (d *Device) view(t checkpoint.Tensor) (*weight, error) {
 	return w, nil
 }
 
-func stored(w device.Weight) *weight { return w.(*weight) }
+func asWeight(w device.Weight) *weight { return w.(*weight) }
 
 // rowsCols is a matrix's shape.
 func (w *weight) rowsCols() (r, c int) { return w.shape[0], w.shape[1] }
@@ -112,6 +112,6 @@ func (w *weight) kind() kernel.Type {
 // widen puts row r of a matrix of c columns into dst as float32, or returns the
 // row itself where it is float32 already.
 func (w *weight) widen(set kernel.Set, dst []float32, r, c int) []float32 {
-	o := w.operand()
-	return o.stretch(set, dst[:c], r*o.row)
+	o := w.view()
+	return o.floats(set, dst[:c], r*o.row)
 }

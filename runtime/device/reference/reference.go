@@ -25,8 +25,8 @@ func Linear[F Float](y, x, w []F, n, out, in int) {
 	}
 }
 
-// LinearBack: x' += Wᵀ y', W' += y' xᵀ; a nil gradient is left out.
-func LinearBack[F Float](dx, dw, dy, x, w []F, n, out, in int) {
+// LinearBackward: x' += Wᵀ y', W' += y' xᵀ; a nil gradient is left out.
+func LinearBackward[F Float](dx, dw, dy, x, w []F, n, out, in int) {
 	for i := range n {
 		for o := range out {
 			g := dy[i*out+o]
@@ -61,8 +61,8 @@ func rms[F Float](x []F, eps float64) F {
 	return F(1 / math.Sqrt(float64(s)/float64(len(x))+eps))
 }
 
-// NormBack: x' += r (w y' - x mean(w y' x) r^2), w' += sum_n y' x r.
-func NormBack[F Float](dx, dw, dy, x, w []F, n, d int, eps float64) {
+// NormBackward: x' += r (w y' - x mean(w y' x) r^2), w' += sum_n y' x r.
+func NormBackward[F Float](dx, dw, dy, x, w []F, n, d int, eps float64) {
 	for i := range n {
 		r := rms(x[i*d:(i+1)*d], eps)
 		var dot F
@@ -77,9 +77,9 @@ func NormBack[F Float](dx, dw, dy, x, w []F, n, d int, eps float64) {
 	}
 }
 
-// Rotate turns the pairs (x[i], x[i+Dh/2]) of every head by pos*freq[i]: row n is
+// RoPE turns the pairs (x[i], x[i+Dh/2]) of every head by pos*freq[i]: row n is
 // position n. sign -1 turns back, which is also its gradient.   x [n, heads*dh]
-func Rotate[F Float](x []F, n, heads, dh int, freq []float32, sign F) {
+func RoPE[F Float](x []F, n, heads, dh int, freq []float32, sign F) {
 	for row := range n {
 		for h := range heads {
 			head := x[(row*heads+h)*dh : (row*heads+h+1)*dh]
@@ -93,9 +93,9 @@ func Rotate[F Float](x []F, n, heads, dh int, freq []float32, sign F) {
 	}
 }
 
-// Attend: a[n,h] = sum_t softmax_t(q[n,h] . k[t,h/g] / sqrt(dh)) v[t,h/g] over
+// Attention: a[n,h] = sum_t softmax_t(q[n,h] . k[t,h/g] / sqrt(dh)) v[t,h/g] over
 // t <= n, g = heads/kv; stats[n,h] = log sum exp of the scores.
-func Attend[F Float](a, stats, q, k, v []F, n, heads, kv, dh int) {
+func Attention[F Float](a, stats, q, k, v []F, n, heads, kv, dh int) {
 	for i := range n {
 		for h := range heads {
 			p := scores(q, k, i, h, heads, kv, dh)
@@ -132,9 +132,9 @@ func scores[F Float](q, k []F, i, h, heads, kv, dh int) []F {
 	return p
 }
 
-// AttendBack: with p the probabilities, p'[t] = a' . v[t] and s'[t] = p[t] (p'[t] -
+// AttentionBackward: with p the probabilities, p'[t] = a' . v[t] and s'[t] = p[t] (p'[t] -
 // a' . a): v[t]' += p[t] a', q' += s'[t] k[t]/sqrt(dh), k[t]' += s'[t] q/sqrt(dh).
-func AttendBack[F Float](dq, dk, dv, da, a, stats, q, k, v []F, n, heads, kv, dh int) {
+func AttentionBackward[F Float](dq, dk, dv, da, a, stats, q, k, v []F, n, heads, kv, dh int) {
 	scale := F(1 / math.Sqrt(float64(dh)))
 	for i := range n {
 		for h := range heads {
@@ -161,15 +161,15 @@ func AttendBack[F Float](dq, dk, dv, da, a, stats, q, k, v []F, n, heads, kv, dh
 	}
 }
 
-// Gate: m = silu(g) u, silu(z) = z/(1+exp(-z)).
-func Gate[F Float](m, g, u []F) {
+// SwiGLU: m = silu(g) u, silu(z) = z/(1+exp(-z)).
+func SwiGLU[F Float](m, g, u []F) {
 	for i := range m {
 		m[i] = g[i] / (1 + exp(-g[i])) * u[i]
 	}
 }
 
-// GateBack: u' += m' silu(g), g' += m' u s (1 + g (1-s)), s = 1/(1+exp(-g)).
-func GateBack[F Float](dg, du, dm, g, u []F) {
+// SwiGLUBackward: u' += m' silu(g), g' += m' u s (1 + g (1-s)), s = 1/(1+exp(-g)).
+func SwiGLUBackward[F Float](dg, du, dm, g, u []F) {
 	for i := range dm {
 		s := 1 / (1 + exp(-g[i]))
 		du[i] += dm[i] * g[i] * s
@@ -177,9 +177,9 @@ func GateBack[F Float](dg, du, dm, g, u []F) {
 	}
 }
 
-// Loss is the softmax cross-entropy of each row of logits z [n, v] against its
+// CrossEntropy is the softmax cross-entropy of each row of logits z [n, v] against its
 // target; dz += scale[n] (softmax(z[n]) - onehot(target[n])).
-func Loss[F Float](nll, dz, z []F, targets []int, scale []F, v int) {
+func CrossEntropy[F Float](nll, dz, z []F, targets []int, scale []F, v int) {
 	for i, target := range targets {
 		row := z[i*v : (i+1)*v]
 		top := row[0]

@@ -55,7 +55,7 @@ func TestFiniteDifferences(t *testing.T) {
 		y := make([]float64, n*out)
 		loss := func() float64 { Linear(y, x, w, n, out, in); return dot(c, y) }
 		dx, dw := make([]float64, len(x)), make([]float64, len(w))
-		LinearBack(dx, dw, c, x, w, n, out, in)
+		LinearBackward(dx, dw, c, x, w, n, out, in)
 		slope(t, "x", x, dx, loss)
 		slope(t, "w", w, dw, loss)
 	})
@@ -65,7 +65,7 @@ func TestFiniteDifferences(t *testing.T) {
 		y := make([]float64, n*d)
 		loss := func() float64 { Norm(y, x, w, n, d, 1e-2); return dot(c, y) }
 		dx, dw := make([]float64, len(x)), make([]float64, len(w))
-		NormBack(dx, dw, c, x, w, n, d, 1e-2)
+		NormBackward(dx, dw, c, x, w, n, d, 1e-2)
 		slope(t, "x", x, dx, loss)
 		slope(t, "w", w, dw, loss)
 	})
@@ -74,9 +74,9 @@ func TestFiniteDifferences(t *testing.T) {
 		x, c := normals(r, n*heads*dh), normals(r, n*heads*dh)
 		freq := []float32{1, 0.3}
 		y := make([]float64, len(x))
-		loss := func() float64 { copy(y, x); Rotate(y, n, heads, dh, freq, 1); return dot(c, y) }
+		loss := func() float64 { copy(y, x); RoPE(y, n, heads, dh, freq, 1); return dot(c, y) }
 		dx := append([]float64(nil), c...)
-		Rotate(dx, n, heads, dh, freq, -1)
+		RoPE(dx, n, heads, dh, freq, -1)
 		slope(t, "x", x, dx, loss)
 	})
 	for _, s := range [][2]int{{3, 3}, {6, 2}, {4, 1}, {1, 1}} {
@@ -84,10 +84,10 @@ func TestFiniteDifferences(t *testing.T) {
 			n, heads, kv, dh := 5, s[0], s[1], 4
 			q, k, v, c := normals(r, n*heads*dh), normals(r, n*kv*dh), normals(r, n*kv*dh), normals(r, n*heads*dh)
 			a, stats := make([]float64, len(q)), make([]float64, n*heads)
-			loss := func() float64 { Attend(a, stats, q, k, v, n, heads, kv, dh); return dot(c, a) }
+			loss := func() float64 { Attention(a, stats, q, k, v, n, heads, kv, dh); return dot(c, a) }
 			loss()
 			dq, dk, dv := make([]float64, len(q)), make([]float64, len(k)), make([]float64, len(v))
-			AttendBack(dq, dk, dv, c, a, stats, q, k, v, n, heads, kv, dh)
+			AttentionBackward(dq, dk, dv, c, a, stats, q, k, v, n, heads, kv, dh)
 			slope(t, "q", q, dq, loss)
 			slope(t, "k", k, dk, loss)
 			slope(t, "v", v, dv, loss)
@@ -96,9 +96,9 @@ func TestFiniteDifferences(t *testing.T) {
 	t.Run("gate", func(t *testing.T) {
 		g, u, c := normals(r, 9), normals(r, 9), normals(r, 9)
 		m := make([]float64, 9)
-		loss := func() float64 { Gate(m, g, u); return dot(c, m) }
+		loss := func() float64 { SwiGLU(m, g, u); return dot(c, m) }
 		dg, du := make([]float64, 9), make([]float64, 9)
-		GateBack(dg, du, c, g, u)
+		SwiGLUBackward(dg, du, c, g, u)
 		slope(t, "g", g, dg, loss)
 		slope(t, "u", u, du, loss)
 	})
@@ -107,9 +107,9 @@ func TestFiniteDifferences(t *testing.T) {
 		z, c := normals(r, n*v), normals(r, n)
 		targets := []int{0, 5, 2, 2}
 		nll := make([]float64, n)
-		loss := func() float64 { Loss(nll, make([]float64, n*v), z, targets, c, v); return dot(c, nll) }
+		loss := func() float64 { CrossEntropy(nll, make([]float64, n*v), z, targets, c, v); return dot(c, nll) }
 		dz := make([]float64, n*v)
-		Loss(nll, dz, z, targets, c, v)
+		CrossEntropy(nll, dz, z, targets, c, v)
 		slope(t, "z", z, dz, loss)
 	})
 }

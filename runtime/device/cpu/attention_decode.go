@@ -8,46 +8,46 @@ import (
 	"mop/runtime/device"
 )
 
-// attendChunk is how many positions decode attention takes at a time for one head of one
+// attentionChunk is how many positions decode attention takes at a time for one head of one
 // row. The keys and values of a chunk stay in the L2 cache for all query heads that read
 // them, and the workers share the chunks of a long context. The order of the sums follows
 // from the size alone, not from the number of workers.
-const attendChunk = 256
+const attentionChunk = 256
 
-// attendRow is a row of queries: its number, the cached pages of its sequence, the number
+// attentionRow is a row of queries: its number, the cached pages of its sequence, the number
 // of positions that it sees, and how many units of work (a head and a chunk) come before
 // its own.
-type attendRow struct {
+type attentionRow struct {
 	row     int
 	pages   []kvPage // one for each chunk
 	T, unit int
 }
 
 // chunks is the number of chunks of the row's positions.
-func (r *attendRow) chunks() int { return (r.T + attendChunk - 1) / attendChunk }
+func (r *attentionRow) chunks() int { return (r.T + attentionChunk - 1) / attentionChunk }
 
 // partial is the softmax over a chunk of positions: the largest scaled score, and the sum of
 // the exponentials of scores minus that.
 type partial struct{ top, sum float32 }
 
-// attending is what the workers of attendRows share.
-type attending struct {
+// decodeAttention is what the workers of attendRows share.
+type decodeAttention struct {
 	a, q  *buffer
 	hs    device.AttentionShape
-	rows  []attendRow
+	rows  []attentionRow
 	parts []partial // [rows, H, chunks]
 	out   []float32 // [rows, H, chunks, Dh], of rows of more than one chunk
 }
 
-// attendRows computes Attention for one head and one chunk of a row's positions at a
+// decodeAttention computes Attention for one head and one chunk of a row's positions at a
 // time. Where a row has more than one chunk, their results are then combined in order.
-func (d *Device) attendRows(ab, qb *buffer, cache *kvCache, hs device.AttentionShape, spans []device.Span) {
-	o := &d.attends
+func (d *Device) decodeAttention(ab, qb *buffer, cache *kvCache, hs device.AttentionShape, spans []device.Span) {
+	o := &d.attention
 	o.a, o.q, o.hs, o.rows = ab, qb, hs, o.rows[:0]
 	units, bytes, long := 0, int64(0), false
 	for _, s := range spans {
 		for i := range s.Len {
-			r := attendRow{s.Row + i, cache.slots[s.Seq], s.Start + i + 1, units}
+			r := attentionRow{s.Row + i, cache.slots[s.Seq], s.Start + i + 1, units}
 			units += hs.H * r.chunks()
 			bytes += int64(r.T) * int64(hs.H*hs.Dh*8)
 			long = long || r.chunks() > 1
@@ -56,14 +56,14 @@ func (d *Device) attendRows(ab, qb *buffer, cache *kvCache, hs device.AttentionS
 	}
 	o.parts = slices.Grow(o.parts[:0], units)[:units]
 	o.out = d.shared.take(1, units*hs.Dh)
-	d.spread(units, bytes, d.parts.attend)
+	d.shareWork(units, bytes, d.parts.attention)
 	if long {
 		d.pool.run(len(o.rows)*hs.H, 1, d.parts.combine)
 	}
 }
 
 // output is where a head's sums over a chunk go.   y [Dh]
-func (o *attending) output(r *attendRow, h, c int) (y []float32, p *partial) {
+func (o *decodeAttention) output(r *attentionRow, h, c int) (y []float32, p *partial) {
 	at := r.unit + h*r.chunks() + c
 	if r.chunks() == 1 {
 		return o.a.row(r.row)[h*o.hs.Dh : (h+1)*o.hs.Dh], &o.parts[at]
@@ -71,13 +71,13 @@ func (o *attending) output(r *attendRow, h, c int) (y []float32, p *partial) {
 	return o.out[at*o.hs.Dh : (at+1)*o.hs.Dh], &o.parts[at]
 }
 
-// attendPart computes units lo..hi-1 of d.attends, each one head and one chunk.
-func (d *Device) attendPart(worker, lo, hi int) {
-	o := &d.attends
+// attentionPart computes units lo..hi-1 of d.attends, each one head and one chunk.
+func (d *Device) attentionPart(worker, lo, hi int) {
+	o := &d.attention
 	hs, rows := o.hs, o.rows
 	share, nk := hs.H/hs.K, hs.K*hs.Dh
 	scale := float32(1 / math.Sqrt(float64(hs.Dh)))
-	z, i := d.workers[worker].take(0, attendChunk), 0
+	z, i := d.workers[worker].take(0, attentionChunk), 0
 	for u := lo; u < hi; u++ {
 		for i+1 < len(rows) && rows[i+1].unit <= u {
 			i++
@@ -86,9 +86,9 @@ func (d *Device) attendPart(worker, lo, hi int) {
 		chunks := r.chunks()
 		// The heads of one KV head come one after another, chunk by chunk.
 		k, c, of := (u-r.unit)/share/chunks, (u-r.unit)/share%chunks, (u-r.unit)%share
-		h, t0 := k*share+of, c*attendChunk
+		h, t0 := k*share+of, c*attentionChunk
 		page, at := &r.pages[c], k*hs.Dh
-		z := z[:min(attendChunk, r.T-t0)]
+		z := z[:min(attentionChunk, r.T-t0)]
 		d.set.Scores(z, o.q.row(r.row)[h*hs.Dh:(h+1)*hs.Dh], page.keys[at:], nk)
 		y, p := o.output(r, h, c)
 		p.top = scale * d.set.Max(z)
@@ -96,13 +96,13 @@ func (d *Device) attendPart(worker, lo, hi int) {
 		p.sum = d.set.Sum(z)
 		d.set.WeightedSum(y, z, page.values[at:], nk)
 		if chunks == 1 {
-			times(y, 1/p.sum)
+			scaleVector(y, 1/p.sum)
 		}
 	}
 }
 
-// times scales y.
-func times(y []float32, f float32) {
+// scaleVector scales y.
+func scaleVector(y []float32, f float32) {
 	for i := range y {
 		y[i] *= f
 	}
@@ -111,7 +111,7 @@ func times(y []float32, f float32) {
 // combinePart combines the chunks of heads lo..hi-1 of the rows of d.attends, a split-KV
 // reduction.
 func (d *Device) combinePart(_, lo, hi int) {
-	o := &d.attends
+	o := &d.attention
 	hs := o.hs
 	for j := lo; j < hi; j++ {
 		r, h := &o.rows[j/hs.H], j%hs.H
@@ -131,6 +131,6 @@ func (d *Device) combinePart(_, lo, hi int) {
 			sum += f * o.parts[u].sum
 			kernel.Axpy(y, f, o.out[u*hs.Dh:(u+1)*hs.Dh])
 		}
-		times(y, 1/sum)
+		scaleVector(y, 1/sum)
 	}
 }

@@ -10,17 +10,17 @@ import (
 // multiplied at a time; each worker owns heads, so that the order of the sum is
 // fixed.
 func (d *Device) HeadL1(sums []float64, a device.Buffer, n int, wo device.Weight, hs device.AttentionShape) {
-	w, ab := stored(wo), data(a)
+	w, ab := asWeight(wo), data(a)
 	rowsOut, cols := w.rowsCols()
 	d.pool.run(hs.H, 1, func(worker, lo, hi int) {
 		p := &d.workers[worker].panels
-		z := d.temp(worker, n*group)
+		z := d.temp(worker, n*groupColumns)
 		for h := lo; h < hi; h++ {
-			l := newLeft(d.set, &p.left, n, hs.Dh, float32s)
-			l.pack(d.set, rows(ab.data, cols).from(0, h*hs.Dh), 0, l.panels())
-			for j := 0; j < rowsOut; j += group {
-				wide := min(group, rowsOut-j)
-				p.multiply(d.set, z, wide, &l, 0, l.panels(), w.operand().from(j, h*hs.Dh).t(), 0, wide, false)
+			l := newPackedLeft(d.set, &p.left, n, hs.Dh, float32s)
+			l.pack(d.set, rowMajor(ab.data, cols).at(0, h*hs.Dh), 0, l.panels())
+			for j := 0; j < rowsOut; j += groupColumns {
+				wide := min(groupColumns, rowsOut-j)
+				p.multiply(d.set, z, wide, &l, 0, l.panels(), w.view().at(j, h*hs.Dh).transposed(), 0, wide, false)
 				sums[h] += d.set.SumAbs(z[:n*wide])
 			}
 		}

@@ -15,11 +15,11 @@ import (
 	"mop/runtime/device"
 )
 
-// deep needs more stack than a goroutine begins with.
-func deep(n int) byte {
+// growStack needs more stack than a goroutine begins with.
+func growStack(n int) byte {
 	var a [1024]byte
 	if n > 0 {
-		a[n] = deep(n - 1)
+		a[n] = growStack(n - 1)
 	}
 	return a[n/2]
 }
@@ -27,12 +27,12 @@ func deep(n int) byte {
 // A weights file that becomes shorter while it is mapped is an error of whoever called
 // the operation, from the kernels of every set, whichever worker met it, with the stack
 // moved and the garbage collected on the way; the device then works as before.
-func TestShortenedWeights(t *testing.T) {
+func TestTruncatedWeightsFile(t *testing.T) {
 	const n, D, I = 2, 259, 1021
 	best, _ := kernel.Choose("auto")
 	whole := &buffer{make([]float32, n*I), n, I}
 	for _, dt := range []checkpoint.DType{checkpoint.F32, checkpoint.F16, checkpoint.BF16} {
-		raw := draw(dt, []int{I, D})
+		raw := randomBytes(dt, []int{I, D})
 		path := filepath.Join(t.TempDir(), "w")
 		if err := os.WriteFile(path, raw, 0o666); err != nil {
 			t.Fatal(err)
@@ -56,12 +56,12 @@ func TestShortenedWeights(t *testing.T) {
 					multiply := func(data []byte) (err error) {
 						defer files.Guard()()
 						defer files.Catch(&err)
-						defer func() { runtime.GC(); deep(200) }()
+						defer func() { runtime.GC(); growStack(200) }()
 						w, err := d.Place(checkpoint.Tensor{Name: "w", DType: dt, Shape: []int{I, D}, Data: data}, o)
 						if err != nil {
 							return err
 						}
-						d.Linear(kind, whole, filled(1, n, D), n, w)
+						d.Linear(kind, whole, randomBuffer(1, n, D), n, w)
 						return nil
 					}
 					what := fmt.Sprintf("%v %v %v threads %d case %d", set, kind, dt, threads, i)

@@ -6,8 +6,8 @@ import (
 	kernel "mop/kernels/cpu"
 )
 
-// input is the vectors that meet the rows of an operation's weights.
-type input struct {
+// gemvInput is the vectors that meet the rows of an operation's weights.
+type gemvInput struct {
 	op   uint64    // no other operation of the device has the same
 	x    []float32 // [n, c]
 	n, c int
@@ -17,22 +17,22 @@ type input struct {
 	round bool // to bfloat16
 }
 
-// input is what the next decode operation multiplies by rows of some weights.
+// newInput is what the next decode operation multiplies by rows of some weights.
 // x [n, c]
-func (d *Device) input(x []float32, n, c int, ws ...*weight) input {
+func (d *Device) newInput(x []float32, n, c int, ws ...*weight) gemvInput {
 	d.ops++
-	in := input{op: d.ops, x: x, n: n, c: c, round: true}
+	in := gemvInput{op: d.ops, x: x, n: n, c: c, round: true}
 	for _, w := range ws {
 		in.round = in.round && w.round
 	}
 	return in
 }
 
-// arranged is the input as kernel.DotRows wants it for rows of the given type, in the
+// arrangedInput is the input as kernel.DotRows wants it for rows of the given type, in the
 // worker's own memory: [n, kernel.Arranged(c)]. Every worker norms and arranges for
 // itself, once for each type in turn: of few vectors that takes less time than to
 // wait for another who does it.
-func (d *Device) arranged(worker int, in *input, t kernel.Type) []float32 {
+func (d *Device) arrangedInput(worker int, in *gemvInput, t kernel.Type) []float32 {
 	size, w := kernel.Arranged(in.c), &d.workers[worker]
 	out := w.take(1, in.n*size)
 	if w.op == in.op && w.arranged == t {
@@ -55,63 +55,63 @@ func (d *Device) arranged(worker int, in *input, t kernel.Type) []float32 {
 	return out
 }
 
-// along is a decode operation: matrices that meet the same vectors, y = W x of each.
-type along struct {
-	input
-	ws  [3]*weight // nil where there are fewer
-	to  [3]target  // of each
-	add bool       // y += W x
-	per [3]int     // pieces of each one's stride: see count
+// gemv is a decode operation: matrices that meet the same vectors, y = W x of each.
+type gemv struct {
+	gemvInput
+	ws            [3]*weight    // nil where there are fewer
+	out           [3]gemvOutput // of each
+	add           bool          // y += W x
+	piecesPerStep [3]int        // pieces of each one's stride: see count
 }
 
-// target is where the rows of a product go.
-type target struct {
+// gemvOutput is where the rows of a product go.
+type gemvOutput struct {
 	y  []float32 // [n, ld]
 	ld int
 }
 
-func (t *target) row(i int) []float32 { return t.y[i*t.ld : (i+1)*t.ld] }
+func (t *gemvOutput) row(i int) []float32 { return t.y[i*t.ld : (i+1)*t.ld] }
 
-// workerBytes is how much a worker reads at least: to tell another that there is work,
+// minWorkerBytes is how much a worker reads at least: to tell another that there is work,
 // and to be told that it is done, takes a good part of the time to read as much from the
 // cache. partBytes is the same for a part of its work.
 const (
-	workerBytes = 12 << 10
-	partBytes   = 96 << 10
+	minWorkerBytes = 12 << 10
+	minPartBytes   = 96 << 10
 )
 
-// spread lets as many workers as are worth it share n equal pieces of work that read so
+// shareWork lets as many workers as are worth it share n equal pieces of work that read so
 // many bytes.
-func (d *Device) spread(n int, bytes int64, task func(worker, lo, hi int)) {
-	workers := min(bytes/workerBytes, int64(d.pool.threads))
-	per := min(max(bytes/partBytes/max(workers, 1), 1), share)
+func (d *Device) shareWork(n int, bytes int64, task func(worker, lo, hi int)) {
+	workers := min(bytes/minWorkerBytes, int64(d.pool.threads))
+	per := min(max(bytes/minPartBytes/max(workers, 1), 1), maxPartsPerWorker)
 	d.pool.split(n, 1, int(workers), int(per), task)
 }
 
-// runAlong does the operation d.along.
-func (d *Device) runAlong() {
-	o := &d.along
-	total, bytes := o.count()
-	d.spread(total, bytes*int64(o.n), d.parts.along)
+// runGEMV does the operation d.along.
+func (d *Device) runGEMV() {
+	o := &d.gemv
+	total, bytes := o.countPieces()
+	d.shareWork(total, bytes*int64(o.n), d.parts.gemv)
 }
 
-// count says how many pieces the matrices are, all of the same number of bytes, and how
+// countPieces says how many pieces the matrices are, all of the same number of bytes, and how
 // many bytes in all. A stride of a matrix is some pieces: as many as of another, where
 // their types are the same.
-func (o *along) count() (pieces int, bytes int64) {
-	unit := o.ws[0].strideBytes()
+func (o *gemv) countPieces() (pieces int, bytes int64) {
+	unit := o.ws[0].stepBytes()
 	for _, w := range o.ws {
 		if w != nil {
-			unit = gcd(unit, w.strideBytes())
+			unit = gcd(unit, w.stepBytes())
 			bytes += w.Bytes()
 		}
 	}
 	for i, w := range o.ws {
 		if w != nil {
-			if o.per[i] = 1; w.strideBytes() > unit {
-				o.per[i] = w.strideBytes() / unit
+			if o.piecesPerStep[i] = 1; w.stepBytes() > unit {
+				o.piecesPerStep[i] = w.stepBytes() / unit
 			}
-			pieces += w.strides() * o.per[i]
+			pieces += w.streamSteps() * o.piecesPerStep[i]
 		}
 	}
 	return pieces, bytes
@@ -125,63 +125,63 @@ func gcd(a, b int) int {
 	return max(a, 1)
 }
 
-// rows is the strides of matrix i that begin in the pieces lo..hi-1.
-func (o *along) rows(i, lo, hi int) (a, b int) {
+// steps is the strides of matrix i that begin in the pieces lo..hi-1.
+func (o *gemv) steps(i, lo, hi int) (a, b int) {
 	for j := range i {
-		n := o.ws[j].strides() * o.per[j]
+		n := o.ws[j].streamSteps() * o.piecesPerStep[j]
 		lo, hi = lo-n, hi-n
 	}
-	if per := o.per[i]; per > 1 {
+	if per := o.piecesPerStep[i]; per > 1 {
 		lo, hi = (lo+per-1)/per, (hi+per-1)/per
 	}
-	return max(lo, 0), min(hi, o.ws[i].strides())
+	return max(lo, 0), min(hi, o.ws[i].streamSteps())
 }
 
-// alongPart computes some rows of each of the matrices in d.along, counted over them.
-func (d *Device) alongPart(worker, lo, hi int) {
-	o := &d.along
+// gemvPart computes some rows of each of the matrices in d.along, counted over them.
+func (d *Device) gemvPart(worker, lo, hi int) {
+	o := &d.gemv
 	for i, w := range o.ws {
 		if w == nil {
 			break
 		}
-		if a, b := o.rows(i, lo, hi); a < b {
+		if a, b := o.steps(i, lo, hi); a < b {
 			t, _ := w.bytes()
-			d.vectors(o.to[i].y, o.to[i].ld, w, a, b, d.arranged(worker, &o.input, t), o.n, o.add)
+			d.gemvRows(o.out[i].y, o.out[i].ld, w, a, b, d.arrangedInput(worker, &o.gemvInput, t), o.n, o.add)
 		}
 	}
 }
 
-// strides is how long a stream of the matrix is, in rows. A worker reads some rows at a
+// streamSteps is how long a stream of the matrix is, in rows. A worker reads some rows at a
 // time, each along a range of its own, so that memory is read without a jump: row j of
 // stream i is row i*strides+j of the matrix. A part of the work is a range of j, so that
 // the parts of a worker follow on one another in each of the streams, and what was
 // asked for ahead is what comes next.
-func (w *weight) strides() int {
+func (w *weight) streamSteps() int {
 	t, _ := w.bytes()
 	r, c := w.rowsCols()
 	return (r + t.Streams(c) - 1) / t.Streams(c)
 }
 
-// strideBytes is what one row of each stream takes.
-func (w *weight) strideBytes() int {
+// stepBytes is what one row of each stream takes.
+func (w *weight) stepBytes() int {
 	t, _ := w.bytes()
 	_, c := w.rowsCols()
 	return t.Streams(c) * t.RowBytes(c)
 }
 
-// vectors computes y[i*ldy+r] (+)= W[r] . x[i] for the rows at lo..hi-1 of all
+// gemvRows computes y[i*ldy+r] (+)= W[r] . x[i] for the rows at lo..hi-1 of all
 // streams of a matrix of c columns and n vectors, arranged for its type. The vectors
 // take turns while the rows are in the first cache.
-func (d *Device) vectors(y []float32, ldy int, w *weight, lo, hi int, x []float32, n int, add bool) {
+func (d *Device) gemvRows(y []float32, ldy int, w *weight, lo, hi int, x []float32, n int, add bool) {
 	t, base := w.bytes()
 	total, c := w.rowsCols()
-	size, bytes, stride, streams := kernel.Arranged(c), t.RowBytes(c), w.strides(), t.Streams(c)
+	size, bytes, stride, streams := kernel.Arranged(c), t.RowBytes(c), w.streamSteps(), t.Streams(c)
 	var rows [kernel.MaxStreams]unsafe.Pointer
 	var out [192]float32
 	for r := lo; r < hi; {
 		many := min(hi-r, len(out)/streams)
 		if n > 1 { // more would leave the first cache before their turn comes again
-			many = min(many, max(firstCache/(streams*bytes), 1))
+			many = min(many, max(l1Bytes/(streams*bytes), 1))
 		}
 		for i := range streams {
 			rows[i] = rows[0] // stands in where a stream is shorter
@@ -192,7 +192,7 @@ func (d *Device) vectors(y []float32, ldy int, w *weight, lo, hi int, x []float3
 		for v := range n {
 			d.set.DotRows(t, out[:many*streams], &rows, x[v*size:(v+1)*size], c)
 			if streams == 6 && r+5*stride < total {
-				collectSix(y[v*ldy+r:], stride, out[:many*streams], add)
+				storeSixStreams(y[v*ldy+r:], stride, out[:many*streams], add)
 				continue
 			}
 			for i, at := 0, r; i < streams && at < total; i, at = i+1, at+stride {
@@ -200,19 +200,19 @@ func (d *Device) vectors(y []float32, ldy int, w *weight, lo, hi int, x []float3
 				if w.i8 != nil {
 					scales = w.i8.scales[at : at+many]
 				}
-				collect(y[v*ldy+at:v*ldy+at+many], out[i:], streams, scales, add)
+				storeStream(y[v*ldy+at:v*ldy+at+many], out[i:], streams, scales, add)
 			}
 		}
 		r += many
 	}
 }
 
-// firstCache is how much of a core's first cache rows may take.
-const firstCache = 16 << 10
+// l1Bytes is how much of a core's first cache rows may take.
+const l1Bytes = 16 << 10
 
-// collectSix puts the products of six streams in their places, a stride apart, or adds
+// storeSixStreams puts the products of six streams in their places, a stride apart, or adds
 // them.   y [5*stride+k], x [k, 6]
-func collectSix(y []float32, stride int, x []float32, add bool) {
+func storeSixStreams(y []float32, stride int, x []float32, add bool) {
 	y0 := y[:len(x)/6]
 	y1, y2, y3 := y[stride:][:len(y0)], y[2*stride:][:len(y0)], y[3*stride:][:len(y0)]
 	y4, y5 := y[4*stride:][:len(y0)], y[5*stride:][:len(y0)]
@@ -229,9 +229,9 @@ func collectSix(y []float32, stride int, x []float32, add bool) {
 	}
 }
 
-// collect puts every step-th of x into y, or adds it, times scales where there are any.
+// storeStream puts every step-th of x into y, or adds it, times scales where there are any.
 // y, scales [k], x [k, step]
-func collect(y, x []float32, step int, scales []float32, add bool) {
+func storeStream(y, x []float32, step int, scales []float32, add bool) {
 	for j := range y {
 		f := x[j*step]
 		if scales != nil {

@@ -6,10 +6,10 @@ import (
 	kernel "mop/kernels/cpu"
 )
 
-// operand views a matrix of stored or computed numbers: element (i, j) lies at
+// matrixView views a matrix of stored or computed numbers: element (i, j) lies at
 // i*row + j*col, one of the two strides being 1. Exactly one slice is set; scale
 // multiplies float32 ones.
-type operand struct {
+type matrixView struct {
 	f32       []float32
 	f16, bf16 []uint16
 	i8        *int8s
@@ -19,30 +19,30 @@ type operand struct {
 	round     bool // the other factor to bfloat16; only where bf16 is set
 }
 
-// rows views a row-major matrix of c columns.
-func rows(x []float32, c int) operand { return operand{f32: x, row: c, col: 1, scale: 1} }
+// rowMajor views a row-major matrix of c columns.
+func rowMajor(x []float32, c int) matrixView { return matrixView{f32: x, row: c, col: 1, scale: 1} }
 
-func (w *weight) operand() operand {
+func (w *weight) view() matrixView {
 	c := w.shape[len(w.shape)-1]
 	if w.i8 != nil {
 		c = w.i8.stride
 	}
-	return operand{f32: w.f32, f16: w.f16, bf16: w.bf16, i8: w.i8, row: c, col: 1, scale: 1, round: w.round}
+	return matrixView{f32: w.f32, f16: w.f16, bf16: w.bf16, i8: w.i8, row: c, col: 1, scale: 1, round: w.round}
 }
 
-// t is the transpose.
-func (o operand) t() operand {
+// transposed is the transpose.
+func (o matrixView) transposed() matrixView {
 	o.row, o.col = o.col, o.row
 	return o
 }
 
-func (o operand) times(s float32) operand {
+func (o matrixView) scaled(s float32) matrixView {
 	o.scale *= s
 	return o
 }
 
-// from starts at element (i, j).
-func (o operand) from(i, j int) operand {
+// at starts at element (i, j).
+func (o matrixView) at(i, j int) matrixView {
 	at := i*o.row + j*o.col
 	switch {
 	case o.i8 != nil:
@@ -58,7 +58,7 @@ func (o operand) from(i, j int) operand {
 }
 
 // widen puts the stored numbers from at on into dst.
-func (o *operand) widen(set kernel.Set, dst []float32, at int) {
+func (o *matrixView) widen(set kernel.Set, dst []float32, at int) {
 	switch {
 	case o.i8 != nil:
 		at += o.base
@@ -72,8 +72,8 @@ func (o *operand) widen(set kernel.Set, dst []float32, at int) {
 	}
 }
 
-// stretch is the stored numbers from at on, in tmp unless they are float32.
-func (o *operand) stretch(set kernel.Set, tmp []float32, at int) []float32 {
+// floats is the stored numbers from at on, in tmp unless they are float32.
+func (o *matrixView) floats(set kernel.Set, tmp []float32, at int) []float32 {
 	if o.f32 != nil {
 		return o.f32[at : at+len(tmp)]
 	}
@@ -81,31 +81,31 @@ func (o *operand) stretch(set kernel.Set, tmp []float32, at int) []float32 {
 	return tmp
 }
 
-// block is a part of a right factor as it lies in memory.
-type block struct {
+// memoryBlock is a part of a right factor as it lies in memory.
+type memoryBlock struct {
 	first               unsafe.Pointer
 	rows, bytes, stride int // how many rows, of so many bytes, so far apart
 }
 
 // block is what a product takes at a time of a right factor [k, n]: group columns
 // from j0 on, of depth rows from k0 on, or as many as there are.
-func (o *operand) block(j0, k0, k int) block {
-	p, size, elements := o.memory()
+func (o *matrixView) block(j0, k0, k int) memoryBlock {
+	p, size, elements := o.storage()
 	at := k0*o.row + j0*o.col
 	if k0 >= k || at >= elements {
-		return block{}
+		return memoryBlock{}
 	}
-	b := block{unsafe.Add(p, at*size), group, min(depth, k-k0), o.col}
+	b := memoryBlock{unsafe.Add(p, at*size), groupColumns, min(panelDepth, k-k0), o.col}
 	if o.row != 1 {
-		b = block{b.first, b.bytes, group, o.row}
+		b = memoryBlock{b.first, b.bytes, groupColumns, o.row}
 	}
 	b.rows = min(b.rows, (elements-at+b.stride-1)/b.stride)
 	b.bytes, b.stride = b.bytes*size, b.stride*size
 	return b
 }
 
-// memory is where the numbers lie, their size and how many there are from there on.
-func (o *operand) memory() (p unsafe.Pointer, size, n int) {
+// storage is where the numbers lie, their size and how many there are from there on.
+func (o *matrixView) storage() (p unsafe.Pointer, size, n int) {
 	switch {
 	case o.i8 != nil:
 		rest := o.i8.data[o.base:]
@@ -118,9 +118,9 @@ func (o *operand) memory() (p unsafe.Pointer, size, n int) {
 	return unsafe.Pointer(unsafe.SliceData(o.bf16)), 2, len(o.bf16)
 }
 
-// fetch brings the block nearer, part by part of so many: while a product works on
+// prefetch brings the block nearer, part by part of so many: while a product works on
 // a block, the next one comes from memory.
-func (b *block) fetch(part, parts int) {
+func (b *memoryBlock) prefetch(part, parts int) {
 	lo, hi := b.rows*part/parts, b.rows*(part+1)/parts
 	kernel.Prefetch(unsafe.Add(b.first, lo*b.stride), b.bytes, b.stride, hi-lo)
 }

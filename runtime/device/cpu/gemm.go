@@ -2,26 +2,26 @@ package cpu
 
 import kernel "mop/kernels/cpu"
 
-// depth is how much of k a product takes at a time, and group how many columns:
+// panelDepth is how much of k a product takes at a time, and group how many columns:
 // a panel of the left factor [depth, rows of a tile] then stays in the first
 // cache, and the right factor's panels [depth, group] in the second.
 //
 // An element of a product is the sum, in order, of the sums over each depth. That
 // fixes its bits, wherever it stands and whoever computes it.
 const (
-	depth = 512
-	group = 128
+	panelDepth   = 512
+	groupColumns = 128
 )
 
-// fewPanels of a left factor, or fewer, meet a panel of the right one while that is in
+// fewLeftPanels of a left factor, or fewer, meet a panel of the right one while that is in
 // the first cache, and the next block of the right factor comes from memory meanwhile:
 // where there are few, packing takes as long as multiplying. The order of the tiles
 // changes no sum.
-const fewPanels = 8
+const fewLeftPanels = 8
 
-// left is the left factor [m, k] of a product, packed for kernel.Tile: for each
+// packedLeft is the left factor [m, k] of a product, packed for kernel.Tile: for each
 // depth, panel after panel.
-type left struct {
+type packedLeft struct {
 	data       []float32
 	m, k       int
 	rows       int // of a panel
@@ -29,30 +29,30 @@ type left struct {
 	scales     []float32 // of int16s: [panels, groups, rows]
 }
 
-func newLeft(set kernel.Set, s *[]float32, m, k int, a arithmetic) left {
+func newPackedLeft(set kernel.Set, s *[]float32, m, k int, a arithmetic) packedLeft {
 	rows, _ := set.TileShape()
-	l := left{m: m, k: k, rows: rows, arithmetic: a}
+	l := packedLeft{m: m, k: k, rows: rows, arithmetic: a}
 	n := l.panels() * rows * a.steps(k)
 	if a == int16s {
-		all := grown(s, n+l.panels()*rows*kernel.Int8Groups(k))
+		all := resizeScratch(s, n+l.panels()*rows*kernel.Int8Groups(k))
 		l.data, l.scales = all[:n], all[n:]
 		return l
 	}
-	l.data = grown(s, n)
+	l.data = resizeScratch(s, n)
 	return l
 }
 
-func (l *left) panels() int { return (l.m + l.rows - 1) / l.rows }
+func (l *packedLeft) panels() int { return (l.m + l.rows - 1) / l.rows }
 
 // panel is panel i of the kk columns from k0 on.   [steps of kk, rows]
-func (l *left) panel(i, k0, kk int) []float32 {
+func (l *packedLeft) panel(i, k0, kk int) []float32 {
 	n := l.rows * l.arithmetic.steps(kk)
 	at := l.arithmetic.steps(k0)*l.panels()*l.rows + i*n
 	return l.data[at : at+n]
 }
 
 // pack fills panels lo..hi-1 from a, which is float32.   a [m, k]
-func (l *left) pack(set kernel.Set, a operand, lo, hi int) {
+func (l *packedLeft) pack(set kernel.Set, a matrixView, lo, hi int) {
 	if l.arithmetic == int16s {
 		l.packInt16(set, a, lo, hi)
 		return
@@ -60,11 +60,11 @@ func (l *left) pack(set kernel.Set, a operand, lo, hi int) {
 	for i := lo; i < hi; i++ {
 		r0 := i * l.rows
 		n := min(l.rows, l.m-r0)
-		for k0 := 0; k0 < l.k; k0 += depth {
-			kk := min(depth, l.k-k0)
+		for k0 := 0; k0 < l.k; k0 += panelDepth {
+			kk := min(panelDepth, l.k-k0)
 			panel := l.panel(i, k0, kk)
-			if l.arithmetic == pairs {
-				packPairs(set, asPairs(panel), l.rows, a.from(r0, k0), n, kk)
+			if l.arithmetic == bf16Pairs {
+				packPairs(set, asPairs(panel), l.rows, a.at(r0, k0), n, kk)
 				continue
 			}
 			if a.col == 1 {
@@ -77,32 +77,32 @@ func (l *left) pack(set kernel.Set, a operand, lo, hi int) {
 					panel[j] *= a.scale
 				}
 			}
-			if l.arithmetic == rounded {
+			if l.arithmetic == roundedBF16 {
 				set.Round(panel)
 			}
 		}
 	}
 }
 
-// piece is part i of x, of so many.
-func piece(x []float32, i, parts int) []float32 {
+// slicePart is part i of x, of so many.
+func slicePart(x []float32, i, parts int) []float32 {
 	return x[len(x)*i/parts : len(x)*(i+1)/parts]
 }
 
-// panels is a worker's packed part of a right factor.
-type panels struct {
-	left []float32 // of products that the worker computes alone
-	b    []float32 // [group/columns][steps of depth][columns]
-	wide []float32 // [columns, depth + 16], stored rows made float32
-	tile []float32 // [rows, columns], for tiles that stick out
-	sums []float32 // [m, group], before rows of int8 weights are scaled
+// rightPanels is a worker's packed part of a right factor.
+type rightPanels struct {
+	left   []float32 // of products that the worker computes alone
+	packed []float32 // [group/columns][steps of depth][columns]
+	wide   []float32 // [columns, depth + 16], stored rows made float32
+	tile   []float32 // [rows, columns], for tiles that stick out
+	sums   []float32 // [m, group], before rows of int8 weights are scaled
 }
 
-// right packs the nn <= group columns of b [k, n] from j0 on, for the kk rows from
+// pack packs the nn <= group columns of b [k, n] from j0 on, for the kk rows from
 // k0 on.
-func (p *panels) right(set kernel.Set, b operand, j0, nn, k0, kk int) {
+func (p *rightPanels) pack(set kernel.Set, b matrixView, j0, nn, k0, kk int) {
 	_, columns := set.TileShape()
-	dst := grown(&p.b, (group+columns)*depth)
+	dst := resizeScratch(&p.packed, (groupColumns+columns)*panelDepth)
 	for j := 0; j < nn; j += columns {
 		w, panel := min(columns, nn-j), dst[j*kk:(j+columns)*kk]
 		switch {
@@ -115,8 +115,8 @@ func (p *panels) right(set kernel.Set, b operand, j0, nn, k0, kk int) {
 		case b.row == 1:
 			// A stride that is no power of two keeps the rows in different sets of
 			// the first cache.
-			const stride = depth + 16
-			wide := grown(&p.wide, columns*stride)
+			const stride = panelDepth + 16
+			wide := resizeScratch(&p.wide, columns*stride)
 			for i := range w {
 				b.widen(set, wide[i*stride:i*stride+kk], k0+(j0+j+i)*b.col)
 			}
@@ -140,30 +140,30 @@ func (p *panels) right(set kernel.Set, b operand, j0, nn, k0, kk int) {
 
 // multiply computes C (+)= A B for the panels i0..i1-1 of A and columns j0..j1-1
 // of B. c is C's first element wanted, its row length ldc.   b [k, n]
-func (p *panels) multiply(set kernel.Set, c []float32, ldc int, a *left, i0, i1 int, b operand, j0, j1 int, add bool) {
+func (p *rightPanels) multiply(set kernel.Set, c []float32, ldc int, a *packedLeft, i0, i1 int, b matrixView, j0, j1 int, add bool) {
 	if a.arithmetic == int16s {
 		p.multiplyInt8(set, c, ldc, a, i0, i1, b, j0, j1, add)
 		return
 	}
 	rows, columns := set.TileShape()
-	tile := grown(&p.tile, rows*columns)
+	tile := resizeScratch(&p.tile, rows*columns)
 	m := min(i1*rows, a.m) - i0*rows
 	if a.k == 0 && !add {
 		for i := range m {
 			clear(c[i*ldc : i*ldc+j1-j0])
 		}
 	}
-	few := i1-i0 <= fewPanels
-	for g := j0; g < j1; g += group {
-		nn := min(group, j1-g)
+	few := i1-i0 <= fewLeftPanels
+	for g := j0; g < j1; g += groupColumns {
+		nn := min(groupColumns, j1-g)
 		each := nn // columns packed at a time
 		if few {
 			each = columns
 		}
-		for k0 := 0; k0 < a.k; k0 += depth {
-			kk := min(depth, a.k-k0)
-			next := b.block(g, k0+depth, a.k)
-			if k0+depth >= a.k {
+		for k0 := 0; k0 < a.k; k0 += panelDepth {
+			kk := min(panelDepth, a.k-k0)
+			next := b.block(g, k0+panelDepth, a.k)
+			if k0+panelDepth >= a.k {
 				next = b.block(g+nn, 0, a.k)
 			}
 			steps := a.arithmetic.steps(kk)
@@ -171,30 +171,30 @@ func (p *panels) multiply(set kernel.Set, c []float32, ldc int, a *left, i0, i1 
 			for s := 0; s < nn; s += each {
 				end := min(s+each, nn)
 				if few {
-					next.fetch(s/columns, (nn+columns-1)/columns)
+					next.prefetch(s/columns, (nn+columns-1)/columns)
 				}
-				if a.arithmetic == pairs {
-					p.rightPairs(set, b, g+s, end-s, k0, kk)
+				if a.arithmetic == bf16Pairs {
+					p.packBF16Pairs(set, b, g+s, end-s, k0, kk)
 				} else {
-					p.right(set, b, g+s, end-s, k0, kk)
+					p.pack(set, b, g+s, end-s, k0, kk)
 				}
 				for i := i0; i < i1; i++ {
 					if !few {
-						next.fetch(i-i0, i1-i0)
+						next.prefetch(i-i0, i1-i0)
 					}
 					r0 := (i - i0) * rows
 					panel, c := a.panel(i, k0, kk), c[r0*ldc+g-j0:]
 					for j := s; j < end; j += columns {
 						var near []float32 // of the next panel, a tile's share
 						if i+1 < i1 {
-							near = piece(a.panel(i+1, k0, kk), (j-s)/columns, (end-s+columns-1)/columns)
+							near = slicePart(a.panel(i+1, k0, kk), (j-s)/columns, (end-s+columns-1)/columns)
 						}
-						w, h, b := min(columns, nn-j), min(rows, m-r0), p.b[(j-s)*steps:(j-s+columns)*steps]
+						w, h, b := min(columns, nn-j), min(rows, m-r0), p.packed[(j-s)*steps:(j-s+columns)*steps]
 						if w == columns && h == rows {
-							a.arithmetic.tile(set, c[j:], ldc, panel, b, steps, add, near)
+							a.arithmetic.multiplyTile(set, c[j:], ldc, panel, b, steps, add, near)
 							continue
 						}
-						a.arithmetic.tile(set, tile, columns, panel, b, steps, false, near)
+						a.arithmetic.multiplyTile(set, tile, columns, panel, b, steps, false, near)
 						for r := range h {
 							to, from := c[r*ldc+j:r*ldc+j+w], tile[r*columns:r*columns+w]
 							if !add {
@@ -214,30 +214,30 @@ func (p *panels) multiply(set kernel.Set, c []float32, ldc int, a *left, i0, i1 
 
 // product computes C (+)= A B on one worker.
 // c [m, n] of row length ldc, a [m, k] float32, b [k, n]
-func (p *panels) product(set kernel.Set, c []float32, ldc, m, n, k int, a, b operand, add bool) {
+func (p *rightPanels) product(set kernel.Set, c []float32, ldc, m, n, k int, a, b matrixView, add bool) {
 	set = set.Narrow(n)
-	l := newLeft(set, &p.left, m, k, float32s)
+	l := newPackedLeft(set, &p.left, m, k, float32s)
 	l.pack(set, a, 0, l.panels())
 	p.multiply(set, c, ldc, &l, 0, l.panels(), b, 0, n, add)
 }
 
-// packed is a [m, k], float32, made by all workers a left factor for the given right
+// packLeft is a [m, k], float32, made by all workers a left factor for the given right
 // ones. It lasts until the next call.
-func (d *Device) packed(a operand, m, k int, right ...operand) *left {
+func (d *Device) packLeft(a matrixView, m, k int, right ...matrixView) *packedLeft {
 	how := d.arithmetic(right...)
 	if how == int16s && (a.col != 1 || a.scale != 1) {
 		how = float32s
 	}
-	l := newLeft(d.set, &d.shared[0], m, k, how)
+	l := newPackedLeft(d.set, &d.shared[0], m, k, how)
 	d.pool.run(l.panels(), 1, func(_, lo, hi int) { l.pack(d.set, a, lo, hi) })
 	return &l
 }
 
-// columns lets the workers share the columns of products with one left factor, in
+// shareColumns lets the workers share the columns of products with one left factor, in
 // parts of at most group: part w of width ns[w] comes as do(worker, w, j0, j1, i0,
 // i1), the columns j0..j1-1 for the left factor's panels i0..i1-1. Where there are
 // few columns, the panels are shared as well.
-func (d *Device) columns(l *left, ns []int, do func(worker, which, j0, j1, i0, i1 int)) {
+func (d *Device) shareColumns(l *packedLeft, ns []int, do func(worker, which, j0, j1, i0, i1 int)) {
 	_, columns := d.set.TileShape()
 	total := 0
 	for _, n := range ns {
@@ -260,7 +260,7 @@ func (d *Device) columns(l *left, ns []int, do func(worker, which, j0, j1, i0, i
 				// shared goes alone.
 				whole, part := 1, min(chunks-i, hi-u)
 				if chunks == 1 {
-					whole = min(group/columns, hi-u, end-at)
+					whole = min(groupColumns/columns, hi-u, end-at)
 					part = whole
 				}
 				j0 := (at - first) * columns
@@ -274,9 +274,9 @@ func (d *Device) columns(l *left, ns []int, do func(worker, which, j0, j1, i0, i
 
 // product computes C (+)= A B on all workers.
 // c [m, n] of row length ldc, a [m, k] float32, b [k, n]
-func (d *Device) product(c []float32, ldc, m, n, k int, a, b operand, add bool) {
-	l := d.packed(a, m, k, b)
-	d.columns(l, []int{n}, func(worker, _, j0, j1, i0, i1 int) {
+func (d *Device) product(c []float32, ldc, m, n, k int, a, b matrixView, add bool) {
+	l := d.packLeft(a, m, k, b)
+	d.shareColumns(l, []int{n}, func(worker, _, j0, j1, i0, i1 int) {
 		d.workers[worker].panels.multiply(d.set, c[i0*l.rows*ldc+j0:], ldc, l, i0, i1, b, j0, j1, add)
 	})
 }

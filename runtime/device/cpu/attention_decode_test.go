@@ -11,15 +11,15 @@ import (
 // Attention of decode passes over contexts around a chunk's multiples is the formula's in
 // float64, and has the same bits for a sequence alone and beside others of other
 // lengths, for any number of threads.
-func TestAttendRows(t *testing.T) {
+func TestDecodeAttention(t *testing.T) {
 	best, _ := kernel.Choose("auto")
-	contexts := []int{1, attendChunk, 7, attendChunk + 1, 3*attendChunk - 1}
-	const capacity = 3 * attendChunk
+	contexts := []int{1, attentionChunk, 7, attentionChunk + 1, 3*attentionChunk - 1}
+	const capacity = 3 * attentionChunk
 	for _, hs := range []device.AttentionShape{{H: 6, K: 2, Dh: 10}, {H: 3, K: 3, Dh: 64}, {H: 5, K: 1, Dh: 8}, {H: 3, K: 3, Dh: 8}, {H: 11, K: 11, Dh: 8}} {
 		n, nk := len(contexts), hs.K*hs.Dh
-		q := filled(1, n, hs.H*hs.Dh)
-		keys, values := filled(2, n*capacity, nk), filled(3, n*capacity, nk)
-		kv := filledCache(keys, values, capacity)
+		q := randomBuffer(1, n, hs.H*hs.Dh)
+		keys, values := randomBuffer(2, n*capacity, nk), randomBuffer(3, n*capacity, nk)
+		kv := newCacheOf(keys, values, capacity)
 		var spans []device.Span
 		for i, T := range contexts {
 			spans = append(spans, device.Span{Seq: i, Start: T - 1, Row: i, Len: 1})
@@ -35,7 +35,7 @@ func TestAttendRows(t *testing.T) {
 				d.Attention(device.Decode, a, q, kv, hs, spans)
 				if first == nil {
 					first = a
-					attended(t, set, a, q, keys, values, capacity, hs, contexts)
+					referenceAttention(t, set, a, q, keys, values, capacity, hs, contexts)
 				}
 				alone := &buffer{make([]float32, len(q.data)), n, q.cols}
 				for _, s := range spans {
@@ -52,8 +52,8 @@ func TestAttendRows(t *testing.T) {
 	}
 }
 
-// attended holds a against softmax(q . keys / sqrt(Dh)) values.
-func attended(t *testing.T, set kernel.Set, a, q, keys, values *buffer, capacity int, hs device.AttentionShape, contexts []int) {
+// referenceAttention holds a against softmax(q . keys / sqrt(Dh)) values.
+func referenceAttention(t *testing.T, set kernel.Set, a, q, keys, values *buffer, capacity int, hs device.AttentionShape, contexts []int) {
 	t.Helper()
 	for i, T := range contexts {
 		for h := range hs.H {

@@ -11,7 +11,7 @@ import (
 
 // A matrix far larger than any cache, then small ones one after the other, as a
 // token meets them.
-func BenchmarkMatrixVector(b *testing.B) {
+func BenchmarkGEMV(b *testing.B) {
 	for _, count := range []int{1, 32} {
 		b.Run(fmt.Sprint(count), func(b *testing.B) {
 			d, err := New(0)

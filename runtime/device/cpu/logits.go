@@ -7,18 +7,18 @@ import (
 	"mop/runtime/device"
 )
 
-// headRows is how many rows' logits are formed at a time.
-const headRows = 16
+// logitRows is how many rows' logits are formed at a time.
+const logitRows = 16
 
 // logits hands the logits of the given rows to each, up to headRows at a time:
 // z [n, V], for the rows from index at on.
 func (d *Device) logits(h device.LMHead, rows []int, each func(at, n int, z *buffer)) {
 	V, D := h.W.Shape()[0], h.X.Cols()
-	k := min(headRows, len(rows))
+	k := min(logitRows, len(rows))
 	last := &buffer{make([]float32, k*D), k, D}
 	z := &buffer{make([]float32, k*V), k, V}
-	for at := 0; at < len(rows); at += headRows {
-		n := min(headRows, len(rows)-at)
+	for at := 0; at < len(rows); at += logitRows {
+		n := min(logitRows, len(rows)-at)
 		d.Norm(last, h.X, rows[at:at+n], h.Norm, h.Eps)
 		d.Linear(h.Phase, z, last, n, h.W)
 		each(at, n, z)
@@ -29,7 +29,7 @@ func (d *Device) logits(h device.LMHead, rows []int, each func(at, n int, z *buf
 func (d *Device) Argmax(ids []int, h device.LMHead, rows []int) {
 	d.logits(h, rows, func(at, n int, z *buffer) {
 		for i := range n {
-			if ids[at+i] = largest(z.row(i)); slices.ContainsFunc(z.row(i), func(v float32) bool { return v-v != 0 }) {
+			if ids[at+i] = argmax(z.row(i)); slices.ContainsFunc(z.row(i), func(v float32) bool { return v-v != 0 }) {
 				ids[at+i] = -1
 			}
 		}
@@ -41,7 +41,7 @@ func (d *Device) NLL(nll []float64, h device.LMHead, rows, targets []int) {
 	d.logits(h, rows, func(at, n int, z *buffer) {
 		d.pool.run(n, 1, func(_, lo, hi int) {
 			for i := lo; i < hi; i++ {
-				nll[at+i] = logSum(z.row(i)) - float64(z.row(i)[targets[at+i]])
+				nll[at+i] = logSumExp(z.row(i)) - float64(z.row(i)[targets[at+i]])
 			}
 		})
 	})
@@ -49,8 +49,8 @@ func (d *Device) NLL(nll []float64, h device.LMHead, rows, targets []int) {
 
 // CompareLogits: see device.Device.
 func (d *Device) CompareLogits(out []device.Divergence, p, q device.LMHead, rows []int) {
-	for at := 0; at < len(rows); at += headRows {
-		part := rows[at:min(at+headRows, len(rows))]
+	for at := 0; at < len(rows); at += logitRows {
+		part := rows[at:min(at+logitRows, len(rows))]
 		d.logits(p, part, func(_, n int, zp *buffer) {
 			d.logits(q, part, func(_, _ int, zq *buffer) {
 				d.pool.run(n, 1, func(_, lo, hi int) {
@@ -65,18 +65,18 @@ func (d *Device) CompareLogits(out []device.Divergence, p, q device.LMHead, rows
 
 // divergence compares the logits of the reference, p, with q.   p, q [V]
 func divergence(p, q []float32) device.Divergence {
-	lp, lq := logSum(p), logSum(q)
+	lp, lq := logSumExp(p), logSumExp(q)
 	var kl, pp, qq, pq float64
 	for i := range p {
 		a, b := float64(p[i]), float64(q[i])
 		pp, qq, pq = pp+a*a, qq+b*b, pq+a*b
 		kl += math.Exp(a-lp) * ((a - lp) - (b - lq))
 	}
-	return device.Divergence{KL: max(kl, 0), Cosine: pq / math.Sqrt(pp*qq), SameArgmax: largest(p) == largest(q)}
+	return device.Divergence{KL: max(kl, 0), Cosine: pq / math.Sqrt(pp*qq), SameArgmax: argmax(p) == argmax(q)}
 }
 
-// largest is the index of the largest of z, the lowest of equals.
-func largest(z []float32) int {
+// argmax is the index of the largest of z, the lowest of equals.
+func argmax(z []float32) int {
 	best := 0
 	for i, v := range z {
 		if v > z[best] {
@@ -86,8 +86,8 @@ func largest(z []float32) int {
 	return best
 }
 
-// logSum is log sum exp z.
-func logSum(z []float32) float64 {
+// logSumExp is log sum exp z.
+func logSumExp(z []float32) float64 {
 	top := float64(z[0])
 	for _, v := range z {
 		top = max(top, float64(v))

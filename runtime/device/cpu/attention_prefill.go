@@ -11,7 +11,7 @@ import (
 func (d *Device) Attention(kind device.Phase, a, q device.Buffer, kv device.KVCache, hs device.AttentionShape, spans []device.Span) {
 	ab, qb, cache := data(a), data(q), kv.(*kvCache)
 	if kind == device.Decode {
-		d.attendRows(ab, qb, cache, hs, spans)
+		d.decodeAttention(ab, qb, cache, hs, spans)
 		return
 	}
 	heads := headsAtOnce(hs)
@@ -21,7 +21,7 @@ func (d *Device) Attention(kind device.Phase, a, q device.Buffer, kv device.KVCa
 			for j := lo; j < hi; j++ {
 				i0 := j % blocks * queryBlock
 				part := device.Span{Seq: s.Seq, Start: s.Start + i0, Row: s.Row + i0, Len: min(queryBlock, s.Len-i0)}
-				d.attendBlock(worker, ab, qb, cache, hs, j/blocks*heads, heads, part)
+				d.prefillAttentionBlock(worker, ab, qb, cache, hs, j/blocks*heads, heads, part)
 			}
 		})
 	}
@@ -45,10 +45,10 @@ const (
 	keyBlock   = 64
 )
 
-// attendBlock computes Attention for some heads of one KV head, from h on, and at most
+// prefillAttentionBlock computes Attention for some heads of one KV head, from h on, and at most
 // queryBlock rows. It goes over blocks of keys with a running maximum of the scores and a
 // running sum of exponentials (online softmax). Row j of head h+i is row i*s.Len+j here.
-func (d *Device) attendBlock(worker int, ab, qb *buffer, cache *kvCache, hs device.AttentionShape, h, heads int, s device.Span) {
+func (d *Device) prefillAttentionBlock(worker int, ab, qb *buffer, cache *kvCache, hs device.AttentionShape, h, heads int, s device.Span) {
 	w := &d.workers[worker]
 	nk, n := hs.K*hs.Dh, heads*s.Len
 	at := h / (hs.H / hs.K) * hs.Dh
@@ -57,8 +57,8 @@ func (d *Device) attendBlock(worker int, ab, qb *buffer, cache *kvCache, hs devi
 		from := (h + i/s.Len) * hs.Dh
 		copy(y[i*hs.Dh:(i+1)*hs.Dh], qb.row(s.Row + i%s.Len)[from:from+hs.Dh])
 	}
-	queries := newLeft(d.set, &w.scratch[0], n, hs.Dh, float32s)
-	queries.pack(d.set, rows(y, hs.Dh).times(float32(1/math.Sqrt(float64(hs.Dh)))), 0, queries.panels())
+	queries := newPackedLeft(d.set, &w.scratch[0], n, hs.Dh, float32s)
+	queries.pack(d.set, rowMajor(y, hs.Dh).scaled(float32(1/math.Sqrt(float64(hs.Dh)))), 0, queries.panels())
 	clear(y)
 	var tops, sums [4 * queryBlock]float32
 	for i := range tops {
@@ -67,8 +67,8 @@ func (d *Device) attendBlock(worker int, ab, qb *buffer, cache *kvCache, hs devi
 	for t0 := 0; t0 < s.Start+s.Len; t0 += keyBlock {
 		T := min(keyBlock, s.Start+s.Len-t0)
 		page, row := cache.page(s.Seq, t0)
-		keys, values := rows(page.keys, nk).from(row, at), rows(page.values, nk).from(row, at)
-		w.panels.multiply(d.set, z, keyBlock, &queries, 0, queries.panels(), keys.t(), 0, T, false)
+		keys, values := rowMajor(page.keys, nk).at(row, at), rowMajor(page.values, nk).at(row, at)
+		w.panels.multiply(d.set, z, keyBlock, &queries, 0, queries.panels(), keys.transposed(), 0, T, false)
 		for i := range n {
 			row := z[i*keyBlock : i*keyBlock+T]
 			seen := min(max(s.Start+i%s.Len+1-t0, 0), T)
@@ -77,8 +77,8 @@ func (d *Device) attendBlock(worker int, ab, qb *buffer, cache *kvCache, hs devi
 				d.onlineSoftmax(row[:seen], y[i*hs.Dh:(i+1)*hs.Dh], &tops[i], &sums[i])
 			}
 		}
-		weights := newLeft(d.set, &w.panels.left, n, T, float32s)
-		weights.pack(d.set, rows(z, keyBlock), 0, weights.panels())
+		weights := newPackedLeft(d.set, &w.panels.left, n, T, float32s)
+		weights.pack(d.set, rowMajor(z, keyBlock), 0, weights.panels())
 		w.panels.multiply(d.set, y, hs.Dh, &weights, 0, weights.panels(), values, 0, hs.Dh, true)
 	}
 	for i := range n {

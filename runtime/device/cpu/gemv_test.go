@@ -10,8 +10,8 @@ import (
 
 // Matrices that share an input are cut by the bytes that are read, whatever their
 // types, and every row of each is in one part.
-func TestAlongIsCutByBytes(t *testing.T) {
-	ws := newDrawn()
+func TestGEMVIsSplitByBytes(t *testing.T) {
+	ws := newRandomWeights()
 	d, err := Open(Options{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -20,28 +20,28 @@ func TestAlongIsCutByBytes(t *testing.T) {
 	const c = 37
 	types := []checkpoint.DType{checkpoint.F32, checkpoint.F16, checkpoint.BF16}
 	for i := range 4 * 4 * 4 {
-		var o along
+		var o gemv
 		what := ""
 		for m, rows := range []int{911, 300, 301} {
 			k := i >> (2 * m) & 3
 			dt := types[k%3]
 			ws.int8 = k == 3
-			o.ws[m] = stored(ws.placed(t, d, dt, rows, c))
+			o.ws[m] = asWeight(ws.place(t, d, dt, rows, c))
 			what += fmt.Sprintf(" %v %v", dt, ws.int8)
 		}
-		pieces, _ := o.count()
+		pieces, _ := o.countPieces()
 		total, largest := 0, 0
 		for _, w := range o.ws {
-			total += w.strides() * w.strideBytes()
-			largest = max(largest, w.strideBytes())
+			total += w.streamSteps() * w.stepBytes()
+			largest = max(largest, w.stepBytes())
 		}
 		for _, parts := range []int{1, 2, 7, 8} {
 			var next [3]int
 			for p := range parts {
-				lo, hi := cut(pieces, 1, p, parts)
+				lo, hi := partRange(pieces, 1, p, parts)
 				bytes := 0
 				for m, w := range o.ws {
-					a, b := o.rows(m, lo, hi)
+					a, b := o.steps(m, lo, hi)
 					if a >= b {
 						continue // none of this matrix
 					}
@@ -49,15 +49,15 @@ func TestAlongIsCutByBytes(t *testing.T) {
 						t.Fatalf("%s: part %d of %d: matrix %d goes on at stride %d, want %d", what, p, parts, m, a, next[m])
 					}
 					next[m] = b
-					bytes += (b - a) * w.strideBytes()
+					bytes += (b - a) * w.stepBytes()
 				}
 				if off := bytes - total/parts; off > 2*largest || off < -2*largest {
 					t.Errorf("%s: part %d of %d has %d bytes of %d", what, p, parts, bytes, total)
 				}
 			}
 			for m, w := range o.ws {
-				if next[m] != w.strides() {
-					t.Errorf("%s: %d parts end at stride %d of %d of matrix %d", what, parts, next[m], w.strides(), m)
+				if next[m] != w.streamSteps() {
+					t.Errorf("%s: %d parts end at stride %d of %d of matrix %d", what, parts, next[m], w.streamSteps(), m)
 				}
 			}
 		}
@@ -66,8 +66,8 @@ func TestAlongIsCutByBytes(t *testing.T) {
 
 // Queries, keys and values of unlike types are computed as each is alone, at any number
 // of threads.
-func TestUnlikeQKV(t *testing.T) {
-	ws := newDrawn()
+func TestQKVOfMixedTypes(t *testing.T) {
+	ws := newRandomWeights()
 	const n, D, H, K, Dh = 2, 37, 6, 2, 8
 	hs := device.AttentionShape{H: H, K: K, Dh: Dh}
 	rope := device.RoPEFrequencies{InvFreq: make([]float32, Dh/2)}
@@ -79,13 +79,13 @@ func TestUnlikeQKV(t *testing.T) {
 		}
 		defer d.Close()
 		keys, values := &buffer{make([]float32, n*K*Dh), n, K * Dh}, &buffer{make([]float32, n*K*Dh), n, K * Dh}
-		kv := filledCache(keys, values, 1)
-		q, x := &buffer{make([]float32, n*H*Dh), n, H * Dh}, filled(1, n, D)
+		kv := newCacheOf(keys, values, 1)
+		q, x := &buffer{make([]float32, n*H*Dh), n, H * Dh}, randomBuffer(1, n, D)
 		to := []*buffer{q, keys, values}
-		gain := ws.placed(t, d, checkpoint.F32, D)
+		gain := ws.place(t, d, checkpoint.F32, D)
 		var w []device.Weight
 		for i, dt := range types {
-			w = append(w, ws.placed(t, d, dt, to[i].cols, D))
+			w = append(w, ws.place(t, d, dt, to[i].cols, D))
 		}
 		if !alone {
 			spans := []device.Span{{Seq: 0, Row: 0, Len: 1}, {Seq: 1, Row: 1, Len: 1}} // at position 0 nothing turns

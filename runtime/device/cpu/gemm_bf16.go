@@ -10,15 +10,15 @@ import (
 type arithmetic uint8
 
 const (
-	float32s arithmetic = iota
-	pairs               // bfloat16, two of k at a time
-	rounded             // bfloat16 in float32, where the set has no kernel for pairs
-	int16s              // int8 weights and activations of 16 bits: see int8.go
+	float32s    arithmetic = iota
+	bf16Pairs              // bfloat16, two of k at a time
+	roundedBF16            // bfloat16 in float32, where the set has no kernel for pairs
+	int16s                 // int8 weights and activations of 16 bits: see int8.go
 )
 
 // arithmetic is what an operation with the given right factors multiplies:
 // integers if all of them are, bfloat16 if all of them want it.
-func (d *Device) arithmetic(right ...operand) arithmetic {
+func (d *Device) arithmetic(right ...matrixView) arithmetic {
 	whole, round := true, true
 	for _, b := range right {
 		whole = whole && b.i8 != nil && b.row == 1
@@ -31,15 +31,15 @@ func (d *Device) arithmetic(right ...operand) arithmetic {
 		return float32s
 	}
 	if d.set.Pairs() {
-		return pairs
+		return bf16Pairs
 	}
-	return rounded
+	return roundedBF16
 }
 
 // steps is how many steps of a tile k columns are.
 func (a arithmetic) steps(k int) int {
 	switch a {
-	case pairs:
+	case bf16Pairs:
 		return (k + 1) / 2
 	case int16s:
 		return kernel.Int8Row(k) / 2
@@ -47,9 +47,9 @@ func (a arithmetic) steps(k int) int {
 	return k
 }
 
-// tile is kernel.Tile or kernel.TilePairs.
-func (a arithmetic) tile(set kernel.Set, c []float32, ldc int, x, y []float32, k int, add bool, next []float32) {
-	if a == pairs {
+// multiplyTile is kernel.Tile or kernel.TilePairs.
+func (a arithmetic) multiplyTile(set kernel.Set, c []float32, ldc int, x, y []float32, k int, add bool, next []float32) {
+	if a == bf16Pairs {
 		set.TilePairs(c, ldc, asPairs(x), asPairs(y), k, add, asPairs(next))
 	} else {
 		set.Tile(c, ldc, x, y, k, add, next)
@@ -63,10 +63,10 @@ func asPairs(x []float32) []uint32 {
 
 // packPairs rounds rows of a, float32, to a panel of a left factor.
 // dst [(k+1)/2, width], a [rows, k]
-func packPairs(set kernel.Set, dst []uint32, width int, a operand, rows, k int) {
-	const stride = depth + 32 // rows in different sets of the first cache
+func packPairs(set kernel.Set, dst []uint32, width int, a matrixView, rows, k int) {
+	const stride = panelDepth + 32 // rows in different sets of the first cache
 	var narrow [kernel.MaxTileRows * stride]uint16
-	var wide [depth]float32
+	var wide [panelDepth]float32
 	for i := range rows {
 		row := wide[:k]
 		if a.col == 1 && a.scale == 1 {
@@ -81,11 +81,11 @@ func packPairs(set kernel.Set, dst []uint32, width int, a operand, rows, k int) 
 	set.PackPairs(dst, width, narrow[:], stride, rows, k)
 }
 
-// rightPairs is right for a bfloat16 factor, whose scale is 1.
-func (p *panels) rightPairs(set kernel.Set, b operand, j0, nn, k0, kk int) {
+// packBF16Pairs is right for a bfloat16 factor, whose scale is 1.
+func (p *rightPanels) packBF16Pairs(set kernel.Set, b matrixView, j0, nn, k0, kk int) {
 	_, columns := set.TileShape()
-	steps := pairs.steps(kk)
-	dst := asPairs(grown(&p.b, (group+columns)*pairs.steps(depth)))
+	steps := bf16Pairs.steps(kk)
+	dst := asPairs(resizeScratch(&p.packed, (groupColumns+columns)*bf16Pairs.steps(panelDepth)))
 	for j := 0; j < nn; j += columns {
 		w, panel := min(columns, nn-j), dst[j*steps:(j+columns)*steps]
 		at := k0*b.row + (j0+j)*b.col

@@ -3,16 +3,16 @@ package cpu
 import kernel "mop/kernels/cpu"
 
 // packInt16 is pack for activations that meet int8 weights: a's rows are contiguous.
-func (l *left) packInt16(set kernel.Set, a operand, lo, hi int) {
-	const stride = depth/2 + 16 // rows in different sets of the first cache
+func (l *packedLeft) packInt16(set kernel.Set, a matrixView, lo, hi int) {
+	const stride = panelDepth/2 + 16 // rows in different sets of the first cache
 	var wide [kernel.MaxTileRows * stride]float32
-	var scales [depth / kernel.Int8Group]float32
+	var scales [panelDepth / kernel.Int8Group]float32
 	groups := kernel.Int8Groups(l.k)
 	for i := lo; i < hi; i++ {
 		r0 := i * l.rows
 		n := min(l.rows, l.m-r0)
-		for k0 := 0; k0 < l.k; k0 += depth {
-			kk := min(depth, l.k-k0)
+		for k0 := 0; k0 < l.k; k0 += panelDepth {
+			kk := min(panelDepth, l.k-k0)
 			steps := l.arithmetic.steps(kk)
 			to := l.scales[(i*groups+k0/kernel.Int8Group)*l.rows:]
 			for r := range l.rows {
@@ -30,11 +30,11 @@ func (l *left) packInt16(set kernel.Set, a operand, lo, hi int) {
 	}
 }
 
-// rightInt8 is right for int8 weights, which become int16s here.
-func (p *panels) rightInt8(set kernel.Set, b operand, j0, nn, k0, kk int) {
+// packInt8 is right for int8 weights, which become int16s here.
+func (p *rightPanels) packInt8(set kernel.Set, b matrixView, j0, nn, k0, kk int) {
 	_, columns := set.TileShape()
 	steps := int16s.steps(kk)
-	dst := grown(&p.b, (group+columns)*depth)
+	dst := resizeScratch(&p.packed, (groupColumns+columns)*panelDepth)
 	for j := 0; j < nn; j += columns {
 		at := b.base + k0 + (j0+j)*b.col
 		set.PackInt8(dst[j*steps:(j+columns)*steps], columns, b.i8.data[at:], b.col, min(columns, nn-j), 2*steps)
@@ -43,26 +43,26 @@ func (p *panels) rightInt8(set kernel.Set, b operand, j0, nn, k0, kk int) {
 
 // multiplyInt8 is multiply for a left factor of int16s and int8 weights b. Sums are
 // formed apart from c, over all of k, and scaled when they are complete.
-func (p *panels) multiplyInt8(set kernel.Set, c []float32, ldc int, a *left, i0, i1 int, b operand, j0, j1 int, add bool) {
+func (p *rightPanels) multiplyInt8(set kernel.Set, c []float32, ldc int, a *packedLeft, i0, i1 int, b matrixView, j0, j1 int, add bool) {
 	rows, columns := set.TileShape()
 	groups := kernel.Int8Groups(a.k)
-	sums := grown(&p.sums, (i1-i0)*rows*group)
-	for g := j0; g < j1; g += group {
-		nn := min(group, j1-g)
-		for k0 := 0; k0 < a.k; k0 += depth {
-			kk := min(depth, a.k-k0)
+	sums := resizeScratch(&p.sums, (i1-i0)*rows*groupColumns)
+	for g := j0; g < j1; g += groupColumns {
+		nn := min(groupColumns, j1-g)
+		for k0 := 0; k0 < a.k; k0 += panelDepth {
+			kk := min(panelDepth, a.k-k0)
 			steps := int16s.steps(kk)
-			p.rightInt8(set, b, g, nn, k0, kk)
+			p.packInt8(set, b, g, nn, k0, kk)
 			for i := i0; i < i1; i++ {
 				scales := a.scales[(i*groups+k0/kernel.Int8Group)*rows:]
 				for j := 0; j < nn; j += columns {
-					set.TileInt8(sums[(i-i0)*rows*group+j:], group, a.panel(i, k0, kk), p.b[j*steps:(j+columns)*steps], scales, steps, k0 > 0)
+					set.TileInt8(sums[(i-i0)*rows*groupColumns+j:], groupColumns, a.panel(i, k0, kk), p.packed[j*steps:(j+columns)*steps], scales, steps, k0 > 0)
 				}
 			}
 		}
 		for i := range min(i1*rows, a.m) - i0*rows {
 			at := i*ldc + g - j0
-			set.Rescale(c[at:at+nn], sums[i*group:i*group+nn], b.i8.scales[g:g+nn], add)
+			set.Rescale(c[at:at+nn], sums[i*groupColumns:i*groupColumns+nn], b.i8.scales[g:g+nn], add)
 		}
 	}
 }
