@@ -37,7 +37,7 @@ type Device struct {
 
 	placedSpans []device.Span // those that places and queries hold
 	queryTiles  int           // query tiles of placedSpans, for prefill attention
-	pass        spread        // of training
+	pass        spanTables    // of training
 	scratch     [scratchCount]*buffer
 	pools       map[int64]*pagePool // pages of caches by their bytes
 	ropeTables  []*ropeTable
@@ -76,7 +76,7 @@ func (d *Device) takeError() error {
 	err := d.err
 	if errors.Is(err, device.ErrMemory) {
 		d.err = nil
-		d.placedSpans, d.pass = nil, spread{} // what was to be placed was not
+		d.placedSpans, d.pass = nil, spanTables{} // what was to be placed was not
 	}
 	return err
 }

@@ -235,7 +235,7 @@ func TestPagesAreUsedAgain(t *testing.T) {
 func TestSlabsSideBySide(t *testing.T) {
 	const bytes = 256
 	for used := range 4 { // a bit for each slab: its second page is in use
-		c := &counting{room: 1 << 20, sizes: map[pointer]int64{}}
+		c := &countingDriver{capacity: 1 << 20, sizes: map[pointer]int64{}}
 		d := newDevice(c)
 		of := &pagePool{bytes: bytes}
 		d.pools[bytes] = of
@@ -259,7 +259,7 @@ func TestSlabsSideBySide(t *testing.T) {
 
 // Of several pages those that there was room for are the sequence's, and no others count.
 func TestRoomForSomePages(t *testing.T) {
-	c := &counting{room: 1 << 30, sizes: map[pointer]int64{}}
+	c := &countingDriver{capacity: 1 << 30, sizes: map[pointer]int64{}}
 	d := newDevice(c)
 	hs := device.AttentionShape{H: 1, K: 1, Dh: 8}
 	const one = int64(2 * pageSize * 8 * 2)
@@ -268,14 +268,14 @@ func TestRoomForSomePages(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(kv.Free)
-	c.room = c.used + 3*one + one/2
+	c.capacity = c.used + 3*one + one/2
 	if err := kv.Reserve(0, 10*pageSize); !errors.Is(err, device.ErrMemory) {
 		t.Fatalf("want %v, got %v", device.ErrMemory, err)
 	}
 	if got := len(kv.(*kvCache).held.slots[0]); got != 3 {
 		t.Errorf("want 3 pages, got %d", got)
 	}
-	c.room += 7 * one
+	c.capacity += 7 * one
 	if err := kv.Reserve(0, 10*pageSize); err != nil || len(kv.(*kvCache).held.slots[0]) != 10 {
 		t.Errorf("with room: want 10 pages, got %d, %v", len(kv.(*kvCache).held.slots[0]), err)
 	}

@@ -75,14 +75,14 @@ func (d *Device) Embed(x device.Buffer, table device.Weight, ids []int) {
 		d.launch("embedding_i8", [3]int{len(ids), 1, 1}, 256, 0, append(args, t.rows)...)
 		return
 	}
-	d.launch("embedding_"+t.kind(), [3]int{len(ids), 1, 1}, 256, 0, args...)
+	d.launch("embedding_"+t.typeSuffix(), [3]int{len(ids), 1, 1}, 256, 0, args...)
 }
 
 // Norm: see device.Device.
 func (d *Device) Norm(y, x device.Buffer, rows []int, w device.Weight, eps float64) {
 	yb, xb, g := y.(*buffer), x.(*buffer), w.(*weight)
 	d.begin("norm", yb.operand("y"), xb.operand("x"))
-	if !d.stored("norm", g) {
+	if !d.checkStored("norm", g) {
 		return
 	}
 	if len(rows) > yb.rows || yb.cols != xb.cols || g.rows != 1 || g.cols != xb.cols || yb.size != 4 || xb.size != 4 {
@@ -137,7 +137,7 @@ func (d *Device) AddLinear(kind device.Phase, x, a device.Buffer, n int, w devic
 
 func (d *Device) linear(kind device.Phase, y, x *buffer, n int, w *weight, add int) {
 	d.begin("linear", y.operand("y"), x.operand("x"), w.operand("w"))
-	if !d.stored("linear", w) {
+	if !d.checkStored("linear", w) {
 		return
 	}
 	if n < 0 || n > y.rows || n > x.rows || y.cols != w.rows || x.cols != w.cols || y.size != 4 || x.size == 2 && x.dtype != w.dtype {
@@ -236,7 +236,7 @@ func (d *Device) QKV(kind device.Phase, q device.Buffer, kv device.KVCache, x de
 	qb, xb, g := q.(*buffer), x.(*buffer), norm.(*weight)
 	mq, mk, mv := wq.(*weight), wk.(*weight), wv.(*weight)
 	d.begin("qkv", qb.operand("q"), xb.operand("x"), mq.operand("wq"), mk.operand("wk"), mv.operand("wv"))
-	if !d.stored("qkv", g, mq, mk, mv) {
+	if !d.checkStored("qkv", g, mq, mk, mv) {
 		return
 	}
 	if hs.H == 0 && hs.K == 0 && mq.rows+mk.rows+mv.rows+qb.cols == 0 {
@@ -360,7 +360,7 @@ func (d *Device) attentionDecode(ab, qb *buffer, cache *kvCache, hs device.Atten
 func (d *Device) GateUp(kind device.Phase, m, x device.Buffer, n int, norm, wg, wu device.Weight, eps float64) {
 	mb, xb, g, gate, up := m.(*buffer), x.(*buffer), norm.(*weight), wg.(*weight), wu.(*weight)
 	d.begin("gate-up", mb.operand("m"), xb.operand("x"), gate.operand("gate"), up.operand("up"))
-	if !d.stored("gate-up", g, gate, up) {
+	if !d.checkStored("gate-up", g, gate, up) {
 		return
 	}
 	if n < 0 || n > mb.rows || n > xb.rows || g.rows != 1 || g.cols != xb.cols || mb.size != 2 || xb.size != 4 || mb.cols != gate.rows || up.rows != gate.rows || gate.cols != xb.cols || up.cols != xb.cols || up.dtype != gate.dtype || g.dtype != gate.dtype || up.int8 != gate.int8 {

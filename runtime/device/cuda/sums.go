@@ -16,7 +16,7 @@ import (
 func (d *Device) HeadL1(sums []float64, a device.Buffer, n int, wo device.Weight, hs device.AttentionShape) {
 	ab, w := a.(*buffer), wo.(*weight)
 	d.begin("head sums", ab.operand("a"), w.operand("wo"))
-	if !d.stored("head sums", w) {
+	if !d.checkStored("head sums", w) {
 		return
 	}
 	if n < 0 || n > ab.rows || ab.size != 2 || ab.cols != hs.H*hs.Dh || w.cols != ab.cols || len(sums) != hs.H || ab.dtype != w.dtype || w.int8 {
@@ -80,7 +80,7 @@ func (d *Device) eachVocabTile(h device.LMHead, hidden rows16, n int, z pointer,
 // own, kept under a name.
 func (d *Device) headHidden(to scratchKind, h device.LMHead, rows pointer, n int) rows16 {
 	x, g, w := h.X.(*buffer), h.Norm.(*weight), h.W.(*weight)
-	if d.stored("head", g, w) && (w.cols != x.cols || g.rows != 1 || g.cols != x.cols || x.size != 4 || g.dtype != w.dtype) {
+	if d.checkStored("head", g, w) && (w.cols != x.cols || g.rows != 1 || g.cols != x.cols || x.size != 4 || g.dtype != w.dtype) {
 		d.fail(fmt.Errorf("head: want float32 x [%d %d] and weights of one type, got [%d %d], gain %v, w %v", x.rows, w.cols, x.rows, x.cols, g, w))
 	}
 	ld := rowPitch(x.cols)

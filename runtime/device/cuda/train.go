@@ -14,8 +14,8 @@ var _ device.Trainer = (*Device)(nil)
 // Training keeps activations and gradients in float32 buffers; kernels round what
 // the tensor cores take.
 
-// of is a buffer of n rows or more, of cols float32 columns, or a failure.
-func (d *Device) of(op, name string, b device.Buffer, n, cols int) *buffer {
+// float32Buffer is a buffer of n rows or more, of cols float32 columns, or a failure.
+func (d *Device) float32Buffer(op, name string, b device.Buffer, n, cols int) *buffer {
 	d.addOperand(op, operand{name: name, rows: n, cols: cols})
 	s, ok := b.(*buffer)
 	if ok && s.freed {
@@ -33,20 +33,20 @@ func (d *Device) of(op, name string, b device.Buffer, n, cols int) *buffer {
 	return s
 }
 
-// kind names the type of a weight in a kernel's name.
-func (w *weight) kind() string {
+// typeSuffix names the type of a weight in a kernel's name.
+func (w *weight) typeSuffix() string {
 	if w.size == 4 {
 		return "f32"
 	}
 	return suffix(w.dtype)
 }
 
-// rowBlocks is a grid of one block a row.
-func rowBlocks(n int) [3]int { return [3]int{n, 1, 1} }
+// oneBlockPerRow is a grid of one block a row.
+func oneBlockPerRow(n int) [3]int { return [3]int{n, 1, 1} }
 
 // Clear: see device.Trainer.
 func (d *Device) Clear(b device.Buffer, n int) {
-	s := d.of("clear", "buffer", b, n, b.Cols())
+	s := d.float32Buffer("clear", "buffer", b, n, b.Cols())
 	if d.err == nil {
 		if err := d.driver.Clear(s.p, int64(n)*int64(s.pitch)*4); err != nil {
 			d.fail(fmt.Errorf("%v: %w", d.currentOperation, err))
@@ -56,19 +56,19 @@ func (d *Device) Clear(b device.Buffer, n int) {
 
 // Copy: see device.Trainer.
 func (d *Device) Copy(dst, src device.Buffer, n int) {
-	d.move("copy", dst, src, n, 0, 0, n, n)
+	d.copyRows("copy", dst, src, n, 0, 0, n, n)
 }
 
 // Gather: see device.Device.
 func (d *Device) Gather(y, x device.Buffer, rows []int) {
-	if d.checkList("gather", rows, x.Rows()) {
-		d.move("gather", y, x, len(rows), 0, uploadScratch(d, scratchRows, narrowed(rows)), len(rows), 0)
+	if d.checkIndices("gather", rows, x.Rows()) {
+		d.copyRows("gather", y, x, len(rows), 0, uploadScratch(d, scratchRows, toInt32(rows)), len(rows), 0)
 	}
 }
 
 // Scatter: see device.Trainer. The rows differ.
 func (d *Device) Scatter(y, x device.Buffer, rows []int) {
-	if !d.checkList("scatter", rows, y.Rows()) {
+	if !d.checkIndices("scatter", rows, y.Rows()) {
 		return
 	}
 	seen := make([]bool, y.Rows())
@@ -79,19 +79,19 @@ func (d *Device) Scatter(y, x device.Buffer, rows []int) {
 		}
 		seen[r] = true
 	}
-	d.move("scatter", y, x, len(rows), uploadScratch(d, scratchRows, narrowed(rows)), 0, 0, len(rows))
+	d.copyRows("scatter", y, x, len(rows), uploadScratch(d, scratchRows, toInt32(rows)), 0, 0, len(rows))
 }
 
-// move copies n rows, of lists or of the first ones, of which y and x need so many.
-func (d *Device) move(op string, y, x device.Buffer, n int, to, from pointer, needY, needX int) {
-	yb, xb := d.of(op, "to", y, needY, y.Cols()), d.of(op, "from", x, needX, y.Cols())
+// copyRows copies n rows, of lists or of the first ones, of which y and x need so many.
+func (d *Device) copyRows(op string, y, x device.Buffer, n int, to, from pointer, needY, needX int) {
+	yb, xb := d.float32Buffer(op, "to", y, needY, y.Cols()), d.float32Buffer(op, "from", x, needX, y.Cols())
 	if d.err == nil {
-		d.launch("copy_rows", rowBlocks(n), 256, 0, yb.p, yb.pitch, to, xb.p, xb.pitch, from, yb.cols)
+		d.launch("copy_rows", oneBlockPerRow(n), 256, 0, yb.p, yb.pitch, to, xb.p, xb.pitch, from, yb.cols)
 	}
 }
 
-// checkList refuses indices that are not below limit.
-func (d *Device) checkList(op string, list []int, limit int) bool {
+// checkIndices refuses indices that are not below limit.
+func (d *Device) checkIndices(op string, list []int, limit int) bool {
 	for _, r := range list {
 		if r < 0 || r >= limit {
 			d.fail(fmt.Errorf("%s: want an index below %d, got %d", op, limit, r))
@@ -100,7 +100,7 @@ func (d *Device) checkList(op string, list []int, limit int) bool {
 	return d.err == nil
 }
 
-func narrowed(list []int) []int32 {
+func toInt32(list []int) []int32 {
 	out := make([]int32, len(list))
 	for i, v := range list {
 		out[i] = int32(v)
@@ -108,8 +108,8 @@ func narrowed(list []int) []int32 {
 	return out
 }
 
-// gain is a norm's weight [D] of any type, or a failure.
-func (d *Device) gain(op string, w device.Weight, D int) *weight {
+// normWeight is a norm's weight [D] of any type, or a failure.
+func (d *Device) normWeight(op string, w device.Weight, D int) *weight {
 	g := w.(*weight)
 	if g.rows != 1 || g.cols != D {
 		d.fail(fmt.Errorf("%s: want gain [%d], got %v", op, D, g.shape))
@@ -120,9 +120,9 @@ func (d *Device) gain(op string, w device.Weight, D int) *weight {
 // NormForward: see device.Trainer.
 func (d *Device) NormForward(y, r, x device.Buffer, n int, w device.Weight, eps float64) {
 	D := x.Cols()
-	yb, rb, xb, g := d.of("norm", "y", y, n, D), d.of("norm", "r", r, n, 1), d.of("norm", "x", x, n, D), d.gain("norm", w, D)
+	yb, rb, xb, g := d.float32Buffer("norm", "y", y, n, D), d.float32Buffer("norm", "r", r, n, 1), d.float32Buffer("norm", "x", x, n, D), d.normWeight("norm", w, D)
 	if d.err == nil {
-		d.launch("rmsnorm_forward_"+g.kind(), rowBlocks(n), 256, 64, yb.p, yb.pitch, rb.p, rb.pitch, xb.p, xb.pitch, g.p, float32(eps), D)
+		d.launch("rmsnorm_forward_"+g.typeSuffix(), oneBlockPerRow(n), 256, 64, yb.p, yb.pitch, rb.p, rb.pitch, xb.p, xb.pitch, g.p, float32(eps), D)
 	}
 }
 
@@ -130,15 +130,15 @@ func (d *Device) NormForward(y, r, x device.Buffer, n int, w device.Weight, eps 
 func (d *Device) NormBackward(dx, dw, dy, x, r device.Buffer, n int, w device.Weight) {
 	const op = "norm's gradient"
 	D := x.Cols()
-	dxb, dyb, xb, rb, g := d.of(op, "x'", dx, n, D), d.of(op, "y'", dy, n, D), d.of(op, "x", x, n, D), d.of(op, "r", r, n, 1), d.gain(op, w, D)
+	dxb, dyb, xb, rb, g := d.float32Buffer(op, "x'", dx, n, D), d.float32Buffer(op, "y'", dy, n, D), d.float32Buffer(op, "x", x, n, D), d.float32Buffer(op, "r", r, n, 1), d.normWeight(op, w, D)
 	if d.err != nil {
 		return
 	}
-	d.launch("rmsnorm_backward_"+g.kind(), rowBlocks(n), 256, 64, dxb.p, dxb.pitch, dyb.p, dyb.pitch, xb.p, xb.pitch, rb.p, rb.pitch, g.p, D)
+	d.launch("rmsnorm_backward_"+g.typeSuffix(), oneBlockPerRow(n), 256, 64, dxb.p, dxb.pitch, dyb.p, dyb.pitch, xb.p, xb.pitch, rb.p, rb.pitch, g.p, D)
 	if dw == nil {
 		return
 	}
-	if dwb := d.of(op, "w'", dw, 1, D); d.err == nil {
+	if dwb := d.float32Buffer(op, "w'", dw, 1, D); d.err == nil {
 		d.launch("rmsnorm_backward_gain", [3]int{ceilDiv(D, 128), 1, 1}, 128, 0, dwb.p, dyb.p, dyb.pitch, xb.p, xb.pitch, rb.p, rb.pitch, D, n)
 	}
 }
@@ -146,9 +146,9 @@ func (d *Device) NormBackward(dx, dw, dy, x, r device.Buffer, n int, w device.We
 // SwiGLU: see device.Trainer.
 func (d *Device) SwiGLU(m, g, u device.Buffer, n int) {
 	I := m.Cols()
-	mb, gb, ub := d.of("gate", "m", m, n, I), d.of("gate", "g", g, n, I), d.of("gate", "u", u, n, I)
+	mb, gb, ub := d.float32Buffer("gate", "m", m, n, I), d.float32Buffer("gate", "g", g, n, I), d.float32Buffer("gate", "u", u, n, I)
 	if d.err == nil {
-		d.launch("swiglu_forward", rowBlocks(n), 256, 0, mb.p, mb.pitch, gb.p, gb.pitch, ub.p, ub.pitch, I)
+		d.launch("swiglu_forward", oneBlockPerRow(n), 256, 0, mb.p, mb.pitch, gb.p, gb.pitch, ub.p, ub.pitch, I)
 	}
 }
 
@@ -156,9 +156,9 @@ func (d *Device) SwiGLU(m, g, u device.Buffer, n int) {
 func (d *Device) SwiGLUBackward(dg, du, dm, g, u device.Buffer, n int) {
 	const op = "gate's gradient"
 	I := dm.Cols()
-	dgb, dub, dmb, gb, ub := d.of(op, "g'", dg, n, I), d.of(op, "u'", du, n, I), d.of(op, "m'", dm, n, I), d.of(op, "g", g, n, I), d.of(op, "u", u, n, I)
+	dgb, dub, dmb, gb, ub := d.float32Buffer(op, "g'", dg, n, I), d.float32Buffer(op, "u'", du, n, I), d.float32Buffer(op, "m'", dm, n, I), d.float32Buffer(op, "g", g, n, I), d.float32Buffer(op, "u", u, n, I)
 	if d.err == nil {
-		d.launch("swiglu_backward", rowBlocks(n), 256, 0, dgb.p, dgb.pitch, dub.p, dub.pitch, dmb.p, dmb.pitch, gb.p, gb.pitch, ub.p, ub.pitch, I)
+		d.launch("swiglu_backward", oneBlockPerRow(n), 256, 0, dgb.p, dgb.pitch, dub.p, dub.pitch, dmb.p, dmb.pitch, gb.p, gb.pitch, ub.p, ub.pitch, I)
 	}
 }
 
@@ -166,13 +166,13 @@ func (d *Device) SwiGLUBackward(dg, du, dm, g, u device.Buffer, n int) {
 // block adds all that belong to an id, in their order.
 func (d *Device) EmbedBackward(dtable, dx device.Buffer, ids []int) {
 	D := dx.Cols()
-	table, xb := d.of("embedding's gradient", "table'", dtable, 0, D), d.of("embedding's gradient", "x'", dx, len(ids), D)
-	if d.err != nil || !d.checkList("embedding's gradient", ids, table.rows) || len(ids) == 0 {
+	table, xb := d.float32Buffer("embedding's gradient", "table'", dtable, 0, D), d.float32Buffer("embedding's gradient", "x'", dx, len(ids), D)
+	if d.err != nil || !d.checkIndices("embedding's gradient", ids, table.rows) || len(ids) == 0 {
 		return
 	}
-	list, from := sorted(ids)
-	d.launch("embedding_backward", rowBlocks(len(from)-1), 256, 0, table.p, table.pitch, xb.p, xb.pitch,
-		uploadScratch(d, scratchTokens, narrowed(ids)), uploadScratch(d, scratchSortedRows, list), uploadScratch(d, scratchRowRanges, from), D)
+	list, from := groupRowsByToken(ids)
+	d.launch("embedding_backward", oneBlockPerRow(len(from)-1), 256, 0, table.p, table.pitch, xb.p, xb.pitch,
+		uploadScratch(d, scratchTokens, toInt32(ids)), uploadScratch(d, scratchSortedRows, list), uploadScratch(d, scratchRowRanges, from), D)
 }
 
 // squaresBlock is how many elements a block of sum_squares takes.
@@ -180,14 +180,14 @@ const squaresBlock = 16 * 256 * 4
 
 // SumSquares: see device.Trainer.
 func (d *Device) SumSquares(b device.Buffer) float64 {
-	s := d.of("sum of squares", "buffer", b, 0, b.Cols())
+	s := d.float32Buffer("sum of squares", "buffer", b, 0, b.Cols())
 	if d.err != nil || s.rows == 0 {
 		return 0
 	}
 	n := s.rows * s.pitch
 	blocks := ceilDiv(n, squaresBlock)
 	partial := d.scratchMemory(scratchSquares, 8*blocks, false)
-	d.launch("sum_squares", rowBlocks(blocks), 256, 64, partial, s.p, uint64(n))
+	d.launch("sum_squares", oneBlockPerRow(blocks), 256, 64, partial, s.p, uint64(n))
 	sum := 0.0
 	for _, v := range download[float64](d, partial, blocks) {
 		sum += v
@@ -198,7 +198,7 @@ func (d *Device) SumSquares(b device.Buffer) float64 {
 // AdamW: see device.Trainer.
 func (d *Device) AdamW(p, g, m, v device.Buffer, s device.AdamW) {
 	rows, cols := p.Rows(), p.Cols()
-	pb, gb, mb, vb := d.of("adamw", "p", p, rows, cols), d.of("adamw", "g", g, rows, cols), d.of("adamw", "m", m, rows, cols), d.of("adamw", "v", v, rows, cols)
+	pb, gb, mb, vb := d.float32Buffer("adamw", "p", p, rows, cols), d.float32Buffer("adamw", "g", g, rows, cols), d.float32Buffer("adamw", "m", m, rows, cols), d.float32Buffer("adamw", "v", v, rows, cols)
 	if d.err != nil {
 		return
 	}
@@ -208,6 +208,6 @@ func (d *Device) AdamW(p, g, m, v device.Buffer, s device.AdamW) {
 	}
 	c1, c2 := 1-math.Pow(s.Beta1, float64(s.Step)), 1-math.Pow(s.Beta2, float64(s.Step))
 	n := rows * pb.pitch
-	d.launch("adamw", rowBlocks(ceilDiv(n, 1024)), 256, 0, pb.p, gb.p, mb.p, vb.p, uint64(n), float32(s.Clip), float32(1-s.LearningRate*s.WeightDecay),
+	d.launch("adamw", oneBlockPerRow(ceilDiv(n, 1024)), 256, 0, pb.p, gb.p, mb.p, vb.p, uint64(n), float32(s.Clip), float32(1-s.LearningRate*s.WeightDecay),
 		float32(1-s.Beta1), float32(s.Beta2), float32(1-s.Beta2), float32(s.LearningRate/c1), float32(math.Sqrt(c2)), float32(s.Eps))
 }

@@ -9,62 +9,62 @@ import (
 	"mop/runtime/device"
 )
 
-// attention holds what both passes need: the kernels' suffix, the grid over queries
+// attentionKernels holds what both passes need: the kernels' suffix, the grid over queries
 // and that over keys, shared memory, and the spans' tiles or rows.
-type attention struct {
-	name          string
+type attentionKernels struct {
+	suffix        string
 	queries, keys [3]int
 	list          pointer
 	shared        int // memory, bytes
 }
 
-// attending chooses the kernels for a shape of heads.
-func (d *Device) attending(hs device.AttentionShape, n int) attention {
+// chooseAttention chooses the kernels for a shape of heads.
+func (d *Device) chooseAttention(hs device.AttentionShape, n int) attentionKernels {
 	w := attentionPrefillWidth(hs.Dh)
 	if w == 0 {
-		return attention{"any", [3]int{n, hs.H, 1}, [3]int{n, hs.K, 1}, d.pass.rows, 2048}
+		return attentionKernels{"any", [3]int{n, hs.H, 1}, [3]int{n, hs.K, 1}, d.pass.rows, 2048}
 	}
-	return attention{fmt.Sprint(w), [3]int{d.pass.count, hs.H, 1}, [3]int{d.pass.count, hs.K, 1}, d.pass.tiles, attendTrainShared(w)}
+	return attentionKernels{fmt.Sprint(w), [3]int{d.pass.tileCount, hs.H, 1}, [3]int{d.pass.tileCount, hs.K, 1}, d.pass.tiles, attentionTrainShared(w)}
 }
 
-// headsOf checks the shapes that both passes share.
-func (d *Device) headsOf(op string, hs device.AttentionShape, spans []device.Span) (n int) {
+// checkAttention checks the shapes that both passes share.
+func (d *Device) checkAttention(op string, hs device.AttentionShape, spans []device.Span) (n int) {
 	if hs.K < 1 || hs.H < 1 || hs.H%hs.K != 0 || hs.Dh < 1 || hs.Dh%2 != 0 || hs.Dh > maxHeadSize {
 		d.fail(fmt.Errorf("%s: want heads in groups, of an even width up to %d, got %+v", op, maxHeadSize, hs))
 	}
-	return d.spread(op, spans)
+	return d.uploadSpans(op, spans)
 }
 
 // AttentionForward: see device.Trainer.
 func (d *Device) AttentionForward(a, stats, q, k, v device.Buffer, hs device.AttentionShape, spans []device.Span) {
 	const op = "attend"
-	n, wide, few := d.headsOf(op, hs, spans), hs.H*hs.Dh, hs.K*hs.Dh
-	ab, sb, qb := d.of(op, "a", a, n, wide), d.of(op, "stats", stats, n, hs.H), d.of(op, "q", q, n, wide)
-	kb, vb := d.of(op, "k", k, n, few), d.of(op, "v", v, n, few)
+	n, wide, few := d.checkAttention(op, hs, spans), hs.H*hs.Dh, hs.K*hs.Dh
+	ab, sb, qb := d.float32Buffer(op, "a", a, n, wide), d.float32Buffer(op, "stats", stats, n, hs.H), d.float32Buffer(op, "q", q, n, wide)
+	kb, vb := d.float32Buffer(op, "k", k, n, few), d.float32Buffer(op, "v", v, n, few)
 	if d.err != nil {
 		return
 	}
-	w := d.attending(hs, n)
-	d.launch("attention_forward_"+w.name, w.queries, 128, w.shared, ab.p, ab.pitch, sb.p, sb.pitch, qb.p, qb.pitch, kb.p, vb.p, kb.pitch,
+	w := d.chooseAttention(hs, n)
+	d.launch("attention_forward_"+w.suffix, w.queries, 128, w.shared, ab.p, ab.pitch, sb.p, sb.pitch, qb.p, qb.pitch, kb.p, vb.p, kb.pitch,
 		w.list, hs.H, hs.K, hs.Dh, float32(math.Log2E/math.Sqrt(float64(hs.Dh))))
 }
 
 // AttentionBackward: see device.Trainer.
 func (d *Device) AttentionBackward(dq, dk, dv, da, a, stats, q, k, v device.Buffer, hs device.AttentionShape, spans []device.Span) {
 	const op = "attention's gradient"
-	n, wide, few := d.headsOf(op, hs, spans), hs.H*hs.Dh, hs.K*hs.Dh
-	dqb, dkb, dvb := d.of(op, "q'", dq, n, wide), d.of(op, "k'", dk, n, few), d.of(op, "v'", dv, n, few)
-	dab, ab, sb := d.of(op, "a'", da, n, wide), d.of(op, "a", a, n, wide), d.of(op, "stats", stats, n, hs.H)
-	qb, kb, vb := d.of(op, "q", q, n, wide), d.of(op, "k", k, n, few), d.of(op, "v", v, n, few)
+	n, wide, few := d.checkAttention(op, hs, spans), hs.H*hs.Dh, hs.K*hs.Dh
+	dqb, dkb, dvb := d.float32Buffer(op, "q'", dq, n, wide), d.float32Buffer(op, "k'", dk, n, few), d.float32Buffer(op, "v'", dv, n, few)
+	dab, ab, sb := d.float32Buffer(op, "a'", da, n, wide), d.float32Buffer(op, "a", a, n, wide), d.float32Buffer(op, "stats", stats, n, hs.H)
+	qb, kb, vb := d.float32Buffer(op, "q", q, n, wide), d.float32Buffer(op, "k", k, n, few), d.float32Buffer(op, "v", v, n, few)
 	if d.err != nil {
 		return
 	}
-	w := d.attending(hs, n)
+	w := d.chooseAttention(hs, n)
 	scale := float32(1 / math.Sqrt(float64(hs.Dh)))
 	delta := d.scratchMemory(scratchAttentionDelta, 4*n*hs.H, false)
-	d.launch("attention_backward_delta", rowBlocks(n), 128, 0, delta, hs.H, ab.p, ab.pitch, dab.p, dab.pitch, hs.H, hs.Dh)
-	d.launch("attention_backward_dq_"+w.name, w.queries, 128, w.shared, dqb.p, dqb.pitch, dab.p, dab.pitch, sb.p, sb.pitch, delta, hs.H,
+	d.launch("attention_backward_delta", oneBlockPerRow(n), 128, 0, delta, hs.H, ab.p, ab.pitch, dab.p, dab.pitch, hs.H, hs.Dh)
+	d.launch("attention_backward_dq_"+w.suffix, w.queries, 128, w.shared, dqb.p, dqb.pitch, dab.p, dab.pitch, sb.p, sb.pitch, delta, hs.H,
 		qb.p, qb.pitch, kb.p, vb.p, kb.pitch, w.list, hs.H, hs.K, hs.Dh, scale)
-	d.launch("attention_backward_dkv_"+w.name, w.keys, 128, w.shared, dkb.p, dvb.p, dkb.pitch, dab.p, dab.pitch, sb.p, sb.pitch, delta, hs.H,
+	d.launch("attention_backward_dkv_"+w.suffix, w.keys, 128, w.shared, dkb.p, dvb.p, dkb.pitch, dab.p, dab.pitch, sb.p, sb.pitch, delta, hs.H,
 		qb.p, qb.pitch, kb.p, vb.p, kb.pitch, w.list, hs.H, hs.K, hs.Dh, scale)
 }

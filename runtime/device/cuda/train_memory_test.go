@@ -15,19 +15,19 @@ import (
 	"mop/runtime/train"
 )
 
-// counting is a driver that only counts: memory that is handed out, and launches.
-type counting struct {
-	room, used int64
-	next       pointer
-	sizes      map[pointer]int64
-	launches   int
+// countingDriver is a driver that only counts: memory that is handed out, and launches.
+type countingDriver struct {
+	capacity, used int64
+	next           pointer
+	sizes          map[pointer]int64
+	launches       int
 }
 
-func (c *counting) Info() Info {
-	return Info{Name: "counting", Major: 9, SMs: 132, Shared: 227 << 10, Total: c.room}
+func (c *countingDriver) Info() Info {
+	return Info{Name: "counting", Major: 9, SMs: 132, Shared: 227 << 10, Total: c.capacity}
 }
-func (c *counting) Alloc(n int64) (pointer, error) {
-	if c.used+n > c.room {
+func (c *countingDriver) Alloc(n int64) (pointer, error) {
+	if c.used+n > c.capacity {
 		return 0, driver.ErrMemory
 	}
 	c.next += 1 << 40
@@ -35,27 +35,29 @@ func (c *counting) Alloc(n int64) (pointer, error) {
 	c.used += n
 	return c.next, nil
 }
-func (c *counting) Copy(_, _ pointer, _ int64) error { return nil }
-func (c *counting) Free(p pointer) error {
+func (c *countingDriver) Copy(_, _ pointer, _ int64) error { return nil }
+func (c *countingDriver) Free(p pointer) error {
 	c.used -= c.sizes[p]
 	delete(c.sizes, p)
 	return nil
 }
-func (c *counting) Clear(pointer, int64) error                     { return nil }
-func (c *counting) Upload(pointer, int, []byte, int) error         { return nil }
-func (c *counting) Download([]byte, pointer) error                 { return nil }
-func (c *counting) Launch(driver.Call) error                       { c.launches++; return nil }
-func (c *counting) Encode(driver.Tensor) (driver.TensorMap, error) { return driver.TensorMap{}, nil }
-func (c *counting) Record([]driver.Call) (driver.Recording, error) {
+func (c *countingDriver) Clear(pointer, int64) error             { return nil }
+func (c *countingDriver) Upload(pointer, int, []byte, int) error { return nil }
+func (c *countingDriver) Download([]byte, pointer) error         { return nil }
+func (c *countingDriver) Launch(driver.Call) error               { c.launches++; return nil }
+func (c *countingDriver) Encode(driver.Tensor) (driver.TensorMap, error) {
+	return driver.TensorMap{}, nil
+}
+func (c *countingDriver) Record([]driver.Call) (driver.Recording, error) {
 	return nil, errors.New("only counts")
 }
-func (c *counting) FreeMemory() (int64, error) { return c.room - c.used, nil }
-func (c *counting) Sync() error                { return nil }
-func (c *counting) Close() error               { return nil }
+func (c *countingDriver) FreeMemory() (int64, error) { return c.capacity - c.used, nil }
+func (c *countingDriver) Sync() error                { return nil }
+func (c *countingDriver) Close() error               { return nil }
 
-// train takes one step of a llama-2-7b of some layers, alike, on a GPU of room bytes,
+// trainStep takes one step of a llama-2-7b of some layers, alike, on a GPU of room bytes,
 // with an example of so many ids, and gives the most memory it had and the launches.
-func (c *counting) train(t *testing.T, shape config.LayerShape, layers, ids int, o train.Options) (peak int64, launches int, err error) {
+func (c *countingDriver) trainStep(t *testing.T, shape config.LayerShape, layers, ids int, o train.Options) (peak int64, launches int, err error) {
 	t.Helper()
 	base, err := config.Preset("llama-2-7b")
 	if err != nil {
@@ -123,7 +125,7 @@ func TestModelsInARow(t *testing.T) {
 		return nil
 	}
 	for _, full := range []bool{false, true} {
-		c := &counting{room: 80 << 30, sizes: map[pointer]int64{}}
+		c := &countingDriver{capacity: 80 << 30, sizes: map[pointer]int64{}}
 		d := newDevice(c)
 		for range 2 { // the first one allocates the scratch memory, which stays
 			if err := run(d, full); err != nil {
@@ -131,7 +133,7 @@ func TestModelsInARow(t *testing.T) {
 			}
 		}
 		d.shrink()
-		c.room = d.PeakBytes()
+		c.capacity = d.PeakBytes()
 		after := c.used
 		for i := range 4 {
 			if err := run(d, full); err != nil {
@@ -153,16 +155,16 @@ func TestModelsInARow(t *testing.T) {
 // is an error.
 func TestTrainMemory(t *testing.T) {
 	pruned := config.LayerShape{Heads: 26, KVHeads: 26, HeadDim: 128, Intermediate: 8848}
-	counter := func(room int64) *counting { return &counting{room: room, sizes: map[pointer]int64{}} }
-	whole, launches, err := counter(80<<30).train(t, pruned, 23, 512, train.Options{})
+	counter := func(room int64) *countingDriver { return &countingDriver{capacity: room, sizes: map[pointer]int64{}} }
+	whole, launches, err := counter(80<<30).trainStep(t, pruned, 23, 512, train.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	less, _, err := counter(80<<30).train(t, pruned, 23, 512, train.Options{Recompute: true})
+	less, _, err := counter(80<<30).trainStep(t, pruned, 23, 512, train.Options{Recompute: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	dense, _, err := counter(80<<30).train(t, config.LayerShape{Heads: 32, KVHeads: 32, HeadDim: 128, Intermediate: 11008}, 32, 512, train.Options{})
+	dense, _, err := counter(80<<30).trainStep(t, config.LayerShape{Heads: 32, KVHeads: 32, HeadDim: 128, Intermediate: 11008}, 32, 512, train.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +172,7 @@ func TestTrainMemory(t *testing.T) {
 	if whole > 15e9 || less >= whole || dense > 30e9 {
 		t.Errorf("want 40 %% in 15 GB and dense in 30, less with activations computed again, got %d, %d, %d", whole, dense, less)
 	}
-	if _, _, err := counter(9<<30).train(t, pruned, 23, 512, train.Options{}); !errors.Is(err, device.ErrMemory) {
+	if _, _, err := counter(9<<30).trainStep(t, pruned, 23, 512, train.Options{}); !errors.Is(err, device.ErrMemory) {
 		t.Errorf("in 9 GiB: want no room, got %v", err)
 	} else {
 		t.Log(err)

@@ -23,8 +23,8 @@ import (
 
 var _ device.Trainer = (*Device)(nil)
 
-// learner loads a checkpoint for training.
-func learner(t *testing.T, dev device.Device, src checkpoint.Source, o train.Options) *train.Trainer {
+// newTrainer loads a checkpoint for training.
+func newTrainer(t *testing.T, dev device.Device, src checkpoint.Source, o train.Options) *train.Trainer {
 	t.Helper()
 	m, err := model.Load(dev, src)
 	if err != nil {
@@ -45,8 +45,8 @@ func norm(v []float32) float64 {
 	return math.Sqrt(sum)
 }
 
-// apart is |a-b| / |a|, 0 for two that are zero.
-func apart(a, b []float32) float64 {
+// relativeError is |a-b| / |a|, 0 for two that are zero.
+func relativeError(a, b []float32) float64 {
 	d := make([]float32, len(a))
 	for i := range a {
 		d[i] = a[i] - b[i]
@@ -105,7 +105,7 @@ func TestTrainGradients(t *testing.T) {
 				var first [][]float32
 				for _, o.Recompute = range []bool{false, true} {
 					d := open(t, orders[0])
-					l := learner(t, d, src, o)
+					l := newTrainer(t, d, src, o)
 					for _, p := range l.Params {
 						if !full {
 							v, err := tensors.Tensor(p.Name, p.Value.Rows(), p.Value.Cols())
@@ -138,7 +138,7 @@ func TestTrainGradients(t *testing.T) {
 							t.Fatal(err)
 						}
 						got := read(d, p.Grad)
-						e := apart(checkpoint.Float32s(want), got)
+						e := relativeError(checkpoint.Float32s(want), got)
 						if errs = append(errs, e); !(e <= worst) {
 							worst, at = e, p.Name
 						}
@@ -198,7 +198,7 @@ func TestTrainSteps(t *testing.T) {
 			defer host.Close()
 			d := open(t, orders[1])
 			o := train.Options{Rank: 4, Alpha: 8, Dropout: 0.1, Targets: checkpoint.Projections(), Seed: 3}
-			a, b := learner(t, host, src, o), learner(t, d, src, o)
+			a, b := newTrainer(t, host, src, o), newTrainer(t, d, src, o)
 			var start [][]float32
 			for _, p := range b.Params {
 				start = append(start, read(d, p.Value))

@@ -15,27 +15,27 @@ import (
 	"mop/runtime/device/cpu"
 )
 
-// twin runs operations of training on the host and on the device over the same
+// devicePair runs operations of training on the host and on the device over the same
 // numbers.
-type twin struct {
+type devicePair struct {
 	t    *testing.T
 	host *cpu.Device
 	dev  *Device
 	r    *rand.Rand
 }
 
-func newTwin(t *testing.T, seed, order uint64) *twin {
+func newDevicePair(t *testing.T, seed, order uint64) *devicePair {
 	t.Helper()
 	host, err := cpu.New(1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { host.Close() })
-	return &twin{t, host, open(t, order), rand.New(rand.NewPCG(seed, 7))}
+	return &devicePair{t, host, open(t, order), rand.New(rand.NewPCG(seed, 7))}
 }
 
-// both is a buffer on either device, of whose rows an operation is given n.
-type both struct {
+// bufferPair is a buffer on either device, of whose rows an operation is given n.
+type bufferPair struct {
 	host, dev device.Buffer
 	n         int
 }
@@ -45,7 +45,7 @@ type both struct {
 const guardRows, guardValue = 2, 7.25
 
 // floats makes a buffer of n rows of normal numbers, and guards.
-func (w *twin) floats(n, cols int) both {
+func (w *devicePair) floats(n, cols int) bufferPair {
 	w.t.Helper()
 	v := make([]float32, (n+guardRows)*cols)
 	for i := range v {
@@ -53,12 +53,12 @@ func (w *twin) floats(n, cols int) both {
 			v[i] = float32(w.r.NormFloat64())
 		}
 	}
-	b := w.of(n+guardRows, cols, v)
+	b := w.bufferPair(n+guardRows, cols, v)
 	b.n = n
 	return b
 }
 
-func (w *twin) of(rows, cols int, v []float32) (b both) {
+func (w *devicePair) bufferPair(rows, cols int, v []float32) (b bufferPair) {
 	w.t.Helper()
 	b.n = rows
 	for _, s := range []struct {
@@ -75,14 +75,14 @@ func (w *twin) of(rows, cols int, v []float32) (b both) {
 }
 
 // vector makes a weight [n] of a type.
-func (w *twin) vector(dt checkpoint.DType, n int) (host, dev device.Weight) {
+func (w *devicePair) vector(dt checkpoint.DType, n int) (host, dev device.Weight) {
 	w.t.Helper()
 	if dt == checkpoint.F32 {
 		v := make([]float32, n)
 		for i := range v {
 			v[i] = float32(w.r.NormFloat64())
 		}
-		b := w.of(1, n, v)
+		b := w.bufferPair(1, n, v)
 		return w.host.Parameter(b.host, true), &weight{buffer: b.dev.(*buffer), shape: []int{n}}
 	}
 	m := randomMatrix(w.r, 1, n, dt)
@@ -97,10 +97,10 @@ func (w *twin) vector(dt checkpoint.DType, n int) (host, dev device.Weight) {
 // bits of mantissa.
 const inFloat32, inTF32 = 0x1p-24, 0x1p-11
 
-// same holds the device's buffer to the host's: a number may differ by the
+// compare holds the device's buffer to the host's: a number may differ by the
 // rounding of the terms that make it, which add up like a walk, of the buffer's
 // largest; and what an operation must not touch is as it was.
-func (w *twin) same(name string, b both, terms int, rounding float64) {
+func (w *devicePair) compare(name string, b bufferPair, terms int, rounding float64) {
 	w.t.Helper()
 	rows, cols := b.host.Rows(), b.host.Cols()
 	want, got := make([]float32, rows*cols), read(w.dev, b.dev)
@@ -130,15 +130,15 @@ func (w *twin) same(name string, b both, terms int, rounding float64) {
 	}
 }
 
-// eachTwin runs a test for every shape and order of threads.
-func eachTwin(t *testing.T, test func(t *testing.T, w *twin, N, D int, hs device.AttentionShape, I int)) {
+// forEachTrainShape runs a test for every shape and order of threads.
+func forEachTrainShape(t *testing.T, test func(t *testing.T, w *devicePair, N, D int, hs device.AttentionShape, I int)) {
 	for i, s := range shapes {
 		for _, o := range orders {
 			if testing.Short() && (o != orders[0] || s.N*(s.D+s.I) > 4000) {
 				continue
 			}
 			t.Run(fmt.Sprintf("%v/%d", s, o), func(t *testing.T) {
-				w := newTwin(t, uint64(i), o)
+				w := newDevicePair(t, uint64(i), o)
 				test(t, w, s.N, s.D, device.AttentionShape{H: s.H, K: s.K, Dh: s.Dh}, s.I)
 				if err := w.dev.Sync(); err != nil {
 					t.Error(err)
@@ -149,42 +149,42 @@ func eachTwin(t *testing.T, test func(t *testing.T, w *twin, N, D int, hs device
 }
 
 func TestTrainNorm(t *testing.T) {
-	eachTwin(t, func(t *testing.T, w *twin, N, D int, _ device.AttentionShape, _ int) {
+	forEachTrainShape(t, func(t *testing.T, w *devicePair, N, D int, _ device.AttentionShape, _ int) {
 		for _, dt := range []checkpoint.DType{checkpoint.BF16, checkpoint.F16, checkpoint.F32} {
 			host, dev := w.vector(dt, D)
-			x, y, r, dx, dy, dw := w.floats(N, D), w.floats(N, D), w.floats(N, 1), w.floats(N, D), w.floats(N, D), w.of(1, D, make([]float32, D))
+			x, y, r, dx, dy, dw := w.floats(N, D), w.floats(N, D), w.floats(N, 1), w.floats(N, D), w.floats(N, D), w.bufferPair(1, D, make([]float32, D))
 			w.host.NormForward(y.host, r.host, x.host, N, host, 1e-5)
 			w.dev.NormForward(y.dev, r.dev, x.dev, N, dev, 1e-5)
-			w.same("y", y, D, inFloat32)
-			w.same("r", r, D, inFloat32)
+			w.compare("y", y, D, inFloat32)
+			w.compare("r", r, D, inFloat32)
 			w.host.NormBackward(dx.host, dw.host, dy.host, x.host, r.host, N, host)
 			w.dev.NormBackward(dx.dev, dw.dev, dy.dev, x.dev, r.dev, N, dev)
-			w.same("x'", dx, D, inFloat32)
-			w.same("w'", dw, N+D, inFloat32)
+			w.compare("x'", dx, D, inFloat32)
+			w.compare("w'", dw, N+D, inFloat32)
 			w.dev.NormBackward(dx.dev, nil, dy.dev, x.dev, r.dev, N, dev)
 		}
 	})
 }
 
-func TestTrainGate(t *testing.T) {
-	eachTwin(t, func(t *testing.T, w *twin, N, _ int, _ device.AttentionShape, I int) {
+func TestTrainSwiGLU(t *testing.T) {
+	forEachTrainShape(t, func(t *testing.T, w *devicePair, N, _ int, _ device.AttentionShape, I int) {
 		if I == 0 {
 			return
 		}
 		m, g, u, dm, du := w.floats(N, I), w.floats(N, I), w.floats(N, I), w.floats(N, I), w.floats(N, I)
 		w.host.SwiGLU(m.host, g.host, u.host, N)
 		w.dev.SwiGLU(m.dev, g.dev, u.dev, N)
-		w.same("m", m, 16, inFloat32)
+		w.compare("m", m, 16, inFloat32)
 		w.host.SwiGLUBackward(dm.host, du.host, dm.host, g.host, u.host, N)
 		w.dev.SwiGLUBackward(dm.dev, du.dev, dm.dev, g.dev, u.dev, N)
-		w.same("g'", dm, 16, inFloat32)
-		w.same("u'", du, 16, inFloat32)
+		w.compare("g'", dm, 16, inFloat32)
+		w.compare("u'", du, 16, inFloat32)
 	})
 }
 
 // Rows copied, gathered, scattered, and a table's gradient whose ids repeat.
 func TestTrainRows(t *testing.T) {
-	eachTwin(t, func(t *testing.T, w *twin, N, D int, _ device.AttentionShape, _ int) {
+	forEachTrainShape(t, func(t *testing.T, w *devicePair, N, D int, _ device.AttentionShape, _ int) {
 		x, y, z := w.floats(N, D), w.floats(N, D), w.floats(N, D)
 		rows, ids := w.r.Perm(N)[:(N+1)/2], make([]int, N)
 		for i := range ids {
@@ -193,35 +193,35 @@ func TestTrainRows(t *testing.T) {
 		ids[N-1] = 0
 		w.host.Copy(y.host, x.host, N)
 		w.dev.Copy(y.dev, x.dev, N)
-		w.same("copy", y, 0, 0)
+		w.compare("copy", y, 0, 0)
 		w.host.Gather(z.host, x.host, rows)
 		w.dev.Gather(z.dev, x.dev, rows)
-		w.same("gather", z, 0, 0)
+		w.compare("gather", z, 0, 0)
 		w.host.Clear(y.host, N)
 		w.dev.Clear(y.dev, N)
-		w.same("clear", y, 0, 0)
+		w.compare("clear", y, 0, 0)
 		w.host.Scatter(y.host, z.host, rows)
 		w.dev.Scatter(y.dev, z.dev, rows)
-		w.same("scatter", y, 0, 0)
+		w.compare("scatter", y, 0, 0)
 		w.host.EmbedBackward(y.host, x.host, ids)
 		w.dev.EmbedBackward(y.dev, x.dev, ids)
-		w.same("table'", y, 0, 0) // added in the same order: the same bits
+		w.compare("table'", y, 0, 0) // added in the same order: the same bits
 		w.dev.Embed(z.dev, &weight{buffer: y.dev.(*buffer), shape: []int{N + guardRows, D}}, ids)
 		w.host.Embed(z.host, w.host.Parameter(y.host, false), ids)
-		w.same("embed", z, 0, 0)
+		w.compare("embed", z, 0, 0)
 	})
 }
 
-// lengths cuts n rows into spans, one of a single row where there are several.
-func lengths(n int) (spans []device.Span) {
+// splitSpans cuts n rows into spans, one of a single row where there are several.
+func splitSpans(n int) (spans []device.Span) {
 	if n < 4 {
 		return []device.Span{{Row: 0, Len: n}}
 	}
 	return []device.Span{{Row: 0, Len: n / 3}, {Row: n / 3, Len: 1}, {Row: n/3 + 1, Len: n - n/3 - 1}}
 }
 
-func TestTrainRotate(t *testing.T) {
-	eachTwin(t, func(t *testing.T, w *twin, N, _ int, hs device.AttentionShape, _ int) {
+func TestTrainRoPE(t *testing.T) {
+	forEachTrainShape(t, func(t *testing.T, w *devicePair, N, _ int, hs device.AttentionShape, _ int) {
 		if hs.H == 0 {
 			return
 		}
@@ -231,17 +231,17 @@ func TestTrainRotate(t *testing.T) {
 		}
 		x := w.floats(N, hs.H*hs.Dh)
 		for _, back := range []bool{false, false, true} {
-			w.host.RoPE(x.host, hs.Dh, rope, lengths(N), back)
-			w.dev.RoPE(x.dev, hs.Dh, rope, lengths(N), back)
+			w.host.RoPE(x.host, hs.Dh, rope, splitSpans(N), back)
+			w.dev.RoPE(x.dev, hs.Dh, rope, splitSpans(N), back)
 		}
-		w.same("x", x, 16, inFloat32)
+		w.compare("x", x, 16, inFloat32)
 	})
 }
 
 // Attention and its gradients over several spans, more than a tile of rows where the
 // heads are few; each span on its own, and the same bits twice.
 func TestTrainAttention(t *testing.T) {
-	eachTwin(t, func(t *testing.T, w *twin, N, _ int, hs device.AttentionShape, _ int) {
+	forEachTrainShape(t, func(t *testing.T, w *devicePair, N, _ int, hs device.AttentionShape, _ int) {
 		if hs.H == 0 {
 			return
 		}
@@ -249,19 +249,19 @@ func TestTrainAttention(t *testing.T) {
 		if hs.H <= 8 && !testing.Short() {
 			n = N*3 + 61
 		}
-		H, K, Dh, spans := hs.H, hs.K, hs.Dh, lengths(n)
+		H, K, Dh, spans := hs.H, hs.K, hs.Dh, splitSpans(n)
 		q, k, v, a, stats := w.floats(n, H*Dh), w.floats(n, K*Dh), w.floats(n, K*Dh), w.floats(n, H*Dh), w.floats(n, H)
 		da, dq, dk, dv := w.floats(n, H*Dh), w.floats(n, H*Dh), w.floats(n, K*Dh), w.floats(n, K*Dh)
 		w.host.AttentionForward(a.host, stats.host, q.host, k.host, v.host, hs, spans)
 		w.dev.AttentionForward(a.dev, stats.dev, q.dev, k.dev, v.dev, hs, spans)
-		w.same("a", a, Dh, inTF32)
-		w.same("stats", stats, Dh, inTF32)
+		w.compare("a", a, Dh, inTF32)
+		w.compare("stats", stats, Dh, inTF32)
 		before := read(w.dev, dk.dev)
 		w.host.AttentionBackward(dq.host, dk.host, dv.host, da.host, a.host, stats.host, q.host, k.host, v.host, hs, spans)
 		w.dev.AttentionBackward(dq.dev, dk.dev, dv.dev, da.dev, a.dev, stats.dev, q.dev, k.dev, v.dev, hs, spans)
-		w.same("q'", dq, Dh, inTF32)
-		w.same("k'", dk, Dh, inTF32)
-		w.same("v'", dv, Dh, inTF32)
+		w.compare("q'", dq, Dh, inTF32)
+		w.compare("k'", dk, Dh, inTF32)
+		w.compare("v'", dv, Dh, inTF32)
 		// The same bits twice, in another order of threads.
 		first := read(w.dev, dk.dev)
 		w.dev.Write(dk.dev, 0, before)
@@ -269,17 +269,17 @@ func TestTrainAttention(t *testing.T) {
 		if !slices.Equal(first, read(w.dev, dk.dev)) {
 			t.Error("k': other bits the second time")
 		}
-		w.alone(q, k, v, a, stats, hs, spans)
+		w.compareLastSpan(q, k, v, a, stats, hs, spans)
 	})
 }
 
-// alone holds the last span's rows to the bits that they have without the others.
-func (w *twin) alone(q, k, v, a, stats both, hs device.AttentionShape, spans []device.Span) {
+// compareLastSpan holds the last span's rows to the bits that they have without the others.
+func (w *devicePair) compareLastSpan(q, k, v, a, stats bufferPair, hs device.AttentionShape, spans []device.Span) {
 	w.t.Helper()
 	last := spans[len(spans)-1]
-	part := func(b both) device.Buffer {
+	part := func(b bufferPair) device.Buffer {
 		all := read(w.dev, b.dev)
-		return w.of(last.Len, b.dev.Cols(), all[last.Row*b.dev.Cols():(last.Row+last.Len)*b.dev.Cols()]).dev
+		return w.bufferPair(last.Len, b.dev.Cols(), all[last.Row*b.dev.Cols():(last.Row+last.Len)*b.dev.Cols()]).dev
 	}
 	a1 := w.floats(last.Len, hs.H*hs.Dh).dev
 	w.dev.AttentionForward(a1, part(stats), part(q), part(k), part(v), hs, []device.Span{{Row: 0, Len: last.Len}})
@@ -289,15 +289,15 @@ func (w *twin) alone(q, k, v, a, stats both, hs device.AttentionShape, spans []d
 }
 
 func TestTrainAdamW(t *testing.T) {
-	eachTwin(t, func(t *testing.T, w *twin, N, D int, _ device.AttentionShape, _ int) {
-		buffer := func() both {
+	forEachTrainShape(t, func(t *testing.T, w *devicePair, N, D int, _ device.AttentionShape, _ int) {
+		buffer := func() bufferPair {
 			v := make([]float32, N*D)
 			for i := range v {
 				v[i] = float32(w.r.NormFloat64())
 			}
-			return w.of(N, D, v)
+			return w.bufferPair(N, D, v)
 		}
-		p, m, v := buffer(), w.of(N, D, make([]float32, N*D)), w.of(N, D, make([]float32, N*D))
+		p, m, v := buffer(), w.bufferPair(N, D, make([]float32, N*D)), w.bufferPair(N, D, make([]float32, N*D))
 		s := device.AdamW{LearningRate: 1e-2, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.1, Clip: 0.3}
 		for s.Step = 1; s.Step < 4; s.Step++ {
 			g := buffer()
@@ -307,15 +307,15 @@ func TestTrainAdamW(t *testing.T) {
 			w.host.AdamW(p.host, g.host, m.host, v.host, s)
 			w.dev.AdamW(p.dev, g.dev, m.dev, v.dev, s)
 		}
-		w.same("p", p, 16, inFloat32)
-		w.same("m", m, 16, inFloat32)
-		w.same("v", v, 16, inFloat32)
+		w.compare("p", p, 16, inFloat32)
+		w.compare("m", m, 16, inFloat32)
+		w.compare("v", v, 16, inFloat32)
 	})
 }
 
 // What an operation cannot take is refused before anything is launched, with the
 // operation, what it wants and what it got; the failure is kept.
-func TestTrainRefuses(t *testing.T) {
+func TestTrainRefusesWrongOperands(t *testing.T) {
 	hs := device.AttentionShape{H: 2, K: 1, Dh: 4}
 	for want, run := range map[string]func(d *Device, x, y, half device.Buffer){
 		"gate: u: want [3 8], got [3 4]":                func(d *Device, x, y, _ device.Buffer) { d.SwiGLU(x, x, y, 3) },
@@ -324,13 +324,13 @@ func TestTrainRefuses(t *testing.T) {
 		"gather: want an index below 3, got 3":          func(d *Device, x, _, _ device.Buffer) { d.Gather(x, x, []int{0, 3}) },
 		"scatter: want each row once, got 1 again":      func(d *Device, x, _, _ device.Buffer) { d.Scatter(x, x, []int{1, 1}) },
 		"attend: v: want [3 4], got [3 8]": func(d *Device, x, y, _ device.Buffer) {
-			d.AttentionForward(x, d.narrowBuffer(3, 2), x, y, x, hs, lengths(3))
+			d.AttentionForward(x, d.narrowBuffer(3, 2), x, y, x, hs, splitSpans(3))
 		},
 		"attend: want spans one after the other": func(d *Device, x, y, _ device.Buffer) {
 			d.AttentionForward(x, x, x, y, y, hs, []device.Span{{Row: 1, Len: 1}, {Row: 0, Len: 1}})
 		},
 		"rotate: want heads of width 2, got rows of 8, heads of": func(d *Device, x, _, _ device.Buffer) {
-			d.RoPE(x, 4, device.RoPEFrequencies{InvFreq: []float32{1}}, lengths(3), false)
+			d.RoPE(x, 4, device.RoPEFrequencies{InvFreq: []float32{1}}, splitSpans(3), false)
 		},
 		"adamw: want four buffers [3 8] and a step from 1": func(d *Device, x, _, _ device.Buffer) { d.AdamW(x, x, x, x, device.AdamW{}) },
 	} {

@@ -11,26 +11,26 @@ import (
 )
 
 // What does not fit together is refused, named, and computes nothing.
-func TestProjectRefuses(t *testing.T) {
-	for name, bad := range map[string]func(p *twin, w device.Weight, x, y, u *sides, ad *device.Adapter){
-		"y: want [4 6]": func(p *twin, w device.Weight, x, y, u *sides, ad *device.Adapter) {
+func TestLinearRefusesWrongOperands(t *testing.T) {
+	for name, bad := range map[string]func(p *devicePair, w device.Weight, x, y, u *matrixPair, ad *device.Adapter){
+		"y: want [4 6]": func(p *devicePair, w device.Weight, x, y, u *matrixPair, ad *device.Adapter) {
 			p.dev.LinearForward(x.dev, u.dev, x.dev, 4, w, ad, false)
 		},
-		"u: want [4 3]": func(p *twin, w device.Weight, x, y, u *sides, ad *device.Adapter) {
+		"u: want [4 3]": func(p *devicePair, w device.Weight, x, y, u *matrixPair, ad *device.Adapter) {
 			p.dev.LinearForward(y.dev, y.dev, x.dev, 4, w, ad, false)
 		},
-		"want a dropout over 4 rows, got spans of 3": func(p *twin, w device.Weight, x, y, u *sides, ad *device.Adapter) {
+		"want a dropout over 4 rows, got spans of 3": func(p *devicePair, w device.Weight, x, y, u *matrixPair, ad *device.Adapter) {
 			ad.Drop.Spans[0].Len = 3
 			p.dev.LinearForward(y.dev, u.dev, x.dev, 4, w, ad, false)
 		},
-		"want a dropout in [0, 1)": func(p *twin, w device.Weight, x, y, u *sides, ad *device.Adapter) {
+		"want a dropout in [0, 1)": func(p *devicePair, w device.Weight, x, y, u *matrixPair, ad *device.Adapter) {
 			ad.Drop.Probability = 1
 			p.dev.LinearForward(y.dev, u.dev, x.dev, 4, w, ad, false)
 		},
-		"want an id below 6, got 6": func(p *twin, w device.Weight, x, y, u *sides, ad *device.Adapter) {
+		"want an id below 6, got 6": func(p *devicePair, w device.Weight, x, y, u *matrixPair, ad *device.Adapter) {
 			p.dev.CrossEntropy(make([]float64, 1), nil, nil, x.dev, w, []int{6}, nil)
 		},
-		"linear: want stored weights, got the float32 parameter [6 5]": func(p *twin, w device.Weight, x, y, u *sides, ad *device.Adapter) {
+		"linear: want stored weights, got the float32 parameter [6 5]": func(p *devicePair, w device.Weight, x, y, u *matrixPair, ad *device.Adapter) {
 			b, _ := p.dev.Buffer(6, 5)
 			p.dev.Linear(device.Prefill, y.dev, x.dev, 4, p.dev.Parameter(b, false))
 		},
@@ -41,11 +41,11 @@ func TestProjectRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer d.Close()
-			p := newTwin(t, 11, 1)
+			p := newDevicePair(t, 11, 1)
 			p.dev = d
-			_, w, _, _ := p.weightTwin(checkpoint.BF16, 6, 5)
-			x, y, u := p.numbers(4, 5, one), p.numbers(4, 6, one), p.numbers(4, 3, one)
-			ad := &device.Adapter{A: p.exact(3, 5, one).dev, B: p.exact(6, 3, one).dev, Scale: 1}
+			_, w, _, _ := p.weightPair(checkpoint.BF16, 6, 5)
+			x, y, u := p.guardedMatrix(4, 5, one), p.guardedMatrix(4, 6, one), p.guardedMatrix(4, 3, one)
+			ad := &device.Adapter{A: p.plainMatrix(3, 5, one).dev, B: p.plainMatrix(6, 3, one).dev, Scale: 1}
 			ad.Drop = device.Dropout{Probability: 0.5, Keys: []uint64{1}, Spans: []device.Span{{Len: 4}}}
 			if err := d.Sync(); err != nil {
 				t.Fatal(err)

@@ -2,24 +2,24 @@ package cuda
 
 import "testing"
 
-func TestProductPanel(t *testing.T) {
+func TestChooseTrainTile(t *testing.T) {
 	h200 := deviceLimits{sms: 132, shared: 227 << 10}
 	for _, c := range []struct {
 		n, out int
-		want   panel
+		want   trainTile
 	}{
-		{512, 4096, broad}, // one on each SM but four
-		{512, 11008, broad},
-		{200, 4096, medium}, // more SMs at work
-		{64, 4096, quarter},
-		{1, 1, quarter},
-		{256, 32000, broad},
+		{512, 4096, trainTile128x128}, // one on each SM but four
+		{512, 11008, trainTile128x128},
+		{200, 4096, trainTile128x64}, // more SMs at work
+		{64, 4096, trainTile64x64},
+		{1, 1, trainTile64x64},
+		{256, 32000, trainTile128x128},
 	} {
-		if got := productPanel(c.n, c.out, h200); got != c.want {
+		if got := chooseTrainTile(c.n, c.out, h200); got != c.want {
 			t.Errorf("%d rows by %d: want %s, got %s", c.n, c.out, c.want.name, got.name)
 		}
 	}
-	for _, s := range []panel{broad, medium, quarter} {
+	for _, s := range []trainTile{trainTile128x128, trainTile128x64, trainTile64x64} {
 		if s.shared() > 113<<10 {
 			t.Errorf("%s: %d bytes of shared memory leave no room for a second block on an SM", s.name, s.shared())
 		}

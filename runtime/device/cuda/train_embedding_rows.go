@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// sorted lists the rows by their ids, those of one id in their order: from[i] is
+// groupRowsByToken lists the rows by their ids, those of one id in their order: from[i] is
 // where the i-th id's begin, and its last element where all end.
-func sorted(ids []int) (list, from []int32) {
+func groupRowsByToken(ids []int) (list, from []int32) {
 	list = make([]int32, len(ids))
 	for i := range list {
 		list[i] = int32(i)

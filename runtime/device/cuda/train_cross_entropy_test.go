@@ -13,7 +13,7 @@ import (
 
 // Losses against the host's: of one row and of more than are taken at a time, a
 // vocabulary of 1 and odd ones, all types; the losses alone are the same bits.
-func TestLosses(t *testing.T) {
+func TestCrossEntropy(t *testing.T) {
 	for _, s := range []struct{ n, V, D int }{{1, 1, 3}, {3, 37, 8}, {300, 41, 24}, {67, 257, 65}, {2, 9941, 5}, {5, 7, 0}} {
 		for _, dt := range []checkpoint.DType{checkpoint.BF16, checkpoint.F16, checkpoint.F32} {
 			var first [][]float32
@@ -22,10 +22,10 @@ func TestLosses(t *testing.T) {
 					continue
 				}
 				t.Run(fmt.Sprint(s, dt, order), func(t *testing.T) {
-					p := newTwin(t, 11, order)
-					hw, dw, w, uw := p.weightTwin(dt, s.V, s.D)
-					x := p.numbers(s.n, s.D, func(i int) float64 { return 1 / math.Sqrt(float64(s.D)) })
-					gx, gw := p.numbers(s.n, s.D, one), p.numbers(s.V, s.D, zero)
+					p := newDevicePair(t, 11, order)
+					hw, dw, w, uw := p.weightPair(dt, s.V, s.D)
+					x := p.guardedMatrix(s.n, s.D, func(i int) float64 { return 1 / math.Sqrt(float64(s.D)) })
+					gx, gw := p.guardedMatrix(s.n, s.D, one), p.guardedMatrix(s.V, s.D, zero)
 					targets, scale := make([]int, s.n), make([]float32, s.n)
 					for i := range targets {
 						targets[i], scale[i] = p.r.IntN(s.V), float32(p.r.Float64()*1e-6)
@@ -33,8 +33,8 @@ func TestLosses(t *testing.T) {
 					want, got := make([]float64, s.n), make([]float64, s.n)
 					p.host.CrossEntropy(want, gx.host, gw.host, x.host, hw, targets, scale)
 					p.dev.CrossEntropy(got, gx.dev, gw.dev, x.dev, dw, targets, scale)
-					gotX, gotW := p.got("x'", gx), p.got("w'", gw)
-					wantX, wantW := p.wanted(gx), p.wanted(gw)
+					gotX, gotW := p.deviceValues("x'", gx), p.deviceValues("w'", gw)
+					wantX, wantW := p.hostValues(gx), p.hostValues(gw)
 
 					// A logit's error is at most errZ; a softmax of them is within 2 errZ of
 					// itself.
@@ -42,7 +42,7 @@ func TestLosses(t *testing.T) {
 					for n := range s.n {
 						z, sum := prob[n*s.V:(n+1)*s.V], 0.0
 						for v := range z {
-							var e roundings
+							var e roundingBound
 							for k := range s.D {
 								term := w[v*s.D+k] * float64(x.v[n*s.D+k])
 								z[v] += term
@@ -75,7 +75,7 @@ func TestLosses(t *testing.T) {
 					see = worst{what: "x'"}
 					for n := range s.n {
 						for k := range s.D {
-							var e roundings
+							var e roundingBound
 							for v := range s.V {
 								z, dz := slope(n, v)
 								e.add(z*w[v*s.D+k], uw)
@@ -88,10 +88,10 @@ func TestLosses(t *testing.T) {
 					see = worst{what: "w'"}
 					for v := range s.V {
 						for k := range s.D {
-							var e roundings
+							var e roundingBound
 							for n := range s.n {
 								z, dz := slope(n, v)
-								e.add(z*float64(x.v[n*s.D+k]), thirdsUnit)
+								e.add(z*float64(x.v[n*s.D+k]), splitUnit)
 								e.more += dz * math.Abs(float64(x.v[n*s.D+k]))
 							}
 							see.see(v, k, float64(wantW[v*s.D+k]), float64(gotW[v*s.D+k]), e.allow())

@@ -14,14 +14,14 @@ import (
 // is 16-bit where the weights are, its largest element 1 but for the rows' scale.
 func (d *Device) CrossEntropy(nll []float64, dx, dw, x device.Buffer, w device.Weight, targets []int, scale []float32) {
 	const op = "losses"
-	m := d.matrix(op, w)
+	m := d.matrixWeight(op, w)
 	n, V, D := len(targets), m.rows, m.cols
-	xb := d.of(op, "x", x, n, D)
+	xb := d.float32Buffer(op, "x", x, n, D)
 	var dxb, dwb *buffer
 	if scale != nil {
-		dxb = d.of(op, "x'", dx, n, D)
+		dxb = d.float32Buffer(op, "x'", dx, n, D)
 		if dw != nil {
-			dwb = d.of(op, "w'", dw, V, D)
+			dwb = d.float32Buffer(op, "w'", dw, V, D)
 		}
 	}
 	if len(nll) < n || scale != nil && len(scale) < n {
@@ -41,34 +41,34 @@ func (d *Device) CrossEntropy(nll []float64, dx, dw, x device.Buffer, w device.W
 	ldz, ldh := roundUp(V, 32), rowPitch(V)
 	z, state := d.scratchMemory(scratchLogits, 4*most*ldz, false), d.scratchMemory(scratchLossState, 24*n, false)
 	ids, scales := uploadScratch(d, scratchTargets, list), uploadScratch(d, scratchLossScales, scale)
-	in := d.beside(m, xb.wide(0, n))
+	in := d.activationOperand(m, xb.floatRows(0, n))
 	for r := 0; r < n; r += most {
 		k := min(most, n-r)
-		logits := wide{z, ldz, k, V}
-		d.times(logits, in.from(r), m, low{}, false)
+		logits := floatRows{z, ldz, k, V}
+		d.multiply(logits, in.fromRow(r), m, adapterTerm{}, false)
 		at, to := state+pointer(24*r), ids+pointer(4*r)
 		d.launch("nll", [3]int{k, 1, 1}, 256, 128, at, z, ldz, V, 0, to)
 		if scale == nil {
 			continue
 		}
-		by, out := scales+pointer(4*r), dxb.wide(r, k)
-		if !m.trained() {
+		by, out := scales+pointer(4*r), dxb.floatRows(r, k)
+		if !m.isParameter() {
 			half, back := d.scratchMemory(scratchProductY, 2*most*ldh, false), d.scratchMemory(scratchProductScale, 8*most, false)
 			top := float32(1)
 			if m.dtype == checkpoint.F16 {
 				top = 1 << 14
 			}
 			d.launch("cross_entropy_half_"+suffix(m.dtype), [3]int{k, 1, 1}, 256, 0, half, ldh, back, z, ldz, V, at, to, by, top)
-			d.timesBack(out, factor{rows16{half, ldh}, V}, back, m, low{}, false)
+			d.multiplyTransposed(out, halfOperand{rows16{half, ldh}, V}, back, m, adapterTerm{}, false)
 		}
-		if m.trained() || dw != nil {
+		if m.isParameter() || dw != nil {
 			d.launch("cross_entropy_float", [3]int{k, 1, 1}, 256, 0, z, ldz, V, at, to, by)
 		}
-		if m.trained() {
-			d.timesBack(out, d.thirdsAlong(scratchProductY, logits, false), 0, m, low{}, false)
+		if m.isParameter() {
+			d.multiplyTransposed(out, d.splitByColumns(scratchProductY, logits, false), 0, m, adapterTerm{}, false)
 		}
 		if dw != nil {
-			d.weightBack(dwb, logits, xb.wide(r, k))
+			d.addWeightGradient(dwb, logits, xb.floatRows(r, k))
 		}
 	}
 	s := download[float64](d, state, 3*n)

@@ -9,11 +9,11 @@ import (
 	"mop/runtime/device"
 )
 
-// spread uploads where the rows of a pass belong, once for all layers: for every
+// uploadSpans uploads where the rows of a pass belong, once for all layers: for every
 // row its position in its span and the span's length, the span and that position, and
 // the spans cut into tiles.
 // It gives the number of rows, 0 after a failure.
-func (d *Device) spread(op string, spans []device.Span) int {
+func (d *Device) uploadSpans(op string, spans []device.Span) int {
 	n := 0
 	for _, s := range spans {
 		if s.Row < n || s.Len < 0 {
@@ -36,30 +36,30 @@ func (d *Device) spread(op string, spans []device.Span) int {
 			rows[s.Row+i], places[s.Row+i] = [2]int32{int32(i), int32(s.Len)}, [2]int32{int32(j), int32(i)}
 		}
 		covered += s.Len
-		for i := 0; i < s.Len; i += attendTile {
+		for i := 0; i < s.Len; i += attentionTileRows {
 			tiles = append(tiles, [4]int32{int32(s.Row), int32(s.Len), int32(i)})
 		}
 		longest = max(longest, s.Len)
 	}
-	d.pass = spread{slices.Clone(spans), uploadScratch(d, scratchSpanRows, rows), uploadScratch(d, scratchSpanPositions, places), uploadScratch(d, scratchSpanTiles, tiles), len(tiles), longest, covered}
+	d.pass = spanTables{slices.Clone(spans), uploadScratch(d, scratchSpanRows, rows), uploadScratch(d, scratchSpanPositions, places), uploadScratch(d, scratchSpanTiles, tiles), len(tiles), longest, covered}
 	return n
 }
 
-// spread is what the device holds of the spans of a training pass.
-type spread struct {
-	spans   []device.Span
-	rows    pointer // [N, 2] position and length
-	places  pointer // [N, 2] span and position
-	tiles   pointer // [tiles, 4] first row, length, position
-	count   int     // of tiles
-	longest int     // span
-	covered int     // rows of spans
+// spanTables is what the device holds of the spans of a training pass.
+type spanTables struct {
+	spans       []device.Span
+	rows        pointer // [N, 2] position and length
+	positions   pointer // [N, 2] span and position
+	tiles       pointer // [tiles, 4] first row, length, position
+	tileCount   int     // of tiles
+	longest     int     // span
+	coveredRows int     // rows of spans
 }
 
 // RoPE: see device.Trainer.
 func (d *Device) RoPE(x device.Buffer, dh int, rope device.RoPEFrequencies, spans []device.Span, back bool) {
-	n := d.spread("rotate", spans)
-	b := d.of("rotate", "x", x, n, x.Cols())
+	n := d.uploadSpans("rotate", spans)
+	b := d.float32Buffer("rotate", "x", x, n, x.Cols())
 	if d.err != nil {
 		return
 	}
@@ -71,5 +71,5 @@ func (d *Device) RoPE(x device.Buffer, dh int, rope device.RoPEFrequencies, span
 	if back {
 		sign = -1
 	}
-	d.launch("rotate", rowBlocks(n), 128, 0, b.p, b.pitch, d.ropeTable(rope, roundUp(d.pass.longest, 256)), d.pass.rows, b.cols/dh, dh, sign)
+	d.launch("rotate", oneBlockPerRow(n), 128, 0, b.p, b.pitch, d.ropeTable(rope, roundUp(d.pass.longest, 256)), d.pass.rows, b.cols/dh, dh, sign)
 }

@@ -11,29 +11,29 @@ import (
 	"mop/runtime/device"
 )
 
-// sides is one matrix or buffer on the host's device and on the one under test.
-type sides struct {
+// matrixPair is one matrix or buffer on the host's device and on the one under test.
+type matrixPair struct {
 	rows, cols int
 	v          []float32 // as written, those behind the rows included
 	host, dev  device.Buffer
 }
 
-// numbers makes rows of normal numbers and some behind them, which must stay as they are;
+// guardedMatrix makes rows of normal numbers and some behind them, which must stay as they are;
 // size gives row i's magnitude.
-func (p *twin) numbers(rows, cols int, size func(i int) float64) *sides {
+func (p *devicePair) guardedMatrix(rows, cols int, size func(i int) float64) *matrixPair {
 	p.t.Helper()
-	return p.sides(rows, guardRows, cols, size)
+	return p.matrixPair(rows, guardRows, cols, size)
 }
 
-// exact is numbers without rows behind.
-func (p *twin) exact(rows, cols int, size func(i int) float64) *sides {
+// plainMatrix is numbers without rows behind.
+func (p *devicePair) plainMatrix(rows, cols int, size func(i int) float64) *matrixPair {
 	p.t.Helper()
-	return p.sides(rows, 0, cols, size)
+	return p.matrixPair(rows, 0, cols, size)
 }
 
-func (p *twin) sides(rows, spare, cols int, size func(i int) float64) *sides {
+func (p *devicePair) matrixPair(rows, spare, cols int, size func(i int) float64) *matrixPair {
 	p.t.Helper()
-	w := &sides{rows: rows, cols: cols, v: make([]float32, (rows+spare)*cols)}
+	w := &matrixPair{rows: rows, cols: cols, v: make([]float32, (rows+spare)*cols)}
 	for i := range w.v {
 		if w.v[i] = guardValue; i < rows*cols {
 			w.v[i] = float32(p.r.NormFloat64() * size(i/cols))
@@ -57,16 +57,16 @@ func (p *twin) sides(rows, spare, cols int, size func(i int) float64) *sides {
 func one(int) float64  { return 1 }
 func zero(int) float64 { return 0 }
 
-// wanted is what the host has.
-func (p *twin) wanted(w *sides) []float32 {
+// hostValues is what the host has.
+func (p *devicePair) hostValues(w *matrixPair) []float32 {
 	out := make([]float32, len(w.v))
 	p.host.Read(out, w.host, 0, w.host.Rows())
 	return out
 }
 
-// got is what the device has; what lies behind the rows and in their padding must
+// deviceValues is what the device has; what lies behind the rows and in their padding must
 // be as it was.
-func (p *twin) got(what string, w *sides) []float32 {
+func (p *devicePair) deviceValues(what string, w *matrixPair) []float32 {
 	p.t.Helper()
 	b := w.dev.(*buffer)
 	all := download[float32](p.dev, b.p, b.rows*b.pitch)
@@ -88,42 +88,42 @@ func (p *twin) got(what string, w *sides) []float32 {
 	return out[:w.rows*w.cols]
 }
 
-// set makes the device's copy the host's.
-func (p *twin) set(w *sides) {
+// copyToDevice makes the device's copy the host's.
+func (p *devicePair) copyToDevice(w *matrixPair) {
 	if len(w.v) > 0 {
-		p.dev.Write(w.dev, 0, p.wanted(w))
+		p.dev.Write(w.dev, 0, p.hostValues(w))
 	}
 }
 
-// roundings bounds a sum whose terms hold operands that are rounded on their way:
+// roundingBound bounds a sum whose terms hold operands that are rounded on their way:
 // those errors are independent, and six of their deviations are allowed; the sum's
 // own error is as in the table of reference_test.go.
-type roundings struct {
+type roundingBound struct {
 	squares, sum, more float64
 	terms              int
 }
 
-func (e *roundings) add(term, unit float64) {
+func (e *roundingBound) add(term, unit float64) {
 	e.squares += term * term * unit * unit
 	e.sum += math.Abs(term)
 	e.terms++
 }
 
-func (e *roundings) allow() float64 {
+func (e *roundingBound) allow() float64 {
 	return 5*math.Sqrt(e.squares) + (8+math.Sqrt(float64(e.terms)))*0x1p-22*e.sum + e.more + 1e-30
 }
 
-// thirdsUnit is the error of a product of two float32 made of three of bfloat16.
-const thirdsUnit = 0x1p-15
+// splitUnit is the error of a product of two float32 made of three of bfloat16.
+const splitUnit = 0x1p-15
 
-// weightTwin is a matrix of a type, F32 being a parameter, on both devices.
-func (p *twin) weightTwin(t checkpoint.DType, rows, cols int) (host, dev device.Weight, v []float64, unitW float64) {
+// weightPair is a matrix of a type, F32 being a parameter, on both devices.
+func (p *devicePair) weightPair(t checkpoint.DType, rows, cols int) (host, dev device.Weight, v []float64, unitW float64) {
 	if t == checkpoint.F32 {
-		w := p.exact(rows, cols, one)
+		w := p.plainMatrix(rows, cols, one)
 		for _, x := range w.v {
 			v = append(v, float64(x))
 		}
-		return p.host.Parameter(w.host, false), p.dev.Parameter(w.dev, false), v, thirdsUnit
+		return p.host.Parameter(w.host, false), p.dev.Parameter(w.dev, false), v, splitUnit
 	}
 	m := randomMatrix(p.r, rows, cols, t)
 	host, err := p.host.Place(checkpoint.Tensor{Name: "w", DType: t, Shape: []int{rows, cols}, Data: m.bytes()}, device.PlaceOptions{})
@@ -133,21 +133,21 @@ func (p *twin) weightTwin(t checkpoint.DType, rows, cols int) (host, dev device.
 	return host, m.place(p.t, p.dev, false), m.v, unit(t)
 }
 
-type projection struct{ n, out, in, rank int }
+type linearCase struct{ n, out, in, rank int }
 
-var projections = []projection{
+var linearCases = []linearCase{
 	{1, 1, 1, 1}, {3, 5, 7, 2}, {37, 48, 31, 8}, {130, 29, 300, 3}, {7, 530, 97, 5}, {97, 61, 530, 32},
 	{70, 131, 257, 70}, {65, 66, 64, 64}, {5, 0, 7, 2}, {5, 7, 0, 2}, {2, 9941, 3, 1}, {66, 40, 24, 0}, {9, 130, 66, 0},
 }
 
-// Project and its gradients against the host's, over odd shapes, every type, every
+// LinearForward and LinearBackward against the host's, over odd shapes, every type, every
 // order of threads, tiles of both sizes: the same bits in all orders, and within the
 // rounding of the operands of the host's. Rows of y' differ in size by far more than
 // float16 holds.
-func TestProject(t *testing.T) {
+func TestLinearForwardBackward(t *testing.T) {
 	const bf = 0x1p-8
 	panels := map[string]int{}
-	for i, s := range projections {
+	for i, s := range linearCases {
 		for _, dt := range []checkpoint.DType{checkpoint.BF16, checkpoint.F16, checkpoint.F32} {
 			var first [][]float32
 			for o, order := range orders {
@@ -155,28 +155,28 @@ func TestProject(t *testing.T) {
 					continue
 				}
 				t.Run(fmt.Sprint(s, dt, order), func(t *testing.T) {
-					p := newTwin(t, 11, order)
+					p := newDevicePair(t, 11, order)
 					have := p.dev.limits
 					defer func() { p.dev.limits = have }()
 					for sms := range 200 { // as many as make the device choose the panel, if any do
 						l := deviceLimits{sms: sms + 1, shared: have.shared}
-						if c := productPanel(s.n, s.out, l); c == []panel{broad, medium, quarter}[o] {
+						if c := chooseTrainTile(s.n, s.out, l); c == []trainTile{trainTile128x128, trainTile128x64, trainTile64x64}[o] {
 							p.dev.limits = l
 							panels[c.name]++
 							break
 						}
 					}
 					drop := []float64{0, 0.3}[i%2]
-					hw, dw, w, uw := p.weightTwin(dt, s.out, s.in)
-					x, y := p.numbers(s.n, s.in, one), p.numbers(s.n, s.out, one)
-					dy := p.numbers(s.n, s.out, func(i int) float64 { return math.Ldexp(1, -7*(i%6)) })
-					u, gx, gw := p.numbers(s.n, max(s.rank, 1), one), p.numbers(s.n, s.in, zero), p.numbers(s.out, s.in, zero)
+					hw, dw, w, uw := p.weightPair(dt, s.out, s.in)
+					x, y := p.guardedMatrix(s.n, s.in, one), p.guardedMatrix(s.n, s.out, one)
+					dy := p.guardedMatrix(s.n, s.out, func(i int) float64 { return math.Ldexp(1, -7*(i%6)) })
+					u, gx, gw := p.guardedMatrix(s.n, max(s.rank, 1), one), p.guardedMatrix(s.n, s.in, zero), p.guardedMatrix(s.out, s.in, zero)
 					var host, dev *device.Adapter
-					var a, b, ga, gb *sides
+					var a, b, ga, gb *matrixPair
 					keep := 1.0
 					if s.rank > 0 {
-						a, b = p.exact(s.rank, s.in, one), p.exact(s.out, s.rank, one)
-						ga, gb = p.exact(s.rank, s.in, zero), p.exact(s.out, s.rank, zero)
+						a, b = p.plainMatrix(s.rank, s.in, one), p.plainMatrix(s.out, s.rank, one)
+						ga, gb = p.plainMatrix(s.rank, s.in, zero), p.plainMatrix(s.out, s.rank, zero)
 						host = &device.Adapter{A: a.host, B: b.host, DA: ga.host, DB: gb.host}
 						dev = &device.Adapter{A: a.dev, B: b.dev, DA: ga.dev, DB: gb.dev}
 						for _, ad := range []*device.Adapter{host, dev} {
@@ -192,14 +192,14 @@ func TestProject(t *testing.T) {
 
 					p.host.LinearForward(y.host, hu, x.host, s.n, hw, host, i%3 > 0)
 					p.dev.LinearForward(y.dev, du, x.dev, s.n, dw, dev, i%3 > 0)
-					gotY, gotU := p.got("y", y), p.got("u", u)
-					wantY, wantU := p.wanted(y), p.wanted(u)
+					gotY, gotU := p.deviceValues("y", y), p.deviceValues("u", u)
+					wantY, wantU := p.hostValues(y), p.hostValues(u)
 					// What each error can grow to: u's, then y's.
 					errU := make([]float64, s.n*s.rank)
 					see := worst{what: "u"}
 					for n := range s.n {
 						for r := range s.rank {
-							var e roundings
+							var e roundingBound
 							for k := range s.in {
 								e.add(keep*float64(a.v[r*s.in+k])*float64(x.v[n*s.in+k]), bf)
 							}
@@ -211,7 +211,7 @@ func TestProject(t *testing.T) {
 					see = worst{what: "y"}
 					for n := range s.n {
 						for j := range s.out {
-							e := roundings{sum: math.Abs(float64(y.v[n*s.out+j]))}
+							e := roundingBound{sum: math.Abs(float64(y.v[n*s.out+j]))}
 							for k := range s.in {
 								e.add(w[j*s.in+k]*float64(x.v[n*s.in+k]), uw)
 							}
@@ -225,15 +225,15 @@ func TestProject(t *testing.T) {
 					}
 					see.report(t)
 
-					p.set(u)
+					p.copyToDevice(u)
 					p.host.LinearBackward(gx.host, gw.host, dy.host, x.host, hu, s.n, hw, host)
 					p.dev.LinearBackward(gx.dev, gw.dev, dy.dev, x.dev, du, s.n, dw, dev)
-					gotX, gotW := p.got("x'", gx), p.got("w'", gw)
-					wantX, wantW := p.wanted(gx), p.wanted(gw)
+					gotX, gotW := p.deviceValues("x'", gx), p.deviceValues("w'", gw)
+					wantX, wantW := p.hostValues(gx), p.hostValues(gw)
 					dU, errDU := make([]float64, s.n*s.rank), make([]float64, s.n*s.rank)
 					for n := range s.n {
 						for r := range s.rank {
-							var e roundings
+							var e roundingBound
 							for j := range s.out {
 								term := 0.7 * float64(dy.v[n*s.out+j]) * float64(b.v[j*s.rank+r])
 								dU[n*s.rank+r] += term
@@ -245,7 +245,7 @@ func TestProject(t *testing.T) {
 					see = worst{what: "x'"}
 					for n := range s.n {
 						for k := range s.in {
-							var e roundings
+							var e roundingBound
 							for j := range s.out {
 								e.add(w[j*s.in+k]*float64(dy.v[n*s.out+j]), uw)
 							}
@@ -261,9 +261,9 @@ func TestProject(t *testing.T) {
 					see = worst{what: "w'"}
 					for j := range s.out {
 						for k := range s.in {
-							var e roundings
+							var e roundingBound
 							for n := range s.n {
-								e.add(float64(dy.v[n*s.out+j])*float64(x.v[n*s.in+k]), thirdsUnit)
+								e.add(float64(dy.v[n*s.out+j])*float64(x.v[n*s.in+k]), splitUnit)
 							}
 							see.see(j, k, float64(wantW[j*s.in+k]), float64(gotW[j*s.in+k]), e.allow())
 						}
@@ -271,12 +271,12 @@ func TestProject(t *testing.T) {
 					see.report(t)
 					all := [][]float32{gotY, gotU, gotX, gotW}
 					if s.rank > 0 {
-						gotA, gotB := p.got("A'", ga), p.got("B'", gb)
-						wantA, wantB := p.wanted(ga), p.wanted(gb)
+						gotA, gotB := p.deviceValues("A'", ga), p.deviceValues("B'", gb)
+						wantA, wantB := p.hostValues(ga), p.hostValues(gb)
 						see = worst{what: "A'"}
 						for r := range s.rank {
 							for k := range s.in {
-								var e roundings
+								var e roundingBound
 								for n := range s.n {
 									v := keep * float64(x.v[n*s.in+k])
 									e.add(v*dU[n*s.rank+r], bf)
@@ -289,7 +289,7 @@ func TestProject(t *testing.T) {
 						see = worst{what: "B'"}
 						for j := range s.out {
 							for r := range s.rank {
-								var e roundings
+								var e roundingBound
 								for n := range s.n {
 									e.add(0.7*float64(dy.v[n*s.out+j])*float64(wantU[n*s.rank+r]), bf)
 								}
@@ -334,7 +334,7 @@ func TestDropoutMask(t *testing.T) {
 		for i := range len(types) * len(orders) {
 			dt, order := types[i%len(types)], orders[i/len(types)]
 			t.Run(fmt.Sprint(in, dt, order), func(t *testing.T) {
-				p := newTwin(t, 11, order)
+				p := newDevicePair(t, 11, order)
 				const n = 70
 				drop := device.Dropout{Probability: 0.4, Keys: []uint64{0x123456789abcdef, 7, 1 << 63}, Spans: []device.Span{{Row: 0, Len: 31}, {Row: 31, Len: 1}, {Row: 32, Len: n - 32}}}
 				if in == 70 {
@@ -346,19 +346,19 @@ func TestDropoutMask(t *testing.T) {
 					t.Fatal(err)
 				}
 				dw := m.place(t, p.dev, false)
-				x, y, gy := p.numbers(n, in, zero), p.numbers(n, in, zero), p.numbers(n, in, zero)
+				x, y, gy := p.guardedMatrix(n, in, zero), p.guardedMatrix(n, in, zero), p.guardedMatrix(n, in, zero)
 				ones := make([]float32, n*in)
 				for i := range ones {
 					ones[i] = 1
 				}
-				u, gx := p.numbers(n, in, zero), p.numbers(n, in, zero)
-				ad := []*sides{p.exact(in, in, zero), p.exact(in, in, zero), p.exact(in, in, zero), p.exact(in, in, zero)}
+				u, gx := p.guardedMatrix(n, in, zero), p.guardedMatrix(n, in, zero)
+				ad := []*matrixPair{p.plainMatrix(in, in, zero), p.plainMatrix(in, in, zero), p.plainMatrix(in, in, zero), p.plainMatrix(in, in, zero)}
 				eye := make([]float32, in*in)
 				for i := range in {
 					eye[i*in+i] = 1
 				}
 				for _, d := range []device.Device{p.host, p.dev} {
-					of := func(w *sides) device.Buffer {
+					of := func(w *matrixPair) device.Buffer {
 						if d == device.Device(p.dev) {
 							return w.dev
 						}
@@ -377,7 +377,7 @@ func TestDropoutMask(t *testing.T) {
 				p.host.LinearBackward(gx.host, nil, gy.host, x.host, u.host, n, hw, host)
 				p.dev.LinearBackward(gx.dev, nil, gy.dev, x.dev, u.dev, n, dw, dev)
 				dropped := 0
-				want := p.wanted(u)
+				want := p.hostValues(u)
 				for _, v := range want[:n*in] {
 					if v == 0 {
 						dropped++
@@ -386,15 +386,15 @@ func TestDropoutMask(t *testing.T) {
 				if share := float64(dropped) / float64(n*in); math.Abs(share-drop.Probability) > 0.05 {
 					t.Errorf("want a share of %v dropped, got %v", drop.Probability, share)
 				}
-				gotU, gotX := p.got("u", u), p.got("x'", gx)
-				wantX := p.wanted(gx)
+				gotU, gotX := p.deviceValues("u", u), p.deviceValues("x'", gx)
+				wantX := p.hostValues(gx)
 				for i := range n * in {
 					if want[i] != gotU[i] || wantX[i] != gotX[i] {
 						t.Fatalf("row %d, column %d: want u %v and x' %v, got %v and %v", i/in, i%in, want[i], wantX[i], gotU[i], gotX[i])
 					}
 				}
 				// A' is a sum over rows of what was kept: the counts agree.
-				wantA, gotA := p.wanted(ad[2]), p.got("A'", ad[2])
+				wantA, gotA := p.hostValues(ad[2]), p.deviceValues("A'", ad[2])
 				for i := range wantA {
 					if math.Abs(float64(wantA[i]-gotA[i])) > 1e-4 {
 						t.Fatalf("A': row %d, column %d: want %v, got %v", i/in, i%in, wantA[i], gotA[i])
@@ -409,33 +409,33 @@ func TestDropoutMask(t *testing.T) {
 }
 
 // A row's bits depend on no other row: a sequence in a batch and alone.
-func TestProjectAlone(t *testing.T) {
+func TestLinearIsTheSameInABatch(t *testing.T) {
 	for _, dt := range []checkpoint.DType{checkpoint.BF16, checkpoint.F16, checkpoint.F32} {
 		t.Run(fmt.Sprint(dt), func(t *testing.T) {
-			p := newTwin(t, 11, 2)
+			p := newDevicePair(t, 11, 2)
 			const n, cut, out, in, rank = 131, 77, 70, 300, 5
-			_, w, _, _ := p.weightTwin(dt, out, in)
-			x, y, u := p.numbers(n, in, one), p.numbers(n, out, zero), p.numbers(n, rank, zero)
-			dy, dx := p.numbers(n, out, func(i int) float64 { return math.Ldexp(1, -i) }), p.numbers(n, in, zero)
-			ad := &device.Adapter{A: p.exact(rank, in, one).dev, B: p.exact(out, rank, one).dev, DA: p.exact(rank, in, zero).dev, DB: p.exact(out, rank, zero).dev, Scale: 0.5}
+			_, w, _, _ := p.weightPair(dt, out, in)
+			x, y, u := p.guardedMatrix(n, in, one), p.guardedMatrix(n, out, zero), p.guardedMatrix(n, rank, zero)
+			dy, dx := p.guardedMatrix(n, out, func(i int) float64 { return math.Ldexp(1, -i) }), p.guardedMatrix(n, in, zero)
+			ad := &device.Adapter{A: p.plainMatrix(rank, in, one).dev, B: p.plainMatrix(out, rank, one).dev, DA: p.plainMatrix(rank, in, zero).dev, DB: p.plainMatrix(out, rank, zero).dev, Scale: 0.5}
 			ad.Drop = device.Dropout{Probability: 0.2, Keys: []uint64{5, 6}, Spans: []device.Span{{Row: 0, Len: cut}, {Row: cut, Len: n - cut}}}
 			p.dev.LinearForward(y.dev, u.dev, x.dev, n, w, ad, false)
 			p.dev.LinearBackward(dx.dev, nil, dy.dev, x.dev, u.dev, n, w, ad)
-			part := func(of *sides, v []float32) *sides {
-				s := p.numbers(n-cut, of.cols, zero)
+			part := func(of *matrixPair, v []float32) *matrixPair {
+				s := p.guardedMatrix(n-cut, of.cols, zero)
 				p.dev.Write(s.dev, 0, v[cut*of.cols:n*of.cols])
 				return s
 			}
 			x1, dy1 := part(x, x.v), part(dy, dy.v)
-			y1, u1, dx1 := p.numbers(n-cut, out, zero), p.numbers(n-cut, rank, zero), p.numbers(n-cut, in, zero)
+			y1, u1, dx1 := p.guardedMatrix(n-cut, out, zero), p.guardedMatrix(n-cut, rank, zero), p.guardedMatrix(n-cut, in, zero)
 			ad.Drop.Keys, ad.Drop.Spans = []uint64{6}, []device.Span{{Row: 0, Len: n - cut}}
 			p.dev.LinearForward(y1.dev, u1.dev, x1.dev, n-cut, w, ad, false)
 			p.dev.LinearBackward(dx1.dev, nil, dy1.dev, x1.dev, u1.dev, n-cut, w, ad)
 			for _, c := range []struct {
 				what     string
-				all, one *sides
+				all, one *matrixPair
 			}{{"y", y, y1}, {"u", u, u1}, {"x'", dx, dx1}} {
-				equal(t, c.what, p.got(c.what, c.all)[cut*c.all.cols:], p.got(c.what, c.one))
+				equal(t, c.what, p.deviceValues(c.what, c.all)[cut*c.all.cols:], p.deviceValues(c.what, c.one))
 			}
 			if err := p.dev.Sync(); err != nil {
 				t.Error(err)

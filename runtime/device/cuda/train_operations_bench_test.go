@@ -9,8 +9,8 @@ import (
 	"mop/runtime/device"
 )
 
-// trainRows is how many rows the operations of training are timed with.
-func trainRows() int {
+// benchmarkRows is how many rows the operations of training are timed with.
+func benchmarkRows() int {
 	if testing.Short() {
 		return 2
 	}
@@ -19,7 +19,7 @@ func trainRows() int {
 
 // BenchmarkTrainAttention: a span's attention and its gradients, causal, in TFLOP/s.
 func BenchmarkTrainAttention(b *testing.B) {
-	n := trainRows()
+	n := benchmarkRows()
 	for _, hs := range []device.AttentionShape{{H: 26, K: 26, Dh: 128}, {H: 32, K: 8, Dh: 128}} {
 		b.Run(fmt.Sprintf("%d-%d/%d", hs.H, hs.K, n), func(b *testing.B) {
 			d, span := open(b, 1), []device.Span{{Len: n}}
@@ -42,7 +42,7 @@ func BenchmarkTrainAttention(b *testing.B) {
 // BenchmarkTrainRows: what only moves rows, in GB/s. 512 rows of a width fit into a
 // large cache: what is told of it may be more than the memory gives.
 func BenchmarkTrainRows(b *testing.B) {
-	n, D, I := trainRows(), 4096, 8848
+	n, D, I := benchmarkRows(), 4096, 8848
 	d := open(b, 1)
 	buffer := func(cols int) *buffer { return floats(b, d, n, cols, nil) }
 	x, y, r, g, u, m, du := buffer(D), buffer(D), buffer(1), buffer(I), buffer(I), buffer(I), buffer(I)

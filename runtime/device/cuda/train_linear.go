@@ -1,0 +1,214 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"fmt"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+)
+
+const trainTileThreads = 128
+
+// Sizes of an adapter's small products.
+const (
+	adapterTileSide    = 64  // of their tiles
+	adapterPartColumns = 256 // columns that one block adds up
+	adapterShared      = 2 * 2 * adapterTileSide * adapterTileSide * 2
+)
+
+// Parameter: see device.Trainer. A vector is one row.
+func (d *Device) Parameter(b device.Buffer, vector bool) device.Weight {
+	x := b.(*buffer)
+	if x.size != 4 || vector && x.rows != 1 {
+		d.fail(fmt.Errorf("parameter: want a float32 matrix, or one row as a vector, got [%d %d] of %d bytes, vector %v", x.rows, x.cols, x.size, vector))
+	}
+	if vector {
+		return &weight{buffer: x, shape: []int{x.cols}, view: true}
+	}
+	return &weight{buffer: x, shape: []int{x.rows, x.cols}, view: true}
+}
+
+// adapterTerm is an adapter's part of a large product: u [n, rank], and B along or A across
+// its rank; scaled and dropped as project_back does.
+type adapterTerm struct {
+	u, matrix rows16
+	rank      int
+	dropout   dropoutMask
+}
+
+// checkAdapter checks an adapter of a matrix [out, in].
+func (d *Device) checkAdapter(op string, ad *device.Adapter, out, in int, back bool) (a, b, da, db *buffer) {
+	rank := ad.A.Rows()
+	a, b = d.float32Buffer(op, "A", ad.A, rank, in), d.float32Buffer(op, "B", ad.B, out, rank)
+	if back {
+		da, db = d.float32Buffer(op, "A'", ad.DA, rank, in), d.float32Buffer(op, "B'", ad.DB, out, rank)
+	}
+	if d.err == nil && (rank < 1 || b.rows != out) {
+		d.fail(fmt.Errorf("%s: want an adapter of rank 1 or more, B [%d %d], got B [%d %d]", op, out, rank, b.rows, b.cols))
+	}
+	return a, b, da, db
+}
+
+// matrixWeight is w as a matrix, or a failure.
+func (d *Device) matrixWeight(op string, w device.Weight) *weight {
+	m := w.(*weight)
+	if len(m.shape) != 2 || m.int8 {
+		d.fail(fmt.Errorf("%s: want a matrix of 16 bits or of a parameter, got shape %v, 8 bits: %v", op, m.shape, m.int8))
+	}
+	return m
+}
+
+// LinearForward: see device.Trainer.
+func (d *Device) LinearForward(y, u, x device.Buffer, n int, w device.Weight, ad *device.Adapter, add bool) {
+	const op = "project"
+	m := d.matrixWeight(op, w)
+	yb, xb := d.float32Buffer(op, "y", y, n, m.rows), d.float32Buffer(op, "x", x, n, m.cols)
+	if d.err != nil {
+		return
+	}
+	if ad == nil {
+		d.multiply(yb.floatRows(0, n), d.activationOperand(m, xb.floatRows(0, n)), m, adapterTerm{}, add)
+		return
+	}
+	a, b, _, _ := d.checkAdapter(op, ad, m.rows, m.cols, false)
+	rank := ad.A.Rows()
+	ub := d.float32Buffer(op, "u", u, n, rank)
+	drop := d.dropoutMask(op, ad.Drop, n)
+	if d.err != nil {
+		return
+	}
+	var in halfOperand
+	if m.isParameter() {
+		in = d.activationOperand(m, xb.floatRows(0, n))
+	} else {
+		ld := rowPitch(m.cols)
+		in = halfOperand{rows16{d.scratchMemory(scratchProductX, 2*n*ld, false), ld}, m.cols}
+	}
+	half := in.rows16
+	if m.isParameter() {
+		half = rows16{}
+	}
+	part, parts := d.adapterPartials("lora_down_"+suffix(m.operandType()), xb.floatRows(0, n), a, rank, half, drop)
+	l := d.reduceAdapter(ub.floatRows(0, n), part, parts, drop.keep, ad.Scale, b.floatRows(0, m.rows))
+	d.multiply(yb.floatRows(0, n), in, m, l, add)
+}
+
+// multiply is y (+)= W x, and an adapter's part.
+func (d *Device) multiply(y floatRows, x halfOperand, w *weight, l adapterTerm, add bool) {
+	m, s := d.weightOperand(w), chooseTrainTile(y.n, w.rows, d.limits)
+	d.launch("linear_train_"+s.name+"_"+suffix(w.operandType()), s.grid(y.n, w.rows), trainTileThreads, s.shared(),
+		y.p, y.pitch, x.p, x.pitch, m.p, m.pitch, y.n, w.rows, x.k, l.u.p, l.matrix.p, l.u.pitch, l.rank, flag(add))
+}
+
+// adapterPartials makes the parts of an adapter's product of x, and x rounded to half where
+// there is room.
+func (d *Device) adapterPartials(kernel string, x floatRows, a *buffer, rank int, half rows16, drop dropoutMask) (part pointer, parts int) {
+	parts = ceilDiv(x.cols, adapterPartColumns)
+	part = d.scratchMemory(scratchAdapterPartials, 4*parts*x.n*rank, false)
+	d.launch(kernel, [3]int{parts, ceilDiv(x.n, adapterTileSide), ceilDiv(rank, adapterTileSide)}, trainTileThreads, adapterShared,
+		part, x.p, x.pitch, x.n, x.cols, a.p, a.pitch, rank, half.p, half.pitch, drop.positions, drop.keys, drop.key, drop.limit)
+	return part, parts
+}
+
+// reduceAdapter adds the parts to u = f sum, and rounds g u and the matrix m for a large
+// product.
+func (d *Device) reduceAdapter(u floatRows, part pointer, parts int, f, g float32, m floatRows) adapterTerm {
+	ld, ldm := rowPitch(u.cols), rowPitch(m.cols)
+	l := adapterTerm{u: rows16{d.scratchMemory(scratchAdapterU, 2*u.n*ld, false), ld}, matrix: rows16{d.scratchMemory(scratchAdapterMatrix, 2*m.n*ldm, false), ldm}, rank: u.cols}
+	blocks := ceilDiv(u.n*ld, 256)
+	d.launch("lora_reduce", [3]int{blocks + ceilDiv(m.n*ldm/4, 256), 1, 1}, 256, 0,
+		u.p, u.pitch, l.u.p, ld, part, parts, u.n, u.cols, f, g, l.matrix.p, ldm, m.p, m.pitch, m.n, m.cols, blocks)
+	return l
+}
+
+// LinearBackward: see device.Trainer.
+func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.Weight, ad *device.Adapter) {
+	const op = "project's gradient"
+	m := d.matrixWeight(op, w)
+	out, in := m.rows, m.cols
+	dyb := d.float32Buffer(op, "y'", dy, n, out)
+	var dxb, dwb, xb, ub, a, b, da, db *buffer
+	if dx != nil {
+		dxb = d.float32Buffer(op, "x'", dx, n, in)
+	}
+	if dw != nil {
+		dwb = d.float32Buffer(op, "w'", dw, out, in)
+	}
+	if dw != nil || ad != nil {
+		xb = d.float32Buffer(op, "x", x, n, in)
+	}
+	drop, rank := dropoutMask{}, 0
+	if ad != nil {
+		rank = ad.A.Rows()
+		a, b, da, db = d.checkAdapter(op, ad, out, in, true)
+		ub = d.float32Buffer(op, "u", u, n, rank)
+		drop = d.dropoutMask(op, ad.Drop, n)
+	}
+	if d.err != nil || n == 0 {
+		return
+	}
+	grad := dyb.floatRows(0, n)
+	if dw != nil {
+		d.addWeightGradient(dwb, grad, xb.floatRows(0, n))
+	}
+	rounded, scale := rows16{}, pointer(0)
+	var beside halfOperand
+	if dx != nil {
+		ld := rowPitch(out)
+		switch {
+		case m.isParameter():
+			beside = d.splitByColumns(scratchProductX, grad, false)
+		case m.dtype == checkpoint.F16:
+			beside, scale = d.scaleToF16(grad)
+		case ad != nil:
+			beside = halfOperand{rows16{d.scratchMemory(scratchProductX, 2*n*ld, false), ld}, out}
+			rounded = beside.rows16
+		default:
+			beside = d.activationOperand(m, grad)
+		}
+	}
+	var l adapterTerm
+	if ad != nil {
+		part, parts := d.adapterPartials("lora_up_bf16", grad, b, rank, rounded, dropoutMask{})
+		ld := roundUp(rank, 32)
+		du := floatRows{d.scratchMemory(scratchAdapterDU, 4*n*ld, false), ld, n, rank}
+		var round floatRows
+		if dx != nil {
+			round = a.floatRows(0, rank)
+		}
+		l = d.reduceAdapter(du, part, parts, ad.Scale, 1, round)
+		l.dropout = drop
+		d.launch("lora_grad", [3]int{ceilDiv(out, adapterTileSide) + ceilDiv(in, adapterTileSide), ceilDiv(rank, adapterTileSide), 1}, trainTileThreads, adapterShared,
+			db.p, db.pitch, dyb.p, dyb.pitch, out, ub.p, ub.pitch, ad.Scale,
+			da.p, da.pitch, xb.p, xb.pitch, in, du.p, du.pitch, drop.keep, n, rank, drop.positions, drop.keys, drop.key, drop.limit)
+	}
+	if dx != nil {
+		d.multiplyTransposed(dxb.floatRows(0, n), beside, scale, m, l, true)
+	}
+}
+
+// scaleToF16 is a gradient in float16, its rows scaled, and their scales.
+func (d *Device) scaleToF16(dy floatRows) (halfOperand, pointer) {
+	ld := rowPitch(dy.cols)
+	p, scale := d.scratchMemory(scratchProductX, 2*dy.n*ld, false), d.scratchMemory(scratchProductScale, 8*dy.n, false)
+	d.launch("scale_to_f16", [3]int{dy.n, 1, 1}, 256, 64, p, ld, scale, dy.p, dy.pitch, dy.cols)
+	return halfOperand{rows16{p, ld}, dy.cols}, scale
+}
+
+// multiplyTransposed is x' (+)= Wᵀ y', and an adapter's part.
+func (d *Device) multiplyTransposed(dx floatRows, dy halfOperand, scale pointer, w *weight, l adapterTerm, add bool) {
+	m, s := d.transposedWeightOperand(w), chooseTrainTile(dx.n, w.cols, d.limits)
+	d.launch("linear_train_dx_"+s.name+"_"+suffix(w.operandType()), s.grid(dx.n, w.cols), trainTileThreads, s.shared(),
+		dx.p, dx.pitch, dy.p, dy.pitch, m.p, m.pitch, dx.n, dy.k, w.cols, scale,
+		l.u.p, l.u.pitch, l.matrix.p, l.matrix.pitch, l.rank, l.dropout.positions, l.dropout.keys, l.dropout.key, l.dropout.limit, l.dropout.keep, flag(add))
+}
+
+// addWeightGradient adds y'ᵀ x, to 16 bits of float32, whatever type the weight has.
+func (d *Device) addWeightGradient(dw *buffer, dy, x floatRows) {
+	g, in := d.splitByRows(scratchProductY, dy, dy.n, false), d.splitByRows(scratchProductW, x, x.n, true)
+	s := chooseTrainTile(dy.cols, x.cols, d.limits)
+	d.launch("linear_train_dw_"+s.name, s.grid(dy.cols, x.cols), trainTileThreads, s.shared(),
+		dw.p, dw.pitch, g.p, g.pitch, in.p, in.pitch, g.k, dy.cols, x.cols)
+}
