@@ -1,10 +1,9 @@
 package device
 
-// Trainer is a Device that also performs the operations of training: the
-// forward ones with what the backward pass needs kept beside, and their
-// gradients. Gradients of activations and of parameters are added to what their
-// buffer holds, so that one that feeds several operations collects all parts;
-// the caller clears. A row's sums never depend on the other rows of a call, and
+// Trainer is a Device that also performs the operations of training: forward operations
+// that save what the backward pass needs, and their gradients. Gradients of activations
+// and of parameters are added to the values in their buffer, so that the input of several
+// operations collects the gradients of all of them; the caller clears the buffer first. A row's sums never depend on the other rows of a call, and
 // no sum depends on the number of threads.
 //
 // y' stands for the gradient of the loss by y.
@@ -34,7 +33,7 @@ type Trainer interface {
 	// B' += s y' uᵀ; W' += y' xᵀ where dw is not nil. A nil dx is left out.
 	LinearBackward(dx, dw, dy, x, u Buffer, n int, w Weight, ad *Adapter)
 
-	// RoPE turns every head of x [n, heads*Dh] by its row's position, or back.
+	// RoPE rotates every head of x [n, heads*Dh] by its row's position; back reverses it.
 	RoPE(x Buffer, dh int, rope RoPEFrequencies, spans []Span, back bool)
 	// AttentionForward is causal attention within each span, whose keys are rows of
 	// k and v as its queries are of q; Start and Seq are not used. stats[n, h] =
@@ -57,8 +56,8 @@ type Trainer interface {
 	CrossEntropy(nll []float64, dx, dw, x Buffer, w Weight, targets []int, scale []float32)
 	// Scatter: y[rows[i]] = x[i].
 	Scatter(y, x Buffer, rows []int)
-	// EmbedBackward: table'[ids[n]] += x'[n], in the order of n.
-	EmbedBackward(dtable, dx Buffer, ids []int)
+	// EmbedBackward: table'[tokens[n]] += x'[n], in the order of n.
+	EmbedBackward(dtable, dx Buffer, tokens []int)
 
 	// SumSquares is the sum of the squares of all elements; it waits for it.
 	SumSquares(b Buffer) float64

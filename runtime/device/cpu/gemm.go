@@ -2,21 +2,21 @@ package cpu
 
 import kernel "mop/kernels/cpu"
 
-// panelDepth is how much of k a product takes at a time, and group how many columns:
-// a panel of the left factor [depth, rows of a tile] then stays in the first
-// cache, and the right factor's panels [depth, group] in the second.
+// A GEMM is blocked by panelDepth elements of k and groupColumns columns: a panel of the
+// left factor [panelDepth, rows of a tile] then stays in the L1 cache, and the panels of
+// the right factor [panelDepth, groupColumns] stay in the L2 cache.
 //
-// An element of a product is the sum, in order, of the sums over each depth. That
-// fixes its bits, wherever it stands and whoever computes it.
+// An element of a product is the sum, in order, of the sums over each block of k. Its bits
+// therefore depend neither on its position nor on the worker that computes it.
 const (
 	panelDepth   = 512
 	groupColumns = 128
 )
 
-// fewLeftPanels of a left factor, or fewer, meet a panel of the right one while that is in
-// the first cache, and the next block of the right factor comes from memory meanwhile:
-// where there are few, packing takes as long as multiplying. The order of the tiles
-// changes no sum.
+// A left factor of at most fewLeftPanels panels is multiplied by one panel of the right
+// factor at a time, while that is in the L1 cache and the next block is prefetched: with
+// so few rows, packing takes as long as multiplying. The order of the tiles changes no
+// sum.
 const fewLeftPanels = 8
 
 // packedLeft is the left factor [m, k] of a product, packed for kernel.Tile: for each
@@ -92,13 +92,13 @@ func slicePart(x []float32, i, parts int) []float32 {
 // rightPanels is a worker's packed part of a right factor.
 type rightPanels struct {
 	left   []float32 // of products that the worker computes alone
-	packed []float32 // [group/columns][steps of depth][columns]
-	wide   []float32 // [columns, depth + 16], stored rows made float32
+	packed []float32 // [groupColumns/columns][steps of panelDepth][columns]
+	wide   []float32 // [columns, panelDepth + 16], stored rows as float32
 	tile   []float32 // [rows, columns], for tiles that stick out
-	sums   []float32 // [m, group], before rows of int8 weights are scaled
+	sums   []float32 // [m, groupColumns], before rows of int8 weights are scaled
 }
 
-// pack packs the nn <= group columns of b [k, n] from j0 on, for the kk rows from
+// pack packs the nn <= groupColumns columns of b [k, n] from j0 on, for the kk rows from
 // k0 on.
 func (p *rightPanels) pack(set kernel.Set, b matrixView, j0, nn, k0, kk int) {
 	_, columns := set.TileShape()
@@ -234,7 +234,7 @@ func (d *Device) packLeft(a matrixView, m, k int, right ...matrixView) *packedLe
 }
 
 // shareColumns lets the workers share the columns of products with one left factor, in
-// parts of at most group: part w of width ns[w] comes as do(worker, w, j0, j1, i0,
+// parts of at most groupColumns: part w of width ns[w] comes as do(worker, w, j0, j1, i0,
 // i1), the columns j0..j1-1 for the left factor's panels i0..i1-1. Where there are
 // few columns, the panels are shared as well.
 func (d *Device) shareColumns(l *packedLeft, ns []int, do func(worker, which, j0, j1, i0, i1 int)) {

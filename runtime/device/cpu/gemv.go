@@ -6,7 +6,7 @@ import (
 	kernel "mop/kernels/cpu"
 )
 
-// gemvInput is the vectors that meet the rows of an operation's weights.
+// gemvInput holds the vectors that a decode operation multiplies its weights by.
 type gemvInput struct {
 	op   uint64    // no other operation of the device has the same
 	x    []float32 // [n, c]
@@ -88,7 +88,7 @@ func (d *Device) shareWork(n int, bytes int64, task func(worker, lo, hi int)) {
 	d.pool.split(n, 1, int(workers), int(per), task)
 }
 
-// runGEMV does the operation d.along.
+// runGEMV does the operation d.gemv.
 func (d *Device) runGEMV() {
 	o := &d.gemv
 	total, bytes := o.countPieces()
@@ -137,7 +137,7 @@ func (o *gemv) steps(i, lo, hi int) (a, b int) {
 	return max(lo, 0), min(hi, o.ws[i].streamSteps())
 }
 
-// gemvPart computes some rows of each of the matrices in d.along, counted over them.
+// gemvPart computes some rows of each of the matrices in d.gemv, counted over them.
 func (d *Device) gemvPart(worker, lo, hi int) {
 	o := &d.gemv
 	for i, w := range o.ws {
@@ -210,7 +210,7 @@ func (d *Device) gemvRows(y []float32, ldy int, w *weight, lo, hi int, x []float
 // l1Bytes is how much of a core's first cache rows may take.
 const l1Bytes = 16 << 10
 
-// storeSixStreams puts the products of six streams in their places, a stride apart, or adds
+// storeSixStreams puts the products of six streams to y, a stride apart, or adds
 // them.   y [5*stride+k], x [k, 6]
 func storeSixStreams(y []float32, stride int, x []float32, add bool) {
 	y0 := y[:len(x)/6]

@@ -96,7 +96,7 @@ func (d *Device) GateUp(kind device.Phase, m, x device.Buffer, n int, norm, wg, 
 }
 
 // gateUpPart is some rows of GateUp in a decode pass, for gate and up of one type:
-// d.along with the first target left out.
+// d.gemv without its first output.
 func (d *Device) gateUpPart(worker, lo, hi int) {
 	o := &d.gemv
 	gate, up, out := o.ws[0], o.ws[1], o.out[1]

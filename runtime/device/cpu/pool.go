@@ -10,19 +10,19 @@ import (
 	kernel "mop/kernels/cpu"
 )
 
-// pool is a fixed set of workers, of which the caller is worker 0. A task is cut
-// into a few parts for each, the same ones every time, so that a core finds its
-// rows in its own cache. Who waits spins briefly, since the next task of a token
-// comes within microseconds, and then sleeps.
+// pool is a fixed set of workers, of which the caller is worker 0. A task is split into a
+// few parts for each worker, the same ones every time, so that a core finds its rows in
+// its own cache. A waiting worker spins briefly, because the next task of a token comes
+// within microseconds, and then sleeps.
 //
-// Parts that a worker has not begun are done by whoever is free: two cores never
-// read memory equally fast, and where cores are short, a worker may not get to run
-// for milliseconds. A part's result does not depend on who computes it. Nor does
-// anyone spin for long where spinning has been in vain.
+// Free workers steal parts that others have not begun: two cores never read memory equally
+// fast, and with too few cores a worker may not run for milliseconds. The result of a part
+// does not depend on the worker that computes it. A worker that spun in vain spins for a
+// shorter time when it waits next.
 //
-// A small task costs as much as its cache lines take from core to core. The way is one
-// line to say that there is work, the worker's own, which holds all of the task, and one
-// to say that it is done, which nobody else writes.
+// The cost of a small task is that of moving its cache lines between cores. There are two:
+// the worker's own line, which announces the work and holds the whole task, and the line
+// with its count of finished parts, which no other worker writes.
 type pool struct {
 	threads int
 	slots   []workerSlot // per worker
@@ -74,7 +74,7 @@ type spinWaiter struct {
 const untimedChecks = 32
 
 // wait returns once ready does: it spins at first, then sleeps. Whoever makes
-// ready true calls rouse afterwards.
+// ready true calls wake afterwards.
 func (s *spinWaiter) wait(ready func() bool) {
 	if s.spin > 0 {
 		for range untimedChecks {
@@ -187,7 +187,7 @@ func (p *pool) split(n, align, workers, per int, do func(worker, lo, hi int)) {
 	}
 }
 
-// countDone is how many parts workers other than the caller have done, ever.
+// countDone returns how many parts workers other than the caller have done, ever.
 func (p *pool) countDone() (n uint64) {
 	for w := 1; w < p.threads; w++ {
 		n += p.slots[w].done.Load()

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// groupRowsByToken lists the rows by their ids, those of one id in their order: from[i] is
-// where the i-th id's begin, and its last element where all end.
+// groupRowsByToken lists the rows grouped by token, the rows of one token in their original
+// order. The rows of the i-th distinct token are list[from[i]:from[i+1]].
 func groupRowsByToken(ids []int) (list, from []int32) {
 	list = make([]int32, len(ids))
 	for i := range list {

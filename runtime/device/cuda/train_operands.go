@@ -9,10 +9,10 @@ import (
 	"mop/runtime/device"
 )
 
-// What training multiplies. Stored weights are 16-bit, and so are the activations
-// and gradients beside them, rounded to the weights' type; gradients are scaled by
-// rows where that is float16. A trained matrix is float32: it and what it is
-// multiplied by become three bfloat16 matrices each (kernels/cuda/linear_train_operands.cu),
+// The operands of training's products. Stored weights are 16-bit, and activations and
+// gradients are rounded to their type; float16 gradients are scaled by rows. A trained
+// matrix is float32: the matrix and its other operand are each split into three bfloat16
+// matrices (kernels/cuda/linear_train_operands.cu),
 // which keeps 16 bits of the numbers.
 
 // floatRows is n rows of a float32 matrix.
@@ -86,7 +86,8 @@ func (d *Device) transposedWeightOperand(w *weight) halfOperand {
 	return halfOperand{rows16{w.p, w.pitch}, w.rows}
 }
 
-// splitByColumns places the three parts of x side by side, each padded to its pitch.
+// splitByColumns splits x into three bfloat16 matrices side by side, each padded to the
+// pitch of a row.
 func (d *Device) splitByColumns(to scratchKind, x floatRows, second bool) halfOperand {
 	ld := rowPitch(x.cols)
 	p := d.scratchMemory(to, 2*x.n*3*ld, false)
@@ -94,7 +95,8 @@ func (d *Device) splitByColumns(to scratchKind, x floatRows, second bool) halfOp
 	return halfOperand{rows16{p, 3 * ld}, 3 * ld}
 }
 
-// splitByRows places them one below the other, rows apart.
+// splitByRows splits x into three bfloat16 matrices of the given number of rows, one below
+// the other.
 func (d *Device) splitByRows(to scratchKind, x floatRows, rows int, second bool) halfOperand {
 	ld := rowPitch(x.cols)
 	p := d.scratchMemory(to, 2*3*rows*ld, false)

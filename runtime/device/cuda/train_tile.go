@@ -14,7 +14,7 @@ var (
 	trainTile64x64   = trainTile{"64x64", 64, 64, 384}
 )
 
-// shared is the bytes of a panel's copies under way.
+// shared is the shared memory of a tile's pipeline stages, in bytes.
 func (p trainTile) shared() int { return gemmStages * (p.rows + p.cols) * gemmTileK * 2 }
 
 func (p trainTile) grid(n, out int) [3]int {

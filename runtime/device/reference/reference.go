@@ -1,8 +1,7 @@
-// Package reference holds the operations of training as plain loops that read
-// like the formulas, in float32 or float64: what the devices' versions are held
-// to, and what finite differences are taken of. What flows in and out: row-major
-// slices; y' (here dy) is the gradient of the loss by y, and gradients are added
-// to what their slice holds.
+// Package reference implements the operations of training as plain loops that follow the
+// formulas, in float32 or float64. Tests compare the devices with them, and check them with
+// finite differences. Matrices are row-major slices. y' (dy in the code) is the gradient of
+// the loss by y; gradients are added to the values that their slices hold.
 package reference
 
 import "math"

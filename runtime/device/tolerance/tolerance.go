@@ -1,7 +1,6 @@
-// Package tolerance is the one table of what results may differ by that are computed in
-// another order, or rounded on the way: tests hold the devices to each other by it. What
-// flows in: types, and how long the sums are. What flows out: the largest difference that
-// rounding explains.
+// Package tolerance computes how much results may differ because they were summed in
+// another order or rounded in between. Tests that compare devices use it: from the types
+// and the lengths of the sums it gives the largest difference that rounding explains.
 package tolerance
 
 import (
@@ -10,7 +9,8 @@ import (
 	"mop/runtime/checkpoint"
 )
 
-// Unit is half the distance of neighbouring 16-bit numbers, relative.
+// Unit is the relative rounding error of a 16-bit type: half the distance between
+// neighbouring numbers.
 func Unit(t checkpoint.DType) float64 {
 	if t == checkpoint.F16 {
 		return 0x1p-11
@@ -55,10 +55,10 @@ func Logits(t checkpoint.DType, layers int, largest float64) float64 {
 // from the base's, and both are off.
 func Score(t checkpoint.DType, layers int, x float64) float64 { return 2 * model(t, layers) * x }
 
-// Mean is for a mean x over so many ids, whose errors are of either sign: AMP's scores,
+// Mean is for a mean x over a number of tokens, whose errors are of either sign: AMP's scores,
 // the loss.
-func Mean(t checkpoint.DType, layers, ids int, x float64) float64 {
-	return model(t, layers) / math.Sqrt(float64(ids)) * x
+func Mean(t checkpoint.DType, layers, tokens int, x float64) float64 {
+	return model(t, layers) / math.Sqrt(float64(tokens)) * x
 }
 
 // Gradient is for a tensor's gradient as a whole, relative: every number that made it went
