@@ -6,9 +6,8 @@ import (
 	"mop/runtime/device"
 )
 
-// HeadL1: see device.Device. Only one group of rows of Wo of one head is ever
-// multiplied at a time; each worker owns heads, so that the order of the sum is
-// fixed.
+// HeadL1: see device.Device. A head is multiplied by groupColumns rows of Wo
+// at a time. Each head is summed by one worker, so that the order of the sum is fixed.
 func (d *Device) HeadL1(sums []float64, a device.Buffer, n int, wo device.Weight, hs device.AttentionShape) {
 	w, ab := asWeight(wo), data(a)
 	rowsOut, cols := w.rowsCols()

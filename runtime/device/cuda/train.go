@@ -14,7 +14,8 @@ var _ device.Trainer = (*Device)(nil)
 // Training keeps activations and gradients in float32 buffers; kernels round what
 // the tensor cores take.
 
-// float32Buffer is a buffer of n rows or more, of cols float32 columns, or a failure.
+// float32Buffer checks that b is a float32 buffer of at least n rows of cols columns. It
+// returns nil after a failure.
 func (d *Device) float32Buffer(op, name string, b device.Buffer, n, cols int) *buffer {
 	d.addOperand(op, operand{name: name, rows: n, cols: cols})
 	s, ok := b.(*buffer)
@@ -41,7 +42,7 @@ func (w *weight) typeSuffix() string {
 	return suffix(w.dtype)
 }
 
-// oneBlockPerRow is a grid of one block a row.
+// oneBlockPerRow is a grid with one block for each row.
 func oneBlockPerRow(n int) [3]int { return [3]int{n, 1, 1} }
 
 // Clear: see device.Trainer.
@@ -108,7 +109,7 @@ func toInt32(list []int) []int32 {
 	return out
 }
 
-// normWeight is a norm's weight [D] of any type, or a failure.
+// normWeight checks that w is a norm's weight [D], of any type.
 func (d *Device) normWeight(op string, w device.Weight, D int) *weight {
 	g := w.(*weight)
 	if g.rows != 1 || g.cols != D {
@@ -162,8 +163,8 @@ func (d *Device) SwiGLUBackward(dg, du, dm, g, u device.Buffer, n int) {
 	}
 }
 
-// EmbedBackward: see device.Trainer. The rows are sorted by their ids, so that one
-// block adds all that belong to an id, in their order.
+// EmbedBackward: see device.Trainer. The rows are grouped by token, so that one block adds
+// all rows of a token, in their order.
 func (d *Device) EmbedBackward(dtable, dx device.Buffer, ids []int) {
 	D := dx.Cols()
 	table, xb := d.float32Buffer("embedding's gradient", "table'", dtable, 0, D), d.float32Buffer("embedding's gradient", "x'", dx, len(ids), D)

@@ -18,7 +18,7 @@ type attentionKernels struct {
 	shared        int // memory, bytes
 }
 
-// chooseAttention chooses the kernels for a shape of heads.
+// chooseAttention chooses the kernels and their launch geometry for a shape of heads.
 func (d *Device) chooseAttention(hs device.AttentionShape, n int) attentionKernels {
 	w := attentionPrefillWidth(hs.Dh)
 	if w == 0 {
@@ -27,7 +27,7 @@ func (d *Device) chooseAttention(hs device.AttentionShape, n int) attentionKerne
 	return attentionKernels{fmt.Sprint(w), [3]int{d.pass.tileCount, hs.H, 1}, [3]int{d.pass.tileCount, hs.K, 1}, d.pass.tiles, attentionTrainShared(w)}
 }
 
-// checkAttention checks the shapes that both passes share.
+// checkAttention checks the heads and the spans, and returns the number of rows.
 func (d *Device) checkAttention(op string, hs device.AttentionShape, spans []device.Span) (n int) {
 	if hs.K < 1 || hs.H < 1 || hs.H%hs.K != 0 || hs.Dh < 1 || hs.Dh%2 != 0 || hs.Dh > maxHeadSize {
 		d.fail(fmt.Errorf("%s: want heads in groups, of an even width up to %d, got %+v", op, maxHeadSize, hs))

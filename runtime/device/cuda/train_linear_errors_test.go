@@ -10,7 +10,7 @@ import (
 	"mop/runtime/device"
 )
 
-// What does not fit together is refused, named, and computes nothing.
+// Operands of the wrong shape are refused with an error that names them.
 func TestLinearRefusesWrongOperands(t *testing.T) {
 	for name, bad := range map[string]func(p *devicePair, w device.Weight, x, y, u *matrixPair, ad *device.Adapter){
 		"y: want [4 6]": func(p *devicePair, w device.Weight, x, y, u *matrixPair, ad *device.Adapter) {

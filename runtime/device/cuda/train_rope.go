@@ -9,10 +9,9 @@ import (
 	"mop/runtime/device"
 )
 
-// uploadSpans uploads where the rows of a pass belong, once for all layers: for every
-// row its position in its span and the span's length, the span and that position, and
-// the spans cut into tiles.
-// It gives the number of rows, 0 after a failure.
+// uploadSpans uploads the tables of the spans of a pass, once for all layers: the position
+// of every row in its span, the span's number and length, and the tiles of the spans. It
+// returns the number of rows, 0 after a failure.
 func (d *Device) uploadSpans(op string, spans []device.Span) int {
 	n := 0
 	for _, s := range spans {
@@ -45,7 +44,7 @@ func (d *Device) uploadSpans(op string, spans []device.Span) int {
 	return n
 }
 
-// spanTables is what the device holds of the spans of a training pass.
+// spanTables are the tables in device memory that describe the spans of a training pass.
 type spanTables struct {
 	spans       []device.Span
 	rows        pointer // [N, 2] position and length
