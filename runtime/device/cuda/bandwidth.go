@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	copyPasses   = 6       // of which the fastest counts: whatever else the GPU does only slows one down
-	copiesInPass = 4       // so that the wait at the end of a pass is short beside it
-	maxCopyBytes = 1 << 29 // far more than a cache
+	copyPasses   = 6       // the fastest one counts, because other work on the GPU only slows a pass down
+	copiesInPass = 4       // makes the wait at the end of a pass short in comparison
+	maxCopyBytes = 1 << 29 // much larger than the L2 cache
 )
 
-// CopyBandwidth measures how many bytes per second a copy within the device's memory
-// reads and writes, both counted. The memory is not part of PeakBytes.
+// CopyBandwidth measures the bandwidth of copies within the device's memory, in bytes per
+// second; reads and writes both count. Its buffers are not part of PeakBytes.
 func (d *Device) CopyBandwidth() (float64, error) {
 	bytes := min(maxCopyBytes, d.info.Total/128) &^ 255
 	var buffers [2]driver.Pointer

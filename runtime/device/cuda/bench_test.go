@@ -30,11 +30,11 @@ var matrices = []struct {
 	{"llama-3-8b/head", 128256, 4096},
 }
 
-// made is a random weight on the device, keyed is that of a key: products of equal numbers
+// made is a random weight on the device, randomWeightOfKey is that of a key: products of equal numbers
 // take less power, and so less time.
-func made(b *testing.B, d *Device, out, in int) *weight { return keyed(b, d, out, in, 1) }
+func made(b *testing.B, d *Device, out, in int) *weight { return randomWeightOfKey(b, d, out, in, 1) }
 
-func keyed(b *testing.B, d *Device, out, in int, key uint64) *weight {
+func randomWeightOfKey(b *testing.B, d *Device, out, in int, key uint64) *weight {
 	w, err := d.PlaceRandom(checkpoint.RandomSpec{Name: "w", DType: checkpoint.BF16, Shape: []int{out, in}, Key: key, Scale: random.Scale(0.02)}, device.PlaceOptions{})
 	if err != nil {
 		b.Fatal(err)
@@ -43,7 +43,9 @@ func keyed(b *testing.B, d *Device, out, in int, key uint64) *weight {
 }
 
 // randomRows is n random rows.
-func randomRows(b *testing.B, d *Device, n, cols int) *buffer { return keyed(b, d, n, cols, 2).buffer }
+func randomRows(b *testing.B, d *Device, n, cols int) *buffer {
+	return randomWeightOfKey(b, d, n, cols, 2).buffer
+}
 
 // randomCache is a cache of T random positions.
 func randomCache(b *testing.B, d *Device, T int, hs device.AttentionShape) device.KVCache {
@@ -116,8 +118,8 @@ func prefill(b *testing.B, set string, n, out, in int) {
 	b.ReportMetric(2*float64(n)*float64(out)*float64(in)*float64(b.N)/b.Elapsed().Seconds()/1e12, "TFLOP/s")
 }
 
-// layerOperation is one of a layer's four as a pass makes it, norm, rotation, append to
-// the cache, residual and all: run queues it with its matrices.
+// layerOperation is one of a layer's four operations as a pass uses it, with norm, RoPE,
+// cache and residual. run queues it with its matrices.
 type layerOperation struct {
 	name   string
 	shapes [][2]int // [out, in] of the matrices
@@ -164,7 +166,7 @@ func operationsOf(b *testing.B, d *Device, D, I int, hs device.AttentionShape, n
 	}
 }
 
-// bytes counts an operation's matrices of 16 bits.
+// bytes returns the size of an operation's 16-bit matrices.
 func (o layerOperation) bytes() (n float64) {
 	for _, s := range o.shapes {
 		n += 2 * float64(s[0]) * float64(s[1])
@@ -181,7 +183,7 @@ func (o layerOperation) copies(b *testing.B, d *Device, bytes float64) [][]devic
 	all := make([][]device.Weight, n)
 	for i := range all {
 		for j, s := range o.shapes {
-			all[i] = append(all[i], keyed(b, d, s[0], s[1], uint64(3+j)))
+			all[i] = append(all[i], randomWeightOfKey(b, d, s[0], s[1], uint64(3+j)))
 		}
 	}
 	return all
@@ -264,7 +266,7 @@ func BenchmarkAttention(b *testing.B) {
 	}
 }
 
-// measure runs b.N launches between two waits, after some to warm up.
+// measure times b.N launches after a warm-up.
 func measure(b *testing.B, d *Device, run func(i int)) {
 	b.Helper()
 	for i := range min(b.N, 3) {

@@ -12,17 +12,17 @@ import (
 
 var _ device.GraphDecoder = (*Device)(nil)
 
-// recorder gathers the launches of a step that is captured.
+// recorder collects the launches of a decode step that is captured.
 type recorder struct {
 	calls    []driver.Call
 	rows     *decodeRows
-	n        int       // rows of the step
-	limit    int       // positions stay below
-	retained []*buffer // scratch and tables that the launches use
+	n        int       // number of rows of the step
+	limit    int       // all positions are below it
+	retained []*buffer // scratch buffers and tables that the launches use
 	last     operation
 }
 
-// free lets go of all memory of the step.
+// free releases the memory that the step retained.
 func (r *recorder) free() {
 	for _, b := range r.retained {
 		b.release()
@@ -30,16 +30,17 @@ func (r *recorder) free() {
 	r.retained = nil
 }
 
-// decodeGraph is a captured step.
+// decodeGraph is a captured decode step.
 type decodeGraph struct {
 	closed    bool
 	d         *Device
 	recorder  *recorder
 	recording driver.Recording
-	waits     []func([]byte) error // of the steps under way, the oldest first
+	waits     []func([]byte) error // of the steps that are queued, the oldest first
 }
 
-// tokenInputs is where the tokens of a pass lie.
+// tokenInputs returns the address of the tokens of a pass [N]. It uploads them, unless the
+// pass is captured and reads those of its decode rows.
 func (d *Device) tokenInputs(list []int32) pointer {
 	if d.recorder != nil {
 		return d.recorder.rows.tokensAt()
@@ -47,7 +48,7 @@ func (d *Device) tokenInputs(list []int32) pointer {
 	return uploadScratch(d, scratchTokens, list)
 }
 
-// rowPositions is where the rows' slots and positions lie.
+// rowPositions returns the address of the slot and position of every row [N, 2].
 func (d *Device) rowPositions(n int) pointer {
 	if d.recorder != nil {
 		return d.recorder.rows.positionsAt()
@@ -126,7 +127,7 @@ func (g *decodeGraph) Wait(tokens []int) error {
 	return g.d.err
 }
 
-// describe says what a step consists of: a graph's failure does not.
+// describe adds the step's kernels and operations to the error of a graph.
 func (g *decodeGraph) describe(err error) error {
 	c := g.recorder.calls
 	if len(c) == 0 {
@@ -141,7 +142,7 @@ func (g *decodeGraph) Close() error {
 		return nil
 	}
 	g.closed = true
-	err := g.recording.Close() // waits for the steps that are queued
+	err := g.recording.Close() // waits for the queued steps
 	g.recorder.free()
 	return err
 }

@@ -16,11 +16,10 @@ import (
 	"mop/runtime/random"
 )
 
-// Sequences of different lengths and with sampling parameters of their own join and leave a
-// decoder in any order: each has the tokens that it has alone, sampled by the host, in
-// whatever slots and rows. Joining and leaving within a bucket captures nothing, and a bucket
-// that was captured once is not captured again.
-func TestJoinAndLeave(t *testing.T) {
+// Sequences with different lengths and sampling parameters join and leave a decoder in any
+// order. Each gets the tokens that it gets alone, sampled by the host, in any slot and row.
+// Joining and leaving within a bucket captures nothing, and a bucket is captured only once.
+func TestSequencesJoinAndLeave(t *testing.T) {
 	src, err := checkpoint.Open("../../model/testdata/different-bf16")
 	if err != nil {
 		t.Fatal(err)

@@ -18,22 +18,22 @@ type samplingParams struct {
 	stream                           uint64
 }
 
-// Bytes of a row's parts of decodeRows.
+// Sizes of the parts of a row in decodeRows, in bytes.
 const (
 	paramsBytes   = 32
 	positionBytes = 8
 	rowBytes      = paramsBytes + positionBytes + 4
 )
 
-// lowestTemperature is the smallest temperature that is sampled at: below it, logits that
-// differ at all are further apart than any exponential number makes up for. Below
-// lowTemperature, the distance from the largest logit is what float32 can divide without loss.
+// Temperatures below lowestTemperature are raised to it: there the smallest difference of two
+// logits already outweighs any noise. Below lowTemperature the kernel divides the distance
+// from the largest logit, because float32 is too coarse for the quotient of the logit itself.
 const (
 	lowestTemperature = 1e-30
 	lowTemperature    = 0.1
 )
 
-// packSamplingParams packs sampling parameters for a vocabulary of V.
+// packSamplingParams converts sampling parameters for a vocabulary of V tokens.
 func packSamplingParams(p device.SamplingParams, stream uint64, V int) samplingParams {
 	s := samplingParams{penalty: 1, advance: 1, stream: stream}
 	if p.HasPenalty() {
@@ -59,22 +59,22 @@ func packSamplingParams(p device.SamplingParams, stream uint64, V int) samplingP
 	return s
 }
 
-// decodeRows is the state of decode steps: in device memory what the kernels read, on the
-// host what the next Launch uploads.
+// decodeRows is the state of decode steps. The kernels read it in device memory; changes are
+// made on the host and uploaded by the next Launch.
 type decodeRows struct {
 	d     *Device
 	n     int     // rows
-	slots int     // the padding rows' slot; the others are below it
+	slots int     // number of slots; padding rows use the slot of this number
 	V     int     // vocabulary
-	words int     // of seen, for each slot
-	state *buffer // params [n], then places [n], then tokens [n]
+	words int     // uint32 words of seen for each slot
+	state *buffer // params [n], then positions [n], then tokens [n]
 	seen  *buffer // [slots+1, words] uint32: a bit for each token that a penalty applies to
 
-	params []samplingParams
-	places [][2]int32 // slot and position
-	tokens []int32
-	marks  []bool           // rows to upload
-	bits   map[int][]uint32 // of slots, to upload   [words]
+	params    []samplingParams
+	positions [][2]int32 // slot and position
+	tokens    []int32
+	changed   []bool           // rows that the next Launch uploads
+	bits      map[int][]uint32 // seen tokens to upload, by slot   [words]
 }
 
 // NewDecodeRows: see device.GraphDecoder.
@@ -84,7 +84,7 @@ func (d *Device) NewDecodeRows(rows, slots, vocabulary int) (device.DecodeRows, 
 	}
 	d.begin("decode rows")
 	r := &decodeRows{d: d, n: rows, slots: slots, V: vocabulary, words: ceilDiv(vocabulary, 32),
-		params: make([]samplingParams, rows), places: make([][2]int32, rows), tokens: make([]int32, rows), marks: make([]bool, rows), bits: map[int][]uint32{}}
+		params: make([]samplingParams, rows), positions: make([][2]int32, rows), tokens: make([]int32, rows), changed: make([]bool, rows), bits: map[int][]uint32{}}
 	var err error
 	if r.state, err = d.zeroed(1, rows*rowBytes, rows*rowBytes, 1); err != nil {
 		return nil, err
@@ -120,13 +120,13 @@ func (r *decodeRows) Set(row int, s device.DecodeRow) error {
 		}
 		r.bits[s.Slot] = bits
 	}
-	r.params[row], r.places[row], r.tokens[row], r.marks[row] = packSamplingParams(s.Sampling, s.Stream, r.V), [2]int32{int32(s.Slot), int32(s.Position)}, int32(s.Token), true
+	r.params[row], r.positions[row], r.tokens[row], r.changed[row] = packSamplingParams(s.Sampling, s.Stream, r.V), [2]int32{int32(s.Slot), int32(s.Position)}, int32(s.Token), true
 	return nil
 }
 
 // Clear: see device.DecodeRows.
 func (r *decodeRows) Clear(row int) {
-	r.params[row], r.places[row], r.tokens[row], r.marks[row] = samplingParams{penalty: 1}, [2]int32{int32(r.slots), 0}, 0, true
+	r.params[row], r.positions[row], r.tokens[row], r.changed[row] = samplingParams{penalty: 1}, [2]int32{int32(r.slots), 0}, 0, true
 }
 
 // NeedFilters: see device.DecodeRows.
@@ -145,24 +145,24 @@ func (r *decodeRows) Free() {
 	r.seen.Free()
 }
 
-// upload sends the rows that were changed since the last step, and what their sequences
-// have seen. Rows that lie side by side go together.
+// upload uploads the rows that changed since the last step and the seen tokens of their
+// sequences. Adjacent rows are uploaded together.
 func (r *decodeRows) upload() {
 	all := true
-	for _, m := range r.marks {
+	for _, m := range r.changed {
 		all = all && m
 	}
-	if all { // the three parts are one piece of memory
-		r.d.uploadBytes(r.state.p, append(append(append([]byte{}, bytesOf(r.params)...), bytesOf(r.places)...), bytesOf(r.tokens)...), "decode rows")
+	if all { // the three parts are contiguous
+		r.d.uploadBytes(r.state.p, append(append(append([]byte{}, bytesOf(r.params)...), bytesOf(r.positions)...), bytesOf(r.tokens)...), "decode rows")
 	} else {
 		for lo := 0; lo < r.n; lo++ {
 			hi := lo
-			for hi < r.n && r.marks[hi] {
+			for hi < r.n && r.changed[hi] {
 				hi++
 			}
 			if hi > lo {
 				r.d.uploadBytes(r.paramsAt()+pointer(lo*paramsBytes), bytesOf(r.params[lo:hi]), "sampling parameters")
-				r.d.uploadBytes(r.positionsAt()+pointer(lo*positionBytes), bytesOf(r.places[lo:hi]), "slots and positions")
+				r.d.uploadBytes(r.positionsAt()+pointer(lo*positionBytes), bytesOf(r.positions[lo:hi]), "slots and positions")
 				r.d.uploadBytes(r.tokensAt()+pointer(lo*4), bytesOf(r.tokens[lo:hi]), "tokens")
 				lo = hi
 			}
@@ -172,7 +172,7 @@ func (r *decodeRows) upload() {
 		r.d.uploadBytes(r.seen.row(slot), bytesOf(bits), "seen tokens")
 	}
 	if r.d.err == nil {
-		clear(r.marks)
+		clear(r.changed)
 		clear(r.bits)
 	}
 }

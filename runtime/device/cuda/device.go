@@ -18,28 +18,27 @@ import (
 // pointer is an address in device memory.
 type pointer = driver.Pointer
 
-// Device is one GPU. It is used by one goroutine at a time, the cleanups of what
-// it made apart.
+// Device is one GPU. Only one goroutine may use it at a time.
 type Device struct {
 	driver          driver.Driver
 	info            Info
 	limits          deviceLimits
-	err             error                        // the first failure, kept
-	computeType     checkpoint.DType             // of all weights placed from now on; F32: see typeFor
-	loggedRoundings map[[2]checkpoint.DType]bool // weights were rounded from and to
+	err             error                        // the first failure; later operations do nothing
+	computeType     checkpoint.DType             // of all weights that are placed from now on; F32: see typeFor
+	loggedRoundings map[[2]checkpoint.DType]bool // pairs of types whose rounding was logged
 
-	launchedKernels  []string  // kernels since the last wait
-	currentOperation operation // the present one
-	recorder         *recorder // where launches go instead, while a step is recorded
+	launchedKernels  []string  // since the last wait
+	currentOperation operation // the one that errors name
+	recorder         *recorder // takes the launches while a decode graph is captured, otherwise nil
 
-	used int64 // bytes allocated
-	peak int64 // the most that were
+	used int64 // bytes that are allocated now
+	peak int64 // largest value of used
 
-	placedSpans []device.Span // those that places and queries hold
+	placedSpans []device.Span // the spans whose positions and query tiles are in scratch
 	queryTiles  int           // query tiles of placedSpans, for prefill attention
-	pass        spanTables    // of training
+	pass        spanTables    // spans of the training pass
 	scratch     [scratchCount]*buffer
-	pools       map[int64]*pagePool // pages of caches by their bytes
+	pools       map[int64]*pagePool // by page size in bytes
 	ropeTables  []*ropeTable
 }
 
@@ -50,20 +49,20 @@ func newDevice(g driver.Driver) *Device {
 	return &Device{driver: g, info: i, limits: deviceLimits{i.SMs, i.Shared}, loggedRoundings: map[[2]checkpoint.DType]bool{}, pools: map[int64]*pagePool{}}
 }
 
-// Capabilities: see device.Device. The host's thread only launches kernels.
+// Capabilities: see device.Device. Threads is 1 because the host only launches kernels.
 func (d *Device) Capabilities() device.Capabilities {
 	return device.Capabilities{Name: "cuda", Hardware: d.info.Name, Threads: 1, PrefillRows: prefillRows, CacheElementBytes: 2,
 		Trains: true, DecodesByGraph: true, Int8Weights: true, SingleType: true}
 }
 
-// prefillRows are 16 rows of the largest GEMM tiles.
+// prefillRows is 16 times the rows of the 128x128 tile.
 const prefillRows = 2048
 
 // Info describes the GPU.
 func (d *Device) Info() Info { return d.info }
 
-// Sync waits for all work. A pass for which there was no memory is told here, once:
-// nothing of it counts, and the next may go on.
+// Sync waits for all queued work and returns the first failure. After a failure of memory
+// the results of the pass are invalid, and the device can be used again.
 func (d *Device) Sync() error {
 	if d.err == nil {
 		d.checkWait(d.driver.Sync())
@@ -71,18 +70,18 @@ func (d *Device) Sync() error {
 	return d.takeError()
 }
 
-// takeError gives the failure that is kept; one of memory is kept no longer.
+// takeError returns the first failure. A failure of memory is cleared.
 func (d *Device) takeError() error {
 	err := d.err
 	if errors.Is(err, device.ErrMemory) {
 		d.err = nil
-		d.placedSpans, d.pass = nil, spanTables{} // what was to be placed was not
+		d.placedSpans, d.pass = nil, spanTables{} // their upload may have failed
 	}
 	return err
 }
 
-// checkWait keeps the failure of a wait. A kernel fails while the host is elsewhere:
-// what is known is which were launched since the wait before.
+// checkWait records the failure of a wait. Kernels fail asynchronously, so the error names
+// the kernels that were launched since the wait before.
 func (d *Device) checkWait(err error) {
 	if err != nil && len(d.launchedKernels) > 0 {
 		err = fmt.Errorf("one of %d launches, the last of them %s: %w", len(d.launchedKernels), d.launchedKernels[len(d.launchedKernels)-1], err)
@@ -94,7 +93,7 @@ func (d *Device) checkWait(err error) {
 	d.fail(err)
 }
 
-// Close frees everything.
+// Close frees all memory and closes the driver.
 func (d *Device) Close() error {
 	if d.driver == nil {
 		return nil
@@ -107,7 +106,7 @@ func (d *Device) Close() error {
 	return err
 }
 
-// fail keeps the first failure. One of memory says what there is.
+// fail records the first failure. A failure of memory also says how much is left.
 func (d *Device) fail(err error) {
 	if d.err == nil && err != nil {
 		if errors.Is(err, driver.ErrMemory) && !errors.Is(err, device.ErrMemory) {
@@ -120,21 +119,21 @@ func (d *Device) fail(err error) {
 	}
 }
 
-// failWith keeps a failure and gives the first one.
+// failWith records a failure and returns the first one.
 func (d *Device) failWith(err error) error {
 	d.fail(err)
 	return d.err
 }
 
-// Buffer makes a float32 array, rows padded to 128 bytes.
+// Buffer allocates a float32 buffer of zeros. Rows are padded to 128 bytes.
 func (d *Device) Buffer(rows, cols int) (device.Buffer, error) {
 	d.begin("buffer")
 	return orNil(d.zeroed(rows, cols, max(roundUp(cols, 32), 32), 4))
 }
 
-// Activations makes 16-bit arrays, one for each width, rows padded to 128 bytes with
-// zeros. Arrays of different widths share no memory, since each would leave its numbers
-// in the other's padding.
+// Activations allocates a 16-bit buffer for each width, with rows padded to 128 bytes.
+// Equal widths share a buffer. Different widths do not share memory, because the padding of
+// every buffer must stay zero.
 func (d *Device) Activations(rows int, widths []int) ([]device.Buffer, error) {
 	d.begin("activations")
 	byWidth := map[int]*buffer{}
@@ -152,6 +151,7 @@ func (d *Device) Activations(rows int, widths []int) ([]device.Buffer, error) {
 	return out, nil
 }
 
+// orNil returns a nil interface where there is an error.
 func orNil(b *buffer, err error) (device.Buffer, error) {
 	if err != nil {
 		return nil, err
@@ -159,12 +159,12 @@ func orNil(b *buffer, err error) (device.Buffer, error) {
 	return b, nil
 }
 
-// uploadBuffer fills a buffer without padding.
+// uploadBuffer fills a buffer that has no padding.
 func (d *Device) uploadBuffer(b *buffer, v []byte) {
 	d.uploadBytes(b.p, v, fmt.Sprintf("[%d %d]", b.rows, b.cols))
 }
 
-// uploadBytes uploads bytes for something.
+// uploadBytes uploads bytes; what describes them in errors.
 func (d *Device) uploadBytes(p pointer, v []byte, what string) {
 	if d.err != nil || len(v) == 0 {
 		return
@@ -174,7 +174,7 @@ func (d *Device) uploadBytes(p pointer, v []byte, what string) {
 	}
 }
 
-// download downloads n elements.
+// download waits for all queued work and copies n elements to the host.
 func download[T any](d *Device, p pointer, n int) []T {
 	out := make([]T, n)
 	if d.err != nil || n == 0 {
@@ -188,19 +188,19 @@ func download[T any](d *Device, p pointer, n int) []T {
 	return out
 }
 
-// bytesOf is a slice's bytes.
+// bytesOf returns the memory of a slice as bytes.
 func bytesOf[T any](s []T) []byte {
 	var t T
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), len(s)*int(unsafe.Sizeof(t)))
 }
 
-// launch queues a kernel of an operation; what is wrong names both and the
-// arguments' shape.
+// launch queues a kernel. Errors name the kernel, the operation and its operands.
 func (d *Device) launch(kernel string, grid [3]int, threads, shared int, args ...any) {
 	d.launchCall(driver.Call{Kernel: kernel, Grid: grid, Threads: threads, Shared: shared}, args...)
 }
 
-// launchCall is launch of a call without its arguments; tensor maps come first of them.
+// launchCall converts the arguments, adds them to the call and queues it. Tensor maps must be
+// the first arguments.
 func (d *Device) launchCall(c driver.Call, args ...any) {
 	if d.err != nil || c.Grid[0] == 0 || c.Grid[1] == 0 || c.Grid[2] == 0 {
 		return
@@ -224,7 +224,7 @@ func (d *Device) launchCall(c driver.Call, args ...any) {
 		case float32:
 			c.Slots = append(c.Slots, uint64(math.Float32bits(v)))
 		default:
-			d.fail(fmt.Errorf("%s: argument %d has no slot", c.Kernel, i))
+			d.fail(fmt.Errorf("%s: argument %d: type %T is not supported", c.Kernel, i, a))
 			return
 		}
 	}
@@ -239,7 +239,7 @@ func (d *Device) launchCall(c driver.Call, args ...any) {
 	}
 }
 
-// suffix names a 16-bit type in a kernel's name.
+// suffix returns the name of a 16-bit type in kernels' names.
 func suffix(t checkpoint.DType) string {
 	if t == checkpoint.F16 {
 		return "f16"

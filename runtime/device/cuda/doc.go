@@ -1,10 +1,10 @@
-// Package cuda runs the model's operations on an NVIDIA GPU, by the kernels of
-// mop/kernels/cuda. What flows in: the operations of package device. What flows
-// out: launches, on a driver: CUDA's own behind the tag cuda, or the host
-// emulation of the kernels behind the tag cudaemu. Without either tag only the
-// choice of kernels is left, which is pure.
+// Package cuda implements device.Device on an NVIDIA GPU with the kernels of
+// mop/kernels/cuda. Every operation checks its operands, chooses a kernel and its launch
+// geometry, and queues it on a driver (package driver). The build tag cuda selects the CUDA
+// driver, and cudaemu the host emulation of the kernels. Without a tag the package only has
+// the launch geometry (the *geometry.go files), which depends on shapes alone.
 //
-// Weights are 16-bit on the device, rows padded to 128 bytes with zeros; the
-// residual stream and all sums are float32; inner activations and the cache have
-// the weights' type.
+// Weights are 16-bit on the device, with rows padded to 128 bytes with zeros. The residual
+// stream and all sums are float32. Activations within a layer and the KV cache have the
+// type of the weights.
 package cuda

@@ -8,8 +8,7 @@ import (
 	"mop/runtime/device"
 )
 
-// operation is what an error of the driver names: an operation of device.Device and the
-// shapes that it is given.
+// operation is an operation of device.Device and its operands, for errors.
 type operation struct {
 	name     string
 	operands []operand
@@ -21,7 +20,7 @@ type operand struct {
 	freed      bool
 }
 
-// String is "linear, y [3 5], x [3 4], w [5 4]".
+// String returns for example "linear, y [3 5], x [3 4], w [5 4]".
 func (o operation) String() string {
 	s := o.name
 	if s == "" {
@@ -33,10 +32,10 @@ func (o operation) String() string {
 	return s
 }
 
-// operand names an operand.
+// operand describes the buffer as an operand.
 func (b *buffer) operand(name string) operand { return operand{name, b.rows, b.cols, b.freed} }
 
-// begin notes an operation, and refuses operands that were freed.
+// begin sets the current operation and refuses operands that were freed.
 func (d *Device) begin(name string, operands ...operand) {
 	d.currentOperation = operation{name, operands}
 	for _, x := range operands {
@@ -46,7 +45,8 @@ func (d *Device) begin(name string, operands ...operand) {
 	}
 }
 
-// addOperand notes one more of an operation, or the first of the next.
+// addOperand adds an operand to the current operation. It begins a new operation if the name
+// differs or the operand is the first one again.
 func (d *Device) addOperand(op string, x operand) {
 	if o := d.currentOperation; o.name != op || len(o.operands) > 0 && o.operands[0].name == x.name {
 		d.currentOperation = operation{name: op}

@@ -9,11 +9,12 @@ import (
 	"mop/runtime/device"
 )
 
-// int8StagingBytes bounds what of a matrix is uploaded at a time, to be rounded there.
+// int8StagingBytes bounds the part of a matrix that is uploaded and quantized at a time.
 const int8StagingBytes = 64 << 20
 
-// placeInt8 rounds a matrix to 8 bits: on the device where it is stored in 16 bits, else
-// on the host. Activations are of the 16-bit type that Place would give.
+// placeInt8 quantizes a matrix to 8 bits with one scale for each row. 16-bit tensors are
+// quantized on the device, others on the host. Activations have the 16-bit type that Place
+// would choose.
 func (d *Device) placeInt8(t checkpoint.Tensor) (device.Weight, error) {
 	rows, cols := t.Shape[0], t.Shape[1]
 	line := cols * t.DType.Size()
@@ -27,7 +28,7 @@ func (d *Device) placeInt8(t checkpoint.Tensor) (device.Weight, error) {
 		return nil, fmt.Errorf("%s: %w", t.Name, err)
 	}
 	b.rows = rows
-	placed := false // also where reading the tensor panics: see files.Catch
+	placed := false // false also if reading the tensor panics: see files.Catch
 	defer func() {
 		if !placed {
 			b.Free()
@@ -68,10 +69,10 @@ func (d *Device) placeInt8(t checkpoint.Tensor) (device.Weight, error) {
 	return w, nil
 }
 
-// int8Index is where a row's column k lies: see byte_place in kernels/cuda/types.cuh.
+// int8Index returns the index of column k in a row: see byte_place in kernels/cuda/types.cuh.
 func int8Index(k int) int { return k&^14 | k&6<<1 | k&8>>2 }
 
-// quantizeOnHost uploads rows of float32.
+// quantizeOnHost quantizes n float32 rows and uploads them, from row at on.
 func (d *Device) quantizeOnHost(w *weight, at, n int, from []byte) {
 	x := checkpoint.Float32s(checkpoint.Tensor{DType: checkpoint.F32, Shape: []int{n, w.cols}, Data: from})
 	q, scales := make([]int8, w.cols), make([]float32, n)

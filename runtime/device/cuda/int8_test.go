@@ -13,8 +13,8 @@ import (
 	"mop/runtime/device"
 )
 
-// A matrix of any stored type is rounded to the integers and scales that the host
-// makes of it, rows padded with zeros.
+// A matrix of any stored type is quantized to the same integers and scales as on the host,
+// and its rows are padded with zeros.
 func TestInt8Rounding(t *testing.T) {
 	for _, o := range orders {
 		int8Rounding(t, open(t, o))

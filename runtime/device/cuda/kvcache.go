@@ -11,25 +11,25 @@ import (
 	"mop/runtime/device/cuda/driver"
 )
 
-// slabBytes bounds how much a pool grows by at a time.
+// slabBytes bounds the size of a slab.
 const slabBytes = 32 << 20
 
-// kvCache is one layer's cache: a table of page addresses in device memory, made once,
-// and the pages that the slots hold. A page is the keys and then the values of 64
-// positions: see kernels/cuda/types.cuh.
+// kvCache is the KV cache of one layer: a table of page addresses in device memory, and the
+// pages of each slot. A page has the keys and then the values of 64 positions: see
+// kernels/cuda/types.cuh.
 type kvCache struct {
 	device       *Device
 	table        *buffer // [slots+1, maxPages] addresses; the last row is the padding slot's
 	slots        int
-	maxPages     int // of a slot
+	maxPages     int // pages of a slot
 	maxPositions int
 	heads        device.AttentionShape
 	dtype        checkpoint.DType
 	held         *heldPages
-	hasPadding   bool // the padding slot has its page
+	hasPadding   bool // the slot of padding rows has a page
 }
 
-// heldPages are the pages that a cache's slots hold.
+// heldPages are the pages of a cache's slots.
 type heldPages struct {
 	pool  *pagePool
 	slots [][]pointer // of each slot, in the order of positions
@@ -48,14 +48,14 @@ func (h *heldPages) release(slot int) {
 	h.slots[slot] = nil
 }
 
-// pagePool has pages of one size, for all layers and caches with pages of that size. It grows
-// by slabs of at most half as many pages as it has.
+// pagePool has pages of one size, which all layers and caches with that size share. It grows by
+// slabs of at most half as many pages as are in use.
 type pagePool struct {
 	bytes int64 // of a page
 	slabs []pageSlab
 	free  []pointer
 
-	paddingPage pointer // the page of padding rows; 0: there is none yet
+	paddingPage pointer // the page of padding rows; 0 until it is needed
 }
 
 // pageSlab is n pages in one allocation.
@@ -64,7 +64,8 @@ type pageSlab struct {
 	n int
 }
 
-// NewKVCache makes a layer's page table. The head size is rounded up to 8 in the pages.
+// NewKVCache allocates a layer's page table. In the pages the head size is rounded up to a
+// multiple of 8.
 func (d *Device) NewKVCache(slots, maxPositions int, hs device.AttentionShape) (device.KVCache, error) {
 	if slots < 0 || maxPositions < 0 || hs.K < 0 || hs.Dh < 0 || hs.Dh > maxHeadSize || hs.Dh%2 != 0 {
 		return nil, fmt.Errorf("cuda: cache: want an even head size up to %d, got %d slots of %d positions, %d heads of %d", maxHeadSize, slots, maxPositions, hs.K, hs.Dh)
@@ -85,10 +86,10 @@ func (d *Device) NewKVCache(slots, maxPositions int, hs device.AttentionShape) (
 	return c, nil
 }
 
-// PageSize is the number of positions of a page.
+// PageSize returns the number of positions of a page.
 func (c *kvCache) PageSize() int { return min(pageSize, max(c.maxPositions, 1)) }
 
-// PageBytes is the memory of a page.
+// PageBytes returns the size of a page in bytes.
 func (c *kvCache) PageBytes() int64 { return c.held.pool.bytes }
 
 // Reserve: see device.KVCache.
@@ -112,7 +113,7 @@ func (c *kvCache) reserve(slot, positions int) error {
 		at, err := d.takePage(c.held.pool)
 		if err == nil {
 			taken = append(taken, at)
-			if c.heads.Dh%8 != 0 { // the columns behind each head are zeros
+			if c.heads.Dh%8 != 0 { // the padding columns of each head must be zero
 				if err = d.driver.Clear(at, c.held.pool.bytes); err != nil {
 					err = d.failWith(fmt.Errorf("%v: clearing a page: %w", d.currentOperation, err))
 				}
@@ -124,7 +125,7 @@ func (c *kvCache) reserve(slot, positions int) error {
 		}
 	}
 	d.uploadBytes(c.table.row(slot)+pointer(8*first), bytesOf(taken), "pages")
-	if d.err != nil { // the table does not have them
+	if d.err != nil { // the table was not updated
 		c.held.pool.free = append(c.held.pool.free, taken...)
 		return d.err
 	}
@@ -132,8 +133,8 @@ func (c *kvCache) reserve(slot, positions int) error {
 	return failed
 }
 
-// Release: see device.KVCache. Steps that are queued may still use the pages: whoever
-// takes them next comes later in the stream.
+// Release: see device.KVCache. Queued steps may still use the pages: whoever takes them next
+// is queued later in the same stream.
 func (c *kvCache) Release(slot int) {
 	if slot >= 0 && slot < c.slots {
 		c.held.release(slot)
@@ -150,8 +151,8 @@ func (c *kvCache) Free() {
 	c.table = nil
 }
 
-// addPadding gives a page to the slot of padding rows, the one behind the others. All caches
-// of a pool have the same: nobody reads what is written there.
+// addPadding gives a page to the slot of padding rows, which is the last one. All caches of a
+// pool use the same page, because its contents are never used.
 func (c *kvCache) addPadding() {
 	d, of := c.device, c.held.pool
 	if c.hasPadding || d.err != nil {
@@ -186,7 +187,7 @@ func cacheOperand(kv device.KVCache) operand {
 	return operand{name: "cache"}
 }
 
-// takePage takes a page out of a pool.
+// takePage removes a free page from a pool, which grows if it has none.
 func (d *Device) takePage(of *pagePool) (pointer, error) {
 	if len(of.free) == 0 {
 		if err := d.grow(of); err != nil {
@@ -198,7 +199,7 @@ func (d *Device) takePage(of *pagePool) (pointer, error) {
 	return p, nil
 }
 
-// grow adds a slab to a pool, of one page where there is no memory for more.
+// grow adds a slab to a pool. The slab has one page if there is no memory for more.
 func (d *Device) grow(of *pagePool) error {
 	used := 0
 	for _, s := range of.slabs {
@@ -224,7 +225,7 @@ func (d *Device) grow(of *pagePool) error {
 	return nil
 }
 
-// shrink frees the slabs of which no page is in use.
+// shrink frees the slabs that have no page in use.
 func (d *Device) shrink() {
 	for _, of := range d.pools {
 		var slabs []pageSlab
@@ -247,7 +248,8 @@ func (d *Device) shrink() {
 	}
 }
 
-// checkReserved refuses a pass over positions that have no pages.
+// checkReserved returns the cache of an operation. It refuses caches of another shape and
+// positions that have no pages.
 func (d *Device) checkReserved(what string, kv device.KVCache, hs device.AttentionShape, spans []device.Span) *kvCache {
 	c, ok := kv.(*kvCache)
 	if !ok || c.table == nil || c.heads.K != hs.K || c.heads.Dh != hs.Dh {
@@ -262,7 +264,7 @@ func (d *Device) checkReserved(what string, kv device.KVCache, hs device.Attenti
 	}
 	if d.recorder != nil {
 		d.retain(c.table)
-		if d.recorder.n > 1 { // a step of one row has no padding
+		if d.recorder.n > 1 { // a step of one row has no padding rows
 			c.addPadding()
 		}
 	}

@@ -16,8 +16,8 @@ import (
 	"mop/runtime/model"
 )
 
-// A cache takes memory as positions come, also where a recorded step goes over a
-// page's end; the ids are those of a pass at a time.
+// A cache allocates memory as positions are added, also where a captured step reaches the
+// next page. The tokens equal those of separate passes.
 func TestPagesOnDemand(t *testing.T) {
 	src, err := checkpoint.Open("../../model/testdata/gqa-bf16")
 	if err != nil {
@@ -79,10 +79,10 @@ func TestPagesOnDemand(t *testing.T) {
 	}
 }
 
-// Where there is no room for a further page the run ends with what was wanted and
-// what is free, its last id counts, and the device goes on; a cache that is dropped
-// makes room.
-func TestNoRoomForAPage(t *testing.T) {
+// Without memory for another page a run ends with an error that says how much was wanted and
+// how much is free. Its tokens so far are valid, the device can be used again, and freeing
+// another cache makes room.
+func TestOutOfMemoryForPage(t *testing.T) {
 	d := open(t, orders[0])
 	hs := device.AttentionShape{H: 4, K: 4, Dh: 64}
 	free, err := d.driver.FreeMemory()
@@ -137,8 +137,8 @@ func TestNoRoomForAPage(t *testing.T) {
 	ballast.Free()
 }
 
-// The peak of memory counts the cache's pages by the slabs that they come in, each of
-// half as many pages as are in use, and those that are given back no longer.
+// The peak of memory counts the slabs of the cache's pages. A slab has half as many pages as
+// are in use. Freed slabs no longer count.
 func TestPeakBytesOfPages(t *testing.T) {
 	d := open(t, orders[0])
 	d.shrink()
@@ -174,9 +174,8 @@ func TestPeakBytesOfPages(t *testing.T) {
 	}
 }
 
-// A pool's pages go to whatever cache reserves next, with zeros in the tails of their
-// heads again.
-func TestPagesAreUsedAgain(t *testing.T) {
+// Released pages go to the cache that reserves next, with zeros in the padding of the heads.
+func TestReleasedPagesAreReused(t *testing.T) {
 	d := open(t, orders[0])
 	hs := device.AttentionShape{H: 1, K: 1, Dh: 6}
 	var first map[uint64]bool
@@ -231,8 +230,8 @@ func TestPagesAreUsedAgain(t *testing.T) {
 	}
 }
 
-// Slabs that lie side by side are told apart: each is freed with its own pages.
-func TestSlabsSideBySide(t *testing.T) {
+// Slabs at adjacent addresses are kept apart: each is freed with its own pages.
+func TestAdjacentSlabs(t *testing.T) {
 	const bytes = 256
 	for used := range 4 { // a bit for each slab: its second page is in use
 		c := &countingDriver{capacity: 1 << 20, sizes: map[pointer]int64{}}
@@ -257,8 +256,8 @@ func TestSlabsSideBySide(t *testing.T) {
 	}
 }
 
-// Of several pages those that there was room for are the sequence's, and no others count.
-func TestRoomForSomePages(t *testing.T) {
+// If memory ends while pages are reserved, the sequence keeps the pages that were allocated.
+func TestOutOfMemoryAfterSomePages(t *testing.T) {
 	c := &countingDriver{capacity: 1 << 30, sizes: map[pointer]int64{}}
 	d := newDevice(c)
 	hs := device.AttentionShape{H: 1, K: 1, Dh: 8}

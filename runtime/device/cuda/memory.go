@@ -12,7 +12,7 @@ import (
 )
 
 // buffer is memory of the device: rows of cols elements of size bytes, pitch elements
-// apart. The memory is freed when its owner and every graph that uses it have let go.
+// apart. The memory is freed when its owner and all decode graphs have released it.
 type buffer struct {
 	p          pointer
 	rows, cols int
@@ -22,7 +22,7 @@ type buffer struct {
 
 	device    *Device
 	allocated int64 // bytes
-	users     int   // the owner and graphs
+	users     int   // the owner and the decode graphs
 	freed     bool  // by the owner
 }
 
@@ -45,10 +45,10 @@ func (b *buffer) Rows() int    { return b.rows }
 func (b *buffer) Cols() int    { return b.cols }
 func (b *buffer) bytes() int64 { return int64(b.rows) * int64(b.pitch) * int64(b.size) }
 
-// row is where row r starts.
+// row returns the address of row r.
 func (b *buffer) row(r int) pointer { return b.p + pointer(r*b.pitch*b.size) }
 
-// alloc makes a buffer of undefined contents.
+// alloc allocates a buffer with undefined contents.
 func (d *Device) alloc(rows, cols, pitch, size int) (*buffer, error) {
 	if rows < 0 || cols < 0 || pitch < cols {
 		return nil, fmt.Errorf("cuda: buffer: want a size of 0 or more, got [%d %d]", rows, cols)
@@ -63,7 +63,7 @@ func (d *Device) alloc(rows, cols, pitch, size int) (*buffer, error) {
 	return b, nil
 }
 
-// zeroed is alloc and clear.
+// zeroed allocates a buffer of zeros.
 func (d *Device) zeroed(rows, cols, pitch, size int) (*buffer, error) {
 	b, err := d.alloc(rows, cols, pitch, size)
 	if err != nil {
@@ -76,9 +76,9 @@ func (d *Device) zeroed(rows, cols, pitch, size int) (*buffer, error) {
 	return b, nil
 }
 
-// memory allocates n bytes for something. Where there is no memory left, slabs of cache
-// pages that are not in use are freed first. If that is not enough the caller reports
-// the failure, and the device stays usable.
+// memory allocates n bytes; what describes them in errors. If there is no memory left, it
+// frees the slabs of cache pages that are not in use and tries again. An error of memory does
+// not make the device unusable.
 func (d *Device) memory(n int64, what string) (pointer, error) {
 	if d.err != nil {
 		return 0, d.err
@@ -98,13 +98,13 @@ func (d *Device) memory(n int64, what string) (pointer, error) {
 	return p, nil
 }
 
-// countMemory adds to the memory in use.
+// countMemory adds n bytes to the memory in use.
 func (d *Device) countMemory(n int64) {
 	d.used += n
 	d.peak = max(d.peak, d.used)
 }
 
-// freeMemory gives back n bytes that memory gave.
+// freeMemory frees n bytes that memory allocated.
 func (d *Device) freeMemory(p pointer, n int64) {
 	if d.driver == nil {
 		return // Close has freed everything
@@ -113,10 +113,10 @@ func (d *Device) freeMemory(p pointer, n int64) {
 	d.fail(d.driver.Free(p))
 }
 
-// PeakBytes is the most memory that was allocated at one time.
+// PeakBytes returns the largest number of bytes that were allocated at one time.
 func (d *Device) PeakBytes() int64 { return d.peak }
 
-// free describes the memory that is left, for errors.
+// free describes the free memory, for errors.
 func (d *Device) free() string {
 	free, err := d.driver.FreeMemory()
 	if err != nil {

@@ -15,9 +15,9 @@ import (
 	"mop/runtime/device"
 )
 
-// An operation that finds no room for its own memory fails its pass, which is told
-// once; the next pass over the same rows is right.
-func TestNoRoomInAPass(t *testing.T) {
+// An operation without memory for its scratch fails its pass with one error. The next pass
+// over the same rows is correct.
+func TestOutOfMemoryInPass(t *testing.T) {
 	d := open(t, orders[0])
 	r := rand.New(rand.NewPCG(4, 4))
 	hs := device.AttentionShape{H: 2, K: 1, Dh: 8}
@@ -67,7 +67,7 @@ func TestNoRoomInAPass(t *testing.T) {
 	}
 }
 
-// readIf reads a 16-bit buffer where nothing has failed.
+// readIf reads a 16-bit buffer if nothing has failed.
 func readIf(d *Device, b device.Buffer) []float32 {
 	if d.err != nil {
 		return nil
@@ -75,8 +75,8 @@ func readIf(d *Device, b device.Buffer) []float32 {
 	return read(d, b)
 }
 
-// Bytes without padding go up in one, however many; numbers that a kernel's
-// arguments do not hold are refused.
+// Bytes without padding are uploaded in one call, however many. Numbers that do not fit a
+// kernel's argument are refused.
 func TestLargeUpload(t *testing.T) {
 	d := open(t, orders[0])
 	const n = 40 << 20 // bytes, more than a half of the ring of pinned memory
@@ -102,9 +102,9 @@ func TestLargeUpload(t *testing.T) {
 	d.err = nil
 }
 
-// A table of rotations is as long as positions came, twice as long when they go past
-// its end; every entry is cosine and sine of the angle in float32.
-func TestRotationsGrow(t *testing.T) {
+// The RoPE cache has as many positions as were needed, and doubles when more are needed.
+// Every entry is the cosine and sine of the angle in float32.
+func TestRoPECacheGrows(t *testing.T) {
 	d := open(t, orders[0])
 	rope, other := device.RoPEFrequencies{InvFreq: []float32{1, 0.3, 0.007}}, device.RoPEFrequencies{InvFreq: []float32{0.5, 0.3, 0.007}}
 	check := func(rope device.RoPEFrequencies, asked, want int) pointer {
@@ -159,7 +159,7 @@ func TestRotationsGrow(t *testing.T) {
 	}
 }
 
-// freeScratch makes the device as new.
+// freeScratch frees all scratch, as on a new device.
 func freeScratch(d *Device) {
 	for s, b := range d.scratch {
 		if b != nil {
@@ -169,9 +169,9 @@ func freeScratch(d *Device) {
 	}
 }
 
-// A pass whose later operations need more of the device's own memory than its earlier
-// ones gives what each gives alone.
-func TestScratchGrowsInAPass(t *testing.T) {
+// If later operations of a pass need more scratch than earlier ones, each gives the result
+// that it gives alone.
+func TestScratchGrowsInPass(t *testing.T) {
 	d := open(t, orders[0])
 	r := rand.New(rand.NewPCG(5, 5))
 	dt := checkpoint.BF16
@@ -210,9 +210,9 @@ func TestScratchGrowsInAPass(t *testing.T) {
 	}
 }
 
-// A recorded step goes on with the memory that it was recorded with, though the
-// device's own has grown since, and the table of rotations too.
-func TestScratchGrowsUnderAStep(t *testing.T) {
+// A captured step keeps using the memory that it was captured with after scratch and the RoPE
+// cache have grown.
+func TestScratchGrowsUnderGraph(t *testing.T) {
 	d := open(t, orders[0])
 	freeScratch(d)
 	r := rand.New(rand.NewPCG(6, 6))

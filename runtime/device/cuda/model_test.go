@@ -24,8 +24,7 @@ import (
 	"mop/runtime/model"
 )
 
-// stored is a checkpoint with its weights in another type, rounded where that is
-// narrower.
+// stored is a checkpoint whose weights are converted to another type.
 type stored struct {
 	checkpoint.Source
 	t checkpoint.DType
@@ -49,7 +48,7 @@ func (s stored) Tensor(name string) (checkpoint.Tensor, error) {
 	return t, nil
 }
 
-// mixed is a checkpoint that stores some tensors in a type of their own.
+// mixed is a checkpoint that stores some tensors in another type.
 type mixed struct {
 	checkpoint.Source
 	other checkpoint.DType
@@ -63,7 +62,7 @@ func (m mixed) Tensor(name string) (checkpoint.Tensor, error) {
 	return m.Source.Tensor(name)
 }
 
-// logits runs the first ids as prefill, the rest one by one.
+// logits runs the first tokens as prefill and the rest one by one.
 func logits(t *testing.T, m *model.Model, ids []int, first int) [][]float32 {
 	t.Helper()
 	cache, err := kvcache.NewSequences(m.Device(), m.Config, 1, len(ids))
@@ -152,15 +151,15 @@ func TestModelLogits(t *testing.T) {
 				t.Run(f.String()+"/"+set, func(t *testing.T) {
 					dt := f.t
 					host, dev := pair(t, stored{src, dt}, openSet(t, orders[0], set), f.eight)
-					sameLogits(t, host, dev, dt)
+					checkLogits(t, host, dev, dt)
 				})
 			}
 		}
 	})
 }
 
-// sameLogits holds the logits of a prompt and of the four ids after it to the host's.
-func sameLogits(t *testing.T, host, dev *model.Model, dt checkpoint.DType) {
+// checkLogits holds the logits of a prompt and of the four ids after it to the host's.
+func checkLogits(t *testing.T, host, dev *model.Model, dt checkpoint.DType) {
 	t.Helper()
 	n := min(20, host.Config.MaxPositions)
 	ids := make([]int, n)
@@ -179,7 +178,7 @@ func sameLogits(t *testing.T, host, dev *model.Model, dt checkpoint.DType) {
 	w.report(t)
 }
 
-// largest is the largest magnitude.
+// largestMagnitude returns the largest absolute value.
 func largest(z []float32) (top float64) {
 	for _, v := range z {
 		top = max(top, math.Abs(float64(v)))
@@ -187,14 +186,14 @@ func largest(z []float32) (top float64) {
 	return top
 }
 
-// Greedy text is equal up to the first step whose two largest logits are closer
-// than the tolerance; after the host's text, every other step has its id again.
+// Greedy tokens equal the host's up to the first step whose two largest logits are closer than
+// the tolerance. After the host's tokens, every clear step has the same token again.
 func TestGreedyText(t *testing.T) {
 	clear := 0
 	models(t, func(t *testing.T, src checkpoint.Source) {
 		for _, dt := range types {
 			host, dev := pair(t, stored{src, dt}, open(t, orders[0]), false)
-			clear += sameText(t, host, dev, dt, 40)
+			clear += checkGreedyText(t, host, dev, dt, 40)
 		}
 	})
 	if want := 600; clear < want {
@@ -202,8 +201,8 @@ func TestGreedyText(t *testing.T) {
 	}
 }
 
-// sameText gives the number of steps whose two largest logits are apart.
-func sameText(t *testing.T, host, dev *model.Model, dt checkpoint.DType, steps int) (clear int) {
+// checkGreedyText gives the number of steps whose two largest logits are apart.
+func checkGreedyText(t *testing.T, host, dev *model.Model, dt checkpoint.DType, steps int) (clear int) {
 	t.Helper()
 	steps = min(steps, host.Config.MaxPositions-2)
 	text := func(m *model.Model) (ids []int) {
@@ -245,7 +244,7 @@ func sameText(t *testing.T, host, dev *model.Model, dt checkpoint.DType, steps i
 	return clear
 }
 
-// topTwo is the id of the largest logit, and how far it is above the next.
+// topTwo returns the argmax token and its distance from the second largest logit.
 func topTwo(z []float32) (id int, margin float64) {
 	top, second := math.Inf(-1), math.Inf(-1)
 	for i, v := range z {
@@ -258,7 +257,7 @@ func topTwo(z []float32) (id int, margin float64) {
 	return id, top - second
 }
 
-// nlls is what the ids after each position cost.
+// nlls returns the negative log-likelihood of the token after each position.
 func nlls(t *testing.T, m *model.Model, ids []int) []float64 {
 	t.Helper()
 	cache, err := kvcache.NewSequences(m.Device(), m.Config, 1, len(ids))
@@ -318,8 +317,8 @@ func TestMixedTypes(t *testing.T) {
 					if got := d.computeType; got != c.most {
 						t.Errorf("want it computed in %v, got %v", c.most, got)
 					}
-					sameLogits(t, host, dev, c.most)
-					sameText(t, host, dev, c.most, 8)
+					checkLogits(t, host, dev, c.most)
+					checkGreedyText(t, host, dev, c.most, 8)
 					ids := []int{1, 5, 7, 9, 3, 2}
 					want := nlls(t, host, ids)
 					got := nlls(t, dev, ids)
@@ -335,8 +334,8 @@ func TestMixedTypes(t *testing.T) {
 	}
 }
 
-// A batch gives each sequence the bits that it has alone; so does a prompt that is
-// fed in parts.
+// A sequence has the same bits in a batch as alone, and a prompt the same bits in parts as
+// whole.
 func TestSameBitsInABatch(t *testing.T) {
 	for _, set := range sets(t) {
 		t.Run(set, func(t *testing.T) { sameBitsInABatch(t, openSet(t, orders[0], set)) })
@@ -396,8 +395,8 @@ func sameBitsInABatch(t *testing.T, d *Device) {
 	}
 }
 
-// Prompts whose last ids alone go through the whole last layer leave those the bits of a
-// whole pass, and the same keys and values.
+// If only the last tokens of prompts pass through the whole last layer, these tokens and the
+// keys and values have the bits of a whole pass.
 func TestForwardLast(t *testing.T) {
 	src, err := checkpoint.Open("../../model/testdata/different-bf16")
 	if err != nil {
@@ -450,10 +449,10 @@ func TestForwardLast(t *testing.T) {
 	}
 }
 
-// Sequences that the device continues by itself, several at a time and one ending
-// before the others, get the ids that steps of the host's choice give; the cache is
-// as long as what went through it.
-func TestStepsByItself(t *testing.T) {
+// Sequences that are decoded by a graph, several at a time and one ending before the others,
+// get the tokens that single steps give. The cache's length is the number of tokens that
+// passed through the model.
+func TestGraphDecode(t *testing.T) {
 	src, err := checkpoint.Open("../../model/testdata/gqa-bf16")
 	if err != nil {
 		t.Fatal(err)
@@ -546,7 +545,7 @@ func TestStepsByItself(t *testing.T) {
 	}
 }
 
-// stepCounter notes how many launches a recorded step has.
+// stepCounter counts the launches of a captured step.
 type stepCounter struct {
 	*Device
 	launches int
@@ -560,8 +559,8 @@ func (c *stepCounter) Capture(rows device.DecodeRows, n, limit int, step func())
 	return s, err
 }
 
-// A token is one recorded unit of launches: five a layer with both blocks, the
-// embedding, the last norm, the head, the choice.
+// A captured step has five launches for each layer with attention and MLP, and those of the
+// embedding, the final norm, the LM head and sampling.
 func TestLaunchesPerToken(t *testing.T) {
 	src, err := checkpoint.Open("../../model/testdata/gqa-bf16")
 	if err != nil {
@@ -598,8 +597,8 @@ func TestLaunchesPerToken(t *testing.T) {
 	}
 }
 
-// A device without room says what was wanted, and goes on.
-func TestNoRoom(t *testing.T) {
+// Without memory the error says how much was wanted, and the device can be used again.
+func TestOutOfMemory(t *testing.T) {
 	d := open(t, orders[0])
 	_, err := d.Buffer(1<<20, 1<<20)
 	if !errors.Is(err, device.ErrMemory) {
@@ -660,7 +659,7 @@ func TestUseAfterFree(t *testing.T) {
 	}
 }
 
-// A failure names the operation and is kept.
+// A failure names the operation, and the device keeps it.
 func TestFailureIsKept(t *testing.T) {
 	d := open(t, orders[0])
 	x, err := d.Buffer(1, 4)

@@ -18,8 +18,8 @@ var orders = []uint64{1, 1}
 // one device for all tests of a set: opening one compiles every kernel that is used.
 var gpus = map[string]*Device{}
 
-// sets are those of the kernels that can be tried, the usual one first: on a card of
-// compute capability 9.0 sm_90a and sm_90.
+// sets returns the sets of kernels that the GPU can run, the default first: for compute
+// capability 9.0 sm_90a and sm_90.
 func sets(t testing.TB) []string {
 	t.Helper()
 	all, err := Devices()
@@ -49,8 +49,8 @@ func openSet(t testing.TB, _ uint64, set string) *Device {
 	return d
 }
 
-// Every GPU there is computes, beside the others, to the same bits; the one behind the
-// last is refused.
+// All GPUs of the machine compute the same bits at the same time. An index that is too large
+// is refused.
 func TestEveryDevice(t *testing.T) {
 	all, err := Devices()
 	if err != nil {

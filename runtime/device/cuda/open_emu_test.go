@@ -14,17 +14,17 @@ import (
 	"mop/runtime/device/cuda/driver"
 )
 
-// orders are the seeds of the threads' order that every kernel is tried with.
+// orders are the seeds of the thread orders that every kernel is tested with.
 var orders = []uint64{1, 2, 3}
 
-// sets are those of the kernels that can be tried, the usual one first.
+// sets returns the sets of kernels that are tested, the default first.
 func sets(testing.TB) []string { return []string{driver.SM80, driver.SM90a} }
 
-// open starts a device for a test; at its end the fences around every buffer must
-// be intact.
+// open starts a device for a test. At the end of the test the guard bytes around every buffer
+// must be intact.
 func open(t testing.TB, order uint64) *Device { return openSet(t, order, driver.SM80) }
 
-// openSet starts one with a set of kernels.
+// openSet starts a device with a set of kernels.
 func openSet(t testing.TB, order uint64, set string) *Device {
 	t.Helper()
 	d := openEmulated(order, 1<<30, set)
@@ -37,17 +37,17 @@ func openSet(t testing.TB, order uint64, set string) *Device {
 	return d
 }
 
-// tried is the emulation, of which it is noted which kernels ran under which order.
+// tried is the emulation, and records which kernels ran under which thread order.
 type tried struct {
 	*driver.Emulated
 	order uint64
 }
 
-var triedUnder = map[string][]uint64{} // orders by kernel
+var coveredOrders = map[string][]uint64{} // orders by kernel
 
 func (e tried) note(kernel string) {
-	if under := triedUnder[kernel]; !slices.Contains(under, e.order) {
-		triedUnder[kernel] = append(under, e.order)
+	if under := coveredOrders[kernel]; !slices.Contains(under, e.order) {
+		coveredOrders[kernel] = append(under, e.order)
 	}
 }
 
@@ -63,7 +63,7 @@ func (e tried) Record(calls []driver.Call) (driver.Recording, error) {
 	return e.Emulated.Record(calls)
 }
 
-// All tests together try every kernel under every order.
+// All tests together run every kernel under every thread order.
 func TestMain(m *testing.M) {
 	code := m.Run()
 	whole := !testing.Short()
@@ -71,7 +71,7 @@ func TestMain(m *testing.M) {
 		whole = whole && flags.Lookup(name).Value.String() == ""
 	}
 	if whole {
-		if err := allTried(); err != nil {
+		if err := checkCoverage(); err != nil {
 			fmt.Println(err)
 			code = 1
 		}
@@ -79,8 +79,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// allTried names the kernels that some order has not met.
-func allTried() error {
+// checkCoverage returns an error with the kernels that were not run under every thread order.
+func checkCoverage() error {
 	files, err := filepath.Glob("../../../kernels/cuda/ptx/*/*.ptx")
 	if err != nil || len(files) == 0 {
 		return fmt.Errorf("want the kernels' PTX, got %v, %v", files, err)
@@ -93,7 +93,7 @@ func allTried() error {
 		}
 		for name := range driver.Sources(filepath.Base(f), string(text)) {
 			for _, o := range orders {
-				if !slices.Contains(triedUnder[name], o) {
+				if !slices.Contains(coveredOrders[name], o) {
 					missing[name] = true
 				}
 			}
@@ -101,7 +101,7 @@ func allTried() error {
 	}
 	var list []string
 	for name := range missing {
-		list = append(list, fmt.Sprintf("%s: want it tried under orders %v, got %v", name, orders, triedUnder[name]))
+		list = append(list, fmt.Sprintf("%s: want it tried under orders %v, got %v", name, orders, coveredOrders[name]))
 	}
 	slices.Sort(list)
 	if len(list) > 0 {

@@ -17,8 +17,8 @@ type ropeTable struct {
 	b           *buffer // f32 [positions, Dh/2, 2]
 }
 
-// ropeTable is the address of the cache for some frequencies, of a number of positions at
-// least. The angle is formed in float32, as in the training of the models.
+// ropeTable returns the address of the cache for some frequencies with at least a number of
+// positions. Angles are computed in float32, as in the training of the models.
 func (d *Device) ropeTable(rope device.RoPEFrequencies, positions int) pointer {
 	i := slices.IndexFunc(d.ropeTables, func(t *ropeTable) bool { return slices.Equal(t.frequencies, rope.InvFreq) })
 	if i < 0 {

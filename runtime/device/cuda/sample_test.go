@@ -14,8 +14,8 @@ import (
 	"mop/runtime/random"
 )
 
-// sampled is the token that device.SamplingParams says, in float64; clear = figures a little
-// off, as float32 makes them, say the same.
+// sampled returns the token that device.SamplingParams determine, in float64. clear reports
+// that errors of float32 do not change it.
 func sampled(z []float32, seen []int, by device.SamplingParams, key uint64, pos int) (id int, clear bool) {
 	const off = 2e-5
 	v := make([]float64, len(z))
@@ -75,9 +75,9 @@ func sampled(z []float32, seen []int, by device.SamplingParams, key uint64, pos 
 	return id, margin > off && less == id && more == id
 }
 
-// sample runs the kernels of sampling over rows of logits [n, V], each with parameters and a
-// stream of its own, the rows' slots being their numbers; with filters, if they are needed or
-// asked for.
+// sample runs the sampling kernels over rows of logits [n, V], each with its own
+// parameters and stream. A row's slot is its number. Filters are used if they are needed or
+// requested.
 func sample(t *testing.T, d *Device, z []float32, V int, seen [][]int, by []device.SamplingParams, streams []uint64, positions []int, filters bool) (tokens []int32, after []uint32) {
 	t.Helper()
 	n := len(z) / V
@@ -118,7 +118,7 @@ func sample(t *testing.T, d *Device, z []float32, V int, seen [][]int, by []devi
 	return tokens, after
 }
 
-// repeated is n times the same parameters.
+// repeated returns n times the same parameters.
 func repeated(by device.SamplingParams, n int) (all []device.SamplingParams) {
 	for range n {
 		all = append(all, by)
@@ -126,9 +126,9 @@ func repeated(by device.SamplingParams, n int) (all []device.SamplingParams) {
 	return all
 }
 
-// Every kind of sampling, over logits that are alike, that are equal by the dozen, and
-// that are all equal, so that candidates fit into shared memory and do not: each kind
-// in an order of threads of its own.
+// Every kind of sampling, over logits that are close, partly equal, and all equal, so that the
+// candidates fit shared memory in some cases and not in others. Each kind has its own thread
+// order.
 func TestSample(t *testing.T) {
 	draws := []device.SamplingParams{
 		{}, {RepetitionPenalty: 1.7}, {Temperature: 0.7}, {Temperature: 1.3, RepetitionPenalty: 0.5}, {Temperature: 1e-38}, {Temperature: 1e308, TopK: 3},
@@ -191,7 +191,7 @@ func TestSample(t *testing.T) {
 	}
 }
 
-// The frequencies of draws are the softmax's; each order of threads has its share of them.
+// The frequencies of samples are those of the softmax. Each thread order makes some of them.
 func TestSampleFrequencies(t *testing.T) {
 	const V, N, T = 5, 2000, 0.7
 	want, total := [V]float64{}, 0.0
@@ -224,8 +224,8 @@ func TestSampleFrequencies(t *testing.T) {
 	}
 }
 
-// A logit of float32's largest numbers, over a temperature, is still a number: it is chosen,
-// or never, and its row does not count as one without an id.
+// The largest float32 logits divided by a temperature are treated as finite: they are always
+// or never chosen, and their row has a token.
 func TestSampleLargestFloats(t *testing.T) {
 	const V = 97
 	for o, order := range orders {
@@ -241,8 +241,8 @@ func TestSampleLargestFloats(t *testing.T) {
 	}
 }
 
-// Rows with parameters of their own side by side have the tokens that each has with the
-// others' parameters its own, and rows without filters those of the kernel without filters.
+// A row's token does not depend on the parameters of other rows, and rows without filters get
+// the token of the kernel without filters.
 func TestSampleMixedRows(t *testing.T) {
 	const V = 1500
 	all := []device.SamplingParams{{}, {RepetitionPenalty: 1.7}, {Temperature: 0.7}, {Temperature: 1.3, RepetitionPenalty: 0.5}, {Temperature: 1, TopK: 3}, {Temperature: 0.01}, {Temperature: 2, TopP: 0.9}, {Temperature: 1.5, MinP: 0.05, RepetitionPenalty: 1.2}}

@@ -86,8 +86,8 @@ var scratchNames = [scratchCount]string{
 
 func (s scratchKind) String() string { return scratchNames[s] }
 
-// scratchMemory is the address of scratch of at least n bytes; zero says that new memory starts as
-// zeros.
+// scratchMemory returns the address of scratch of at least n bytes. If zero is set, new memory is
+// filled with zeros.
 func (d *Device) scratchMemory(s scratchKind, n int, zero bool) pointer {
 	b := d.scratch[s]
 	if b == nil || b.cols < n {
@@ -110,7 +110,7 @@ func (d *Device) scratchMemory(s scratchKind, n int, zero bool) pointer {
 	return b.p
 }
 
-// retain keeps a buffer for as long as the graph that is being captured.
+// retain keeps a buffer's memory until the decode graph that is being captured is closed.
 func (d *Device) retain(b *buffer) {
 	if d.recorder != nil {
 		b.users++
@@ -118,7 +118,7 @@ func (d *Device) retain(b *buffer) {
 	}
 }
 
-// uploadScratch uploads a slice to scratch.
+// uploadScratch uploads a slice to scratch and returns its address.
 func uploadScratch[T any](d *Device, s scratchKind, v []T) pointer {
 	b := bytesOf(v)
 	p := d.scratchMemory(s, len(b), false)

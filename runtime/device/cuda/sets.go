@@ -5,5 +5,5 @@ import "mop/runtime/device/cuda/driver"
 // Info describes a GPU.
 type Info = driver.Info
 
-// Sets are the names of all sets of kernels; see OpenSet.
+// Sets returns the names of all sets of kernels; see OpenSet.
 func Sets() []string { return driver.Sets() }

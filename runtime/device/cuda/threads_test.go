@@ -16,9 +16,9 @@ import (
 	"mop/runtime/device/cuda/driver"
 )
 
-// elsewhere calls a driver from a thread of its own each time, one that no context is
-// current on: the scheduler may do so at any call.
-type elsewhere struct{ driver.Driver }
+// newThreadDriver makes each driver call on a new thread without a current context, as the
+// scheduler may do at any call.
+type newThreadDriver struct{ driver.Driver }
 
 // away runs f on a new thread, which ends with it.
 func away(f func()) {
@@ -31,64 +31,64 @@ func away(f func()) {
 	<-done
 }
 
-func (e elsewhere) Alloc(n int64) (p pointer, err error) {
+func (e newThreadDriver) Alloc(n int64) (p pointer, err error) {
 	away(func() { p, err = e.Driver.Alloc(n) })
 	return
 }
 
-func (e elsewhere) Free(p pointer) (err error) {
+func (e newThreadDriver) Free(p pointer) (err error) {
 	away(func() { err = e.Driver.Free(p) })
 	return
 }
 
-func (e elsewhere) Clear(p pointer, n int64) (err error) {
+func (e newThreadDriver) Clear(p pointer, n int64) (err error) {
 	away(func() { err = e.Driver.Clear(p, n) })
 	return
 }
 
-func (e elsewhere) Upload(p pointer, pitch int, src []byte, row int) (err error) {
+func (e newThreadDriver) Upload(p pointer, pitch int, src []byte, row int) (err error) {
 	away(func() { err = e.Driver.Upload(p, pitch, src, row) })
 	return
 }
 
-func (e elsewhere) Download(dst []byte, p pointer) (err error) {
+func (e newThreadDriver) Download(dst []byte, p pointer) (err error) {
 	away(func() { err = e.Driver.Download(dst, p) })
 	return
 }
 
-func (e elsewhere) Launch(c driver.Call) (err error) {
+func (e newThreadDriver) Launch(c driver.Call) (err error) {
 	away(func() { err = e.Driver.Launch(c) })
 	return
 }
 
-func (e elsewhere) Encode(t driver.Tensor) (m driver.TensorMap, err error) {
+func (e newThreadDriver) Encode(t driver.Tensor) (m driver.TensorMap, err error) {
 	away(func() { m, err = e.Driver.Encode(t) })
 	return
 }
 
-func (e elsewhere) Record(calls []driver.Call) (r driver.Recording, err error) {
+func (e newThreadDriver) Record(calls []driver.Call) (r driver.Recording, err error) {
 	away(func() { r, err = e.Driver.Record(calls) })
-	return recordedElsewhere{r}, err
+	return newThreadRecording{r}, err
 }
 
-func (e elsewhere) FreeMemory() (n int64, err error) {
+func (e newThreadDriver) FreeMemory() (n int64, err error) {
 	away(func() { n, err = e.Driver.FreeMemory() })
 	return
 }
 
-func (e elsewhere) Sync() (err error) {
+func (e newThreadDriver) Sync() (err error) {
 	away(func() { err = e.Driver.Sync() })
 	return
 }
 
-func (e elsewhere) Close() (err error) {
+func (e newThreadDriver) Close() (err error) {
 	away(func() { err = e.Driver.Close() })
 	return
 }
 
-type recordedElsewhere struct{ driver.Recording }
+type newThreadRecording struct{ driver.Recording }
 
-func (r recordedElsewhere) Run(p pointer, n int) (_ func([]byte) error, err error) {
+func (r newThreadRecording) Run(p pointer, n int) (_ func([]byte) error, err error) {
 	var take func([]byte) error
 	away(func() { take, err = r.Recording.Run(p, n) })
 	return func(dst []byte) (err error) {
@@ -97,12 +97,12 @@ func (r recordedElsewhere) Run(p pointer, n int) (_ func([]byte) error, err erro
 	}, err
 }
 
-func (r recordedElsewhere) Close() (err error) {
+func (r newThreadRecording) Close() (err error) {
 	away(func() { err = r.Recording.Close() })
 	return
 }
 
-// A device may be called from any thread.
+// A device can be called from any thread.
 func TestAnyThread(t *testing.T) {
 	src, err := checkpoint.Open("../../model/testdata/different-bf16")
 	if err != nil {
@@ -128,12 +128,12 @@ func TestAnyThread(t *testing.T) {
 		return generated(t, d, m)
 	}
 	want := run(func(d driver.Driver) driver.Driver { return d })
-	if got := run(func(d driver.Driver) driver.Driver { return elsewhere{d} }); !slices.Equal(got, want) {
+	if got := run(func(d driver.Driver) driver.Driver { return newThreadDriver{d} }); !slices.Equal(got, want) {
 		t.Errorf("want %v, got %v", want, got)
 	}
 }
 
-// generated is the greedy ids after a prompt that takes more than one page.
+// generated returns the greedy tokens after a prompt of more than one page.
 func generated(t *testing.T, d *Device, m *model.Model) (ids []int) {
 	t.Helper()
 	prompt := make([]int, 70)

@@ -15,9 +15,9 @@ import (
 	"mop/runtime/device"
 )
 
-// A weights file that becomes shorter while it is mapped is an error of whoever places
-// a tensor of it, as it is, in another type and in 8 bits; the device then works as before.
-func TestShortenedWeights(t *testing.T) {
+// If a weights file becomes shorter while it is mapped, placing one of its tensors is an error:
+// as stored, in another type and in 8 bits. The device then works as before.
+func TestTruncatedWeightsFile(t *testing.T) {
 	const out, in = 1021, 259
 	for _, c := range []struct{ stored, in checkpoint.DType }{
 		{checkpoint.BF16, checkpoint.F32}, {checkpoint.F16, checkpoint.F32}, {checkpoint.F32, checkpoint.F32}, {checkpoint.F32, checkpoint.F16}, {checkpoint.F16, checkpoint.BF16},

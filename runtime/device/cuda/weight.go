@@ -14,14 +14,14 @@ import (
 	"mop/runtime/device"
 )
 
-// weight is a matrix [out, in] of 16-bit elements, rows padded to 128 bytes with
-// zeros, or a vector [n] as one row; or a matrix of 8-bit integers, its scales
-// [out] float32 after its rows.
+// weight is a matrix [out, in] or a vector [n], stored as one row. Elements are 16-bit floats
+// in rows that are padded to 128 bytes with zeros, or 8-bit integers that are followed by the
+// scales, float32 [out].
 type weight struct {
 	*buffer
 	shape []int
 	int8  bool
-	view  bool // of a trained parameter: the memory is the buffer's
+	view  bool // of a trained parameter, which owns the memory
 }
 
 // Free: see device.Weight.
@@ -33,7 +33,7 @@ func (w *weight) Free() {
 
 func (w *weight) Shape() []int { return w.shape }
 
-// Bytes is the size without padding.
+// Bytes returns the size without padding.
 func (w *weight) Bytes() int64 {
 	if w.int8 {
 		return int64(w.rows) * (int64(w.cols) + 4)
@@ -41,7 +41,7 @@ func (w *weight) Bytes() int64 {
 	return int64(w.rows) * int64(w.cols) * 2
 }
 
-// String gives the shape and the type.
+// String returns the shape and the type.
 func (w *weight) String() string {
 	if w.int8 {
 		return fmt.Sprintf("%v of int8 beside %v", w.shape, w.dtype)
@@ -49,7 +49,7 @@ func (w *weight) String() string {
 	return fmt.Sprintf("%v of %v", w.shape, w.dtype)
 }
 
-// kernelSuffix is what the names of kernels that multiply the weight end in.
+// kernelSuffix returns the end of the names of kernels that multiply the weight.
 func (w *weight) kernelSuffix() string {
 	if w.int8 {
 		return "i8_" + suffix(w.dtype)
@@ -57,7 +57,7 @@ func (w *weight) kernelSuffix() string {
 	return suffix(w.dtype)
 }
 
-// scales is where those of rows lo.. lie, 0 of a weight without.
+// scales returns the address of the scales from row lo on, or 0 for 16-bit weights.
 func (w *weight) scales(lo int) pointer {
 	if w.int8 {
 		return w.row(w.rows) + pointer(4*lo)
@@ -68,8 +68,8 @@ func (w *weight) scales(lo int) pointer {
 // SetComputeType: see device.Device.
 func (d *Device) SetComputeType(t checkpoint.DType) { d.computeType = t }
 
-// typeFor is the type on the device of a weight stored in t: that of SetComputeType, else
-// its own, bfloat16 of float32.
+// typeFor returns the type on the device of a weight that is stored as t: the type of
+// SetComputeType if there is one, bfloat16 for float32, and otherwise t.
 func (d *Device) typeFor(t checkpoint.DType) checkpoint.DType {
 	switch {
 	case d.computeType != checkpoint.F32:
@@ -80,7 +80,7 @@ func (d *Device) typeFor(t checkpoint.DType) checkpoint.DType {
 	return t
 }
 
-// logRounding says once that weights of a type are rounded to another.
+// logRounding logs, once for each pair of types, that weights are rounded.
 func (d *Device) logRounding(from, to checkpoint.DType) {
 	if k := [2]checkpoint.DType{from, to}; !d.loggedRoundings[k] {
 		d.loggedRoundings[k] = true
@@ -88,8 +88,7 @@ func (d *Device) logRounding(from, to checkpoint.DType) {
 	}
 }
 
-// Place uploads the tensor in the type that SetComputeType chose; without one, as it is
-// stored, and float32 as bfloat16.
+// Place uploads a tensor in the type that typeFor returns.
 func (d *Device) Place(t checkpoint.Tensor, o device.PlaceOptions) (device.Weight, error) {
 	if o.BF16Activations {
 		return nil, fmt.Errorf("cuda: %s: activations rounded to bfloat16 are not supported", t.Name)
@@ -101,7 +100,7 @@ func (d *Device) Place(t checkpoint.Tensor, o device.PlaceOptions) (device.Weigh
 	if err != nil {
 		return nil, err
 	}
-	placed := false // also where reading the tensor panics: see files.Catch
+	placed := false // false also if reading the tensor panics: see files.Catch
 	defer func() {
 		if !placed {
 			w.Free()
@@ -123,7 +122,7 @@ func (d *Device) Place(t checkpoint.Tensor, o device.PlaceOptions) (device.Weigh
 		return w, nil
 	}
 	d.logRounding(t.DType, w.dtype)
-	// Some rows at a time: the rounded copy stays small.
+	// Converting some rows at a time keeps the copy small.
 	const part = 4 << 20
 	rows, line := max(1, part/(2*w.cols)), w.cols*t.DType.Size()
 	for r := 0; r < w.rows; r += rows {
@@ -140,8 +139,8 @@ func (d *Device) Place(t checkpoint.Tensor, o device.PlaceOptions) (device.Weigh
 	return w, nil
 }
 
-// convertTo16Bit is little-endian numbers of a type in a 16-bit one, and the index of the
-// first that is finite but for that, or -1.
+// convertTo16Bit rounds little-endian numbers to a 16-bit type. It also returns the index of the
+// first finite number that becomes infinite, or -1.
 func convertTo16Bit(data []byte, from, to checkpoint.DType) (out []byte, over int) {
 	n := len(data) / from.Size()
 	if from != checkpoint.F32 {
@@ -162,7 +161,7 @@ func convertTo16Bit(data []byte, from, to checkpoint.DType) (out []byte, over in
 	return out, -1
 }
 
-// allocWeight makes a weight of a shape, contents undefined where it has any.
+// allocWeight allocates a weight of a shape. The contents are undefined.
 func (d *Device) allocWeight(name string, shape []int) (*weight, error) {
 	if len(shape) < 1 || len(shape) > 2 {
 		return nil, fmt.Errorf("%s: want a vector or a matrix, got shape %v", name, shape)
@@ -172,19 +171,19 @@ func (d *Device) allocWeight(name string, shape []int) (*weight, error) {
 		rows = shape[0]
 	}
 	d.begin("place " + name)
-	make := d.alloc
-	if rows*cols == 0 { // what lies beyond is multiplied: zeros
-		make = d.zeroed
+	allocate := d.alloc
+	if rows*cols == 0 { // kernels multiply the padding, which must be zero
+		allocate = d.zeroed
 	}
-	b, err := make(rows, cols, rowPitch(cols), 2)
+	b, err := allocate(rows, cols, rowPitch(cols), 2)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return &weight{buffer: b, shape: shape}, nil
 }
 
-// roundTo rounds len(dst)/2 little-endian float32 of src to a 16-bit type, to
-// nearest even.
+// roundTo rounds len(dst)/2 little-endian float32 numbers of src to a 16-bit type, to nearest
+// even.
 func roundTo(dst, src []byte, t checkpoint.DType) {
 	for i := range len(dst) / 2 {
 		b := binary.LittleEndian.Uint32(src[4*i:])
@@ -201,8 +200,8 @@ func roundTo(dst, src []byte, t checkpoint.DType) {
 	}
 }
 
-// PlaceRandom makes random weights on the device: the bits that Place gives of the
-// tensor. Those that are to be 8-bit are made on the host.
+// PlaceRandom generates random weights on the device. They equal those that Place uploads for
+// the same specification. 8-bit weights are generated on the host.
 func (d *Device) PlaceRandom(r checkpoint.RandomSpec, o device.PlaceOptions) (device.Weight, error) {
 	if o != (device.PlaceOptions{}) {
 		return d.Place(r.Tensor(), o)
@@ -221,7 +220,7 @@ func (d *Device) PlaceRandom(r checkpoint.RandomSpec, o device.PlaceOptions) (de
 	w.dtype = t
 	d.begin("make "+r.Name, w.operand("w"))
 	d.launch("fill_random_"+suffix(t), [3]int{w.rows, 1, 1}, 256, 0, w.p, w.pitch, w.cols, r.Key, r.Scale)
-	// A product reads its weights before the kernel in front of it has ended.
+	// A product may read its weights before the kernel in front of it has ended.
 	if err := d.Sync(); err != nil {
 		w.Free()
 		return nil, err

@@ -16,7 +16,7 @@ import (
 	"mop/runtime/device"
 )
 
-// noted gives what is noted from now on.
+// noted returns a buffer that receives the log from now on.
 func noted(t *testing.T) *bytes.Buffer {
 	var b bytes.Buffer
 	before := slog.Default()
@@ -25,7 +25,7 @@ func noted(t *testing.T) *bytes.Buffer {
 	return &b
 }
 
-// bits are those of a weight as it lies on the device.
+// bits returns the bits of a weight on the device.
 func bits(d *Device, w device.Weight) []uint16 {
 	m := w.(*weight)
 	var out []uint16
@@ -35,9 +35,9 @@ func bits(d *Device, w device.Weight) []uint16 {
 	return out
 }
 
-// What is stored in another type than the device computes in is rounded to nearest
-// even, tensors of several parts as well; a note says so once for each type. Weights
-// that the device makes get the same bits.
+// Tensors of another type than the device's are rounded to nearest even, also those that are
+// converted in parts. Rounding is logged once for each type. Weights that are generated on the
+// device get the same bits.
 func TestPlaceRounds(t *testing.T) {
 	const V, D = 5000, 1003 // parts are of 2090 rows
 	c := &config.Config{VocabSize: V, HiddenSize: D, HeadDim: 2}
@@ -87,8 +87,7 @@ func TestPlaceRounds(t *testing.T) {
 	}
 }
 
-// A weight that the type does not hold is refused; infinities and what is none stay
-// what they are.
+// A weight that is too large for the type is refused. Infinities and NaN are kept.
 func TestPlaceRefusesOverflow(t *testing.T) {
 	d := open(t, 1)
 	d.SetComputeType(checkpoint.F16)

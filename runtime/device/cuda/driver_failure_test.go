@@ -21,7 +21,7 @@ import (
 	"mop/runtime/train"
 )
 
-// failing is the emulation, of which one call fails.
+// failing is the emulation with one call that fails.
 type failing struct {
 	*driver.Emulated
 	calls, fails int // that so far, and the one that fails; 0 = none
@@ -97,10 +97,10 @@ func (r failingRecording) Run(p pointer, n int) (func([]byte) error, error) {
 	}, err
 }
 
-// run computes something and gives out what is right as it comes.
+// run runs some work and passes each result to out as soon as it is known.
 type run func(d *Device, src checkpoint.Source, out func(v any)) error
 
-// prompt is a model after a pass over a few ids.
+// prompt loads a model and runs a pass over a few tokens.
 func prompt(d *Device, src checkpoint.Source) (*model.Model, *kvcache.Cache, error) {
 	m, err := model.Load(d, src)
 	if err != nil {
@@ -179,10 +179,10 @@ var runs = map[string]run{
 // shaped is what an error says of shapes.
 var shaped = regexp.MustCompile(`\[\d+( \d+)?\]|\d+ bytes`)
 
-// Whatever call of the driver fails, first to last of a run: the error names the
-// operation, shapes and CUDA's error, what was given out until then is right, and the
-// error stays; one of memory says what there is, and the device goes on.
-func TestEveryCallFails(t *testing.T) {
+// Each driver call of a run fails once. The error names the operation, its shapes and CUDA's
+// error; the results before it are correct; and the error is kept. An error of memory says how
+// much is left, and the device can be used again.
+func TestEveryDriverCallFails(t *testing.T) {
 	shape := config.LayerShape{Heads: 2, KVHeads: 1, HeadDim: 4, Intermediate: 5}
 	c := &config.Config{VocabSize: 11, HiddenSize: 6, HeadDim: 4, RopeTheta: 1e4, NormEps: 1e-5, MaxPositions: 16, Layers: []config.LayerShape{shape}}
 	src := checkpoint.Random(c, 1, checkpoint.BF16)

@@ -20,9 +20,9 @@ const (
 	otherFailure = "719"
 )
 
-// What a driver does not take into a graph is done without, and only that; whatever
-// fails leaves nothing behind, and a stream that captures no longer.
-func TestCaptureFails(t *testing.T) {
+// Features that a driver does not support in graphs are left out, and only those. A failed
+// capture leaks nothing and ends the stream's capture.
+func TestCaptureFailures(t *testing.T) {
 	d := open(t, 1)
 	g := d.driver.(*driver.GPU)
 	b, err := d.alloc(1, 64, 64, 2)

@@ -12,10 +12,10 @@ import (
 	"mop/runtime/model"
 )
 
-// A token is one launch of a graph and no kernel beside it. The host waits once for each
-// token's ids, the next step under way by then, and uploads where a step starts and where
-// a sequence comes to another page.
-func TestOneLaunchPerToken(t *testing.T) {
+// A token is one graph launch and no other kernel launch. The host waits once for each token,
+// while the next step is queued already. It uploads at the first step and where a sequence
+// needs another page.
+func TestOneGraphLaunchPerToken(t *testing.T) {
 	src, err := checkpoint.Open("../../model/testdata/gqa-bf16")
 	if err != nil {
 		t.Fatal(err)

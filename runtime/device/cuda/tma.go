@@ -8,19 +8,19 @@ import (
 	"mop/runtime/device/cuda/driver"
 )
 
-// The products of prefill by the set sm_90a, of weights of 16 bits: their kernels copy
-// boxes out of tensors (kernels/cuda/gemm_wgmma.cuh).
+// In the set sm_90a the prefill products of 16-bit weights copy TMA tiles
+// (kernels/cuda/gemm_wgmma.cuh).
 
-// usesTMA says whether prefill multiplies a weight so.
+// usesTMA reports whether prefill multiplies a weight with TMA.
 func (d *Device) usesTMA(w *weight) bool { return d.info.Set == driver.SM90a && !w.int8 }
 
-// tmaPairRows is how many rows lie between the two of a pair in a product: so many rows of the
-// first, so many of the second.
+// tmaPairRows is the distance of the two rows of a pair in a product: 8 rows of the first matrix
+// or half are followed by 8 rows of the second.
 const tmaPairRows = 8
 
-// tensorMap makes the map of a tensor of 16-bit elements; ld and stride are the distances of
-// rows and of what they make up, elements. A kernel copies nothing of one without
-// columns.
+// tensorMap encodes the map of a tensor [deep, rows, cols] of 16-bit elements. ld and stride are
+// the distances of rows and of matrices in elements; box is the rows of a TMA tile. Kernels
+// copy nothing of a tensor without columns.
 func (d *Device) tensorMap(p pointer, cols, rows, deep, ld, stride, box int) driver.TensorMap {
 	if d.err != nil || rows == 0 || deep == 0 {
 		return driver.TensorMap{}
@@ -30,8 +30,8 @@ func (d *Device) tensorMap(p pointer, cols, rows, deep, ld, stride, box int) dri
 	return m
 }
 
-// launchTMA queues the product of n rows x [n, in] by out rows, as the kernel pads them, of
-// matrices whose maps are given.
+// launchTMA queues the product of x [n, in] by out rows, including padding rows, of the matrices
+// with the tensor maps ws.
 func (d *Device) launchTMA(op string, kind checkpoint.DType, x rows16, n, in, out int, ws []any, args ...any) {
 	if n == 0 || out == 0 {
 		return
@@ -42,13 +42,13 @@ func (d *Device) launchTMA(op string, kind checkpoint.DType, x rows16, n, in, ou
 	d.launchCall(c, append(append(ws, xs), args...)...)
 }
 
-// linearTMA is rows lo..lo+out-1 of w.
+// linearTMA multiplies x by rows lo..lo+out-1 of w.
 func (d *Device) linearTMA(y, x rows16, n int, w *weight, lo, out, add int) {
 	ws := []any{d.tensorMap(w.row(lo), w.cols, out, 1, w.pitch, out*w.pitch, 64)}
 	d.launchTMA("linear", w.dtype, x, n, w.cols, out, ws, y.p, y.pitch, out, w.cols, n, add)
 }
 
-// gateUpTMA takes eight neurons' gates, their ups, and so on.
+// gateUpTMA multiplies by 8 gate rows, the 8 up rows of the same neurons, and so on.
 func (d *Device) gateUpTMA(h rows16, n int, gate, up *weight, m *buffer) {
 	I, in := gate.rows, gate.cols
 	var ws []any
@@ -58,8 +58,8 @@ func (d *Device) gateUpTMA(h rows16, n int, gate, up *weight, m *buffer) {
 	d.launchTMA("gate_up", gate.dtype, h, n, in, 2*roundUp(I, tmaPairRows), ws, in, I, m.p, m.pitch, n)
 }
 
-// qkvTMA takes a matrix as [2*heads, Dh/2, in], the halves that a rotation mixes. args
-// are the kernel's from the number of heads on.
+// qkvTMA reads a matrix as [2*heads, Dh/2, in], because RoPE mixes the two halves of a head. args
+// are the kernel's arguments from the number of heads on.
 func (d *Device) qkvTMA(h rows16, n, in int, q, k, v *weight, hs device.AttentionShape, args []any) {
 	half := hs.Dh / 2
 	var ws []any

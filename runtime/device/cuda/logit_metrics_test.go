@@ -24,7 +24,7 @@ func TestAMPSums(t *testing.T) {
 	})
 }
 
-// Rows and outputs of more than a block, and neurons that end within one.
+// Rows and outputs that need several blocks, and a number of neurons that ends within a block.
 func TestAMPSumsOfManyBlocks(t *testing.T) {
 	for _, o := range orders {
 		for _, dt := range types {
@@ -49,7 +49,7 @@ func TestAMPSumsOfManyBlocks(t *testing.T) {
 	}
 }
 
-// ampSums holds sums over heads and over neurons to the formula.
+// ampSums compares the sums over heads and neurons with the formula.
 func ampSums(t *testing.T, d *Device, r *rand.Rand, dt checkpoint.DType, N, D int, hs device.AttentionShape, I int) {
 	t.Helper()
 	if hs.H > 0 {
@@ -92,7 +92,7 @@ func ampSums(t *testing.T, d *Device, r *rand.Rand, dt checkpoint.DType, N, D in
 	}
 }
 
-// Vocabularies of one part, of several, and of a last part of one id.
+// Vocabularies of one tile, of several, and with a last tile of one token.
 func TestLogitReductions(t *testing.T) {
 	for _, s := range []struct{ N, D, V int }{{1, 3, 1}, {3, 8, 37}, {2, 16, vocabTile + 1}, {67, 24, 257}, {1, 8, 2*vocabTile + 1000}} {
 		for _, dt := range types {
@@ -183,10 +183,9 @@ func logitReductions(t *testing.T, d *Device, N, D, V int, dt checkpoint.DType) 
 	wc.report(t)
 }
 
-// Logits that are known to the bit, by the part of the vocabulary that the largest of
-// them lies in: what earlier parts left is scaled by it, and of equals in several parts
-// the lowest id counts.
-func TestLogitParts(t *testing.T) {
+// Exactly known logits with the largest one in each tile of the vocabulary. Sums of earlier
+// tiles are rescaled, and among equal logits in several tiles the lowest token id is chosen.
+func TestVocabTiles(t *testing.T) {
 	d := open(t, orders[len(orders)-1])
 	dt := checkpoint.BF16
 	const V = 2*vocabTile + 300
@@ -269,7 +268,7 @@ func TestLogitParts(t *testing.T) {
 	}
 }
 
-// logSum is log sum exp of sign*z.
+// logSum returns log sum exp of sign*z.
 func logSum(z []float64, sign float64) float64 {
 	top, sum := math.Inf(-1), 0.0
 	for _, v := range z {
@@ -281,8 +280,8 @@ func logSum(z []float64, sign float64) float64 {
 	return top + math.Log(sum)
 }
 
-// Weights made on the device are the host's to the bit.
-func TestGenerate(t *testing.T) {
+// Random weights that are generated on the device have the host's bits.
+func TestPlaceRandom(t *testing.T) {
 	for i := range len(types) * len(orders) {
 		dt, d := types[i%len(types)], open(t, orders[i/len(types)])
 		for _, s := range [][]int{{1, 1}, {3, 7}, {5, 64}, {2, 9941}} {

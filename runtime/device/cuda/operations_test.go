@@ -15,8 +15,8 @@ import (
 	"mop/runtime/device/tolerance"
 )
 
-// shapes is the table that every kernel is held to: 1, primes, pruned widths and
-// head counts, head widths 64 and 128 and odd ones, no heads, no neurons.
+// shapes are the shapes that every kernel is tested with: 1, primes, pruned widths and head
+// counts, head sizes 64, 128 and others, no heads, no neurons.
 var shapes = []struct{ N, D, H, K, Dh, I int }{
 	{1, 1, 1, 1, 2, 1},
 	{3, 7, 2, 1, 6, 13},
@@ -34,7 +34,7 @@ var shapes = []struct{ N, D, H, K, Dh, I int }{
 
 var types = []checkpoint.DType{checkpoint.BF16, checkpoint.F16}
 
-// format is how matrices are held: in 16 bits, or in 8 with activations of 16.
+// format is the storage of weights: 16 bits, or 8 bits with 16-bit activations.
 type format struct {
 	t     checkpoint.DType
 	eight bool
@@ -44,10 +44,10 @@ func (f format) String() string {
 	return fmt.Sprintf("%v%s", f.t, map[bool]string{true: " int8"}[f.eight])
 }
 
-// formats are tried by every test of a product.
+// formats are the formats that every product is tested with.
 var formats = []format{{checkpoint.BF16, false}, {checkpoint.F16, false}, {checkpoint.BF16, true}, {checkpoint.F16, true}}
 
-// matrix is random, of the values that weights have as they are held.
+// matrix returns random values that the format represents exactly.
 func (f format) matrix(r *rand.Rand, rows, cols int) matrix {
 	m := randomMatrix(r, rows, cols, f.t)
 	if f.eight {
@@ -56,23 +56,22 @@ func (f format) matrix(r *rand.Rand, rows, cols int) matrix {
 	return m
 }
 
-// epsilon of the norms: large, so that what is done with it shows.
+// epsilon of the norms is large, so that an error in its use is visible.
 const epsilon = 0.3
 
-// each runs a test for every shape, both types, every order, with the usual set of
-// kernels.
+// each runs a test for every shape, format and thread order with the default set of kernels.
 func each(t *testing.T, test func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.AttentionShape, I int)) {
-	eachOf(t, sets(t)[:1], test)
+	eachShapeOn(t, sets(t)[:1], test)
 }
 
-// eachSet is each with every set of kernels.
-func eachSet(t *testing.T, test func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.AttentionShape, I int)) {
-	eachOf(t, sets(t), test)
+// eachShapeAndSet is like each, with every set of kernels.
+func eachShapeAndSet(t *testing.T, test func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.AttentionShape, I int)) {
+	eachShapeOn(t, sets(t), test)
 }
 
 var kinds = []device.Phase{device.Decode, device.Prefill}
 
-func eachOf(t *testing.T, sets []string, test func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.AttentionShape, I int)) {
+func eachShapeOn(t *testing.T, sets []string, test func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.AttentionShape, I int)) {
 	for _, s := range shapes {
 		for _, f := range formats {
 			for _, set := range sets {
@@ -81,7 +80,7 @@ func eachOf(t *testing.T, sets []string, test func(t *testing.T, d *Device, r *r
 						continue
 					}
 					if f.eight && s.I > 5000 && o != orders[s.N%len(orders)] {
-						continue // one order: these are the same kernels over more rows
+						continue // one order is enough: these are the same kernels with more rows
 					}
 					t.Run(fmt.Sprintf("%v/%v/%s/%d", s, f, set, o), func(t *testing.T) {
 						d := openSet(t, o, set)
@@ -138,9 +137,9 @@ func TestEmbedAndNorm(t *testing.T) {
 	})
 }
 
-// A recorded step that follows one without an id, -1, embeds the table's first row: it
-// counts for nothing, and reads nothing that is not there.
-func TestEmbedOfNone(t *testing.T) {
+// A captured step embeds row 0 for the token -1, which a step before it gives where there is
+// no token. The result is not used, but the kernel must not read outside of the table.
+func TestEmbedNegativeToken(t *testing.T) {
 	for _, f := range formats {
 		for _, o := range orders {
 			const N, D = 3, 70
@@ -174,17 +173,17 @@ func TestEmbedOfNone(t *testing.T) {
 	}
 }
 
-// Both kinds of product, added to and not, from 16-bit and from float32 rows; the
-// same rows give the same bits alone and together.
+// Products of both phases, with and without adding, from 16-bit and float32 rows. A row gives
+// the same bits alone and among others.
 func TestLinear(t *testing.T) {
-	eachSet(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, _ device.AttentionShape, I int) {
-		linearAgrees(t, d, r, f, N, D, I)
+	eachShapeAndSet(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, _ device.AttentionShape, I int) {
+		checkLinear(t, d, r, f, N, D, I)
 	})
 }
 
-// Long rows, which take many stages of a ring of weights in decoding on sm_90a, in every
-// format and under every order.
-func TestLinearOfLongRows(t *testing.T) {
+// Long rows take many stages of the shared-memory pipeline in decode on sm_90a. They are
+// tested in every format and thread order.
+func TestLinearLongRows(t *testing.T) {
 	const D, I = 40, 5150
 	for _, set := range sets(t) {
 		for _, f := range formats {
@@ -198,7 +197,7 @@ func TestLinearOfLongRows(t *testing.T) {
 						if p := chooseGEMV(set, D/2, rowPitch(I), N, d.limits); (p.variant == "pipeline_") != (set == driver.SM90a) {
 							t.Fatalf("want a ring on sm_90a alone, got %+v", p)
 						}
-						linearAgrees(t, d, rand.New(rand.NewPCG(uint64(N), o)), f, N, D, I)
+						checkLinear(t, d, rand.New(rand.NewPCG(uint64(N), o)), f, N, D, I)
 						if err := d.Sync(); err != nil {
 							t.Error(err)
 						}
@@ -209,8 +208,8 @@ func TestLinearOfLongRows(t *testing.T) {
 	}
 }
 
-// linearAgrees holds the product of N rows [N, I] by a matrix [D, I] to its formula.
-func linearAgrees(t *testing.T, d *Device, r *rand.Rand, f format, N, D, I int) {
+// checkLinear compares the product of rows [N, I] by a matrix [D, I] with its formula.
+func checkLinear(t *testing.T, d *Device, r *rand.Rand, f format, N, D, I int) {
 	t.Helper()
 	dt := f.t
 	w, a := f.matrix(r, D, I), randomMatrix(r, N, I, dt)
@@ -252,10 +251,10 @@ func linearAgrees(t *testing.T, d *Device, r *rand.Rand, f format, N, D, I int) 
 	}
 }
 
-// The tile of a prefill product does not show in its bits, and no order of threads does.
-// Rows of 8 bits give the bits of 16-bit ones that are such integers, times their scale;
-// of a set that multiplies both by the same instruction.
-func TestTilesAgree(t *testing.T) {
+// A prefill product gives the same bits with every tile and thread order. 8-bit weights give
+// the bits of 16-bit weights of the same integers times the scale, in a set that multiplies
+// both with the same instruction.
+func TestTilesGiveSameBits(t *testing.T) {
 	const N, out, in = 83, 97, 331
 	for _, dt := range types {
 		set := slices.DeleteFunc(sets(t), func(s string) bool { return s == driver.SM90a })[0]
@@ -308,8 +307,8 @@ func TestTilesAgree(t *testing.T) {
 	}
 }
 
-// Every tile of every product, in every order of threads, gives the bits of the others;
-// of integers the products are the sums themselves, each in its place.
+// Every tile of every product gives the same bits in every thread order. With integers the
+// products are exact, so that each output is checked by its position.
 func TestEveryTile(t *testing.T) {
 	for _, set := range sets(t) {
 		for _, f := range formats {
@@ -410,7 +409,7 @@ func everyTile(t *testing.T, set string, list *[]gemmTile, f format) {
 }
 
 func TestGateUp(t *testing.T) {
-	eachSet(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, _ device.AttentionShape, I int) {
+	eachShapeAndSet(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, _ device.AttentionShape, I int) {
 		dt := f.t
 		gate, up, gain := f.matrix(r, I, D), f.matrix(r, I, D), randomMatrix(r, 1, D, dt)
 		x := normal(r, N*D)
@@ -437,8 +436,8 @@ func TestGateUp(t *testing.T) {
 	})
 }
 
-// noHeads is a block without heads: nothing is computed, and what it adds is zero.
-func noHeads(t *testing.T, d *Device, r *rand.Rand, f format, N, D int) {
+// checkNoHeads checks a layer without heads: nothing is computed, and zero is added.
+func checkNoHeads(t *testing.T, d *Device, r *rand.Rand, f format, N, D int) {
 	gain, none, wo := randomMatrix(r, 1, D, f.t).place(t, d, true), f.matrix(r, 0, D).place(t, d, false), f.matrix(r, D, 0).place(t, d, false)
 	start := normal(r, N*D)
 	for _, kind := range kinds {
@@ -459,12 +458,12 @@ func noHeads(t *testing.T, d *Device, r *rand.Rand, f format, N, D int) {
 	}
 }
 
-// A pass over two sequences of a cache, one of them from a later position on;
-// then attention over what was appended and over what lay there.
-func TestQKVAndAttend(t *testing.T) {
-	eachSet(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.AttentionShape, _ int) {
+// A pass over two sequences, one of which starts at a later position, then attention over the
+// new and the earlier positions.
+func TestQKVAndAttention(t *testing.T) {
+	eachShapeAndSet(t, func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.AttentionShape, _ int) {
 		if hs.H == 0 {
-			noHeads(t, d, r, f, N, D)
+			checkNoHeads(t, d, r, f, N, D)
 			return
 		}
 		H, K, Dh, dt := hs.H, hs.K, hs.Dh, f.t
@@ -509,7 +508,7 @@ func TestQKVAndAttend(t *testing.T) {
 			w := worst{what: kind.String() + " qkv"}
 			for i := range N {
 				h := normRow(x[i*D:(i+1)*D], gain.v, epsilon, dt)
-				seq, pos := placeOf(spans, i)
+				seq, pos := slotAndPosition(spans, i)
 				for part, m := range []matrix{wq, wk, wv} {
 					for head := range m.rows / Dh {
 						for j := range Dh / 2 {
@@ -540,12 +539,12 @@ func TestQKVAndAttend(t *testing.T) {
 			}
 			w.report(t)
 
-			checkAttend(t, d, kind, q, kv, hs, spans)
+			checkAttention(t, d, kind, q, kv, hs, spans)
 		}
 	})
 }
 
-// positionsOf says where in readCache's numbers those of a position are.
+// positionsOf returns the index of an element in the slices that readCache returns.
 func positionsOf(kv device.KVCache) func(seq, pos, head, i int) int {
 	p := kv.(*kvCache)
 	return func(seq, pos, head, i int) int {
@@ -553,8 +552,8 @@ func positionsOf(kv device.KVCache) func(seq, pos, head, i int) int {
 	}
 }
 
-// placeOf is where row i of a pass belongs.
-func placeOf(spans []device.Span, i int) (seq, pos int) {
+// slotAndPosition returns the slot and position of row i of a pass.
+func slotAndPosition(spans []device.Span, i int) (seq, pos int) {
 	for _, s := range spans {
 		if i >= s.Row && i < s.Row+s.Len {
 			return s.Seq, s.Start + i - s.Row
@@ -563,9 +562,9 @@ func placeOf(spans []device.Span, i int) (seq, pos int) {
 	panic("no span")
 }
 
-// checkAttend holds attention to the numbers as they are stored; a second call, which
-// finds what the first left in the device's own memory, gives the same bits.
-func checkAttend(t *testing.T, d *Device, kind device.Phase, q *buffer, kv device.KVCache, hs device.AttentionShape, spans []device.Span) {
+// checkAttention compares attention with its formula on the stored values. A second call, which finds
+// the first one's scratch, gives the same bits.
+func checkAttention(t *testing.T, d *Device, kind device.Phase, q *buffer, kv device.KVCache, hs device.AttentionShape, spans []device.Span) {
 	t.Helper()
 	H, K, Dh, N, dt := hs.H, hs.K, hs.Dh, q.rows, q.dtype
 	gq := read(d, q)
@@ -583,7 +582,7 @@ func checkAttend(t *testing.T, d *Device, kind device.Phase, q *buffer, kv devic
 	}
 	w := worst{what: kind.String() + " attend"}
 	for i := range N {
-		seq, pos := placeOf(spans, i)
+		seq, pos := slotAndPosition(spans, i)
 		for head := range H {
 			kh := head / (H / K)
 			s, top := make([]float64, pos+1), math.Inf(-1)
@@ -622,9 +621,9 @@ func checkAttend(t *testing.T, d *Device, kind device.Phase, q *buffer, kv devic
 	w.report(t)
 }
 
-// sameAlone attends with the last row of a prompt's pass alone: it has the same bits, those
-// of a prompt of one.
-func sameAlone(t *testing.T, d *Device, q matrix, kv device.KVCache, hs device.AttentionShape, spans []device.Span) {
+// checkLastRowAlone runs attention with only the last row of a prompt's pass, which has the same
+// bits as in the whole pass.
+func checkLastRowAlone(t *testing.T, d *Device, q matrix, kv device.KVCache, hs device.AttentionShape, spans []device.Span) {
 	t.Helper()
 	width, last := hs.H*hs.Dh, spans[len(spans)-1]
 	all, alone := emptyInner(t, d, q.rows, width), emptyInner(t, d, 1, width)
@@ -639,10 +638,10 @@ func sameAlone(t *testing.T, d *Device, q matrix, kv device.KVCache, hs device.A
 	}
 }
 
-// Attention over several pages, the largest score in the first of them, in the last,
-// or anywhere: what a page leaves must neither be lost nor outlive the next. Passes of
-// few pages come between those of many.
-func TestAttendPages(t *testing.T) {
+// Attention over several pages with the largest score in the first page, in the last, or
+// anywhere, so that the running softmax is rescaled in every way. Passes over few pages come
+// between passes over many.
+func TestAttentionPages(t *testing.T) {
 	for i, hs := range []device.AttentionShape{{H: 2, K: 1, Dh: 64}, {H: 3, K: 3, Dh: 6}, {H: 10, K: 1, Dh: 16}, {H: 2, K: 2, Dh: 128}, {H: 1, K: 1, Dh: 136}} {
 		for j, o := range orders {
 			for k, dt := range types {
@@ -651,27 +650,27 @@ func TestAttendPages(t *testing.T) {
 				}
 				grow := [...]float64{-8, 0, 2}[(i+j+k)%3]
 				for _, set := range sets(t) {
-					t.Run(fmt.Sprintf("%+v/%g/%v/%s/%d", hs, grow, dt, set, o), func(t *testing.T) { attendPages(t, openSet(t, o, set), hs, grow, dt, o) })
+					t.Run(fmt.Sprintf("%+v/%g/%v/%s/%d", hs, grow, dt, set, o), func(t *testing.T) { checkAttentionPages(t, openSet(t, o, set), hs, grow, dt, o) })
 				}
 			}
 		}
 	}
 }
 
-// A row of many pages falls into parts by its position alone: it has the same bits by
-// itself, among others and with the grid of a recorded step that goes on for longer.
-func TestAttendParts(t *testing.T) {
+// The splits of a row depend only on its position: the row has the same bits alone, among
+// others, and with the larger grid of a decode graph.
+func TestAttentionSplits(t *testing.T) {
 	for _, hs := range []device.AttentionShape{{H: 3, K: 1, Dh: 128}, {H: 2, K: 2, Dh: 64}} {
 		for _, o := range orders {
 			if testing.Short() && o != orders[0] {
 				continue
 			}
-			t.Run(fmt.Sprintf("%+v/%d", hs, o), func(t *testing.T) { attendParts(t, open(t, o), hs) })
+			t.Run(fmt.Sprintf("%+v/%d", hs, o), func(t *testing.T) { checkAttentionSplits(t, open(t, o), hs) })
 		}
 	}
 }
 
-func attendParts(t *testing.T, d *Device, hs device.AttentionShape) {
+func checkAttentionSplits(t *testing.T, d *Device, hs device.AttentionShape) {
 	r := rand.New(rand.NewPCG(uint64(hs.Dh), 5))
 	turn := 8 * attentionDecodeWarpElements / hs.Dh // positions of a block's warps at a time
 	positions := []int{2*turn - 1, 2 * turn, 5*turn + 17, 16*turn - 1, 16 * turn, 17*turn + 3}
@@ -691,7 +690,7 @@ func attendParts(t *testing.T, d *Device, hs device.AttentionShape) {
 	for i, p := range positions {
 		spans[i] = device.Span{Start: p, Row: i, Len: 1}
 	}
-	checkAttend(t, d, device.Decode, q, kv, hs, spans)
+	checkAttention(t, d, device.Decode, q, kv, hs, spans)
 	together := emptyInner(t, d, len(positions), cols)
 	d.Attention(device.Decode, together, q, kv, hs, spans)
 	want := read(d, together)
@@ -712,7 +711,7 @@ func attendParts(t *testing.T, d *Device, hs device.AttentionShape) {
 	}
 }
 
-func attendPages(t *testing.T, d *Device, hs device.AttentionShape, grow float64, dt checkpoint.DType, seed uint64) {
+func checkAttentionPages(t *testing.T, d *Device, hs device.AttentionShape, grow float64, dt checkpoint.DType, seed uint64) {
 	r := rand.New(rand.NewPCG(uint64(hs.Dh), seed))
 	const long, short = 261, 70
 	kv, err := d.NewKVCache(3, 300, hs)
@@ -745,9 +744,9 @@ func attendPages(t *testing.T, d *Device, hs device.AttentionShape, grow float64
 		last := spans[len(spans)-1]
 		q := randomMatrix(r, last.Row+last.Len, hs.H*hs.Dh, dt)
 		for _, kind := range kinds {
-			checkAttend(t, d, kind, q.inner(t, d), kv, hs, spans)
+			checkAttention(t, d, kind, q.inner(t, d), kv, hs, spans)
 		}
-		sameAlone(t, d, q, kv, hs, spans)
+		checkLastRowAlone(t, d, q, kv, hs, spans)
 	}
 	if err := d.Sync(); err != nil {
 		t.Error(err)

@@ -13,10 +13,10 @@ import (
 	"mop/runtime/device/tolerance"
 )
 
-// unit is half the distance of neighbouring 16-bit numbers, relative.
+// unit returns the unit roundoff of a 16-bit type.
 func unit(t checkpoint.DType) float64 { return tolerance.Unit(t) }
 
-// worst keeps the place that comes nearest to its tolerance, or is furthest over.
+// worst keeps the element with the largest error relative to its tolerance.
 type worst struct {
 	what      string
 	share     float64
@@ -43,7 +43,7 @@ func (w *worst) report(t testing.TB) {
 	}
 }
 
-// matrix is random, of a 16-bit type, exact in float64.
+// matrix has values of a 16-bit type, exact in float64.
 type matrix struct {
 	rows, cols int
 	v          []float64
@@ -51,7 +51,7 @@ type matrix struct {
 	stored     []float64 // of a matrix held in 8 bits: what it is made of
 }
 
-// round makes the values those of 8 bits.
+// round replaces the values by those of 8-bit weights.
 func (m *matrix) round() {
 	m.stored, m.v = m.v, make([]float64, len(m.v))
 	x, q := make([]float32, m.cols), make([]int8, m.cols)
@@ -83,7 +83,7 @@ func randomMatrix(r *rand.Rand, rows, cols int, t checkpoint.DType) matrix {
 
 func (m matrix) row(i int) []float64 { return m.v[i*m.cols : (i+1)*m.cols] }
 
-// bytes is the matrix as stored.
+// bytes returns the matrix as a checkpoint stores it.
 func (m matrix) bytes() []byte {
 	src, dst, v := make([]byte, 4*len(m.v)), make([]byte, 2*len(m.v)), m.v
 	if m.stored != nil {
@@ -165,8 +165,8 @@ func read(d *Device, b device.Buffer) []float32 {
 	return out
 }
 
-// zeroTails holds the padding of a buffer's rows to zeros: what an operation leaves
-// there is the next one's input.
+// zeroTails checks that the padding of a buffer's rows is zero, because later operations read
+// it.
 func zeroTails(t *testing.T, d *Device, what string, b *buffer) {
 	t.Helper()
 	line := b.pitch * b.size
@@ -178,8 +178,7 @@ func zeroTails(t *testing.T, d *Device, what string, b *buffer) {
 	}
 }
 
-// product is sum_k w[k] x[k] with its bound; rounded says that x was rounded on
-// the way.
+// product returns sum_k w[k] x[k] and its error bound; rounded says that x was rounded first.
 func product(w, x []float64, rounded bool) (y float64, b tolerance.Sum) {
 	b.Terms = len(w)
 	for k := range w {
@@ -193,7 +192,7 @@ func product(w, x []float64, rounded bool) (y float64, b tolerance.Sum) {
 	return y, b
 }
 
-// normRow is norm(x) rounded to a 16-bit type.
+// normRow returns RMSNorm(x) rounded to a 16-bit type.
 func normRow(x, gain []float64, eps float64, t checkpoint.DType) []float64 {
 	sum := 0.0
 	for _, v := range x {
@@ -209,7 +208,7 @@ func normRow(x, gain []float64, eps float64, t checkpoint.DType) []float64 {
 
 func silu(z float64) float64 { return z / (1 + math.Exp(-z)) }
 
-// fillCache writes the first keys and values of a sequence, as far as there are pages.
+// fillCache writes the first keys and values of a sequence to the pages that it has.
 func fillCache(t testing.TB, d *Device, kv device.KVCache, seq int, rows [2]matrix) {
 	t.Helper()
 	p := kv.(*kvCache)
@@ -227,7 +226,7 @@ func fillCache(t testing.TB, d *Device, kv device.KVCache, seq int, rows [2]matr
 	}
 }
 
-// readCache gives keys and values, each [sequences, pages*64, K, Dh rounded up to 8],
+// readCache returns keys and values, each [sequences, pages*64, K, Dh rounded up to 8], with
 // zeros where there is no page.
 func readCache(d *Device, kv device.KVCache) (keys, values []float32) {
 	p := kv.(*kvCache)

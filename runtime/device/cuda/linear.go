@@ -1,0 +1,96 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"fmt"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+)
+
+// Linear: see device.Device.
+func (d *Device) Linear(kind device.Phase, y, x device.Buffer, n int, w device.Weight) {
+	d.linear(kind, y.(*buffer), x.(*buffer), n, w.(*weight), 0)
+}
+
+// AddLinear: see device.Device.
+func (d *Device) AddLinear(kind device.Phase, x, a device.Buffer, n int, w device.Weight) {
+	d.linear(kind, x.(*buffer), a.(*buffer), n, w.(*weight), 1)
+}
+
+func (d *Device) linear(kind device.Phase, y, x *buffer, n int, w *weight, add int) {
+	d.begin("linear", y.operand("y"), x.operand("x"), w.operand("w"))
+	if !d.checkStored("linear", w) {
+		return
+	}
+	if n < 0 || n > y.rows || n > x.rows || y.cols != w.rows || x.cols != w.cols || y.size != 4 || x.size == 2 && x.dtype != w.dtype {
+		d.fail(fmt.Errorf("linear: want y [%d %d], x [%d %d] of %v, got %d rows of y [%d %d], x [%d %d] of %v", n, w.rows, n, w.cols, w.dtype, n, y.rows, y.cols, x.rows, x.cols, x.dtype))
+		return
+	}
+	if kind == device.Prefill {
+		d.linearPrefill(rows16{y.p, y.pitch}, d.roundTo16Bit(x, n, w.dtype), n, w, 0, w.rows, add)
+		return
+	}
+	form := 0
+	if x.size == 4 {
+		form = 1
+	}
+	d.launchGEMV("linear", w, ceilDiv(w.rows, 2), n, func(at, n int) []any {
+		return []any{y.row(at), y.pitch, x.row(at), x.pitch, form, w.p, w.pitch, w.rows, w.cols, n, add, w.scales(0)}
+	})
+}
+
+// roundTo16Bit returns x as the input of a prefill product. Float32 rows are rounded to
+// scratch.
+func (d *Device) roundTo16Bit(x *buffer, n int, t checkpoint.DType) rows16 {
+	if x.size == 2 {
+		return rows16{x.p, x.pitch}
+	}
+	ld := rowPitch(x.cols)
+	h := d.scratchMemory(scratchHidden, n*ld*2, false)
+	d.launch("cast_"+suffix(t), [3]int{n, 1, 1}, 256, 0, h, ld, x.p, x.pitch, x.cols)
+	return rows16{h, ld}
+}
+
+// linearRows multiplies n rows of x by rows lo..lo+out-1 of w, with the kernels of a phase.
+func (d *Device) linearRows(kind device.Phase, y, x rows16, n int, w *weight, lo, out int) {
+	if kind == device.Prefill {
+		d.linearPrefill(y, x, n, w, lo, out, 0)
+		return
+	}
+	d.launchGEMV("linear", w, ceilDiv(out, 2), n, func(at, n int) []any {
+		return []any{y.p + pointer(4*at*y.pitch), y.pitch, x.p + pointer(2*at*x.pitch), x.pitch, 0, w.row(lo), w.pitch, out, w.cols, n, 0, w.scales(lo)}
+	})
+}
+
+// linearPrefill multiplies n rows of x by rows lo..lo+out-1 of w with the kernels of
+// prefill. y is float32.
+func (d *Device) linearPrefill(y, x rows16, n int, w *weight, lo, out, add int) {
+	if d.usesTMA(w) {
+		d.linearTMA(y, x, n, w, lo, out, add)
+		return
+	}
+	t := chooseMMATile(n, out, d.limits)
+	d.launch("linear_prefill_"+t.name+"_"+w.kernelSuffix(), t.grid(n, out), t.threads, t.sharedBytes(),
+		y.p, y.pitch, x.p, x.pitch, w.row(lo), w.pitch, out, w.cols, n, add, w.scales(lo))
+}
+
+// launchGEMV queues the decode product of an operation: n rows of x by pairs of rows of
+// weights like w, in as many passes as needed. args returns the kernel's arguments for n
+// rows starting at row at.
+func (d *Device) launchGEMV(op string, w *weight, pairs, n int, args func(at, n int) []any) {
+	for at := 0; at < n; {
+		p := chooseGEMV(d.info.Set, pairs, w.pitch, n-at, d.limits)
+		if p.rows == 0 {
+			d.fail(fmt.Errorf("rows of %d elements: want at most %d bytes of shared memory, got %d", w.pitch, d.limits.shared, p.shared))
+			return
+		}
+		a := args(at, p.rows)
+		if p.stages > 0 {
+			a = append(a, p.stages)
+		}
+		d.launch(op+"_decode_"+p.variant+w.kernelSuffix(), [3]int{p.grid, 1, 1}, p.threads, p.shared, a...)
+		at += p.rows
+	}
+}

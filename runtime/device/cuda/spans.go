@@ -1,0 +1,44 @@
+//go:build cuda || cudaemu
+
+package cuda
+
+import (
+	"fmt"
+	"slices"
+
+	"mop/runtime/device"
+)
+
+// placeSpans uploads the slot and position of every row and the query tiles of prefill
+// attention, once for all layers of a pass. It returns the number of rows.
+func (d *Device) placeSpans(spans []device.Span) int {
+	n := 0
+	for _, s := range spans {
+		if s.Start < 0 || s.Row < 0 || s.Len < 0 {
+			d.fail(fmt.Errorf("%s: want spans of rows and positions from 0 on, got %+v", d.currentOperation.name, s))
+			return 0
+		}
+		n = max(n, s.Row+s.Len)
+	}
+	if d.recorder != nil || slices.Equal(spans, d.placedSpans) {
+		return n
+	}
+	d.placedSpans = append(d.placedSpans[:0], spans...)
+	places := make([][2]int32, n)
+	var queries [][4]int32
+	for _, s := range spans {
+		for i := range s.Len {
+			places[s.Row+i] = [2]int32{int32(s.Seq), int32(s.Start + i)}
+		}
+		rows := attentionQueryRows(d.info.Set)
+		for i := 0; i < s.Len; i += rows {
+			queries = append(queries, [4]int32{int32(s.Row + i), int32(min(rows, s.Len-i)), int32(s.Start + i), int32(s.Seq)})
+		}
+	}
+	// The tiles with the most positions come first, so that none of them runs last alone.
+	slices.SortStableFunc(queries, func(a, b [4]int32) int { return int(b[1] + b[2] - a[1] - a[2]) })
+	uploadScratch(d, scratchRowPositions, places)
+	uploadScratch(d, scratchQueryTiles, queries)
+	d.queryTiles = len(queries)
+	return n
+}
