@@ -62,7 +62,7 @@ func (d *Device) CompareLogits(out []device.Divergence, p, q device.LMHead, rows
 	zp, zq, state := d.scratchMemory(scratchLogits, n*vocabTile*4, false), d.scratchMemory(scratchLogitsQ, n*vocabTile*4, false), d.scratchMemory(scratchLossState, n*10*8, false)
 	d.eachVocabTile(p, hp, n, zp, func(base, count int) {
 		d.linearRows(q.Phase, rows16{zq, vocabTile}, hq, n, q.W.(*weight), base, count)
-		d.launch("compare", [3]int{n, 1, 1}, 256, 128, state, zp, zq, vocabTile, count, base)
+		d.launch("compare_logits", [3]int{n, 1, 1}, 256, 128, state, zp, zq, vocabTile, count, base)
 	})
 	s := download[float64](d, state, 10*n)
 	if d.err != nil {
