@@ -244,9 +244,9 @@ func TestOperationErrors(t *testing.T) {
 	d.Write(b.x, -1, make([]float32, 6))
 	refused(t, d, "write: want rows of float32 [4 6], got 6 numbers from -1")
 	d.Sample(b.head(), 1, false)
-	refused(t, d, "sample: want it captured")
+	refused(t, d, "sample: want a call within Capture")
 	d.launch("embedding_bf16", [3]int{1, 1, 1}, 256, 0, "text")
-	refused(t, d, "embedding_bf16: argument 0 has no slot")
+	refused(t, d, "embedding_bf16: argument 0: type string is not supported")
 	d.launch("no such", [3]int{1, 1, 1}, 256, 0)
 	refused(t, d, "no such: grid [1 1 1], 256 threads, 0 bytes shared, arguments []: ")
 }
