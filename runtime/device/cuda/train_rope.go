@@ -57,13 +57,13 @@ type spanTables struct {
 
 // RoPE: see device.Trainer.
 func (d *Device) RoPE(x device.Buffer, dh int, rope device.RoPEFrequencies, spans []device.Span, back bool) {
-	n := d.uploadSpans("rotate", spans)
-	b := d.float32Buffer("rotate", "x", x, n, x.Cols())
+	n := d.uploadSpans("rope", spans)
+	b := d.float32Buffer("rope", "x", x, n, x.Cols())
 	if d.err != nil {
 		return
 	}
 	if dh < 2 || dh != 2*len(rope.InvFreq) || b.cols%dh != 0 {
-		d.fail(fmt.Errorf("rotate: want heads of width %d, got rows of %d, heads of %d", 2*len(rope.InvFreq), b.cols, dh))
+		d.fail(fmt.Errorf("rope: want heads of width %d, got rows of %d, heads of %d", 2*len(rope.InvFreq), b.cols, dh))
 		return
 	}
 	sign := float32(1)

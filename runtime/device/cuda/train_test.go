@@ -329,7 +329,7 @@ func TestTrainRefusesWrongOperands(t *testing.T) {
 		"attend: want spans one after the other": func(d *Device, x, y, _ device.Buffer) {
 			d.AttentionForward(x, x, x, y, y, hs, []device.Span{{Row: 1, Len: 1}, {Row: 0, Len: 1}})
 		},
-		"rotate: want heads of width 2, got rows of 8, heads of": func(d *Device, x, _, _ device.Buffer) {
+		"rope: want heads of width 2, got rows of 8, heads of": func(d *Device, x, _, _ device.Buffer) {
 			d.RoPE(x, 4, device.RoPEFrequencies{InvFreq: []float32{1}}, splitSpans(3), false)
 		},
 		"adamw: want four buffers [3 8] and a step from 1": func(d *Device, x, _, _ device.Buffer) { d.AdamW(x, x, x, x, device.AdamW{}) },
