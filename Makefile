@@ -47,8 +47,8 @@ race: ## the tests of all packages with goroutines under the race detector; need
 	CGO_ENABLED=1 go test -race -short $(RACE_PACKAGES)
 
 emu-test: ## run every CUDA kernel and the CUDA device in the host emulation
-	$(CHECKED) $(EMU) -timeout 10m ./kernels/cuda ./runtime/device/cuda
-	$(EMU) -timeout 10m -run 'GPU|Emulated' ./prune ./prune/finetune
+	$(CHECKED) $(EMU) -timeout 40m ./kernels/cuda ./runtime/device/cuda
+	$(EMU) -timeout 40m -run 'GPU|Emulated' ./prune ./prune/finetune
 
 # Headers of CUDA 11.8 or 12.x, and a libcuda to link against: the driver's own is
 # found at run time.

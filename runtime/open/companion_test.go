@@ -121,8 +121,8 @@ func TestCompanionInterrupted(t *testing.T) {
 	defer signal.Stop(caught)
 	time.AfterFunc(300*time.Millisecond, func() { syscall.Kill(os.Getpid(), syscall.SIGTERM) })
 	begin := time.Now()
-	if _, err := queryCompanion(path); !errors.Is(err, context.Canceled) || time.Since(begin) > 10*time.Second {
-		t.Errorf("want %v at once, got %v after %v", context.Canceled, err, time.Since(begin))
+	if _, err := queryCompanion(path); !errors.Is(err, context.Canceled) || time.Since(begin) > 40*time.Second {
+		t.Errorf("want %v before the child ends by itself, got %v after %v", context.Canceled, err, time.Since(begin))
 	}
 }
 

@@ -2,7 +2,6 @@ package cuda
 
 import (
 	"mop/runtime/device"
-	"mop/runtime/device/cuda/driver"
 )
 
 // Sizes of decode attention; see kernels/cuda/attention_decode.cu.
@@ -82,14 +81,6 @@ func attentionPrefillWidth(dh int) int {
 		return 128
 	}
 	return 0
-}
-
-// attentionQueryRows returns the number of queries of a tile of prefill attention.
-func attentionQueryRows(set string) int {
-	if set == driver.SM90a {
-		return attentionWGMMARows
-	}
-	return pageSize
 }
 
 // attentionPrefillSharedBytes returns the shared memory of prefill attention: queries, and

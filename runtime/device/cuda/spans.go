@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"mop/runtime/device"
+	"mop/runtime/device/cuda/driver"
 )
 
 // placeSpans uploads the slot and position of every row and the query tiles of prefill
@@ -41,4 +42,12 @@ func (d *Device) placeSpans(spans []device.Span) int {
 	uploadScratch(d, scratchQueryTiles, queries)
 	d.queryTiles = len(queries)
 	return n
+}
+
+// attentionQueryRows returns the number of queries of a tile of prefill attention.
+func attentionQueryRows(set string) int {
+	if set == driver.SM90a {
+		return attentionWGMMARows
+	}
+	return pageSize
 }
