@@ -32,7 +32,7 @@ out/smollm2/config.json: | build
 EMU = CGO_ENABLED=1 go test -tags cudaemu
 # An access of 16 bytes that is not aligned to 16 works on the host and fails on a GPU.
 CHECKED = CGO_CXXFLAGS="-g -O2 -fsanitize=alignment,shift -fno-sanitize-recover=all" CGO_LDFLAGS=-lubsan
-EMU_SAMPLE = TestEmbedAndNorm|TestLinear|TestGateUp|TestQKVAndAttention|TestAMPSums|TestPlaceRandom|TestSample|TestSequencesJoinAndLeave|TestGraphDecode|TestTrain(Norm|Rows|Rotate|Gate|Attention|AdamW|Gradients)
+EMU_SAMPLE = TestEmbedAndNorm|TestLinear|TestGateUp|TestQKVAndAttention|TestAMPSums|TestPlaceRandom|TestSample|TestSequencesJoinAndLeave|TestGraphDecode|TestTrain(Norm|Rows|RoPE|SwiGLU|Attention|AdamW|Gradients)
 test: build ## run all tests
 	go test ./...
 	@if command -v g++ >/dev/null; then $(EMU) -short -run '$(EMU_SAMPLE)' ./runtime/device/cuda; else echo "no g++: the CUDA kernels' tests on the host are left out"; fi

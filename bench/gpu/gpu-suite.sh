@@ -151,8 +151,8 @@ tested() {
 
 # Every test of a kernel at one shape of each kind, since racecheck is slow.
 one_shape='^TestSample$/^97$/^alike$/^(0|8|11)$|^Test(EmbedAndNorm|Linear|GateUp|QKVAndAttention|AMPSums)$/^{9_131_/^BF16/./^1$'
-one_shape+='|^TestProject$/^{37_48_31_8}_(BF16|F32)_1$|^TestLosses$/^{3_37_8}_BF16_1$'
-one_shape+='|^TestAttentionSplits$/Dh:128}/^1$|^TestLogitReductions$/^{3_8_37}$/^BF16$/^1$|^TestTrain(Norm|Gate|Rows|Rotate|Attention|AdamW)$/^{9_131_/^1$'
+one_shape+='|^TestLinearForwardBackward$/^{37_48_31_8}_(BF16|F32)_1$|^TestCrossEntropy$/^{3_37_8}_BF16_1$'
+one_shape+='|^TestAttentionSplits$/Dh:128}/^1$|^TestLogitReductions$/^{3_8_37}$/^BF16$/^1$|^TestTrain(Norm|SwiGLU|Rows|RoPE|Attention|AdamW)$/^{9_131_/^1$'
 
 kernels() {
 	run "a device is there" 60 ./bin/mop inspect --devices --device cuda || true
@@ -181,7 +181,7 @@ kernels() {
 			row "$tool" "NOT RUN" "no compute-sanitizer in PATH, /usr/local/cuda/bin or ./sanitizer"
 			continue
 		fi
-		local what='TestEmbedAndNorm|TestLinear|TestGateUp|TestQKVAndAttention|TestAMPSums|TestLogitReductions|TestSample|TestGraphDecode|TestTrain'
+		local what='TestEmbedAndNorm|TestLinear|TestGateUp|TestQKVAndAttention|TestAMPSums|TestLogitReductions|TestSample|TestGraphDecode|TestTrain.*'
 		[ $tool = racecheck ] && what=$one_shape
 		tested $tool "$tool " 60 "$sanitizer" --tool $tool --error-exitcode 9 --launch-timeout 0 "$tests" -test.short -test.run "$what"
 	done
