@@ -75,8 +75,11 @@ func NewSequences(dev device.Device, c *config.Config, n, maxPositions int) (*Ca
 	if err != nil {
 		return nil, err
 	}
-	_, err = k.AllocN(n)
-	return k, err
+	if _, err := k.AllocN(n); err != nil {
+		k.Close()
+		return nil, err
+	}
+	return k, nil
 }
 
 // limit sets how many pages may be in use: those of all slots, or what the memory allows.
@@ -266,13 +269,4 @@ func (k *Cache) Close() {
 	}
 	clear(k.Layers)
 	k.slots, k.pages, k.used = nil, 0, 0
-}
-
-// Bytes is the memory that the positions of some sequences take, as float32.
-func Bytes(c *config.Config, sequences, positions int) int64 {
-	var n int64
-	for _, s := range c.Layers {
-		n += 2 * 4 * int64(sequences) * int64(positions) * int64(s.KVHeads) * int64(s.HeadDim)
-	}
-	return n
 }

@@ -83,6 +83,7 @@ func (m *Model) GraphDecoder(cache *kvcache.Cache) (*GraphDecoder, error) {
 	d := &GraphDecoder{m: m, dev: dev, cache: cache, state: state, rows: make([]*decodeRow, rows), graphs: map[graphKey]device.DecodeGraph{}, tokens: make([]int, rows)}
 	// Graphs point to the activations, so that all buckets have the same.
 	if err := d.swapped(func() error { return m.reserve(rows) }); err != nil {
+		d.work.free()
 		state.Free()
 		return nil, err
 	}
