@@ -69,13 +69,13 @@ func Run(ctx context.Context, dev device.Device, models []Model, o Options) ([]r
 	if err != nil {
 		return nil, samples, err
 	}
-	if env.LimitLoad > latency.Busy || exceedsLimits(rows) {
+	if env.RooflineLoad > latency.Busy || exceedsRoofline(rows) {
 		again, err := environment(dev, o, true)
 		if err != nil {
 			return nil, samples, err
 		}
 		env.ReadGBps, env.FMAGflops = max(env.ReadGBps, again.ReadGBps), max(env.FMAGflops, again.FMAGflops)
-		env.LimitLoad = min(env.LimitLoad, again.LimitLoad) // of two measured limits, the larger one is the better
+		env.RooflineLoad = min(env.RooflineLoad, again.RooflineLoad) // of two measurements, the higher is the better
 		if rows, err = latency.Rows(p, loaded, samples, env); err != nil {
 			return nil, samples, err
 		}
@@ -88,9 +88,9 @@ func Run(ctx context.Context, dev device.Device, models []Model, o Options) ([]r
 	return entries, samples, nil
 }
 
-// exceedsLimits reports whether rows exceed the machine's cached limits, which were then
+// exceedsRoofline reports whether rows exceed the machine's cached roofline, which was then
 // measured in worse conditions.
-func exceedsLimits(rows []latency.Row) bool {
+func exceedsRoofline(rows []latency.Row) bool {
 	return slices.ContainsFunc(rows, func(r latency.Row) bool {
 		return r.Share != nil && *r.Share > 1 || r.PrefillShare != nil && *r.PrefillShare > 1
 	})

@@ -15,7 +15,7 @@ import (
 )
 
 // environment is what all rows of a comparison share: machine, build, and the device's
-// limits, which are cached unless again asks for a new measurement.
+// roofline, which is cached unless again asks for a new measurement.
 func environment(dev device.Device, o Options, again bool) (latency.Environment, error) {
 	info := machine.Describe()
 	env := latency.Environment{Device: dev.Capabilities().Hardware, CPU: info.CPU, Threads: dev.Capabilities().Threads, Commit: build.Commit(), Date: time.Now()}
@@ -30,12 +30,12 @@ func environment(dev device.Device, o Options, again bool) (latency.Environment,
 	if dev.Capabilities().Name != "cpu" {
 		return env, nil
 	}
-	limits, err := hardware.DefaultMeter().Measure(info, dev.Capabilities().Threads, instructionSet(o), again)
+	roofline, err := hardware.DefaultMeter().Measure(info, dev.Capabilities().Threads, instructionSet(o), again)
 	if err != nil {
 		return env, err
 	}
-	env.ReadGBps, env.FMAGflops, env.FMAISA = limits.Read.GBps, limits.FMA.GFLOPs, limits.FMA.ISA
-	env.LimitLoad = limits.Others
+	env.ReadGBps, env.FMAGflops, env.FMAISA = roofline.Read.GBps, roofline.FMA.GFLOPs, roofline.FMA.ISA
+	env.RooflineLoad = roofline.Others
 	return env, nil
 }
 

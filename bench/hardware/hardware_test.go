@@ -2,9 +2,9 @@ package hardware
 
 import (
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -22,24 +22,6 @@ func TestCPUTimes(t *testing.T) {
 		if _, _, ok := cpuTimes([]byte(broken)); ok {
 			t.Errorf("%q: want not ok", broken)
 		}
-	}
-}
-
-// What this process burns is not others' load.
-func TestOtherLoadLeavesOutOwn(t *testing.T) {
-	start := time.Now()
-	before, _, ok := OtherLoad()
-	if !ok {
-		t.Skip("the system does not tell")
-	}
-	for time.Since(start) < 300*time.Millisecond {
-	}
-	after, _, _ := OtherLoad()
-	elapsed := time.Since(start)
-	// On a busy machine others add up to a core each; here only that the spin
-	// of one core is taken off, some ticks aside.
-	if others, most := after-before, elapsed*time.Duration(runtime.NumCPU()); others < -100*time.Millisecond || others > most+100*time.Millisecond {
-		t.Errorf("want 0 to %v of others, got %v", most, others)
 	}
 }
 
@@ -75,7 +57,7 @@ func TestSplitLosesNothing(t *testing.T) {
 
 // Every instruction set's loops against the plain formula, around the length
 // of a block, between guard words that would show a read too many.
-func TestSumTwins(t *testing.T) {
+func TestSumOfEveryISA(t *testing.T) {
 	for _, p := range probes() {
 		for _, n := range []int{1, 7, 8, 9, 63, 64, 65, 127, 128, 1000, 1003, 4096} {
 			guarded := make([]uint64, n+2*blockOfTests)
@@ -97,7 +79,7 @@ func TestSumTwins(t *testing.T) {
 
 const blockOfTests = 64
 
-func TestFMATwins(t *testing.T) {
+func TestFMAOfEveryISA(t *testing.T) {
 	for _, p := range probes() {
 		for _, n := range []int{0, 1, 2, 1000} {
 			if got, sums := p.fma(n, 3, 0.5); got != 1.5*float64(n*sums) || sums < 8 {
@@ -113,7 +95,7 @@ func TestFMATwins(t *testing.T) {
 	}
 }
 
-func TestLimits(t *testing.T) {
+func TestMeasureRoofline(t *testing.T) {
 	here := machine.Info{CPU: "here", MemoryBytes: 512 << 20} // a buffer of 64 MiB: short
 	l, err := MeasureRoofline(here, 2, "")
 	if err != nil {
@@ -123,9 +105,8 @@ func TestLimits(t *testing.T) {
 	if l.Machine != here || r.Threads != 2 || r.BufferBytes != 64<<20 || r.Passes < minPasses || f.Threads != 2 || f.Passes < minPasses || r.ISA != f.ISA {
 		t.Errorf("got %+v", l)
 	}
-	// From a slow board to more than any processor.
-	if r.GBps < 0.1 || r.GBps > 5000 || f.GFLOPs < 0.1 || f.GFLOPs > 1e5 {
-		t.Errorf("want plausible limits, got %v GB/s and %v GFLOP/s", r.GBps, f.GFLOPs)
+	if !(r.GBps > 0 && f.GFLOPs > 0) || math.IsInf(r.GBps, 0) || math.IsInf(f.GFLOPs, 0) {
+		t.Errorf("want positive rates, got %v GB/s and %v GFLOP/s", r.GBps, f.GFLOPs)
 	}
 	for _, isa := range ISAs() {
 		k, err := FMAPeak(1, isa)
@@ -148,14 +129,14 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-func TestMeterRemembers(t *testing.T) {
+func TestMeterCaches(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	calls := 0
 	m := Meter{
 		Dir: dir,
 		Now: func() time.Time { return now },
-		Limits: func(m machine.Info, threads int, isa string) (Roofline, error) {
+		Roofline: func(m machine.Info, threads int, isa string) (Roofline, error) {
 			calls++
 			return Roofline{Machine: m, Read: Bandwidth{Threads: threads, GBps: float64(calls)}, FMA: Peak{Threads: threads, ISA: isa, GFLOPs: 1}}, nil
 		},
@@ -201,15 +182,15 @@ func TestMeterRemembers(t *testing.T) {
 		ask(m, here, 2, false, float64(calls+1))
 	}
 
-	quiet := m.Limits
-	m.Limits = func(info machine.Info, threads int, isa string) (Roofline, error) {
+	quiet := m.Roofline
+	m.Roofline = func(info machine.Info, threads int, isa string) (Roofline, error) {
 		l, err := quiet(info, threads, isa)
 		l.Others = 0.3
 		return l, err
 	}
 	ask(m, here, 2, true, float64(calls+1))  // measured while others were at work
 	ask(m, here, 2, false, float64(calls-1)) // and so not remembered: what was known before is
-	m.Limits = quiet
+	m.Roofline = quiet
 
 	m.Dir = ""
 	ask(m, here, 2, false, float64(calls+1))
@@ -222,7 +203,7 @@ func TestMeterRemembers(t *testing.T) {
 	m.Dir = blocked // not a directory: measured all the same
 	ask(m, here, 2, false, float64(calls+1))
 
-	m.Limits = func(machine.Info, int, string) (Roofline, error) { return Roofline{}, errors.New("boom") }
+	m.Roofline = func(machine.Info, int, string) (Roofline, error) { return Roofline{}, errors.New("boom") }
 	if _, err := m.Measure(here, 2, "generic", true); err == nil || err.Error() != "boom" {
 		t.Errorf("want boom, got %v", err)
 	}

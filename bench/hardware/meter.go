@@ -14,7 +14,8 @@ import (
 	"mop/internal/machine"
 )
 
-// Roofline holds the measured limits of a machine for a number of threads.
+// Roofline holds the measured read bandwidth and FMA peak of a machine for a number of threads.
+// Together they bound the speed of a kernel, as the roofline model says.
 type Roofline struct {
 	Machine  machine.Info `json:"machine"`
 	Read     Bandwidth    `json:"read"`
@@ -23,9 +24,8 @@ type Roofline struct {
 	Measured time.Time    `json:"measured"`
 }
 
-// MeasureRoofline measures both limits in about a second: reading with the widest
-// instruction set, and arithmetic with the one that is asked for ("" = the
-// widest).
+// MeasureRoofline measures both in about a second: reading with the widest instruction
+// set, and arithmetic with the one that is asked for ("" = the widest).
 func MeasureRoofline(m machine.Info, threads int, isa string) (Roofline, error) {
 	l := Roofline{Machine: m, Measured: time.Now().UTC()}
 	others, steal, known := OtherLoad()
@@ -40,16 +40,16 @@ func MeasureRoofline(m machine.Info, threads int, isa string) (Roofline, error) 
 	return l, err
 }
 
-// busy is the share of the cores above which the load of others makes limits not worth
-// caching.
+// busy is the share of the cores above which the load of others makes a roofline not
+// worth caching.
 const busy = 0.05
 
-// Meter measures the limits and caches them in a file for some minutes.
+// Meter measures rooflines and caches them in a file for some minutes.
 type Meter struct {
-	Dir    string        // where measurements are kept; "" = nowhere
-	MaxAge time.Duration // older ones are measured again; 0 = ten minutes
-	Now    func() time.Time
-	Limits func(m machine.Info, threads int, isa string) (Roofline, error) // the measurement; nil = MeasureRoofline
+	Dir      string        // where measurements are kept; "" = nowhere
+	MaxAge   time.Duration // older ones are measured again; 0 = ten minutes
+	Now      func() time.Time
+	Roofline func(m machine.Info, threads int, isa string) (Roofline, error) // the measurement; nil = MeasureRoofline
 }
 
 // DefaultMeter keeps measurements in the user's cache directory for ten minutes,
@@ -63,12 +63,12 @@ func DefaultMeter() Meter {
 	return Meter{Dir: filepath.Join(dir, "mop")}
 }
 
-// Measure returns the limits of this machine for a number of threads and an instruction
-// set: cached ones if they are recent enough and force is false. Limits of a busy machine
-// are not cached. A cache file that cannot be read or written costs a new measurement and
+// Measure returns the roofline of this machine for a number of threads and an instruction
+// set: a cached one if it is recent enough and force is false. The roofline of a busy
+// machine is not cached. A cache file that cannot be read or written costs a new measurement and
 // is not an error.
 func (m Meter) Measure(info machine.Info, threads int, isa string, force bool) (Roofline, error) {
-	now, measure := m.Now, m.Limits
+	now, measure := m.Now, m.Roofline
 	if now == nil {
 		now = time.Now
 	}

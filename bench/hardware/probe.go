@@ -55,7 +55,7 @@ func probeFor(isa string) (probe, error) {
 
 func generic() probe { return probe{"generic", sumGeneric, fmaGeneric} }
 
-// sumGeneric has eight streams of additions: the loads limit the speed, not
+// sumGeneric has eight streams of additions: the loads bound the speed, not
 // the latency of the addition.
 func sumGeneric(words []uint64) uint64 {
 	var a, b, c, d, e, f, g, h uint64

@@ -8,16 +8,16 @@ import (
 
 // Environment is what all rows of a measurement share.
 type Environment struct {
-	Device    string    // "cpu", or the accelerator's name
-	CPU       string    // the processor's name
-	Threads   int       // that the device uses
-	Commit    string    // of mop; see package build
-	ReadGBps  float64   // the device's measured bandwidth, 1e9 bytes/s: of reading on the CPU, of a copy within its memory on a GPU; 0 = not measured
-	FMAGflops float64   // its measured peak of multiply-adds, 1e9 operations/s; 0 = not measured
-	FMAISA    string    // the instruction set of that peak
-	LimitLoad float64   // share of the cores that others took while both were measured
-	Cores     int       // of the machine, where samples know the load of others; 0 = they do not
-	Date      time.Time // of the measurement
+	Device       string    // "cpu", or the accelerator's name
+	CPU          string    // the processor's name
+	Threads      int       // that the device uses
+	Commit       string    // of mop; see package build
+	ReadGBps     float64   // the device's measured bandwidth, 1e9 bytes/s: of reading on the CPU, of a copy within its memory on a GPU; 0 = not measured
+	FMAGflops    float64   // its measured peak of multiply-adds, 1e9 operations/s; 0 = not measured
+	FMAISA       string    // the instruction set of that peak
+	RooflineLoad float64   // share of the cores that others took while both were measured
+	Cores        int       // of the machine, where samples know the load of others; 0 = they do not
+	Date         time.Time // of the measurement
 }
 
 // Row is one model's result. A field is nil if the protocol gives nothing to compute it
@@ -51,9 +51,9 @@ type Row struct {
 
 	// Disturbances, as shares of all cores' time during the kept runs; nil if the
 	// system does not say, as for runs that are over within a few of its time steps.
-	OtherLoad *float64 `json:"other_load"` // that other processes took
-	StealLoad *float64 `json:"steal_load"` // that the hypervisor gave to other machines
-	LimitLoad *float64 `json:"limit_load"` // that both took while the machine's limits were measured; nil = no limits
+	OtherLoad    *float64 `json:"other_load"` // that other processes took
+	StealLoad    *float64 `json:"steal_load"` // that the hypervisor gave to other machines
+	RooflineLoad *float64 `json:"limit_load"` // that both took while the machine's roofline was measured; nil = no roofline
 
 	Percentiles   Percentiles `json:"percentiles"`
 	BandwidthGBps *float64    `json:"bandwidth_gbps"` // what share is a share of
@@ -71,7 +71,7 @@ type Row struct {
 }
 
 // Busy is the share of the cores above which the load of others has an effect: times are
-// too long, and a machine's limits are not limits.
+// too long, and a measured roofline is too low.
 const Busy = 0.05
 
 // loadStep is how finely systems count the time of processors.
@@ -188,7 +188,7 @@ func row(p Protocol, s Model, dense, x *series, env Environment) Row {
 		r.FMAGflops, r.FMAISA = &env.FMAGflops, env.FMAISA
 	}
 	if env.ReadGBps > 0 || env.FMAGflops > 0 {
-		r.LimitLoad = &env.LimitLoad
+		r.RooflineLoad = &env.RooflineLoad
 	}
 	if s.PrefillFlops > 0 {
 		r.PrefillGflops = finite(float64(s.PrefillFlops) / r.TTFT / 1e6) // 1e9 operations and 1e3 ms

@@ -37,7 +37,7 @@ func TestRowsByHand(t *testing.T) {
 		{Name: "dense", Params: 1000, BytesPerToken: 3e6, PrefillBytes: 14e6, PrefillFlops: 21e9, DecodeFlops: 5e6, PeakBytes: 77, Load: 1500 * time.Microsecond},
 		{Name: "half", Params: 600, Compression: 0.4, BytesPerToken: 2e6},
 	}
-	env := Environment{Device: "cpu", CPU: "Z80", Threads: 3, Commit: "c0ffee", ReadGBps: 1.6, FMAGflops: 600, FMAISA: "avx2", LimitLoad: 0.04, Cores: 4, Date: time.Date(2026, 2, 6, 13, 0, 0, 0, time.FixedZone("", 3600))}
+	env := Environment{Device: "cpu", CPU: "Z80", Threads: 3, Commit: "c0ffee", ReadGBps: 1.6, FMAGflops: 600, FMAISA: "avx2", RooflineLoad: 0.04, Cores: 4, Date: time.Date(2026, 2, 6, 13, 0, 0, 0, time.FixedZone("", 3600))}
 	rows, err := Rows(p, models, samples, env)
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +65,7 @@ func TestRowsByHand(t *testing.T) {
 	check("decode GFLOP/s", *d.DecodeGflops, 5e6*200/1e9)
 	check("others", *d.OtherLoad, (90.0-16)/370/4) // of 370 ms on four cores
 	check("steal", *d.StealLoad, 37.0/370/4)
-	check("limits", *d.LimitLoad, 0.04)
+	check("roofline load", *d.RooflineLoad, 0.04)
 	check("others, counted in unlike steps", *h.OtherLoad, 0)
 	if *d.FMAGflops != 600 || d.FMAISA != "avx2" || h.PrefillGflops != nil || h.PrefillShare != nil || h.PrefillReadGBps != nil || h.DecodeGflops != nil {
 		t.Errorf("peak of the environment and nothing of the unknown: got %+v, %+v", d, h)
@@ -96,14 +96,15 @@ func TestRowsByHand(t *testing.T) {
 	}
 }
 
-// Of limits is told what others took while they were measured. Nothing tells the load of
-// a few milliseconds, which is counted in steps of ten, and others never took more than
-// everything.
+// A row reports what others took while the roofline was measured. The load during a run of
+// less than 100 ms is not reported, since systems count in steps of 10 ms. The load of
+// others is at most 1.
 func TestBusyMachine(t *testing.T) {
 	p := Protocol{In: 4, Out: 3, Batch: 1, Runs: 1}
 	subject := []Model{{Name: "a", BytesPerToken: 5e6, PrefillFlops: 1e9}}
 	for _, c := range []struct {
-		limits, took float64 // ms
+		rooflineLoad float64
+		took         float64 // ms
 		others       time.Duration
 		known        bool
 	}{
@@ -112,13 +113,13 @@ func TestBusyMachine(t *testing.T) {
 	} {
 		s := sample("a", 0, false, time.Duration(c.took)-2, 1, 3)
 		s.Others = c.others
-		env := Environment{ReadGBps: 2, FMAGflops: 3, LimitLoad: c.limits, Cores: 4}
+		env := Environment{ReadGBps: 2, FMAGflops: 3, RooflineLoad: c.rooflineLoad, Cores: 4}
 		rows, err := Rows(p, subject, []Sample{s}, env)
 		if err != nil {
 			t.Fatal(err)
 		}
 		r := rows[0]
-		if *r.LimitLoad != c.limits || r.Share == nil || r.PrefillShare == nil {
+		if *r.RooflineLoad != c.rooflineLoad || r.Share == nil || r.PrefillShare == nil {
 			t.Errorf("%+v: got %+v", c, r)
 		}
 		if (r.OtherLoad != nil) != c.known || (r.StealLoad != nil) != c.known {
@@ -131,8 +132,8 @@ func TestBusyMachine(t *testing.T) {
 		}
 	}
 	rows, err := Rows(p, subject, []Sample{sample("a", 0, false, 8, 1, 3)}, Environment{})
-	if err != nil || rows[0].LimitLoad != nil {
-		t.Errorf("without limits: want no load of theirs, got %v, %v", rows, err)
+	if err != nil || rows[0].RooflineLoad != nil {
+		t.Errorf("without a roofline: want no load of its measurement, got %v, %v", rows, err)
 	}
 }
 

@@ -128,7 +128,7 @@ func columns() []column {
 		{"ppl", func(e *Entry) any { return e.PPL }},
 		{"other_load", func(e *Entry) any { return e.OtherLoad }},
 		{"steal_load", func(e *Entry) any { return e.StealLoad }},
-		{"limit_load", func(e *Entry) any { return e.LimitLoad }},
+		{"limit_load", func(e *Entry) any { return e.RooflineLoad }},
 		{"device", func(e *Entry) any { return e.Device }},
 		{"cpu", func(e *Entry) any { return e.CPU }},
 		{"threads", func(e *Entry) any { return e.Threads }},

@@ -28,7 +28,7 @@ func document(r Report, images []image) string {
 - memory: the model's own weights, cache and scratch (the process is shared by all models). read a token: weights and cache that a decode step reads, over the batch.
 
 `)
-	b.WriteString(limitsTable(r.Entries))
+	b.WriteString(rooflineTable(r.Entries))
 	b.WriteString(`
 - tg GB/s: what a decode step reads, times steps a second, and its share of the read bandwidth that this machine was measured to have. pp GFLOP/s: operations of the prompt's pass (a multiply-add counts as two; matrices, causal attention and the last position's logits) over the time to the first token, and its share of the measured peak of float32 multiply-adds. pp GB/s: every weight once, over the same time: a short prompt is bound by reading, a long one by arithmetic.
 `)

@@ -12,12 +12,12 @@ import (
 
 // Markdown writes a table in the style of llama-bench, with prompt processing (pp) and
 // text generation (tg) side by side, then a table that compares the speeds with the
-// machine's limits, and a line that says what was measured.
+// machine's roofline, and a line that says what was measured.
 func Markdown(w io.Writer, entries []Entry) error {
 	if err := check(entries); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%s\n%s\n%s\n", latencyTable(entries), limitsTable(entries), conditions(entries[0].Row))
+	_, err := fmt.Fprintf(w, "%s\n%s\n%s\n", latencyTable(entries), rooflineTable(entries), conditions(entries[0].Row))
 	return err
 }
 
@@ -73,8 +73,8 @@ func memoryTable(entries []Entry) string {
 	return table([]string{"model", "memory", "load ms", "read a token"}, rows)
 }
 
-// limitsTable compares the speeds with the machine's limits, which are in the header.
-func limitsTable(entries []Entry) string {
+// rooflineTable compares the speeds with the machine's roofline, which is in the header.
+func rooflineTable(entries []Entry) string {
 	r := entries[0].Row
 	bandwidth, peak := "bandwidth", "FMA peak"
 	if r.BandwidthGBps != nil {
@@ -86,7 +86,7 @@ func limitsTable(entries []Entry) string {
 	tg, pp := fmt.Sprintf("tg%d ", r.Protocol.Out), fmt.Sprintf("pp%d ", r.Protocol.In)
 	var rows [][]string
 	for _, e := range entries {
-		if busyLimits(r) {
+		if busyRoofline(r) {
 			e.Share, e.PrefillShare = nil, nil
 		}
 		rows = append(rows, []string{
@@ -97,9 +97,9 @@ func limitsTable(entries []Entry) string {
 	return table([]string{"model", tg + "GB/s", bandwidth, tg + "GFLOP/s", pp + "GFLOP/s", peak, pp + "GB/s"}, rows)
 }
 
-// busyLimits reports whether the machine was busy when its limits were measured, so that
-// they mean nothing.
-func busyLimits(r latency.Row) bool { return r.LimitLoad != nil && *r.LimitLoad > latency.Busy }
+// busyRoofline reports whether the machine was busy when its roofline was measured, so that
+// it means nothing.
+func busyRoofline(r latency.Row) bool { return r.RooflineLoad != nil && *r.RooflineLoad > latency.Busy }
 
 func anyPPL(entries []Entry) bool {
 	for _, e := range entries {
@@ -127,8 +127,8 @@ func conditions(r latency.Row) string {
 	if r.FMAGflops != nil {
 		bandwidth += fmt.Sprintf(", multiply-add peak %s GFLOP/s (%s)", number(*r.FMAGflops), r.FMAISA)
 	}
-	if busyLimits(r) {
-		bandwidth += fmt.Sprintf(" (measured while other processes took %.0f %% of the cores, so shares are left out)", 100**r.LimitLoad)
+	if busyRoofline(r) {
+		bandwidth += fmt.Sprintf(" (measured while other processes took %.0f %% of the cores, so shares are left out)", 100**r.RooflineLoad)
 	}
 	busy := ""
 	if r.OtherLoad != nil && r.StealLoad != nil {

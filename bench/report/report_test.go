@@ -45,15 +45,15 @@ func golden(t *testing.T, name string, got []byte) {
 }
 
 // A roofline that was measured on a busy machine gives no shares.
-func TestBusyLimits(t *testing.T) {
+func TestBusyRoofline(t *testing.T) {
 	for load, want := range map[float64]bool{latency.Busy: false, 0.31: true} {
 		r := fixture().Entries[0].Row
-		r.LimitLoad = &load
+		r.RooflineLoad = &load
 		if line := conditions(r); strings.Contains(line, "(measured while other processes took 31 % of the cores, so shares are left out)") != want || strings.Contains(line, "shares are left out") != want {
 			t.Errorf("a load of %v: %s", load, line)
 		}
 		entries := []Entry{{Row: r}}
-		if cells := strings.Split(limitsTable(entries), "|"); (strings.TrimSpace(cells[len(cells)-6]) == "-") != want || entries[0].Share == nil {
+		if cells := strings.Split(rooflineTable(entries), "|"); (strings.TrimSpace(cells[len(cells)-6]) == "-") != want || entries[0].Share == nil {
 			t.Errorf("a load of %v: shares are left out: want %v, got %q", load, want, cells)
 		}
 	}

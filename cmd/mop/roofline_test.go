@@ -9,17 +9,17 @@ import (
 	"mop/internal/machine"
 )
 
-// Cached limits that a run exceeds are measured again, so that the share is of the
+// A cached roofline that a run exceeds is measured again, so that the share is of the
 // bandwidth that the machine has now.
-func TestBenchMeasuresExceededLimitsAgain(t *testing.T) {
+func TestBenchMeasuresExceededRooflineAgain(t *testing.T) {
 	cache := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", cache)
-	const old = 1e-3 // GB/s
+	const old = 1e-9 // GB/s, which every machine exceeds
 	const load = 0.04
 	stub := func(m machine.Info, threads int, isa string) (hardware.Roofline, error) {
 		return hardware.Roofline{Machine: m, Others: load, Read: hardware.Bandwidth{Threads: threads, GBps: old}, FMA: hardware.Peak{Threads: threads, GFLOPs: 1e9}}, nil
 	}
-	if _, err := (hardware.Meter{Dir: filepath.Join(cache, "mop"), Limits: stub}).Measure(machine.Describe(), 1, "", true); err != nil {
+	if _, err := (hardware.Meter{Dir: filepath.Join(cache, "mop"), Roofline: stub}).Measure(machine.Describe(), 1, "", true); err != nil {
 		t.Fatal(err)
 	}
 	out, err := mop(t, "", "bench", demoDir, "--device", "cpu", "--threads", "1", "--runs", "2", "--discard", "1", "--in", "3", "--out", "3", "--format", "json")
@@ -41,20 +41,20 @@ func TestBenchMeasuresExceededLimitsAgain(t *testing.T) {
 		t.Errorf("want a load of at most %v, got %v", load, rows[0].Load)
 	}
 	if rows[0].Peak != 1e9 {
-		t.Errorf("a limit that was not exceeded stays, got a peak of %g GFLOP/s", rows[0].Peak)
+		t.Errorf("want the peak that was not exceeded to stay, got a peak of %g GFLOP/s", rows[0].Peak)
 	}
 }
 
-// The load of other processes while the limits were measured is cached with them and
-// reported.
-func TestBenchReportsLimitLoad(t *testing.T) {
+// The load of other processes while the roofline was measured is cached with it
+// and reported.
+func TestBenchReportsRooflineLoad(t *testing.T) {
 	cache := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", cache)
 	const load = 0.03
 	stub := func(m machine.Info, threads int, isa string) (hardware.Roofline, error) {
 		return hardware.Roofline{Machine: m, Others: load, Read: hardware.Bandwidth{Threads: threads, GBps: 1e9}, FMA: hardware.Peak{Threads: threads, GFLOPs: 1e9}}, nil
 	}
-	if _, err := (hardware.Meter{Dir: filepath.Join(cache, "mop"), Limits: stub}).Measure(machine.Describe(), 1, "", true); err != nil {
+	if _, err := (hardware.Meter{Dir: filepath.Join(cache, "mop"), Roofline: stub}).Measure(machine.Describe(), 1, "", true); err != nil {
 		t.Fatal(err)
 	}
 	out, err := mop(t, "", "bench", demoDir, "--device", "cpu", "--threads", "1", "--runs", "2", "--discard", "1", "--in", "3", "--out", "3", "--format", "json")
