@@ -72,7 +72,7 @@ func TestAlpaca(t *testing.T) {
 	}
 	for i, e := range want {
 		if got[i] != (Length{len(e.Tokens), e.FirstTarget}) {
-			t.Fatalf("row %d: want %d ids, %d of the prompt, got %+v", e.Row, len(e.Tokens), e.FirstTarget, got[i])
+			t.Fatalf("row %d: want %d tokens, %d of the prompt, got %+v", e.Row, len(e.Tokens), e.FirstTarget, got[i])
 		}
 	}
 }

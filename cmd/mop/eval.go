@@ -38,11 +38,11 @@ func taskCommand(o *options, t tasks.Task) *cobra.Command {
 			if err := need(c, append([]string{"model"}, t.Required()...)...); err != nil {
 				return err
 			}
-			m, close, err := o.load(name)
+			m, closeModel, err := o.load(name)
 			if err != nil {
 				return err
 			}
-			defer close()
+			defer closeModel()
 			bar := newBars(c.ErrOrStderr())
 			result, err := t.Run(c.Context(), tasks.Input{
 				Model: m,

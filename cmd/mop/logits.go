@@ -27,11 +27,11 @@ func logitsCommand(o *options) *cobra.Command {
 			if err := need(c, "model", "ids"); err != nil {
 				return err
 			}
-			m, close, err := o.load(dir)
+			m, closeModel, err := o.load(dir)
 			if err != nil {
 				return err
 			}
-			defer close()
+			defer closeModel()
 			cache, err := open.Cache(m.Device(), m.Config, 1, min(len(tokens.values), m.Config.MaxPositions))
 			if err != nil {
 				return err

@@ -140,14 +140,14 @@ func TestInspectAndTokenize(t *testing.T) {
 		t.Errorf("got %s", text)
 	}
 	for _, in := range []string{"", "Once upon a time", " two  spaces ", "naïve 😀\n\x00"} {
-		ids, err := mop(t, in, "tokenize", "--model", demoDir)
+		tokens, err := mop(t, in, "tokenize", "--model", demoDir)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.HasPrefix(ids, "[1") {
-			t.Errorf("%q: want BOS first, got %s", in, ids)
+		if !strings.HasPrefix(tokens, "[1") {
+			t.Errorf("%q: want BOS first, got %s", in, tokens)
 		}
-		back, err := mop(t, ids, "tokenize", "--model", demoDir, "--decode")
+		back, err := mop(t, tokens, "tokenize", "--model", demoDir, "--decode")
 		if err != nil || back != in {
 			t.Errorf("%q: decodes to %q, %v", in, back, err)
 		}

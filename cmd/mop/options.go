@@ -94,8 +94,8 @@ func (o *options) open() (device.Device, error) { return open.Device(o.deviceOpt
 // openTrainer opens a device that can train.
 func (o *options) openTrainer() (device.Trainer, error) { return open.Trainer(o.deviceOptions()) }
 
-// load opens the device and loads a model onto it. close closes both.
-func (o *options) load(name string) (m *open.Model, close func(), err error) {
+// load opens the device and loads a model onto it. closeModel closes both.
+func (o *options) load(name string) (m *open.Model, closeModel func(), err error) {
 	dev, err := o.open()
 	if err != nil {
 		return nil, nil, err

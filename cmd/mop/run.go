@@ -48,11 +48,11 @@ func runCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			m, close, err := o.load(dir)
+			m, closeModel, err := o.load(dir)
 			if err != nil {
 				return err
 			}
-			defer close()
+			defer closeModel()
 			out := c.OutOrStdout()
 			throughput, err := continueText(c, m, t, tokens, g, &generate.StopFilter{W: out, Stops: stops})
 			if err != nil {

@@ -70,12 +70,12 @@ func scan(data []byte, d DType) int {
 	const block = 64
 	at := 0
 	for ; at+block <= len(data); at += block {
-		var any uint64
+		var carries uint64
 		for b := data[at : at+block]; len(b) >= 16; b = b[16:] {
-			any |= binary.LittleEndian.Uint64(b)&exponent + one
-			any |= binary.LittleEndian.Uint64(b[8:])&exponent + one
+			carries |= binary.LittleEndian.Uint64(b)&exponent + one
+			carries |= binary.LittleEndian.Uint64(b[8:])&exponent + one
 		}
-		if any&sign != 0 {
+		if carries&sign != 0 {
 			break
 		}
 	}

@@ -91,14 +91,14 @@ func TestOpenRefusesMismatch(t *testing.T) {
 }
 
 func TestOpenRefusesIndex(t *testing.T) {
-	replace := func(old, new string) func(*testing.T, string) {
+	replace := func(old, replacement string) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {
 			p := filepath.Join(dir, indexFile)
 			b := read(t, p)
 			if !bytes.Contains(b, []byte(old)) {
 				t.Fatalf("no %s in %s", old, b)
 			}
-			write(t, p, bytes.ReplaceAll(b, []byte(old), []byte(new)))
+			write(t, p, bytes.ReplaceAll(b, []byte(old), []byte(replacement)))
 		}
 	}
 	for _, c := range []struct {

@@ -19,7 +19,7 @@ type GraphDecoder interface {
 	Sample(h LMHead, n int, filters bool)
 }
 
-// DecodeRow is a sequence's place in decode steps.
+// DecodeRow says where a sequence is in a decode step.
 type DecodeRow struct {
 	Token    int // the next input
 	Slot     int // in the KV cache

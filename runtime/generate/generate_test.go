@@ -32,7 +32,7 @@ func heterogeneousModel(t *testing.T) *model.Model {
 }
 
 // continuations runs prompts and returns the continuation of each.
-func continuations(t *testing.T, m *model.Model, prompts [][]int, o Options, done func(seqs, ids []int) []int) ([][]int, error) {
+func continuations(t *testing.T, m *model.Model, prompts [][]int, o Options, done func(seqs, tokens []int) []int) ([][]int, error) {
 	t.Helper()
 	longest := 0
 	for _, p := range prompts {
@@ -43,24 +43,24 @@ func continuations(t *testing.T, m *model.Model, prompts [][]int, o Options, don
 		t.Fatal(err)
 	}
 	out := make([][]int, len(prompts))
-	err = Run(t.Context(), m, cache, prompts, o, func(seqs, ids []int) []int {
+	err = Run(t.Context(), m, cache, prompts, o, func(seqs, tokens []int) []int {
 		for i, s := range seqs {
-			out[s] = append(out[s], ids[i])
+			out[s] = append(out[s], tokens[i])
 		}
 		if done == nil {
 			return nil
 		}
-		return done(seqs, ids)
+		return done(seqs, tokens)
 	})
 	return out, err
 }
 
 func prompt(seed, n int) []int {
-	ids := []int{1}
+	tokens := []int{1}
 	for i := 1; i < n; i++ {
-		ids = append(ids, (seed+i*i*7)%50)
+		tokens = append(tokens, (seed+i*i*7)%50)
 	}
-	return ids
+	return tokens
 }
 
 // Decoding step by step agrees with one pass over all tokens: each token is the argmax after
@@ -137,7 +137,7 @@ func TestEOS(t *testing.T) {
 	got, err := continuations(t, m, p, Options{MaxTokens: 8}, nil)
 	for i := range p {
 		want := free[i]
-		if at := slices.IndexFunc(want, func(id int) bool { return slices.Contains(m.Config.EOS, id) }); at >= 0 {
+		if at := slices.IndexFunc(want, func(token int) bool { return slices.Contains(m.Config.EOS, token) }); at >= 0 {
 			want = want[:at]
 		}
 		if err != nil || !slices.Equal(got[i], want) {
@@ -212,11 +212,11 @@ func TestPrefillPasses(t *testing.T) {
 		{[]int{16, 1}, [][][2]int{{{0, 8}}, {{0, 8}}, {{1, 1}}}},
 	} {
 		var prompts [][]int
-		id := 0
+		token := 0
 		for _, n := range c.prompts {
 			p := make([]int, n)
 			for i := range p {
-				p[i], id = id, id+1
+				p[i], token = token, token+1
 			}
 			prompts = append(prompts, p)
 		}
@@ -227,16 +227,16 @@ func TestPrefillPasses(t *testing.T) {
 		next := 0
 		for _, pass := range all {
 			for _, chunk := range pass {
-				for _, id := range chunk.Tokens {
-					if id != next {
-						t.Fatalf("%v: want id %d, got %d", c.prompts, next, id)
+				for _, token := range chunk.Tokens {
+					if token != next {
+						t.Fatalf("%v: want token %d, got %d", c.prompts, next, token)
 					}
 					next++
 				}
 			}
 		}
-		if next != id {
-			t.Errorf("%v: want %d ids, got %d", c.prompts, id, next)
+		if next != token {
+			t.Errorf("%v: want %d tokens, got %d", c.prompts, token, next)
 		}
 	}
 }

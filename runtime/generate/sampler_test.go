@@ -48,10 +48,10 @@ func TestGoldenDistributions(t *testing.T) {
 				got[x.token] = x.z / sum
 			}
 		}
-		for id, want := range c.Probabilities {
+		for token, want := range c.Probabilities {
 			// transformers sums in float32 and the file has nine digits.
-			if math.Abs(got[id]-want) > 2e-6 || (got[id] == 0) != (want == 0) {
-				t.Errorf("case %d, %+v: id %d: want probability %v, got %v", n, s, id, want, got[id])
+			if math.Abs(got[token]-want) > 2e-6 || (got[token] == 0) != (want == 0) {
+				t.Errorf("case %d, %+v: token %d: want probability %v, got %v", n, s, token, want, got[token])
 			}
 		}
 	}
@@ -63,26 +63,26 @@ func TestSampleFrequencies(t *testing.T) {
 	logits := []float32{float32(math.Log(0.5)), float32(math.Log(0.3)), float32(math.Log(0.2))}
 	s := SamplingParams{Temperature: 1, Seed: 7}
 	const n = 20000
-	draw := func(seed uint64, seq int) (ids []int) {
+	draw := func(seed uint64, seq int) (tokens []int) {
 		s.Seed = seed
 		p := newSampler(s, seq, nil)
 		for range n {
-			id, err := p.next(logits)
+			token, err := p.next(logits)
 			if err != nil {
 				t.Fatal(err)
 			}
-			ids = append(ids, id)
+			tokens = append(tokens, token)
 		}
-		return ids
+		return tokens
 	}
 	first := draw(7, 0)
 	count := map[int]float64{}
-	for _, id := range first {
-		count[id]++
+	for _, token := range first {
+		count[token]++
 	}
 	chi := 0.0
-	for id, p := range []float64{0.5, 0.3, 0.2} {
-		chi += (count[id] - n*p) * (count[id] - n*p) / (n * p)
+	for token, p := range []float64{0.5, 0.3, 0.2} {
+		chi += (count[token] - n*p) * (count[token] - n*p) / (n * p)
 	}
 	if chi > 13.8 { // one in a thousand, two degrees of freedom
 		t.Errorf("chi-square of %d samples: %.1f, counts %v", n, chi, count)
@@ -110,14 +110,14 @@ func TestSampleFrequencies(t *testing.T) {
 func TestExtremeTemperatures(t *testing.T) {
 	logits := []float32{1, 3, 2.999}
 	for _, cold := range []float64{1e-300, 5e-324} {
-		if id, err := newSampler(SamplingParams{Temperature: cold}, 0, nil).next(logits); err != nil || id != 1 {
-			t.Errorf("temperature %v: want id 1, got %d, %v", cold, id, err)
+		if token, err := newSampler(SamplingParams{Temperature: cold}, 0, nil).next(logits); err != nil || token != 1 {
+			t.Errorf("temperature %v: want token 1, got %d, %v", cold, token, err)
 		}
 	}
 	list, sum := newSampler(SamplingParams{Temperature: 1e308}, 0, nil).keep(logits)
 	for _, c := range list {
 		if math.Abs(c.z/sum-1./3) > 1e-12 {
-			t.Errorf("temperature 1e308: id %d has probability %v", c.token, c.z/sum)
+			t.Errorf("temperature 1e308: token %d has probability %v", c.token, c.z/sum)
 		}
 	}
 }
@@ -126,8 +126,8 @@ func TestExtremeTemperatures(t *testing.T) {
 func TestPenaltyRemembers(t *testing.T) {
 	p := newSampler(SamplingParams{RepetitionPenalty: 2}, 0, []int{2})
 	for step, want := range []int{0, 1, 0} { // 3, 2.5 -> 1.5, 2.5 -> 1.5, 1.25
-		if id, err := p.next([]float32{3, 2.5, 1}); err != nil || id != want {
-			t.Errorf("step %d: want %d, got %d, %v", step, want, id, err)
+		if token, err := p.next([]float32{3, 2.5, 1}); err != nil || token != want {
+			t.Errorf("step %d: want %d, got %d, %v", step, want, token, err)
 		}
 	}
 }

@@ -8,10 +8,10 @@ import (
 )
 
 // Embed: see device.Device.
-func (d *Device) Embed(x device.Buffer, table device.Weight, ids []int) {
+func (d *Device) Embed(x device.Buffer, table device.Weight, tokens []int) {
 	xb, t := data(x), asWeight(table)
-	for n, id := range ids {
-		copy(xb.row(n), t.widen(d.set, xb.row(n), id, xb.cols))
+	for n, token := range tokens {
+		copy(xb.row(n), t.widen(d.set, xb.row(n), token, xb.cols))
 	}
 }
 

@@ -26,11 +26,11 @@ func (d *Device) logits(h device.LMHead, rows []int, each func(at, n int, z *buf
 }
 
 // Argmax: see device.Device.
-func (d *Device) Argmax(ids []int, h device.LMHead, rows []int) {
+func (d *Device) Argmax(tokens []int, h device.LMHead, rows []int) {
 	d.logits(h, rows, func(at, n int, z *buffer) {
 		for i := range n {
-			if ids[at+i] = argmax(z.row(i)); slices.ContainsFunc(z.row(i), func(v float32) bool { return v-v != 0 }) {
-				ids[at+i] = -1
+			if tokens[at+i] = argmax(z.row(i)); slices.ContainsFunc(z.row(i), func(v float32) bool { return v-v != 0 }) {
+				tokens[at+i] = -1
 			}
 		}
 	})

@@ -31,10 +31,10 @@ func TestLogitReductions(t *testing.T) {
 	s := math.Sqrt(12.5)
 	p := head([]float32{1, 0, 0, 1, 1, 1}, []float32{3, 4, 1, -1}) // logits (3, 4, 7)/s and (1, -1, 0)
 	q := head([]float32{1, 0, 1, 0, 0, 0}, []float32{1, 1, 1, -1}) // logits (1, 1, 0) twice
-	ids := make([]int, 2)
-	d.Argmax(ids, p, []int{0, 1})
-	if ids[0] != 2 || ids[1] != 0 {
-		t.Errorf("argmax: want 2 and 0, got %v", ids)
+	tokens := make([]int, 2)
+	d.Argmax(tokens, p, []int{0, 1})
+	if tokens[0] != 2 || tokens[1] != 0 {
+		t.Errorf("argmax: want 2 and 0, got %v", tokens)
 	}
 	nll := make([]float64, 1)
 	d.NLL(nll, p, []int{1}, []int{2})

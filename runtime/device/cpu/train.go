@@ -59,11 +59,11 @@ func (d *Device) Scatter(y, x device.Buffer, rows []int) {
 }
 
 // EmbedBackward: see device.Trainer.
-func (d *Device) EmbedBackward(dtable, dx device.Buffer, ids []int) {
+func (d *Device) EmbedBackward(dtable, dx device.Buffer, tokens []int) {
 	t, g := data(dtable), data(dx)
 	d.pool.run(g.cols, 16, func(_, lo, hi int) {
-		for n, id := range ids {
-			to, from := t.row(id)[lo:hi], g.row(n)[lo:hi]
+		for n, token := range tokens {
+			to, from := t.row(token)[lo:hi], g.row(n)[lo:hi]
 			for j := range to {
 				to[j] += from[j]
 			}

@@ -9,11 +9,11 @@ import (
 )
 
 // Argmax: see device.Device.
-func (d *Device) Argmax(ids []int, h device.LMHead, rows []int) {
+func (d *Device) Argmax(tokens []int, h device.LMHead, rows []int) {
 	n := len(rows)
 	d.beginHead("argmax", n, h)
-	if len(ids) < n {
-		d.fail(fmt.Errorf("argmax: want a place for each of %d rows, got %d", n, len(ids)))
+	if len(tokens) < n {
+		d.fail(fmt.Errorf("argmax: want room for each of %d rows, got %d", n, len(tokens)))
 	}
 	list := d.checkRows(h, rows)
 	if d.err != nil || n == 0 {
@@ -30,14 +30,14 @@ func (d *Device) Argmax(ids []int, h device.LMHead, rows []int) {
 	if d.err != nil {
 		return
 	}
-	for i, id := range of {
-		ids[i] = int(id)
+	for i, token := range of {
+		tokens[i] = int(token)
 	}
 }
 
 // argmax queues the kernel that chooses a token for each row of logits z [n, V]: the argmax
 // token if params is 0, and otherwise a sample without filters by the rows' parameters.
-func (d *Device) argmax(tokens, z pointer, ldz, V, n int, params, seen pointer, words int, places pointer) {
+func (d *Device) argmax(tokens, z pointer, ldz, V, n int, params, seen pointer, words int, positions pointer) {
 	parts := max(1, min(64, V/1024))
-	d.launch("argmax", [3]int{parts, n, 1}, 256, 128, tokens, z, ldz, V, params, seen, words, places, d.scratchMemory(scratchArgmaxCandidates, 8*n*parts, false), d.scratchMemory(scratchArgmaxCounters, 4*n, true))
+	d.launch("argmax", [3]int{parts, n, 1}, 256, 128, tokens, z, ldz, V, params, seen, words, positions, d.scratchMemory(scratchArgmaxCandidates, 8*n*parts, false), d.scratchMemory(scratchArgmaxCounters, 4*n, true))
 }

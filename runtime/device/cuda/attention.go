@@ -13,7 +13,7 @@ import (
 // Attention: see device.Device.
 func (d *Device) Attention(kind device.Phase, a, q device.Buffer, kv device.KVCache, hs device.AttentionShape, spans []device.Span) {
 	ab, qb := a.(*buffer), q.(*buffer)
-	d.begin("attend", ab.operand("a"), qb.operand("q"), cacheOperand(kv))
+	d.begin("attention", ab.operand("a"), qb.operand("q"), cacheOperand(kv))
 	if hs.H == 0 && hs.K == 0 && ab.cols+qb.cols == 0 {
 		return
 	}
@@ -22,16 +22,16 @@ func (d *Device) Attention(kind device.Phase, a, q device.Buffer, kv device.KVCa
 		return
 	}
 	if n > ab.rows || n > qb.rows || ab.cols != hs.H*hs.Dh || qb.cols != ab.cols || ab.size != 2 || qb.size != 2 || hs.K < 1 || hs.H%hs.K != 0 {
-		d.fail(fmt.Errorf("attend: want [%d %d], got a [%d %d], q [%d %d]", n, hs.H*hs.Dh, ab.rows, ab.cols, qb.rows, qb.cols))
+		d.fail(fmt.Errorf("attention: want [%d %d], got a [%d %d], q [%d %d]", n, hs.H*hs.Dh, ab.rows, ab.cols, qb.rows, qb.cols))
 		return
 	}
 	ab.dtype = qb.dtype
-	cache := d.checkReserved("attend", kv, hs, spans)
+	cache := d.checkReserved("attention", kv, hs, spans)
 	if cache == nil {
 		return
 	}
 	if cache.dtype != qb.dtype {
-		d.fail(fmt.Errorf("attend: want a cache of %v as q is, got %v", qb.dtype, cache.dtype))
+		d.fail(fmt.Errorf("attention: want a cache of %v as q is, got %v", qb.dtype, cache.dtype))
 		return
 	}
 	scale := float32(1 / math.Sqrt(float64(hs.Dh)) * math.Log2E)

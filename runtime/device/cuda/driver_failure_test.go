@@ -142,7 +142,7 @@ var runs = map[string]run{
 			return err
 		}
 		o := generate.Options{MaxTokens: 3, IgnoreEOS: true, SamplingParams: generate.SamplingParams{Temperature: 1, Seed: 3, RepetitionPenalty: 1.1}}
-		return generate.Run(context.Background(), m, c, [][]int{{1, 2}}, o, func(_, ids []int) []int { out(ids[0]); return nil })
+		return generate.Run(context.Background(), m, c, [][]int{{1, 2}}, o, func(_, tokens []int) []int { out(tokens[0]); return nil })
 	},
 	"train": func(d *Device, src checkpoint.Source, out func(any)) error {
 		m, err := model.Load(d, src)

@@ -48,7 +48,7 @@ func TestPagesOnDemand(t *testing.T) {
 		}
 		return n
 	}
-	run := func(m *model.Model) (ids []int) {
+	run := func(m *model.Model) (tokens []int) {
 		most := 0
 		cache, err := kvcache.NewSequences(d, m.Config, 3, 1<<20)
 		if err != nil {
@@ -59,7 +59,7 @@ func TestPagesOnDemand(t *testing.T) {
 			t.Errorf("want no page before there are positions, got %d", n)
 		}
 		if err := generate.Run(context.Background(), m, cache, [][]int{long, long[:3], long[:60]}, generate.Options{MaxTokens: 8, IgnoreEOS: true}, func(_, next []int) []int {
-			ids = append(ids, next...)
+			tokens = append(tokens, next...)
 			most = max(most, there(cache))
 			return nil
 		}); err != nil {
@@ -72,7 +72,7 @@ func TestPagesOnDemand(t *testing.T) {
 		if n := there(cache); n != 0 {
 			t.Errorf("want all pages back when the sequences have ended, got %d not", n)
 		}
-		return ids
+		return tokens
 	}
 	if own, want := run(m), run(host); fmt.Sprint(own) != fmt.Sprint(want) {
 		t.Errorf("want %v, got %v", want, own)

@@ -14,22 +14,22 @@ func (d *Device) NLL(nll []float64, h device.LMHead, rows, targets []int) {
 	n := len(rows)
 	d.beginHead("nll", n, h)
 	if len(targets) != n || len(nll) < n {
-		d.fail(fmt.Errorf("nll: want an id and a place for each of %d rows, got %d and %d", n, len(targets), len(nll)))
+		d.fail(fmt.Errorf("nll: want a token and room for each of %d rows, got %d and %d", n, len(targets), len(nll)))
 		return
 	}
 	list := d.checkRows(h, rows)
-	ids := make([]int32, n)
+	tokens := make([]int32, n)
 	for i, t := range targets {
 		if t < 0 || t >= h.W.Shape()[0] {
-			d.fail(fmt.Errorf("nll: want an id below %d, got %d", h.W.Shape()[0], t))
+			d.fail(fmt.Errorf("nll: want a token below %d, got %d", h.W.Shape()[0], t))
 		}
-		ids[i] = int32(t)
+		tokens[i] = int32(t)
 	}
 	if d.err != nil || n == 0 {
 		return
 	}
 	hidden := d.headHidden(scratchHeadHidden, h, uploadScratch(d, scratchRows, list), n)
-	z, state, to := d.scratchMemory(scratchLogits, n*vocabTile*4, false), d.scratchMemory(scratchLossState, n*3*8, false), uploadScratch(d, scratchTargets, ids)
+	z, state, to := d.scratchMemory(scratchLogits, n*vocabTile*4, false), d.scratchMemory(scratchLossState, n*3*8, false), uploadScratch(d, scratchTargets, tokens)
 	d.eachVocabTile(h, hidden, n, z, func(base, count int) {
 		d.launch("nll", [3]int{n, 1, 1}, 256, 128, state, z, vocabTile, count, base, to)
 	})
@@ -47,7 +47,7 @@ func (d *Device) CompareLogits(out []device.Divergence, p, q device.LMHead, rows
 	n := len(rows)
 	d.beginHead("compare", n, p, q)
 	if len(out) < n {
-		d.fail(fmt.Errorf("compare: want a place for each of %d rows, got %d", n, len(out)))
+		d.fail(fmt.Errorf("compare: want room for each of %d rows, got %d", n, len(out)))
 	}
 	if p.W.Shape()[0] != q.W.Shape()[0] {
 		d.fail(fmt.Errorf("compare: want one vocabulary, got %d and %d", p.W.Shape()[0], q.W.Shape()[0]))

@@ -141,9 +141,9 @@ func logitReductions(t *testing.T, d *Device, N, D, V int, dt checkpoint.DType) 
 	for i := range rows {
 		rows[i], targets[i] = N-1-i, r.IntN(V)
 	}
-	nll, ids, div := make([]float64, N), make([]int, N), make([]device.Divergence, N)
+	nll, tokens, div := make([]float64, N), make([]int, N), make([]device.Divergence, N)
 	d.NLL(nll, p.h, rows, targets)
-	d.Argmax(ids, p.h, rows)
+	d.Argmax(tokens, p.h, rows)
 	decoded, nlls := make([]int, N), make([]float64, N)
 	alone := p.h
 	alone.Phase = device.Decode
@@ -159,14 +159,14 @@ func logitReductions(t *testing.T, d *Device, N, D, V int, dt checkpoint.DType) 
 		lp, lq := logSum(zp, 1), logSum(zq, 1)
 		wn.see(i, 1, lp-zp[targets[i]], nlls[i], 2*p.e+1e-5)
 		if got := zp[decoded[i]]; got < slices.Max(zp)-2*p.e {
-			t.Errorf("argmax of row %d, decode: id %d has %g, the largest is %g", row, decoded[i], got, slices.Max(zp))
+			t.Errorf("argmax of row %d, decode: token %d has %g, the largest is %g", row, decoded[i], got, slices.Max(zp))
 		}
 		wn.see(i, 0, lp-zp[targets[i]], nll[i], 2*p.e+1e-5)
-		if got := zp[ids[i]]; got < slices.Max(zp)-2*p.e {
-			t.Errorf("argmax of row %d: id %d has %g, the largest is %g", row, ids[i], got, slices.Max(zp))
+		if got := zp[tokens[i]]; got < slices.Max(zp)-2*p.e {
+			t.Errorf("argmax of row %d: token %d has %g, the largest is %g", row, tokens[i], got, slices.Max(zp))
 		}
-		if ids[i] == 20 && V > 20 {
-			t.Errorf("argmax of row %d: a tie took the higher id", row)
+		if tokens[i] == 20 && V > 20 {
+			t.Errorf("argmax of row %d: a tie took the higher token", row)
 		}
 		var kl, pp, qq, pq, spread float64
 		for j := range zp {
@@ -209,7 +209,7 @@ func TestVocabTiles(t *testing.T) {
 			}
 		}
 	}
-	// Largest of all at some ids, and smallest at others.
+	// Largest of all at some tokens, and smallest at others.
 	at := func(most, least []int) func(z []float64) {
 		return func(z []float64) {
 			for _, i := range most {
@@ -231,9 +231,9 @@ func TestVocabTiles(t *testing.T) {
 		{"steps of a hundred", step(100), step(-100), [2]bool{}},
 		{"ties of p", at([]int{first, second, third}, []int{low2, low3}), at([]int{first}, []int{low2}), [2]bool{true, true}},
 		{"ties of q", at([]int{second}, []int{low1}), at([]int{second, third}, []int{low1, low2}), [2]bool{true, true}},
-		{"ties in a part", at([]int{second, second + 1, second + 256}, []int{0, 1, 512}), at([]int{second}, []int{0}), [2]bool{true, true}},
+		{"ties in a tile", at([]int{second, second + 1, second + 256}, []int{0, 1, 512}), at([]int{second}, []int{0}), [2]bool{true, true}},
 		{"not the later", at([]int{first, second}, []int{low1, low3}), at([]int{second}, []int{low3}), [2]bool{false, false}},
-		{"one place of two parts", at([]int{first}, []int{low1}), at([]int{vocabTile + first}, []int{vocabTile + low1}), [2]bool{false, false}},
+		{"one offset in two tiles", at([]int{first}, []int{low1}), at([]int{vocabTile + first}, []int{vocabTile + low1}), [2]bool{false, false}},
 		{"the last", at([]int{V - 1}, []int{vocabTile - 1}), at([]int{V - 1}, []int{vocabTile}), [2]bool{true, false}},
 	} {
 		p, zp := head(c.p)
@@ -244,10 +244,10 @@ func TestVocabTiles(t *testing.T) {
 		targets := []int{0, 0, vocabTile - 1, vocabTile, second, 2 * vocabTile, 2*vocabTile - 1, V - 1, V - 1, vocabTile}
 		nll := make([]float64, len(rows))
 		d.NLL(nll, p, rows, targets)
-		for i, id := range targets {
+		for i, token := range targets {
 			sign := signs[rows[i]]
-			if want := logSum(zp, sign) - sign*zp[id]; math.Abs(nll[i]-want) > 1e-6*(1+want) {
-				t.Errorf("%s: nll of id %d of row %d: want %g, got %g", c.what, id, rows[i], want, nll[i])
+			if want := logSum(zp, sign) - sign*zp[token]; math.Abs(nll[i]-want) > 1e-6*(1+want) {
+				t.Errorf("%s: nll of token %d of row %d: want %g, got %g", c.what, token, rows[i], want, nll[i])
 			}
 		}
 		for row, sign := range signs {
@@ -259,7 +259,7 @@ func TestVocabTiles(t *testing.T) {
 				pp, qq, pq = pp+a*a, qq+b*b, pq+a*b
 			}
 			if got := div[row]; math.Abs(got.KL-kl) > 1e-6*(1+kl) || math.Abs(got.Cosine-pq/math.Sqrt(pp*qq)) > 1e-12 || got.SameArgmax != c.same[row] {
-				t.Errorf("%s: row %d: want a divergence of %g, cosine %g, the same id: %v, got %+v", c.what, row, kl, pq/math.Sqrt(pp*qq), c.same[row], got)
+				t.Errorf("%s: row %d: want a divergence of %g, cosine %g, the same token: %v, got %+v", c.what, row, kl, pq/math.Sqrt(pp*qq), c.same[row], got)
 			}
 		}
 	}

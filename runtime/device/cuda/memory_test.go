@@ -49,7 +49,7 @@ func TestOutOfMemoryInPass(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pass(0, none); err != nil { // other places lie there now
+	if _, err := pass(0, none); err != nil { // other positions are stored there now
 		t.Fatal(err)
 	}
 	_, err = pass(1, func() { d.scratchMemory(scratchLogits, 1<<46, false) })
@@ -260,11 +260,11 @@ func TestScratchGrowsUnderGraph(t *testing.T) {
 			}
 		}
 		for range 4 {
-			ids := make([]int, 2)
-			if err := s.Wait(ids); err != nil {
+			tokens := make([]int, 2)
+			if err := s.Wait(tokens); err != nil {
 				t.Fatal(err)
 			}
-			all = append(all, ids)
+			all = append(all, tokens)
 		}
 		return all
 	}

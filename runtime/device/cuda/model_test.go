@@ -63,9 +63,9 @@ func (m mixed) Tensor(name string) (checkpoint.Tensor, error) {
 }
 
 // logits runs the first tokens as prefill and the rest one by one.
-func logits(t *testing.T, m *model.Model, ids []int, first int) [][]float32 {
+func logits(t *testing.T, m *model.Model, tokens []int, first int) [][]float32 {
 	t.Helper()
-	cache, err := kvcache.NewSequences(m.Device(), m.Config, 1, len(ids))
+	cache, err := kvcache.NewSequences(m.Device(), m.Config, 1, len(tokens))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func logits(t *testing.T, m *model.Model, ids []int, first int) [][]float32 {
 		out = append(out, append([]float32(nil), z...))
 		return nil
 	}
-	if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Tokens: ids[:first]}}}); err != nil {
+	if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Tokens: tokens[:first]}}}); err != nil {
 		t.Fatal(err)
 	}
 	rows := make([]int, first)
@@ -85,8 +85,8 @@ func logits(t *testing.T, m *model.Model, ids []int, first int) [][]float32 {
 	if err := m.Logits(rows, keep); err != nil {
 		t.Fatal(err)
 	}
-	for _, id := range ids[first:] {
-		if err := m.Forward(model.Pass{Phase: device.Decode, Cache: cache, Chunks: []model.Chunk{{Tokens: []int{id}}}}); err != nil {
+	for _, token := range tokens[first:] {
+		if err := m.Forward(model.Pass{Phase: device.Decode, Cache: cache, Chunks: []model.Chunk{{Tokens: []int{token}}}}); err != nil {
 			t.Fatal(err)
 		}
 		if err := m.Logits([]int{0}, keep); err != nil {
@@ -158,15 +158,15 @@ func TestModelLogits(t *testing.T) {
 	})
 }
 
-// checkLogits holds the logits of a prompt and of the four ids after it to the host's.
+// checkLogits holds the logits of a prompt and of the four tokens after it to the host's.
 func checkLogits(t *testing.T, host, dev *model.Model, dt checkpoint.DType) {
 	t.Helper()
 	n := min(20, host.Config.MaxPositions)
-	ids := make([]int, n)
-	for i := range ids {
-		ids[i] = (i*i*37 + 1) % host.Config.VocabSize
+	tokens := make([]int, n)
+	for i := range tokens {
+		tokens[i] = (i*i*37 + 1) % host.Config.VocabSize
 	}
-	want, got := logits(t, host, ids, n-4), logits(t, dev, ids, n-4)
+	want, got := logits(t, host, tokens, n-4), logits(t, dev, tokens, n-4)
 	w := worst{what: "logits"}
 	for i := range want {
 		tol := tolerance.Logits(dt, len(host.Config.Layers), largest(want[i]))
@@ -174,7 +174,7 @@ func checkLogits(t *testing.T, host, dev *model.Model, dt checkpoint.DType) {
 			w.see(i, j, float64(v), float64(got[i][j]), tol)
 		}
 	}
-	t.Logf("worst: position and id %v: %g and %g, %.0f %% of the tolerance", w.at, w.want, w.got, 100*w.share)
+	t.Logf("worst: position and token %v: %g and %g, %.0f %% of the tolerance", w.at, w.want, w.got, 100*w.share)
 	w.report(t)
 }
 
@@ -187,44 +187,44 @@ func largest(z []float32) (top float64) {
 }
 
 // Greedy tokens equal the host's up to the first step whose two largest logits are closer than
-// the tolerance. After the host's tokens, every clear step has the same token again.
+// the tolerance. After the host's tokens, every compared step has the same token again.
 func TestGreedyText(t *testing.T) {
-	clear := 0
+	compared := 0
 	models(t, func(t *testing.T, src checkpoint.Source) {
 		for _, dt := range types {
 			host, dev := pair(t, stored{src, dt}, open(t, orders[0]), false)
-			clear += checkGreedyText(t, host, dev, dt, 40)
+			compared += checkGreedyText(t, host, dev, dt, 40)
 		}
 	})
-	if want := 600; clear < want {
-		t.Errorf("want %d steps to compare, got %d", want, clear)
+	if want := 600; compared < want {
+		t.Errorf("want %d steps to compare, got %d", want, compared)
 	}
 }
 
 // checkGreedyText gives the number of steps whose two largest logits are apart.
-func checkGreedyText(t *testing.T, host, dev *model.Model, dt checkpoint.DType, steps int) (clear int) {
+func checkGreedyText(t *testing.T, host, dev *model.Model, dt checkpoint.DType, steps int) (compared int) {
 	t.Helper()
 	steps = min(steps, host.Config.MaxPositions-2)
-	text := func(m *model.Model) (ids []int) {
+	text := func(m *model.Model) (tokens []int) {
 		cache, err := kvcache.NewSequences(m.Device(), m.Config, 1, steps+2)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(cache.Close)
 		if err := generate.Run(context.Background(), m, cache, [][]int{{1}}, generate.Options{MaxTokens: steps, IgnoreEOS: true}, func(_, next []int) []int {
-			ids = append(ids, next[0])
+			tokens = append(tokens, next[0])
 			return nil
 		}); err != nil {
 			t.Fatal(err)
 		}
-		return ids
+		return tokens
 	}
 	want, got := text(host), text(dev)
 	forced := append([]int{1}, want[:len(want)-1]...)
 	z, again := logits(t, host, forced, len(want)), logits(t, dev, forced, len(want))
 	same := true
 	for i := range want {
-		id, margin := topTwo(z[i])
+		token, margin := topTwo(z[i])
 		if tol := tolerance.Logits(dt, len(host.Config.Layers), largest(z[i])); margin < tol {
 			if same {
 				t.Logf("%v: equal for %d steps; at step %d the two largest logits are %.3g apart, the tolerance is %.3g", dt, i, i, margin, tol)
@@ -232,47 +232,47 @@ func checkGreedyText(t *testing.T, host, dev *model.Model, dt checkpoint.DType, 
 			same = false
 			continue
 		}
-		clear++
+		compared++
 		if same && got[i] != want[i] {
-			t.Fatalf("%v: step %d: want id %d, got %d, though its logit is %g above the next", dt, i, want[i], got[i], margin)
+			t.Fatalf("%v: step %d: want token %d, got %d, though its logit is %g above the next", dt, i, want[i], got[i], margin)
 		}
-		if other, _ := topTwo(again[i]); other != id {
-			t.Fatalf("%v: step %d after the host's text: want id %d, got %d, though its logit is %g above the next", dt, i, id, other, margin)
+		if other, _ := topTwo(again[i]); other != token {
+			t.Fatalf("%v: step %d after the host's text: want token %d, got %d, though its logit is %g above the next", dt, i, token, other, margin)
 		}
 	}
-	t.Logf("%v: %d of %d steps compared", dt, clear, steps)
-	return clear
+	t.Logf("%v: %d of %d steps compared", dt, compared, steps)
+	return compared
 }
 
 // topTwo returns the argmax token and its distance from the second largest logit.
-func topTwo(z []float32) (id int, margin float64) {
+func topTwo(z []float32) (token int, margin float64) {
 	top, second := math.Inf(-1), math.Inf(-1)
 	for i, v := range z {
 		if x := float64(v); x > top {
-			id, top, second = i, x, top
+			token, top, second = i, x, top
 		} else if x > second {
 			second = x
 		}
 	}
-	return id, top - second
+	return token, top - second
 }
 
 // nlls returns the negative log-likelihood of the token after each position.
-func nlls(t *testing.T, m *model.Model, ids []int) []float64 {
+func nlls(t *testing.T, m *model.Model, tokens []int) []float64 {
 	t.Helper()
-	cache, err := kvcache.NewSequences(m.Device(), m.Config, 1, len(ids))
+	cache, err := kvcache.NewSequences(m.Device(), m.Config, 1, len(tokens))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(cache.Close)
-	if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Tokens: ids}}}); err != nil {
+	if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Tokens: tokens}}}); err != nil {
 		t.Fatal(err)
 	}
-	rows := make([]int, len(ids)-1)
+	rows := make([]int, len(tokens)-1)
 	for i := range rows {
 		rows[i] = i
 	}
-	nll, err := m.NLL(rows, ids[1:])
+	nll, err := m.NLL(rows, tokens[1:])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -319,10 +319,10 @@ func TestMixedTypes(t *testing.T) {
 					}
 					checkLogits(t, host, dev, c.most)
 					checkGreedyText(t, host, dev, c.most, 8)
-					ids := []int{1, 5, 7, 9, 3, 2}
-					want := nlls(t, host, ids)
-					got := nlls(t, dev, ids)
-					z := logits(t, host, ids, len(ids))
+					tokens := []int{1, 5, 7, 9, 3, 2}
+					want := nlls(t, host, tokens)
+					got := nlls(t, dev, tokens)
+					z := logits(t, host, tokens, len(tokens))
 					for i := range want {
 						if tol := 2 * tolerance.Logits(c.most, len(host.Config.Layers), largest(z[i])); math.Abs(want[i]-got[i]) > tol {
 							t.Errorf("nll at %d: want %g, got %g, tolerance %g", i, want[i], got[i], tol)
@@ -390,7 +390,7 @@ func sameBitsInABatch(t *testing.T, d *Device) {
 		[]model.Chunk{{Seq: 0, Tokens: []int{1}}, {Seq: 1, Tokens: []int{1}}, {Seq: 2, Tokens: []int{1}}, {Seq: 3, Tokens: []int{1}}, {Seq: 5, Tokens: []int{1}}, {Seq: 6, Tokens: []int{1}}, {Seq: 7, Tokens: []int{2}}, {Seq: 8, Tokens: []int{2}}, {Seq: 10, Tokens: []int{2}}, {Seq: 4, Tokens: []int{3}}})
 	for i, v := range alone[0] {
 		if v != parts[0][i] || v != batch[9][i] {
-			t.Fatalf("id %d: want the same bits, got %g alone, %g in parts, %g in a batch", i, v, parts[0][i], batch[9][i])
+			t.Fatalf("token %d: want the same bits, got %g alone, %g in parts, %g in a batch", i, v, parts[0][i], batch[9][i])
 		}
 	}
 }
@@ -409,9 +409,9 @@ func TestForwardLast(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Close() })
-	ids := make([]int, 60)
-	for i := range ids {
-		ids[i] = i * 7 % m.Config.VocabSize
+	tokens := make([]int, 60)
+	for i := range tokens {
+		tokens[i] = i * 7 % m.Config.VocabSize
 	}
 	run := func(last bool) (out [][]float32) {
 		cache, err := kvcache.NewSequences(d, m.Config, 2, 90)
@@ -427,7 +427,7 @@ func TestForwardLast(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		chunks, rows := []model.Chunk{{Seq: 1, Tokens: ids}, {Seq: 0, Tokens: ids[:20]}}, []int{59, 79}
+		chunks, rows := []model.Chunk{{Seq: 1, Tokens: tokens}, {Seq: 0, Tokens: tokens[:20]}}, []int{59, 79}
 		if last {
 			rows = []int{0, 1}
 		}
@@ -473,7 +473,7 @@ func TestGraphDecode(t *testing.T) {
 	}
 	t.Cleanup(func() { host.Close() })
 	if host.DecodesByGraph() || !m.DecodesByGraph() {
-		t.Fatal("want a model whose ids the device chooses, and one whose ids the host does")
+		t.Fatal("want a model whose tokens the device chooses, and one whose tokens the host does")
 	}
 	run := func(m *model.Model, prompts [][]int, stop int, o generate.Options) ([][]int, *kvcache.Cache) {
 		out := make([][]int, len(prompts))
@@ -482,9 +482,9 @@ func TestGraphDecode(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(cache.Close)
-		if err := generate.Run(context.Background(), m, cache, prompts, o, func(seqs, ids []int) (done []int) {
+		if err := generate.Run(context.Background(), m, cache, prompts, o, func(seqs, tokens []int) (done []int) {
 			for i, s := range seqs {
-				if out[s] = append(out[s], ids[i]); s == 1 && len(out[s]) == stop {
+				if out[s] = append(out[s], tokens[i]); s == 1 && len(out[s]) == stop {
 					done = append(done, s)
 				}
 				if want := len(prompts[s]) + len(out[s]) - 1; cache.Len(s) != want {
@@ -500,7 +500,7 @@ func TestGraphDecode(t *testing.T) {
 	o := generate.Options{MaxTokens: n, IgnoreEOS: true}
 	got, cache := run(m, prompts, 5, o)
 	if len(got[1]) != 5 || len(got[0]) != n || len(got[2]) != n {
-		t.Fatalf("want 5 ids of sequence 1 and %d of the others, got %v", n, got)
+		t.Fatalf("want 5 tokens of sequence 1 and %d of the others, got %v", n, got)
 	}
 	for i := range prompts {
 		if cache.Allocated(i) {
@@ -532,7 +532,7 @@ func TestGraphDecode(t *testing.T) {
 		t.Errorf("want the same draws by the same seed, got %v, %v and alone %v", first, again, alone)
 	}
 	if fmt.Sprint(first) == fmt.Sprint(third) || fmt.Sprint(first[0]) == fmt.Sprint(got[0]) {
-		t.Errorf("want other draws by another seed, and other ids than the likeliest, got %v", first)
+		t.Errorf("want other draws by another seed, and other tokens than the likeliest, got %v", first)
 	}
 	var over *kvcache.Cache
 	if over, err = kvcache.NewSequences(d, m.Config, 1, 6); err != nil {
@@ -541,7 +541,7 @@ func TestGraphDecode(t *testing.T) {
 	said := 0
 	err = generate.Run(context.Background(), m, over, [][]int{{1, 2}}, generate.Options{MaxTokens: 50, IgnoreEOS: true}, func(_, _ []int) []int { said++; return nil })
 	if !errors.Is(err, model.ErrContext) || said != 5 {
-		t.Errorf("want the context's end after 5 ids, got %v after %d", err, said)
+		t.Errorf("want the context's end after 5 tokens, got %v after %d", err, said)
 	}
 }
 
@@ -669,7 +669,7 @@ func TestFailureIsKept(t *testing.T) {
 	w := matrix{rows: 2, cols: 4, v: make([]float64, 8), t: checkpoint.BF16}.place(t, d, false)
 	d.Embed(x, w, []int{2})
 	first := d.Sync()
-	if first == nil || !strings.Contains(first.Error(), "embed: want an id below 2, got 2") {
+	if first == nil || !strings.Contains(first.Error(), "embed: want a token below 2, got 2") {
 		t.Fatalf("want the failure of embed, got %v", first)
 	}
 	d.Embed(x, w, []int{0})

@@ -27,7 +27,7 @@ type operationArguments struct {
 	rope          device.RoPEFrequencies
 	spans         []device.Span
 	n             int
-	rows, ids     []int
+	rows, tokens  []int
 }
 
 func (b *operationArguments) weight(t *testing.T, dt checkpoint.DType, rows, cols int) device.Weight {
@@ -47,7 +47,7 @@ func (b *operationArguments) vector(t *testing.T, dt checkpoint.DType, n int) de
 }
 
 func newOperationArguments(t *testing.T, d *Device) *operationArguments {
-	b := &operationArguments{d: d, hs: device.AttentionShape{H: 4, K: 2, Dh: 2}, rope: device.RoPEFrequencies{InvFreq: []float32{1}}, n: 4, rows: []int{0, 3}, ids: []int{1, 8}}
+	b := &operationArguments{d: d, hs: device.AttentionShape{H: 4, K: 2, Dh: 2}, rope: device.RoPEFrequencies{InvFreq: []float32{1}}, n: 4, rows: []int{0, 3}, tokens: []int{1, 8}}
 	dt := checkpoint.BF16
 	b.gain = b.vector(t, dt, 6)
 	b.table, b.wo = b.weight(t, dt, 9, 6), b.weight(t, dt, 6, 8)
@@ -67,7 +67,7 @@ func newOperationArguments(t *testing.T, d *Device) *operationArguments {
 	return b
 }
 
-func (b *operationArguments) embed()  { b.d.Embed(b.x, b.table, b.ids) }
+func (b *operationArguments) embed()  { b.d.Embed(b.x, b.table, b.tokens) }
 func (b *operationArguments) norm()   { b.d.Norm(b.y, b.x, b.rows, b.gain, 1e-5) }
 func (b *operationArguments) linear() { b.d.AddLinear(device.Decode, b.y, b.a, b.n, b.wo) }
 
@@ -82,7 +82,7 @@ func (b *operationArguments) extended(hs device.AttentionShape) {
 func (b *operationArguments) qkv() {
 	b.d.QKV(device.Prefill, b.q, b.kv, b.x, b.gain, b.wq, b.wk, b.wv, 1e-5, b.hs, b.rope, b.spans)
 }
-func (b *operationArguments) attend() { b.d.Attention(device.Decode, b.a, b.q, b.kv, b.hs, b.spans) }
+func (b *operationArguments) attention() { b.d.Attention(device.Decode, b.a, b.q, b.kv, b.hs, b.spans) }
 func (b *operationArguments) gateUp() {
 	b.d.GateUp(device.Decode, b.m, b.x, b.n, b.gain, b.gate, b.up, 1e-5)
 }
@@ -90,7 +90,7 @@ func (b *operationArguments) head() device.LMHead {
 	return device.LMHead{Phase: device.Decode, X: b.x, Norm: b.gain, W: b.table, Eps: 1e-5}
 }
 func (b *operationArguments) argmax() { b.d.Argmax(make([]int, 2), b.head(), b.rows) }
-func (b *operationArguments) nll()    { b.d.NLL(make([]float64, 2), b.head(), b.rows, b.ids) }
+func (b *operationArguments) nll()    { b.d.NLL(make([]float64, 2), b.head(), b.rows, b.tokens) }
 func (b *operationArguments) compare() {
 	b.d.CompareLogits(make([]device.Divergence, 2), b.head(), b.head(), b.rows)
 }
@@ -114,8 +114,8 @@ func TestOperationErrors(t *testing.T) {
 		by   []spoil
 	}{
 		{"embed: ", (*operationArguments).embed, []spoil{
-			{"more ids than rows", func(b *operationArguments) { b.x = b.small }}, {"another width", func(b *operationArguments) { b.table, b.ids = b.wo, []int{1} }},
-			{"16 bits", func(b *operationArguments) { b.x = b.half }}, {"a vector for a table", func(b *operationArguments) { b.table, b.ids = b.gain, []int{0} }}, {"an id too high", func(b *operationArguments) { b.ids = []int{9} }}, {"an id below 0", func(b *operationArguments) { b.ids = []int{0, -1} }},
+			{"more tokens than rows", func(b *operationArguments) { b.x = b.small }}, {"another width", func(b *operationArguments) { b.table, b.tokens = b.wo, []int{1} }},
+			{"16 bits", func(b *operationArguments) { b.x = b.half }}, {"a vector for a table", func(b *operationArguments) { b.table, b.tokens = b.gain, []int{0} }}, {"a token too high", func(b *operationArguments) { b.tokens = []int{9} }}, {"a token below 0", func(b *operationArguments) { b.tokens = []int{0, -1} }},
 		}},
 		{"norm: ", (*operationArguments).norm, []spoil{
 			{"more rows than y", func(b *operationArguments) { b.y = b.small }}, {"another width of y", func(b *operationArguments) { b.y = floats(t, d, 4, 5, nil) }},
@@ -147,7 +147,7 @@ func TestOperationErrors(t *testing.T) {
 			{"a cache of other heads", func(b *operationArguments) { b.extended(device.AttentionShape{H: 4, K: 4, Dh: 2}) }},
 			{"a cache of other widths", func(b *operationArguments) { b.extended(device.AttentionShape{H: 4, K: 2, Dh: 4}) }},
 		}},
-		{"attend: ", (*operationArguments).attend, []spoil{
+		{"attention: ", (*operationArguments).attention, []spoil{
 			{"a row below 0", func(b *operationArguments) { b.spans[0].Row = -1 }}, {"a position below 0", func(b *operationArguments) { b.spans[0].Start = -1 }}, {"a length below 0", func(b *operationArguments) { b.spans[0].Len = -1 }},
 			{"a cache of another type", func(b *operationArguments) { b.kv.(*kvCache).dtype = f16 }},
 			{"a of fewer rows", func(b *operationArguments) { b.a = emptyInner(t, d, 3, 8) }}, {"q of fewer rows", func(b *operationArguments) { b.q = emptyInner(t, d, 3, 8) }},
@@ -175,7 +175,7 @@ func TestOperationErrors(t *testing.T) {
 		{"argmax: ", (*operationArguments).argmax, []spoil{{"no room for them", func(b *operationArguments) { b.rows = []int{0, 1, 2} }}}},
 		{"compare: ", (*operationArguments).compare, []spoil{{"no room for them", func(b *operationArguments) { b.rows = []int{0, 1, 2} }}}},
 		{"head: ", (*operationArguments).compare, []spoil{{"a row too high", func(b *operationArguments) { b.rows = []int{4, 0} }}}},
-		{"nll: ", (*operationArguments).nll, []spoil{{"fewer targets", func(b *operationArguments) { b.ids = b.ids[:1] }}, {"more targets", func(b *operationArguments) { b.ids = []int{1, 8, 1} }}, {"no room for them", func(b *operationArguments) { b.rows, b.ids = []int{0, 1, 2}, []int{1, 2, 3} }}, {"an id too high", func(b *operationArguments) { b.ids = []int{9, 0} }}, {"an id below 0", func(b *operationArguments) { b.ids = []int{0, -1} }}}},
+		{"nll: ", (*operationArguments).nll, []spoil{{"fewer targets", func(b *operationArguments) { b.tokens = b.tokens[:1] }}, {"more targets", func(b *operationArguments) { b.tokens = []int{1, 8, 1} }}, {"no room for them", func(b *operationArguments) { b.rows, b.tokens = []int{0, 1, 2}, []int{1, 2, 3} }}, {"a token too high", func(b *operationArguments) { b.tokens = []int{9, 0} }}, {"a token below 0", func(b *operationArguments) { b.tokens = []int{0, -1} }}}},
 		{"head sums: ", (*operationArguments).heads, []spoil{
 			{"rows below 0", func(b *operationArguments) { b.n = -1 }}, {"a of float32", func(b *operationArguments) { b.a = floats(t, d, 4, 8, nil) }},
 			{"a of fewer rows", func(b *operationArguments) { b.a = emptyInner(t, d, 3, 8) }}, {"a of another width", func(b *operationArguments) { b.a = b.half }},

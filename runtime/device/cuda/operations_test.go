@@ -108,13 +108,13 @@ func TestEmbedAndNorm(t *testing.T) {
 		dt := f.t
 		table, gain := f.matrix(r, 5, D), randomMatrix(r, 1, D, dt)
 		x := floats(t, d, N, D, make([]float64, N*D))
-		ids, rows := make([]int, N), make([]int, N)
-		for i := range ids {
-			ids[i], rows[i] = r.IntN(5), r.IntN(N)
+		tokens, rows := make([]int, N), make([]int, N)
+		for i := range tokens {
+			tokens[i], rows[i] = r.IntN(5), r.IntN(N)
 		}
-		d.Embed(x, table.place(t, d, false), ids)
+		d.Embed(x, table.place(t, d, false), tokens)
 		for i, v := range read(d, x) {
-			if want := table.row(ids[i/D])[i%D]; v != float32(want) {
+			if want := table.row(tokens[i/D])[i%D]; v != float32(want) {
 				t.Fatalf("embed: row %d, column %d: want %g, got %g", i/D, i%D, want, v)
 			}
 		}
@@ -122,7 +122,7 @@ func TestEmbedAndNorm(t *testing.T) {
 		d.Norm(y, x, rows, gain.place(t, d, true), epsilon)
 		w, got := worst{what: "norm"}, read(d, y)
 		for i := range N {
-			from, sum := table.row(ids[rows[i]]), 0.0
+			from, sum := table.row(tokens[rows[i]]), 0.0
 			for _, e := range from {
 				sum += e * e
 			}
@@ -573,11 +573,11 @@ func checkAttention(t *testing.T, d *Device, kind device.Phase, q *buffer, kv de
 	a, again := emptyInner(t, d, N, H*Dh), emptyInner(t, d, N, H*Dh)
 	d.Attention(kind, a, q, kv, hs, spans)
 	d.Attention(kind, again, q, kv, hs, spans)
-	zeroTails(t, d, kind.String()+" attend", a)
+	zeroTails(t, d, kind.String()+" attention", a)
 	ga := read(d, a)
 	for i, v := range read(d, again) {
 		if v != ga[i] {
-			t.Fatalf("%v attend again: number %d: want the same bits, got %g and %g", kind, i, ga[i], v)
+			t.Fatalf("%v attention again: number %d: want the same bits, got %g and %g", kind, i, ga[i], v)
 		}
 	}
 	w := worst{what: kind.String() + " attend"}

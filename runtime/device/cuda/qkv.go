@@ -45,9 +45,9 @@ func (d *Device) QKV(kind device.Phase, q device.Buffer, kv device.KVCache, x de
 	}
 	qb.dtype, cache.dtype = mq.dtype, mq.dtype
 	turn := d.ropeTable(rope, max(last, min(cache.maxPositions, 4096)))
-	places := d.rowPositions(n)
+	positions := d.rowPositions(n)
 	rest := func(at, n int) []any {
-		return []any{hs.H, hs.K, hs.Dh, qb.row(at), qb.pitch, cache.table.p, cache.maxPages, places + pointer(8*at), turn, n}
+		return []any{hs.H, hs.K, hs.Dh, qb.row(at), qb.pitch, cache.table.p, cache.maxPages, positions + pointer(8*at), turn, n}
 	}
 	rows := (hs.H + 2*hs.K) * hs.Dh
 	if kind == device.Prefill {

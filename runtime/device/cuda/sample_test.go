@@ -14,9 +14,9 @@ import (
 	"mop/runtime/random"
 )
 
-// sampled returns the token that device.SamplingParams determine, in float64. clear reports
+// sampled returns the token that device.SamplingParams determine, in float64. reliable reports
 // that errors of float32 do not change it.
-func sampled(z []float32, seen []int, by device.SamplingParams, key uint64, pos int) (id int, clear bool) {
+func sampled(z []float32, seen []int, by device.SamplingParams, key uint64, pos int) (token int, reliable bool) {
 	const off = 2e-5
 	v := make([]float64, len(z))
 	order := make([]int, len(z))
@@ -41,7 +41,7 @@ func sampled(z []float32, seen []int, by device.SamplingParams, key uint64, pos 
 		order = order[:by.TopK]
 	}
 	weight := func(i int) float64 { return math.Exp((v[i] - v[order[0]]) / by.Temperature) }
-	draw := func(topP, minP float64) (id int, margin float64) {
+	draw := func(topP, minP float64) (token int, margin float64) {
 		kept := order
 		if topP > 0 && topP < 1 {
 			sum, acc := 0.0, 0.0
@@ -62,17 +62,17 @@ func sampled(z []float32, seen []int, by device.SamplingParams, key uint64, pos 
 			}
 			switch g := (v[i]-v[order[0]])/by.Temperature - math.Log(random.Exponential(key, uint64(pos*len(z)+i))); {
 			case g > best:
-				id, best, second = i, g, best
+				token, best, second = i, g, best
 			case g > second:
 				second = g
 			}
 		}
-		return id, best - second
+		return token, best - second
 	}
-	id, margin := draw(by.TopP, by.MinP)
+	token, margin := draw(by.TopP, by.MinP)
 	less, _ := draw(by.TopP*(1-off), by.MinP*(1-off))
 	more, _ := draw(by.TopP*(1+off), by.MinP*(1+off))
-	return id, margin > off && less == id && more == id
+	return token, margin > off && less == token && more == token
 }
 
 // sample runs the sampling kernels over rows of logits [n, V], each with its own
@@ -134,7 +134,7 @@ func TestSample(t *testing.T) {
 		{}, {RepetitionPenalty: 1.7}, {Temperature: 0.7}, {Temperature: 1.3, RepetitionPenalty: 0.5}, {Temperature: 1e-38}, {Temperature: 1e308, TopK: 3},
 		{Temperature: 1, TopK: 1}, {Temperature: 0.8, TopK: 40}, {Temperature: 2, TopP: 0.9}, {Temperature: 1, TopP: 1e-9},
 		{Temperature: 1.5, MinP: 0.05}, {Temperature: 1, TopK: 5000, TopP: 0.95, MinP: 0.001, RepetitionPenalty: 1.2}, {Temperature: 30, TopP: 0.999},
-		{Temperature: 30, TopP: 0.99999994}, // all ids that have any share
+		{Temperature: 30, TopP: 0.99999994}, // all tokens that have any share
 	}
 	for _, V := range []int{1, 2, 97, 9941, 32001} {
 		for k, kind := range []string{"alike", "ties", "flat"} {
@@ -170,16 +170,16 @@ func TestSample(t *testing.T) {
 					near := 0
 					for row := range n {
 						if row != bad && (got[row] < 0 || int(got[row]) >= V) {
-							t.Fatalf("row %d: got id %d", row, got[row])
+							t.Fatalf("row %d: got token %d", row, got[row])
 						}
-						want, clear := sampled(z[row*V:(row+1)*V], seen[row], by, streams[row], positions[row])
-						if !clear {
+						want, reliable := sampled(z[row*V:(row+1)*V], seen[row], by, streams[row], positions[row])
+						if !reliable {
 							near++
 						} else if int(got[row]) != want {
-							t.Errorf("row %d: want id %d, got %d", row, want, got[row])
+							t.Errorf("row %d: want token %d, got %d", row, want, got[row])
 						}
 						if by.HasPenalty() && row != bad && after[row*ceilDiv(V, 32)+int(got[row])/32]>>(got[row]%32)&1 == 0 {
-							t.Errorf("row %d: id %d does not count as seen", row, got[row])
+							t.Errorf("row %d: token %d does not count as seen", row, got[row])
 						}
 					}
 					if near > n/4 {
@@ -209,9 +209,9 @@ func TestSampleFrequencies(t *testing.T) {
 	var count [V]float64
 	for o, order := range orders {
 		lo, hi := N*o/len(orders), N*(o+1)/len(orders)
-		ids, _ := sample(t, open(t, order), z[lo*V:hi*V], V, nil, repeated(by, hi-lo), streams[lo:hi], positions[lo:hi], false)
-		for _, id := range ids {
-			count[id]++
+		tokens, _ := sample(t, open(t, order), z[lo*V:hi*V], V, nil, repeated(by, hi-lo), streams[lo:hi], positions[lo:hi], false)
+		for _, token := range tokens {
+			count[token]++
 		}
 	}
 	chi := 0.0
@@ -233,9 +233,9 @@ func TestSampleLargestFloats(t *testing.T) {
 			d := open(t, order)
 			z := make([]float32, 2*V)
 			z[7*o+3], z[V+7*o+3] = 3e38, -3e38
-			ids, _ := sample(t, d, z, V, [][]int{{7*o + 3}, {7*o + 3}}, repeated(by, 2), []uint64{1, 2}, []int{5, 9}, false)
-			if ids[0] != int32(7*o+3) || ids[1] < 0 || ids[1] == int32(7*o+3) {
-				t.Errorf("%+v: want id %d and another, got %v", by, 7*o+3, ids)
+			tokens, _ := sample(t, d, z, V, [][]int{{7*o + 3}, {7*o + 3}}, repeated(by, 2), []uint64{1, 2}, []int{5, 9}, false)
+			if tokens[0] != int32(7*o+3) || tokens[1] < 0 || tokens[1] == int32(7*o+3) {
+				t.Errorf("%+v: want token %d and another, got %v", by, 7*o+3, tokens)
 			}
 		}
 	}

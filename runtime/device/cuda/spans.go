@@ -25,11 +25,11 @@ func (d *Device) placeSpans(spans []device.Span) int {
 		return n
 	}
 	d.placedSpans = append(d.placedSpans[:0], spans...)
-	places := make([][2]int32, n)
+	positions := make([][2]int32, n)
 	var queries [][4]int32
 	for _, s := range spans {
 		for i := range s.Len {
-			places[s.Row+i] = [2]int32{int32(s.Seq), int32(s.Start + i)}
+			positions[s.Row+i] = [2]int32{int32(s.Seq), int32(s.Start + i)}
 		}
 		rows := attentionQueryRows(d.info.Set)
 		for i := 0; i < s.Len; i += rows {
@@ -38,7 +38,7 @@ func (d *Device) placeSpans(spans []device.Span) int {
 	}
 	// The tiles with the most positions come first, so that none of them runs last alone.
 	slices.SortStableFunc(queries, func(a, b [4]int32) int { return int(b[1] + b[2] - a[1] - a[2]) })
-	uploadScratch(d, scratchRowPositions, places)
+	uploadScratch(d, scratchRowPositions, positions)
 	uploadScratch(d, scratchQueryTiles, queries)
 	d.queryTiles = len(queries)
 	return n

@@ -134,7 +134,7 @@ func TestAnyThread(t *testing.T) {
 }
 
 // generated returns the greedy tokens after a prompt of more than one page.
-func generated(t *testing.T, d *Device, m *model.Model) (ids []int) {
+func generated(t *testing.T, d *Device, m *model.Model) (tokens []int) {
 	t.Helper()
 	prompt := make([]int, 70)
 	for i := range prompt {
@@ -146,13 +146,13 @@ func generated(t *testing.T, d *Device, m *model.Model) (ids []int) {
 	}
 	t.Cleanup(cache.Close)
 	if err := generate.Run(context.Background(), m, cache, [][]int{prompt}, generate.Options{MaxTokens: 15, IgnoreEOS: true}, func(_, next []int) []int {
-		ids = append(ids, next[0])
+		tokens = append(tokens, next[0])
 		return nil
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if len(ids) != 15 {
-		t.Fatalf("want 15 ids, got %v", ids)
+	if len(tokens) != 15 {
+		t.Fatalf("want 15 tokens, got %v", tokens)
 	}
-	return ids
+	return tokens
 }

@@ -121,7 +121,7 @@ func (d *Device) normWeight(op string, w device.Weight, D int) *weight {
 // NormForward: see device.Trainer.
 func (d *Device) NormForward(y, r, x device.Buffer, n int, w device.Weight, eps float64) {
 	D := x.Cols()
-	yb, rb, xb, g := d.float32Buffer("norm", "y", y, n, D), d.float32Buffer("norm", "r", r, n, 1), d.float32Buffer("norm", "x", x, n, D), d.normWeight("norm", w, D)
+	yb, rb, xb, g := d.float32Buffer("norm forward", "y", y, n, D), d.float32Buffer("norm forward", "r", r, n, 1), d.float32Buffer("norm forward", "x", x, n, D), d.normWeight("norm forward", w, D)
 	if d.err == nil {
 		d.launch("rmsnorm_forward_"+g.typeSuffix(), oneBlockPerRow(n), 256, 64, yb.p, yb.pitch, rb.p, rb.pitch, xb.p, xb.pitch, g.p, float32(eps), D)
 	}
@@ -129,7 +129,7 @@ func (d *Device) NormForward(y, r, x device.Buffer, n int, w device.Weight, eps 
 
 // NormBackward: see device.Trainer.
 func (d *Device) NormBackward(dx, dw, dy, x, r device.Buffer, n int, w device.Weight) {
-	const op = "norm's gradient"
+	const op = "norm backward"
 	D := x.Cols()
 	dxb, dyb, xb, rb, g := d.float32Buffer(op, "x'", dx, n, D), d.float32Buffer(op, "y'", dy, n, D), d.float32Buffer(op, "x", x, n, D), d.float32Buffer(op, "r", r, n, 1), d.normWeight(op, w, D)
 	if d.err != nil {
@@ -147,7 +147,7 @@ func (d *Device) NormBackward(dx, dw, dy, x, r device.Buffer, n int, w device.We
 // SwiGLU: see device.Trainer.
 func (d *Device) SwiGLU(m, g, u device.Buffer, n int) {
 	I := m.Cols()
-	mb, gb, ub := d.float32Buffer("gate", "m", m, n, I), d.float32Buffer("gate", "g", g, n, I), d.float32Buffer("gate", "u", u, n, I)
+	mb, gb, ub := d.float32Buffer("swiglu", "m", m, n, I), d.float32Buffer("swiglu", "g", g, n, I), d.float32Buffer("swiglu", "u", u, n, I)
 	if d.err == nil {
 		d.launch("swiglu_forward", oneBlockPerRow(n), 256, 0, mb.p, mb.pitch, gb.p, gb.pitch, ub.p, ub.pitch, I)
 	}
@@ -155,7 +155,7 @@ func (d *Device) SwiGLU(m, g, u device.Buffer, n int) {
 
 // SwiGLUBackward: see device.Trainer.
 func (d *Device) SwiGLUBackward(dg, du, dm, g, u device.Buffer, n int) {
-	const op = "gate's gradient"
+	const op = "swiglu backward"
 	I := dm.Cols()
 	dgb, dub, dmb, gb, ub := d.float32Buffer(op, "g'", dg, n, I), d.float32Buffer(op, "u'", du, n, I), d.float32Buffer(op, "m'", dm, n, I), d.float32Buffer(op, "g", g, n, I), d.float32Buffer(op, "u", u, n, I)
 	if d.err == nil {
@@ -165,15 +165,15 @@ func (d *Device) SwiGLUBackward(dg, du, dm, g, u device.Buffer, n int) {
 
 // EmbedBackward: see device.Trainer. The rows are grouped by token, so that one block adds
 // all rows of a token, in their order.
-func (d *Device) EmbedBackward(dtable, dx device.Buffer, ids []int) {
+func (d *Device) EmbedBackward(dtable, dx device.Buffer, tokens []int) {
 	D := dx.Cols()
-	table, xb := d.float32Buffer("embedding's gradient", "table'", dtable, 0, D), d.float32Buffer("embedding's gradient", "x'", dx, len(ids), D)
-	if d.err != nil || !d.checkIndices("embedding's gradient", ids, table.rows) || len(ids) == 0 {
+	table, xb := d.float32Buffer("embed backward", "table'", dtable, 0, D), d.float32Buffer("embed backward", "x'", dx, len(tokens), D)
+	if d.err != nil || !d.checkIndices("embed backward", tokens, table.rows) || len(tokens) == 0 {
 		return
 	}
-	list, from := groupRowsByToken(ids)
+	list, from := groupRowsByToken(tokens)
 	d.launch("embedding_backward", oneBlockPerRow(len(from)-1), 256, 0, table.p, table.pitch, xb.p, xb.pitch,
-		uploadScratch(d, scratchTokens, toInt32(ids)), uploadScratch(d, scratchSortedRows, list), uploadScratch(d, scratchRowRanges, from), D)
+		uploadScratch(d, scratchTokens, toInt32(tokens)), uploadScratch(d, scratchSortedRows, list), uploadScratch(d, scratchRowRanges, from), D)
 }
 
 // squaresBlock is how many elements a block of sum_squares takes.

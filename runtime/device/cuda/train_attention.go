@@ -37,7 +37,7 @@ func (d *Device) checkAttention(op string, hs device.AttentionShape, spans []dev
 
 // AttentionForward: see device.Trainer.
 func (d *Device) AttentionForward(a, stats, q, k, v device.Buffer, hs device.AttentionShape, spans []device.Span) {
-	const op = "attend"
+	const op = "attention forward"
 	n, wide, few := d.checkAttention(op, hs, spans), hs.H*hs.Dh, hs.K*hs.Dh
 	ab, sb, qb := d.float32Buffer(op, "a", a, n, wide), d.float32Buffer(op, "stats", stats, n, hs.H), d.float32Buffer(op, "q", q, n, wide)
 	kb, vb := d.float32Buffer(op, "k", k, n, few), d.float32Buffer(op, "v", v, n, few)
@@ -51,7 +51,7 @@ func (d *Device) AttentionForward(a, stats, q, k, v device.Buffer, hs device.Att
 
 // AttentionBackward: see device.Trainer.
 func (d *Device) AttentionBackward(dq, dk, dv, da, a, stats, q, k, v device.Buffer, hs device.AttentionShape, spans []device.Span) {
-	const op = "attention's gradient"
+	const op = "attention backward"
 	n, wide, few := d.checkAttention(op, hs, spans), hs.H*hs.Dh, hs.K*hs.Dh
 	dqb, dkb, dvb := d.float32Buffer(op, "q'", dq, n, wide), d.float32Buffer(op, "k'", dk, n, few), d.float32Buffer(op, "v'", dv, n, few)
 	dab, ab, sb := d.float32Buffer(op, "a'", da, n, wide), d.float32Buffer(op, "a", a, n, wide), d.float32Buffer(op, "stats", stats, n, hs.H)

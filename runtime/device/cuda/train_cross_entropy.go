@@ -13,7 +13,7 @@ import (
 // CrossEntropy: see device.Trainer. Rows of logits come a few at a time; their gradient
 // is 16-bit where the weights are, its largest element 1 but for the rows' scale.
 func (d *Device) CrossEntropy(nll []float64, dx, dw, x device.Buffer, w device.Weight, targets []int, scale []float32) {
-	const op = "losses"
+	const op = "cross entropy"
 	m := d.matrixWeight(op, w)
 	n, V, D := len(targets), m.rows, m.cols
 	xb := d.float32Buffer(op, "x", x, n, D)
@@ -25,12 +25,12 @@ func (d *Device) CrossEntropy(nll []float64, dx, dw, x device.Buffer, w device.W
 		}
 	}
 	if len(nll) < n || scale != nil && len(scale) < n {
-		d.fail(fmt.Errorf("%s: want a place and a scale for each of %d targets, got %d and %d", op, n, len(nll), len(scale)))
+		d.fail(fmt.Errorf("%s: want room and a scale for each of %d targets, got %d and %d", op, n, len(nll), len(scale)))
 	}
 	list := make([]int32, n)
 	for i, t := range targets {
 		if t < 0 || t >= V {
-			d.fail(fmt.Errorf("%s: want an id below %d, got %d", op, V, t))
+			d.fail(fmt.Errorf("%s: want a token below %d, got %d", op, V, t))
 		}
 		list[i] = int32(t)
 	}
@@ -40,13 +40,13 @@ func (d *Device) CrossEntropy(nll []float64, dx, dw, x device.Buffer, w device.W
 	most := min(lossRows(V), n)
 	ldz, ldh := roundUp(V, 32), rowPitch(V)
 	z, state := d.scratchMemory(scratchLogits, 4*most*ldz, false), d.scratchMemory(scratchLossState, 24*n, false)
-	ids, scales := uploadScratch(d, scratchTargets, list), uploadScratch(d, scratchLossScales, scale)
+	tokens, scales := uploadScratch(d, scratchTargets, list), uploadScratch(d, scratchLossScales, scale)
 	in := d.activationOperand(m, xb.floatRows(0, n))
 	for r := 0; r < n; r += most {
 		k := min(most, n-r)
 		logits := floatRows{z, ldz, k, V}
 		d.multiply(logits, in.fromRow(r), m, adapterTerm{}, false)
-		at, to := state+pointer(24*r), ids+pointer(4*r)
+		at, to := state+pointer(24*r), tokens+pointer(4*r)
 		d.launch("nll", [3]int{k, 1, 1}, 256, 128, at, z, ldz, V, 0, to)
 		if scale == nil {
 			continue

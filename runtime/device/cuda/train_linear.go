@@ -62,7 +62,7 @@ func (d *Device) matrixWeight(op string, w device.Weight) *weight {
 
 // LinearForward: see device.Trainer.
 func (d *Device) LinearForward(y, u, x device.Buffer, n int, w device.Weight, ad *device.Adapter, add bool) {
-	const op = "project"
+	const op = "linear forward"
 	m := d.matrixWeight(op, w)
 	yb, xb := d.float32Buffer(op, "y", y, n, m.rows), d.float32Buffer(op, "x", x, n, m.cols)
 	if d.err != nil {
@@ -125,7 +125,7 @@ func (d *Device) reduceAdapter(u floatRows, part pointer, parts int, f, g float3
 
 // LinearBackward: see device.Trainer.
 func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.Weight, ad *device.Adapter) {
-	const op = "project's gradient"
+	const op = "linear backward"
 	m := d.matrixWeight(op, w)
 	out, in := m.rows, m.cols
 	dyb := d.float32Buffer(op, "y'", dy, n, out)

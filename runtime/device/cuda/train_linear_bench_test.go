@@ -41,7 +41,7 @@ func BenchmarkTraining(b *testing.B) {
 			})
 		}
 	}
-	b.Run("losses", func(b *testing.B) {
+	b.Run("cross entropy", func(b *testing.B) {
 		d := open(b, 1)
 		const V, D = 32000, 4096
 		w := made(b, d, V, D)

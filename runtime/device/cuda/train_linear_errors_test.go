@@ -27,7 +27,7 @@ func TestLinearRefusesWrongOperands(t *testing.T) {
 			ad.Drop.Probability = 1
 			p.dev.LinearForward(y.dev, u.dev, x.dev, 4, w, ad, false)
 		},
-		"want an id below 6, got 6": func(p *devicePair, w device.Weight, x, y, u *matrixPair, ad *device.Adapter) {
+		"want a token below 6, got 6": func(p *devicePair, w device.Weight, x, y, u *matrixPair, ad *device.Adapter) {
 			p.dev.CrossEntropy(make([]float64, 1), nil, nil, x.dev, w, []int{6}, nil)
 		},
 		"linear: want stored weights, got the float32 parameter [6 5]": func(p *devicePair, w device.Weight, x, y, u *matrixPair, ad *device.Adapter) {

@@ -327,8 +327,8 @@ func equal(t *testing.T, what string, want, got []float32) {
 	}
 }
 
-// The mask is the host's to the bit, in all three places: with identities for A and
-// B and ones for x and y' it is what comes out, at even and odd widths.
+// The three dropout masks have the same bits as the host's: with identities for A and
+// B, and ones for x and y', the results are the masks, at even and odd widths.
 func TestDropoutMask(t *testing.T) {
 	for _, in := range []int{64, 33, 70} {
 		for i := range len(types) * len(orders) {

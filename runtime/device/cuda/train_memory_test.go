@@ -56,8 +56,8 @@ func (c *countingDriver) Sync() error                { return nil }
 func (c *countingDriver) Close() error               { return nil }
 
 // trainStep takes one step of a llama-2-7b of some layers, alike, on a GPU of room bytes,
-// with an example of so many ids, and gives the most memory it had and the launches.
-func (c *countingDriver) trainStep(t *testing.T, shape config.LayerShape, layers, ids int, o train.Options) (peak int64, launches int, err error) {
+// with an example of so many tokens, and gives the most memory it had and the launches.
+func (c *countingDriver) trainStep(t *testing.T, shape config.LayerShape, layers, tokens int, o train.Options) (peak int64, launches int, err error) {
 	t.Helper()
 	base, err := config.Preset("llama-2-7b")
 	if err != nil {
@@ -79,7 +79,7 @@ func (c *countingDriver) trainStep(t *testing.T, shape config.LayerShape, layers
 	if err != nil {
 		return 0, 0, err
 	}
-	q := train.Sequence{Tokens: make([]int, ids), Labels: make([]int, ids), Scale: 1}
+	q := train.Sequence{Tokens: make([]int, tokens), Labels: make([]int, tokens), Scale: 1}
 	before := c.launches
 	if _, err := l.ForwardBackward([]train.Sequence{q}); err != nil {
 		return 0, 0, err
@@ -150,7 +150,7 @@ func TestModelsInARow(t *testing.T) {
 	}
 }
 
-// llama-2-7b at 40 %, rank 32, 512 ids a pass, trains in well below 30 GB, all that the
+// llama-2-7b at 40 %, rank 32, 512 tokens a pass, trains in well below 30 GB, all that the
 // device allocates counted; computing activations again takes less. What has no room
 // is an error.
 func TestTrainMemory(t *testing.T) {

@@ -24,7 +24,7 @@ func (d *Device) uploadSpans(op string, spans []device.Span) int {
 	if d.err != nil || slices.Equal(spans, d.pass.spans) {
 		return n
 	}
-	rows, places := make([][2]int32, n), make([][2]int32, n)
+	rows, positions := make([][2]int32, n), make([][2]int32, n)
 	for i := range rows {
 		rows[i] = [2]int32{-1, 0}
 	}
@@ -32,7 +32,7 @@ func (d *Device) uploadSpans(op string, spans []device.Span) int {
 	longest, covered := 0, 0
 	for j, s := range spans {
 		for i := range s.Len {
-			rows[s.Row+i], places[s.Row+i] = [2]int32{int32(i), int32(s.Len)}, [2]int32{int32(j), int32(i)}
+			rows[s.Row+i], positions[s.Row+i] = [2]int32{int32(i), int32(s.Len)}, [2]int32{int32(j), int32(i)}
 		}
 		covered += s.Len
 		for i := 0; i < s.Len; i += attentionTileRows {
@@ -40,7 +40,7 @@ func (d *Device) uploadSpans(op string, spans []device.Span) int {
 		}
 		longest = max(longest, s.Len)
 	}
-	d.pass = spanTables{slices.Clone(spans), uploadScratch(d, scratchSpanRows, rows), uploadScratch(d, scratchSpanPositions, places), uploadScratch(d, scratchSpanTiles, tiles), len(tiles), longest, covered}
+	d.pass = spanTables{slices.Clone(spans), uploadScratch(d, scratchSpanRows, rows), uploadScratch(d, scratchSpanPositions, positions), uploadScratch(d, scratchSpanTiles, tiles), len(tiles), longest, covered}
 	return n
 }
 

@@ -110,16 +110,16 @@ func (w *devicePair) compare(name string, b bufferPair, terms int, rounding floa
 	for _, v := range want[:n] {
 		largest = max(largest, math.Abs(float64(v)))
 	}
-	place := worst{what: name}
+	difference := worst{what: name}
 	for i, v := range want {
 		allow := rounding * (4 + math.Sqrt(float64(terms))) * largest
 		if i >= n {
 			allow = 0
 		}
-		place.see(i/cols, i%cols, float64(v), float64(got[i]), allow+1e-30)
+		difference.see(i/cols, i%cols, float64(v), float64(got[i]), allow+1e-30)
 	}
-	w.t.Logf("%s: %.0f %% of the tolerance", name, 100*place.share)
-	place.report(w.t)
+	w.t.Logf("%s: %.0f %% of the tolerance", name, 100*difference.share)
+	difference.report(w.t)
 	s := b.dev.(*buffer)
 	for r := range rows {
 		for i, v := range download[float32](w.dev, s.row(r)+pointer(4*cols), s.pitch-cols) {
@@ -182,15 +182,15 @@ func TestTrainSwiGLU(t *testing.T) {
 	})
 }
 
-// Rows copied, gathered, scattered, and a table's gradient whose ids repeat.
+// Rows copied, gathered, scattered, and a table's gradient whose tokens repeat.
 func TestTrainRows(t *testing.T) {
 	forEachTrainShape(t, func(t *testing.T, w *devicePair, N, D int, _ device.AttentionShape, _ int) {
 		x, y, z := w.floats(N, D), w.floats(N, D), w.floats(N, D)
-		rows, ids := w.r.Perm(N)[:(N+1)/2], make([]int, N)
-		for i := range ids {
-			ids[i] = w.r.IntN(min(5, N))
+		rows, tokens := w.r.Perm(N)[:(N+1)/2], make([]int, N)
+		for i := range tokens {
+			tokens[i] = w.r.IntN(min(5, N))
 		}
-		ids[N-1] = 0
+		tokens[N-1] = 0
 		w.host.Copy(y.host, x.host, N)
 		w.dev.Copy(y.dev, x.dev, N)
 		w.compare("copy", y, 0, 0)
@@ -203,11 +203,11 @@ func TestTrainRows(t *testing.T) {
 		w.host.Scatter(y.host, z.host, rows)
 		w.dev.Scatter(y.dev, z.dev, rows)
 		w.compare("scatter", y, 0, 0)
-		w.host.EmbedBackward(y.host, x.host, ids)
-		w.dev.EmbedBackward(y.dev, x.dev, ids)
+		w.host.EmbedBackward(y.host, x.host, tokens)
+		w.dev.EmbedBackward(y.dev, x.dev, tokens)
 		w.compare("table'", y, 0, 0) // added in the same order: the same bits
-		w.dev.Embed(z.dev, &weight{buffer: y.dev.(*buffer), shape: []int{N + guardRows, D}}, ids)
-		w.host.Embed(z.host, w.host.Parameter(y.host, false), ids)
+		w.dev.Embed(z.dev, &weight{buffer: y.dev.(*buffer), shape: []int{N + guardRows, D}}, tokens)
+		w.host.Embed(z.host, w.host.Parameter(y.host, false), tokens)
 		w.compare("embed", z, 0, 0)
 	})
 }
@@ -318,15 +318,15 @@ func TestTrainAdamW(t *testing.T) {
 func TestTrainRefusesWrongOperands(t *testing.T) {
 	hs := device.AttentionShape{H: 2, K: 1, Dh: 4}
 	for want, run := range map[string]func(d *Device, x, y, half device.Buffer){
-		"gate: u: want [3 8], got [3 4]":                func(d *Device, x, y, _ device.Buffer) { d.SwiGLU(x, x, y, 3) },
-		"gate: m: want [4 8], got [3 8]":                func(d *Device, x, _, _ device.Buffer) { d.SwiGLU(x, x, x, 4) },
+		"swiglu: u: want [3 8], got [3 4]":              func(d *Device, x, y, _ device.Buffer) { d.SwiGLU(x, x, y, 3) },
+		"swiglu: m: want [4 8], got [3 8]":              func(d *Device, x, _, _ device.Buffer) { d.SwiGLU(x, x, x, 4) },
 		"copy: from: want [2 8], got no float32 buffer": func(d *Device, x, _, half device.Buffer) { d.Copy(x, half, 2) },
 		"gather: want an index below 3, got 3":          func(d *Device, x, _, _ device.Buffer) { d.Gather(x, x, []int{0, 3}) },
 		"scatter: want each row once, got 1 again":      func(d *Device, x, _, _ device.Buffer) { d.Scatter(x, x, []int{1, 1}) },
-		"attend: v: want [3 4], got [3 8]": func(d *Device, x, y, _ device.Buffer) {
+		"attention forward: v: want [3 4], got [3 8]": func(d *Device, x, y, _ device.Buffer) {
 			d.AttentionForward(x, d.narrowBuffer(3, 2), x, y, x, hs, splitSpans(3))
 		},
-		"attend: want spans one after the other": func(d *Device, x, y, _ device.Buffer) {
+		"attention forward: want spans one after the other": func(d *Device, x, y, _ device.Buffer) {
 			d.AttentionForward(x, x, x, y, y, hs, []device.Span{{Row: 1, Len: 1}, {Row: 0, Len: 1}})
 		},
 		"rope: want heads of width 2, got rows of 8, heads of": func(d *Device, x, _, _ device.Buffer) {

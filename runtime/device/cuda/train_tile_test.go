@@ -34,7 +34,7 @@ func TestChooseTrainTile(t *testing.T) {
 func TestLossRows(t *testing.T) {
 	for vocab, want := range map[int]int{0: 256, 1: 256, 32000: 256, 128256: 256, 1 << 20: 32, 1 << 24: 16} {
 		if got := lossRows(vocab); got != want {
-			t.Errorf("%d ids: want %d rows, got %d", vocab, want, got)
+			t.Errorf("%d tokens: want %d rows, got %d", vocab, want, got)
 		}
 	}
 }
