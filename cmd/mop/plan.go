@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mop/prune/criterion"
 	"mop/prune/plan"
 	"mop/runtime/open"
 )
@@ -34,8 +35,24 @@ func wrongUse(err error) error {
 	return usage("%v", err)
 }
 
+// pathCriterion returns the criterion that fixes the path: that of --criterion, or
+// criterion sequence for the steps of --sequence.
+func pathCriterion(name, sequence string) (criterion.Chooser, error) {
+	if (name == "") != (sequence == "") && name != criterion.Sequence {
+		if sequence != "" {
+			name = criterion.Sequence
+		}
+		if c, err := criterion.ByName(name); err == nil {
+			if chooser, ok := c.(criterion.Chooser); ok {
+				return chooser, nil
+			}
+		}
+	}
+	return nil, usage("plan: want either --sequence LGG... or --criterion random")
+}
+
 func planCommand(o *options) *cobra.Command {
-	var name, sequence, criterion string
+	var name, sequence, chooserName string
 	var steps int
 	var target float64
 	var w plan.Options
@@ -68,36 +85,22 @@ func planCommand(o *options) *cobra.Command {
 			if steps < 0 {
 				return usage("--steps: want 0 or more, got %d", steps)
 			}
-			var choose func(int) (plan.Kind, bool)
-			switch {
-			case sequence != "" && criterion == "":
-				kinds, err := plan.ParseSequence(sequence)
-				if err != nil {
-					return usage("%v", err)
-				}
-				choose = plan.Sequence(kinds)
-			case sequence == "" && criterion == "random":
-				if steps == 0 && target == 0 {
-					return usage("plan: --criterion random wants --steps or --target")
-				}
-				choose = func(n int) (plan.Kind, bool) { return plan.Coin(o.seed, n), true }
-			default:
-				return usage("plan: want either --sequence LGG... or --criterion random")
+			chooser, err := pathCriterion(chooserName, sequence)
+			if err != nil {
+				return err
 			}
-			limited := func(n int) (plan.Kind, bool) {
-				if steps > 0 && n > steps {
-					return "", false
-				}
-				return choose(n)
+			path, err := chooser.Path(criterion.Settings{Seed: o.seed, Sequence: sequence})
+			if err != nil {
+				return usage("%v", err)
 			}
-			p, err := plan.DryRun(base, w, limited, target)
+			if path = path.Limit(steps); path.Endless && target == 0 {
+				return usage("plan: --criterion %s wants --steps or --target", chooser.Name())
+			}
+			p, err := plan.DryRun(base, w, path.Kind, target)
 			if err != nil {
 				return wrongUse(err)
 			}
-			p.Sequence, p.Criterion, p.Seed = sequence, criterion, o.seed
-			if sequence != "" {
-				p.Criterion = "sequence"
-			}
+			p.Sequence, p.Criterion, p.Seed = sequence, chooser.Name(), o.seed
 			if asJSON {
 				return p.Write(c.OutOrStdout())
 			}
@@ -107,7 +110,7 @@ func planCommand(o *options) *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&name, "model", "", "model directory or preset:NAME")
 	f.StringVar(&sequence, "sequence", "", "the path: L removes a layer, G heads and neurons")
-	f.StringVar(&criterion, "criterion", "", "random: a seeded random choice at each step")
+	f.StringVar(&chooserName, "criterion", "", "random: a seeded random choice at each step")
 	f.IntVar(&steps, "steps", 0, "end after this many steps")
 	f.Float64Var(&target, "target", 0, "end at the first step of at least this compression")
 	f.BoolVar(&asJSON, "json", false, "print the plan as JSON")

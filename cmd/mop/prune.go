@@ -50,7 +50,7 @@ func pruneCommand(o *options) *cobra.Command {
 				return usage("--calibration-sample: want first or seeded, got %q", sample)
 			}
 			if p.Sequence != "" && !c.Flags().Changed("criterion") {
-				p.Criterion = "sequence"
+				p.Criterion = criterion.Sequence
 			}
 			p.Sample, p.Seed = sample == "seeded", o.seed
 			for _, name := range []string{"recover-steps", "recover-split", "recover-lr", "recover-rank", "recover-alpha"} {

@@ -75,6 +75,25 @@ type Path struct {
 
 	// HasWidth reports whether a step may be a width step, for which prompts are needed.
 	HasWidth bool
+
+	// Endless reports whether there is no last step.
+	Endless bool
+}
+
+// Limit returns the path without the steps after the first n. 0 means no limit.
+func (p Path) Limit(n int) Path {
+	if n == 0 {
+		return p
+	}
+	kind := p.Kind
+	p.Kind = func(step int) (plan.Kind, bool) {
+		if step > n {
+			return "", false
+		}
+		return kind(step)
+	}
+	p.Endless = false
+	return p
 }
 
 // All is the table of the criteria.

@@ -49,3 +49,42 @@ func TestPrefersWidth(t *testing.T) {
 		}
 	}
 }
+
+// A limited path ends after so many steps, or at its own end if that comes first.
+func TestPathLimit(t *testing.T) {
+	for _, k := range []struct {
+		name     string
+		settings criterion.Settings
+		limit    int
+		steps    int // at most 5 are taken
+		endless  bool
+	}{
+		{"random", criterion.Settings{Seed: 3}, 0, 5, true},
+		{"random", criterion.Settings{Seed: 3}, 2, 2, false},
+		{criterion.Sequence, criterion.Settings{Sequence: "LGG"}, 0, 3, false},
+		{criterion.Sequence, criterion.Settings{Sequence: "LGG"}, 2, 2, false},
+		{criterion.Sequence, criterion.Settings{Sequence: "LGG"}, 4, 3, false},
+	} {
+		c, err := criterion.ByName(k.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole, err := c.(criterion.Chooser).Path(k.settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path, steps := whole.Limit(k.limit), 0
+		for ; steps < 5; steps++ {
+			kind, ok := path.Kind(steps + 1)
+			if !ok {
+				break
+			}
+			if want, _ := whole.Kind(steps + 1); kind != want {
+				t.Errorf("%s limited to %d: step %d: want %s, got %s", k.name, k.limit, steps+1, want, kind)
+			}
+		}
+		if steps != k.steps || path.Endless != k.endless {
+			t.Errorf("%s limited to %d: want %d steps, endless %v, got %d, %v", k.name, k.limit, k.steps, k.endless, steps, path.Endless)
+		}
+	}
+}

@@ -9,5 +9,5 @@ func (random) Name() string    { return "random" }
 func (random) Summary() string { return "a coin, by --seed" }
 
 func (random) Path(s Settings) (Path, error) {
-	return Path{HasWidth: true, Kind: func(n int) (plan.Kind, bool) { return plan.Coin(s.Seed, n), true }}, nil
+	return Path{HasWidth: true, Endless: true, Kind: func(n int) (plan.Kind, bool) { return plan.Coin(s.Seed, n), true }}, nil
 }

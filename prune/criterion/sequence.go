@@ -6,11 +6,14 @@ import (
 	"mop/prune/plan"
 )
 
+// Sequence is the name of the criterion that takes the steps of Settings.Sequence.
+const Sequence = "sequence"
+
 // sequence takes the steps that the user gives, so that a published path can be
 // repeated.
 type sequence struct{}
 
-func (sequence) Name() string    { return "sequence" }
+func (sequence) Name() string    { return Sequence }
 func (sequence) Summary() string { return "the path of --sequence" }
 
 func (sequence) Path(s Settings) (Path, error) {
