@@ -22,9 +22,8 @@ func environment(dev device.Device, o Options, again bool) (latency.Environment,
 	if _, _, ok := hardware.OtherLoad(); ok {
 		env.Cores = info.Cores
 	}
-	if m, ok := dev.(copyMeter); ok {
-		bytesPerSecond, err := m.CopyBandwidth()
-		env.ReadGBps = bytesPerSecond / 1e9
+	bytesPerSecond, err := dev.CopyBandwidth()
+	if env.ReadGBps = bytesPerSecond / 1e9; err != nil || bytesPerSecond > 0 {
 		return env, err
 	}
 	if dev.Capabilities().Name != "cpu" {
@@ -38,10 +37,6 @@ func environment(dev device.Device, o Options, again bool) (latency.Environment,
 	env.RooflineLoad = roofline.Others
 	return env, nil
 }
-
-// copyMeter is a device that measures the bandwidth of its own memory: of a copy within it,
-// in bytes read and written per second.
-type copyMeter interface{ CopyBandwidth() (float64, error) }
 
 // instructionSet is the one whose arithmetic peak bounds the CPU's products: that of the
 // kernels and of the weights' type; "" = the widest.

@@ -98,9 +98,9 @@ func (r *run) checkOptions() error {
 	if err := checkLog(r.Log); err != nil {
 		return err
 	}
-	dev, ok := r.Device.(device.Trainer)
-	if !ok {
-		return fmt.Errorf("device %s: cannot train", r.Device.Capabilities().Name)
+	dev, err := device.AsTrainer(r.Device)
+	if err != nil {
+		return err
 	}
 	if r.Rounded && !dev.Capabilities().BF16Activations {
 		return fmt.Errorf("device %s: cannot round activations to bfloat16", dev.Capabilities().Name)

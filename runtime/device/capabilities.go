@@ -7,8 +7,6 @@ type Capabilities struct {
 	Threads           int    // host threads that compute
 	PrefillRows       int    // rows that a prefill pass should have to keep the device busy
 	CacheElementBytes int    // bytes of one number in a KVCache
-	Trains            bool   // the device is a Trainer
-	DecodesByGraph    bool   // the device is a GraphDecoder
 	Int8Weights       bool   // PlaceOptions.Int8 is supported
 	BF16Activations   bool   // PlaceOptions.BF16Activations is supported
 	SingleType        bool   // a model is multiplied in one 16-bit type: see Device.SetComputeType

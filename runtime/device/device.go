@@ -134,6 +134,10 @@ type Device interface {
 	// PeakBytes is the most memory that was allocated on the device at one time,
 	// 0 where the device uses the host's memory.
 	PeakBytes() int64
+	// CopyBandwidth measures the bandwidth of copies within the device's memory, in
+	// bytes per second; reads and writes both count. It is 0 where the device uses the
+	// host's memory.
+	CopyBandwidth() (float64, error)
 	// Read copies rows [row, row+n) of b to dst, n*Cols numbers.
 	Read(dst []float32, b Buffer, row, n int)
 	// Write copies src to rows [row, row+n) of a float32 b, n = len(src)/Cols.

@@ -1,5 +1,7 @@
 package device
 
+import "fmt"
+
 // Trainer is a Device that also performs the operations of training: forward operations
 // that save what the backward pass needs, and their gradients. Gradients of activations
 // and of parameters are added to the values in their buffer, so that the input of several
@@ -91,4 +93,13 @@ type AdamW struct {
 	LearningRate, Beta1, Beta2, Eps, WeightDecay float64
 	Clip                                         float64 // factor on the gradient
 	Step                                         int     // from 1
+}
+
+// AsTrainer returns the device as a Trainer, or an error if it cannot train.
+func AsTrainer(dev Device) (Trainer, error) {
+	t, ok := dev.(Trainer)
+	if !ok {
+		return nil, fmt.Errorf("device %s: cannot train", dev.Capabilities().Name)
+	}
+	return t, nil
 }

@@ -51,9 +51,15 @@ type launched struct {
 // stepsAhead is how many steps may be queued at a time.
 const stepsAhead = 2
 
+// graphDevice returns the model's device if it decodes by graphs.
+func (m *Model) graphDevice() (device.GraphDecoder, bool) {
+	dev, ok := m.dev.(device.GraphDecoder)
+	return dev, ok
+}
+
 // DecodesByGraph reports whether the device decodes by graphs.
 func (m *Model) DecodesByGraph() bool {
-	_, ok := m.dev.(device.GraphDecoder)
+	_, ok := m.graphDevice()
 	return ok
 }
 
@@ -71,7 +77,7 @@ func (m *Model) GraphDecoder(cache *kvcache.Cache) (*GraphDecoder, error) {
 			return nil, err
 		}
 	}
-	dev, ok := m.dev.(device.GraphDecoder)
+	dev, ok := m.graphDevice()
 	if !ok {
 		return nil, errors.New("the device does not decode by graphs")
 	}

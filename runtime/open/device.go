@@ -110,10 +110,11 @@ func Trainer(o DeviceOptions) (device.Trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t, ok := dev.(device.Trainer); ok {
-		return t, nil
+	t, err := device.AsTrainer(dev)
+	if err != nil {
+		return nil, errors.Join(err, dev.Close())
 	}
-	return nil, errors.Join(fmt.Errorf("device %s: cannot train", dev.Capabilities().Name), dev.Close())
+	return t, nil
 }
 
 // Devices lists the devices of this machine. If there is no GPU, missing says why.

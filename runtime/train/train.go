@@ -66,9 +66,9 @@ type layer struct {
 // replaced by float32 parameters read from src, and the stored ones are dropped.
 // Otherwise the model stays as it is.
 func New(m *model.Model, src checkpoint.Source, o Options) (*Trainer, error) {
-	dev, ok := m.Device().(device.Trainer)
-	if !ok {
-		return nil, fmt.Errorf("device %s: cannot train", m.Device().Capabilities().Name)
+	dev, err := device.AsTrainer(m.Device())
+	if err != nil {
+		return nil, err
 	}
 	t := &Trainer{model: m, dev: dev, options: o, grads: map[device.Weight]device.Buffer{}}
 	if o.Full {

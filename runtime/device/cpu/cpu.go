@@ -79,7 +79,7 @@ var (
 // Capabilities: see device.Device.
 func (d *Device) Capabilities() device.Capabilities {
 	return device.Capabilities{Name: "cpu", Hardware: "cpu", Threads: d.pool.threads, PrefillRows: prefillRows, CacheElementBytes: 4,
-		Trains: true, Int8Weights: true, BF16Activations: true, HostMemory: true}
+		Int8Weights: true, BF16Activations: true, HostMemory: true}
 }
 
 // prefillRows use each weight many times, and bound the memory of the activations.
@@ -145,6 +145,9 @@ func (d *Device) Activations(rows int, widths []int) ([]device.Buffer, error) {
 
 // PeakBytes is 0: the memory is the host's.
 func (d *Device) PeakBytes() int64 { return 0 }
+
+// CopyBandwidth is 0, since the device uses the host's memory.
+func (d *Device) CopyBandwidth() (float64, error) { return 0, nil }
 
 // Read copies n rows from row on.
 func (d *Device) Read(dst []float32, b device.Buffer, row, n int) {

@@ -52,7 +52,7 @@ func newDevice(g driver.Driver) *Device {
 // Capabilities: see device.Device. Threads is 1 because the host only launches kernels.
 func (d *Device) Capabilities() device.Capabilities {
 	return device.Capabilities{Name: "cuda", Hardware: d.info.Name, Threads: 1, PrefillRows: prefillRows, CacheElementBytes: 2,
-		Trains: true, DecodesByGraph: true, Int8Weights: true, SingleType: true}
+		Int8Weights: true, SingleType: true}
 }
 
 // prefillRows is 16 times the rows of the 128x128 tile.
