@@ -17,8 +17,8 @@ import (
 	"mop/runtime/tokenizer"
 )
 
-// The model has learned what its stories hold: of a question's answers it finds
-// the right one likeliest far more often than chance would, of every kind.
+// The model has learned its stories: for every kind of question, the right choice is the
+// argmax of the choices' log-likelihoods far more often than by chance.
 func TestModelAnswers(t *testing.T) {
 	modelDir, textDir, err := Unpack(t.TempDir())
 	if err != nil {

@@ -34,7 +34,8 @@ for base in "llama-2-7b paper" "llama-3-8b mlp-only"; do
 done
 git describe --always --dirty >"$out/commit" 2>/dev/null || echo unknown >"$out/commit"
 strip "$out/bin/mop-cuda" "$out"/repo/runtime/device/cuda/device.test "$out"/repo/prune/prune.test "$out"/repo/prune/finetune/finetune.test
-# Where there is a GPU mop only goes on as its twin: here it is no more than that.
+# On a machine with a GPU, mop only executes its companion binary mop-cuda. In the bundle a
+# script does that.
 printf '#!/bin/sh\nexec "$(dirname "$0")/mop-cuda" "$@"\n' >"$out/bin/mop"
 chmod +x "$out/bin/mop"
 tar -C "$(dirname "$out")" -czf "$out.tgz" "$(basename "$out")"

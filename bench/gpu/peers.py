@@ -1,7 +1,7 @@
 """PyTorch transformers on the shapes that mop is measured on: random weights of the
-same deviation, batch 1, greedy, 12 ids in and 128 out.
+same deviation, batch 1, greedy, 12 tokens in and 128 out.
 
-eager: model.generate as it comes; a run of 8 ids goes before those that count, of
+eager: model.generate as it comes; a run of 8 tokens goes before those that count, of
 which there are few: each takes seconds, and they differ by little. static: a static
 cache, with which generate compiles its decode step, in the mode that replays CUDA
 graphs; the first run, which compiles, does not count. A row's warm_up and runs say
@@ -81,14 +81,14 @@ def shrink():
 def measure(model, runs, static, out):
     """The median of the runs, ms, and what went before them."""
     cuda = model.device.type == "cuda"
-    ids = torch.randint(3, model.config.vocab_size, (1, 12), device=model.device)
+    tokens = torch.randint(3, model.config.vocab_size, (1, 12), device=model.device)
     args = dict(do_sample=False, pad_token_id=0)
     if static:
         args.update(cache_implementation="static", compile_config=transformers.CompileConfig(fullgraph=True, dynamic=False, mode="reduce-overhead"))
 
     def run(n):
         start = time.perf_counter()
-        model.generate(ids, max_new_tokens=n, min_new_tokens=n, **args)
+        model.generate(tokens, max_new_tokens=n, min_new_tokens=n, **args)
         if cuda:
             torch.cuda.synchronize()
         return 1000 * (time.perf_counter() - start)
@@ -97,7 +97,7 @@ def measure(model, runs, static, out):
     if static and cuda and not hasattr(model, "_compiled_call"):
         raise RuntimeError("generate did not compile its decode step")
     times = [run(out) for _ in range(runs)]
-    return statistics.median(times), {"warm_up": f"{out} ids, compiling" if static else "8 ids", "warm_up_ms": first, "runs": runs, "runs_ms": times}
+    return statistics.median(times), {"warm_up": f"{out} tokens, compiling" if static else "8 tokens", "warm_up_ms": first, "runs": runs, "runs_ms": times}
 
 
 def main():

@@ -5,7 +5,7 @@ float32 under autocast to the weights' type, gradients scaled where that is floa
 
     peers_training.py [--quick] [--tiny]
 
-lengths: 512 ids of every example, or those of alpaca.json, in its order. One JSON
+lengths: 512 tokens of every example, or those of alpaca.json, in its order. One JSON
 object a line, as they are measured; the first step, of the longest examples, does not
 count.
 """

@@ -20,9 +20,9 @@ def lines(path):
 def models(path):
     """Rows of the models that mop bench printed. For a run that was cut off, the medians
     of the samples that it kept."""
-    all = lines(path)
-    rows, runs = [r for r in all if r.get("kind") != "sample"], {}
-    for r in all:
+    parsed = lines(path)
+    rows, runs = [r for r in parsed if r.get("kind") != "sample"], {}
+    for r in parsed:
         if r.get("kind") == "sample" and not r["discarded"]:
             runs.setdefault(r["model"], []).append(r)
     return rows or [{"model": m, "cut": statistics.median(r["total_ns"] for r in s) / 1e6, "ttft_ms": statistics.median(r["ttft_ns"] for r in s) / 1e6, "runs": len(s)}
@@ -44,10 +44,11 @@ def number(x, digits=4):
 def main(part, folder):
     print(f"\n## {part}\n\n{(folder / 'machine.txt').read_text().strip()}\n")
     table(["row", "result", "note"], [r.split("\t") for r in (folder / "rows.tsv").read_text().splitlines()])
-    roofline = {c["what"]: c["value"] for c in lines(folder / "roofline.jsonl")}
+    measured = lines(folder / "roofline.jsonl") or lines(folder / "ceilings.jsonl")  # the name in results of earlier commits
+    roofline = {c["what"]: c["value"] for c in measured}
     copy = roofline.get("device copy")
     if roofline:
-        table(["roofline", "measured"], [(c["what"], f"{number(c['value'])} {c['unit']}" if c["unit"] else c["value"]) for c in lines(folder / "roofline.jsonl")])
+        table(["roofline", "measured"], [(c["what"], f"{number(c['value'])} {c['unit']}" if c["unit"] else c["value"]) for c in measured])
     rows = []
     for text in (folder / "kernels.txt").read_text().splitlines() if (folder / "kernels.txt").exists() else []:
         m = re.match(r"Benchmark(\S+?)(?:-\d+)?\s+\d+\s.*?([\d.e+]+) (GB/s|TFLOP/s)", text)

@@ -1,4 +1,4 @@
-"""Times LoRA training steps of transformers and peft: one row of random ids a step.
+"""Times LoRA training steps of transformers and peft: one row of random tokens a step.
 
     python step.py MODEL_DIR float32|bfloat16 THREADS [STEPS [LENGTH]]
 

@@ -520,7 +520,7 @@ func TestGraphDecode(t *testing.T) {
 			}
 		}
 	}
-	// Draws: the same seed twice, and each sequence as alone.
+	// Sampling: the same seed gives the same tokens, and each sequence the same as alone.
 	o = generate.Options{MaxTokens: n, IgnoreEOS: true, SamplingParams: generate.SamplingParams{Temperature: 1.5, Seed: 7}}
 	first, _ := run(m, prompts, 0, o)
 	again, _ := run(m, prompts, 0, o)
@@ -529,10 +529,10 @@ func TestGraphDecode(t *testing.T) {
 	third, _ := run(m, prompts, 0, other)
 	alone, _ := run(m, prompts[:1], 0, o)
 	if fmt.Sprint(first) != fmt.Sprint(again) || fmt.Sprint(first[0]) != fmt.Sprint(alone[0]) {
-		t.Errorf("want the same draws by the same seed, got %v, %v and alone %v", first, again, alone)
+		t.Errorf("want the same samples by the same seed, got %v, %v and alone %v", first, again, alone)
 	}
 	if fmt.Sprint(first) == fmt.Sprint(third) || fmt.Sprint(first[0]) == fmt.Sprint(got[0]) {
-		t.Errorf("want other draws by another seed, and other tokens than the likeliest, got %v", first)
+		t.Errorf("want other samples by another seed, and other tokens than the argmax, got %v", first)
 	}
 	var over *kvcache.Cache
 	if over, err = kvcache.NewSequences(d, m.Config, 1, 6); err != nil {
