@@ -250,7 +250,7 @@ func (r *run) pruneWidth(ctx context.Context, n int, s plan.State, budget float6
 	// Sizes alone show whether a step is possible, before anything is computed. They need
 	// the uniform allocation, since the global one divides the step by scores.
 	sizes := r.width
-	sizes.Allocation = "uniform"
+	sizes.Allocation = plan.Uniform
 	if _, err := s.PruneWidth(dim, sizes, budget, nil); err != nil {
 		return s, err
 	}

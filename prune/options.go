@@ -55,6 +55,12 @@ type OptionsError struct{ Err error }
 func (e OptionsError) Error() string { return e.Err.Error() }
 func (e OptionsError) Unwrap() error { return e.Err }
 
-// HFTypes lists the values of Options.HFType. transformers 5 refuses a LLaMA whose number
-// of heads does not divide the hidden size, but loads the same model as a Mistral.
-func HFTypes() []string { return []string{"llama", "mistral"} }
+// The values of Options.HFType. transformers 5 refuses a LLaMA whose number of heads does
+// not divide the hidden size, but loads the same model as a Mistral.
+const (
+	hfLlama   = "llama"
+	hfMistral = "mistral"
+)
+
+// HFTypes lists them.
+func HFTypes() []string { return []string{hfLlama, hfMistral} }

@@ -36,7 +36,7 @@ func (r *run) validateOptions() error {
 		return err
 	}
 	if o.HFType == "" {
-		o.HFType = HFTypes()[0]
+		o.HFType = hfLlama
 	}
 	if err := checkHFType(o.HFType); err != nil {
 		return err

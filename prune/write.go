@@ -44,7 +44,7 @@ func (w writer) write(dir string, p *plan.Plan, s plan.State) error {
 	if err != nil {
 		return err
 	}
-	c.Mistral = w.hfType == "mistral"
+	c.Mistral = w.hfType == hfMistral
 	if c.RefusedByTransformers5() {
 		slog.Warn("transformers 5 refuses this LLaMA, since its number of heads does not divide its hidden size: --hf-type mistral writes a model that it loads",
 			"model", dir, "heads", c.Layers[0].Heads, "width", c.HiddenSize)

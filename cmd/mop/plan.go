@@ -16,7 +16,7 @@ func widthFlags(c *cobra.Command, w *plan.Options) {
 	f.StringVar(&w.Rule, "rule", "auto", "how a width step divides what it removes: "+plan.RulesHelp())
 	f.IntVar(&w.RoundTo, "round-to", 1, "intermediate sizes become multiples of this")
 	f.IntVar(&w.HeadsMultiple, "heads-multiple", 1, "head counts become multiples of this")
-	f.StringVar(&w.Allocation, "allocation", "uniform", "uniform: every layer loses the same; global: the lowest scores of the whole model are removed")
+	f.StringVar(&w.Allocation, "allocation", plan.Uniform, "uniform: every layer loses the same; global: the lowest scores of the whole model are removed")
 }
 
 // checkWidth refuses 0, which the package takes as its default.

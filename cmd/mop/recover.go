@@ -2,12 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"mop/internal/build"
 	"mop/prune/finetune"
+	"mop/runtime/device"
 )
 
 func recoverCommand(o *options) *cobra.Command {
@@ -32,23 +34,20 @@ func recoverCommand(o *options) *cobra.Command {
 				return usage("%v", err)
 			}
 			p.Seed, p.Rounded = o.seed, o.weights.Rounded()
-			if err := p.Check(); err != nil {
-				return usage("%v", err)
-			}
 			for _, name := range []string{"rank", "alpha", "targets"} {
 				if p.AdapterInit != "" && c.Flags().Changed(name) {
 					return usage("recover: --%s is given by the adapter of --adapter-init", name)
 				}
 			}
-			if p.Device, err = o.openTrainer(); err != nil {
-				return err
-			}
-			defer p.Device.Close()
+			p.OpenDevice = func() (device.Device, error) { return o.openTrainer() }
 			bar := newBars(c.ErrOrStderr())
 			p.Progress = bar.show
 			r, err := finetune.Run(c.Context(), p)
 			bar.end()
 			if err != nil {
+				if wrong := (finetune.OptionsError{}); errors.As(err, &wrong) {
+					return usage("%v", wrong)
+				}
 				return resumable(err)
 			}
 			w := c.OutOrStdout()

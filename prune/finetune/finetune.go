@@ -40,7 +40,21 @@ type run struct {
 // without interruption.
 func Run(ctx context.Context, o Options) (*Result, error) {
 	r := &run{Options: o}
-	if err := r.checkOptions(); err != nil {
+	if err := r.Check(); err != nil {
+		return nil, OptionsError{err}
+	}
+	if r.Device == nil {
+		if r.OpenDevice == nil {
+			return nil, OptionsError{errors.New("device: want one")}
+		}
+		dev, err := r.OpenDevice()
+		if err != nil {
+			return nil, err
+		}
+		defer dev.Close()
+		r.Device = dev
+	}
+	if err := r.prepare(); err != nil {
 		return nil, err
 	}
 	var err error
@@ -82,11 +96,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	return r.result, r.states.remove()
 }
 
-// checkOptions checks the options and takes those of the adapter to start from.
-func (r *run) checkOptions() error {
-	if err := r.Check(); err != nil {
-		return err
-	}
+// prepare takes the options of the adapter to start from, and checks the options against
+// the device and the files.
+func (r *run) prepare() error {
 	if r.AdapterInit != "" {
 		if err := readAdapterConfig(r.AdapterInit, &r.Options); err != nil {
 			return err

@@ -18,6 +18,7 @@ import (
 	"mop/internal/testutil"
 	"mop/runtime/checkpoint"
 	"mop/runtime/dataset"
+	"mop/runtime/device"
 	"mop/runtime/device/cpu"
 )
 
@@ -561,5 +562,29 @@ func TestEmptyOut(t *testing.T) {
 	}
 	if _, err := Run(context.Background(), o); err == nil || !strings.Contains(err.Error(), "give another --out") || !exists(note) {
 		t.Errorf("a directory with a file: want it refused, got %v", err)
+	}
+}
+
+// Wrong options are an OptionsError, for which no device is opened. Any other failure is
+// not one.
+func TestOptionsError(t *testing.T) {
+	failed := errors.New("no device")
+	opened := 0
+	o := fixture(t, 1)
+	o.Device, o.OpenDevice = nil, func() (device.Device, error) {
+		opened++
+		return nil, failed
+	}
+	o.Rank = 0
+	if _, err := Run(context.Background(), o); !errors.As(err, &OptionsError{}) || opened != 0 {
+		t.Errorf("rank 0: want an OptionsError and no device opened, got %v and %d opened", err, opened)
+	}
+	o.Rank = 1
+	if _, err := Run(context.Background(), o); !errors.Is(err, failed) || errors.As(err, &OptionsError{}) || opened != 1 {
+		t.Errorf("want %v, got %v and %d opened", failed, err, opened)
+	}
+	o.OpenDevice = nil
+	if _, err := Run(context.Background(), o); !errors.As(err, &OptionsError{}) {
+		t.Errorf("no device: want an OptionsError, got %v", err)
 	}
 }

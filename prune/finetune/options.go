@@ -17,8 +17,12 @@ import (
 type Options struct {
 	Model, Data, Out string
 	Tokenizer        string // directory, "" = the model's
-	Device           device.Device
 	Separator        string // between the texts of a plain text file
+
+	// Device computes. If it is nil, OpenDevice is called after the options have been
+	// checked, and the device is closed at the end of the run.
+	Device     device.Device
+	OpenDevice func() (device.Device, error)
 
 	Full      bool               // train every parameter instead of adapters
 	Rank      int                // of the adapters
@@ -81,6 +85,13 @@ func ParseTargets(text string) ([]checkpoint.Param, error) {
 	}
 	return out, nil
 }
+
+// OptionsError is the error of options that are wrong whatever the model and the files
+// hold.
+type OptionsError struct{ Err error }
+
+func (e OptionsError) Error() string { return e.Err.Error() }
+func (e OptionsError) Unwrap() error { return e.Err }
 
 // Limits of the options, so that no product of them overflows.
 const (

@@ -46,7 +46,7 @@ func DryRun(base *config.Config, o Options, choose func(n int) (Kind, bool), tar
 	if err := p.Base.check(); err != nil {
 		return nil, err
 	}
-	if o.Allocation == "global" {
+	if o.Allocation == Global {
 		return nil, errNoScores
 	}
 	if target > 0 {

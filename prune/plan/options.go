@@ -6,10 +6,14 @@ import (
 	"strings"
 )
 
-// Allocations lists the values of Options.Allocation. With uniform, every layer loses
-// P/L. With global, the same totals are removed from the layers where the scores are
-// lowest (see allocateGlobally).
-func Allocations() []string { return []string{"uniform", "global"} }
+// The values of Options.Allocation.
+const (
+	Uniform = "uniform" // every layer loses P/L
+	Global  = "global"  // the same totals are removed from the layers where the scores are lowest (see allocateGlobally)
+)
+
+// Allocations lists them.
+func Allocations() []string { return []string{Uniform, Global} }
 
 // Options of the width step.
 type Options struct {
@@ -45,7 +49,7 @@ func (o Options) withDefaults() Options {
 		o.Rule = autoRule
 	}
 	if o.Allocation == "" {
-		o.Allocation = "uniform"
+		o.Allocation = Uniform
 	}
 	if o.RoundTo == 0 {
 		o.RoundTo = 1

@@ -37,7 +37,7 @@ func (s State) PruneWidth(dim int, o Options, budget float64, scores *Scores) (S
 			return s, err
 		}
 	}
-	if o.Allocation == "global" {
+	if o.Allocation == Global {
 		if scores == nil {
 			return s, errNoScores
 		}

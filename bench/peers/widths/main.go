@@ -83,7 +83,7 @@ func pair(c *config.Config, keep float64) (round, odd []config.LayerShape, err e
 
 // write writes a plan of one width step to the shapes.
 func write(file string, c *config.Config, shapes []config.LayerShape) error {
-	p := plan.NewPlan(c, plan.Options{Rule: "mlp-only", RoundTo: 1, HeadsMultiple: 1, Allocation: "uniform"})
+	p := plan.NewPlan(c, plan.Options{Rule: "mlp-only", RoundTo: 1, HeadsMultiple: 1, Allocation: plan.Uniform})
 	cut := c.Clone()
 	cut.Layers = shapes
 	p.Steps = []plan.Step{{Step: 1, Kind: plan.Width, Params: cut.Params(), Shapes: shapes,
