@@ -108,6 +108,9 @@ func (r *run) open() error {
 		r.journal.close()
 		return err
 	}
+	if most := r.base.Config().MaxPositions; r.Context > most && len(r.inputs.windows) > 0 {
+		slog.Warn("the windows are as long as the model's context, not as long as asked for", "asked", r.Context, "context", most)
+	}
 	slog.Info("prune", "criterion", r.Criterion, "rule", r.width.Rule, "allocation", r.width.Allocation, "seed", r.Seed,
 		"prompts", len(r.inputs.prompts), "windows", len(r.inputs.windows), "context", r.contextLength())
 	return nil

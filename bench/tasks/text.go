@@ -26,6 +26,9 @@ func (t *textFlags) register(f *pflag.FlagSet) {
 
 // windows tokenizes the text with the model's tokenizer and cuts it.
 func (t *textFlags) windows(m *open.Model) ([]dataset.Window, error) {
+	if t.limit < 0 {
+		return nil, fmt.Errorf("--max-tokens-per-document: want 0 or more, got %d", t.limit)
+	}
 	tok, err := tokenizer.Open(m.Name)
 	if err != nil {
 		return nil, err

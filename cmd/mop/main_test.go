@@ -152,6 +152,14 @@ func TestInspectAndTokenize(t *testing.T) {
 			t.Errorf("%q: decodes to %q, %v", in, back, err)
 		}
 	}
+	for _, in := range []string{"", "null", "[null]", "[1, null]", "[1.5]", "{}", "[\"a\"]"} {
+		if out, err := mop(t, in, "tokenize", "--model", demoDir, "--decode"); err == nil || !strings.Contains(err.Error(), "want a JSON array of token ids") {
+			t.Errorf("%q: want an error, got %q, %v", in, out, err)
+		}
+	}
+	if out, err := mop(t, "", "eval", "ppl", "--model", demoDir, "--text", "main.go", "--max-tokens-per-document", "-1"); err == nil || !strings.Contains(err.Error(), "want 0 or more") {
+		t.Errorf("a negative limit: want an error, got %q, %v", out, err)
+	}
 }
 
 // A stop string only truncates a continuation, and sampling is the same for the same seed.

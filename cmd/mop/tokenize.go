@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -33,12 +34,13 @@ func tokenizeCommand(*options) *cobra.Command {
 			}
 			w := c.OutOrStdout()
 			if decode {
-				var tokens []int
-				if err := json.Unmarshal(in, &tokens); err != nil {
-					return fmt.Errorf("stdin: want a JSON array of token ids: %w", err)
+				var list []*int // nil = null, which is no token id
+				if err := json.Unmarshal(in, &list); err != nil || list == nil || slices.Contains(list, nil) {
+					return fmt.Errorf("stdin: want a JSON array of token ids, such as [1, 403], got %.80s", bytes.TrimSpace(in))
 				}
-				if tokens == nil {
-					return fmt.Errorf("stdin: want a JSON array of token ids, got %s", bytes.TrimSpace(in))
+				tokens := make([]int, len(list))
+				for i, id := range list {
+					tokens[i] = *id
 				}
 				text, err := t.Decode(tokens)
 				if err != nil {
