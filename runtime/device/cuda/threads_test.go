@@ -20,8 +20,8 @@ import (
 // scheduler may do at any call.
 type newThreadDriver struct{ driver.Driver }
 
-// away runs f on a new thread, which ends with it.
-func away(f func()) {
+// onNewThread runs f on a new thread, which ends with it.
+func onNewThread(f func()) {
 	done := make(chan struct{})
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread is not used again
@@ -32,57 +32,57 @@ func away(f func()) {
 }
 
 func (e newThreadDriver) Alloc(n int64) (p pointer, err error) {
-	away(func() { p, err = e.Driver.Alloc(n) })
+	onNewThread(func() { p, err = e.Driver.Alloc(n) })
 	return
 }
 
 func (e newThreadDriver) Free(p pointer) (err error) {
-	away(func() { err = e.Driver.Free(p) })
+	onNewThread(func() { err = e.Driver.Free(p) })
 	return
 }
 
 func (e newThreadDriver) Clear(p pointer, n int64) (err error) {
-	away(func() { err = e.Driver.Clear(p, n) })
+	onNewThread(func() { err = e.Driver.Clear(p, n) })
 	return
 }
 
 func (e newThreadDriver) Upload(p pointer, pitch int, src []byte, row int) (err error) {
-	away(func() { err = e.Driver.Upload(p, pitch, src, row) })
+	onNewThread(func() { err = e.Driver.Upload(p, pitch, src, row) })
 	return
 }
 
 func (e newThreadDriver) Download(dst []byte, p pointer) (err error) {
-	away(func() { err = e.Driver.Download(dst, p) })
+	onNewThread(func() { err = e.Driver.Download(dst, p) })
 	return
 }
 
 func (e newThreadDriver) Launch(c driver.Call) (err error) {
-	away(func() { err = e.Driver.Launch(c) })
+	onNewThread(func() { err = e.Driver.Launch(c) })
 	return
 }
 
 func (e newThreadDriver) Encode(t driver.Tensor) (m driver.TensorMap, err error) {
-	away(func() { m, err = e.Driver.Encode(t) })
+	onNewThread(func() { m, err = e.Driver.Encode(t) })
 	return
 }
 
 func (e newThreadDriver) Record(calls []driver.Call) (r driver.Recording, err error) {
-	away(func() { r, err = e.Driver.Record(calls) })
+	onNewThread(func() { r, err = e.Driver.Record(calls) })
 	return newThreadRecording{r}, err
 }
 
 func (e newThreadDriver) FreeMemory() (n int64, err error) {
-	away(func() { n, err = e.Driver.FreeMemory() })
+	onNewThread(func() { n, err = e.Driver.FreeMemory() })
 	return
 }
 
 func (e newThreadDriver) Sync() (err error) {
-	away(func() { err = e.Driver.Sync() })
+	onNewThread(func() { err = e.Driver.Sync() })
 	return
 }
 
 func (e newThreadDriver) Close() (err error) {
-	away(func() { err = e.Driver.Close() })
+	onNewThread(func() { err = e.Driver.Close() })
 	return
 }
 
@@ -90,15 +90,15 @@ type newThreadRecording struct{ driver.Recording }
 
 func (r newThreadRecording) Run(p pointer, n int) (_ func([]byte) error, err error) {
 	var take func([]byte) error
-	away(func() { take, err = r.Recording.Run(p, n) })
+	onNewThread(func() { take, err = r.Recording.Run(p, n) })
 	return func(dst []byte) (err error) {
-		away(func() { err = take(dst) })
+		onNewThread(func() { err = take(dst) })
 		return
 	}, err
 }
 
 func (r newThreadRecording) Close() (err error) {
-	away(func() { err = r.Recording.Close() })
+	onNewThread(func() { err = r.Recording.Close() })
 	return
 }
 

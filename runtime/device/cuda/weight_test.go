@@ -16,8 +16,8 @@ import (
 	"mop/runtime/device"
 )
 
-// noted returns a buffer that receives the log from now on.
-func noted(t *testing.T) *bytes.Buffer {
+// captureLog returns a buffer that receives the log from now on.
+func captureLog(t *testing.T) *bytes.Buffer {
 	var b bytes.Buffer
 	before := slog.Default()
 	slog.SetDefault(slog.New(slog.NewTextHandler(&b, nil)))
@@ -43,7 +43,7 @@ func TestPlaceRounds(t *testing.T) {
 	c := &config.Config{VocabSize: V, HiddenSize: D, HeadDim: 2}
 	for _, to := range types {
 		for _, from := range []checkpoint.DType{checkpoint.F32, checkpoint.F16, checkpoint.BF16} {
-			said := noted(t)
+			said := captureLog(t)
 			d := open(t, 1)
 			d.SetComputeType(to)
 			src := checkpoint.Random(c, 3, from)
