@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"mop/runtime/device"
@@ -52,9 +51,9 @@ func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]
 	if err != nil {
 		return err
 	}
-	b := &batch{m: m, cache: cache, o: o, emit: emit, live: live, samplers: make([]*sampler, len(prompts)), next: make([]int, len(prompts)), tokens: make([]int, len(prompts))}
+	b := &batch{m: m, cache: cache, o: o, emit: emit, live: live, samplers: make([]*Sampler, len(prompts)), next: make([]int, len(prompts)), tokens: make([]int, len(prompts))}
 	for i, p := range prompts {
-		b.samplers[i] = newSampler(o.SamplingParams, i, p)
+		b.samplers[i] = NewSampler(o.SamplingParams, i, p)
 	}
 	for _, pass := range prefillPasses(prompts, m.PrefillRows()) {
 		if err := ctx.Err(); err != nil {
@@ -84,7 +83,7 @@ type batch struct {
 	cache    *kvcache.Cache
 	o        Options
 	emit     func(seqs, tokens []int) (done []int)
-	samplers []*sampler // per sequence
+	samplers []*Sampler // per sequence
 	next     []int      // per sequence: its last token
 	live     []int      // the sequences that go on
 	step     int        // tokens that each has
@@ -161,7 +160,7 @@ func (b *batch) prefill(pass []model.Chunk, prompts [][]int) error {
 		}
 	}
 	return b.m.Logits(rows, func(i int, z []float32) (err error) {
-		b.next[seqs[i]], err = b.samplers[seqs[i]].next(z)
+		b.next[seqs[i]], err = b.samplers[seqs[i]].Next(z)
 		return err
 	})
 }
@@ -188,7 +187,7 @@ func (b *batch) decode(ctx context.Context) error {
 // sample chooses the next token of a step's sequence i.
 func (b *batch) sample(i int, logits []float32) (err error) {
 	s := b.live[i]
-	b.next[s], err = b.samplers[s].next(logits)
+	b.next[s], err = b.samplers[s].Next(logits)
 	return err
 }
 
@@ -202,7 +201,7 @@ func (b *batch) decodeByGraph(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, d.Reset()) }()
 	for _, s := range b.live {
 		p := b.samplers[s]
-		if err := d.Join(s, b.next[s], b.o.SamplingParams, p.key, slices.Collect(maps.Keys(p.seen))); err != nil {
+		if err := d.Join(s, b.next[s], b.o.SamplingParams, p.Key(), p.Seen()); err != nil {
 			return err
 		}
 	}
@@ -224,7 +223,7 @@ func (b *batch) decodeByGraph(ctx context.Context) (err error) {
 				failed = fmt.Errorf("sequence %d: %w", seq, ErrNotFinite)
 				return
 			}
-			b.samplers[seq].accept(token)
+			b.samplers[seq].Accept(token)
 		}); err != nil || failed != nil {
 			return errors.Join(err, failed)
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -14,12 +15,32 @@ import (
 // SamplingParams says how the next token is chosen from the logits.
 type SamplingParams = device.SamplingParams
 
-// sampler chooses the tokens of one sequence on the host, as SamplingParams says.
-type sampler struct {
+// LogitRules change a sequence's logits before SamplingParams apply. Only the host knows
+// them. The zero value changes nothing.
+type LogitRules struct {
+	Presence  float64         // subtracted from the logits of tokens that were sampled before
+	Frequency float64         // subtracted from a token's logit each time that it was sampled
+	Bias      map[int]float64 // added to the logits of these tokens
+	Forbidden []int           // tokens that are not sampled among the first MinTokens
+	MinTokens int
+}
+
+// Any reports whether the rules change a logit.
+func (r LogitRules) Any() bool {
+	return r.Presence != 0 || r.Frequency != 0 || len(r.Bias) > 0 || len(r.Forbidden) > 0 && r.MinTokens > 0
+}
+
+// Sampler chooses the tokens of one sequence on the host, as SamplingParams says.
+type Sampler struct {
 	SamplingParams
+	Rules LogitRules
+
 	key        uint64 // of the sequence's stream of random numbers
 	pos        int    // of the last token
 	seen       map[int]bool
+	counts     map[int]int // how often each token was sampled; kept where there are rules
+	sampled    int
+	changed    []float32   // the logits after the rules
 	candidates []candidate // memory for the next token
 }
 
@@ -29,8 +50,10 @@ type candidate struct {
 	z     float64
 }
 
-func newSampler(s SamplingParams, seq int, prompt []int) *sampler {
-	p := &sampler{SamplingParams: s, key: random.Key(s.Seed, fmt.Sprintf("draw/%d", seq)), pos: len(prompt) - 1, seen: map[int]bool{}}
+// NewSampler makes the sampler of sequence seq behind a prompt. Sequences of one seed and
+// different numbers have different random numbers.
+func NewSampler(s SamplingParams, seq int, prompt []int) *Sampler {
+	p := &Sampler{SamplingParams: s, key: random.Key(s.Seed, fmt.Sprintf("draw/%d", seq)), pos: len(prompt) - 1, seen: map[int]bool{}, counts: map[int]int{}}
 	for _, token := range prompt {
 		p.seen[token] = true
 	}
@@ -41,8 +64,16 @@ func newSampler(s SamplingParams, seq int, prompt []int) *sampler {
 // weights are not, or they are too large for its type.
 var ErrNotFinite = errors.New("the logit is not finite")
 
-// next chooses a token and counts it as seen; logits [V] are not changed.
-func (p *sampler) next(logits []float32) (int, error) {
+// Key is the key of the sequence's stream of random numbers.
+func (p *Sampler) Key() uint64 { return p.key }
+
+// Seen lists the tokens that a repetition penalty applies to.
+func (p *Sampler) Seen() []int {
+	return slices.AppendSeq(make([]int, 0, len(p.seen)), maps.Keys(p.seen))
+}
+
+// Next chooses a token and counts it as seen; logits [V] are not changed.
+func (p *Sampler) Next(logits []float32) (int, error) {
 	token, top := 0, logits[0]
 	for i, z := range logits {
 		if z-z != 0 {
@@ -52,21 +83,46 @@ func (p *sampler) next(logits []float32) (int, error) {
 			token, top = i, z
 		}
 	}
-	if p.Temperature != 0 || p.HasPenalty() {
+	if p.Rules.Any() {
+		logits = p.applyRules(logits)
+	}
+	if p.Temperature != 0 || p.HasPenalty() || p.Rules.Any() {
 		token = p.choose(logits)
 	}
-	p.accept(token)
+	p.Accept(token)
 	return token, nil
 }
 
-// accept counts the next token as seen.
-func (p *sampler) accept(token int) {
+// applyRules gives a copy of the logits that the rules have changed.
+func (p *Sampler) applyRules(logits []float32) []float32 {
+	p.changed = append(p.changed[:0], logits...)
+	z := p.changed
+	for token, bias := range p.Rules.Bias {
+		z[token] += float32(bias)
+	}
+	for token, n := range p.counts {
+		z[token] -= float32(p.Rules.Presence + float64(n)*p.Rules.Frequency)
+	}
+	if p.sampled < p.Rules.MinTokens {
+		for _, token := range p.Rules.Forbidden {
+			z[token] = float32(math.Inf(-1))
+		}
+	}
+	return z
+}
+
+// Accept counts the next token as seen and sampled.
+func (p *Sampler) Accept(token int) {
 	p.seen[token] = true
+	if p.Rules.Any() {
+		p.counts[token]++
+	}
+	p.sampled++
 	p.pos++
 }
 
 // choose gives the next token, with a penalty or at a temperature.
-func (p *sampler) choose(logits []float32) int {
+func (p *Sampler) choose(logits []float32) int {
 	if p.Temperature == 0 {
 		best := 0
 		for token := range logits {
@@ -88,7 +144,7 @@ func (p *sampler) choose(logits []float32) int {
 }
 
 // penalized is a logit after the repetition penalty.
-func (p *sampler) penalized(token int, logit float32) float64 {
+func (p *Sampler) penalized(token int, logit float32) float64 {
 	z := float64(logit)
 	if p.HasPenalty() && p.seen[token] {
 		if z > 0 {
@@ -99,27 +155,44 @@ func (p *sampler) penalized(token int, logit float32) float64 {
 	return z
 }
 
-// keep gives the tokens that may be sampled, the largest probability first, each with its
-// probability times sum. They are valid until the next call.
-func (p *sampler) keep(logits []float32) (c []candidate, sum float64) {
+// keep gives the tokens that may be sampled, each with its probability times sum. Where
+// there are filters the largest probability comes first. They are valid until the next call.
+func (p *Sampler) keep(logits []float32) (c []candidate, sum float64) {
 	c = p.candidates[:0]
+	top := math.Inf(-1)
 	for token := range logits {
-		c = append(c, candidate{token, p.penalized(token, logits[token])})
+		z := p.penalized(token, logits[token])
+		c = append(c, candidate{token, z})
+		top = max(top, z)
 	}
 	p.candidates = c
-	// The lower id comes first among equals, so that the order is fixed.
-	slices.SortFunc(c, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(b.z, a.z), cmp.Compare(a.token, b.token))
-	})
+	weight := func(z float64) float64 { return math.Exp((z - top) / p.Temperature) }
+	topP := p.TopP > 0 && p.TopP < 1
 	if p.TopK > 0 && p.TopK < len(c) {
-		c = c[:p.TopK]
+		c = p.sortTop(c, top, func(sorted []candidate) bool { return len(sorted) >= p.TopK })[:p.TopK]
+	} else if topP || p.MinP > 0 {
+		total := 0.0
+		for _, x := range c {
+			total += weight(x.z)
+		}
+		c = p.sortTop(c, top, func(sorted []candidate) bool {
+			acc := 0.0
+			for _, x := range sorted {
+				acc += weight(x.z)
+			}
+			last := weight(sorted[len(sorted)-1].z)
+			return topP && acc >= p.TopP*total || !topP && last < p.MinP
+		})
+		sum = total
 	}
-	top := c[0].z
+	summed := sum > 0
 	for i := range c {
-		c[i].z = math.Exp((c[i].z - top) / p.Temperature)
-		sum += c[i].z
+		c[i].z = weight(c[i].z)
+		if !summed {
+			sum += c[i].z
+		}
 	}
-	if p.TopP > 0 && p.TopP < 1 {
+	if topP {
 		acc := 0.0
 		for i := range c {
 			acc += c[i].z
@@ -139,4 +212,25 @@ func (p *sampler) keep(logits []float32) (c []candidate, sum float64) {
 		c = c[:n]
 	}
 	return c, sum
+}
+
+// sortTop sorts the candidates with the largest logits and returns as many as are enough:
+// sorting a whole vocabulary would take longer than a decode step of a small model. The
+// lower id comes first among equals, so that the order is fixed.
+func (p *Sampler) sortTop(c []candidate, top float64, enough func(sorted []candidate) bool) []candidate {
+	for distance := max(4*p.Temperature, 1); ; distance *= 4 {
+		n := 0
+		for i := range c {
+			if c[i].z >= top-distance {
+				c[n], c[i] = c[i], c[n]
+				n++
+			}
+		}
+		slices.SortFunc(c[:n], func(a, b candidate) int {
+			return cmp.Or(cmp.Compare(b.z, a.z), cmp.Compare(a.token, b.token))
+		})
+		if n == len(c) || enough(c[:n]) {
+			return c[:n]
+		}
+	}
 }

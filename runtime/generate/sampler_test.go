@@ -1,10 +1,13 @@
 package generate
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 )
 
@@ -38,7 +41,7 @@ func TestGoldenDistributions(t *testing.T) {
 		if err := s.Check(); err != nil {
 			t.Fatal(err)
 		}
-		p := newSampler(s, 0, c.Seen)
+		p := NewSampler(s, 0, c.Seen)
 		got := make([]float64, len(c.Logits))
 		if s.Temperature == 0 {
 			got[p.choose(c.Logits)] = 1
@@ -65,9 +68,9 @@ func TestSampleFrequencies(t *testing.T) {
 	const n = 20000
 	draw := func(seed uint64, seq int) (tokens []int) {
 		s.Seed = seed
-		p := newSampler(s, seq, nil)
+		p := NewSampler(s, seq, nil)
 		for range n {
-			token, err := p.next(logits)
+			token, err := p.Next(logits)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -110,11 +113,11 @@ func TestSampleFrequencies(t *testing.T) {
 func TestExtremeTemperatures(t *testing.T) {
 	logits := []float32{1, 3, 2.999}
 	for _, cold := range []float64{1e-300, 5e-324} {
-		if token, err := newSampler(SamplingParams{Temperature: cold}, 0, nil).next(logits); err != nil || token != 1 {
+		if token, err := NewSampler(SamplingParams{Temperature: cold}, 0, nil).Next(logits); err != nil || token != 1 {
 			t.Errorf("temperature %v: want token 1, got %d, %v", cold, token, err)
 		}
 	}
-	list, sum := newSampler(SamplingParams{Temperature: 1e308}, 0, nil).keep(logits)
+	list, sum := NewSampler(SamplingParams{Temperature: 1e308}, 0, nil).keep(logits)
 	for _, c := range list {
 		if math.Abs(c.z/sum-1./3) > 1e-12 {
 			t.Errorf("temperature 1e308: token %d has probability %v", c.token, c.z/sum)
@@ -124,9 +127,9 @@ func TestExtremeTemperatures(t *testing.T) {
 
 // A token that was sampled counts as seen from then on.
 func TestPenaltyRemembers(t *testing.T) {
-	p := newSampler(SamplingParams{RepetitionPenalty: 2}, 0, []int{2})
+	p := NewSampler(SamplingParams{RepetitionPenalty: 2}, 0, []int{2})
 	for step, want := range []int{0, 1, 0} { // 3, 2.5 -> 1.5, 2.5 -> 1.5, 1.25
-		if token, err := p.next([]float32{3, 2.5, 1}); err != nil || token != want {
+		if token, err := p.Next([]float32{3, 2.5, 1}); err != nil || token != want {
 			t.Errorf("step %d: want %d, got %d, %v", step, want, token, err)
 		}
 	}
@@ -135,7 +138,7 @@ func TestPenaltyRemembers(t *testing.T) {
 func TestNotFinite(t *testing.T) {
 	for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
 		for _, s := range []SamplingParams{{}, {Temperature: 1}} {
-			if _, err := newSampler(s, 0, nil).next([]float32{0, float32(bad), 1}); !errors.Is(err, ErrNotFinite) {
+			if _, err := NewSampler(s, 0, nil).Next([]float32{0, float32(bad), 1}); !errors.Is(err, ErrNotFinite) {
 				t.Errorf("%+v: a logit %v: got %v", s, bad, err)
 			}
 		}
@@ -151,5 +154,70 @@ func TestCheck(t *testing.T) {
 	}
 	if err := (SamplingParams{Temperature: 0.8, TopK: 40, TopP: 0.95, MinP: 0.05, RepetitionPenalty: 1.1}).Check(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Filters over a large vocabulary keep what sorting all of it would keep.
+func TestSortTopKeepsTheSame(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	logits := make([]float32, 5000)
+	for i := range logits {
+		logits[i] = float32(math.Round(r.NormFloat64()*40) / 10) // with equal ones
+	}
+	for _, s := range []SamplingParams{{TopK: 1}, {TopK: 50}, {TopK: 4999}, {TopP: 0.01}, {TopP: 0.9}, {TopP: 0.999999}, {MinP: 0.3}, {MinP: 1e-9}, {TopK: 700, TopP: 0.8, MinP: 0.02}, {TopP: 0.95, MinP: 0.001}} {
+		for _, temperature := range []float64{1e-30, 0.3, 1, 7, 1e308} {
+			s.Temperature = temperature
+			list, sum := NewSampler(s, 0, nil).keep(logits)
+			list = slices.Clone(list)
+			all := make([]candidate, len(logits))
+			for i, z := range logits {
+				all[i] = candidate{i, float64(z)}
+			}
+			slices.SortFunc(all, func(a, b candidate) int { return cmp.Or(cmp.Compare(b.z, a.z), cmp.Compare(a.token, b.token)) })
+			want := 0.0
+			for i, x := range list {
+				if x.token != all[i].token {
+					t.Fatalf("%+v: token %d: want %d, got %d", s, i, all[i].token, x.token)
+				}
+				want += math.Exp((all[i].z - all[0].z) / temperature)
+			}
+			if math.Abs(sum-want) > 1e-9*want || s.TopK > 0 && len(list) > s.TopK {
+				t.Errorf("%+v: want a sum of %v over %d tokens, got %v", s, want, len(list), sum)
+			}
+		}
+	}
+}
+
+// Rules change the logits that a token is chosen from.
+func TestLogitRules(t *testing.T) {
+	logits := []float32{3, 2.5, 2, 0}
+	tokens := func(r LogitRules) (out []int) {
+		p := NewSampler(SamplingParams{}, 0, []int{0})
+		p.Rules = r
+		for range 5 {
+			token, err := p.Next(logits)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, token)
+		}
+		return out
+	}
+	for _, c := range []struct {
+		rules LogitRules
+		want  []int
+	}{
+		{LogitRules{}, []int{0, 0, 0, 0, 0}},
+		{LogitRules{Presence: 0.75}, []int{0, 1, 0, 0, 0}},  // 2.25, 1.75, 2: and no further
+		{LogitRules{Frequency: 0.75}, []int{0, 1, 0, 2, 1}}, // the prompt does not count
+		{LogitRules{Bias: map[int]float64{3: 4}}, []int{3, 3, 3, 3, 3}},
+		{LogitRules{Forbidden: []int{0, 1}, MinTokens: 2}, []int{2, 2, 0, 0, 0}},
+	} {
+		if got := tokens(c.rules); !slices.Equal(got, c.want) {
+			t.Errorf("%+v: want %v, got %v", c.rules, c.want, got)
+		}
+	}
+	if logits[0] != 3 || logits[3] != 0 {
+		t.Error("the logits were changed")
 	}
 }
