@@ -1,0 +1,48 @@
+//go:build cudaemu
+
+package engine
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+	"mop/runtime/model"
+	"mop/runtime/open"
+)
+
+// On a device that decodes by graphs, requests that arrive and are canceled at random have the
+// tokens that each has alone without graphs, and a decode step stays one launch while
+// sequences join and leave.
+func TestRandomArrivalsByGraph(t *testing.T) {
+	dev, err := open.Device(open.DeviceOptions{ID: open.DeviceID{Kind: "cuda"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dev.Close()
+	src, err := checkpoint.Open("../model/testdata/different-bf16")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	m, err := model.Load(dev, src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, err := model.Load(struct{ device.Device }{dev}, src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(2, 7))
+	params := []device.SamplingParams{{}, {RepetitionPenalty: 1.3, Seed: 1}, {Temperature: 1, Seed: 2}}
+	all := randomArrivals(t, host, r, 6, 40, params)
+	e := newEngine(t, m, Options{MaxBatch: 3, MaxContext: 90})
+	runArrivals(t, e, all)
+	if e.graphs == 0 || e.graphs > e.steps+1 { // a second one may be queued ahead
+		t.Errorf("want one launch a step, got %d in %d steps", e.graphs, e.steps)
+	}
+	if n := e.decoder.Captures(); n > 3*2 { // buckets of 1, 2 and 4, with filters and without
+		t.Errorf("want at most 6 captures, got %d", n)
+	}
+}
