@@ -1,0 +1,128 @@
+// Package chat turns the messages of a conversation into the text of a prompt, by the
+// chat template that a checkpoint brings along or by a built-in one.
+//
+// A checkpoint's own template is a Jinja program. It is run as transformers runs it
+// (trim_blocks, lstrip_blocks, the special tokens as variables), without access to files
+// and with bounds on its size, its steps, its output and its time.
+package chat
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Message is one turn of a conversation.
+type Message struct {
+	Role    string // system, user, assistant, or another that the template knows
+	Content string
+	// Fields are further keys that a template may read, such as name or tool_calls.
+	Fields map[string]any
+}
+
+// Template makes prompts of conversations. It may be used by many goroutines.
+type Template struct {
+	name    string
+	program *program
+	tokens  map[string]string // special tokens by their name in the template, such as bos_token
+}
+
+// Name says which template this is: the name of a built-in one, or the file of the
+// checkpoint that it was read from.
+func (t *Template) Name() string { return t.name }
+
+// Options of one rendering. The zero value is that of Render.
+type Options struct {
+	AddGenerationPrompt bool           // end with what precedes a response of the model
+	Tools               []any          // JSON schemas of functions; nil = none
+	Variables           map[string]any // further variables, such as enable_thinking
+	// Now is what the template's strftime_now formats. The zero time is the present.
+	Now time.Time
+}
+
+// Render returns the prompt of a conversation. addGenerationPrompt ends it with what
+// precedes a response of the model.
+func (t *Template) Render(messages []Message, addGenerationPrompt bool) (string, error) {
+	return t.RenderWith(messages, Options{AddGenerationPrompt: addGenerationPrompt})
+}
+
+// RenderWith is Render with further options.
+func (t *Template) RenderWith(messages []Message, o Options) (string, error) {
+	if len(messages) == 0 {
+		return "", errors.New("no messages")
+	}
+	variables := map[string]any{"tools": nil, "documents": nil}
+	for name, token := range t.tokens {
+		variables[name] = token
+	}
+	for name, value := range o.Variables {
+		variables[name] = value
+	}
+	if o.Tools != nil {
+		variables["tools"] = o.Tools
+	}
+	list := make([]any, len(messages))
+	for i, m := range messages {
+		fields := make(map[string]any, len(m.Fields)+2)
+		for name, value := range m.Fields {
+			fields[name] = value
+		}
+		fields["role"], fields["content"] = m.Role, m.Content
+		list[i] = fields
+	}
+	variables["messages"] = list
+	variables["add_generation_prompt"] = o.AddGenerationPrompt
+	now := o.Now
+	if now.IsZero() {
+		now = time.Now()
+	}
+	text, err := t.program.run(variables, now)
+	if err != nil {
+		return "", fmt.Errorf("chat template (%s): %w", t.name, err)
+	}
+	return text, nil
+}
+
+// Builtin returns a built-in template by its name. The tokens are the texts of the
+// special tokens that it writes, such as bos_token; missing ones get the built-in
+// template's usual spelling.
+func Builtin(name string, tokens map[string]string) (*Template, error) {
+	for _, b := range builtins {
+		if b.name != name {
+			continue
+		}
+		p, err := compile(b.source)
+		if err != nil {
+			return nil, fmt.Errorf("chat template %s: %w", name, err)
+		}
+		all := map[string]string{}
+		for key, token := range b.tokens {
+			all[key] = token
+		}
+		for key, token := range tokens {
+			all[key] = token
+		}
+		return &Template{name: name, program: p, tokens: all}, nil
+	}
+	return nil, fmt.Errorf("chat template: want one of %s, got %q", strings.Join(Builtins(), ", "), name)
+}
+
+// Builtins lists the names of the built-in templates.
+func Builtins() []string {
+	var names []string
+	for _, b := range builtins {
+		names = append(names, b.name)
+	}
+	return names
+}
+
+// Parse compiles a Jinja template. The name appears in errors; the tokens are the
+// special tokens that the template may write, such as bos_token.
+func Parse(name, source string, tokens map[string]string) (*Template, error) {
+	p, err := compile(source)
+	if err != nil {
+		return nil, fmt.Errorf("chat template (%s): %w", name, err)
+	}
+	return &Template{name: name, program: p, tokens: tokens}, nil
+}
