@@ -82,7 +82,9 @@ func describe(q *report.Quality, dir string, pruned bool) error {
 // train is a short training of adapters, on stories that nothing is evaluated on.
 func train(ctx context.Context, o Options, name, model, text, out string) error {
 	t := finetune.Defaults()
-	t.Separator, t.Steps, t.Rank, t.Alpha, t.Dropout, t.LearningRate, t.Packing, t.Every = Separator, 40, 8, 16, 0, 3e-3, true, 0
+	t.Separator, t.Packing, t.Every = Separator, true, 0
+	t.Steps, t.Batch, t.MaxLength = 24, 12, 256
+	t.Rank, t.Alpha, t.Dropout, t.LearningRate = 8, 16, 0, 3e-3
 	t.Model, t.Data, t.Out, t.Seed, t.Device = model, filepath.Join(text, "recovery.txt"), out, o.Seed, o.Device
 	t.Progress = o.progress(name + " ")
 	_, err := finetune.Run(ctx, t)
