@@ -73,6 +73,8 @@ type Tokenizer struct {
 	eos     []int
 	addEOS  bool // texts end with eos[0]
 	bosSaid bool // by the file itself, not guessed from a name
+
+	file string // that it was read from; "" = from bytes
 }
 
 // EncodeOptions of one call.
@@ -131,6 +133,7 @@ func OpenFile(path string) (*Tokenizer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	t.file = path
 	model := t.normalizer.piece != nil
 	if found && (isJSON(data) || model) {
 		if err := t.apply(&s, model); err != nil {

@@ -261,6 +261,15 @@ func (f *File) llama3(c *config.Config, t TensorInfo) error {
 	bare := *c
 	bare.RopeScaling = nil
 	frequencies := bare.InvFreq()
+	if r, err := f.ownScaling(); err != nil {
+		return err
+	} else if r != nil {
+		bare.RopeScaling = r
+		if difference(frequencies, bare.InvFreq(), factors) < 1e-4 {
+			c.RopeScaling = r
+			return nil
+		}
+	}
 	candidate := config.RopeScaling{Type: "llama3", Factor: shortest(float32(largest)), LowFreqFactor: 1, HighFreqFactor: 4, OriginalPositions: original}
 	for range 2 {
 		bare.RopeScaling = &candidate
@@ -273,6 +282,31 @@ func (f *File) llama3(c *config.Config, t TensorInfo) error {
 		}
 	}
 	return errors.New("rope_freqs.weight: these factors are not LLaMA-3's scaling for a context of 8192, and not supported")
+}
+
+// ownScaling reads the parameters that Export stores beside the factors, nil where
+// there are none.
+func (f *File) ownScaling() (*config.RopeScaling, error) {
+	r := &config.RopeScaling{Type: "llama3"}
+	var failed error
+	all := true
+	for _, p := range []struct {
+		key  string
+		into *float64
+	}{{"factor", &r.Factor}, {"low_freq_factor", &r.LowFreqFactor}, {"high_freq_factor", &r.HighFreqFactor}} {
+		x, ok, err := f.Metadata.Float(ownScaling + p.key)
+		*p.into = x
+		all, failed = all && ok, errors.Join(failed, err)
+	}
+	n, ok, err := f.Metadata.Int(ownScaling + "original_context_length")
+	if failed = errors.Join(failed, err); failed != nil || !all || !ok {
+		return nil, failed
+	}
+	if !(r.Factor >= 1 && r.LowFreqFactor > 0 && r.HighFreqFactor > r.LowFreqFactor) || n < 1 || n > maxSize {
+		return nil, fmt.Errorf("%s: want factors of LLaMA-3's RoPE scaling, got %v and %d", ownScaling, *r, n)
+	}
+	r.OriginalPositions = int(n)
+	return r, nil
 }
 
 // difference is the largest relative difference between stored factors and those by

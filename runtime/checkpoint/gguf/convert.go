@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"strings"
 
 	"mop/internal/files"
 	"mop/runtime/checkpoint"
@@ -14,15 +13,12 @@ import (
 const chunkBytes = 8 << 20
 
 // convert gives a tensor's bytes in the source's type and row order, in chunks of
-// whole rows. Values that are not finite, or do not fit in the type, are an error.
-func (s *Source) convert(name string, t TensorInfo, write func([]byte) error) error {
-	columns := t.Shape[len(t.Shape)-1]
-	rows := 1
-	for _, d := range t.Shape[:len(t.Shape)-1] {
-		rows *= d
-	}
+// whole rows. Of a padded tensor, which is larger than shape, it gives the upper left
+// corner. Values that are not finite, or do not fit in the type, are an error.
+func (s *Source) convert(name string, t TensorInfo, shape []int, write func([]byte) error) error {
+	rows, columns := rows(shape)
 	from := func(row int) int { return row }
-	if dh := s.config.HeadDim; strings.HasSuffix(name, string(checkpoint.WQ)+".weight") || strings.HasSuffix(name, string(checkpoint.WK)+".weight") {
+	if dh := s.config.HeadDim; isRotated(name) {
 		from = func(row int) int { return interleaved(row, dh) }
 	}
 	in, out := t.RowBytes(), columns*s.dtype.Size()
@@ -37,7 +33,7 @@ func (s *Source) convert(name string, t TensorInfo, write func([]byte) error) er
 			var buffer []float32
 			for i := n * w / workers; i < n*(w+1)/workers; i++ {
 				at := from(start + i)
-				if err := convertRow(chunk[i*out:(i+1)*out], t.Data[at*in:(at+1)*in], t.Type, s.dtype, columns, &buffer); err != nil {
+				if err := convertRow(chunk[i*out:(i+1)*out], t.Data[at*in:(at+1)*in], t.Type, s.dtype, &buffer); err != nil {
 					failed[w] = fmt.Errorf("%s: row %d: %w", t.Name, at, err)
 					return
 				}
@@ -55,16 +51,16 @@ func (s *Source) convert(name string, t TensorInfo, write func([]byte) error) er
 	return nil
 }
 
-// convertRow converts one row; buffer is kept from row to row.
-func convertRow(dst, src []byte, from Type, to checkpoint.DType, columns int, buffer *[]float32) error {
+// convertRow converts one row, as much of it as dst holds; buffer is kept from row to
+// row.
+func convertRow(dst, src []byte, from Type, to checkpoint.DType, buffer *[]float32) error {
 	if d, ok := from.DType(); ok && d == to {
-		copy(dst, src)
-		return checkFinite(src, d)
+		return checkFinite(dst[:copy(dst, src)], d)
 	}
-	if len(*buffer) != columns {
-		*buffer = make([]float32, columns)
+	if n := len(src) / from.BlockBytes() * from.BlockSize(); len(*buffer) != n {
+		*buffer = make([]float32, n)
 	}
-	return errors.Join(Dequantize(*buffer, src, from), encode(dst, *buffer, to))
+	return errors.Join(Dequantize(*buffer, src, from), encode(dst, (*buffer)[:len(dst)/to.Size()], to))
 }
 
 // interleaved is the row of the file that holds a row of q or k. llama.cpp rotates

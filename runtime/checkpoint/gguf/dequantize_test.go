@@ -83,7 +83,7 @@ func TestEncode(t *testing.T) {
 		{checkpoint.F16, 1 + 1.0/2048, 0x3c00, ""},
 		{checkpoint.F16, 1 + 3.0/2048, 0x3c02, ""},
 		{checkpoint.F16, 65504, 0x7bff, ""},
-		{checkpoint.F16, 65520, 0, "65520 does not fit in F16; import it as bf16 or f32"},
+		{checkpoint.F16, 65520, 0, "65520 does not fit in F16; write it as bf16 or f32"},
 		{checkpoint.F16, 1.0 / (1 << 24), 1, ""}, // subnormal
 		{checkpoint.F32, 65520, 0x477ff000, ""},
 		{checkpoint.F32, float32(math.Inf(1)), 0, "element 1 is not finite"},

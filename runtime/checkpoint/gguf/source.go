@@ -16,7 +16,8 @@ type Source struct {
 	File   *File
 	config *config.Config
 	dtype  checkpoint.DType
-	names  map[string]string // Hugging Face's name to the file's
+	stored []config.LayerShape // with the padding of Export
+	names  map[string]string   // Hugging Face's name to the file's
 }
 
 // NewSource finds a LLaMA in a file. dtype is the type that its tensors take; nil
@@ -35,6 +36,9 @@ func NewSource(f *File, dtype *checkpoint.DType) (*Source, error) {
 		return nil, err
 	}
 	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	if s.stored, err = f.unpad(c); err != nil {
 		return nil, err
 	}
 	return s, s.match()
@@ -89,7 +93,9 @@ func nameInFile(name string) string {
 func (s *Source) match() error {
 	s.names = map[string]string{}
 	known := map[string]bool{"rope_freqs.weight": true}
-	for _, info := range checkpoint.ExpectedTensors(s.config) {
+	full := *s.config
+	full.Layers = s.stored
+	for _, info := range checkpoint.ExpectedTensors(&full) {
 		name := nameInFile(info.Name)
 		t, ok := s.File.Tensor(name)
 		if !ok {
@@ -129,7 +135,8 @@ func (s *Source) Close() error { return s.File.Close() }
 // Tensor converts a tensor, found by its Hugging Face name.
 func (s *Source) Tensor(name string) (checkpoint.Tensor, error) {
 	stored, ok := s.names[name]
-	if !ok {
+	shape := s.shape(name)
+	if !ok || shape == nil {
 		return checkpoint.Tensor{}, fmt.Errorf("%s: no such tensor", name)
 	}
 	t, ok := s.File.Tensor(stored)
@@ -137,11 +144,21 @@ func (s *Source) Tensor(name string) (checkpoint.Tensor, error) {
 		return checkpoint.Tensor{}, errors.New("the file is closed")
 	}
 	var all []byte
-	err := s.convert(name, t, func(p []byte) error {
+	err := s.convert(name, t, shape, func(p []byte) error {
 		all = append(all, p...)
 		return nil
 	})
-	return checkpoint.Tensor{Name: name, DType: s.dtype, Shape: t.Shape, Data: all}, err
+	return checkpoint.Tensor{Name: name, DType: s.dtype, Shape: shape, Data: all}, err
+}
+
+// shape is the shape of a tensor without padding, nil for one that is padding alone.
+func (s *Source) shape(name string) []int {
+	for _, info := range checkpoint.ExpectedTensors(s.config) {
+		if info.Name == name {
+			return info.Shape
+		}
+	}
+	return nil
 }
 
 // Specs describes all tensors for checkpoint.Save. They are converted a few megabytes
@@ -151,7 +168,7 @@ func (s *Source) Specs() []checkpoint.TensorSpec {
 	for _, info := range checkpoint.ExpectedTensors(s.config) {
 		specs = append(specs, checkpoint.TensorSpec{Name: info.Name, DType: s.dtype, Shape: info.Shape, Write: func(w checkpoint.Writer) error {
 			t, _ := s.File.Tensor(s.names[info.Name])
-			return s.convert(info.Name, t, func(p []byte) error {
+			return s.convert(info.Name, t, info.Shape, func(p []byte) error {
 				_, err := w.Write(p)
 				return err
 			})

@@ -36,6 +36,9 @@ type vocabulary struct {
 	bos, eos, unknown, padding int // -1 = none
 	addBOS, addEOS, addSpace   bool
 	chatTemplate               string
+
+	ends  []int    // to be written: all tokens that end a text, eos first
+	notes []string // what llama.cpp does differently
 }
 
 // vocabulary reads the tokenizer's keys; nil where the file has none.
