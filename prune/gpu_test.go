@@ -199,7 +199,7 @@ func labels(t *testing.T, o finetune.Options) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	examples, _, err := dataset.ReadExamples(o.Data, o.Separator, tok, 60)
+	examples, _, err := dataset.ReadExamples(dataset.File{Path: o.Data, Separator: o.Separator}, tok, 60)
 	if err != nil || len(examples) == 0 {
 		t.Fatalf("want examples, got %d, %v", len(examples), err)
 	}

@@ -27,6 +27,12 @@ func (r *run) settings() map[string]any {
 	if r.Score != score.AMP().Name() {
 		s["score"] = r.Score
 	}
+	if r.Special {
+		s["special"] = true
+	}
+	if r.ChatTemplate != "" {
+		s["chat_template"] = r.ChatTemplate
+	}
 	for name, value := range r.fineTuning {
 		s[name] = value
 	}

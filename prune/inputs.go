@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"mop/internal/files"
+	"mop/runtime/chat"
 	"mop/runtime/dataset"
 	"mop/runtime/tokenizer"
 )
@@ -61,10 +62,15 @@ func (r *run) readInputs() (*inputs, error) {
 	return in, nil
 }
 
+// dataFile is a data file of the run, and how its rows are read.
+func (o *Options) dataFile(path, separator string) dataset.File {
+	return dataset.File{Path: path, Separator: separator, Special: o.Special, Template: chat.Opener(o.ChatTemplate, o.Model)}
+}
+
 func (r *run) readPrompts(in *inputs, tok *tokenizer.Tokenizer) error {
 	var available int
 	var err error
-	if in.prompts, available, err = dataset.Prompts(tok, r.Calibration, r.Prompts, r.base.Config().MaxPositions, r.Sample, r.Seed); err != nil {
+	if in.prompts, available, err = dataset.Prompts(tok, r.dataFile(r.Calibration, ""), r.Prompts, r.base.Config().MaxPositions, r.Sample, r.Seed); err != nil {
 		return err
 	}
 	if available < r.Prompts {
@@ -76,7 +82,7 @@ func (r *run) readPrompts(in *inputs, tok *tokenizer.Tokenizer) error {
 
 func (r *run) readWindows(in *inputs, tok *tokenizer.Tokenizer) error {
 	var err error
-	if in.windows, err = dataset.FirstWindows(tok, r.Text, r.Separator, r.contextLength(), r.Windows); err != nil {
+	if in.windows, err = dataset.FirstWindows(tok, r.dataFile(r.Text, r.Separator), r.contextLength(), r.Windows); err != nil {
 		return err
 	}
 	if len(in.windows) == 0 {

@@ -33,6 +33,9 @@ type Options struct {
 	Windows     int    // number of windows of the text
 	Context     int    // tokens of a window, BOS included
 
+	Special      bool   // text of special tokens in the files gives their ids, also in those of Recovery
+	ChatTemplate string // for rows of messages: a name or a file of chat.OpenNamed, "" = the model's
+
 	Recovery Recovery
 
 	Progress progress.Func

@@ -65,6 +65,7 @@ func (r *run) finalRecovery(ctx context.Context, target float64) error {
 // as a phase of step n.
 func (r *run) fineTune(ctx context.Context, o finetune.Options, n int, phase string) error {
 	o.Tokenizer, o.Device, o.Seed = r.Model, r.Device, r.Seed
+	o.Special, o.ChatTemplate = r.Special, r.ChatTemplate
 	o.Progress = func(u progress.Update) {
 		u.Step, u.Phase = n, phase
 		r.Progress.Report(u)

@@ -147,7 +147,7 @@ func (r *run) checkTrainingData() error {
 		return err
 	}
 	recipe := &r.Recovery.Recipe
-	if _, _, err := dataset.ReadExamples(recipe.Data, recipe.Separator, t, min(recipe.MaxLength, r.base.Config().MaxPositions)); err != nil {
+	if _, _, err := dataset.ReadExamples(r.dataFile(recipe.Data, recipe.Separator), t, min(recipe.MaxLength, r.base.Config().MaxPositions)); err != nil {
 		return fmt.Errorf("recovery: %w", err)
 	}
 	return nil

@@ -2,9 +2,11 @@ package tasks
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/pflag"
 
+	"mop/runtime/chat"
 	"mop/runtime/dataset"
 	"mop/runtime/open"
 	"mop/runtime/tokenizer"
@@ -14,14 +16,18 @@ import (
 type textFlags struct {
 	text, split            string
 	context, stride, limit int
+	special                bool
+	template               string
 }
 
 func (t *textFlags) register(f *pflag.FlagSet) {
-	f.StringVar(&t.text, "text", "", "text file: each row of a .jsonl file is a document, any other file is one document")
+	f.StringVar(&t.text, "text", "", "text: each row of JSON or JSON lines is a document, any other file is one document")
 	f.StringVar(&t.split, "split", "", "text between the file's documents")
 	f.IntVar(&t.context, "context", 0, "tokens in a window, BOS included; 0 = the smaller of 2048 and the model's maximum")
 	f.IntVar(&t.stride, "stride", 0, "tokens from the start of one window to that of the next; 0 = no overlap")
 	f.IntVar(&t.limit, "max-tokens-per-document", 0, "score only this many tokens of each document; 0 = all")
+	f.BoolVar(&t.special, "special", false, "parse the text of special tokens in the text, such as <|im_start|>, as these tokens")
+	f.StringVar(&t.template, "chat-template", "", "template for rows of messages: "+strings.Join(chat.Builtins(), ", ")+", or a file; default: the model's own")
 }
 
 // windows tokenizes the text with the model's tokenizer and cuts it.
@@ -40,5 +46,6 @@ func (t *textFlags) windows(m *open.Model) ([]dataset.Window, error) {
 	if context > m.Config.MaxPositions {
 		return nil, fmt.Errorf("%s: context: %d tokens, the model's maximum is %d", m.Name, context, m.Config.MaxPositions)
 	}
-	return dataset.WindowsOfFile(tok, t.text, t.split, context, t.stride, t.limit)
+	f := dataset.File{Path: t.text, Separator: t.split, Special: t.special, Template: chat.Opener(t.template, m.Name)}
+	return dataset.WindowsOfFile(tok, f, context, t.stride, t.limit)
 }

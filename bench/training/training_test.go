@@ -66,7 +66,7 @@ func TestAlpaca(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, _, err := dataset.ReadExamples(testutil.DataPath(t, "alpaca/alpaca_en_demo.json"), "", tok, 512)
+	want, _, err := dataset.ReadExamples(dataset.File{Path: testutil.DataPath(t, "alpaca/alpaca_en_demo.json")}, tok, 512)
 	if err != nil || len(want) != len(got) {
 		t.Fatalf("want %d rows, got %d, %v", len(want), len(got), err)
 	}

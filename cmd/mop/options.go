@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	kernel "mop/kernels/cpu"
+	"mop/runtime/chat"
 	"mop/runtime/device"
 	"mop/runtime/device/cuda"
 	"mop/runtime/open"
@@ -173,6 +174,12 @@ func (f *intsFlag) String() string {
 }
 
 func (f *intsFlag) Type() string { return "numbers" }
+
+// dataFlags are for the commands that read rows of data.
+func dataFlags(c *cobra.Command, special *bool, template *string) {
+	c.Flags().BoolVar(special, "special", false, "parse the text of special tokens in the data, such as <|im_start|>, as these tokens")
+	c.Flags().StringVar(template, "chat-template", "", "template for rows of messages: "+strings.Join(chat.Builtins(), ", ")+", or a file; default: the model's own")
+}
 
 // need refuses a command line that lacks a required flag.
 func need(c *cobra.Command, flags ...string) error {

@@ -14,6 +14,7 @@ import (
 
 	"mop/internal/files"
 	"mop/internal/progress"
+	"mop/runtime/chat"
 	"mop/runtime/checkpoint"
 	"mop/runtime/dataset"
 	"mop/runtime/device"
@@ -140,7 +141,7 @@ func (r *run) readData() error {
 		slog.Warn("examples are cut to the model's context", "model", r.Model, "max_length", r.MaxLength, "context", n)
 		r.MaxLength = n
 	}
-	examples, skipped, err := dataset.ReadExamples(r.Data, r.Separator, tok, r.MaxLength)
+	examples, skipped, err := dataset.ReadExamples(r.dataFile(), tok, r.MaxLength)
 	if err := checkSkipped(&r.Options, skipped, err); err != nil {
 		return err
 	}
@@ -149,8 +150,13 @@ func (r *run) readData() error {
 	if r.result.Data, err = files.Sum(r.Data); err != nil {
 		return err
 	}
-	r.id, err = fingerprint(r.source, &r.Options, r.result.Data)
+	r.id, err = fingerprint(r.source, &r.Options, r.result.Data, examples)
 	return err
+}
+
+// dataFile is the training data, and how its rows are read.
+func (o *Options) dataFile() dataset.File {
+	return dataset.File{Path: o.Data, Separator: o.Separator, Special: o.Special, Template: chat.Opener(o.ChatTemplate, o.Tokenizer)}
 }
 
 // loadModel loads the model for training, with the adapter to start from, and allocates

@@ -362,7 +362,7 @@ func TestBadInput(t *testing.T) {
 		change func(o *Options)
 		want   string
 	}{
-		{func(o *Options) { o.Data = write("a.json", "{}") }, "want a JSON array"},
+		{func(o *Options) { o.Data = write("a.json", "{}") }, "no row to train on, 1 skipped: row 1: an empty object"},
 		{func(o *Options) { o.Data = write("a.json", "[]") }, "no row to train on"},
 		{func(o *Options) { o.Data = write("a.json", `[7, {"instruction": "x"}]`) }, "no row to train on, 2 skipped"},
 		{func(o *Options) { o.Data = write("a.jsonl", "{\n") }, "no row to train on, 1 skipped"},

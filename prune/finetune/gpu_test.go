@@ -59,7 +59,7 @@ func TestGPUGoldenSteps(t *testing.T) {
 		if len(lines) != steps {
 			t.Fatalf("want %d steps, got %d", steps, len(lines))
 		}
-		examples, _, err := dataset.ReadExamples(o.Data, o.Separator, tok, o.MaxLength)
+		examples, _, err := dataset.ReadExamples(o.dataFile(), tok, o.MaxLength)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package finetune
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"mop/internal/files"
 	"mop/runtime/checkpoint"
+	"mop/runtime/dataset"
 )
 
 // Settings are the options that the result depends on.
@@ -17,6 +19,12 @@ func (o *Options) Settings() map[string]any {
 	s := map[string]any{"full": o.Full, "epochs": o.Epochs, "steps": o.Steps, "batch": o.Batch, "max_length": o.MaxLength, "packing": o.Packing,
 		"loss_average": o.Average, "rate": o.LearningRate, "warm_up": o.WarmUp, "clip": o.MaxGradNorm, "betas": []float64{o.Beta1, o.Beta2}, "eps": o.Eps, "decay": o.WeightDecay,
 		"seed": o.Seed, "shuffle": !o.NoShuffle, "separator": o.Separator}
+	if o.Special {
+		s["special"] = true
+	}
+	if o.ChatTemplate != "" {
+		s["chat_template"] = o.ChatTemplate
+	}
 	if o.Rounded {
 		s["activations"] = "bfloat16"
 	}
@@ -31,8 +39,9 @@ func (o *Options) Settings() map[string]any {
 }
 
 // fingerprint is a checksum of everything that the result depends on. data is the
-// checksum of the training data.
-func fingerprint(src *checkpoint.Dir, o *Options, data string) (string, error) {
+// checksum of the training data. The examples depend on the tokenizer and the chat
+// template too.
+func fingerprint(src *checkpoint.Dir, o *Options, data string, examples []dataset.Example) (string, error) {
 	h := sha256.New()
 	for _, info := range checkpoint.ExpectedTensors(src.Config()) {
 		t, err := src.Tensor(info.Name)
@@ -49,6 +58,12 @@ func fingerprint(src *checkpoint.Dir, o *Options, data string) (string, error) {
 		return "", err
 	}
 	h.Write(text)
+	for _, e := range examples {
+		if err := binary.Write(h, binary.LittleEndian, e.Tokens); err != nil {
+			return "", err
+		}
+		fmt.Fprint(h, e.FirstTarget, e.Unlearned)
+	}
 	fmt.Fprint(h, data, o.Device.Capabilities().Name) // devices round differently
 	if o.AdapterInit != "" {
 		sum, err := files.Sum(filepath.Join(o.AdapterInit, adapterFile))

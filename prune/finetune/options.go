@@ -18,6 +18,8 @@ type Options struct {
 	Model, Data, Out string
 	Tokenizer        string // directory, "" = the model's
 	Separator        string // between the texts of a plain text file
+	Special          bool   // text of special tokens in the data gives their ids
+	ChatTemplate     string // for rows of messages: a name or a file of chat.OpenNamed, "" = the tokenizer's
 
 	// Device computes. If it is nil, OpenDevice is called after the options have been
 	// checked, and the device is closed at the end of the run.

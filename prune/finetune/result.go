@@ -4,10 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/dataset"
@@ -87,13 +85,7 @@ func checkSkipped(o *Options, skipped []dataset.SkippedRow, err error) error {
 	if err != nil {
 		return err
 	}
-	if len(skipped) > 0 {
-		var first []string
-		for _, s := range skipped[:min(5, len(skipped))] {
-			first = append(first, fmt.Sprintf("row %d: %s", s.Row, s.Reason))
-		}
-		slog.Warn("rows skipped", "file", o.Data, "count", len(skipped), "first", strings.Join(first, "; "))
-	}
+	dataset.LogSkipped(o.Data, skipped)
 	return nil
 }
 

@@ -73,7 +73,7 @@ func passes(examples []dataset.Example, batch []int, o *Options, step int) [][]t
 		e := examples[i]
 		q := train.Sequence{Tokens: make([]int, len(e.Tokens)), Labels: make([]int, len(e.Tokens)), Stream: random.Key(o.Seed, fmt.Sprintf("dropout of step %d example %d", step, n))}
 		for t, token := range e.Tokens {
-			if q.Tokens[t], q.Labels[t] = int(token), -1; t+1 >= e.FirstTarget && t+1 < len(e.Tokens) {
+			if q.Tokens[t], q.Labels[t] = int(token), -1; e.IsTarget(t + 1) {
 				q.Labels[t] = int(e.Tokens[t+1])
 			}
 		}

@@ -82,6 +82,17 @@ func OpenNamed(name, dir string) (*Template, error) {
 	return Parse(name, source, tokens)
 }
 
+// Opener returns a function that opens the template that a user names, or without a name
+// the checkpoint's.
+func Opener(name, dir string) func() (*Template, error) {
+	return func() (*Template, error) {
+		if name != "" {
+			return OpenNamed(name, dir)
+		}
+		return Open(dir)
+	}
+}
+
 // readText reads a file that need not exist.
 func readText(path string) (string, error) {
 	data, err := files.Read(path, maxSource)
@@ -188,5 +199,5 @@ func detect(dir string, config map[string]json.RawMessage, tokens map[string]str
 	if json.Unmarshal(model["model_type"], &kind) == nil && kind == "llava" {
 		return Builtin("vicuna", tokens)
 	}
-	return nil, fmt.Errorf("%s: %w: want chat_template in tokenizer_config.json, chat_template.jinja, or one of %s by name", dir, ErrNone, strings.Join(Builtins(), ", "))
+	return nil, fmt.Errorf("%s: %w: give --chat-template with a file or one of %s", dir, ErrNone, strings.Join(Builtins(), ", "))
 }

@@ -1,77 +1,99 @@
-// Package dataset reads the texts that models are pruned, fine-tuned and evaluated
-// on, and tokenizes them: documents are cut into windows for evaluation,
-// calibration files become prompts, and fine-tuning files become examples.
 package dataset
 
 import (
-	"bufio"
 	"bytes"
-	"encoding/json"
-	"fmt"
-	"path/filepath"
 	"slices"
 
-	"mop/internal/files"
+	"mop/runtime/chat"
 )
 
-// Documents reads the documents of a text file: the "text" field of each line of a
-// .jsonl file; of another file the parts between separators, without surrounding
-// white space; or the whole file as it is when the separator is empty.
+// document is a text that is evaluated or whose start is a prompt.
+type document struct {
+	text    []byte
+	whole   bool // the file is this one text
+	special bool // text of special tokens gives their ids
+}
+
+// Documents reads the documents of a file as text: the rows of JSON; of a text the parts
+// between separators, without surrounding white space; or the whole text as it is when the
+// separator is empty.
 func Documents(path, separator string) (out []string, err error) {
-	err = viewDocuments(path, separator, func(documents [][]byte) error {
+	f := File{Path: path, Separator: separator}
+	err = f.documents(func(documents []document) error {
 		for _, d := range documents {
-			out = append(out, string(d))
+			out = append(out, string(d.text))
 		}
 		return nil
 	})
 	return out, err
 }
 
-// viewDocuments is Documents for files of any size: the documents are views of the
-// mapped file, valid until use returns.
-func viewDocuments(path, separator string, use func(documents [][]byte) error) error {
-	return files.View(path, func(data []byte) error {
-		documents, err := splitDocuments(data, path, separator)
+// documents calls use with the documents of a file: each row as the text that a model
+// would be trained on. They are valid until use returns.
+func (f *File) documents(use func(documents []document) error) error {
+	return f.texts(wholeText, use)
+}
+
+// texts calls use with one text for each row, and logs the rows that give none.
+func (f *File) texts(textOf func(*chat.Template, row) (string, error), use func(documents []document) error) error {
+	return f.read(func(t *table) error {
+		template, err := f.chatTemplate(t)
 		if err != nil {
 			return err
 		}
-		if err := use(documents); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+		var out []document
+		for _, r := range t.rows {
+			d := document{r.text, t.whole, f.Special}
+			if r.messages != nil || r.isPrompt || r.instruction != "" {
+				text, err := textOf(template, r)
+				if err != nil {
+					if err := t.record(r.number, err); err != nil {
+						return err
+					}
+					continue
+				}
+				d = document{[]byte(text), false, f.Special || r.messages != nil}
+			}
+			if len(d.text) > 0 {
+				out = append(out, d)
+			}
 		}
-		return nil
+		slices.SortStableFunc(t.skipped, func(a, b SkippedRow) int { return a.Row - b.Row })
+		if !slices.ContainsFunc(out, func(d document) bool { return len(bytes.TrimSpace(d.text)) > 0 }) {
+			return t.none("text")
+		}
+		LogSkipped(f.Path, t.skipped)
+		return use(out)
 	})
 }
 
-func splitDocuments(data []byte, path, separator string) ([][]byte, error) {
-	var out [][]byte
+// wholeText is a row with its response.
+func wholeText(template *chat.Template, r row) (string, error) {
 	switch {
-	case filepath.Ext(path) == ".jsonl":
-		s := bufio.NewScanner(bytes.NewReader(data))
-		s.Buffer(nil, len(data)+1)
-		for n := 1; s.Scan(); n++ {
-			if len(bytes.TrimSpace(s.Bytes())) == 0 {
-				continue
-			}
-			var row struct{ Text *string }
-			if err := json.Unmarshal(s.Bytes(), &row); err != nil || row.Text == nil {
-				return nil, fmt.Errorf("%s: line %d: want an object with a string \"text\"", path, n)
-			}
-			out = append(out, []byte(*row.Text))
-		}
-		if err := s.Err(); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
-		}
-	case separator != "":
-		for part := range bytes.SplitSeq(data, []byte(separator)) {
-			if part = bytes.TrimSpace(part); len(part) > 0 {
-				out = append(out, part)
-			}
-		}
-	default:
-		out = [][]byte{data}
+	case r.messages != nil:
+		return render(template, r.messages, false)
+	case r.isPrompt:
+		return r.prompt + r.completion, nil
+	case r.instruction != "":
+		return alpacaPrompt(r.instruction, r.input) + r.output, nil
 	}
-	if !slices.ContainsFunc(out, func(d []byte) bool { return len(bytes.TrimSpace(d)) > 0 }) {
-		return nil, fmt.Errorf("%s: no text in it", path)
+	return string(r.text), nil
+}
+
+// promptText is a row without its response, which a model would generate. An instruction
+// is put into the prompt of the released MoP models.
+func promptText(template *chat.Template, r row) (string, error) {
+	switch {
+	case r.messages != nil:
+		return chatPrompt(template, r)
+	case r.isPrompt:
+		return r.prompt, nil
+	case r.instruction != "":
+		text := "Instruction: " + r.instruction + "\n"
+		if r.input != "" {
+			text += "Input: " + r.input + "\n"
+		}
+		return text + "Response:", nil
 	}
-	return out, nil
+	return string(r.text), nil
 }

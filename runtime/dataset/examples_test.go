@@ -24,7 +24,7 @@ func TestExamplesGolden(t *testing.T) {
 	if err := json.Unmarshal(text, &want); err != nil {
 		t.Fatal(err)
 	}
-	got, skipped, err := ReadExamples("testdata/data.json", "", tok, 175)
+	got, skipped, err := ReadExamples(File{Path: "testdata/data.json"}, tok, 175)
 	if err != nil {
 		t.Fatal(err)
 	}

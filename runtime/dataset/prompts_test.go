@@ -20,17 +20,17 @@ func TestPrompts(t *testing.T) {
 		return spell(w)
 	}
 	rows := write(t, "x.jsonl", "{\"text\":\"a\"}\n{\"text\":\"bc\"}\n{\"text\":\"d\"}")
-	got, there, err := Prompts(tok, rows, 2, 64, false, 0)
+	got, there, err := Prompts(tok, File{Path: rows}, 2, 64, false, 0)
 	if err != nil || there != 3 || spellIDs(got) != "^_a ^_bc" {
 		t.Errorf("rows: %s, %d, %v", spellIDs(got), there, err)
 	}
-	if got, _, err := Prompts(tok, rows, 5, 3, false, 0); err != nil || spellIDs(got) != "^_a ^_b ^_d" {
+	if got, _, err := Prompts(tok, File{Path: rows}, 5, 3, false, 0); err != nil || spellIDs(got) != "^_a ^_b ^_d" {
 		t.Errorf("a prompt longer than the context is cut: %s, %v", spellIDs(got), err)
 	}
 	differ := false
 	for seed := range uint64(8) {
-		a, _, err1 := Prompts(tok, rows, 2, 64, true, seed)
-		b, _, err2 := Prompts(tok, rows, 2, 64, true, seed)
+		a, _, err1 := Prompts(tok, File{Path: rows}, 2, 64, true, seed)
+		b, _, err2 := Prompts(tok, File{Path: rows}, 2, 64, true, seed)
 		if err1 != nil || err2 != nil || !reflect.DeepEqual(a, b) || len(a) != 2 {
 			t.Errorf("seed %d: %v, %v, %v %v", seed, a, b, err1, err2)
 		}
@@ -40,7 +40,7 @@ func TestPrompts(t *testing.T) {
 		t.Error("no seed of eight draws another sample than the first rows")
 	}
 	text := write(t, "x.txt", strings.Repeat("a", 600))
-	windows, there, err := Prompts(tok, text, 128, 1024, false, 0)
+	windows, there, err := Prompts(tok, File{Path: text}, 128, 1024, false, 0)
 	if err != nil || there != 3 || len(windows[0]) != promptTokens+1 || len(windows[2]) != 601-2*promptTokens+1 {
 		t.Errorf("a text: %d windows, %v", there, err)
 	}
@@ -49,21 +49,21 @@ func TestPrompts(t *testing.T) {
 		{`{"instruction":"say","input":"me","output":"x"}`, "Instruction: say\nInput: me\nResponse:"},
 		{`{"instruction":"say","input":"","output":"x"}`, "Instruction: say\nResponse:"},
 	} {
-		got, _, err := Prompts(tok, write(t, "x.json", "["+c.row+"]"), 1, 512, false, 0)
+		got, _, err := Prompts(tok, File{Path: write(t, "x.json", "["+c.row+"]")}, 1, 512, false, 0)
 		want, err2 := tok.Encode([]byte(c.want), tokenizer.EncodeOptions{BOS: true})
 		if err != nil || err2 != nil || fmt.Sprint(got) != fmt.Sprint([][]int{want}) {
 			t.Errorf("%s: got %v, want %v, %v", c.row, got, want, err)
 		}
 	}
 	for _, c := range []struct{ name, text, want string }{
-		{"x.json", "[]", "no prompts"},
-		{"x.json", "{}", "want a JSON array"},
-		{"x.json", "[7]", "want a JSON array"},
+		{"x.json", "[]", "no text"},
+		{"x.json", "{}", "1 skipped: row 1: an empty object"},
+		{"x.json", "[7]", "1 skipped: row 1: not a JSON object"},
 		{"x.jsonl", "\n", "no text"},
 		{"x.txt", "", "no text"},
 	} {
 		path := write(t, c.name, c.text)
-		if _, _, err := Prompts(tok, path, 4, 64, false, 0); err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), path) {
+		if _, _, err := Prompts(tok, File{Path: path}, 4, 64, false, 0); err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), path) {
 			t.Errorf("%s %q: want an error with the file and %q, got %v", c.name, c.text, c.want, err)
 		}
 	}

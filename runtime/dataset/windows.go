@@ -51,16 +51,17 @@ func ScoredTokens(windows []Window) int {
 // Where the tokenizer has no BOS, a window is context tokens. The first one has
 // nothing before it and is not scored.
 func Windows(t *tokenizer.Tokenizer, documents []string, context, stride, limit int) ([]Window, error) {
-	var list [][]byte
+	var list []document
 	for _, d := range documents {
-		list = append(list, []byte(d))
+		list = append(list, document{text: []byte(d)})
 	}
 	return cutWindows(t, list, context, stride, limit, math.MaxInt)
 }
 
-// WindowsOfFile is Windows for the documents of a file of any size.
-func WindowsOfFile(t *tokenizer.Tokenizer, path, separator string, context, stride, limit int) (out []Window, err error) {
-	err = viewDocuments(path, separator, func(documents [][]byte) error {
+// WindowsOfFile is Windows for the documents of a file of any size. A row with a response
+// is a document with its prompt.
+func WindowsOfFile(t *tokenizer.Tokenizer, f File, context, stride, limit int) (out []Window, err error) {
+	err = f.documents(func(documents []document) error {
 		out, err = cutWindows(t, documents, context, stride, limit, math.MaxInt)
 		return err
 	})
@@ -69,8 +70,8 @@ func WindowsOfFile(t *tokenizer.Tokenizer, path, separator string, context, stri
 
 // FirstWindows returns the first n windows of a file, without overlap. The rest of
 // the file is not tokenized.
-func FirstWindows(t *tokenizer.Tokenizer, path, separator string, context, n int) (out []Window, err error) {
-	err = viewDocuments(path, separator, func(documents [][]byte) error {
+func FirstWindows(t *tokenizer.Tokenizer, f File, context, n int) (out []Window, err error) {
+	err = f.documents(func(documents []document) error {
 		out, err = cutWindows(t, documents, context, 0, 0, n)
 		return err
 	})
@@ -78,7 +79,7 @@ func FirstWindows(t *tokenizer.Tokenizer, path, separator string, context, n int
 }
 
 // cutWindows is Windows, but stops after maxWindows of them.
-func cutWindows(t *tokenizer.Tokenizer, documents [][]byte, context, stride, limit, maxWindows int) ([]Window, error) {
+func cutWindows(t *tokenizer.Tokenizer, documents []document, context, stride, limit, maxWindows int) ([]Window, error) {
 	if context < 2 {
 		return nil, fmt.Errorf("context: want at least 2, got %d", context)
 	}
@@ -106,7 +107,12 @@ func cutWindows(t *tokenizer.Tokenizer, documents [][]byte, context, stride, lim
 			start += stride
 			tokens = tokens[min(stride, n):]
 		}
-		if err := t.EncodeEach(d, tokenizer.EncodeOptions{}, func(more []int) bool {
+		first := true
+		if err := t.EncodeEach(d.text, tokenizer.EncodeOptions{Special: d.special}, func(more []int) bool {
+			if first && len(bos) > 0 && len(more) > 0 && more[0] == bos[0] {
+				more = more[1:] // the text has its own BOS
+			}
+			first = false
 			if seen := start + len(tokens); limit > 0 {
 				more = more[:min(len(more), limit-seen)]
 			}
