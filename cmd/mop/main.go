@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mop/internal/files"
+	"mop/runtime/engine"
 )
 
 func main() {
@@ -40,7 +41,8 @@ func usage(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errUsage, fmt.Sprintf(format, args...))
 }
 
-// run returns the exit status: 0, 1 for a failure, 2 for a wrong command line.
+// run returns the exit status: 0, 1 for a failure, 2 for a wrong command line, 3 where the
+// device of a server failed, so that a supervisor can tell.
 func run(ctx context.Context, args []string) int {
 	root := newRoot()
 	out := &output{file: os.Stdout}
@@ -62,6 +64,9 @@ func run(ctx context.Context, args []string) int {
 	fmt.Fprintln(os.Stderr, "mop:", strings.ReplaceAll(err.Error(), "\n", "; "))
 	if errors.Is(err, errUsage) || strings.HasPrefix(err.Error(), "unknown command") { // the latter is cobra's own
 		return 2
+	}
+	if errors.Is(err, engine.ErrDevice) {
+		return 3
 	}
 	return 1
 }
@@ -92,7 +97,7 @@ func newRoot() *cobra.Command {
 	o := &options{}
 	o.register(root)
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return o.check() }
-	root.AddCommand(logitsCommand(o), runCommand(o), pruneCommand(o), evalCommand(o), benchCommand(o), recoverCommand(o), demoCommand(o), probeCommand())
+	root.AddCommand(logitsCommand(o), runCommand(o), pruneCommand(o), evalCommand(o), benchCommand(o), recoverCommand(o), demoCommand(o), serveCommand(o), probeCommand())
 	for _, c := range []*cobra.Command{inspectCommand(o), tokenizeCommand(o), planCommand(o), importCommand(o), exportCommand(o), initCommand(o)} {
 		root.AddCommand(o.hostOnly(c))
 	}

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"mop/internal/files"
 	"mop/runtime/generate"
 	"mop/runtime/kvcache"
 	"mop/runtime/model"
@@ -26,6 +27,7 @@ import (
 var (
 	ErrQueueFull = errors.New("the queue is full")
 	ErrClosed    = errors.New("the engine takes no more requests")
+	ErrDevice    = errors.New("the device failed")
 	ErrMemory    = errors.New("the request needs more memory than the KV cache has")
 )
 
@@ -44,6 +46,7 @@ type Engine struct {
 	cache *kvcache.Cache
 	o     Options
 
+	turn    sync.Locker         // of the engines that share the device; nil = there is one
 	decoder *model.GraphDecoder // nil where the device does not decode by graphs
 
 	mu       sync.Mutex
@@ -151,6 +154,9 @@ func (e *Engine) Submit(requests ...Request) ([]*Result, error) {
 	return results, nil
 }
 
+// QueueLimit is how many requests can wait.
+func (e *Engine) QueueLimit() int { return e.o.QueueLimit }
+
 // Cancel ends a request before the next step. One that has ended already is left as it is.
 func (e *Engine) Cancel(results ...*Result) {
 	e.mu.Lock()
@@ -193,12 +199,29 @@ func (e *Engine) Stop() {
 	e.signal()
 }
 
+// ShareDevice makes Run hold a lock during each step, for engines that share a device. It is
+// called before Run.
+func (e *Engine) ShareDevice(turn sync.Locker) { e.turn = turn }
+
+// runStep is Step, as one of several engines of a device. A weight file that can no longer be
+// read becomes an error.
+func (e *Engine) runStep() (busy bool, err error) {
+	if e.turn != nil {
+		e.turn.Lock()
+		defer e.turn.Unlock()
+	}
+	defer files.Catch(&err)
+	return e.Step()
+}
+
 // Run steps until Stop was called and all requests have ended, or ctx ends, which cancels
 // them, or the device fails.
 func (e *Engine) Run(ctx context.Context) error {
+	defer files.Guard()()
 	for {
-		busy, err := e.Step()
+		busy, err := e.runStep()
 		if err != nil {
+			err = fmt.Errorf("%w: %w", ErrDevice, err)
 			e.fail(err)
 			return err
 		}

@@ -68,6 +68,7 @@ type TokenLogprob struct {
 type Token struct {
 	TokenLogprob
 	Top []TokenLogprob // the most probable tokens at this position, the first one first
+	At  time.Time      // when it was generated
 }
 
 // Finish says why a request ended.

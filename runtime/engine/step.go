@@ -270,6 +270,7 @@ func (e *Engine) deliver(r *request, t Token) {
 	e.mu.Unlock()
 	r.result.change(func() {
 		now := time.Now()
+		t.At = now
 		if r.generated == 1 {
 			r.result.timing.FirstToken = now
 		}

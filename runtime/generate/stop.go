@@ -10,7 +10,8 @@ import (
 type StopFilter struct {
 	W       io.Writer
 	Stops   []string
-	Stopped bool // a stop string was found; nothing more is written
+	Stopped bool   // a stop string was found; nothing more is written
+	Found   string // that stop string
 	held    string
 }
 
@@ -27,7 +28,7 @@ func (s *StopFilter) Write(b []byte) (int, error) {
 		}
 	}
 	if end >= 0 {
-		s.held, s.Stopped = s.held[:start], true
+		s.held, s.Found, s.Stopped = s.held[:start], s.held[start:end], true
 		return len(b), s.Flush()
 	}
 	keep := 0

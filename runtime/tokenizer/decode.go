@@ -33,6 +33,15 @@ func (t *Tokenizer) Decode(ids []int) ([]byte, error) {
 	return out, nil
 }
 
+// Piece returns the bytes that an id stands for, also those of a control token, which is
+// not part of a decoded text; nil where the vocabulary has no such id.
+func (t *Tokenizer) Piece(id int) []byte {
+	if !t.Has(id) {
+		return nil
+	}
+	return t.pieces[id]
+}
+
 // Stream decodes a text token by token.
 type Stream struct {
 	t     *Tokenizer
