@@ -51,6 +51,9 @@ func (r Report) qualityEntries() []Entry {
 	return entries
 }
 
+// plotNames are the plots of a report, without their endings.
+var plotNames = []string{"latency", "speedup", "perplexity", "widths"}
+
 // WriteDirectory writes report.md, results.json, results.csv, samples.jsonl,
 // quality.json if there is a Quality, and the plots that the entries allow, as PNG and
 // SVG, into dir, which is created if necessary. Each file is either complete or the
@@ -59,6 +62,9 @@ func (r Report) qualityEntries() []Entry {
 func WriteDirectory(dir string, r Report) error {
 	images, err := plots(r.Entries, r.qualityEntries())
 	if err != nil {
+		return err
+	}
+	if err := CheckDirectory(dir); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -101,7 +107,7 @@ func WriteDirectory(dir string, r Report) error {
 			return fmt.Errorf("report: %s: %w", f.name, err)
 		}
 	}
-	for _, name := range []string{"latency", "speedup", "perplexity", "widths"} {
+	for _, name := range plotNames {
 		for _, ending := range []string{".png", ".svg"} {
 			if drawn[name] {
 				continue

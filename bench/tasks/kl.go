@@ -3,12 +3,15 @@ package tasks
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	"github.com/spf13/pflag"
 
 	"mop/internal/build"
 	"mop/runtime/dataset"
 	"mop/runtime/metric"
+	"mop/runtime/open"
+	"mop/runtime/tokenizer"
 )
 
 // klDivergence is KL(reference || model) of the next token's distribution, over all
@@ -42,12 +45,33 @@ func (k *klDivergence) Run(ctx context.Context, in Input) (Result, error) {
 		return nil, err
 	}
 	defer ref.Close()
+	if err := sameTokens(in.Model, ref); err != nil {
+		return nil, err
+	}
 	w, err := k.text.windows(in.Model)
 	if err != nil {
 		return nil, err
 	}
 	r, err := metric.KL(ctx, ref.Model, in.Model.Model, w, in.Progress.Counter(0, "positions", dataset.Positions(w)))
 	return klResult{r, build.Commit()}, in.Model.Wrap(err)
+}
+
+// sameTokens refuses models whose token ids mean different texts: a divergence between
+// their distributions is a number without meaning.
+func sameTokens(m, reference *open.Model) error {
+	a, err := tokenizer.Open(m.Name)
+	if err != nil {
+		return err
+	}
+	b, err := tokenizer.Open(reference.Name)
+	if err != nil {
+		slog.Warn("the tokenizers cannot be compared", "reference", reference.Name, "error", err)
+		return nil
+	}
+	if d := a.Difference(b); d != "" {
+		return fmt.Errorf("%s and %s have different tokenizers: %s: give models with the same tokenizer", m.Name, reference.Name, d)
+	}
+	return nil
 }
 
 func (r klResult) String() string {

@@ -31,13 +31,14 @@ func benchCommand(o *options) *cobra.Command {
 		Short: "Measure end-to-end latency of models that take turns",
 		Long: "Measure end-to-end latency. The first model is the dense one, with which the others are\n" +
 			"compared. All models take turns in one process, in a new order every round. The defaults\n" +
-			"are the paper's protocol: 12 tokens in, 128 out, 20 runs of which the first 10 are discarded.",
+			"are the paper's protocol: 12 tokens in, 128 out, 20 runs of which the first 10 are discarded.\n" +
+			"A path with commas that exists is one model; else write \\, for a comma in a name.",
 		Example: "  mop bench ./model,./pruned/0.20,./pruned/0.40\n  mop bench preset:tinyllama-1.1b --plan plan.json --at 7,11 --format json\n" +
 			"  mop bench ./model,./pruned/0.40 --report ./report",
 		Args: exactly(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			b.Protocol.Seed, b.From, b.Weights, b.Kernels = o.seed, o.from, o.weights, o.kernels
-			names := strings.Split(args[0], ",")
+			names := compare.SplitNames(strings.Join(args, ","))
 			if err := checkBench(b, format, names, planFiles, at.values, o.from.DType); err != nil {
 				return err
 			}
@@ -46,6 +47,9 @@ func benchCommand(o *options) *cobra.Command {
 				return err
 			}
 			if dir != "" { // before the measurements, which a wrong directory would lose
+				if err := report.CheckDirectory(dir, names...); err != nil {
+					return err
+				}
 				if err := os.MkdirAll(dir, 0o777); err != nil {
 					return err
 				}
