@@ -48,7 +48,7 @@ func TestBenchPaths(t *testing.T) {
 	}
 	report := filepath.Join(dir, "report")
 	args := func(report string) []string {
-		return []string{"bench", model + "," + model, "--runs", "2", "--discard", "1", "--out", "2", "--threads", "1", "--report", report}
+		return []string{"bench", model + "," + demoDir, "--runs", "2", "--discard", "1", "--out", "2", "--threads", "1", "--report", report}
 	}
 	for range 2 { // the second one replaces the first report
 		if _, err := mop(t, "", args(report)...); err != nil {
@@ -61,7 +61,7 @@ func TestBenchPaths(t *testing.T) {
 	for _, c := range []struct{ report, want string }{
 		{model, "lies in the model's directory"},
 		{filepath.Join(model, "sub"), "lies in the model's directory"},
-		{demoDir, "holds a model"},
+		{copyDemo(t), "holds a model"},
 		{dir, "no report has written it"},
 		{filepath.Join(dir, "report.md"), "want a directory"},
 	} {
