@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -28,6 +27,7 @@ type run struct {
 	Options
 	device   device.Trainer
 	source   *checkpoint.Dir
+	adapter  *adapterInit // nil = none to start from
 	examples []dataset.Example
 	result   *Result
 	id       string // names everything that the result depends on
@@ -63,6 +63,11 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	defer r.source.Close()
+	if r.AdapterInit != "" {
+		if err := r.readAdapter(); err != nil {
+			return nil, err
+		}
+	}
 	if err := r.readData(); err != nil {
 		return nil, err
 	}
@@ -87,7 +92,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	if r.SaveAdapter != "" {
-		if err := saveAdapter(r.SaveAdapter, r.device, r.trainer, &r.Options); err != nil && !(r.Resume && errors.Is(err, checkpoint.ErrExists)) {
+		if err := r.saveAdapter(); err != nil && !(r.Resume && errors.Is(err, checkpoint.ErrExists)) {
 			return nil, err
 		}
 	}
@@ -97,17 +102,8 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	return r.result, r.states.remove()
 }
 
-// prepare takes the options of the adapter to start from, and checks the options against
-// the device and the files.
+// prepare checks the options against the device and the files.
 func (r *run) prepare() error {
-	if r.AdapterInit != "" {
-		if err := readAdapterConfig(r.AdapterInit, &r.Options); err != nil {
-			return err
-		}
-		if err := r.Check(); err != nil {
-			return fmt.Errorf("%s: %w", filepath.Join(r.AdapterInit, adapterConfig), err)
-		}
-	}
 	if err := checkLog(r.Log); err != nil {
 		return err
 	}
@@ -167,11 +163,11 @@ func (r *run) loadModel() error {
 		return err
 	}
 	if r.trainer, err = train.New(r.model, r.source, train.Options{Full: r.Full, Rank: r.Rank, Alpha: r.Alpha, Dropout: r.Dropout,
-		Targets: r.Targets, Recompute: r.Recompute, Seed: r.Seed}); err != nil {
+		Targets: r.Targets, Adapter: r.trainerAdapter(), Recompute: r.Recompute, Seed: r.Seed}); err != nil {
 		return err
 	}
 	if r.AdapterInit != "" {
-		if err := loadAdapter(r.AdapterInit, r.device, r.trainer); err != nil {
+		if err := loadAdapter(r.AdapterInit, r.adapter, r.device, r.trainer); err != nil {
 			return err
 		}
 	}

@@ -66,11 +66,13 @@ func fingerprint(src *checkpoint.Dir, o *Options, data string, examples []datase
 	}
 	fmt.Fprint(h, data, o.Device.Capabilities().Name) // devices round differently
 	if o.AdapterInit != "" {
-		sum, err := files.Sum(filepath.Join(o.AdapterInit, adapterFile))
-		if err != nil {
-			return "", err
+		for _, name := range []string{adapterFile, adapterConfig} {
+			sum, err := files.Sum(filepath.Join(o.AdapterInit, name))
+			if err != nil {
+				return "", err
+			}
+			fmt.Fprint(h, sum)
 		}
-		fmt.Fprint(h, sum)
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }

@@ -55,7 +55,7 @@ func (r *run) writeModel() error {
 			return err
 		}
 	}
-	err = checkpoint.Save(r.Out, r.source.Config(), specs, checkpoint.SaveOptions{Files: sideFiles, Data: map[string][]byte{resultFile: append(text, '\n')}})
+	err = checkpoint.Save(r.Out, r.source.Config(), specs, checkpoint.SaveOptions{Wrapper: checkpoint.MultimodalWrapperOf(r.source), Files: sideFiles, Data: map[string][]byte{resultFile: append(text, '\n')}})
 	if errors.Is(err, checkpoint.ErrExists) {
 		return fmt.Errorf("%w: give another --out", err)
 	}

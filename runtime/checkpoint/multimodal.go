@@ -24,8 +24,12 @@ func MultimodalWrapperOf(src Source) *MultimodalWrapper {
 	return nil
 }
 
-// storedName is the inverse of Canonical.
-func (m *MultimodalWrapper) storedName(name string) string {
+// StoredName is the inverse of Canonical: the name that a tensor of the language model has
+// in the checkpoint. Without a wrapper it is the name itself.
+func (m *MultimodalWrapper) StoredName(name string) string {
+	if m == nil {
+		return name
+	}
 	rest, inner := strings.CutPrefix(name, "model.")
 	switch {
 	case strings.HasPrefix(m.embed, "model.language_model.") && inner:
@@ -41,7 +45,7 @@ func (m *MultimodalWrapper) storedName(name string) string {
 func (m *MultimodalWrapper) join(tensors []TensorSpec) []TensorSpec {
 	out := make([]TensorSpec, 0, len(tensors)+len(m.tensors))
 	for _, s := range tensors {
-		s.Name = m.storedName(s.Name)
+		s.Name = m.StoredName(s.Name)
 		out = append(out, s)
 	}
 	for _, t := range m.tensors {

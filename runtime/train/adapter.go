@@ -24,10 +24,14 @@ func (t *Trainer) addAdapters() error {
 		y.adapters = map[checkpoint.Param]*device.Adapter{}
 		for _, p := range checkpoint.Projections() {
 			w := y.Weight(p)
-			if w == nil || !slices.Contains(o.Targets, p) {
+			rank, alpha, ok := o.Rank, o.Alpha, slices.Contains(o.Targets, p)
+			if o.Adapter != nil {
+				rank, alpha, ok = o.Adapter(i, p)
+			}
+			if w == nil || !ok {
 				continue
 			}
-			a, err := t.newAdapter(i, p, w.Shape()[0], w.Shape()[1])
+			a, err := t.newAdapter(i, p, rank, alpha, w.Shape()[0], w.Shape()[1])
 			if err != nil {
 				return fmt.Errorf("layer %d: %w", i, err)
 			}
@@ -42,20 +46,19 @@ func (t *Trainer) addAdapters() error {
 
 // newAdapter makes the adapter of a projection [out, in]. A is uniform in
 // +-1/sqrt(in) and B is zero, so that the adapter adds nothing at first.
-func (t *Trainer) newAdapter(layer int, p checkpoint.Param, out, in int) (*device.Adapter, error) {
-	o := t.options
-	ad := &device.Adapter{Scale: float32(o.Alpha / float64(o.Rank))}
-	a, err := t.addParam(checkpoint.AdapterName(layer, p, "A"), o.Rank, in)
+func (t *Trainer) newAdapter(layer int, p checkpoint.Param, rank int, alpha float64, out, in int) (*device.Adapter, error) {
+	ad := &device.Adapter{Scale: float32(alpha / float64(rank))}
+	a, err := t.addParam(checkpoint.AdapterName(layer, p, "A"), rank, in)
 	if err != nil {
 		return nil, err
 	}
-	b, err := t.addParam(checkpoint.AdapterName(layer, p, "B"), out, o.Rank)
+	b, err := t.addParam(checkpoint.AdapterName(layer, p, "B"), out, rank)
 	if err != nil {
 		return nil, err
 	}
 	ad.A, ad.DA, ad.B, ad.DB = a.Value, a.Grad, b.Value, b.Grad
-	initial := make([]float32, o.Rank*in) // of A, [rank, in]
-	key, scale := random.Key(o.Seed, a.Name), random.Scale(1/math.Sqrt(3*float64(in)))
+	initial := make([]float32, rank*in) // of A, [rank, in]
+	key, scale := random.Key(t.options.Seed, a.Name), random.Scale(1/math.Sqrt(3*float64(in)))
 	for i := range initial {
 		initial[i] = random.Uniform(key, uint64(i), scale)
 	}
@@ -86,7 +89,7 @@ func (t *Trainer) HasAdapter(layer int, p checkpoint.Param) bool {
 	return t.layers[layer].adapters[p] != nil
 }
 
-// Delta returns what a projection's adapter adds to its weights: (Alpha/Rank) B A,
+// Delta returns what a projection's adapter adds to its weights: its scale times B A,
 // [out, in].
 func (t *Trainer) Delta(layer int, p checkpoint.Param) ([]float32, error) {
 	ad := t.layers[layer].adapters[p]

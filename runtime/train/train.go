@@ -18,13 +18,16 @@ import (
 
 // Options say which parameters of a model are trained, and how.
 type Options struct {
-	Full      bool               // train every parameter in float32, instead of adapters
-	Rank      int                // of the adapters
-	Alpha     float64            // adapters are scaled by Alpha/Rank
-	Dropout   float64            // probability in [0, 1), of the adapters' inputs
-	Targets   []checkpoint.Param // projections that get an adapter
-	Recompute bool               // save only each layer's input; run the layer again in the backward pass
-	Seed      uint64             // of the adapters' initial values
+	Full    bool               // train every parameter in float32, instead of adapters
+	Rank    int                // of the adapters
+	Alpha   float64            // adapters are scaled by Alpha/Rank
+	Dropout float64            // probability in [0, 1), of the adapters' inputs
+	Targets []checkpoint.Param // projections that get an adapter
+	// Adapter says which projections get an adapter instead of Targets, with its rank and
+	// the alpha of its scale; nil = those of Targets, all alike.
+	Adapter   func(layer int, p checkpoint.Param) (rank int, alpha float64, ok bool)
+	Recompute bool   // save only each layer's input; run the layer again in the backward pass
+	Seed      uint64 // of the adapters' initial values
 }
 
 // Param is a trained tensor: its value, its gradient and AdamW's two moments.
