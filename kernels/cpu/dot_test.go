@@ -183,3 +183,45 @@ func BenchmarkDots(b *testing.B) {
 		}
 	}
 }
+
+// Two rows times several vectors have the bits that each row has with each vector alone,
+// and nothing beyond the vectors is read.
+func TestDotRowsVectors(t *testing.T) {
+	for _, s := range sets() {
+		for ty := range I8 {
+			for _, n := range widths {
+				for v := 2; v <= s.VectorsAtOnce(ty, n); v++ {
+					rng := rand.New(rand.NewPCG(uint64(n), uint64(v)))
+					const count = 3
+					var rows [2]unsafe.Pointer
+					for i := range rows {
+						raw, _ := row(rng, ty, count*n)
+						rows[i] = unsafe.Pointer(&raw[0])
+					}
+					x, vectors := make([]float32, n), make([]float32, v*Arranged(n))
+					for i := range v {
+						for j := range x {
+							x[j] = float32(rng.NormFloat64())
+						}
+						s.Arrange(vectors[i*Arranged(n):(i+1)*Arranged(n)], x, ty)
+					}
+					got := make([]float32, count*v*2)
+					s.DotRowsVectors(ty, got, &rows, vectors, v, n)
+					streams := ty.Streams(n)
+					alone := make([]float32, count*streams)
+					for i := range v {
+						all := [MaxStreams]unsafe.Pointer{rows[0], rows[1], rows[0], rows[0], rows[0], rows[0]}
+						s.DotRows(ty, alone, &all, vectors[i*Arranged(n):(i+1)*Arranged(n)], n)
+						for c := range count {
+							for r := range 2 {
+								if want, got := alone[c*streams+r], got[(c*v+i)*2+r]; math.Float32bits(want) != math.Float32bits(got) {
+									t.Fatalf("%v type %d n %d, vector %d of %d, row %d of stream %d: want %v, got %v", s, ty, n, i, v, c, r, want, got)
+								}
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
