@@ -23,6 +23,7 @@ type options struct {
 	seed    uint64
 	kernels string             // the name of a set of the CPU's or a GPU's kernels
 	weights open.ModelOptions  // of the commands that run models
+	kvType  string             // of the CPU's KV cache
 	from    open.SourceOptions // of random weights; only bench has the flag --dtype
 }
 
@@ -39,6 +40,7 @@ func (o *options) register(root *cobra.Command) {
 func (o *options) weightsFlags(c *cobra.Command) {
 	c.Flags().StringVar(&o.weights.Weights, "weights", "stored", "type that matrices are held in: stored, as in the checkpoint; or int8, with a scale for each row, multiplied by 16-bit activations")
 	o.activationsFlag(c)
+	c.Flags().StringVar(&o.kvType, "kv-type", "", "type of the KV cache on the CPU: f32, f16 or bf16; 16 bits halve what a token reads of a long context (default f32; a GPU's cache always has 16 bits)")
 }
 
 func (o *options) activationsFlag(c *cobra.Command) {
@@ -66,6 +68,9 @@ func (o *options) check() error {
 		return usage("--kernels: want one of %s, got %q", strings.Join(names, ", "), o.kernels)
 	}
 	d := o.deviceOptions()
+	if err := d.Check(); err != nil {
+		return usage("--%v", err)
+	}
 	switch gpu := d.GPUKernels(); {
 	case d.CPUOnly != "" && gpu != "":
 		return usage("--kernels %s and %s: no device supports both", gpu, d.CPUOnly)
@@ -79,10 +84,12 @@ func (o *options) check() error {
 
 // deviceOptions says which device the flags ask for.
 func (o *options) deviceOptions() open.DeviceOptions {
-	d := open.DeviceOptions{ID: o.device.DeviceID, Threads: o.threads, Kernels: o.kernels}
+	d := open.DeviceOptions{ID: o.device.DeviceID, Threads: o.threads, Kernels: o.kernels, KVType: o.kvType}
 	switch {
 	case o.weights.Rounded():
 		d.CPUOnly = "--activations bfloat16"
+	case o.kvType != "":
+		d.CPUOnly = "--kv-type " + o.kvType
 	case o.kernels != "auto" && d.GPUKernels() == "":
 		d.CPUOnly = "--kernels " + o.kernels
 	}

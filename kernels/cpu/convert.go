@@ -46,6 +46,33 @@ func FromF16(h uint16) float32 {
 	return math.Float32frombits(sign | math.Float32bits(f))
 }
 
+// ToF16 is the IEEE half nearest to x, the even one of two. A number that is too large
+// becomes the largest half, 65504, and a NaN stays one.
+func ToF16(x float32) uint16 {
+	b := math.Float32bits(x)
+	sign, rest := uint16(b>>16&0x8000), b&0x7fffffff
+	switch {
+	case rest > 0x7f800000:
+		return sign | 0x7e00
+	case rest >= 0x477ff000: // 65520 would be rounded to infinity
+		return sign | 0x7bff
+	case rest < 0x38800000: // subnormal: the sum with 2^-1 has its last bit at 2^-24
+		f := math.Float32frombits(rest) + 0.5
+		return sign | uint16(math.Float32bits(f)-0x3f000000)
+	}
+	rest += 0xfff + rest>>13&1 - 112<<23
+	return sign | uint16(rest>>13)
+}
+
+// NarrowF16 rounds x to dst.   dst, x [n]
+func (s Set) NarrowF16(dst []uint16, x []float32) {
+	dst = dst[:len(x)]
+	n := s.narrowF16(dst, x)
+	for i, v := range x[n:] {
+		dst[n+i] = ToF16(v)
+	}
+}
+
 // WidenBF16 widens w to dst.   dst, w [n]
 func (s Set) WidenBF16(dst []float32, w []uint16) {
 	dst = dst[:len(w)]

@@ -15,6 +15,21 @@ func (s Set) roundBF16(dst []uint16, x []float32) int {
 //go:noescape
 func roundBF16AVX2(dst *uint16, x *float32, n int)
 
+// narrowF16 rounds the first elements of x and returns how many.
+func (s Set) narrowF16(dst []uint16, x []float32) int {
+	n := len(x) &^ 15
+	if s == Generic || n == 0 {
+		return 0
+	}
+	narrowF16AVX2(&dst[0], &x[0], n)
+	return n
+}
+
+// n is a multiple of 16, at least 16.
+//
+//go:noescape
+func narrowF16AVX2(dst *uint16, x *float32, n int)
+
 // widenBF16 widens the first elements of w and returns how many.
 func (s Set) widenBF16(dst []float32, w []uint16) int {
 	n := len(w) &^ 15

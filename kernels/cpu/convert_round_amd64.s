@@ -36,3 +36,30 @@ loop:
 	JNZ       loop
 	VZEROUPPER
 	RET
+
+// func narrowF16AVX2(dst *uint16, x *float32, n int)
+TEXT ·narrowF16AVX2(SB), NOSPLIT, $0-24
+	MOVQ         dst+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), CX
+	MOVL         $0x477fe000, AX // 65504
+	VMOVD        AX, X4
+	VPBROADCASTD X4, Y4
+	MOVL         $0xc77fe000, AX
+	VMOVD        AX, X5
+	VPBROADCASTD X5, Y5
+
+// A NaN passes the minimum and the maximum, because it is their last operand.
+loop:
+	VMINPS    (SI), Y4, Y0
+	VMINPS    32(SI), Y4, Y1
+	VMAXPS    Y0, Y5, Y0
+	VMAXPS    Y1, Y5, Y1
+	VCVTPS2PH $0, Y0, (DI)
+	VCVTPS2PH $0, Y1, 16(DI)
+	ADDQ      $64, SI
+	ADDQ      $32, DI
+	SUBQ      $16, CX
+	JNZ       loop
+	VZEROUPPER
+	RET

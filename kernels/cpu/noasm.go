@@ -118,6 +118,9 @@ func expScaledBlocks(y, x []float32, scale, shift float32) {}
 // roundBF16 rounds the first elements of x and returns how many.
 func (s Set) roundBF16(dst []uint16, x []float32) int { return 0 }
 
+// narrowF16 rounds the first elements of x and returns how many.
+func (s Set) narrowF16(dst []uint16, x []float32) int { return 0 }
+
 // widenBF16 widens the first elements of w and returns how many.
 func (s Set) widenBF16(dst []float32, w []uint16) int { return 0 }
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"mop/internal/machine"
+	"mop/runtime/checkpoint"
 	"mop/runtime/device"
 	"mop/runtime/device/cpu"
 	"mop/runtime/device/cuda"
@@ -61,6 +62,10 @@ type DeviceOptions struct {
 	Threads int    // host threads that compute; 0 = all cores
 	Kernels string // a set of kernels of the CPU or of a GPU; "" or "auto" = the best one
 
+	// KVType is the type of the CPU's KV cache: "f32", "f16" or "bf16"; "" = f32. A GPU's
+	// cache has the 16-bit type that it computes in.
+	KVType string
+
 	// CPUOnly names an option that the user gave and that only the CPU supports;
 	// "auto" then means the CPU. "" = there is none.
 	CPUOnly string
@@ -101,7 +106,30 @@ func Device(o DeviceOptions) (device.Device, error) {
 	if kernels == "" {
 		kernels = "auto"
 	}
-	return cpu.Open(cpu.Options{Threads: o.Threads, Kernels: kernels})
+	kv, err := o.kvType()
+	if err != nil {
+		return nil, err
+	}
+	return cpu.Open(cpu.Options{Threads: o.Threads, Kernels: kernels, KVType: kv})
+}
+
+// kvType is the type that KVType names.
+func (o DeviceOptions) kvType() (checkpoint.DType, error) {
+	switch o.KVType {
+	case "", "f32":
+		return checkpoint.F32, nil
+	case "f16":
+		return checkpoint.F16, nil
+	case "bf16":
+		return checkpoint.BF16, nil
+	}
+	return 0, fmt.Errorf("kv-type: want one of f32, f16, bf16, got %q", o.KVType)
+}
+
+// Check refuses values that no device can be opened with.
+func (o DeviceOptions) Check() error {
+	_, err := o.kvType()
+	return err
 }
 
 // Trainer opens a device that can train.

@@ -77,7 +77,12 @@ func (d *Device) attentionPart(worker, lo, hi int) {
 	hs, rows := o.hs, o.rows
 	share, nk := hs.H/hs.K, hs.K*hs.Dh
 	scale := float32(1 / math.Sqrt(float64(hs.Dh)))
-	z, i := d.workers[worker].take(0, attentionChunk), 0
+	w := &d.workers[worker]
+	z, i := w.take(0, attentionChunk), 0
+	// The keys and values of a KV head's chunk, as float32, for all of its query heads.
+	var keys, values []float32
+	var stride int
+	chunkOf := [3]int{-1} // row, KV head and chunk that they are of
 	for u := lo; u < hi; u++ {
 		for i+1 < len(rows) && rows[i+1].unit <= u {
 			i++
@@ -87,14 +92,19 @@ func (d *Device) attentionPart(worker, lo, hi int) {
 		// The heads of one KV head come one after another, chunk by chunk.
 		k, c, of := (u-r.unit)/share/chunks, (u-r.unit)/share%chunks, (u-r.unit)%share
 		h, t0 := k*share+of, c*attentionChunk
-		page, at := &r.pages[c], k*hs.Dh
 		z := z[:min(attentionChunk, r.T-t0)]
-		d.set.Scores(z, o.q.row(r.row)[h*hs.Dh:(h+1)*hs.Dh], page.keys[at:], nk)
+		if id := [3]int{i, k, c}; id != chunkOf {
+			chunkOf = id
+			page, at := &r.pages[c], k*hs.Dh
+			keys, stride = page.keys.head(d.set, w.take(2, len(z)*hs.Dh), at, nk, len(z), hs.Dh)
+			values, _ = page.values.head(d.set, w.take(3, len(z)*hs.Dh), at, nk, len(z), hs.Dh)
+		}
+		d.set.Scores(z, o.q.row(r.row)[h*hs.Dh:(h+1)*hs.Dh], keys, stride)
 		y, p := o.output(r, h, c)
 		p.top = scale * d.set.Max(z)
 		d.set.ExpScaled(z, z, scale, p.top)
 		p.sum = d.set.Sum(z)
-		d.set.WeightedSum(y, z, page.values[at:], nk)
+		d.set.WeightedSum(y, z, values, stride)
 		if chunks == 1 {
 			scaleVector(y, 1/p.sum)
 		}

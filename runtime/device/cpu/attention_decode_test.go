@@ -2,9 +2,11 @@ package cpu
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	kernel "mop/kernels/cpu"
+	"mop/runtime/checkpoint"
 	"mop/runtime/device"
 )
 
@@ -48,6 +50,65 @@ func TestDecodeAttention(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// A cache of 16 bits holds each key and value rounded to its type, and attention of decode
+// and prefill passes then computes in float32, as with a float32 cache of those numbers.
+func TestCache16Bits(t *testing.T) {
+	for _, kind := range []checkpoint.DType{checkpoint.F16, checkpoint.BF16} {
+		for _, hs := range []device.AttentionShape{{H: 6, K: 2, Dh: 10}, {H: 3, K: 3, Dh: 64}, {H: 5, K: 1, Dh: 8}} {
+			const positions, n = attentionChunk + 70, 3
+			d, err := Open(Options{Threads: 2, KVType: kind})
+			if err != nil {
+				t.Fatal(err)
+			}
+			wide, err := Open(Options{Threads: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			nk := hs.K * hs.Dh
+			cache, err := d.NewKVCache(1, positions, hs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := wide.NewKVCache(1, positions, hs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, f32 := cache.PageBytes(), want.PageBytes(); 2*got != f32 {
+				t.Errorf("a page has %d bytes, and %d in float32", got, f32)
+			}
+			for _, c := range []device.KVCache{cache, want} {
+				if err := c.Reserve(0, positions); err != nil {
+					t.Fatal(err)
+				}
+			}
+			keys, values := randomBuffer(2, positions, nk), randomBuffer(3, positions, nk)
+			for i := range positions {
+				cache.(*kvCache).store(0, i, keys.row(i), values.row(i))
+				for _, b := range []*buffer{keys, values} {
+					for j, v := range b.row(i) {
+						if b.row(i)[j] = kernel.FromF16(kernel.ToF16(v)); kind == checkpoint.BF16 {
+							b.row(i)[j] = kernel.FromBF16(kernel.ToBF16(v))
+						}
+					}
+				}
+				want.(*kvCache).store(0, i, keys.row(i), values.row(i))
+			}
+			q := randomBuffer(1, n, hs.H*hs.Dh)
+			for _, phase := range []device.Phase{device.Decode, device.Prefill} {
+				spans := []device.Span{{Seq: 0, Start: positions - n, Row: 0, Len: n}}
+				a, b := &buffer{make([]float32, len(q.data)), n, q.cols}, &buffer{make([]float32, len(q.data)), n, q.cols}
+				d.Attention(phase, a, q, cache, hs, spans)
+				wide.Attention(phase, b, q, want, hs, spans)
+				if !slices.Equal(a.data, b.data) {
+					t.Errorf("%v %+v, phase %v: attention differs from that over a float32 cache of the same numbers", kind, hs, phase)
+				}
+			}
+			d.Close()
+			wide.Close()
 		}
 	}
 }

@@ -67,7 +67,7 @@ func (d *Device) prefillAttentionBlock(worker int, ab, qb *buffer, cache *kvCach
 	for t0 := 0; t0 < s.Start+s.Len; t0 += keyBlock {
 		T := min(keyBlock, s.Start+s.Len-t0)
 		page, row := cache.page(s.Seq, t0)
-		keys, values := rowMajor(page.keys, nk).at(row, at), rowMajor(page.values, nk).at(row, at)
+		keys, values := page.keys.view(nk).at(row, at), page.values.view(nk).at(row, at)
 		w.panels.multiply(d.set, z, keyBlock, &queries, 0, queries.panels(), keys.transposed(), 0, T, false)
 		for i := range n {
 			row := z[i*keyBlock : i*keyBlock+T]

@@ -19,6 +19,7 @@ import (
 // Device is the host.
 type Device struct {
 	set       kernel.Set
+	kvType    checkpoint.DType
 	pool      *pool
 	workers   []worker
 	shared    scratch // of the operation as a whole
@@ -47,6 +48,10 @@ type worker struct {
 type Options struct {
 	Threads int    // 0 = one per core
 	Kernels string // a name of kernels/cpu.Names, "" = auto
+
+	// KVType is the type of the KV cache. Float16 and bfloat16 halve the memory that a
+	// token reads of a long context; float16 rounds 8 times more finely.
+	KVType checkpoint.DType
 }
 
 // New starts a device of the given number of threads, 0 = one per core.
@@ -67,7 +72,7 @@ func Open(o Options) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Device{set: set, pool: newPool(o.Threads), workers: make([]worker, o.Threads)}
+	d := &Device{set: set, kvType: o.KVType, pool: newPool(o.Threads), workers: make([]worker, o.Threads)}
 	d.parts = parts{d.gemvPart, d.gateUpPart, d.attentionPart, d.combinePart}
 	return d, nil
 }
@@ -78,7 +83,7 @@ var (
 
 // Capabilities: see device.Device.
 func (d *Device) Capabilities() device.Capabilities {
-	return device.Capabilities{Name: "cpu", Hardware: "cpu", Threads: d.pool.threads, PrefillRows: prefillRows, CacheElementBytes: 4,
+	return device.Capabilities{Name: "cpu", Hardware: "cpu", Threads: d.pool.threads, PrefillRows: prefillRows, CacheElementBytes: d.kvType.Size(),
 		Int8Weights: true, BF16Activations: true, HostMemory: true}
 }
 

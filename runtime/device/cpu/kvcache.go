@@ -3,6 +3,8 @@ package cpu
 import (
 	"fmt"
 
+	kernel "mop/kernels/cpu"
+	"mop/runtime/checkpoint"
 	"mop/runtime/device"
 )
 
@@ -10,31 +12,84 @@ import (
 // blocks of prefill attention, so that neither meets the end of a page on its way.
 const pageSize = attentionChunk
 
-// kvCache is one layer's cache, float32.
+// kvCache is one layer's cache.
 type kvCache struct {
-	size         int // positions of a page
-	cols         int // K*Dh
+	set          kernel.Set
+	kind         checkpoint.DType // of its numbers
+	size         int              // positions of a page
+	cols         int              // K*Dh
 	maxPositions int
 	slots        [][]kvPage // the pages of each slot, in the order of positions
 	free         []kvPage
 }
 
 // kvPage is the keys and values of some consecutive positions.
-type kvPage struct{ keys, values []float32 } // [size, K*Dh]
+type kvPage struct{ keys, values kvRows }
+
+// kvRows are keys or values in the type of the cache: exactly one slice is set.
+type kvRows struct {
+	f32       []float32 // [size, K*Dh]
+	f16, bf16 []uint16  // [size, K*Dh]
+}
+
+// newKVRows allocates n numbers.
+func newKVRows(kind checkpoint.DType, n int) kvRows {
+	switch kind {
+	case checkpoint.F16:
+		return kvRows{f16: make([]uint16, n)}
+	case checkpoint.BF16:
+		return kvRows{bf16: make([]uint16, n)}
+	}
+	return kvRows{f32: make([]float32, n)}
+}
+
+// store rounds x to the type of the cache and writes it at element i.
+func (r *kvRows) store(set kernel.Set, i int, x []float32) {
+	switch {
+	case r.f16 != nil:
+		set.NarrowF16(r.f16[i:i+len(x)], x)
+	case r.bf16 != nil:
+		set.RoundBF16(r.bf16[i:i+len(x)], x)
+	default:
+		copy(r.f32[i:i+len(x)], x)
+	}
+}
+
+// view is a matrix of rows of c numbers.
+func (r *kvRows) view(c int) matrixView {
+	return matrixView{f32: r.f32, f16: r.f16, bf16: r.bf16, row: c, col: 1, scale: 1}
+}
+
+// head is rows 0..T-1 of one head of Dh columns, from column at of c on, as float32: where
+// they lie, or in tmp.   tmp [T*Dh]
+func (r *kvRows) head(set kernel.Set, tmp []float32, at, c, T, Dh int) (rows []float32, stride int) {
+	if r.f32 != nil {
+		return r.f32[at:], c
+	}
+	for t := range T {
+		to, from := tmp[t*Dh:(t+1)*Dh], at+t*c
+		if r.f16 != nil {
+			set.WidenF16(to, r.f16[from:from+Dh])
+		} else {
+			set.WidenBF16(to, r.bf16[from:from+Dh])
+		}
+	}
+	return tmp, Dh
+}
 
 // NewKVCache makes a layer's cache. Its pages are allocated as slots reserve them.
 func (d *Device) NewKVCache(slots, maxPositions int, hs device.AttentionShape) (device.KVCache, error) {
 	if slots < 0 || maxPositions < 0 || hs.K < 0 || hs.Dh < 0 {
 		return nil, fmt.Errorf("cache: want a size of 0 or more, got %d slots of %d positions, %d heads of %d", slots, maxPositions, hs.K, hs.Dh)
 	}
-	return &kvCache{size: min(pageSize, max(maxPositions, 1)), cols: hs.K * hs.Dh, maxPositions: maxPositions, slots: make([][]kvPage, slots)}, nil
+	return &kvCache{set: d.set, kind: d.kvType, size: min(pageSize, max(maxPositions, 1)), cols: hs.K * hs.Dh, maxPositions: maxPositions, slots: make([][]kvPage, slots)}, nil
 }
 
 // PageSize is the number of positions of a page.
 func (c *kvCache) PageSize() int { return c.size }
 
 // PageBytes is the memory of a page.
-func (c *kvCache) PageBytes() int64 { return 2 * 4 * int64(c.size) * int64(c.cols) }
+func (c *kvCache) PageBytes() int64 { return 2 * int64(c.kind.Size()) * int64(c.size) * int64(c.cols) }
 
 // Reserve: see device.KVCache.
 func (c *kvCache) Reserve(slot, positions int) error {
@@ -55,8 +110,7 @@ func (c *kvCache) take() kvPage {
 		return p
 	}
 	n := c.size * c.cols
-	both := make([]float32, 2*n)
-	return kvPage{both[:n:n], both[n:]}
+	return kvPage{newKVRows(c.kind, n), newKVRows(c.kind, n)}
 }
 
 // Release: see device.KVCache.
@@ -76,8 +130,9 @@ func (c *kvCache) page(slot, position int) (p *kvPage, row int) {
 	return &c.slots[slot][position/c.size], position % c.size
 }
 
-// at is where a position's key and value lie.   [K*Dh]
-func (c *kvCache) at(slot, position int) (key, value []float32) {
+// store writes a position's key and value.   key, value [K*Dh]
+func (c *kvCache) store(slot, position int, key, value []float32) {
 	p, row := c.page(slot, position)
-	return p.keys[row*c.cols : (row+1)*c.cols], p.values[row*c.cols : (row+1)*c.cols]
+	p.keys.store(c.set, row*c.cols, key)
+	p.values.store(c.set, row*c.cols, value)
 }
