@@ -40,7 +40,7 @@ func TestAMPOrder(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "model")
-			if err := llama2c.Import(testutil.DataPath(t, x[0]), dir, checkpoint.SaveOptions{}); err != nil {
+			if err := llama2c.Import(testutil.DataPath(t, x[0]), dir, "", checkpoint.SaveOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			tok, err := tokenizer.OpenFile(testutil.DataPath(t, x[1]))

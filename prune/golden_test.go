@@ -58,7 +58,7 @@ func TestPruneGolden(t *testing.T) {
 	}
 	dir := t.TempDir()
 	model := filepath.Join(dir, "model")
-	if err := llama2c.Import(testutil.DataPath(t, "stories260K/stories260K.bin"), model, checkpoint.SaveOptions{}); err != nil {
+	if err := llama2c.Import(testutil.DataPath(t, "stories260K/stories260K.bin"), model, "", checkpoint.SaveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	tok, err := os.ReadFile(testutil.DataPath(t, "stories260K/tok512.bin"))

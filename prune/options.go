@@ -18,7 +18,7 @@ type Options struct {
 	Width       plan.Options
 	Seed        uint64
 	Resume      bool
-	HFType      string // model_type of configs with uniform layers: one of HFTypes; "" = llama
+	HFType      string // model_type of configs with uniform layers: one of config.HFTypes; "" = see config.SetHFType
 
 	// Device computes. If it is nil, OpenDevice is called after the options have been
 	// validated, and the device is closed at the end of the run.
@@ -57,13 +57,3 @@ type OptionsError struct{ Err error }
 
 func (e OptionsError) Error() string { return e.Err.Error() }
 func (e OptionsError) Unwrap() error { return e.Err }
-
-// The values of Options.HFType. transformers 5 refuses a LLaMA whose number of heads does
-// not divide the hidden size, but loads the same model as a Mistral.
-const (
-	hfLlama   = "llama"
-	hfMistral = "mistral"
-)
-
-// HFTypes lists them.
-func HFTypes() []string { return []string{hfLlama, hfMistral} }

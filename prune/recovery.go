@@ -32,7 +32,7 @@ func (v *Recovery) identity() (map[string]string, error) {
 // shortRecipe is the recipe for fine-tuning a candidate. It stores no checkpoints.
 func (v *Recovery) shortRecipe() finetune.Options {
 	o := v.Recipe
-	o.Steps, o.Every, o.Log = v.Short, 0, ""
+	o.Steps, o.Every, o.Log, o.Temporary = v.Short, 0, "", true
 	return o
 }
 
@@ -54,7 +54,7 @@ func (r *run) shortRecovery(ctx context.Context, n int, kind plan.Kind, s plan.S
 // finalRecovery fine-tunes a target's model.
 func (r *run) finalRecovery(ctx context.Context, target float64) error {
 	o := r.Recovery.Recipe
-	o.Model, o.Out, o.Resume = TargetDir(r.Out, target), RecoveredDir(r.Out, target), r.Resume
+	o.Model, o.Out, o.Resume, o.HFType = TargetDir(r.Out, target), RecoveredDir(r.Out, target), r.Resume, r.HFType
 	if err := r.fineTune(ctx, o, 0, "training "+filepath.Base(o.Out)); err != nil {
 		return fmt.Errorf("recovery: %w", err)
 	}

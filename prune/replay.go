@@ -10,6 +10,7 @@ import (
 
 	"mop/prune/plan"
 	"mop/runtime/checkpoint"
+	"mop/runtime/config"
 )
 
 // ReplayOptions are the options of Replay.
@@ -24,10 +25,8 @@ type ReplayOptions struct {
 // forward pass, and the models have the same bytes as those of the run that made the
 // plans. It returns the plans in their order.
 func Replay(ctx context.Context, o ReplayOptions) ([]*plan.Plan, error) {
-	if o.HFType != "" {
-		if err := checkHFType(o.HFType); err != nil {
-			return nil, OptionsError{err}
-		}
+	if err := config.CheckHFType(o.HFType); err != nil {
+		return nil, OptionsError{err}
 	}
 	base, err := checkpoint.Open(o.Model)
 	if err != nil {

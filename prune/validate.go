@@ -7,13 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"mop/internal/files"
 	"mop/prune/criterion"
 	"mop/prune/plan"
 	"mop/prune/score"
 	"mop/runtime/checkpoint"
+	"mop/runtime/config"
 	"mop/runtime/dataset"
 	"mop/runtime/tokenizer"
 )
@@ -35,10 +35,7 @@ func (r *run) validateOptions() error {
 	if err := o.Width.Check(); err != nil {
 		return err
 	}
-	if o.HFType == "" {
-		o.HFType = hfLlama
-	}
-	if err := checkHFType(o.HFType); err != nil {
+	if err := config.CheckHFType(o.HFType); err != nil {
 		return err
 	}
 	if o.Prompts < 1 {
@@ -72,13 +69,6 @@ func (r *run) lookUp() error {
 	}
 	r.method, err = score.ByName(r.Score)
 	return err
-}
-
-func checkHFType(name string) error {
-	if !slices.Contains(HFTypes(), name) {
-		return fmt.Errorf("hf type: want one of %s, got %q", strings.Join(HFTypes(), ", "), name)
-	}
-	return nil
 }
 
 func (r *run) validateRecovery() error {

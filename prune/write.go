@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -44,14 +43,8 @@ func (w writer) write(dir string, p *plan.Plan, s plan.State) error {
 	if err != nil {
 		return err
 	}
-	c.Mistral = w.hfType == hfMistral
-	if c.RefusedByTransformers5() {
-		slog.Warn("transformers 5 refuses this LLaMA, since its number of heads does not divide its hidden size: --hf-type mistral writes a model that it loads",
-			"model", dir, "heads", c.Layers[0].Heads, "width", c.HiddenSize)
-	}
-	if c.Mistral && !c.Uniform() {
-		slog.Warn("its layers have different shapes: config.json is written in the form of mop, not as Mistral", "model", dir)
-	}
+	c.SetHFType(w.hfType)
+	c.LogHFType(dir)
 	var text bytes.Buffer
 	if err := p.Write(&text); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/checkpoint/gguf"
+	"mop/runtime/config"
 	"mop/runtime/tokenizer"
 )
 
@@ -26,6 +27,9 @@ and Q6_K are read; quantized ones are written as floats.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := need(c, "out"); err != nil {
 				return err
+			}
+			if err := config.CheckHFType(o.HFType); err != nil {
+				return usage("%v", err)
 			}
 			if dtype != "" {
 				i := slices.Index(importTypes, dtype)
@@ -48,6 +52,7 @@ and Q6_K are read; quantized ones are written as floats.`,
 	f := c.Flags()
 	f.StringVar(&out, "out", "", "directory to write")
 	f.StringVar(&dtype, "dtype", "", "type of the weights: f32, f16 or bf16 (default: that of the file's matrices; f16 for quantized ones)")
+	hfTypeFlag(c, &o.HFType)
 	f.StringVar(&o.PreTokenizer, "pre-tokenizer", "", "llama.cpp's name of the pre-tokenizer, for a file without tokenizer.ggml.pre")
 	return c
 }

@@ -8,11 +8,12 @@ import (
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/checkpoint/llama2c"
+	"mop/runtime/config"
 	"mop/runtime/tokenizer"
 )
 
 func importLlama2c() *cobra.Command {
-	var weights, tok, out string
+	var weights, tok, out, hfType string
 	c := &cobra.Command{
 		Use:     "llama2c --weights F.bin --tokenizer F --out DIR",
 		Short:   "Import a float32 checkpoint of llama2.c, version 0 or 1",
@@ -21,6 +22,9 @@ func importLlama2c() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := need(c, "weights", "tokenizer", "out"); err != nil {
 				return err
+			}
+			if err := config.CheckHFType(hfType); err != nil {
+				return usage("%v", err)
 			}
 			src, err := llama2c.Open(weights)
 			if err != nil {
@@ -41,7 +45,7 @@ func importLlama2c() *cobra.Command {
 			if err := tokenizer.WriteSettings(&settings, t, src.Config().MaxPositions); err != nil {
 				return err
 			}
-			return llama2c.Import(weights, out, checkpoint.SaveOptions{Data: map[string][]byte{
+			return llama2c.Import(weights, out, hfType, checkpoint.SaveOptions{Data: map[string][]byte{
 				"tokenizer.json": text.Bytes(), "tokenizer_config.json": settings.Bytes()}})
 		},
 	}
@@ -49,5 +53,6 @@ func importLlama2c() *cobra.Command {
 	f.StringVar(&weights, "weights", "", "llama2.c weight file")
 	f.StringVar(&tok, "tokenizer", "", "its tokenizer.bin or tokenizer.model")
 	f.StringVar(&out, "out", "", "directory to write")
+	hfTypeFlag(c, &hfType)
 	return c
 }

@@ -12,7 +12,7 @@ import (
 )
 
 func initCommand(o *options) *cobra.Command {
-	var from, tok, out string
+	var from, tok, out, hfType string
 	c := &cobra.Command{
 		Use:   "init --config FILE --tokenizer DIR --out DIR",
 		Short: "Write an untrained model with a config's shape, for mop recover --full",
@@ -26,10 +26,15 @@ func initCommand(o *options) *cobra.Command {
 			if err := need(c, "config", "tokenizer", "out"); err != nil {
 				return err
 			}
+			if err := config.CheckHFType(hfType); err != nil {
+				return usage("%v", err)
+			}
 			shape, err := config.Load(from)
 			if err != nil {
 				return err
 			}
+			shape.SetHFType(hfType)
+			shape.LogHFType(out)
 			t, err := tokenizer.Open(tok)
 			if err != nil {
 				return err
@@ -44,5 +49,6 @@ func initCommand(o *options) *cobra.Command {
 	f.StringVar(&from, "config", "", "config.json with the model's shape")
 	f.StringVar(&tok, "tokenizer", "", "directory of the tokenizer, whose files are copied")
 	f.StringVar(&out, "out", "", "directory to write")
+	hfTypeFlag(c, &hfType)
 	return c
 }

@@ -11,6 +11,7 @@ import (
 
 	kernel "mop/kernels/cpu"
 	"mop/runtime/chat"
+	"mop/runtime/config"
 	"mop/runtime/device"
 	"mop/runtime/device/cuda"
 	"mop/runtime/open"
@@ -50,6 +51,12 @@ func (o *options) activationsFlag(c *cobra.Command) {
 // dtypeFlag is for the commands that make random weights.
 func (o *options) dtypeFlag(c *cobra.Command) {
 	c.Flags().StringVar(&o.from.DType, "dtype", "", "type of random weights: "+strings.Join(open.DTypes(), ", ")+"; default: the preset's own")
+}
+
+// hfTypeFlag is for the commands that write models.
+func hfTypeFlag(c *cobra.Command, to *string) {
+	c.Flags().StringVar(to, "hf-type", "", "the model type in config.json where all layers have one shape: "+strings.Join(config.HFTypes(), " or ")+
+		"; default: llama, but mistral (the same network) where the heads do not divide the hidden size, because transformers 5 and vLLM refuse such a llama")
 }
 
 // check refuses values that no command can use, also in commands that do not need them.

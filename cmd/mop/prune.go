@@ -96,7 +96,7 @@ func pruneCommand(o *options) *cobra.Command {
 	f.StringVar(&p.Separator, "split", "", "text between that file's documents")
 	f.IntVar(&p.Windows, "windows", 32, "number of windows of that text")
 	f.IntVar(&p.Context, "context", 512, "tokens in a window, BOS included")
-	f.StringVar(&p.HFType, "hf-type", "", "the model type in config.json: "+strings.Join(prune.HFTypes(), " or ")+", which transformers 5 loads with any number of heads (default llama)")
+	hfTypeFlag(c, &p.HFType)
 	f.StringArrayVar(&replay, "plan", nil, "make the model of this plan.json again, without data; may be given several times")
 	f.StringVar(&train, "recover", "", "train each target's model on the rows of this file, as mop recover does, and write it to OUT/TARGET-recovered")
 	f.IntVar(&p.Recovery.Short, "short-recovery", 0, "train each candidate for this many steps before it is scored, and discard that training; on the file of --recover, or else of --calibration")

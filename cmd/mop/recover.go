@@ -70,6 +70,7 @@ func recoverCommand(o *options) *cobra.Command {
 	dataFlags(c, &p.Special, &p.ChatTemplate)
 	f.StringVar(&p.Separator, "split", "", "text between a text file's documents")
 	f.StringVar(&p.Out, "out", "", "directory for the trained model")
+	hfTypeFlag(c, &p.HFType)
 	f.IntVar(&p.Epochs, "epochs", p.Epochs, "number of passes over the data")
 	f.IntVar(&p.Steps, "steps", p.Steps, "end after this many steps, 0 = after the epochs")
 	f.IntVar(&p.Rank, "rank", p.Rank, "rank of the adapters")

@@ -10,6 +10,7 @@ import (
 
 	"mop/internal/progress"
 	"mop/runtime/checkpoint"
+	"mop/runtime/config"
 	"mop/runtime/device"
 )
 
@@ -17,6 +18,7 @@ import (
 type Options struct {
 	Model, Data, Out string
 	Tokenizer        string // directory, "" = the model's
+	HFType           string // model_type of a config with uniform layers: one of config.HFTypes; "" = see config.SetHFType
 	Separator        string // between the texts of a plain text file
 	Special          bool   // text of special tokens in the data gives their ids
 	ChatTemplate     string // for rows of messages: a name or a file of chat.OpenNamed, "" = the tokenizer's
@@ -56,6 +58,7 @@ type Options struct {
 	Log         string // file for one line of JSON per step
 	Every       int    // steps between stored states, 0 = none are stored
 	Resume      bool
+	Temporary   bool          // the model is scored and discarded: it gets no model card
 	Progress    progress.Func // called after each step
 }
 
@@ -104,6 +107,9 @@ const (
 // Check refuses options that are wrong whatever the model and the data are.
 func (o Options) Check() error {
 	finite := func(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+	if err := config.CheckHFType(o.HFType); err != nil {
+		return err
+	}
 	switch {
 	case o.Average != Examples && o.Average != Tokens:
 		return fmt.Errorf("loss average: want %s or %s, got %q", Examples, Tokens, o.Average)

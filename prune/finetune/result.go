@@ -55,7 +55,12 @@ func (r *run) writeModel() error {
 			return err
 		}
 	}
-	err = checkpoint.Save(r.Out, r.source.Config(), specs, checkpoint.SaveOptions{Wrapper: checkpoint.MultimodalWrapperOf(r.source), Files: sideFiles, Data: map[string][]byte{resultFile: append(text, '\n')}})
+	c := r.source.Config().Clone()
+	c.SetHFType(r.HFType)
+	if !r.Temporary {
+		c.LogHFType(r.Out)
+	}
+	err = checkpoint.Save(r.Out, c, specs, checkpoint.SaveOptions{Wrapper: checkpoint.MultimodalWrapperOf(r.source), Files: sideFiles, Data: map[string][]byte{resultFile: append(text, '\n')}})
 	if errors.Is(err, checkpoint.ErrExists) {
 		return fmt.Errorf("%w: give another --out", err)
 	}

@@ -30,7 +30,8 @@ type SaveOptions struct {
 var ErrExists = errors.New("exists already")
 
 // Save writes a checkpoint: config.json, the tensors, which must be those that
-// ExpectedTensors lists for the config, and the files of the options. The tensors
+// ExpectedTensors lists for the config, the remote code of a model whose layers differ,
+// and the files of the options. The tensors
 // are produced one after the other and never held in memory.
 //
 // Everything is written to a hidden directory beside the target and synced to
@@ -65,6 +66,9 @@ func Save(dir string, c *config.Config, tensors []TensorSpec, o SaveOptions) err
 		return err
 	}
 	side = append(side, content{configFile, bytesOpener(text), int64(len(text))})
+	if code := c.RemoteCode(); code != nil {
+		side = append(side, content{config.RemoteCodeFile, bytesOpener(code), int64(len(code))})
+	}
 	if index != nil {
 		side = append(side, content{indexFile, bytesOpener(index), int64(len(index))})
 	}
@@ -169,7 +173,7 @@ func sideContents(o SaveOptions) ([]content, error) {
 		out = append(out, content{name, func() (io.ReadCloser, error) { return os.Open(path) }, st.Size()})
 	}
 	for _, f := range out {
-		if !files.IsPlainName(f.name) || f.name == configFile || f.name == indexFile || filepath.Ext(f.name) == ".safetensors" {
+		if !files.IsPlainName(f.name) || f.name == configFile || f.name == indexFile || f.name == config.RemoteCodeFile || filepath.Ext(f.name) == ".safetensors" {
 			return nil, fmt.Errorf("%s: not a name for a file beside a model", safetensors.Printable(f.name))
 		}
 	}

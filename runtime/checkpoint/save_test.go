@@ -8,7 +8,27 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"mop/runtime/config"
 )
+
+// A model whose layers agree gets no remote code; the name is reserved for mop's own.
+func TestSaveRemoteCode(t *testing.T) {
+	c := tinyConfig()
+	if got := read(t, filepath.Join(save(t, c, 1, SaveOptions{}), config.RemoteCodeFile)); string(got) != string(c.RemoteCode()) || len(got) == 0 {
+		t.Errorf("layers differ: want the remote code, got %d bytes", len(got))
+	}
+	for l := range c.Layers {
+		c.Layers[l] = config.LayerShape{Heads: 2, KVHeads: 1, HeadDim: c.HeadDim, Intermediate: 3}
+	}
+	if got := entries(t, save(t, c, 1, SaveOptions{})); slices.Contains(got, config.RemoteCodeFile) {
+		t.Errorf("layers agree: want no remote code, got %v", got)
+	}
+	err := Save(filepath.Join(t.TempDir(), "m"), c, specs(t, Random(c, 1, F32)), SaveOptions{Data: map[string][]byte{config.RemoteCodeFile: nil}})
+	if err == nil || !strings.Contains(err.Error(), config.RemoteCodeFile) {
+		t.Errorf("want an error that names the file, got %v", err)
+	}
+}
 
 func TestSaveCopiesSideFiles(t *testing.T) {
 	src := t.TempDir()
@@ -19,7 +39,7 @@ func TestSaveCopiesSideFiles(t *testing.T) {
 		t.Fatalf("side files: want tokenizer.json alone, got %v", side)
 	}
 	dir := save(t, tinyConfig(), 1, SaveOptions{Files: side, Data: map[string][]byte{"plan.json": []byte("[]")}})
-	want := []string{configFile, singleFile, "plan.json", "tokenizer.json"}
+	want := []string{configFile, singleFile, config.RemoteCodeFile, "plan.json", "tokenizer.json"} // the layers differ
 	if got := entries(t, dir); !slices.Equal(got, want) {
 		t.Errorf("want %v, got %v", want, got)
 	}

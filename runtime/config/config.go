@@ -28,7 +28,10 @@ type Config struct {
 	BOS          int          // begin-of-sequence id, -1 = none
 	EOS          []int        // end-of-sequence ids
 	DType        string       // "float32", "float16" or "bfloat16": the type in which weights are written
-	Mistral      bool         // write model_type mistral, without a sliding window, where all layers agree: the same network
+	// HFType is the model_type that is written where all layers agree: TypeLlama,
+	// TypeMistral (without a sliding window, the same network), or "": llama where every
+	// engine loads it, else mistral. See WrittenType.
+	HFType string
 
 	// Extra holds the keys of config.json that mop does not use; they are written back
 	// unchanged. Numbers that were read are json.Number: see ExtraNumber.

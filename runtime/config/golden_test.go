@@ -18,7 +18,8 @@ func goldenConfigs() map[string]*Config {
 	heads.Layers = slices.Repeat([]LayerShape{{5, 5, 16, 37}}, 2)
 	heads.RopeScaling = &RopeScaling{Type: "linear", Factor: 2.5}
 	plainMistral, headsMistral := plain, heads
-	plainMistral.Mistral, headsMistral.Mistral = true, true
+	heads.HFType = TypeLlama
+	plainMistral.HFType, headsMistral.HFType = TypeMistral, "" // the default for heads
 	return map[string]*Config{"plain": &plain, "heads": &heads, "plain_mistral": &plainMistral, "heads_mistral": &headsMistral}
 }
 

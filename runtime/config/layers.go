@@ -1,15 +1,44 @@
 package config
 
-import "strconv"
+import (
+	_ "embed" // the remote code
+	"strconv"
+	"strings"
+)
 
 // A heterogeneous model is written with transformers' per_layer_config: the global keys
 // hold the commonest shape, and an object overrides them for single layers,
 // {"5": {"num_attention_heads": 3}, "11": {"skip": ["attention"]}}. The model type is
-// mop's own, so that no reader mistakes the model for a plain LLaMA.
+// mop's own, so that no reader mistakes the model for a plain LLaMA. auto_map names the
+// classes of RemoteCodeFile, with which transformers and vLLM load it.
 const (
 	heterogeneousArchitecture = "MopLlamaForCausalLM"
 	heterogeneousType         = "mop_llama"
 )
+
+// RemoteCodeFile is the Python file beside the config.json of a heterogeneous model.
+const RemoteCodeFile = "modeling_mop_llama.py"
+
+//go:embed modeling_mop_llama.py
+var remoteCode []byte
+
+// RemoteCode is the content of RemoteCodeFile, nil for a model that engines load without
+// remote code.
+func (c *Config) RemoteCode() []byte {
+	if c.Uniform() || c.Multimodal != nil {
+		return nil
+	}
+	return remoteCode
+}
+
+func autoMap() map[string]string {
+	module := strings.TrimSuffix(RemoteCodeFile, ".py") + "."
+	return map[string]string{
+		"AutoConfig":           module + "MopLlamaConfig",
+		"AutoModel":            module + "MopLlamaModel",
+		"AutoModelForCausalLM": module + heterogeneousArchitecture,
+	}
+}
 
 // layers applies per_layer_config.
 func (f *fields) layers(c *Config) {
@@ -17,12 +46,20 @@ func (f *fields) layers(c *Config) {
 	if f.err != nil {
 		return
 	}
+	seen := map[int]bool{}
 	for _, key := range sortedKeys(all) {
-		l, err := strconv.Atoi(key)
-		if err != nil || strconv.Itoa(l) != key || l < 0 || l >= len(c.Layers) {
+		// transformers 5 pads the numbers with zeros to one width.
+		n, err := strconv.ParseUint(key, 10, 31)
+		l := int(n)
+		if err != nil || l >= len(c.Layers) {
 			f.fail("per_layer_config: want keys from \"0\" to \"%d\", got %s", len(c.Layers)-1, show(key))
 			return
 		}
+		if seen[l] {
+			f.fail("per_layer_config: layer %d stands twice", l)
+			return
+		}
+		seen[l] = true
 		m, ok := all[key].(map[string]any)
 		if !ok {
 			f.fail("per_layer_config: layer %d: want an object, got %s", l, show(all[key]))

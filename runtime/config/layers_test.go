@@ -60,19 +60,24 @@ func TestWriteRead(t *testing.T) {
 			Architectures []string                  `json:"architectures"`
 			ModelType     string                    `json:"model_type"`
 			PerLayer      map[string]map[string]any `json:"per_layer_config"`
+			AutoMap       map[string]string         `json:"auto_map"`
 		}
 		if err := json.Unmarshal(text, &raw); err != nil {
 			t.Fatal(err)
 		}
 		if c.Uniform() {
 			plain++
-			if raw.PerLayer != nil || raw.ModelType != "llama" || raw.Architectures[0] != "LlamaForCausalLM" {
+			wantType, wantClass := "llama", "LlamaForCausalLM"
+			if c.HiddenSize%c.Layers[0].Heads != 0 {
+				wantType, wantClass = "mistral", "MistralForCausalLM"
+			}
+			if raw.PerLayer != nil || raw.AutoMap != nil || raw.ModelType != wantType || raw.Architectures[0] != wantClass {
 				t.Fatalf("uniform, but\n%s", text)
 			}
 			continue
 		}
 		different++
-		if raw.ModelType != "mop_llama" || raw.Architectures[0] != "MopLlamaForCausalLM" {
+		if raw.ModelType != "mop_llama" || raw.Architectures[0] != "MopLlamaForCausalLM" || raw.AutoMap["AutoModelForCausalLM"] != "modeling_mop_llama.MopLlamaForCausalLM" {
 			t.Fatalf("not uniform, but\n%s", text)
 		}
 		for _, o := range raw.PerLayer {
@@ -102,6 +107,16 @@ func TestPerLayerConfig(t *testing.T) {
 	if got := fmt.Sprint(raw["num_attention_heads"], raw["num_key_value_heads"], raw["intermediate_size"], raw["per_layer_config"]); got !=
 		"4 2 4 map[1:map[intermediate_size:5 num_attention_heads:3 num_key_value_heads:1] 2:map[skip:[attention]]]" {
 		t.Errorf("got %s", got)
+	}
+	// As transformers 5 saves it: padded keys, and one head in the caches of a layer
+	// without attention.
+	padded := parse(t, `,"model_type":"mop_llama","num_key_value_heads":2,"allow_global_per_layer_attribute_access":true,
+		"per_layer_config":{"01":{"intermediate_size":5,"num_attention_heads":3,"num_key_value_heads":1},"02":{"num_attention_heads":1,"num_key_value_heads":1,"skip":["attention"]}}`)
+	if !reflect.DeepEqual(padded.Layers, want) {
+		t.Errorf("want %v, got %v", want, padded.Layers)
+	}
+	if _, err := Parse([]byte("{" + small + `,"per_layer_config":{"1":{"intermediate_size":5},"01":{"intermediate_size":6}}}`)); err == nil || !strings.Contains(err.Error(), "layer 1 stands twice") {
+		t.Errorf("want an error about layer 1, got %v", err)
 	}
 	c.Layers[1], c.Layers[2] = c.Layers[0], c.Layers[0]
 	if text := string(must(Marshal(c))); !strings.Contains(text, `"LlamaForCausalLM"`) {

@@ -1,10 +1,21 @@
 package config
 
-// A Mistral without a sliding window is the same network as a LLaMA. transformers 5 loads
-// head counts that do not divide hidden_size only as a Mistral.
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+)
+
+// The model types of uniform models. A Mistral without a sliding window is the same
+// network as a LLaMA. transformers 5 and vLLM load head counts that do not divide
+// hidden_size only as a Mistral.
+const (
+	TypeLlama   = "llama"
+	TypeMistral = "mistral"
+)
+
 const (
 	mistralArchitecture = "MistralForCausalLM"
-	mistralType         = "mistral"
 
 	// transformers' values of absent keys.
 	mistralWindow    = 4096
@@ -35,8 +46,56 @@ func (f *fields) mistral() {
 	delete(f.raw, "sliding_window")
 }
 
-// RefusedByTransformers5 reports whether transformers 5 refuses what Marshal writes, but
-// would load it as a Mistral.
-func (c *Config) RefusedByTransformers5() bool {
-	return c.Uniform() && !c.Mistral && c.HiddenSize%c.Layers[0].Heads != 0
+// HFTypes lists the values of HFType that a user may ask for.
+func HFTypes() []string { return []string{TypeLlama, TypeMistral} }
+
+// CheckHFType refuses a model type that is neither empty nor one of HFTypes.
+func CheckHFType(name string) error {
+	if name != "" && name != TypeLlama && name != TypeMistral {
+		return fmt.Errorf("hf type: want one of %s, got %q", strings.Join(HFTypes(), ", "), name)
+	}
+	return nil
+}
+
+// dividesWidth reports whether the head count of a uniform model divides its hidden size.
+func (c *Config) dividesWidth() bool { return c.HiddenSize%c.Layers[0].Heads == 0 }
+
+// WrittenType is the model_type that Marshal writes.
+func (c *Config) WrittenType() string {
+	switch {
+	case !c.Uniform():
+		return heterogeneousType
+	case c.HFType != "":
+		return c.HFType
+	case c.dividesWidth():
+		return TypeLlama
+	}
+	return TypeMistral
+}
+
+// SetHFType prepares a config for writing with the model type that the user asked for,
+// "" for the default: a Mistral stays a Mistral, and any other model is written in the
+// form that every engine loads.
+func (c *Config) SetHFType(asked string) {
+	if asked != "" || c.HFType == TypeLlama {
+		c.HFType = asked
+	}
+}
+
+// LogHFType logs what the user should know about the form in which the model of a
+// directory is written.
+func (c *Config) LogHFType(dir string) {
+	switch {
+	case !c.Uniform():
+		if c.HFType != "" {
+			slog.Warn("its layers have different shapes: config.json is written with remote code instead", "model", dir, "hf-type", c.HFType)
+		}
+	case c.dividesWidth():
+	case c.HFType == TypeLlama:
+		slog.Warn("transformers 5 and vLLM refuse this LLaMA, because its number of heads does not divide its hidden size: --hf-type mistral writes a model that they load",
+			"model", dir, "heads", c.Layers[0].Heads, "width", c.HiddenSize)
+	case c.HFType == "":
+		slog.Info("written as a Mistral without a sliding window, which is the same network: transformers 5 refuses a LLaMA whose number of heads does not divide its hidden size; --hf-type llama writes one",
+			"model", dir, "heads", c.Layers[0].Heads, "width", c.HiddenSize)
+	}
 }

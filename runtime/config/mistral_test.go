@@ -16,8 +16,8 @@ func TestMistral(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !c.Mistral || c.RefusedByTransformers5() {
-			t.Errorf("%s: want a Mistral that transformers 5 loads, got %+v", text, c)
+		if c.WrittenType() != TypeMistral {
+			t.Errorf("%s: want a Mistral, got %+v", text, c)
 		}
 		out := must(Marshal(c))
 		for _, want := range []string{`"model_type": "mistral"`, `"MistralForCausalLM"`, `"sliding_window": null`} {
@@ -28,12 +28,12 @@ func TestMistral(t *testing.T) {
 		if again, err := Parse(out); err != nil || !reflect.DeepEqual(again, c) {
 			t.Errorf("want %+v, got %+v, %v", c, again, err)
 		}
-		c.Mistral = false
-		if !c.RefusedByTransformers5() {
-			t.Error("5 heads in a hidden size of 12: transformers 5 refuses the LLaMA")
+		c.SetHFType(TypeLlama)
+		if llama := must(Parse(must(Marshal(c)))); llama.WrittenType() != TypeLlama || !reflect.DeepEqual(llama, c) {
+			t.Errorf("want %+v, got %+v", c, llama)
 		}
 		c.Layers[0].Intermediate = 3 // heterogeneous models have mop's own type
-		c.Mistral = true
+		c.SetHFType(TypeMistral)
 		if out := string(must(Marshal(c))); strings.Contains(out, "mistral") || !strings.Contains(out, heterogeneousType) {
 			t.Errorf("layers that differ: got %s", out)
 		}
@@ -50,5 +50,33 @@ func TestMistral(t *testing.T) {
 		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: want an error about %s, got %v", text, want, err)
 		}
+	}
+}
+
+// By default a model is written in the form that every engine loads: a LLaMA, or a
+// Mistral where the heads do not divide the hidden size. A Mistral stays one.
+func TestDefaultHFType(t *testing.T) {
+	const sizes = `"vocab_size":20,"hidden_size":12,"num_hidden_layers":2,"num_key_value_heads":1,"head_dim":4,"intermediate_size":7,"sliding_window":null,"max_position_embeddings":64`
+	for _, x := range []struct{ read, heads, asked, want string }{
+		{"llama", "3", "", "llama"},
+		{"llama", "5", "", "mistral"},
+		{"llama", "5", "llama", "llama"},
+		{"llama", "3", "mistral", "mistral"},
+		{"mistral", "3", "", "mistral"},
+		{"mistral", "5", "", "mistral"},
+		{"mistral", "3", "llama", "llama"},
+		{"mistral", "5", "llama", "llama"},
+	} {
+		c := must(Parse([]byte(`{"model_type":"` + x.read + `","num_attention_heads":` + x.heads + `,` + sizes + `}`)))
+		if got := c.WrittenType(); got != x.read {
+			t.Errorf("%v: want the type that was read, got %s", x, got)
+		}
+		c.SetHFType(x.asked)
+		if got := c.WrittenType(); got != x.want {
+			t.Errorf("%v: got %s", x, got)
+		}
+	}
+	if err := CheckHFType("qwen"); err == nil || !strings.Contains(err.Error(), "llama, mistral") {
+		t.Errorf("got %v", err)
 	}
 }

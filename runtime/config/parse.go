@@ -42,7 +42,7 @@ func Parse(data []byte) (*Config, error) {
 	}
 	f := &fields{raw: raw}
 	c := &Config{Multimodal: f.languageModel()}
-	c.Mistral = f.family()
+	mistral := f.family()
 	f.refuse()
 	f.shapes(c)
 	f.rope(c)
@@ -59,7 +59,6 @@ func Parse(data []byte) (*Config, error) {
 	c.EOS = f.ids("eos_token_id", 2)
 	c.DType = f.str("torch_dtype", "float32")
 	c.DType = strings.TrimPrefix(f.str("dtype", c.DType), "torch.") // as some exporters write it
-	c.Mistral = c.Mistral && c.Uniform()
 	err = f.err
 	if err == nil {
 		err = c.Check()
@@ -73,6 +72,13 @@ func Parse(data []byte) (*Config, error) {
 	if len(f.raw) > 0 {
 		c.Extra = f.raw
 	}
+	// "" where the type that was read is the one that is written by default.
+	if c.Uniform() && mistral == c.dividesWidth() {
+		c.HFType = TypeLlama
+		if mistral {
+			c.HFType = TypeMistral
+		}
+	}
 	return c, nil
 }
 
@@ -84,10 +90,10 @@ var llamaArchitectures = []any{"LlamaForCausalLM", "LLaMAForCausalLM", "LlamaMod
 // the original.
 func (f *fields) family() (mistral bool) {
 	modelType := f.str("model_type", "llama")
-	if !slices.Contains([]string{"llama", mistralType, heterogeneousType, "nemotron-nas"}, modelType) {
-		f.fail("model_type: want llama, llava, %s, %s or nemotron-nas, got %s", mistralType, heterogeneousType, show(modelType))
+	if !slices.Contains([]string{"llama", TypeMistral, heterogeneousType, "nemotron-nas"}, modelType) {
+		f.fail("model_type: want llama, llava, %s, %s or nemotron-nas, got %s", TypeMistral, heterogeneousType, show(modelType))
 	}
-	mistral = modelType == mistralType
+	mistral = modelType == TypeMistral
 	if mistral {
 		f.mistral()
 	}
@@ -102,7 +108,7 @@ func (f *fields) family() (mistral bool) {
 			}
 		}
 		if !isList {
-			f.fail("architectures: want LlamaForCausalLM, %s for model_type %s, %s or DeciLMForCausalLM, got %s", mistralArchitecture, mistralType, heterogeneousArchitecture, show(v))
+			f.fail("architectures: want LlamaForCausalLM, %s for model_type %s, %s or DeciLMForCausalLM, got %s", mistralArchitecture, TypeMistral, heterogeneousArchitecture, show(v))
 		}
 	}
 	delete(f.raw, "auto_map")

@@ -21,17 +21,16 @@ func Write(w io.Writer, c *Config) error {
 
 // Marshal is the text of a config.json, with sorted keys, that Parse reads back to an
 // equal config. The language model of a LLaVA is written with its wrapper. Uniform
-// layers give a LlamaForCausalLM with an explicit head_dim, others mop's own
-// architecture with per_layer_config. The spelling of the rotary keys and of the type
-// is that of transformers 4, which 5 reads too.
+// layers give a LlamaForCausalLM or MistralForCausalLM with an explicit head_dim, others
+// mop's own architecture with per_layer_config, and auto_map names its remote code. The
+// rotary base and its scaling are spelled as in transformers 4 and as in 5, because some
+// readers know only one of the two and silently take 10000 for a base they do not find.
 //
-// transformers 4.57 loads a LlamaForCausalLM unchanged, and so does 5.23 where
-// hidden_size is a multiple of num_attention_heads. Otherwise 5.23 refuses every
-// LlamaConfig, although head_dim is explicit
-// (https://github.com/huggingface/transformers/issues/46082): see
-// RefusedByTransformers5. A config with Mistral set is written as MistralForCausalLM
-// with sliding_window null, which is the same network and loads in both versions. See
-// testdata/transformers_check.json.
+// transformers 5 refuses a LlamaConfig where hidden_size is not a multiple of
+// num_attention_heads, although head_dim is explicit
+// (https://github.com/huggingface/transformers/issues/46082). A MistralForCausalLM with
+// sliding_window null is the same network and loads everywhere; it is the default for
+// such models: see WrittenType and testdata/transformers_check.json.
 func Marshal(c *Config) ([]byte, error) {
 	out, err := c.document()
 	if err != nil {
@@ -57,13 +56,16 @@ func (c *Config) document() (map[string]any, error) {
 	}
 	shape, over := c.perLayer()
 	out["architectures"], out["model_type"] = []string{"LlamaForCausalLM"}, "llama"
-	if c.Mistral && c.Uniform() {
-		out["architectures"], out["model_type"] = []string{mistralArchitecture}, mistralType
+	switch c.WrittenType() {
+	case TypeMistral:
+		out["architectures"], out["model_type"] = []string{mistralArchitecture}, TypeMistral
 		out["sliding_window"] = nil // an absent key stands for Mistral's 4096
-	}
-	if !c.Uniform() {
+	case heterogeneousType:
 		out["architectures"], out["model_type"] = []string{heterogeneousArchitecture}, heterogeneousType
 		out["per_layer_config"] = over
+		if c.Multimodal == nil { // transformers reads no auto_map of a part
+			out["auto_map"] = autoMap()
+		}
 	}
 	out["vocab_size"] = c.VocabSize
 	out["hidden_size"] = c.HiddenSize
@@ -80,6 +82,7 @@ func (c *Config) document() (map[string]any, error) {
 	out["torch_dtype"] = c.DType
 	out["rope_theta"] = float(c.RopeTheta)
 	out["rope_scaling"] = nil
+	parameters := map[string]any{"rope_type": "default"}
 	if r := c.RopeScaling; r != nil {
 		m := map[string]any{"rope_type": r.Type, "factor": float(r.Factor)}
 		if r.Type == "llama3" {
@@ -87,7 +90,10 @@ func (c *Config) document() (map[string]any, error) {
 			m["original_max_position_embeddings"] = r.OriginalPositions
 		}
 		out["rope_scaling"] = m
+		parameters = maps.Clone(m)
 	}
+	parameters["rope_theta"] = float(c.RopeTheta)
+	out["rope_parameters"] = parameters
 	// null, because an absent id stands for LLaMA's.
 	out["bos_token_id"], out["eos_token_id"] = nil, nil
 	if c.BOS >= 0 {

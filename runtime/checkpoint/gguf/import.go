@@ -10,6 +10,7 @@ import (
 type ImportOptions struct {
 	DType        *checkpoint.DType // of all weights; nil = see File.UsualDType
 	PreTokenizer string            // in place of the file's tokenizer.ggml.pre; "" = the file's
+	HFType       string            // see config.SetHFType
 }
 
 // Import turns a file into a model directory, tensor by tensor. It returns the
@@ -28,5 +29,7 @@ func Import(path, out string, o ImportOptions) (tokenizer []byte, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	s.config.SetHFType(o.HFType)
+	s.config.LogHFType(out)
 	return side["tokenizer.json"], checkpoint.Save(out, s.config, s.Specs(), checkpoint.SaveOptions{Data: side})
 }

@@ -107,8 +107,9 @@ func unpermute(t checkpoint.Tensor, dh int) []byte {
 }
 
 // Import converts a weight file to a checkpoint, tensor by tensor. The options provide
-// the tokenizer. Weights that are not finite are an error.
-func Import(weights, out string, o checkpoint.SaveOptions) error {
+// the tokenizer; for hfType see config.SetHFType. Weights that are not finite are an
+// error.
+func Import(weights, out, hfType string, o checkpoint.SaveOptions) error {
 	s, err := Open(weights)
 	if err != nil {
 		return err
@@ -128,5 +129,7 @@ func Import(weights, out string, o checkpoint.SaveOptions) error {
 			return err
 		}})
 	}
+	s.config.SetHFType(hfType)
+	s.config.LogHFType(out)
 	return checkpoint.Save(out, s.config, specs, o)
 }

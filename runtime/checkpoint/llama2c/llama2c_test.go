@@ -196,7 +196,7 @@ func TestImport(t *testing.T) {
 	} {
 		path := testutil.DataPath(t, c.file)
 		out := filepath.Join(t.TempDir(), "m")
-		if err := Import(path, out, checkpoint.SaveOptions{Data: map[string][]byte{"tokenizer.json": []byte("{}")}}); err != nil {
+		if err := Import(path, out, "", checkpoint.SaveOptions{Data: map[string][]byte{"tokenizer.json": []byte("{}")}}); err != nil {
 			t.Fatal(err)
 		}
 		d, err := checkpoint.Open(out)
@@ -231,7 +231,7 @@ func TestImportRefusesNaN(t *testing.T) {
 	if err := os.WriteFile(path, data, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	err := Import(path, filepath.Join(dir, "m"), checkpoint.SaveOptions{})
+	err := Import(path, filepath.Join(dir, "m"), "", checkpoint.SaveOptions{})
 	want := path + ": layer 0: model.layers.0.self_attn.k_proj.weight: element [1 1] is not finite"
 	if err == nil || err.Error() != want {
 		t.Errorf("want %q, got %v", want, err)
