@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/spf13/cobra"
 
 	"mop/runtime/checkpoint"
+	"mop/runtime/checkpoint/gguf"
 	"mop/runtime/checkpoint/llama2c"
 	"mop/runtime/config"
 	"mop/runtime/tokenizer"
@@ -45,8 +48,16 @@ func importLlama2c() *cobra.Command {
 			if err := tokenizer.WriteSettings(&settings, t, src.Config().MaxPositions); err != nil {
 				return err
 			}
-			return llama2c.Import(weights, out, hfType, checkpoint.SaveOptions{Data: map[string][]byte{
-				"tokenizer.json": text.Bytes(), "tokenizer_config.json": settings.Bytes()}})
+			data := map[string][]byte{"tokenizer.json": text.Bytes(), "tokenizer_config.json": settings.Bytes()}
+			model, err := gguf.SentencePieceModel(t)
+			if err == nil {
+				data["tokenizer.model"] = model
+			} else if errors.Is(err, gguf.ErrTokenizer) {
+				slog.Warn("no tokenizer.model is written, which converters of other programs may want", "reason", err)
+			} else {
+				return fmt.Errorf("%s: %w", tok, err)
+			}
+			return llama2c.Import(weights, out, hfType, checkpoint.SaveOptions{Data: data})
 		},
 	}
 	f := c.Flags()

@@ -31,5 +31,5 @@ t.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens
 t.save(f"{sys.argv[2]}/tokenizer.json")
 put = lambda name, v: open(f"{sys.argv[2]}/{name}", "w").write(json.dumps(v, indent=2) + "\n")
 put("generation_config.json", dict(bos_token_id=BOS, eos_token_id=BOS + 1))
-put("tokenizer_config.json", dict(tokenizer_class="PreTrainedTokenizerFast", bos_token="<s>", eos_token="</s>", unk_token="<unk>", clean_up_tokenization_spaces=False))
+put("tokenizer_config.json", dict(tokenizer_class="PreTrainedTokenizerFast", bos_token="<s>", eos_token="</s>", unk_token="<unk>", clean_up_tokenization_spaces=False, model_input_names=["input_ids", "attention_mask"]))
 put("special_tokens_map.json", dict(bos_token="<s>", eos_token="</s>", unk_token="<unk>"))

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 )
 
 // fields calls each for every field of a protobuf message: v is the value of a number,
@@ -47,4 +48,25 @@ func fields(data []byte, each func(field int, v uint64, b []byte) error) error {
 		}
 	}
 	return nil
+}
+
+// appendNumber, appendFloat and appendBytes append a field of a protobuf message.
+func appendNumber(to []byte, field int, v uint64) []byte {
+	return binary.AppendUvarint(binary.AppendUvarint(to, uint64(field)<<3), v)
+}
+
+func appendFloat(to []byte, field int, v float32) []byte {
+	return binary.LittleEndian.AppendUint32(binary.AppendUvarint(to, uint64(field)<<3|5), math.Float32bits(v))
+}
+
+func appendBytes[T string | []byte](to []byte, field int, v T) []byte {
+	to = binary.AppendUvarint(binary.AppendUvarint(to, uint64(field)<<3|2), uint64(len(v)))
+	return append(to, v...)
+}
+
+func appendBool(to []byte, field int, v bool) []byte {
+	if v {
+		return appendNumber(to, field, 1)
+	}
+	return appendNumber(to, field, 0)
 }
