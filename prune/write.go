@@ -14,6 +14,7 @@ import (
 	"mop/prune/surgery"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
+	"mop/runtime/modelcard"
 )
 
 // planFile is the plan in the directory of every model.
@@ -59,11 +60,22 @@ func (w writer) write(dir string, p *plan.Plan, s plan.State) error {
 			return renameio.WriteFile(filepath.Join(dir, planFile), text.Bytes(), 0o666)
 		}
 	}
-	err = checkpoint.Save(dir, c, specs, checkpoint.SaveOptions{Replace: w.resume, Wrapper: checkpoint.MultimodalWrapperOf(w.base), Files: checkpoint.SideFiles(w.dir), Data: map[string][]byte{planFile: text.Bytes()}})
+	err = checkpoint.Save(dir, c, specs, checkpoint.SaveOptions{Replace: w.resume, Wrapper: checkpoint.MultimodalWrapperOf(w.base), Files: checkpoint.SideFiles(w.dir),
+		Data: map[string][]byte{planFile: text.Bytes()}, Card: w.card(p)})
 	if errors.Is(err, os.ErrExist) || errors.Is(err, checkpoint.ErrExists) {
 		return fmt.Errorf("%s: exists already: give --resume or another --out", dir)
 	}
 	return err
+}
+
+// card is the model card of a plan's model.
+func (w writer) card(p *plan.Plan) *modelcard.Card {
+	base := modelcard.Name(w.dir)
+	return &modelcard.Card{
+		Title:    fmt.Sprintf("%s, %.0f %% smaller", base, 100*p.TargetStep().Compression),
+		Origin:   fmt.Sprintf("Pruned from `%s` by mop. It was not trained afterwards.", base),
+		Sections: []modelcard.Section{{Title: "How it was pruned", Text: p.Markdown()}},
+	}
 }
 
 // sameModel reports whether a directory whose plan is old holds the weights and the

@@ -12,6 +12,7 @@ import (
 func exportFormats(o *options) []*cobra.Command {
 	return []*cobra.Command{
 		exportGGUF(o),
+		exportNemotronNAS(),
 	}
 }
 

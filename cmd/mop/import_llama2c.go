@@ -12,6 +12,7 @@ import (
 	"mop/runtime/checkpoint/gguf"
 	"mop/runtime/checkpoint/llama2c"
 	"mop/runtime/config"
+	"mop/runtime/modelcard"
 	"mop/runtime/tokenizer"
 )
 
@@ -57,7 +58,8 @@ func importLlama2c() *cobra.Command {
 			} else {
 				return fmt.Errorf("%s: %w", tok, err)
 			}
-			return llama2c.Import(weights, out, hfType, checkpoint.SaveOptions{Data: data})
+			return llama2c.Import(weights, out, hfType, checkpoint.SaveOptions{Data: data, Card: &modelcard.Card{
+				Title: modelcard.Name(weights), Origin: fmt.Sprintf("Imported by mop from `%s` and `%s`, files of llama2.c.", modelcard.Name(weights), modelcard.Name(tok))}})
 		},
 	}
 	f := c.Flags()

@@ -9,6 +9,7 @@ import (
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/dataset"
+	"mop/runtime/modelcard"
 )
 
 // Result of a run. It is also written to OUT/recovery.json.
@@ -57,10 +58,12 @@ func (r *run) writeModel() error {
 	}
 	c := r.source.Config().Clone()
 	c.SetHFType(r.HFType)
+	var card *modelcard.Card
 	if !r.Temporary {
 		c.LogHFType(r.Out)
+		card = r.card()
 	}
-	err = checkpoint.Save(r.Out, c, specs, checkpoint.SaveOptions{Wrapper: checkpoint.MultimodalWrapperOf(r.source), Files: sideFiles, Data: map[string][]byte{resultFile: append(text, '\n')}})
+	err = checkpoint.Save(r.Out, c, specs, checkpoint.SaveOptions{Wrapper: checkpoint.MultimodalWrapperOf(r.source), Files: sideFiles, Data: map[string][]byte{resultFile: append(text, '\n')}, Card: card})
 	if errors.Is(err, checkpoint.ErrExists) {
 		return fmt.Errorf("%w: give another --out", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"mop/internal/files"
 	"mop/runtime/checkpoint/safetensors"
 	"mop/runtime/config"
+	"mop/runtime/modelcard"
 )
 
 // SaveOptions says what else goes into a checkpoint, and how it is sharded.
@@ -22,6 +23,7 @@ type SaveOptions struct {
 	Files      map[string]string  // name in the directory -> path of the file to copy
 	Data       map[string][]byte  // name in the directory -> contents
 	Wrapper    *MultimodalWrapper // the multimodal model around it; nil = write the language model alone
+	Card       *modelcard.Card    // the model card, in place of which a README.md that somebody else wrote there is kept; nil = none
 
 	fs fileSystem // nil = the operating system's
 }
@@ -66,8 +68,12 @@ func Save(dir string, c *config.Config, tensors []TensorSpec, o SaveOptions) err
 		return err
 	}
 	side = append(side, content{configFile, bytesOpener(text), int64(len(text))})
-	if code := c.RemoteCode(); code != nil {
-		side = append(side, content{config.RemoteCodeFile, bytesOpener(code), int64(len(code))})
+	if name, code := c.RemoteCode(); code != nil {
+		side = append(side, content{name, bytesOpener(code), int64(len(code))})
+	}
+	if o.Card != nil {
+		card := o.Card.Contents(dir, c)
+		side = append(side, content{modelcard.File, bytesOpener(card), int64(len(card))})
 	}
 	if index != nil {
 		side = append(side, content{indexFile, bytesOpener(index), int64(len(index))})

@@ -30,7 +30,8 @@ type Config struct {
 	DType        string       // "float32", "float16" or "bfloat16": the type in which weights are written
 	// HFType is the model_type that is written where all layers agree: TypeLlama,
 	// TypeMistral (without a sliding window, the same network), or "": llama where every
-	// engine loads it, else mistral. See WrittenType.
+	// engine loads it, else mistral. TypeNemotronNAS is written in any case. See
+	// WrittenType.
 	HFType string
 
 	// Extra holds the keys of config.json that mop does not use; they are written back

@@ -22,13 +22,18 @@ const RemoteCodeFile = "modeling_mop_llama.py"
 //go:embed modeling_mop_llama.py
 var remoteCode []byte
 
-// RemoteCode is the content of RemoteCodeFile, nil for a model that engines load without
-// remote code.
-func (c *Config) RemoteCode() []byte {
-	if c.Uniform() || c.Multimodal != nil {
-		return nil
+// RemoteCode is the Python file that belongs beside the config.json that Marshal writes;
+// nil for a model that engines load without one.
+func (c *Config) RemoteCode() (name string, code []byte) {
+	switch {
+	case c.Multimodal != nil:
+		return "", nil
+	case c.WrittenType() == TypeNemotronNAS:
+		return nemotronCodeFile, nemotronCode
+	case c.WrittenType() == heterogeneousType:
+		return RemoteCodeFile, remoteCode
 	}
-	return remoteCode
+	return "", nil
 }
 
 func autoMap() map[string]string {

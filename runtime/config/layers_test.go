@@ -165,6 +165,9 @@ func TestNemotron(t *testing.T) {
 		`"num_sink_tokens":null`:      `"num_sink_tokens":4`,
 		`"n_heads_in_group":8`:        `"n_heads_in_group":7`,
 		`"ffn_mult":2.625`:            `"ffn_mult":0`,
+		`"ffn_mult":2.625,`:           `"ffn_mult":2.625,"intermediate_size":14335,`,
+		`"ffn_mult":2.625,"no_op"`:    `"ffn_mult":null,"no_op"`,
+		`"ffn":{`:                     `"ffn":{"hidden_act":"gelu",`,
 		`"sparsify":null`:             `"sparsify":["x"]`,
 		`"unshifted_sink":false`:      `"moe":{}`,
 	} {

@@ -63,6 +63,8 @@ func (c *Config) dividesWidth() bool { return c.HiddenSize%c.Layers[0].Heads == 
 // WrittenType is the model_type that Marshal writes.
 func (c *Config) WrittenType() string {
 	switch {
+	case c.HFType == TypeNemotronNAS:
+		return TypeNemotronNAS
 	case !c.Uniform():
 		return heterogeneousType
 	case c.HFType != "":

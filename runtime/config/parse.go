@@ -84,13 +84,13 @@ func Parse(data []byte) (*Config, error) {
 
 // llamaArchitectures are the classes whose network is LLaMA's. LLaMAForCausalLM is an early
 // name, and LlamaModel the network without its LM head, which a tied one does not need.
-var llamaArchitectures = []any{"LlamaForCausalLM", "LLaMAForCausalLM", "LlamaModel", heterogeneousArchitecture, "DeciLMForCausalLM"}
+var llamaArchitectures = []any{"LlamaForCausalLM", "LLaMAForCausalLM", "LlamaModel", heterogeneousArchitecture, nemotronArchitecture}
 
 // family refuses models that are not LLaMAs. It drops auto_map, which names code beside
 // the original.
 func (f *fields) family() (mistral bool) {
 	modelType := f.str("model_type", "llama")
-	if !slices.Contains([]string{"llama", TypeMistral, heterogeneousType, "nemotron-nas"}, modelType) {
+	if !slices.Contains([]string{"llama", TypeMistral, heterogeneousType, TypeNemotronNAS}, modelType) {
 		f.fail("model_type: want llama, llava, %s, %s or nemotron-nas, got %s", TypeMistral, heterogeneousType, show(modelType))
 	}
 	mistral = modelType == TypeMistral

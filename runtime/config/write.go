@@ -60,6 +60,15 @@ func (c *Config) document() (map[string]any, error) {
 	case TypeMistral:
 		out["architectures"], out["model_type"] = []string{mistralArchitecture}, TypeMistral
 		out["sliding_window"] = nil // an absent key stands for Mistral's 4096
+	case TypeNemotronNAS:
+		heads, blocks, err := c.nemotronBlocks()
+		if err != nil {
+			return nil, err
+		}
+		shape.Heads, shape.KVHeads = heads, heads
+		out["architectures"], out["model_type"] = []string{nemotronArchitecture}, TypeNemotronNAS
+		out["block_configs"] = blocks
+		out["auto_map"] = map[string]string{"AutoConfig": strings.TrimSuffix(nemotronCodeFile, ".py") + ".NemotronNASConfig"}
 	case heterogeneousType:
 		out["architectures"], out["model_type"] = []string{heterogeneousArchitecture}, heterogeneousType
 		out["per_layer_config"] = over

@@ -284,7 +284,7 @@ func (t *Tokenizer) document(names []string, merges []ranked) ([]byte, error) {
 func WriteSettings(w io.Writer, t *Tokenizer, context int) error {
 	settings := object{"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": context, "clean_up_tokenization_spaces": false,
 		"model_input_names": []string{"input_ids", "attention_mask"}, // or generate() of transformers 4 gets token_type_ids
-		"bos_token": nil, "eos_token": nil, "unk_token": nil}
+		"bos_token":         nil, "eos_token": nil, "unk_token": nil}
 	for _, a := range t.raw.tokens {
 		switch {
 		case a.id == t.bos:

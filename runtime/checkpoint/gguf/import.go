@@ -2,8 +2,10 @@ package gguf
 
 import (
 	"fmt"
+	"strings"
 
 	"mop/runtime/checkpoint"
+	"mop/runtime/modelcard"
 )
 
 // ImportOptions says how a file becomes a model directory.
@@ -31,5 +33,11 @@ func Import(path, out string, o ImportOptions) (tokenizer []byte, err error) {
 	}
 	s.config.SetHFType(o.HFType)
 	s.config.LogHFType(out)
-	return side["tokenizer.json"], checkpoint.Save(out, s.config, s.Specs(), checkpoint.SaveOptions{Data: side})
+	return side["tokenizer.json"], checkpoint.Save(out, s.config, s.Specs(), checkpoint.SaveOptions{Data: side, Card: s.card(path)})
+}
+
+// card is the model card of an imported file.
+func (s *Source) card(path string) *modelcard.Card {
+	name := modelcard.Name(path)
+	return &modelcard.Card{Title: strings.TrimSuffix(name, ".gguf"), Origin: fmt.Sprintf("Imported by mop from the GGUF file `%s`. Weights that were quantized there are written as\nthe floats that they stand for.", name)}
 }
