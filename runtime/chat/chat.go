@@ -17,6 +17,9 @@ import (
 type Message struct {
 	Role    string // system, user, assistant, or another that the template knows
 	Content string
+	// Parts are the content as a list, for templates that want it so: objects such as
+	// {"type": "image"} and {"type": "text", "text": "..."}. nil = Content alone.
+	Parts []any
 	// Fields are further keys that a template may read, such as name or tool_calls.
 	Fields map[string]any
 }
@@ -31,6 +34,10 @@ type Template struct {
 // Name says which template this is: the name of a built-in one, or the file of the
 // checkpoint that it was read from.
 func (t *Template) Name() string { return t.name }
+
+// Token is the text of a special token that the template may write, such as bos_token, empty
+// where there is none.
+func (t *Template) Token(name string) string { return t.tokens[name] }
 
 // Options of one rendering. The zero value is that of Render.
 type Options struct {
@@ -69,6 +76,9 @@ func (t *Template) RenderWith(messages []Message, o Options) (string, error) {
 			fields[name] = value
 		}
 		fields["role"], fields["content"] = m.Role, m.Content
+		if m.Parts != nil {
+			fields["content"] = m.Parts
+		}
 		list[i] = fields
 	}
 	variables["messages"] = list

@@ -196,7 +196,7 @@ func detect(dir string, config map[string]json.RawMessage, tokens map[string]str
 		return nil, err
 	}
 	var kind string
-	if json.Unmarshal(model["model_type"], &kind) == nil && kind == "llava" {
+	if json.Unmarshal(model["model_type"], &kind) == nil && (kind == "llava" || kind == "llava_llama") {
 		return Builtin("vicuna", tokens)
 	}
 	return nil, fmt.Errorf("%s: %w: give --chat-template with a file or one of %s", dir, ErrNone, strings.Join(Builtins(), ", "))

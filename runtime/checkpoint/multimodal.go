@@ -24,6 +24,18 @@ func MultimodalWrapperOf(src Source) *MultimodalWrapper {
 	return nil
 }
 
+// Tensors lists the wrapper's tensors under their stored names. Those of a type that mop
+// does not compute with are left out.
+func (m *MultimodalWrapper) Tensors() []Tensor {
+	var out []Tensor
+	for _, t := range m.tensors {
+		if dtype, ok := dtypeNamed(t.DType); ok {
+			out = append(out, Tensor{t.Name, dtype, t.Shape, t.Data})
+		}
+	}
+	return out
+}
+
 // StoredName is the inverse of Canonical: the name that a tensor of the language model has
 // in the checkpoint. Without a wrapper it is the name itself.
 func (m *MultimodalWrapper) StoredName(name string) string {

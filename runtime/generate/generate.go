@@ -18,6 +18,10 @@ type Options struct {
 	SamplingParams
 	MaxTokens int  // tokens to generate per sequence
 	IgnoreEOS bool // always generate MaxTokens tokens
+
+	// Embeddings replace those of some of the prompts' tokens, such as those of images;
+	// by prompt, nil = none.
+	Embeddings [][]model.Embeddings
 }
 
 // Run continues each prompt, of at least one token. Sequence i is prompts[i]; the cache must
@@ -32,6 +36,9 @@ func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]
 	}
 	if len(prompts) > cache.Slots() {
 		return fmt.Errorf("prompts: want at most %d, as many as the cache has slots, got %d", cache.Slots(), len(prompts))
+	}
+	if o.Embeddings != nil && len(o.Embeddings) != len(prompts) {
+		return fmt.Errorf("embeddings: want those of %d prompts, got %d", len(prompts), len(o.Embeddings))
 	}
 	for i, p := range prompts {
 		if len(p) == 0 {
@@ -58,6 +65,12 @@ func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]
 	for _, pass := range prefillPasses(prompts, m.PrefillRows()) {
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		for i := range pass {
+			if c := &pass[i]; o.Embeddings != nil {
+				from := cache.Len(c.Seq)
+				c.Embeddings = model.SliceEmbeddings(o.Embeddings[c.Seq], from, from+len(c.Tokens), m.Config.HiddenSize)
+			}
 		}
 		if err := b.prefill(pass, prompts); err != nil {
 			return err

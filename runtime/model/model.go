@@ -92,13 +92,23 @@ type passRows struct {
 	x        device.Buffer // [N, D]
 	n        int           // rows of x that are used
 	spans    []device.Span // which sequences and positions they are
+	given    []Embeddings  // of rows of x, in place of those of their tokens
 	observer Observer      // nil = none
 }
 
 // run queues a pass of the tokens from the embedding to the last layer.
 func (m *Model) run(r passRows, tokens []int) {
-	m.dev.Embed(r.x, m.weights.Embed, tokens)
+	m.embed(r, tokens)
 	m.runLayers(r, 0, len(m.weights.Layers))
+}
+
+// embed queues the input of the first layer: the embeddings of the tokens, and those that
+// the pass brings instead.
+func (m *Model) embed(r passRows, tokens []int) {
+	m.dev.Embed(r.x, m.weights.Embed, tokens)
+	for _, e := range r.given {
+		m.dev.Write(r.x, e.At, e.Rows)
+	}
 }
 
 // runLayers queues layers first .. end-1.

@@ -20,6 +20,30 @@ var (
 type Chunk struct {
 	Seq    int
 	Tokens []int
+
+	// Embeddings replace those of some of the tokens, which must be in the vocabulary
+	// nevertheless.
+	Embeddings []Embeddings
+}
+
+// Embeddings are rows of the residual stream that are computed elsewhere, such as those
+// of an image: the input of consecutive tokens.
+type Embeddings struct {
+	At   int       // of the first row's token, in Chunk.Tokens or in a prompt
+	Rows []float32 // [n, D]
+}
+
+// SliceEmbeddings are the embeddings of tokens from..to-1 of a prompt, as those of a chunk
+// that begins there; hidden is D.
+func SliceEmbeddings(all []Embeddings, from, to, hidden int) []Embeddings {
+	var out []Embeddings
+	for _, e := range all {
+		first, end := max(e.At, from), min(e.At+len(e.Rows)/hidden, to)
+		if first < end {
+			out = append(out, Embeddings{first - from, e.Rows[(first-e.At)*hidden : (end-e.At)*hidden]})
+		}
+	}
+	return out
 }
 
 // Pass is one run of some tokens through the layers.
@@ -63,6 +87,7 @@ type workspace struct {
 	prefix []float32     // [n, D] copy of x on the host
 	out    []float32     // [n, V] or [n, D] copy of what is handed to a callback
 	tokens []int         // [n] of the pass
+	given  []Embeddings  // of the pass, by its rows
 	spans  []device.Span // of the pass
 	seen   []bool        // by cache sequence: the pass has a chunk of it
 }
@@ -72,6 +97,9 @@ type workspace struct {
 // token of each chunk. They stay valid until the next pass.
 func (m *Model) Forward(p Pass) error {
 	if err := m.checkPass(p); err != nil {
+		return err
+	}
+	if err := m.checkEmbeddings(p.Chunks); err != nil {
 		return err
 	}
 	tokens, spans, err := m.layOut(p.Cache, p.Chunks)
@@ -106,9 +134,22 @@ func (m *Model) checkPass(p Pass) error {
 	return p.Prefix.check(len(m.weights.Layers), p.Cache)
 }
 
+// checkEmbeddings refuses embeddings that do not belong to the tokens of their chunk.
+func (m *Model) checkEmbeddings(chunks []Chunk) error {
+	D := m.Config.HiddenSize
+	for _, c := range chunks {
+		for _, e := range c.Embeddings {
+			if n := len(e.Rows) / D; len(e.Rows)%D != 0 || e.At < 0 || e.At+n > len(c.Tokens) {
+				return fmt.Errorf("slot %d: embeddings of tokens %d to %d: want rows of %d numbers for some of %d tokens, got %d numbers", c.Seq, e.At, e.At+n, D, len(c.Tokens), len(e.Rows))
+			}
+		}
+	}
+	return nil
+}
+
 // queuePass queues the operations of a pass over the rows of x.
 func (m *Model) queuePass(p Pass, tokens []int, spans []device.Span) error {
-	r := passRows{phase: p.Phase, cache: p.Cache, x: m.work.x, n: len(tokens), spans: spans, observer: p.Observer}
+	r := passRows{phase: p.Phase, cache: p.Cache, x: m.work.x, n: len(tokens), spans: spans, given: m.work.given, observer: p.Observer}
 	switch {
 	case p.LastOnly:
 		return m.runLastOnly(r, tokens)
@@ -137,7 +178,7 @@ func (m *Model) runLastOnly(r passRows, tokens []int) error {
 	if r.n < longPrompt {
 		cut = len(layers)
 	}
-	m.dev.Embed(r.x, m.weights.Embed, tokens)
+	m.embed(r, tokens)
 	m.runLayers(r, 0, cut)
 	if cut < len(layers) && layers[cut].Shape.Heads > 0 {
 		m.qkv(cut, r)
@@ -162,6 +203,7 @@ func (m *Model) layOut(cache *kvcache.Cache, chunks []Chunk) (tokens []int, span
 	w.seen = slices.Grow(w.seen[:0], cache.Slots())[:cache.Slots()]
 	clear(w.seen)
 	tokens, spans = w.tokens[:0], w.spans[:0]
+	w.given = w.given[:0]
 	for _, c := range chunks {
 		if !cache.Allocated(c.Seq) || w.seen[c.Seq] {
 			return nil, nil, fmt.Errorf("slot %d: want each of the cache's sequences at most once, of %d slots", c.Seq, cache.Slots())
@@ -180,6 +222,9 @@ func (m *Model) layOut(cache *kvcache.Cache, chunks []Chunk) (tokens []int, span
 			return nil, nil, fmt.Errorf("%d tokens: %w of %d", start+len(c.Tokens), ErrContext, limit)
 		}
 		if len(c.Tokens) > 0 {
+			for _, e := range c.Embeddings {
+				w.given = append(w.given, Embeddings{len(tokens) + e.At, e.Rows})
+			}
 			spans = append(spans, device.Span{Seq: c.Seq, Start: start, Row: len(tokens), Len: len(c.Tokens)})
 			tokens = append(tokens, c.Tokens...)
 		}

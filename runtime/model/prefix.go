@@ -36,7 +36,7 @@ func (c CachedPrefix) check(layers int, cache *kvcache.Cache) error {
 func (m *Model) runWithPrefix(r passRows, tokens []int, c CachedPrefix) error {
 	first := c.LoadAt
 	if first == 0 {
-		m.dev.Embed(r.x, m.weights.Embed, tokens)
+		m.embed(r, tokens)
 	} else {
 		x := m.work.hostRows(r.n, m.Config.HiddenSize)
 		if err := c.Load(x); err != nil {

@@ -1,0 +1,369 @@
+package vision
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+)
+
+// Tower is a CLIP vision tower and a projector on a device. A layer updates the hidden
+// states x [1+patches, D] in two blocks:
+//
+//	x += Wo attention(Wq h, Wk h, Wv h)    h = layer norm(x)
+//	x += W2 f(W1 h)                        h = layer norm(x)
+//
+// where every matrix has a bias. The first row is the class token.
+type Tower struct {
+	Config *Config
+
+	dev       device.Vision
+	positions device.Weight // F32 [1+patches, D]; the class token's row includes its embedding
+	patches   device.Weight // [D, 3*P*P]
+	preNorm   norm
+	layers    []layer
+	projector []affine // with an activation between them
+	weights   []device.Weight
+
+	x, h, q, k, v, a device.Buffer // [1+patches, D]
+	mid              device.Buffer // [1+patches, I]
+	input            device.Buffer // [1+patches, 3*P*P], of the class token zero
+	features         device.Buffer // [tokens, D*layers]
+	projected        []device.Buffer
+	buffers          []device.Buffer
+}
+
+type norm struct{ gain, bias device.Weight }
+
+// affine is a matrix with a bias.
+type affine struct{ w, b device.Weight }
+
+type layer struct {
+	norm1, norm2 norm
+	q, k, v, o   affine
+	up, down     affine
+}
+
+// towerName is a tensor's name without the prefixes that the layouts put in front, and
+// whether it belongs to the projector. The projector's matrices are numbered.
+func towerName(stored string) (name string, projector bool) {
+	name = strings.TrimPrefix(stored, "model.")
+	if m := projectorName.FindStringSubmatch(name); m != nil {
+		return m[1] + "." + m[2], true
+	}
+	for _, p := range []string{"vision_tower.", "vision_tower.", "vision_model."} {
+		name = strings.TrimPrefix(name, p)
+	}
+	return name, false
+}
+
+var projectorName = regexp.MustCompile(`^(?:multi_modal_projector\.linear_|mm_projector\.?)([0-9]*)\.?(weight|bias)$`)
+
+// Open places the vision tower and the projector of a checkpoint on a device. They must be
+// in the checkpoint, which must stay open.
+func Open(dev device.Vision, src checkpoint.Source) (*Tower, error) {
+	wrapper := checkpoint.MultimodalWrapperOf(src)
+	if wrapper == nil {
+		return nil, ErrNone
+	}
+	l := &loader{dev: dev, tower: map[string]checkpoint.Tensor{}, projector: map[string]checkpoint.Tensor{}}
+	shapes := map[string][]int{}
+	for _, t := range wrapper.Tensors() {
+		if name, projector := towerName(t.Name); projector {
+			l.projector[name] = t
+		} else {
+			l.tower[name], shapes[name] = t, t.Shape
+		}
+	}
+	c, err := ParseConfig(src.Config(), shapes)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tower{Config: c, dev: dev}
+	t.load(l, src.Config().HiddenSize)
+	t.weights = l.placed
+	if l.err == nil {
+		l.err = t.allocate()
+	}
+	if l.err != nil {
+		t.Close()
+		return nil, l.err
+	}
+	return t, nil
+}
+
+// loader places tensors and keeps the first error.
+type loader struct {
+	dev              device.Vision
+	tower, projector map[string]checkpoint.Tensor
+	placed           []device.Weight
+	err              error
+}
+
+// tensor finds a tensor of the tower and checks its shape.
+func (l *loader) tensor(name string, shape ...int) checkpoint.Tensor {
+	t, ok := l.tower[name]
+	switch {
+	case l.err != nil:
+	case !ok:
+		l.err = fmt.Errorf("vision tower: %s: missing, want %v", name, shape)
+	case !slices.Equal(t.Shape, shape):
+		l.err = fmt.Errorf("vision tower: %s: want %v, got %v", name, shape, t.Shape)
+	}
+	return t
+}
+
+func (l *loader) place(t checkpoint.Tensor) device.Weight {
+	if l.err != nil {
+		return nil
+	}
+	w, err := l.dev.Place(t, device.PlaceOptions{})
+	if err != nil {
+		l.err = fmt.Errorf("vision tower: %w", err)
+		return nil
+	}
+	l.placed = append(l.placed, w)
+	return w
+}
+
+func (l *loader) norm(name string, size int) norm {
+	return norm{l.place(l.tensor(name+".weight", size)), l.place(l.tensor(name+".bias", size))}
+}
+
+func (l *loader) affine(name string, out, in int) affine {
+	return affine{l.place(l.tensor(name+".weight", out, in)), l.place(l.tensor(name+".bias", out))}
+}
+
+func (t *Tower) load(l *loader, textSize int) {
+	c := t.Config
+	D, P := c.HiddenSize, c.PatchSize
+	patch := l.tensor("embeddings.patch_embedding.weight", D, 3, P, P)
+	patch.Shape = []int{D, 3 * P * P}
+	t.patches = l.place(patch)
+	class, position := l.tensor("embeddings.class_embedding", D), l.tensor("embeddings.position_embedding.weight", c.Patches()+1, D)
+	if l.err == nil {
+		t.positions = l.place(withClass(position, class))
+	}
+	t.preNorm = l.norm("pre_layrnorm", D)                 // as CLIP spells it
+	t.layers = make([]layer, slices.Max(c.FeatureLayers)) // the layers behind it have no effect
+	for i := range t.layers {
+		name := "encoder.layers." + strconv.Itoa(i) + "."
+		t.layers[i] = layer{
+			norm1: l.norm(name+"layer_norm1", D), norm2: l.norm(name+"layer_norm2", D),
+			q: l.affine(name+"self_attn.q_proj", D, D), k: l.affine(name+"self_attn.k_proj", D, D),
+			v: l.affine(name+"self_attn.v_proj", D, D), o: l.affine(name+"self_attn.out_proj", D, D),
+			up: l.affine(name+"mlp.fc1", c.Intermediate, D), down: l.affine(name+"mlp.fc2", D, c.Intermediate),
+		}
+	}
+	t.loadProjector(l, textSize)
+}
+
+// loadProjector places the projector's matrices in the order of their numbers: there are
+// linear_1 and linear_2, or 0, 2, ..., or a single one.
+func (t *Tower) loadProjector(l *loader, textSize int) {
+	var numbers []int
+	for name := range l.projector {
+		if number, ok := strings.CutSuffix(name, ".weight"); ok {
+			n, _ := strconv.Atoi(number)
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	in := t.Config.FeatureSize()
+	for i, n := range numbers {
+		number := strconv.Itoa(n)
+		w, ok := l.projector[number+".weight"]
+		if !ok {
+			number = ""
+			w = l.projector[".weight"]
+		}
+		if l.err == nil && (len(w.Shape) != 2 || w.Shape[1] != in || i == len(numbers)-1 && w.Shape[0] != textSize) {
+			l.err = fmt.Errorf("projector: %s: want %d columns and, of the last matrix, %d rows, got %v", w.Name, in, textSize, w.Shape)
+		}
+		if l.err != nil {
+			return
+		}
+		b, ok := l.projector[number+".bias"]
+		if !ok {
+			b = checkpoint.Tensor{Name: "no bias", DType: checkpoint.F32, Shape: []int{w.Shape[0]}, Data: make([]byte, 4*w.Shape[0])}
+		}
+		if len(b.Shape) != 1 || b.Shape[0] != w.Shape[0] {
+			l.err = fmt.Errorf("projector: %s: want [%d], got %v", b.Name, w.Shape[0], b.Shape)
+			return
+		}
+		t.projector = append(t.projector, affine{l.place(w), l.place(b)})
+		in = w.Shape[0]
+	}
+	if len(numbers) == 0 && l.err == nil {
+		l.err = fmt.Errorf("the checkpoint has no projector: want tensors multi_modal_projector.linear_1.weight or mm_projector.0.weight")
+	}
+}
+
+// withClass is the table of positions, with the class token's embedding added to its row.
+func withClass(position, class checkpoint.Tensor) checkpoint.Tensor {
+	table := checkpoint.Float32s(position)
+	for i, v := range checkpoint.Float32s(class) {
+		table[i] += v
+	}
+	var data []byte
+	for _, v := range table {
+		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+	}
+	return checkpoint.Tensor{Name: position.Name, DType: checkpoint.F32, Shape: position.Shape, Data: data}
+}
+
+func (t *Tower) allocate() error {
+	c, n := t.Config, t.Config.Patches()+1
+	D := c.HiddenSize
+	var err error
+	buffer := func(rows, cols int) device.Buffer {
+		if err != nil {
+			return nil
+		}
+		var b device.Buffer
+		if b, err = t.dev.Buffer(rows, cols); err == nil {
+			t.buffers = append(t.buffers, b)
+		}
+		return b
+	}
+	t.x, t.h, t.q, t.k, t.v, t.a = buffer(n, D), buffer(n, D), buffer(n, D), buffer(n, D), buffer(n, D), buffer(n, D)
+	t.mid, t.input = buffer(n, c.Intermediate), buffer(n, 3*c.PatchSize*c.PatchSize)
+	t.features = buffer(c.Tokens(), c.FeatureSize())
+	for _, p := range t.projector {
+		t.projected = append(t.projected, buffer(c.Tokens(), p.w.Shape()[0]))
+	}
+	if err != nil {
+		return fmt.Errorf("vision tower: %w", err)
+	}
+	return nil
+}
+
+// Params counts the parameters that Encode uses.
+func (t *Tower) Params() (n int64) {
+	for _, w := range t.weights {
+		size := int64(1)
+		for _, s := range w.Shape() {
+			size *= int64(s)
+		}
+		n += size
+	}
+	return n
+}
+
+// Features computes the features of a picture, patch after patch.
+// pixels [3, ImageSize, ImageSize], result [Tokens, FeatureSize]
+func (t *Tower) Features(pixels []float32) ([]float32, error) {
+	c, d := t.Config, t.dev
+	if want := 3 * c.ImageSize * c.ImageSize; len(pixels) != want {
+		return nil, fmt.Errorf("vision tower: want %d pixel values, got %d", want, len(pixels))
+	}
+	n, D := c.Patches()+1, c.HiddenSize
+	rows := make([]int, n)
+	for i := range rows {
+		rows[i] = i
+	}
+	d.Write(t.input, 0, c.unfold(pixels))
+	d.Embed(t.h, t.positions, rows)
+	d.AddLinear(device.Prefill, t.h, t.input, n, t.patches)
+	d.LayerNorm(t.x, t.h, n, t.preNorm.gain, t.preNorm.bias, c.NormEps)
+
+	out := make([]float32, c.Tokens()*c.FeatureSize())
+	state := make([]float32, c.Tokens()*D)
+	keep := func(layer int) error {
+		if !slices.Contains(c.FeatureLayers, layer) {
+			return nil
+		}
+		d.Read(state, t.x, n-c.Tokens(), c.Tokens())
+		if err := d.Sync(); err != nil {
+			return err
+		}
+		for i, l := range c.FeatureLayers {
+			for row := range c.Tokens() {
+				if l == layer {
+					copy(out[row*c.FeatureSize()+i*D:], state[row*D:(row+1)*D])
+				}
+			}
+		}
+		return nil
+	}
+	if err := keep(0); err != nil {
+		return nil, err
+	}
+	for i := range t.layers {
+		t.runLayer(&t.layers[i], n)
+		if err := keep(i + 1); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// runLayer queues the two blocks of a layer.
+func (t *Tower) runLayer(y *layer, n int) {
+	c, d := t.Config, t.dev
+	d.LayerNorm(t.h, t.x, n, y.norm1.gain, y.norm1.bias, c.NormEps)
+	d.LinearBias(t.q, t.h, n, y.q.w, y.q.b, device.Identity)
+	d.LinearBias(t.k, t.h, n, y.k.w, y.k.b, device.Identity)
+	d.LinearBias(t.v, t.h, n, y.v.w, y.v.b, device.Identity)
+	d.BidirectionalAttention(t.a, t.q, t.k, t.v, n, c.Heads, c.HiddenSize/c.Heads)
+	d.AddLinearBias(t.x, t.a, n, y.o.w, y.o.b)
+
+	d.LayerNorm(t.h, t.x, n, y.norm2.gain, y.norm2.bias, c.NormEps)
+	d.LinearBias(t.mid, t.h, n, y.up.w, y.up.b, c.Activation)
+	d.AddLinearBias(t.x, t.mid, n, y.down.w, y.down.b)
+}
+
+// unfold arranges the pixels by patches; the class token's row is zero.
+// pixels [3, S, S], result [1+patches, 3, P, P]
+func (c *Config) unfold(pixels []float32) []float32 {
+	S, P := c.ImageSize, c.PatchSize
+	side, size := S/P, 3*P*P
+	out := make([]float32, (1+side*side)*size)
+	for i := range side * side {
+		x, y := i%side*P, i/side*P
+		for j := range 3 * P { // row j%P of channel j/P
+			from := (j/P*S+y+j%P)*S + x
+			copy(out[(1+i)*size+j*P:], pixels[from:from+P])
+		}
+	}
+	return out
+}
+
+// Project turns features into embeddings of the language model.
+// features [Tokens, FeatureSize], result [Tokens, language model's hidden size]
+func (t *Tower) Project(features []float32) ([]float32, error) {
+	n := t.Config.Tokens()
+	if want := n * t.Config.FeatureSize(); len(features) != want {
+		return nil, fmt.Errorf("projector: want %d features, got %d", want, len(features))
+	}
+	t.dev.Write(t.features, 0, features)
+	x := t.features
+	for i, p := range t.projector {
+		f := device.Identity
+		if i < len(t.projector)-1 {
+			f = t.Config.ProjectorActivation
+		}
+		t.dev.LinearBias(t.projected[i], x, n, p.w, p.b, f)
+		x = t.projected[i]
+	}
+	out := make([]float32, n*x.Cols())
+	t.dev.Read(out, x, 0, n)
+	return out, t.dev.Sync()
+}
+
+// Close frees the tower's memory on the device.
+func (t *Tower) Close() {
+	for _, w := range t.weights {
+		w.Free()
+	}
+	for _, b := range t.buffers {
+		b.Free()
+	}
+	t.weights, t.buffers = nil, nil
+}
