@@ -38,6 +38,7 @@ func (k *klDivergence) Flags(f *pflag.FlagSet) {
 	f.StringVar(&k.reference, "reference", "", "model directory to compare with")
 }
 func (*klDivergence) Required() []string { return []string{"reference", "text"} }
+func (k *klDivergence) Check() error     { return k.text.check() }
 
 func (k *klDivergence) Run(ctx context.Context, in Input) (Result, error) {
 	ref, err := in.Load(k.reference)

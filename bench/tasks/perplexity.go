@@ -28,6 +28,7 @@ func (*perplexity) Example() string {
 
 func (p *perplexity) Flags(f *pflag.FlagSet) { p.text.register(f) }
 func (*perplexity) Required() []string       { return []string{"text"} }
+func (p *perplexity) Check() error           { return p.text.check() }
 
 func (p *perplexity) Run(ctx context.Context, in Input) (Result, error) {
 	w, err := p.text.windows(in.Model)

@@ -24,6 +24,8 @@ type Task interface {
 	Flags(f *pflag.FlagSet)
 	// Required lists the flags that must not be empty.
 	Required() []string
+	// Check returns an error if the flags have values that no run can use.
+	Check() error
 
 	// Run evaluates a model.
 	Run(ctx context.Context, in Input) (Result, error)
@@ -47,6 +49,7 @@ func All() []Task {
 	return []Task{
 		&perplexity{},
 		&klDivergence{},
+		&multipleChoice{},
 	}
 }
 

@@ -30,11 +30,15 @@ func (t *textFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&t.template, "chat-template", "", "template for rows of messages: "+strings.Join(chat.Builtins(), ", ")+", or a file; default: the model's own")
 }
 
+func (t *textFlags) check() error {
+	if t.limit < 0 {
+		return fmt.Errorf("--max-tokens-per-document: want 0 or more, got %d", t.limit)
+	}
+	return nil
+}
+
 // windows tokenizes the text with the model's tokenizer and cuts it.
 func (t *textFlags) windows(m *open.Model) ([]dataset.Window, error) {
-	if t.limit < 0 {
-		return nil, fmt.Errorf("--max-tokens-per-document: want 0 or more, got %d", t.limit)
-	}
 	tok, err := tokenizer.Open(m.Name)
 	if err != nil {
 		return nil, err

@@ -154,6 +154,10 @@ func TestContract(t *testing.T) {
 		{nil, "prune --model " + demoDir + " --out " + out + " --targets 0.04 --criterion kl --calibration ../../bench/demo/text/calibration.jsonl --prompts 2 --text " + text + " --windows 1 --context 16 --seed 5"},
 		{object{"mean": "number", "median": "number", "p99": "number", "same_top1": "number", "tokens": "whole", "commit": "string"},
 			"eval kl --model " + out + "/0.04 --reference " + demoDir + " --text " + text + " --json"},
+		{object{"model": "string", "bos": "string", "average": object{"acc": "number", "acc_norm": "number"}, "commit": "string",
+			"tasks": object{"piqa": object{"n": "whole", "acc": "number", "acc_stderr": "number", "acc_norm": "number", "acc_norm_stderr": "number", "file": "string"},
+				"winogrande": object{"n": "whole", "acc": "number", "acc_stderr": "number"}}},
+			"eval tasks --model " + demoDir + " --tasks piqa,winogrande --data ../../bench/tasks/zeroshot/testdata/synthetic --limit 2 --bos on --json"},
 		{list{row}, "bench " + demoDir + "," + out + "/0.04 --format json --in 3 --out 4 --batch 2 --runs 3 --discard 1"},
 	} {
 		got, errs, status := call(t, path, "", strings.Fields(c.args)...)

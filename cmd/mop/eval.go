@@ -15,7 +15,7 @@ import (
 func evalCommand(o *options) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "eval",
-		Short: "Measure a model's quality: perplexity, divergence from another",
+		Short: "Measure a model's quality: perplexity, divergence, task accuracies",
 		Args:  cobra.ArbitraryArgs,
 		RunE:  oneOf(strings.Join(tasks.Names(), " or ")),
 	}
@@ -37,6 +37,9 @@ func taskCommand(o *options, t tasks.Task) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := need(c, append([]string{"model"}, t.Required()...)...); err != nil {
 				return err
+			}
+			if err := t.Check(); err != nil {
+				return usage("%v", err)
 			}
 			m, closeModel, err := o.load(name)
 			if err != nil {

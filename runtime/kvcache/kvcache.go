@@ -242,6 +242,18 @@ func (k *Cache) Reserve(slot, positions int) error {
 // Append counts n more positions of a sequence as filled; they must be reserved.
 func (k *Cache) Append(slot, n int) { k.slots[slot].length += n }
 
+// Truncate keeps the first positions of a sequence. Its pages stay, so that the sequence can
+// be continued in another way.
+func (k *Cache) Truncate(slot, positions int) error {
+	if n := k.Len(slot); positions < 0 || positions > n {
+		return fmt.Errorf("cache: slot %d: want 0 to %d positions to keep, got %d", slot, n, positions)
+	}
+	if k.Allocated(slot) {
+		k.slots[slot].length = positions
+	}
+	return nil
+}
+
 // PageSize is the number of positions of a page, 0 where no layer has attention.
 func (k *Cache) PageSize() int { return k.pageSize }
 

@@ -250,3 +250,31 @@ func TestNoAttention(t *testing.T) {
 		t.Errorf("got %d pages, %v", k.PagesFor(9), err)
 	}
 }
+
+// A sequence that is cut keeps its pages, and can be continued to where it was.
+func TestTruncate(t *testing.T) {
+	d := &fakeDevice{left: 100}
+	k, err := New(d, heterogeneous(), Options{Slots: 1, MaxPositions: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.Alloc(); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Reserve(0, 7); err != nil {
+		t.Fatal(err)
+	}
+	k.Append(0, 7)
+	before, _ := k.Pages()
+	if err := k.Truncate(0, 3); err != nil || k.Len(0) != 3 {
+		t.Errorf("want 3 positions, got %d: %v", k.Len(0), err)
+	}
+	if after, _ := k.Pages(); after != before {
+		t.Errorf("want %d pages, got %d", before, after)
+	}
+	for _, n := range []int{-1, 4} {
+		if err := k.Truncate(0, n); err == nil {
+			t.Errorf("%d positions to keep: want an error", n)
+		}
+	}
+}
