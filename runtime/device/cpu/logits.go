@@ -36,17 +36,6 @@ func (d *Device) Argmax(tokens []int, h device.LMHead, rows []int) {
 	})
 }
 
-// NLL: see device.Device.
-func (d *Device) NLL(nll []float64, h device.LMHead, rows, targets []int) {
-	d.logits(h, rows, func(at, n int, z *buffer) {
-		d.pool.run(n, 1, func(_, lo, hi int) {
-			for i := lo; i < hi; i++ {
-				nll[at+i] = logSumExp(z.row(i)) - float64(z.row(i)[targets[at+i]])
-			}
-		})
-	})
-}
-
 // CompareLogits: see device.Device.
 func (d *Device) CompareLogits(out []device.Divergence, p, q device.LMHead, rows []int) {
 	for at := 0; at < len(rows); at += logitRows {
