@@ -78,6 +78,14 @@ func (r *run) loadDir(dir string) (*candidate, error) {
 	return &candidate{m, src}, nil
 }
 
+// weights is the candidate's checkpoint.
+func (c *candidate) weights(base checkpoint.Source) checkpoint.Source {
+	if c.source == nil {
+		return base
+	}
+	return c.source
+}
+
 // close frees the model and unmaps the checkpoint. Its files stay until cleanUp.
 func (c *candidate) close() {
 	c.Model.Close()

@@ -24,8 +24,8 @@ func (r *run) newPlan() *plan.Plan {
 func (r *run) settings() map[string]any {
 	s := map[string]any{"prompts": len(r.inputs.prompts), "calibration_sample": r.Sample, "windows": len(r.inputs.windows),
 		"context": r.contextLength(), "exact_target": r.ExactTarget, "separator": r.Separator, "hf_type": r.HFType}
-	if r.Score != score.AMP().Name() {
-		s["score"] = r.Score
+	if r.method.Name() != score.AMP().Name() {
+		s["score"] = r.method.Name()
 	}
 	if r.Special {
 		s["special"] = true

@@ -14,7 +14,9 @@ type Options struct {
 	ExactTarget bool      // meet each target exactly, by a last width step off the path
 	Criterion   string    // one of criterion.Names
 	Sequence    string    // L and G, for criterion sequence
-	Score       string    // importance score of a width step: a name of score.Methods; "" = amp
+	Score       string    // importance score of heads and neurons: a name of score.Methods; "" = amp
+	HeadScore   string    // that of heads, "" = Score
+	NeuronScore string    // that of neurons, "" = Score
 	Width       plan.Options
 	Seed        uint64
 	Resume      bool

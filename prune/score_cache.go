@@ -42,6 +42,7 @@ func (r *run) importance(ctx context.Context, n int, s plan.State) (*plan.Scores
 		Prompts:  r.inputs.prompts,
 		Prefixes: prefixes.at,
 		Known:    prefixes.scores(),
+		Weights:  m.weights(r.base),
 		Tick:     r.Progress.Counter(n, r.method.Name()+" scores", len(r.inputs.prompts)),
 	})
 	if err != nil {

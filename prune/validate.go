@@ -1,6 +1,7 @@
 package prune
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -64,10 +65,7 @@ func (r *run) lookUp() error {
 			return err
 		}
 	}
-	if r.Score == "" {
-		r.Score = score.AMP().Name()
-	}
-	r.method, err = score.ByName(r.Score)
+	r.method, err = score.New(score.Options{Heads: cmp.Or(r.HeadScore, r.Score), Neurons: cmp.Or(r.NeuronScore, r.Score), Seed: r.Seed})
 	return err
 }
 

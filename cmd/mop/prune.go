@@ -15,6 +15,7 @@ import (
 	"mop/prune/criterion"
 	"mop/prune/finetune"
 	"mop/prune/plan"
+	"mop/prune/score"
 	"mop/runtime/device"
 )
 
@@ -88,7 +89,9 @@ func pruneCommand(o *options) *cobra.Command {
 	f.BoolVar(&p.ExactTarget, "exact-target", false, "meet each target exactly, by a last width step of the size that is missing")
 	f.StringVar(&p.Criterion, "criterion", "kl", "what decides between a depth step and a width step: "+criterion.Help())
 	f.StringVar(&p.Sequence, "sequence", "", "the path for criterion sequence: L removes a layer, G heads and neurons")
-	f.StringVar(&p.Calibration, "calibration", "", "prompts for the AMP scores: JSON or JSON lines of instructions, texts, prompts or messages; or a text")
+	f.StringVar(&p.NeuronScore, "neuron-score", "amp", "importance score of neurons: "+score.Help())
+	f.StringVar(&p.HeadScore, "head-score", "amp", "importance score of heads: the same ones")
+	f.StringVar(&p.Calibration, "calibration", "", "prompts for the scores: JSON or JSON lines of instructions, texts, prompts or messages; or a text")
 	dataFlags(c, &p.Special, &p.ChatTemplate)
 	f.IntVar(&p.Prompts, "prompts", 128, "number of prompts")
 	f.StringVar(&sample, "calibration-sample", "first", "first: the first prompts; seeded: a random sample")

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"mop/prune/plan"
+	"mop/runtime/checkpoint"
 	"mop/runtime/kvcache"
 	"mop/runtime/model"
 )
@@ -38,7 +39,20 @@ type Accumulator interface {
 func Methods() []Method {
 	return []Method{
 		amp{},
+		wanda{},
+		flap{},
+		magnitude{},
+		randomScore{},
 	}
+}
+
+// Help lists the names with what each measures.
+func Help() string {
+	var parts []string
+	for _, m := range Methods() {
+		parts = append(parts, m.Name()+" ("+m.Summary()+")")
+	}
+	return strings.Join(parts, ", ")
 }
 
 // ByName returns a method of the table.
@@ -60,6 +74,7 @@ type Calibration struct {
 	Prompts  [][]int                             // tokens of each prompt
 	Prefixes func(prompt int) model.CachedPrefix // where the passes begin; nil = at the embedding
 	Known    *plan.Scores                        // scores of the layers that the passes leave out; nil = none
+	Weights  checkpoint.Source                   // of the model, for the scores that depend on weights
 	Tick     func()                              // called after each prompt; may be nil
 }
 
@@ -78,6 +93,14 @@ func Measure(ctx context.Context, method Method, m *model.Model, c Calibration) 
 	}
 	defer cache.Close()
 	accumulator := method.NewAccumulator(m, len(c.Prompts))
+	if w, ok := accumulator.(weighted); ok {
+		if c.Weights == nil {
+			return nil, errNoWeights
+		}
+		if err := w.readWeights(c.Weights); err != nil {
+			return nil, err
+		}
+	}
 	for i, p := range c.Prompts {
 		if err := ctx.Err(); err != nil {
 			return nil, err
