@@ -20,6 +20,9 @@ func (r *run) newPlan() *plan.Plan {
 	return p
 }
 
+// refitSetting is the key of plan.json's settings that says that the model was refitted.
+const refitSetting = "refit"
+
 // settings are the options that plan.json holds beside the rule, as they were used.
 func (r *run) settings() map[string]any {
 	s := map[string]any{"prompts": len(r.inputs.prompts), "calibration_sample": r.Sample, "windows": len(r.inputs.windows),
@@ -33,6 +36,9 @@ func (r *run) settings() map[string]any {
 	if r.ChatTemplate != "" {
 		s["chat_template"] = r.ChatTemplate
 	}
+	if r.Refit {
+		s[refitSetting] = true
+	}
 	for name, value := range r.fineTuning {
 		s[name] = value
 	}
@@ -40,12 +46,13 @@ func (r *run) settings() map[string]any {
 }
 
 // identity is everything that a step depends on. A run does not continue the journal of a
-// run with another identity. The targets, and how their models are written, are not part
-// of it, so a finished run can be continued to other targets.
+// run with another identity. The targets, and how their models are refitted and written, are
+// not part of it, so a finished run can be continued to other targets.
 func (r *run) identity() map[string]string {
 	s := r.settings()
 	delete(s, "exact_target")
 	delete(s, "hf_type")
+	delete(s, refitSetting)
 	id := map[string]string{"weights": r.checksum, "criterion": r.Criterion, "sequence": r.Sequence, "seed": fmt.Sprint(r.Seed),
 		"rule": r.width.Rule, "round_to": fmt.Sprint(r.width.RoundTo), "heads_multiple": fmt.Sprint(r.width.HeadsMultiple), "allocation": r.width.Allocation}
 	maps.Copy(id, r.inputs.checksums)

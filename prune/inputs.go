@@ -29,6 +29,9 @@ func (r *run) readInputs() (*inputs, error) {
 	if r.Calibration == "" && (scored || r.path.HasWidth || r.ExactTarget) {
 		return nil, errors.New("calibration: want a file of prompts: width steps score heads and neurons on them")
 	}
+	if r.Calibration == "" && r.Refit {
+		return nil, errors.New("calibration: want a file of text: the refit is made on it")
+	}
 	if r.Text == "" && scored {
 		return nil, fmt.Errorf("text: want a file: criterion %s is measured on it", r.Criterion)
 	}

@@ -17,6 +17,7 @@ type Options struct {
 	Score       string    // importance score of heads and neurons: a name of score.Methods; "" = amp
 	HeadScore   string    // that of heads, "" = Score
 	NeuronScore string    // that of neurons, "" = Score
+	Refit       bool      // refit o_proj and down_proj of the targets' models on the calibration prompts
 	Width       plan.Options
 	Seed        uint64
 	Resume      bool

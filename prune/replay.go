@@ -45,6 +45,9 @@ func Replay(ctx context.Context, o ReplayOptions) ([]*plan.Plan, error) {
 		if states[i], err = p.Replay(base.Config()); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
+		if p.Settings[refitSetting] != nil {
+			return nil, fmt.Errorf("%s: its model was refitted on text, which a plan does not hold: make it by mop prune --refit with the same texts", file)
+		}
 		if p.Target == 0 {
 			return nil, fmt.Errorf("%s: target: absent: the plan is of no model", file)
 		}
@@ -79,7 +82,7 @@ func Replay(ctx context.Context, o ReplayOptions) ([]*plan.Plan, error) {
 		if o.HFType != "" {
 			hfType = o.HFType
 		}
-		if err := (writer{base, o.Model, hfType, o.Resume}).write(TargetDir(o.Out, p.Target), p, states[i]); err != nil {
+		if err := (writer{base, o.Model, hfType, o.Resume, refitted{}}).write(TargetDir(o.Out, p.Target), p, states[i]); err != nil {
 			return nil, err
 		}
 	}

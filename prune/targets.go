@@ -108,12 +108,16 @@ func (r *run) writeTargets(ctx context.Context, models []targetModel) ([]*plan.P
 	if err := os.RemoveAll(r.workDir()); err != nil {
 		return nil, err
 	}
+	refits, err := r.refitTargets(ctx, models)
+	if err != nil {
+		return nil, err
+	}
 	plans := make([]*plan.Plan, len(models))
 	for i, m := range models {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		w := writer{r.base, r.Model, r.HFType, r.Resume}
+		w := writer{r.base, r.Model, r.HFType, r.Resume, refits[i]}
 		if err := w.write(TargetDir(r.Out, m.plan.Target), m.plan, m.state); err != nil {
 			return nil, err
 		}

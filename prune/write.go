@@ -35,6 +35,7 @@ type writer struct {
 	dir    string // the base's directory, whose tokenizer and other files are copied
 	hfType string
 	resume bool // keep or replace a model that a run of the same base has written
+	refit  refitted
 }
 
 // write writes the directory of a model, unless an interrupted run has written it.
@@ -60,8 +61,16 @@ func (w writer) write(dir string, p *plan.Plan, s plan.State) error {
 			return renameio.WriteFile(filepath.Join(dir, planFile), text.Bytes(), 0o666)
 		}
 	}
+	data, err := w.refit.apply(specs)
+	if err != nil {
+		return err
+	}
+	if data == nil {
+		data = map[string][]byte{}
+	}
+	data[planFile] = text.Bytes()
 	err = checkpoint.Save(dir, c, specs, checkpoint.SaveOptions{Replace: w.resume, Wrapper: checkpoint.MultimodalWrapperOf(w.base), Files: checkpoint.SideFiles(w.dir),
-		Data: map[string][]byte{planFile: text.Bytes()}, Card: w.card(p)})
+		Data: data, Card: w.card(p)})
 	if errors.Is(err, os.ErrExist) || errors.Is(err, checkpoint.ErrExists) {
 		return fmt.Errorf("%s: exists already: give --resume or another --out", dir)
 	}
@@ -87,6 +96,9 @@ func (w writer) sameModel(dir string, old []byte, p *plan.Plan, c *config.Config
 	}
 	if q.Base.Weights != p.Base.Weights || q.Base.Params != p.Base.Params {
 		return false, fmt.Errorf("%s: exists, and was made from another model: give another --out", dir)
+	}
+	if fmt.Sprint(q.Settings[refitSetting]) != fmt.Sprint(p.Settings[refitSetting]) {
+		return false, nil // the plan of one has the weights of the other, but for the refit
 	}
 	text, err := config.Marshal(c)
 	if err != nil {

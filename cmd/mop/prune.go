@@ -91,6 +91,7 @@ func pruneCommand(o *options) *cobra.Command {
 	f.StringVar(&p.Sequence, "sequence", "", "the path for criterion sequence: L removes a layer, G heads and neurons")
 	f.StringVar(&p.NeuronScore, "neuron-score", "amp", "importance score of neurons: "+score.Help())
 	f.StringVar(&p.HeadScore, "head-score", "amp", "importance score of heads: the same ones")
+	f.BoolVar(&p.Refit, "refit", false, "refit the kept columns of o_proj and down_proj of each target's model to the dense outputs by least squares on the calibration text; it needs about 16 tokens a column")
 	f.StringVar(&p.Calibration, "calibration", "", "prompts for the scores: JSON or JSON lines of instructions, texts, prompts or messages; or a text")
 	dataFlags(c, &p.Special, &p.ChatTemplate)
 	f.IntVar(&p.Prompts, "prompts", 128, "number of prompts")
