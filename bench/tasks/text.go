@@ -18,6 +18,9 @@ type textFlags struct {
 	context, stride, limit int
 	special                bool
 	template               string
+
+	bos  string // of the windows, once they are cut: on or off
+	step int    // tokens from one to the next
 }
 
 func (t *textFlags) register(f *pflag.FlagSet) {
@@ -43,13 +46,29 @@ func (t *textFlags) windows(m *open.Model) ([]dataset.Window, error) {
 	if err != nil {
 		return nil, err
 	}
-	context := t.context
-	if context == 0 {
-		context = min(2048, m.Config.MaxPositions)
+	context, err := t.contextLength(m, min(2048, m.Config.MaxPositions))
+	if err != nil {
+		return nil, err
 	}
-	if context > m.Config.MaxPositions {
-		return nil, fmt.Errorf("%s: context: %d tokens, the model's maximum is %d", m.Name, context, m.Config.MaxPositions)
+	t.bos, t.step = "on", context-1
+	if tok.BOS() < 0 {
+		t.bos, t.step = "off", context
+	}
+	if t.stride > 0 {
+		t.step = t.stride
 	}
 	f := dataset.File{Path: t.text, Separator: t.split, Special: t.special, Template: chat.Opener(t.template, m.Name)}
 	return dataset.WindowsOfFile(tok, f, context, t.stride, t.limit)
+}
+
+// contextLength is the length of a window: that of the flag, or a default.
+func (t *textFlags) contextLength(m *open.Model, byDefault int) (int, error) {
+	context := t.context
+	if context == 0 {
+		context = byDefault
+	}
+	if context < 2 || context > m.Config.MaxPositions {
+		return 0, fmt.Errorf("%s: context: want 2 to %d tokens, the model's maximum, got %d", m.Name, m.Config.MaxPositions, context)
+	}
+	return context, nil
 }
