@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"mop/internal/files"
+	"mop/runtime/chat"
 	"mop/runtime/generate"
 	"mop/runtime/model"
 	"mop/runtime/open"
@@ -17,14 +19,14 @@ import (
 )
 
 func runCommand(o *options) *cobra.Command {
-	var dir, prompt, file string
+	var dir, prompt, file, template, system string
 	var stops []string
-	var stats, special bool
+	var stats, special, talk bool
 	var g generate.Options
 	c := &cobra.Command{
 		Use:     "run --model DIR --prompt TEXT",
 		Short:   "Continue a text",
-		Example: "  mop run --model ./model --prompt 'Once upon a time' --max-tokens 100\n  mop run --model ./model --prompt '' --temperature 0.8 --top-p 0.9 --seed 7\n  mop run --model ./model --prompt-file story.txt --stats",
+		Example: "  mop run --model ./model --prompt 'Once upon a time' --max-tokens 100\n  mop run --model ./model --prompt '' --temperature 0.8 --top-p 0.9 --seed 7\n  mop run --model ./model --prompt-file story.txt --stats\n  mop run --model ./model --chat",
 		Args:    exactly(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := need(c, "model"); err != nil {
@@ -36,6 +38,15 @@ func runCommand(o *options) *cobra.Command {
 			}
 			if c.Flags().Changed("prompt") && file != "" {
 				return usage("run: want --prompt or --prompt-file, got both")
+			}
+			if talk {
+				if c.Flags().Changed("prompt") || file != "" || stats {
+					return usage("run: --chat reads messages from stdin: want no --prompt, --prompt-file and --stats")
+				}
+				return o.chat(c, dir, template, system, g, stops)
+			}
+			if template != "" || system != "" {
+				return usage("run: --chat-template and --system are for --chat")
 			}
 			text := []byte(prompt)
 			if file != "" {
@@ -72,6 +83,9 @@ func runCommand(o *options) *cobra.Command {
 	f.StringVar(&dir, "model", "", "model directory")
 	f.StringVar(&prompt, "prompt", "", "text to continue; empty = BOS alone")
 	f.StringVar(&file, "prompt-file", "", "file with the text to continue, - for stdin; a newline at its end is removed")
+	f.BoolVar(&talk, "chat", false, "chat: each line of stdin is a message that the model answers, by its chat template")
+	f.StringVar(&system, "system", "", "system message of --chat")
+	f.StringVar(&template, "chat-template", "", "chat template of --chat: a file, or a built-in one: "+strings.Join(chat.Builtins(), ", ")+"; default: the checkpoint's own")
 	f.BoolVar(&special, "special", false, "parse the text of special tokens, such as <|im_start|>, as these tokens")
 	f.BoolVar(&stats, "stats", false, "print the numbers of tokens and the throughput on stderr")
 	f.IntVar(&g.MaxTokens, "max-tokens", 128, "largest number of tokens to generate")
@@ -83,6 +97,25 @@ func runCommand(o *options) *cobra.Command {
 	f.BoolVar(&g.IgnoreEOS, "ignore-eos", false, "always generate --max-tokens tokens")
 	f.StringArrayVar(&stops, "stop", nil, "end before this text; may be given several times")
 	return c
+}
+
+// chat answers messages from stdin.
+func (o *options) chat(c *cobra.Command, dir, template, system string, g generate.Options, stops []string) error {
+	t, err := tokenizer.Open(dir)
+	if err != nil {
+		return err
+	}
+	v := &conversation{c: c, tok: t, system: system, options: g, stops: stops}
+	if v.template, err = openTemplate(template, dir); err != nil {
+		return err
+	}
+	m, closeModel, err := o.load(dir)
+	if err != nil {
+		return err
+	}
+	defer closeModel()
+	v.model = m
+	return v.run()
 }
 
 func checkGenerate(g generate.Options) error {

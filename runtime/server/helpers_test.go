@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"mop/runtime/device"
 	"mop/runtime/device/cpu"
 	"mop/runtime/engine"
 )
@@ -44,10 +45,7 @@ func TestMain(m *testing.M) {
 // start serves the demo's model.
 func start(t testing.TB, o Options, e engine.Options) *running {
 	t.Helper()
-	dev, err := cpu.New(2)
-	if err != nil {
-		t.Fatal(err)
-	}
+	dev := devOf(t)
 	e.MaxBatch = orDefault(e.MaxBatch, 4)
 	m, err := Load(dev, Spec{Name: "demo", Dir: demoDir, Engine: e, Chat: chatTemplate})
 	if err != nil {
@@ -60,7 +58,7 @@ func start(t testing.TB, o Options, e engine.Options) *running {
 	ctx, stop := context.WithCancel(context.Background())
 	r := &running{t: t, url: "http://" + l.Addr().String(), model: m, server: New(o), stop: stop, ended: make(chan error, 1), key: o.APIKey}
 	go func() {
-		r.ended <- r.server.Serve(ctx, l, func() ([]*Model, error) { return []*Model{m}, nil })
+		r.ended <- r.server.Serve(ctx, smallBuffers{l}, func() ([]*Model, error) { return []*Model{m}, nil })
 	}()
 	t.Cleanup(func() {
 		stop()
@@ -68,10 +66,20 @@ func start(t testing.TB, o Options, e engine.Options) *running {
 			t.Error(err)
 		}
 		m.Close()
-		dev.Close()
 	})
 	r.until("the server is ready", func() bool { status, _ := r.get("/health"); return status == 200 })
 	return r
+}
+
+// smallBuffers is a listener whose connections hold little that a client has not read.
+type smallBuffers struct{ net.Listener }
+
+func (l smallBuffers) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		c.(*net.TCPConn).SetWriteBuffer(4096)
+	}
+	return c, err
 }
 
 // until waits for a condition that comes true sooner or later.
@@ -233,4 +241,15 @@ func (r *running) open(ctx context.Context, tokens int) io.ReadCloser {
 		r.t.Fatal(err)
 	}
 	return resp.Body
+}
+
+// devOf opens the CPU for a test.
+func devOf(t testing.TB) device.Device {
+	t.Helper()
+	dev, err := cpu.New(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dev.Close() })
+	return dev
 }
