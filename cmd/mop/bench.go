@@ -79,7 +79,7 @@ func benchCommand(o *options) *cobra.Command {
 			return report.Write(c.OutOrStdout(), format, entries)
 		},
 	}
-	c.AddCommand(benchTrainingCommand(o))
+	c.AddCommand(benchTrainingCommand(o), benchServeCommand(o))
 	o.weightsFlags(c)
 	o.dtypeFlag(c)
 	f := c.Flags()

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -85,12 +84,12 @@ func (s *Server) guard(next http.Handler) http.Handler {
 				if p == http.ErrAbortHandler {
 					panic(p)
 				}
-				slog.Error("panic in a request", "request", id, "path", clip([]byte(r.URL.Path)), "panic", p, "stack", string(debug.Stack()))
+				s.o.Logger.Error("panic in a request", "request", id, "path", clip([]byte(r.URL.Path)), "panic", p, "stack", string(debug.Stack()))
 				if w.status == 0 {
 					(&apiError{Status: http.StatusInternalServerError, Type: "internal_error", Message: "internal error"}).write(w)
 				}
 			}
-			slog.Info("request", "id", id, "method", r.Method, "path", clip([]byte(r.URL.Path)), "status", w.status, "duration", time.Since(start).Round(time.Millisecond))
+			s.o.Logger.Info("request", "id", id, "method", r.Method, "path", clip([]byte(r.URL.Path)), "status", w.status, "duration", time.Since(start).Round(time.Millisecond))
 		}()
 		rc := http.NewResponseController(w)
 		rc.SetWriteDeadline(time.Now().Add(s.o.ReadTimeout + s.o.WriteTimeout))

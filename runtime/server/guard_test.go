@@ -180,10 +180,8 @@ func TestLargeAndSlowRequests(t *testing.T) {
 // Logs hold ids and counts, never prompts, answers or keys.
 func TestLogsHoldNoContent(t *testing.T) {
 	var log lockedBuffer
-	before := slog.Default()
-	slog.SetDefault(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
-	defer slog.SetDefault(before)
-	r := start(t, Options{APIKey: "topsecretkey"}, engine.Options{})
+	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	r := start(t, Options{APIKey: "topsecretkey", Logger: logger}, engine.Options{})
 	c := r.complete(`{"prompt":"Once upon a time","max_tokens":20,"temperature":0}`)
 	r.refused("/v1/completions", `{"prompt":"Once upon a time","stop":7}`, 400)
 	r.idle()

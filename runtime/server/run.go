@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 	"time"
 
@@ -39,7 +38,7 @@ func (s *Server) finish(r *http.Request, choices []*choice) {
 	for _, c := range choices {
 		c.model.Engine.Cancel(c.result)
 		s.metrics.count(c)
-		slog.Info("generated", "id", r.Context().Value(requestID), "model", c.model.Name, "sequence", c.result.ID, "prompt", len(c.prompt), "tokens", c.generated, "finish", c.finish)
+		s.o.Logger.Info("generated", "id", r.Context().Value(requestID), "model", c.model.Name, "sequence", c.result.ID, "prompt", len(c.prompt), "tokens", c.generated, "finish", c.finish)
 	}
 }
 

@@ -25,6 +25,8 @@ import (
 type Options struct {
 	APIKey string // that clients must send; "" = none, which needs a loopback address
 
+	Logger *slog.Logger // of requests; nil = the default one
+
 	// Limits; 0 = the default.
 	MaxBody       int64         // bytes of a request's body: 4 MiB
 	WriteTimeout  time.Duration // for each part of an answer, after which a slow reader is given up: 30 s
@@ -34,6 +36,7 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
+	o.Logger = orDefault(o.Logger, slog.Default())
 	o.MaxBody = orDefault(o.MaxBody, 4<<20)
 	o.WriteTimeout = orDefault(o.WriteTimeout, 30*time.Second)
 	o.ReadTimeout = orDefault(o.ReadTimeout, 30*time.Second)
@@ -68,6 +71,9 @@ type Model struct {
 func NewModel(name, dir string, c *config.Config, t *tokenizer.Tokenizer, e *engine.Engine) *Model {
 	return &Model{Name: name, Engine: e, Tokenizer: t, config: c, dir: dir, created: time.Now()}
 }
+
+// Vocab is the size of the model's vocabulary.
+func (m *Model) Vocab() int { return m.config.VocabSize }
 
 // SetTemplate sets the template of chats.
 func (m *Model) SetTemplate(t *chat.Template) { m.template = t }
@@ -132,7 +138,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, load func() ([]*Mode
 		ReadTimeout:       s.o.ReadTimeout,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(s.o.Logger.Handler(), slog.LevelDebug),
 	}
 	served := make(chan error, 1)
 	go func() { served <- web.Serve(l) }()
@@ -148,7 +154,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, load func() ([]*Mode
 	go func() { stepped <- RunEngines(steps, models...) }()
 	select {
 	case <-ctx.Done():
-		slog.Info("stopping: requests that run may finish", "limit", s.o.DrainTimeout)
+		s.o.Logger.Info("stopping: requests that run may finish", "limit", s.o.DrainTimeout)
 	case err := <-stepped:
 		return err
 	case err := <-served:
@@ -162,7 +168,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, load func() ([]*Mode
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.o.DrainTimeout)
 	defer cancel()
 	if err := web.Shutdown(drain); err != nil {
-		slog.Warn("canceling the requests that still run", "because", err)
+		s.o.Logger.Warn("canceling the requests that still run", "because", err)
 	}
 	stopSteps()
 	if err := <-stepped; err != nil && !errors.Is(err, context.Canceled) {
