@@ -5,7 +5,7 @@ export CGO_ENABLED = 0
 COMMIT := $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
 GOFLAGS_BUILD = -trimpath -buildvcs=auto -ldflags=-X=mop/internal/build.commit=$(COMMIT)
 
-.PHONY: help build demo smollm2 test race check bench fuzz nightly clean emu-test launcher-headers launcher-test cuda gpu-bundle kernels kernels-check ptxas-report
+.PHONY: help build demo demo-smollm2 smollm2 test race check bench fuzz nightly clean emu-test launcher-headers launcher-test cuda gpu-bundle kernels kernels-check ptxas-report
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-16s %s\n", $$1, $$2 }'

@@ -18,12 +18,16 @@ import (
 
 // Write writes the tables, and whether the times can be trusted.
 func (r *Result) Write(w io.Writer) error {
-	fmt.Fprintf(w, "Quality: the small trained model on held-out stories, pruned, and the dense and the\nsmallest one after the same recovery training.\n\n")
+	what, times := "the small trained model on held-out stories, pruned, and the dense and the\nsmallest one after the same recovery training", latencyPreset+" with random weights, along the path of a released model"
+	if !r.recipe.preset {
+		what, times = "the model on held-out text, pruned, and all of them after the same short training", "the same models"
+	}
+	fmt.Fprintf(w, "Quality: %s.\n\n", what)
 	if err := report.WriteQuality(w, r.Quality); err != nil {
 		return err
 	}
 	fmt.Fprintf(w, "Recovery training gives back %.0f %% of the perplexity that pruning cost.\n\n"+
-		"Latency: %s with random weights, along the path of a released model.\n\n", 100*r.recovered(), latencyPreset)
+		"Latency: %s.\n\n", 100*r.recovered(), times)
 	if err := report.Write(w, "md", r.Latency); err != nil {
 		return err
 	}
@@ -79,8 +83,11 @@ func (r *Result) Check() error {
 
 // checkFiles opens every model and reads every file of the report.
 func (r *Result) checkFiles() error {
-	dirs := []string{filepath.Join(r.out, "model")}
-	for _, t := range targets() {
+	var dirs []string
+	if r.recipe.preset { // the carried model was unpacked there
+		dirs = append(dirs, filepath.Join(r.out, "model"))
+	}
+	for _, t := range r.recipe.targets {
 		dirs = append(dirs, prune.TargetDir(prunedDir(r.out), t))
 	}
 	for _, dir := range dirs {

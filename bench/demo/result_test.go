@@ -21,7 +21,7 @@ func TestCheckQuality(t *testing.T) {
 		{2, 3, 4, 3.1, "training gives back less than half"},
 		{2, 3, 4, 2.9, "no such directory"}, // quality is right, and no demo wrote files
 	} {
-		r := &Result{out: t.TempDir(), Quality: []report.Quality{{Model: "dense", PPL: c.dense}, {Model: label(0.2), PPL: c.smaller}, {Model: label(0.4), PPL: c.smallest, PPLTrained: &c.trained}}}
+		r := &Result{out: t.TempDir(), recipe: carriedModel(), Quality: []report.Quality{{Model: "dense", PPL: c.dense}, {Model: label(0.2), PPL: c.smaller}, {Model: label(0.4), PPL: c.smallest, PPLTrained: &c.trained}}}
 		if err := r.Check(); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: want %q, got %v", c, c.want, err)
 		}

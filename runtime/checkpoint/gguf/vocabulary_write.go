@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"mop/internal/files"
 	"mop/runtime/config"
@@ -64,6 +66,8 @@ func newVocabulary(t *tokenizer.Tokenizer, c *config.Config) (*vocabulary, error
 		err = v.fromJSON(data, t)
 	case data[0] == 0x0a && isSentencePiece(data):
 		err = v.fromSentencePiece(data, t)
+	case isTiktoken(data):
+		err = v.fromTiktoken(data, t)
 	default: // llama2.c's tokenizer.bin
 		var text bytes.Buffer
 		if err = tokenizer.WriteJSON(&text, t); err == nil {
@@ -75,6 +79,12 @@ func newVocabulary(t *tokenizer.Tokenizer, c *config.Config) (*vocabulary, error
 	}
 	v.fillHoles()
 	return v, nil
+}
+
+// isTiktoken reports whether a tokenizer file that was read is text: base64 and ranks.
+func isTiktoken(data []byte) bool {
+	line, _, _ := bytes.Cut(data[:min(len(data), 1024)], []byte("\n"))
+	return len(bytes.Fields(line)) == 2 && utf8.Valid(line) && !bytes.ContainsFunc(line, unicode.IsControl)
 }
 
 func isSentencePiece(data []byte) bool {
