@@ -1,6 +1,6 @@
 """Compare the GGUF files of mop export gguf with llama.cpp itself.
 
-    python -m venv venv && venv/bin/pip install xllamacpp==2026.10.11549 gguf==0.19.0 numpy
+    python -m venv venv && venv/bin/pip install xllamacpp==2026.10.11549 numpy
     venv/bin/python bench/engines/llamacpp.py --mop ./bin/mop --work out/engines/llamacpp
 
 It exports models of several shapes and compares llama.cpp's logits and greedy tokens
@@ -9,12 +9,12 @@ texts. Any difference ends it with status 1. The wheel of xllamacpp carries a ll
 whose C interface ctypes calls.
 
 --model DIR and --tokenizer DIR add a model and a tokenizer of your own. --golden FILE
-writes what llama.cpp gave, for the tests in Go: the golden file of
-runtime/checkpoint/gguf is made by
+writes what llama.cpp gave, for the tests in Go: cmd/mop/testdata/llamacpp.json is
+made by
 
     venv/bin/python bench/engines/llamacpp.py --mop ./bin/mop --work out/engines/llamacpp \\
         --tokenizer llama-2=../shared/data/tokenizer-llama2 --tokenizer llama-3=../shared/data/tokenizer-llama3 \\
-        --tokenizer smollm2=out/smollm2 --golden runtime/checkpoint/gguf/testdata/llamacpp.json
+        --tokenizer smollm2=out/smollm2 --golden cmd/mop/testdata/llamacpp.json
 """
 import argparse
 import ctypes
@@ -213,7 +213,7 @@ def compare_model(library, mop, name, directory, work, failures, tolerance=2e-5,
     if not worst <= tolerance or same != count:
         failures.append(name)
     model.close()
-    return {"name": name, "tokens": tokens, "greedy": greedy, "every_97th": theirs[:, ::97].astype(float).round(6).tolist()}
+    return {"name": name, "sha256": digest(path), "tokens": tokens, "greedy": greedy, "every_97th": theirs[:, ::97].astype(float).round(6).tolist()}
 
 
 def texts(count):
@@ -233,23 +233,18 @@ def texts(count):
 
 
 def digest(path):
-    """sha256 of the tokenizer's metadata, with their keys, in the order of the file."""
-    import gguf
-    reader, sum_ = gguf.GGUFReader(path), hashlib.sha256()
-    for f in reader.fields.values():
-        if f.name.startswith("tokenizer."):
-            for part in f.parts:
-                sum_.update(part.tobytes())
-    return sum_.hexdigest()
+    """The test in Go must export the same file."""
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def compare_tokenizer(library, mop, name, directory, work, failures, count=260):
     model_dir, path = os.path.join(work, "tokenizer"), os.path.join(work, "tokenizer.gguf")
     shutil.rmtree(model_dir, ignore_errors=True)
-    rows = 1 << 18
     for rows in (1024, 32000, 32064, 49152, 128256, 1 << 18):
+        c = config(rows, 32, 32, [(1, 1, 1)], torch_dtype="float16", tie_word_embeddings=True)
         with open(os.path.join(work, "config.json"), "w") as f:
-            json.dump(config(rows, 32, 32, [(1, 1, 1)], torch_dtype="float16", tie_word_embeddings=True), f)
+            json.dump(c, f)
         done = subprocess.run([mop.path, "init", "--config", os.path.join(work, "config.json"), "--tokenizer", directory, "--out", model_dir], capture_output=True)
         if not done.returncode:
             break
@@ -261,7 +256,7 @@ def compare_tokenizer(library, mop, name, directory, work, failures, count=260):
     every = texts(count)
     for text, ours in zip(every, mop.tokens(model_dir, every)):
         theirs = model.tokens(text)
-        cases.append({"text": text, "ids": theirs})
+        cases.append(theirs)
         if theirs != ours:
             wrong.append((text, theirs, ours))
     print(f"tokenizer {name}: {count - len(wrong)} of {count} texts equal", flush=True)
@@ -273,7 +268,7 @@ def compare_tokenizer(library, mop, name, directory, work, failures, count=260):
     if wrong:
         failures.append("tokenizer " + name)
     model.close()
-    return {"name": name, "rows": rows, "sha256": digest(path), "texts": cases}
+    return {"name": name, "config": c, "sha256": digest(path), "ids": cases}
 
 
 def main():
@@ -286,7 +281,7 @@ def main():
     a = p.parse_args()
     os.makedirs(a.work, exist_ok=True)
     library, mop, failures = Library(), Mop(a.mop), []
-    golden = {"made_by": f"bench/engines/llamacpp.py with xllamacpp {version('xllamacpp')}", "models": [], "tokenizers": []}
+    golden = {"made_by": f"bench/engines/llamacpp.py with xllamacpp {version('xllamacpp')}", "models": [], "texts": texts(260), "tokenizers": []}
     for name, c in SHAPES.items():
         directory = os.path.join(a.work, "model")
         shutil.rmtree(directory, ignore_errors=True)
