@@ -13,6 +13,7 @@ import (
 
 	"github.com/edsrzf/mmap-go"
 
+	"mop/internal/files"
 	"mop/runtime/checkpoint/safetensors"
 	"mop/runtime/config"
 )
@@ -253,6 +254,10 @@ func (d *Dir) Bytes() int64 {
 	}
 	return n
 }
+
+// Release says that a part of a tensor's data is not needed for now: it does not count as
+// memory of the process until it is read again.
+func (d *Dir) Release(data []byte) { files.Release(data) }
 
 // Close unmaps the files. No tensor may be used afterwards.
 func (d *Dir) Close() error {

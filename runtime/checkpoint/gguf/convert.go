@@ -47,6 +47,9 @@ func (s *Source) convert(name string, t TensorInfo, shape []int, write func([]by
 		if err := write(chunk[:n*out]); err != nil {
 			return err
 		}
+		if s.File.mapped != nil {
+			files.Release(t.Data[start*in : (start+n)*in])
+		}
 	}
 	return nil
 }

@@ -1,0 +1,22 @@
+package files
+
+import (
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Release tells the kernel that a part of a mapped file is not needed for now, so that it
+// does not count as memory of the process any more. Reading it again maps it again. It
+// must not be called with memory of Go's heap, which would lose its contents.
+func Release(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	page := uintptr(os.Getpagesize())
+	first := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
+	start := first / page * page
+	end := (first + uintptr(len(b)) + page - 1) / page * page
+	_, _, _ = unix.Syscall(unix.SYS_MADVISE, start, end-start, unix.MADV_DONTNEED)
+}
