@@ -6,12 +6,13 @@ OPTICKS is the plain text that the Go distribution has at src/testdata/Isaac.New
 Paragraphs are unwrapped; those with figures, tables, notes or marks of emphasis left
 alone are dropped. Documents of about 1200 characters are cut from consecutive
 paragraphs: the last ones of the book are for evaluation, those before for the criterion.
+The prompts of the calibration are the beginnings of documents.
 """
 import json
 import re
 import sys
 
-SIZE, EVALUATION, WINDOWS, TRAINING = 1200, 16, 16, 140
+SIZE, EVALUATION, WINDOWS, TRAINING, PROMPT = 1200, 10, 16, 140, 600
 
 
 def paragraphs(text):
@@ -39,7 +40,7 @@ def main(source, out):
     assert len(docs) >= TRAINING + WINDOWS + EVALUATION
     with open(out + "/calibration.jsonl", "w") as f:
         for d in training[::5]:
-            f.write(json.dumps({"text": d}, ensure_ascii=False) + "\n")
+            f.write(json.dumps({"text": d[:d.rindex(" ", 0, PROMPT)]}, ensure_ascii=False) + "\n")
     for name, some in ("recovery", training), ("windows", windows), ("evaluation", evaluation):
         with open(f"{out}/{name}.txt", "w") as f:
             f.write("\n<|endoftext|>\n".join(some) + "\n")

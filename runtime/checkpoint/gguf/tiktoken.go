@@ -40,7 +40,9 @@ func (v *vocabulary) fromTiktoken(data []byte, t *tokenizer.Tokenizer) error {
 				cuts = append(cuts, cut)
 			}
 		}
-		slices.SortFunc(cuts, func(a, b int) int { return cmp.Or(cmp.Compare(ids[p[:a]], ids[p[:b]]), cmp.Compare(ids[p[a:]], ids[p[b:]])) })
+		slices.SortFunc(cuts, func(a, b int) int {
+			return cmp.Or(cmp.Compare(ids[p[:a]], ids[p[:b]]), cmp.Compare(ids[p[a:]], ids[p[b:]]))
+		})
 		for _, cut := range cuts {
 			v.merges = append(v.merges, spelled(p[:cut])+" "+spelled(p[cut:]))
 		}
