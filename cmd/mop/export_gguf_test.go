@@ -162,7 +162,7 @@ func TestExportGGUFCommand(t *testing.T) {
 		says string
 		args []string
 	}{
-		{"want a format, gguf, got nothing", nil},
+		{"want a format, gguf or", nil},
 		{"--model is required", []string{"gguf", "--out", out}},
 		{"--out is required", []string{"gguf", "--model", demoDir}},
 		{`--type: want one of bf16, f16, f32, q8_0, got "q4_k"`, []string{"gguf", "--model", demoDir, "--out", out, "--type", "q4_k"}},

@@ -3,6 +3,7 @@ package gguf
 import (
 	"encoding/binary"
 	"math"
+	"sync"
 
 	"github.com/x448/float16"
 )
@@ -21,10 +22,20 @@ func widenF32(dst []float32, src []byte) {
 }
 
 func widenF16(dst []float32, src []byte) {
+	table := halves16()
 	for i := range dst {
-		dst[i] = half(src[2*i:])
+		dst[i] = table[binary.LittleEndian.Uint16(src[2*i:])]
 	}
 }
+
+// halves16 are the values of all float16.
+var halves16 = sync.OnceValue(func() *[1 << 16]float32 {
+	table := new([1 << 16]float32)
+	for i := range table {
+		table[i] = float16.Frombits(uint16(i)).Float32()
+	}
+	return table
+})
 
 func widenBF16(dst []float32, src []byte) {
 	for i := range dst {

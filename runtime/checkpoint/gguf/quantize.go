@@ -39,14 +39,6 @@ func quantizeQ8_0(dst []byte, src []float32) error {
 	return nil
 }
 
-// roundAway rounds to the nearest integer, halves away from zero, for |x| below 2^22.
-func roundAway(x float32) int32 {
-	if x < 0 {
-		return -roundAway(-x)
-	}
-	n := int32(x)
-	if x-float32(n) >= 0.5 {
-		n++
-	}
-	return n
-}
+// roundAway rounds to the nearest integer, halves away from zero. The sum in float64 is
+// exact.
+func roundAway(x float32) int32 { return int32(float64(x) + math.Copysign(0.5, float64(x))) }

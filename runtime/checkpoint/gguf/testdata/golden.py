@@ -4,7 +4,7 @@
     venv/bin/python golden.py .
 
 blocks.json: blocks of random bytes of every quantized type, and the float32 values
-that gguf.quants.dequantize gives. llama.gguf and deci.gguf: small models whose
+that gguf.quants.dequantize gives. quantized.json: values and their Q8_0. llama.gguf and deci.gguf: small models whose
 weights follow from a formula (see weight), with rows of q and k permuted as
 llama.cpp's converter does.
 """
@@ -41,6 +41,22 @@ def blocks(out):
     header = f"gguf {version('gguf')}, numpy {version('numpy')}: golden.py"
     with open(out + "/blocks.json", "w") as f:
         json.dump({"made_by": header, "cases": cases}, f, indent=1)
+        f.write("\n")
+
+
+def quantized(out):
+    """Values in Q8_0: of many magnitudes, ties between two quants, zeros."""
+    rng = np.random.default_rng(11)
+    rows = [(rng.standard_normal(32) * 10.0 ** e).astype(np.float32) for e in range(-9, 5) for _ in range(4)]
+    rows.append(np.zeros(32, np.float32))
+    rows.append(np.array([127.0] + [k + 0.5 for k in range(31)], np.float32))
+    rows.append(-rows[-1])
+    rows.append(np.array([127.0] + [np.nextafter(np.float32(k + 0.5), np.float32(0)) for k in range(31)], np.float32))
+    values = np.stack(rows)
+    raw = gguf.quants.quantize(values, gguf.GGMLQuantizationType.Q8_0)
+    with open(out + "/quantized.json", "w") as f:
+        json.dump({"made_by": f"gguf {version('gguf')}, numpy {version('numpy')}: golden.py", "values": base64.b64encode(values.tobytes()).decode(),
+                   "raw": base64.b64encode(raw.tobytes()).decode()}, f, indent=1)
         f.write("\n")
 
 
@@ -169,5 +185,6 @@ def deci(out):
 
 if __name__ == "__main__":
     blocks(sys.argv[1])
+    quantized(sys.argv[1])
     llama(sys.argv[1])
     deci(sys.argv[1])
