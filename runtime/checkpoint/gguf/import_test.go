@@ -225,6 +225,8 @@ func FuzzGGUF(f *testing.F) {
 	}
 	f.Add(model(F16, map[string]any{"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "smollm", "tokenizer.ggml.merges": []string{"a b"}, "tokenizer.chat_template": "x"}).bytes())
 	f.Add(model(F16, map[string]any{"llama.attention.head_count": []uint32{4}, "llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": float32(2)}).tensor("output.weight", F16, 4, 32).bytes())
+	f.Add(model(F16, map[string]any{ownWidths: []int32{3}, ownHeads: []int32{0}, ownScaling + "factor": float32(8), ownScaling + "low_freq_factor": float32(1),
+		ownScaling + "high_freq_factor": float32(4), ownScaling + "original_context_length": uint32(16)}).tensor("rope_freqs.weight", F32, 4).bytes())
 	f.Add(newBuilder().set("general.alignment", uint32(64)).set("a", []string{"x"}).bytes())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		file, err := Parse(data)
@@ -254,6 +256,9 @@ func FuzzGGUF(f *testing.F) {
 		}
 		for _, info := range checkpoint.ExpectedTensors(s.Config()) {
 			x, err := s.Tensor(info.Name)
+			if err != nil && err.Error() == "" {
+				t.Error("want an error that says something")
+			}
 			if err == nil && (!slices.Equal(x.Shape, info.Shape) || len(x.Data) > 8*len(data)) {
 				t.Errorf("%s: want %v, got %v of %d bytes", info.Name, info.Shape, x.Shape, len(x.Data))
 			}

@@ -185,6 +185,13 @@ func TestModelRefused(t *testing.T) {
 		"no scores":            {map[string]any{"tokenizer.ggml.scores": nil}, "scores: missing"},
 		"scores of 2":          {map[string]any{"tokenizer.ggml.scores": []float32{1, 2}}, "scores: want 4 entries"},
 		"score is NaN":         {map[string]any{"tokenizer.ggml.scores": []float32{0, notANumber, 0, 0}}, "scores: token 1"},
+		"token type":           {map[string]any{"tokenizer.ggml.token_type": []int32{2, 1, 7, 1}}, "token_type: token 2: want 0 to 6, got 7"},
+		"token type below 0":   {map[string]any{"tokenizer.ggml.token_type": []int32{2, 1, 1, math.MinInt32}}, "token_type: token 3"},
+		"widths of 2":          {map[string]any{ownWidths: []int32{1, 2}}, "mop.feed_forward_length: want 1 entries, one for each layer, got 2"},
+		"widths beyond":        {map[string]any{ownWidths: []int32{33}}, "mop.feed_forward_length: layer 0: want 0 to 32, got 33"},
+		"widths below 0":       {map[string]any{ownWidths: []int32{-1}}, "mop.feed_forward_length: layer 0: want 0 to 32, got -1"},
+		"widths as text":       {map[string]any{ownWidths: "1"}, "mop.feed_forward_length: want integers, got string"},
+		"heads beyond":         {map[string]any{ownHeads: []uint32{math.MaxUint32}}, "mop.attention.head_count: layer 0: want 0 to 4"},
 		"no merges":            {map[string]any{"tokenizer.ggml.model": "gpt2"}, "merges: missing"},
 	} {
 		f, err := Parse(model(Q8_0, maps.Clone(c.keys)).bytes())

@@ -151,6 +151,11 @@ func (v *vocabulary) check() error {
 	if v.model == "llama" && v.scores == nil {
 		return fmt.Errorf("%sscores: missing", tokenizerKey)
 	}
+	for id, k := range v.types {
+		if k < 0 || k > tokenByte {
+			return fmt.Errorf("%stoken_type: token %d: want 0 to %d, got %d", tokenizerKey, id, tokenByte, k)
+		}
+	}
 	for id, s := range v.scores {
 		if s != s {
 			return fmt.Errorf("%sscores: token %d: want a number, got %v", tokenizerKey, id, s)
