@@ -26,7 +26,7 @@ func Flops(c *config.Config, past, n, rows int) int64 {
 // last one, as a Pass with LastOnly runs it: in the last layer with attention the other
 // positions only leave keys and values, and later layers do not run them.
 func PromptFlops(c *config.Config, n int) int64 {
-	if n < longPrompt {
+	if n < LongPrompt {
 		return Flops(c, 0, n, 1)
 	}
 	D, N := int64(c.HiddenSize), int64(n)

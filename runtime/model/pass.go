@@ -68,10 +68,10 @@ type Observer interface {
 	MLP(layer int, mid device.Buffer, n int)
 }
 
-// longPrompt is the number of tokens from which LastOnly computes fewer passRows in the
+// LongPrompt is the number of tokens from which LastOnly computes fewer passRows in the
 // last layers. Below it, reading the weights takes most of the time, and leaving out
 // rows would save nothing.
-const longPrompt = 32
+const LongPrompt = 32
 
 // workspace holds the activations. It is grown to the largest pass and reused.
 type workspace struct {
@@ -175,7 +175,7 @@ func (m *Model) runLastOnly(r passRows, tokens []int) error {
 		w.tail = tail
 	}
 	cut := m.Config.LastAttention()
-	if r.n < longPrompt {
+	if r.n < LongPrompt {
 		cut = len(layers)
 	}
 	m.embed(r, tokens)

@@ -27,7 +27,7 @@ func (o SourceOptions) GeneratedBytes(src checkpoint.Source) float64 {
 	if _, stored := src.(*checkpoint.Dir); stored {
 		return 0
 	}
-	return float64(src.Config().Params()) * float64(o.dtype(src.Config()).Size())
+	return float64(src.Config().Params()) * float64(o.ElementType(src.Config()).Size())
 }
 
 // CacheBytes is the size of a KV cache in the device's element type, for a number of

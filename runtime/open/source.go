@@ -54,10 +54,11 @@ func Config(name string) (*config.Config, error) {
 
 // Random is a source of random weights for a config of any shape.
 func (o SourceOptions) Random(c *config.Config) checkpoint.Source {
-	return checkpoint.Random(c, o.Seed, o.dtype(c))
+	return checkpoint.Random(c, o.Seed, o.ElementType(c))
 }
 
-func (o SourceOptions) dtype(c *config.Config) checkpoint.DType {
+// ElementType is the type of random weights for a config.
+func (o SourceOptions) ElementType(c *config.Config) checkpoint.DType {
 	switch o.DType {
 	case "bf16":
 		return checkpoint.BF16
