@@ -8,6 +8,7 @@ import (
 	"mop/prune/criterion"
 	"mop/prune/plan"
 	"mop/runtime/open"
+	"mop/runtime/predict"
 )
 
 // widthFlags are the flags of the width branch.
@@ -57,6 +58,9 @@ func planCommand(o *options) *cobra.Command {
 	var target float64
 	var w plan.Options
 	var asJSON bool
+	var tableFile string
+	work := workloadFlags{Workload: predict.Workload{In: 12, Out: 128, Batch: 1}}
+	var verify int
 	c := &cobra.Command{
 		Use:   "plan --model DIR|preset:NAME --sequence LGG...",
 		Short: "Show the sizes along a pruning path, without weights",
@@ -89,18 +93,45 @@ func planCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			path, err := chooser.Path(criterion.Settings{Seed: o.seed, Sequence: sequence})
+			if verify != 0 && tableFile == "" || verify < 0 {
+				return usage("--verify: want a number of plans and --latency TABLE to verify, got %d", verify)
+			}
+			if tableFile == "" && work.changed(c) {
+				return usage("--in, --out-tokens, --batch and --part need --latency TABLE")
+			}
+			dryRun := func(seed uint64) (*plan.Plan, error) {
+				path, err := chooser.Path(criterion.Settings{Seed: seed, Sequence: sequence})
+				if err != nil {
+					return nil, usage("%v", err)
+				}
+				if path = path.Limit(steps); path.Endless && target == 0 {
+					return nil, usage("plan: --criterion %s wants --steps or --target", chooser.Name())
+				}
+				p, err := plan.DryRun(base, w, path.Kind, target)
+				if err != nil {
+					return nil, wrongUse(err)
+				}
+				p.Sequence, p.Criterion, p.Seed = sequence, chooser.Name(), seed
+				return p, nil
+			}
+			p, err := dryRun(o.seed)
 			if err != nil {
-				return usage("%v", err)
+				return err
 			}
-			if path = path.Limit(steps); path.Endless && target == 0 {
-				return usage("plan: --criterion %s wants --steps or --target", chooser.Name())
+			if tableFile != "" {
+				table, predictor, err := work.predictor(tableFile, base)
+				if err != nil {
+					return err
+				}
+				p.PredictLatency(predictor)
+				if verify > 0 {
+					models, err := verifiedPlans(p, verify, dryRun)
+					if err != nil {
+						return err
+					}
+					return verifyPlans(c, o, name, table, base, models, work.Workload, asJSON)
+				}
 			}
-			p, err := plan.DryRun(base, w, path.Kind, target)
-			if err != nil {
-				return wrongUse(err)
-			}
-			p.Sequence, p.Criterion, p.Seed = sequence, chooser.Name(), o.seed
 			if asJSON {
 				return p.Write(c.OutOrStdout())
 			}
@@ -113,7 +144,10 @@ func planCommand(o *options) *cobra.Command {
 	f.StringVar(&chooserName, "criterion", "", "random: a seeded random choice at each step")
 	f.IntVar(&steps, "steps", 0, "end after this many steps")
 	f.Float64Var(&target, "target", 0, "end at the first step of at least this compression")
-	f.BoolVar(&asJSON, "json", false, "print the plan as JSON")
+	f.BoolVar(&asJSON, "json", false, "print the plan, or what --verify found, as JSON")
+	f.StringVar(&tableFile, "latency", "", "latency table of mop sweep: predict the time of the base and of every step")
+	f.IntVar(&verify, "verify", 0, "measure this many plans with random weights and compare with the predictions: steps of the path, or of other random paths")
+	work.register(c)
 	widthFlags(c, &w)
 	return c
 }

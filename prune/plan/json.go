@@ -165,6 +165,9 @@ func (b Base) check() error {
 			return fmt.Errorf("base: layer %d: mlp: want 0 to %d, got %d", l, maxSize, s.Intermediate)
 		}
 	}
+	if !(b.LatencyMS >= 0) || !finite(b.LatencyMS) {
+		return fmt.Errorf("base: latency_ms: want 0 or more, got %v", b.LatencyMS)
+	}
 	if n := b.count(b.Shapes); n != b.Params {
 		return fmt.Errorf("base: params: its shapes make %d, got %d", n, b.Params)
 	}
@@ -200,6 +203,9 @@ func (p *Plan) checkStep(n int) error {
 	params := p.Base.count(s.Shapes)
 	if s.Params != params {
 		return fmt.Errorf("params: its shapes make %d, got %d", params, s.Params)
+	}
+	if !(s.LatencyMS >= 0) || !finite(s.LatencyMS) {
+		return fmt.Errorf("latency_ms: want 0 or more, got %v", s.LatencyMS)
 	}
 	if c := compression(params, p.Base.Params); math.Abs(s.Compression-c) > 1e-9 {
 		return fmt.Errorf("compression: want %v, got %v", c, s.Compression)

@@ -18,6 +18,9 @@ type Base struct {
 	// Weights is checkpoint.Checksum of the base's weights in hex. It is empty in a dry
 	// run.
 	Weights string `json:"weights,omitempty"`
+	// LatencyMS is the time that a latency table predicts, for the workload in
+	// Plan.Settings; 0 without a table.
+	LatencyMS float64 `json:"latency_ms,omitempty"`
 }
 
 // Plan is the content of plan.json: everything about how a model was pruned, without
@@ -47,7 +50,8 @@ type Step struct {
 	Forced      string            `json:"forced,omitempty"` // why the other kind of step was impossible
 	Params      int64             `json:"params"`
 	Compression float64           `json:"compression"`      // 1 - params / params of the base
-	Scores      map[Kind]*float64 `json:"scores,omitempty"` // null = not finite
+	LatencyMS   float64           `json:"latency_ms,omitempty"` // predicted; 0 without a latency table
+	Scores      map[Kind]*float64 `json:"scores,omitempty"`     // null = not finite
 	Shapes      []Shape           `json:"shapes"`
 }
 

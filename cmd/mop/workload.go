@@ -1,0 +1,125 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"mop/bench/sweep"
+	"mop/internal/machine"
+	"mop/prune/plan"
+	"mop/runtime/config"
+	"mop/runtime/open"
+	"mop/runtime/predict"
+)
+
+// workloadFlags are the flags of what is timed.
+type workloadFlags struct {
+	predict.Workload
+	part string
+}
+
+func (w *workloadFlags) register(c *cobra.Command) {
+	f := c.Flags()
+	f.IntVar(&w.In, "in", w.In, "prompt tokens of the predicted time")
+	f.IntVar(&w.Out, "out-tokens", w.Out, "generated tokens of the predicted time")
+	f.IntVar(&w.Batch, "batch", w.Batch, "sequences of the predicted time")
+	f.StringVar(&w.part, "part", "all", "the part that counts: all, prefill, or decode (one step)")
+}
+
+func (w *workloadFlags) changed(c *cobra.Command) bool {
+	for _, name := range []string{"in", "out-tokens", "batch", "part"} {
+		if c.Flags().Changed(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// check reads the part and refuses workloads that cannot run.
+func (w *workloadFlags) check() error {
+	switch w.part {
+	case "all":
+		w.Part = predict.EndToEnd
+	case string(predict.PrefillOnly), string(predict.DecodeStep):
+		w.Part = predict.Part(w.part)
+	default:
+		return usage("--part: want all, prefill or decode, got %q", w.part)
+	}
+	if err := w.Workload.Check(); err != nil {
+		return usage("%v", err)
+	}
+	return nil
+}
+
+// predictor loads a latency table for a model.
+func (w *workloadFlags) predictor(file string, base *config.Config) (*predict.Table, *predict.Predictor, error) {
+	if err := w.check(); err != nil {
+		return nil, nil, err
+	}
+	t, err := predict.Load(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := t.CheckModel(base); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", file, err)
+	}
+	p, err := t.Predictor(w.Workload)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return t, p, nil
+}
+
+// verifiedPlans chooses n plans to measure: a random path of another seed for each, or
+// steps of the one path.
+func verifiedPlans(p *plan.Plan, n int, dryRun func(seed uint64) (*plan.Plan, error)) ([]sweep.Shapes, error) {
+	var out []sweep.Shapes
+	if p.Sequence != "" {
+		for i := range min(n, len(p.Steps)) {
+			s := p.Steps[(i+1)*len(p.Steps)/min(n, len(p.Steps))-1]
+			out = append(out, sweep.Shapes{Name: fmt.Sprintf("step %d", s.Step), Layers: s.Shapes})
+		}
+		return out, nil
+	}
+	for i := range uint64(n) {
+		q, err := dryRun(p.Seed + i)
+		if err != nil {
+			return nil, err
+		}
+		if len(q.Steps) == 0 {
+			return nil, fmt.Errorf("seed %d: the path has no steps", q.Seed)
+		}
+		s := q.Steps[int(i)*7919%len(q.Steps)] // a prime: the steps of neighbouring seeds differ
+		out = append(out, sweep.Shapes{Name: fmt.Sprintf("seed %d step %d", q.Seed, s.Step), Layers: s.Shapes})
+	}
+	return out, nil
+}
+
+// verifyPlans measures plans on the table's device.
+func verifyPlans(c *cobra.Command, o *options, name string, t *predict.Table, base *config.Config, models []sweep.Shapes, w predict.Workload, asJSON bool) error {
+	place := open.ModelOptions{Weights: t.Machine.Weights, Activations: t.Machine.Activations}
+	dev, err := o.open()
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	if got := dev.Capabilities(); got.Hardware != t.Machine.Device || got.Threads != t.Machine.Threads || machine.Describe().CPU != t.Machine.CPU || o.kernels != t.Machine.Kernels {
+		return fmt.Errorf("the latency table was measured on %s (%s) with %d threads and kernels %s, this is %s (%s) with %d and %s: measure here with mop sweep, or choose the same --device, --threads and --kernels",
+			t.Machine.Device, t.Machine.CPU, t.Machine.Threads, t.Machine.Kernels, got.Hardware, machine.Describe().CPU, got.Threads, o.kernels)
+	}
+	bar := newBars(c.ErrOrStderr())
+	from := o.from
+	v, err := sweep.Verify(c.Context(), dev, t, base, models, sweep.VerifyOptions{Workload: w, DType: from.ElementType(base), Place: place, Runs: 3, Tries: 12, Seed: o.seed, Progress: bar.show})
+	bar.end()
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if asJSON {
+		e := json.NewEncoder(c.OutOrStdout())
+		e.SetIndent("", "  ")
+		return e.Encode(v)
+	}
+	return v.Write(c.OutOrStdout())
+}
