@@ -108,6 +108,15 @@ func (r *run) scoreCandidate(ctx context.Context, n int, kind plan.Kind, s plan.
 		return 0, err
 	}
 	x := criterion.Candidate{Windows: r.inputs.windows, Reference: reference}
+	if r.scorer.Needs().Latency {
+		if x.DenseLatencyMS, err = r.latency(ctx, plan.New(r.base.Config())); err == nil {
+			x.LatencyMS, err = r.latency(ctx, s)
+		}
+		if err != nil {
+			m.close()
+			return 0, err
+		}
+	}
 	if r.Recovery.Short > 0 {
 		m.close()
 		if m, err = r.shortRecovery(ctx, n, kind, s); err != nil {

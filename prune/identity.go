@@ -15,7 +15,10 @@ import (
 func (r *run) newPlan() *plan.Plan {
 	p := plan.NewPlan(r.base.Config(), r.width)
 	p.Base.Weights = r.checksum
-	p.Criterion, p.Seed, p.Targets = r.Criterion, r.Seed, r.Targets
+	p.Criterion, p.Seed = r.Criterion, r.Seed
+	if !r.TargetLatency { // shares of the latency are no compressions
+		p.Targets = r.Targets
+	}
 	p.Sequence, p.Texts, p.Settings = r.Sequence, r.inputs.checksums, r.settings()
 	return p
 }
@@ -42,6 +45,12 @@ func (r *run) settings() map[string]any {
 	for name, value := range r.fineTuning {
 		s[name] = value
 	}
+	if r.LatencyIdentity != "" {
+		s["latency"] = r.LatencyIdentity
+	}
+	if r.TargetLatency {
+		s["target"] = "share of the dense model's latency"
+	}
 	return s
 }
 
@@ -53,6 +62,7 @@ func (r *run) identity() map[string]string {
 	delete(s, "exact_target")
 	delete(s, "hf_type")
 	delete(s, refitSetting)
+	delete(s, "target")
 	id := map[string]string{"weights": r.checksum, "criterion": r.Criterion, "sequence": r.Sequence, "seed": fmt.Sprint(r.Seed),
 		"rule": r.width.Rule, "round_to": fmt.Sprint(r.width.RoundTo), "heads_multiple": fmt.Sprint(r.width.HeadsMultiple), "allocation": r.width.Allocation}
 	maps.Copy(id, r.inputs.checksums)

@@ -133,6 +133,9 @@ func (r *run) takeSteps(ctx context.Context) (*plan.Plan, []plan.State, error) {
 	path := r.newPlan()
 	states := []plan.State{state}
 	goal := slices.Max(r.Targets)
+	if r.TargetLatency {
+		goal = 1 // the latency ends the path
+	}
 	for n := 1; ; n++ {
 		if r.ExactTarget && r.remaining(state, goal) <= state.LayerBudget(c.HiddenSize) {
 			return path, states, nil // another whole step would exceed the goal
@@ -160,6 +163,15 @@ func (r *run) takeSteps(ctx context.Context) (*plan.Plan, []plan.State, error) {
 		slog.Info("step", "n", n, "kind", s.Kind, "compression", fmt.Sprintf("%.2f %%", 100*s.Compression), "from_journal", finished)
 		if s.Compression >= goal {
 			return path, states, nil
+		}
+		if r.TargetLatency {
+			share, err := r.latencyShare(ctx, state)
+			if err != nil {
+				return nil, nil, err
+			}
+			if share <= slices.Min(r.Targets) {
+				return path, states, nil
+			}
 		}
 	}
 }

@@ -41,6 +41,15 @@ type Options struct {
 
 	Recovery Recovery
 
+	// TargetLatency makes the targets shares of the unpruned model's latency, which are
+	// met by measurement, instead of compressions.
+	TargetLatency bool
+	// MeasureLatency measures a model on the run's device; PredictLatency predicts its
+	// time for the criterion latency, nil = it is measured. LatencyIdentity names what
+	// both depend on, for the run's identity.
+	MeasureLatency, PredictLatency LatencyFunc
+	LatencyIdentity                string
+
 	Progress progress.Func
 }
 

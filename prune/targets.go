@@ -33,6 +33,14 @@ func (r *run) selectTargets(ctx context.Context, path *plan.Plan, states []plan.
 	targetOf := map[int]float64{} // step -> target
 	var models []targetModel
 	for _, target := range r.Targets {
+		if r.TargetLatency {
+			m, err := r.latencyTarget(ctx, path, states, target)
+			if err != nil {
+				return nil, err
+			}
+			models = append(models, m)
+			continue
+		}
 		if r.ExactTarget {
 			m, err := r.exactTarget(ctx, path, states, target)
 			if err != nil {

@@ -48,6 +48,9 @@ func (r *run) validateOptions() error {
 	if o.Device == nil && o.OpenDevice == nil {
 		return errors.New("device: want one")
 	}
+	if err := r.validateLatency(); err != nil {
+		return err
+	}
 	return r.validateRecovery()
 }
 
@@ -102,7 +105,7 @@ func (r *run) validateFiles() error {
 	if err != nil {
 		return err
 	}
-	if goal := slices.Max(r.Targets); goal > reach {
+	if goal := slices.Max(r.Targets); goal > reach && !r.TargetLatency {
 		return fmt.Errorf("target %v: beyond reach: no path goes further than %.4f", goal, math.Floor(reach*1e4)/1e4)
 	}
 	if r.inputs, err = r.readInputs(); err != nil {

@@ -107,3 +107,10 @@ func (w writer) sameModel(dir string, old []byte, p *plan.Plan, c *config.Config
 	old, err = os.ReadFile(filepath.Join(dir, "config.json"))
 	return err == nil && bytes.Equal(text, old) && q.SameLayers(p), nil
 }
+
+// WriteModel writes the pruned model of a state and its plan into dir, which appears when
+// it is complete. base is the open checkpoint of the directory baseDir. With resume, a
+// model that was written before for the same plan is kept.
+func WriteModel(base checkpoint.Source, baseDir, hfType string, resume bool, dir string, p *plan.Plan, s plan.State) error {
+	return writer{base, baseDir, hfType, resume}.write(dir, p, s)
+}

@@ -327,4 +327,3 @@ func RooflinePoints(t *predict.Table) []RooflinePoint {
 	}
 	return out
 }
-

@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -15,9 +17,61 @@ import (
 func widthFlags(c *cobra.Command, w *plan.Options) {
 	f := c.Flags()
 	f.StringVar(&w.Rule, "rule", "auto", "how a width step divides what it removes: "+plan.RulesHelp())
-	f.IntVar(&w.RoundTo, "round-to", 1, "intermediate sizes become multiples of this")
+	w.RoundTo = 1
+	f.Var((*roundFlag)(&w.RoundTo), "round-to", "intermediate sizes become multiples of this; auto: of what the table of --latency says costs nothing extra")
 	f.IntVar(&w.HeadsMultiple, "heads-multiple", 1, "head counts become multiples of this")
 	f.StringVar(&w.Allocation, "allocation", plan.Uniform, "uniform: every layer loses the same; global: the lowest scores of the whole model are removed")
+}
+
+// roundFlag is the value of --round-to: a number, or roundAuto for auto.
+type roundFlag int
+
+// roundAuto stands for auto until resolveRound has read the latency table.
+const roundAuto = -1
+
+func (r *roundFlag) Set(text string) error {
+	if text == "auto" {
+		*r = roundAuto
+		return nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return fmt.Errorf("want a number or auto, got %q", text)
+	}
+	if n == roundAuto {
+		n-- // out of range like it, but not auto
+	}
+	*r = roundFlag(n)
+	return nil
+}
+
+func (r *roundFlag) String() string {
+	if *r == roundAuto {
+		return "auto"
+	}
+	return strconv.Itoa(int(*r))
+}
+
+func (r *roundFlag) Type() string { return "number" }
+
+// resolveRound replaces auto by the multiple that a latency table recommends.
+func resolveRound(w *plan.Options, tableFile string) error {
+	if w.RoundTo != roundAuto {
+		return nil
+	}
+	if tableFile == "" {
+		return usage("--round-to auto: needs --latency TABLE")
+	}
+	t, err := predict.Load(tableFile)
+	if err != nil {
+		return err
+	}
+	n, ok := t.RoundTo()
+	if !ok {
+		return fmt.Errorf("%s: --round-to auto: the table has too few undisturbed odd widths: measure them with mop sweep --what mlp, or give --round-to a number", tableFile)
+	}
+	w.RoundTo = n
+	return nil
 }
 
 // checkWidth refuses 0, which the package takes as its default.
@@ -69,6 +123,9 @@ func planCommand(o *options) *cobra.Command {
 		Args: exactly(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := need(c, "model"); err != nil {
+				return err
+			}
+			if err := resolveRound(&w, tableFile); err != nil {
 				return err
 			}
 			if err := checkWidth(w); err != nil {

@@ -17,11 +17,13 @@ import (
 	"mop/prune/plan"
 	"mop/prune/score"
 	"mop/runtime/device"
+	"mop/runtime/predict"
 )
 
 func pruneCommand(o *options) *cobra.Command {
 	var p prune.Options
-	var targets, sample, train string
+	var targets, latencies, sample, train, tableFile string
+	work := workloadFlags{Workload: predict.Workload{In: 12, Out: 128, Batch: 1}}
 	var replay []string
 	p.Recovery.Recipe = finetune.Defaults()
 	c := &cobra.Command{
@@ -40,12 +42,24 @@ func pruneCommand(o *options) *cobra.Command {
 			if len(replay) > 0 {
 				return replayPlans(c, prune.ReplayOptions{Plans: replay, Model: p.Model, Out: p.Out, HFType: p.HFType, Resume: p.Resume})
 			}
+			if err := resolveRound(&p.Width, tableFile); err != nil {
+				return err
+			}
 			if err := checkWidth(p.Width); err != nil {
 				return err
+			}
+			if p.TargetLatency = latencies != ""; p.TargetLatency {
+				if c.Flags().Changed("targets") {
+					return usage("--targets and --target-latency: give one of them")
+				}
+				targets = latencies
 			}
 			var err error
 			if p.Targets, err = plan.ParseTargets(targets); err != nil {
 				return usage("%v", err)
+			}
+			if err := pruneLatency(c, o, &p, &work, tableFile); err != nil {
+				return err
 			}
 			if sample != "first" && sample != "seeded" {
 				return usage("--calibration-sample: want first or seeded, got %q", sample)
@@ -86,6 +100,9 @@ func pruneCommand(o *options) *cobra.Command {
 	f.StringVar(&p.Model, "model", "", "model directory")
 	f.StringVar(&p.Out, "out", "", "directory for the smaller models")
 	f.StringVar(&targets, "targets", "0.2,0.3,0.4", "compressions, as shares of all parameters")
+	f.StringVar(&latencies, "target-latency", "", "instead of --targets: shares of the unpruned model's latency, such as 0.6,0.7,0.8, met by measurement on the device")
+	f.StringVar(&tableFile, "latency", "", "latency table of mop sweep, from which criterion latency predicts times instead of measuring them")
+	work.register(c)
 	f.BoolVar(&p.ExactTarget, "exact-target", false, "meet each target exactly, by a last width step of the size that is missing")
 	f.StringVar(&p.Criterion, "criterion", "kl", "what decides between a depth step and a width step: "+criterion.Help())
 	f.StringVar(&p.Sequence, "sequence", "", "the path for criterion sequence: L removes a layer, G heads and neurons")

@@ -1,15 +1,20 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 
 	"github.com/spf13/cobra"
 
 	"mop/bench/sweep"
+	"mop/internal/files"
 	"mop/internal/machine"
+	"mop/prune"
 	"mop/prune/plan"
 	"mop/runtime/config"
+	"mop/runtime/device"
 	"mop/runtime/open"
 	"mop/runtime/predict"
 )
@@ -70,6 +75,58 @@ func (w *workloadFlags) predictor(file string, base *config.Config) (*predict.Ta
 		return nil, nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return t, p, nil
+}
+
+// pruneLatency gives a pruning run what it needs of latencies.
+func pruneLatency(c *cobra.Command, o *options, p *prune.Options, work *workloadFlags, tableFile string) error {
+	criterionUses := p.Criterion == "latency"
+	if !criterionUses && !p.TargetLatency {
+		if work.changed(c) {
+			return usage("--in, --out-tokens, --batch and --part need --criterion latency or --target-latency")
+		}
+		return nil
+	}
+	if err := work.check(); err != nil {
+		return err
+	}
+	p.MeasureLatency = meterFunc(o, work.Workload)
+	info := machine.Describe()
+	p.LatencyIdentity = fmt.Sprintf("%+v on %s %s, device %s, threads %d, kernels %s", work.Workload, info.CPU, info.Kind, o.device.text, o.threads, o.kernels)
+	if tableFile == "" {
+		return nil
+	}
+	base, err := open.Config(p.Model)
+	if err != nil {
+		return err
+	}
+	_, predictor, err := work.predictor(tableFile, base)
+	if err != nil {
+		return err
+	}
+	sum, err := files.Sum(tableFile)
+	if err != nil {
+		return err
+	}
+	p.LatencyIdentity += ", table " + sum
+	p.PredictLatency = func(_ context.Context, _ device.Device, _ *config.Config, layers []config.LayerShape) (float64, error) {
+		return predictor.Latency(layers), nil
+	}
+	return nil
+}
+
+// meterFunc measures models with random weights, since values do not change times.
+func meterFunc(o *options, w predict.Workload) prune.LatencyFunc {
+	return func(ctx context.Context, dev device.Device, base *config.Config, layers []config.LayerShape) (float64, error) {
+		m, err := sweep.NewMeter(dev, base, sweep.VerifyOptions{Workload: w, DType: o.from.ElementType(base), Place: o.weights, Runs: 3, Tries: 15, Seed: o.seed})
+		if err != nil {
+			return 0, err
+		}
+		one, err := m.Measure(ctx, layers)
+		if err == nil && one.Disturbed {
+			slog.Warn("the machine was busy with other things: a measured latency is too long", "ms", one.MS)
+		}
+		return one.MS, err
+	}
 }
 
 // verifiedPlans chooses n plans to measure: a random path of another seed for each, or

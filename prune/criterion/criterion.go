@@ -40,10 +40,10 @@ type Scorer interface {
 	Better(a, b float64) bool
 }
 
-// Needs says what a Scorer uses. A criterion that compares latencies adds a field here
-// and one to Candidate; the other criteria do not change.
+// Needs says what a Scorer uses.
 type Needs struct {
 	Reference bool // Candidate.Reference, the states of the unpruned model
+	Latency   bool // Candidate.LatencyMS and DenseLatencyMS
 }
 
 // Candidate is what a Scorer measures.
@@ -52,6 +52,10 @@ type Candidate struct {
 	Windows   []dataset.Window // of the text on which models are compared
 	Prefixes  metric.Prefixes  // where the passes over the windows begin; nil = at the embedding
 	Reference metric.Reference // nil unless needed
+
+	// Latencies of the candidate and of the unpruned model in milliseconds, measured or
+	// predicted; 0 unless needed.
+	LatencyMS, DenseLatencyMS float64
 }
 
 // Chooser is a criterion that fixes the path without running a candidate.
@@ -103,6 +107,7 @@ func All() []Criterion {
 		cosine{},
 		cosineHidden{},
 		perplexity{},
+		latency{},
 		random{},
 		sequence{},
 	}

@@ -23,7 +23,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("%s: no summary", c.Name())
 		}
 	}
-	if want := []string{"kl", "cosine", "cosine-hidden", "ppl", "random", "sequence"}; !slices.Equal(criterion.Names(), want) {
+	if want := []string{"kl", "cosine", "cosine-hidden", "ppl", "latency", "random", "sequence"}; !slices.Equal(criterion.Names(), want) {
 		t.Errorf("want %v, got %v", want, criterion.Names())
 	}
 	if _, err := criterion.ByName("vibes"); err == nil {

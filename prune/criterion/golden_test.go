@@ -74,10 +74,10 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]float64{"kl": golden.KL, "cosine": golden.Cosine, "cosine-hidden": golden.Hidden, "ppl": golden.PPL}
+	want := map[string]float64{"kl": golden.KL, "cosine": golden.Cosine, "cosine-hidden": golden.Hidden, "ppl": golden.PPL, "latency": golden.KL / 4}
 	for _, scorer := range criterion.Scorers() {
 		name := scorer.Name()
-		got, err := scorer.Score(context.Background(), criterion.Candidate{Model: m, Windows: windows, Reference: reference})
+		got, err := scorer.Score(context.Background(), criterion.Candidate{Model: m, Windows: windows, Reference: reference, LatencyMS: 6, DenseLatencyMS: 10})
 		if err != nil {
 			t.Fatal(err)
 		}

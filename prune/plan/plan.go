@@ -49,7 +49,7 @@ type Step struct {
 	Kind        Kind              `json:"kind"`
 	Forced      string            `json:"forced,omitempty"` // why the other kind of step was impossible
 	Params      int64             `json:"params"`
-	Compression float64           `json:"compression"`      // 1 - params / params of the base
+	Compression float64           `json:"compression"`          // 1 - params / params of the base
 	LatencyMS   float64           `json:"latency_ms,omitempty"` // predicted; 0 without a latency table
 	Scores      map[Kind]*float64 `json:"scores,omitempty"`     // null = not finite
 	Shapes      []Shape           `json:"shapes"`

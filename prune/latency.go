@@ -1,0 +1,155 @@
+package prune
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/google/renameio/v2"
+
+	"mop/prune/plan"
+	"mop/runtime/config"
+	"mop/runtime/device"
+)
+
+// LatencyFunc returns the latency in milliseconds of the base model with other layers.
+type LatencyFunc func(ctx context.Context, dev device.Device, base *config.Config, layers []config.LayerShape) (float64, error)
+
+// latenciesFile holds the measured latencies in the output directory, by the layers. A
+// model is measured once, so that a run that resumes decides as before.
+const latenciesFile = "latencies.json"
+
+// measuredLatency returns the measured latency of a state's model.
+func (r *run) measuredLatency(ctx context.Context, s plan.State) (float64, error) {
+	path := filepath.Join(r.Out, latenciesFile)
+	all := map[string]float64{}
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(data, &all)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("%s: %w: remove it to measure again", path, err)
+	}
+	layers, err := json.Marshal(s.Shapes())
+	if err != nil {
+		return 0, err
+	}
+	sum := sha256.Sum256(layers)
+	key := hex.EncodeToString(sum[:8])
+	if ms, ok := all[key]; ok && ms > 0 {
+		return ms, nil
+	}
+	ms, err := r.MeasureLatency(ctx, r.Device, r.base.Config(), s.Shapes())
+	if err != nil {
+		return 0, fmt.Errorf("latency: %w", err)
+	}
+	all[key] = ms
+	if data, err = json.MarshalIndent(all, "", " "); err != nil {
+		return 0, err
+	}
+	return ms, renameio.WriteFile(path, append(data, '\n'), 0o666)
+}
+
+// latency is what the criterion compares: predicted, or measured where nothing predicts.
+func (r *run) latency(ctx context.Context, s plan.State) (float64, error) {
+	if r.PredictLatency != nil {
+		return r.PredictLatency(ctx, r.Device, r.base.Config(), s.Shapes())
+	}
+	return r.measuredLatency(ctx, s)
+}
+
+// latencyShare is the measured latency of a state's model as a share of the base's.
+func (r *run) latencyShare(ctx context.Context, s plan.State) (float64, error) {
+	dense, err := r.measuredLatency(ctx, plan.New(r.base.Config()))
+	if err != nil {
+		return 0, err
+	}
+	ms, err := r.measuredLatency(ctx, s)
+	return ms / dense, err
+}
+
+// latencyTolerance is how far from its target a measured latency may be, as a share of
+// the dense model's.
+const latencyTolerance = 0.005
+
+// latencyTarget meets a target latency: the path's first model that is at most that slow,
+// or better one that leaves the path before it by a width step whose size is found by
+// bisection.
+func (r *run) latencyTarget(ctx context.Context, path *plan.Plan, states []plan.State, target float64) (targetModel, error) {
+	after := -1
+	for n, s := range states {
+		share, err := r.latencyShare(ctx, s)
+		if err != nil {
+			return targetModel{}, err
+		}
+		if share <= target+latencyTolerance {
+			after = n
+			break
+		}
+	}
+	if after <= 0 {
+		return targetModel{}, fmt.Errorf("target latency %v: want a share that the path reaches and the dense model does not, its last model of %d steps is slower", target, len(states)-1)
+	}
+	before := states[after-1]
+	c := r.base.Config()
+	low, high := 0.0, 1.5*float64(before.Config(c).Params()-states[after].Config(c).Params())
+	for range 8 {
+		budget := (low + high) / 2
+		s, err := r.pruneWidth(ctx, after, before, max(budget, 1))
+		if errors.Is(err, plan.ErrWidth) {
+			high = budget
+			continue
+		}
+		if err != nil {
+			return targetModel{}, err
+		}
+		share, err := r.latencyShare(ctx, s)
+		if err != nil {
+			return targetModel{}, err
+		}
+		if math.Abs(share-target) <= latencyTolerance {
+			p := *path
+			p.Steps = slices.Clone(path.Steps[:after-1])
+			p.Add(c, s, plan.Width, fmt.Sprintf("the target latency is met by a width step: %.3f of the dense model's", share), nil)
+			return newTargetModel(&p, after, target, s), r.cleanUp()
+		}
+		if share > target {
+			low = budget
+		} else {
+			high = budget
+		}
+	}
+	share, err := r.latencyShare(ctx, states[after])
+	if err != nil {
+		return targetModel{}, err
+	}
+	slog.Warn("the target latency is not met exactly: the path's next model is taken", "target", target, "latency", fmt.Sprintf("%.3f", share))
+	p := *path
+	return newTargetModel(&p, after, target, states[after]), nil
+}
+
+// validateLatency checks that what the options need of latencies is there.
+func (r *run) validateLatency() error {
+	needs := r.TargetLatency
+	if r.scorer != nil && r.scorer.Needs().Latency {
+		if r.PredictLatency == nil && r.MeasureLatency == nil {
+			return fmt.Errorf("criterion %s: want a latency table or a device to measure on", r.Criterion)
+		}
+	}
+	if needs && r.MeasureLatency == nil {
+		return errors.New("target latency: want a device to measure on")
+	}
+	if needs && r.ExactTarget {
+		return errors.New("target latency: is met by a last width step anyway: leave out the exact target")
+	}
+	return nil
+}

@@ -1,0 +1,111 @@
+package search
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"mop/prune/plan"
+	"mop/runtime/config"
+)
+
+// genome gives every layer of the base its KV heads and its MLP level.
+type genome struct {
+	KVHeads []int `json:"kv_heads"` // [L], each with its query heads; 0 = no attention block
+	Levels  []int `json:"levels"`   // [L], from 0, no MLP block, to Options.Levels, all neurons
+}
+
+func (g genome) clone() genome {
+	return genome{slices.Clone(g.KVHeads), slices.Clone(g.Levels)}
+}
+
+// key names a genome in files.
+func (g genome) key() string {
+	return strings.Trim(fmt.Sprint(g.KVHeads), "[]") + "|" + strings.Trim(fmt.Sprint(g.Levels), "[]")
+}
+
+// width is the number of neurons of a level.
+func (r *run) width(l, level int) int {
+	return r.base.Config().Layers[l].Intermediate * level / r.Levels
+}
+
+// shape is the shape of a layer of the base with some of its blocks' parts.
+func (r *run) shape(l, kvHeads, level int) config.LayerShape {
+	s := r.base.Config().Layers[l]
+	if s.KVHeads > 0 {
+		s.Heads = kvHeads * (s.Heads / s.KVHeads)
+	}
+	s.KVHeads = kvHeads
+	s.Intermediate = r.width(l, level)
+	return s
+}
+
+// shapes are those of all layers.
+func (r *run) shapes(g genome) []config.LayerShape {
+	out := make([]config.LayerShape, len(g.Levels))
+	for l := range out {
+		out[l] = r.shape(l, g.KVHeads[l], g.Levels[l])
+	}
+	return out
+}
+
+// dense is the genome of the base.
+func (r *run) dense() genome {
+	var g genome
+	for _, s := range r.base.Config().Layers {
+		g.KVHeads, g.Levels = append(g.KVHeads, s.KVHeads), append(g.Levels, r.Levels)
+	}
+	return g
+}
+
+// state lists which heads and neurons a genome keeps: those with the highest scores.
+func (r *run) state(g genome) plan.State {
+	s := plan.New(r.base.Config())
+	for l := range s.Layers {
+		x := &s.Layers[l]
+		base := x.Shape
+		x.Shape = r.shape(l, g.KVHeads[l], g.Levels[l])
+		x.KVHeads = slices.Sorted(slices.Values(r.headOrder[l][:x.Shape.KVHeads]))
+		x.Neurons = slices.Sorted(slices.Values(r.neuronOrder[l][:x.Shape.Intermediate]))
+		x.Heads = []int{}
+		for _, k := range x.KVHeads {
+			per := base.Heads / base.KVHeads
+			for q := range per {
+				x.Heads = append(x.Heads, k*per+q)
+			}
+		}
+		if x.KVHeads == nil {
+			x.KVHeads = []int{}
+		}
+		if x.Neurons == nil {
+			x.Neurons = []int{}
+		}
+	}
+	return s
+}
+
+// orders sorts KV heads and neurons by their scores, the highest first and of equal ones
+// the one with the higher index, as a width step keeps them.
+func orders(c *config.Config, scores *plan.Scores) (heads, neurons [][]int) {
+	for l, s := range c.Layers {
+		byHead := make([]float64, s.KVHeads)
+		for k := range byHead {
+			per := s.Heads / s.KVHeads
+			for q := range per {
+				byHead[k] += scores.Heads[l][k*per+q] / float64(per)
+			}
+		}
+		heads, neurons = append(heads, descending(byHead)), append(neurons, descending(scores.Neurons[l]))
+	}
+	return heads, neurons
+}
+
+func descending(scores []float64) []int {
+	order := make([]int, len(scores))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Or(cmp.Compare(scores[b], scores[a]), cmp.Compare(b, a)) })
+	return order
+}
