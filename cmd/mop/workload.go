@@ -114,14 +114,18 @@ func pruneLatency(c *cobra.Command, o *options, p *prune.Options, work *workload
 	return nil
 }
 
-// meterFunc measures models with random weights, since values do not change times.
+// meterFunc measures models with random weights, since values do not change times. All
+// calls are of one base and one device.
 func meterFunc(o *options, w predict.Workload) prune.LatencyFunc {
+	var meter *sweep.Meter
 	return func(ctx context.Context, dev device.Device, base *config.Config, layers []config.LayerShape) (float64, error) {
-		m, err := sweep.NewMeter(dev, base, sweep.VerifyOptions{Workload: w, DType: o.from.ElementType(base), Place: o.weights, Runs: 3, Tries: 15, Seed: o.seed})
-		if err != nil {
-			return 0, err
+		if meter == nil {
+			var err error
+			if meter, err = sweep.NewMeter(dev, base, sweep.VerifyOptions{Workload: w, DType: o.from.ElementType(base), Place: o.weights, Runs: 3, Tries: 15, Seed: o.seed}); err != nil {
+				return 0, err
+			}
 		}
-		one, err := m.Measure(ctx, layers)
+		one, err := meter.Measure(ctx, layers)
 		if err == nil && one.Disturbed {
 			slog.Warn("the machine was busy with other things: a measured latency is too long", "ms", one.MS)
 		}

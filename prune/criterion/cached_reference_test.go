@@ -67,11 +67,11 @@ func TestCachedReference(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, scorer := range criterion.Scorers() {
-		want, err := scorer.Score(ctx, criterion.Candidate{Model: other, Windows: windows, Reference: live})
+		want, err := scorer.Score(ctx, criterion.Candidate{Model: other, Windows: windows, Reference: live, LatencyMS: 1, DenseLatencyMS: 2})
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := scorer.Score(ctx, criterion.Candidate{Model: other, Windows: windows, Reference: cached})
+		got, err := scorer.Score(ctx, criterion.Candidate{Model: other, Windows: windows, Reference: cached, LatencyMS: 1, DenseLatencyMS: 2})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +79,7 @@ func TestCachedReference(t *testing.T) {
 			t.Errorf("%s: want %v, got %v", scorer.Name(), want, got)
 		}
 		name := scorer.Name()
-		self, err := scorer.Score(ctx, criterion.Candidate{Model: base, Windows: windows, Reference: cached})
+		self, err := scorer.Score(ctx, criterion.Candidate{Model: base, Windows: windows, Reference: cached, LatencyMS: 1, DenseLatencyMS: 2})
 		if perfect := map[string]float64{"kl": 0, "cosine": 1, "cosine-hidden": 1}; err != nil || name != "ppl" && !(self-perfect[name] < 1e-12 && perfect[name]-self < 1e-12) {
 			t.Errorf("%s of the base itself: want %v, got %v, %v", name, perfect[name], self, err)
 		}

@@ -123,7 +123,7 @@ func (r *run) prepare(ctx context.Context) error {
 		return err
 	}
 	c := r.base.Config()
-	if r.windows, err = dataset.FirstWindows(tok, r.Text, r.Separator, min(r.Context, c.MaxPositions), r.Windows); err != nil {
+	if r.windows, err = dataset.FirstWindows(tok, dataset.File{Path: r.Text, Separator: r.Separator}, min(r.Context, c.MaxPositions), r.Windows); err != nil {
 		return err
 	}
 	if len(r.windows) < r.Windows {
@@ -213,7 +213,7 @@ func (r *run) scores(ctx context.Context, tok *tokenizer.Tokenizer) error {
 		r.headOrder, r.neuronOrder = orders(c, stored.Scores)
 		return nil
 	}
-	prompts, _, err := dataset.Prompts(tok, r.Calibration, r.Prompts, c.MaxPositions, false, r.Seed)
+	prompts, _, err := dataset.Prompts(tok, dataset.File{Path: r.Calibration}, r.Prompts, c.MaxPositions, false, r.Seed)
 	if err != nil {
 		return err
 	}
@@ -324,24 +324,33 @@ func (r *run) search(ctx context.Context, target float64, x *losses, k cost) (Mo
 	return m, prune.WriteModel(r.base, r.Model, r.HFType, r.Resume, m.Dir, m.Plan, r.state(g))
 }
 
-// start divides the target over the blocks. If models are measured, the ratio of measured
-// to predicted cost corrects the target, twice.
+// start divides the target over the blocks. If models are measured, the predicted share is
+// corrected until the measured one is the target, or nearly.
 func (r *run) start(ctx context.Context, target float64, x *losses, k *cost) (genome, error) {
 	g, err := r.divide(x, k, target)
 	if err != nil || r.Measure == nil || r.Objective != "latency" {
 		return g, err
 	}
 	base := r.base.Config().Layers
-	for range 2 {
+	slope, before, measuredBefore := 1.0, 0.0, 0.0 // of the predicted share by the measured one
+	for n := range 4 {
 		measured, err := r.measuredShare(ctx, r.shapes(g))
 		if err != nil {
 			return g, err
 		}
-		predicted := k.share(base, r.shapes(g))
-		if math.Abs(measured/predicted-1) < 0.005 {
+		predicted := k.share(base, r.shapes(g)) / k.factor
+		if d := measured - measuredBefore; n > 0 && math.Abs(d) > 1e-3 {
+			slope = min(max(0.25, (predicted-before)/d), 4)
+		}
+		before, measuredBefore = predicted, measured
+		if math.Abs(measured-target) < 0.005 {
 			break
 		}
-		k.factor *= measured / predicted
+		aim := predicted + slope*(target-measured)
+		if aim <= 0 {
+			return g, fmt.Errorf("beyond reach: a model of %.3f of the predicted time takes %.3f of the measured one", predicted, measured)
+		}
+		k.factor = target / aim
 		if g, err = r.divide(x, k, target); err != nil {
 			return g, err
 		}

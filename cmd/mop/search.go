@@ -1,0 +1,117 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"mop/internal/files"
+	"mop/internal/machine"
+	"mop/prune"
+	"mop/prune/plan"
+	"mop/prune/search"
+	"mop/runtime/device"
+	"mop/runtime/open"
+	"mop/runtime/predict"
+)
+
+func searchCommand(o *options) *cobra.Command {
+	s := search.Defaults()
+	work := workloadFlags{Workload: s.Workload}
+	var targets, targetBytes, tableFile string
+	var measure bool
+	c := &cobra.Command{
+		Use:   "search --model DIR --latency TABLE --target-latency 0.6,0.7,0.8 --out DIR",
+		Short: "Choose the heads and neurons of every layer for a wanted latency",
+		Long: "Choose the shape of every layer by measured time: the loss of each block alone, dynamic\n" +
+			"programming over the latency table, and evolution on growing amounts of text. One\n" +
+			"directory is written for each target and seed. A search may be stopped at any moment;\n" +
+			"--resume continues it and ends with the same models. Searches of other targets or seeds\n" +
+			"may run at the same time with the same --out.",
+		Example: "  mop search --model ./smollm2 --latency table.json --target-latency 0.6,0.8 --calibration alpaca.json --text wiki.train.raw --out ./searched\n" +
+			"  mop search --model ./smollm2 --target-bytes 0.7 --calibration alpaca.json --text wiki.train.raw --out ./searched",
+		Args: exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := need(c, "model", "out"); err != nil {
+				return err
+			}
+			if (targets == "") == (targetBytes == "") {
+				return usage("search: want either --target-latency or --target-bytes")
+			}
+			s.Objective = "latency"
+			if targetBytes != "" {
+				s.Objective, targets = "bytes", targetBytes
+			}
+			var err error
+			if s.Targets, err = plan.ParseTargets(targets); err != nil {
+				return usage("%v", err)
+			}
+			if err := work.check(); err != nil {
+				return err
+			}
+			s.Workload, s.Seed = work.Workload, o.seed
+			if s.Objective == "latency" {
+				if tableFile == "" {
+					return usage("search: --target-latency needs --latency TABLE")
+				}
+				if s.Table, err = predict.Load(tableFile); err != nil {
+					return err
+				}
+				if s.Identity, err = files.Sum(tableFile); err != nil {
+					return err
+				}
+				if measure {
+					info := machine.Describe()
+					s.Identity += fmt.Sprintf(", measured on %s %s, device %s, threads %d, kernels %s", info.CPU, info.Kind, o.device.text, o.threads, o.kernels)
+					s.Measure = meterFunc(o, s.Workload)
+				}
+			}
+			s.OpenDevice = func() (device.Device, error) { return open.Device(o.deviceOptions()) }
+			bar := newBars(c.ErrOrStderr())
+			s.Progress = bar.show
+			models, err := search.Run(c.Context(), s)
+			bar.end()
+			if err != nil {
+				if wrong := (prune.OptionsError{}); errors.As(err, &wrong) {
+					return usage("%v", wrong)
+				}
+				return resumable(err)
+			}
+			for _, m := range models {
+				line := "  another job is searching for it"
+				if !m.Skipped {
+					line = fmt.Sprintf("  %d parameters, %.2f %% smaller, %.3f of the dense model's %s, KL %.4f (before evolution %.4f)",
+						m.Plan.TargetStep().Params, 100*m.Plan.TargetStep().Compression, m.Cost, s.Objective, m.KL, m.StartKL)
+				}
+				if _, err := fmt.Fprintln(c.OutOrStdout(), m.Dir+line); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&s.Model, "model", "", "model directory")
+	f.StringVar(&s.Out, "out", "", "directory for the models, and for what all searches of it share")
+	f.StringVar(&tableFile, "latency", "", "latency table of mop sweep")
+	f.StringVar(&targets, "target-latency", "", "shares of the dense model's latency, with commas between them")
+	f.StringVar(&targetBytes, "target-bytes", "", "shares of the dense model's parameters, instead of --target-latency")
+	work.register(c)
+	f.BoolVar(&measure, "measure", true, "meet the target by measurement on the device; false: by the table's prediction alone")
+	f.StringVar(&s.Calibration, "calibration", "", "prompts for the AMP scores, as of mop prune")
+	f.IntVar(&s.Prompts, "prompts", s.Prompts, "number of prompts")
+	f.StringVar(&s.Text, "text", "", "text on which models are compared")
+	f.StringVar(&s.Separator, "split", "", "text between that file's documents")
+	f.IntVar(&s.Context, "context", s.Context, "tokens in a window, BOS included")
+	f.IntVar(&s.LossWindows, "loss-windows", s.LossWindows, "windows for the losses of single blocks and evolution's first stage")
+	f.IntVar(&s.Windows, "windows", s.Windows, "windows of evolution's last stage")
+	f.IntVar(&s.Levels, "levels", s.Levels, "sizes of an MLP block, evenly spaced, that the search chooses among")
+	f.DurationVar(&s.Time, "time", s.Time, "time of each target's evolution, about; 0 = dynamic programming only")
+	f.IntVar(&s.Generations, "generations", 0, "generations of evolution, instead of --time")
+	f.IntVar(&s.Offspring, "offspring", s.Offspring, "candidates of a generation")
+	f.StringVar(&s.HFType, "hf-type", "", "the model type in config.json: "+strings.Join(prune.HFTypes(), " or "))
+	f.BoolVar(&s.Resume, "resume", false, "continue a search that was stopped")
+	return c
+}

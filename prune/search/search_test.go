@@ -1,0 +1,239 @@
+package search
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"mop/internal/progress"
+	"mop/prune/plan"
+	"mop/runtime/checkpoint"
+	"mop/runtime/config"
+	"mop/runtime/device"
+	"mop/runtime/device/cpu"
+	"mop/runtime/predict"
+)
+
+// The knapsack finds the same least loss as trying all choices.
+func TestKnapsackAgainstAllChoices(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 50 {
+		blocks := make([][]choice, 5)
+		for i := range blocks {
+			for range 2 + r.IntN(3) {
+				blocks[i] = append(blocks[i], choice{float64(r.IntN(40)), r.Float64()})
+			}
+		}
+		budget := float64(40 + r.IntN(80))
+		best := math.Inf(1)
+		var try func(i int, cost, loss float64)
+		try = func(i int, cost, loss float64) {
+			if i == len(blocks) {
+				if cost < budget {
+					best = min(best, loss)
+				}
+				return
+			}
+			for _, c := range blocks[i] {
+				try(i+1, cost+c.cost, loss+c.loss)
+			}
+		}
+		try(0, 0, 0)
+		chosen := knapsack(blocks, budget)
+		if chosen == nil {
+			if !math.IsInf(best, 1) {
+				t.Fatalf("want a loss of %v, got no choice", best)
+			}
+			continue
+		}
+		cost, loss := 0.0, 0.0
+		for i, c := range chosen {
+			cost, loss = cost+blocks[i][c].cost, loss+blocks[i][c].loss
+		}
+		// Costs are whole numbers, far coarser than a bin, so that rounding excludes at
+		// most choices that meet the budget exactly.
+		if cost > budget || loss > best+1e-9 {
+			t.Errorf("budget %v: want a loss of %v, got %v for %v", budget, best, loss, cost)
+		}
+	}
+}
+
+func TestInterpolate(t *testing.T) {
+	got := interpolate([]int{0, 2, 6, 8}, []float64{8, 4, 2, 0}, 8)
+	if want := []float64{8, 6, 4, 3.5, 3, 2.5, 2, 1, 0}; !slices.Equal(got, want) {
+		t.Errorf("want %v, got %v", want, got)
+	}
+}
+
+const demoModel = "../../bench/demo/model"
+
+// proportional is a table of a device on which time is proportional to size.
+func proportional(c *config.Config) *predict.Table {
+	one := func(x int) predict.Time { return predict.Time{MS: float64(x) * 1e-3, Lo: 1e-6, Hi: 1, N: 1} }
+	t := &predict.Table{Version: predict.Version, Model: predict.ModelOf("demo", c, "BF16"), Machine: predict.Source{PrefillRows: 512}}
+	for _, phase := range []string{"prefill", "decode"} {
+		for _, tokens := range []float64{12, 100} {
+			p := predict.Pass{Phase: phase, Batch: 1, Tokens: tokens, Other: one(100)}
+			s := c.Layers[0]
+			for k := 1; k <= s.KVHeads; k++ {
+				h := k * s.Heads / s.KVHeads
+				p.Attention = append(p.Attention, predict.Attention{Heads: h, KVHeads: k, QKV: one(200 * h), Attend: one(10 * h), Output: one(100 * h)})
+			}
+			for _, w := range []int{s.Intermediate / 2, s.Intermediate} {
+				p.MLP = append(p.MLP, predict.MLP{Intermediate: w, GateUp: one(2 * w), Down: one(w)})
+			}
+			t.Passes = append(t.Passes, p)
+		}
+	}
+	return t
+}
+
+// tinyModel writes a model of four layers of random weights with grouped-query attention.
+func tinyModel(t *testing.T) (string, *config.Config) {
+	t.Helper()
+	c, err := config.Load(filepath.Join(demoModel, "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.HiddenSize, c.HeadDim, c.MaxPositions = 24, 4, 64
+	c.Layers = slices.Repeat([]config.LayerShape{{Heads: 6, KVHeads: 3, HeadDim: 4, Intermediate: 36}}, 4)
+	c.Extra = map[string]any{"initializer_range": 0.2}
+	dir := filepath.Join(t.TempDir(), "model")
+	if err := checkpoint.WriteRandom(dir, c, 1, checkpoint.BF16, checkpoint.SaveOptions{Files: checkpoint.SideFiles(demoModel)}); err != nil {
+		t.Fatal(err)
+	}
+	return dir, c
+}
+
+func tinyOptions(t *testing.T, out string) Options {
+	dir, c := tinyModel(t)
+	text := filepath.Join(t.TempDir(), "text")
+	story := "Once upon a time there was a little girl who liked to play in the park with her dog. "
+	var long string
+	for range 40 {
+		long += story
+	}
+	if err := os.WriteFile(text, []byte(long), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	o := Defaults()
+	o.Model, o.Out, o.Targets, o.Table, o.Calibration, o.Text = dir, out, []float64{0.7}, proportional(c), text, text
+	o.Prompts, o.Context, o.LossWindows, o.Windows, o.Levels, o.Generations, o.Offspring = 2, 16, 1, 3, 6, 2, 4
+	o.OpenDevice = func() (device.Device, error) { return cpu.New(2) }
+	return o
+}
+
+// A search meets its target by the table, improves on the knapsack or keeps it, and its
+// model is what the plan says.
+func TestSearch(t *testing.T) {
+	o := tinyOptions(t, filepath.Join(t.TempDir(), "out"))
+	models, err := Run(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := models[0]
+	if m.Cost > 0.7 || m.Cost < 0.6 || m.KL > m.StartKL || !(m.KL > 0) {
+		t.Errorf("want a cost of 0.6 to 0.7 and a KL of at most that before evolution, got %v, %v and %v", m.Cost, m.KL, m.StartKL)
+	}
+	p, err := plan.Load(filepath.Join(m.Dir, "plan.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, err := checkpoint.Open(m.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	shapes, err := p.LayerShapes(1)
+	if err != nil || !slices.Equal(shapes, src.Config().Layers) {
+		t.Errorf("want the plan's layers %v, got %v (%v)", shapes, src.Config().Layers, err)
+	}
+	if p.Steps[0].LatencyMS > 0.7*p.Base.LatencyMS || p.Steps[0].LatencyMS == 0 {
+		t.Errorf("want a predicted latency of at most 0.7 of %v, got %v", p.Base.LatencyMS, p.Steps[0].LatencyMS)
+	}
+}
+
+// A search that is stopped at any moment and resumed ends in the same plan.
+func TestSearchResumesToTheSamePlan(t *testing.T) {
+	whole := tinyOptions(t, filepath.Join(t.TempDir(), "whole"))
+	models, err := Run(context.Background(), whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile(filepath.Join(models[0].Dir, "plan.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := whole
+	o.Out, o.Resume = filepath.Join(t.TempDir(), "stopped"), true
+	stops := 0
+	for limit := 2; ; limit += 7 {
+		ctx, cancel := context.WithCancel(context.Background())
+		n := 0
+		o.Progress = func(progress.Update) {
+			if n++; n == limit {
+				cancel()
+			}
+		}
+		models, err = Run(ctx, o)
+		cancel()
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		stops++
+	}
+	got, err := os.ReadFile(filepath.Join(models[0].Dir, "plan.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stops < 3 || string(got) != string(want) {
+		t.Errorf("stopped %d times: want the same plan\n%s\ngot\n%s", stops, want, got)
+	}
+}
+
+// The target is met by measurement: on a device that gains half of what the table says,
+// more has to go.
+func TestTargetIsMeasured(t *testing.T) {
+	o := tinyOptions(t, filepath.Join(t.TempDir(), "out"))
+	o.Generations, o.Time = 0, 0
+	p, err := o.Table.Predictor(o.Workload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Measure = func(_ context.Context, _ device.Device, base *config.Config, layers []config.LayerShape) (float64, error) {
+		return (p.Latency(base.Layers) + p.Latency(layers)) / 2, nil
+	}
+	models, err := Run(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shapes, err := models[0].Plan.LayerShapes(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := config.Config{Layers: o.Table.Model.Shapes}
+	measured, _ := o.Measure(context.Background(), nil, &c, shapes)
+	if share := measured / p.Latency(c.Layers); math.Abs(share-0.7) > 0.02 {
+		t.Errorf("want a measured share of about 0.7, got %v", share)
+	}
+}
+
+func TestBytesObjectiveNeedsNoTable(t *testing.T) {
+	o := tinyOptions(t, filepath.Join(t.TempDir(), "out"))
+	o.Objective, o.Table, o.Generations, o.Time = "bytes", nil, 1, 0
+	models, err := Run(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := models[0].Plan.TargetStep().Compression; c < 0.3 || c > 0.4 {
+		t.Errorf("want a compression of 0.3 to 0.4, got %v", c)
+	}
+}
