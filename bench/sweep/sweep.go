@@ -200,6 +200,7 @@ func (o *Options) identity(dev device.Device, layers int) map[string]string {
 		"processor":   info.CPU + " " + info.Kind,
 		"threads":     fmt.Sprint(dev.Capabilities().Threads),
 		"kernels":     o.Kernels,
+		"cache":       fmt.Sprintf("%d bytes a number", dev.Capabilities().CacheElementBytes),
 		"weights":     o.Place.Weights,
 		"activations": o.Place.Activations,
 		"commit":      build.Commit(),

@@ -158,6 +158,17 @@ func verifiedPlans(p *plan.Plan, n int, dryRun func(seed uint64) (*plan.Plan, er
 	return out, nil
 }
 
+// sameMachine refuses a table of another machine, whose times would be compared with
+// this one's.
+func sameMachine(dev device.Device, t *predict.Table, o *options) error {
+	m, got, cpu := t.Machine, dev.Capabilities(), machine.Describe().CPU
+	if got.Hardware == m.Device && got.Threads == m.Threads && cpu == m.CPU && o.kernels == m.Kernels && got.CacheElementBytes == m.CacheBytes {
+		return nil
+	}
+	return fmt.Errorf("the latency table was measured on %s (%s) with %d threads, kernels %s and %d bytes for a number in the KV cache, this is %s (%s) with %d, %s and %d: measure here with mop sweep, or choose the same flags",
+		m.Device, m.CPU, m.Threads, m.Kernels, m.CacheBytes, got.Hardware, cpu, got.Threads, o.kernels, got.CacheElementBytes)
+}
+
 // verifyPlans measures plans on the table's device.
 func verifyPlans(c *cobra.Command, o *options, name string, t *predict.Table, base *config.Config, models []sweep.Shapes, w predict.Workload, asJSON bool) error {
 	place := open.ModelOptions{Weights: t.Machine.Weights, Activations: t.Machine.Activations}
@@ -166,9 +177,8 @@ func verifyPlans(c *cobra.Command, o *options, name string, t *predict.Table, ba
 		return err
 	}
 	defer dev.Close()
-	if got := dev.Capabilities(); got.Hardware != t.Machine.Device || got.Threads != t.Machine.Threads || machine.Describe().CPU != t.Machine.CPU || o.kernels != t.Machine.Kernels {
-		return fmt.Errorf("the latency table was measured on %s (%s) with %d threads and kernels %s, this is %s (%s) with %d and %s: measure here with mop sweep, or choose the same --device, --threads and --kernels",
-			t.Machine.Device, t.Machine.CPU, t.Machine.Threads, t.Machine.Kernels, got.Hardware, machine.Describe().CPU, got.Threads, o.kernels)
+	if err := sameMachine(dev, t, o); err != nil {
+		return err
 	}
 	bar := newBars(c.ErrOrStderr())
 	from := o.from
