@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -111,7 +110,7 @@ func searchCommand(o *options) *cobra.Command {
 	f.DurationVar(&s.Time, "time", s.Time, "time of each target's evolution, about; 0 = dynamic programming only")
 	f.IntVar(&s.Generations, "generations", 0, "generations of evolution, instead of --time")
 	f.IntVar(&s.Offspring, "offspring", s.Offspring, "candidates of a generation")
-	f.StringVar(&s.HFType, "hf-type", "", "the model type in config.json: "+strings.Join(prune.HFTypes(), " or "))
+	hfTypeFlag(c, &s.HFType)
 	f.BoolVar(&s.Resume, "resume", false, "continue a search that was stopped")
 	return c
 }
