@@ -112,5 +112,5 @@ func (w writer) sameModel(dir string, old []byte, p *plan.Plan, c *config.Config
 // it is complete. base is the open checkpoint of the directory baseDir. With resume, a
 // model that was written before for the same plan is kept.
 func WriteModel(base checkpoint.Source, baseDir, hfType string, resume bool, dir string, p *plan.Plan, s plan.State) error {
-	return writer{base, baseDir, hfType, resume}.write(dir, p, s)
+	return writer{base: base, dir: baseDir, hfType: hfType, resume: resume}.write(dir, p, s)
 }
