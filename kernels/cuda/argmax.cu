@@ -10,9 +10,13 @@
 // top-k, top-p or min-p need sample.cu.
 //
 // A logit that is not finite makes the token -1. Each row's position then moves one on where
-// its parameters say so: tokens and places are the next step's input, without the host.
+// its parameters say so: tokens and positions are the next step's input, without the host.
 // Grid: (parts, N), 256 threads; the last block of a row to end combines the parts. Bound by
 // latency: 4*V bytes a row.
+//
+// Versions: 1. one set of sampling parameters for a whole captured graph. 2. the parameters
+// and the sequence of each row are read from device memory, so that sequences join and leave
+// without a new capture. Neither has been measured alone on a GPU.
 #include "sampling_params.cuh"
 
 extern "C" __global__ void __launch_bounds__(256, 1)
@@ -25,11 +29,11 @@ extern "C" __global__ void __launch_bounds__(256, 1)
     by = params[n];
   cudaGridDependencySynchronize();
   cudaTriggerProgrammaticLaunchCompletion();
-  const SeqPosition place = params ? positions[n] : SeqPosition{0, 0};
-  const Penalty penalty = penalty_of(by, seen, lds, place.seq);
+  const SeqPosition position = params ? positions[n] : SeqPosition{0, 0};
+  const Penalty penalty = penalty_of(by, seen, lds, position.seq);
   const int lo = (int)((long long)V * blockIdx.x / parts), hi = (int)((long long)V * (blockIdx.x + 1) / parts);
   const float *row = z + (long long)n * ldz;
-  const u64 first = (u64)place.pos * V;
+  const u64 first = (u64)position.pos * V;
   Best b = {-kInf, lo};
   for (int i = lo + threadIdx.x; i < hi; i += 256) {
     const float v = gumbel_max(by, penalty.apply(i, row[i]), first + i);

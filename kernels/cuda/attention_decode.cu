@@ -280,11 +280,11 @@ static __device__ __forceinline__ void attention_decode(u16 *a, int lda, const u
 
   // Where the sequence is known, the address of the first page is read together with the
   // position: of the step that this warp has, unless splits are longer than one round.
-  const uint2 place = positions[n]; // sequence, position
+  const uint2 row = positions[n]; // sequence, position
   const int guess = part * kAttentionWarps + warp;
   const u64 *table = cache.table + (long long)(sequence < 0 ? 0 : sequence + n) * cache.pages;
   const u64 guessed = table[min(guess * kPositions / kPageSize, cache.pages - 1)];
-  const int pos = place.y, steps = pos / kPositions + 1, rounds = ceil_div(steps, kAttentionWarps);
+  const int pos = row.y, steps = pos / kPositions + 1, rounds = ceil_div(steps, kAttentionWarps);
   const int share = rounds <= kSingleBlockRounds ? rounds : ceil_div(rounds, kMaxSplits);
   if (part * share >= rounds || guessed % 2) // an address is never odd: this makes the compiler load it now
     return;
@@ -301,7 +301,7 @@ static __device__ __forceinline__ void attention_decode(u16 *a, int lda, const u
   // The first keys and values.
   int step = part * share * kAttentionWarps + warp;
   if (sequence < 0)
-    table = cache.table + (long long)place.x * cache.pages;
+    table = cache.table + (long long)row.x * cache.pages;
   auto page = [&](int step) { return (const u16 *)table[min(step, end - 1) * kPositions / kPageSize] + kh * Dp; };
   const KVReader<Width> kv = {cache, pos, K * Dp, slice * Width, lane};
   uint4 k[S::kTiles][Width / 32];

@@ -104,9 +104,9 @@ template <int Width> struct KVLoader {
   }
 };
 
-// copy_queries fills this warp's 16 rows of the queries' place.
+// copy_queries fills this warp's 16 rows of the queries' slot.
 template <int Width>
-static __device__ __forceinline__ void copy_queries(const AttentionSmem<Width> &my, u16 *place, int warp, const u16 *q,
+static __device__ __forceinline__ void copy_queries(const AttentionSmem<Width> &my, u16 *slot, int warp, const u16 *q,
                                                     int ldq, const Queries &of, int Dh) {
   const int row0 = warp * 16 + row_of(), c = threadIdx.x % 8;
 #pragma unroll 1
@@ -115,7 +115,7 @@ static __device__ __forceinline__ void copy_queries(const AttentionSmem<Width> &
 #pragma unroll 1
     for (int row = row0; row < warp * 16 + 16; row += kRows) {
       const u16 *from = q + (long long)(of.row + row) * ldq + column;
-      u16 *to = chunk_of(place + panel * my.kPanel, row);
+      u16 *to = chunk_of(slot + panel * my.kPanel, row);
       const bool in = row < of.count && column < Dh;
       if (Dh % 8 == 0) {
         ptx::cp_async(to, in ? from : q, in);
@@ -141,12 +141,12 @@ static __device__ __forceinline__ void load_tiles(const AttentionSmem<Width> &my
   KVLoader<Width> copier = {my, cache, warp % 4 * 32 + row_of(), warp >= 4, {}};
   KVStep source = {};
   for (TileScheduler scheduler; scheduler.tile() < tiles * H; scheduler.round++) {
-    const int place = scheduler.round % 2;
+    const int slot = scheduler.round % 2;
     if (scheduler.round > 1)
-      ptx::mbarrier_wait_parity(my.queries_free + place, scheduler.round / 2 - 1 & 1);
-    copy_queries(my, my.queries + place * my.kSlot, warp, q + scheduler.tile() % H * Dh, ldq,
+      ptx::mbarrier_wait_parity(my.queries_free + slot, scheduler.round / 2 - 1 & 1);
+    copy_queries(my, my.queries + slot * my.kSlot, warp, q + scheduler.tile() % H * Dh, ldq,
                  queries[scheduler.tile() / H], Dh);
-    copied(my.queries_full + place);
+    copied(my.queries_full + slot);
     const Queries of = queries[scheduler.tile() / H]; // again, so that it need not be kept
     KVStep now = {of.seq, scheduler.tile() % H / (H / cache.K), 0, of.pos + of.count};
     for (; now.at < now.end; now.at += kTile) {
@@ -293,7 +293,7 @@ static __device__ __forceinline__ void compute_tiles(const AttentionSmem<Width> 
     arrive_once(my.order);
   Part of(queries[scheduler.tile() / H], scheduler.tile() % H, g);
   Queries coming;      // read a tile ahead
-  int head, place = 0; // its head; of this tile's queries
+  int head, slot = 0; // its head; of this tile's queries
   auto look = [&] {
     scheduler.round++;
     const int tile = min(scheduler.tile(), tiles * H - 1);
@@ -325,13 +325,13 @@ static __device__ __forceinline__ void compute_tiles(const AttentionSmem<Width> 
       if (scheduler.tile() >= tiles * H)
         break;
       of = Part(coming, head, g), rows = {}, step = 0;
-      place = scheduler.round % 2;
-      ptx::mbarrier_wait_parity(my.queries_full + place, scheduler.round / 2 & 1);
+      slot = scheduler.round % 2;
+      ptx::mbarrier_wait_parity(my.queries_full + slot, scheduler.round / 2 & 1);
     }
     ptx::mbarrier_wait_parity(my.full + s.index, s.round & 1);
     ptx::mbarrier_wait_parity(my.order + group, parity & 1);
     ptx::wgmma_fence();
-    compute_qk<T, Width>(scores, qs + place * kNext, ks + s.index * kNext);
+    compute_qk<T, Width>(scores, qs + slot * kNext, ks + s.index * kNext);
     const int keys = s.index;
     s.next();
     rescale(sums, r0, r1);
@@ -343,7 +343,7 @@ static __device__ __forceinline__ void compute_tiles(const AttentionSmem<Width> 
     ptx::warpgroup_fence_operand(scores);
     arrive_once(my.empty + keys);
     if (step == of.steps - 1)
-      arrive_once(my.queries_free + place);
+      arrive_once(my.queries_free + slot);
     of.mask(scores, step);
     rows.weigh(scores, scale, r0, r1);
     if (step + 1 < of.steps) { // the loop also keeps the softmax before the wait for the values

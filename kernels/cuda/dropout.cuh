@@ -1,16 +1,16 @@
-// Dropout by counting: whether element (r, c) of a sequence is kept is a function
-// of the sequence's key and of r*in + c alone, that of package random's words.
+// Counter-based dropout: whether element (r, c) of a sequence is kept depends only on the
+// sequence's key and on r*in + c, through the random words of package random.
 #pragma once
 #include "types.cuh"
 
-// DropoutMask says what of a matrix [n, in] is kept. places[n].seq is row n's sequence
-// and .pos its row in it; no places, nothing is dropped. A single sequence's key
-// needs no memory.
+// DropoutMask says which elements of a matrix [n, in] are kept. positions[n].seq is the
+// sequence of row n and .pos its row in it; if positions is null, nothing is dropped. The
+// key of a single sequence needs no memory.
 struct DropoutMask {
   const SeqPosition *positions;
-  const u64 *keys; // null = key is that of all
+  const u64 *keys; // null: all sequences have the key below
   u64 key;
-  u32 limit; // a half word below it drops
+  u32 limit; // an element is dropped if its half word is below the limit
   int in;
 
   // Row is what is needed of a row.

@@ -16,6 +16,8 @@
 // order the same.
 // Grid: one block of 512 a row. Bound by latency: the logits are read three times
 // (of many candidates up to fourteen), 4*V bytes by one SM.
+//
+// Versions: those of argmax.cu. Neither has been measured alone on a GPU.
 #include "sampling_params.cuh"
 
 constexpr int kSampleThreads = 512;
@@ -111,11 +113,11 @@ extern "C" __global__ void __launch_bounds__(512, 1)
   const SamplingParams by = params[n];
   cudaGridDependencySynchronize();
   cudaTriggerProgrammaticLaunchCompletion();
-  const SeqPosition place = positions[n];
-  const Penalty penalty = penalty_of(by, seen, lds, place.seq);
+  const SeqPosition position = positions[n];
+  const Penalty penalty = penalty_of(by, seen, lds, position.seq);
   Candidates &s = *(Candidates *)smem;
   const float *row = z + (long long)n * ldz; // ldz is a multiple of 32
-  const u64 first = (u64)place.pos * V;
+  const u64 first = (u64)position.pos * V;
   auto put = [&](int token) {
     if (tid == 0) {
       tokens[n] = token;
