@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"mop/bench/demo"
+	"mop/internal/testutil"
 	"mop/runtime/device/cpu"
 	"mop/runtime/open"
 )
@@ -134,5 +135,17 @@ func TestSyntheticQuestionsMatchHarness(t *testing.T) {
 		for _, data := range []string{"synthetic", "samplelogs"} {
 			compare(t, m, readHarness(t, "synthetic-bos-"+bos+".json"), filepath.Join("testdata", data))
 		}
+	}
+}
+
+// The published questions, with the demo's model. 50 questions of each task.
+func TestPublishedQuestionsMatchHarness(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a minute of computing: not with -short")
+	}
+	data := testutil.DataPath(t, "zero-shot")
+	m := demoModel(t)
+	for _, bos := range []string{"off", "on"} {
+		compare(t, m, readHarness(t, "demo-bos-"+bos+".json"), data)
 	}
 }
