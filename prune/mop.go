@@ -236,7 +236,7 @@ func (r *run) compareCandidates(ctx context.Context, n int, pruneDepth, pruneWid
 		}
 		rec.Scores = map[plan.Kind]*float64{plan.Depth: finiteOrNil(depthScore), plan.Width: finiteOrNil(widthScore)}
 		if rec.Scores[plan.Depth] == nil && rec.Scores[plan.Width] == nil {
-			return rec, fmt.Errorf("step %d: both candidates have a %s that is not finite", n, r.Criterion)
+			return rec, fmt.Errorf("%s: step %d: both candidates have a %s on %s that is not finite", r.Model, n, r.Criterion, r.Text)
 		}
 		rec.Kind, rec.State = plan.Depth, depth
 		if criterion.PrefersWidth(r.scorer, depthScore, widthScore) {

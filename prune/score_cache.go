@@ -48,8 +48,28 @@ func (r *run) importance(ctx context.Context, n int, s plan.State) (*plan.Scores
 	if err != nil {
 		return nil, err
 	}
+	if err := checkScores(scores); err != nil {
+		return nil, fmt.Errorf("%s: calibration on %s: %w", r.Model, r.Calibration, err)
+	}
 	prefixes.setScores(scores)
 	return scores, writeScores(path, scores, r.workDir())
+}
+
+// checkScores refuses scores that are not finite, which order nothing.
+func checkScores(s *plan.Scores) error {
+	for _, kind := range []struct {
+		name   string
+		scores [][]float64
+	}{{"head", s.Heads}, {"neuron", s.Neurons}} {
+		for layer, scores := range kind.scores {
+			for i, x := range scores {
+				if x-x != 0 {
+					return fmt.Errorf("layer %d: the score of %s %d is %v: the model's activations are not finite", layer, kind.name, i, x)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // writeScores writes the file so that it appears complete. Its temporary file is in the

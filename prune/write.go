@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/google/renameio/v2"
@@ -51,8 +53,20 @@ func (w writer) write(dir string, p *plan.Plan, s plan.State) error {
 	if err := p.Write(&text); err != nil {
 		return err
 	}
+	data, err := w.refit.apply(specs)
+	if err != nil {
+		return err
+	}
+	if data == nil {
+		data = map[string][]byte{}
+	}
 	if old, err := os.ReadFile(filepath.Join(dir, planFile)); err == nil && w.resume {
-		switch same, err := w.sameModel(dir, old, p, c); {
+		same, err := w.sameModel(dir, old, p, c)
+		if err == nil && same && !sameWeights(dir, specs) {
+			slog.Warn("the weights of a finished model are not those that the run wrote: it is written again", "model", dir)
+			same = false
+		}
+		switch {
 		case err != nil:
 			return err
 		case same && bytes.Equal(old, text.Bytes()):
@@ -60,13 +74,6 @@ func (w writer) write(dir string, p *plan.Plan, s plan.State) error {
 		case same: // the run has other targets now, which only the plan lists
 			return renameio.WriteFile(filepath.Join(dir, planFile), text.Bytes(), 0o666)
 		}
-	}
-	data, err := w.refit.apply(specs)
-	if err != nil {
-		return err
-	}
-	if data == nil {
-		data = map[string][]byte{}
 	}
 	data[planFile] = text.Bytes()
 	err = checkpoint.Save(dir, c, specs, checkpoint.SaveOptions{Replace: w.resume, Wrapper: checkpoint.MultimodalWrapperOf(w.base), Files: checkpoint.SideFiles(w.dir),
@@ -85,6 +92,39 @@ func (w writer) card(p *plan.Plan) *modelcard.Card {
 		Origin:   fmt.Sprintf("Pruned from `%s` by mop. It was not trained afterwards.", base),
 		Sections: []modelcard.Section{{Title: "How it was pruned", Text: p.Markdown()}},
 	}
+}
+
+// sameWeights reports whether a directory holds exactly the tensors of specs.
+func sameWeights(dir string, specs []checkpoint.TensorSpec) bool {
+	d, err := checkpoint.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer d.Close()
+	for _, s := range specs {
+		t, err := d.Tensor(s.Name)
+		if err != nil || t.DType != s.DType || !slices.Equal(t.Shape, s.Shape) {
+			return false
+		}
+		c := comparer{t.Data}
+		if s.Write(&c) != nil || len(c.rest) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// comparer is a writer that fails at the first byte that differs from those it has left.
+type comparer struct{ rest []byte }
+
+var errDiffers = errors.New("differs")
+
+func (c *comparer) Write(p []byte) (int, error) {
+	if len(p) > len(c.rest) || !bytes.Equal(p, c.rest[:len(p)]) {
+		return 0, errDiffers
+	}
+	c.rest = c.rest[len(p):]
+	return len(p), nil
 }
 
 // sameModel reports whether a directory whose plan is old holds the weights and the

@@ -33,9 +33,15 @@ func (t *textFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&t.template, "chat-template", "", "template for rows of messages: "+strings.Join(chat.Builtins(), ", ")+", or a file; default: the model's own")
 }
 
+// check refuses flags that are wrong for every model and text.
 func (t *textFlags) check() error {
-	if t.limit < 0 {
+	switch {
+	case t.limit < 0:
 		return fmt.Errorf("--max-tokens-per-document: want 0 or more, got %d", t.limit)
+	case t.context != 0 && t.context < 2:
+		return fmt.Errorf("--context: want at least 2 tokens, got %d", t.context)
+	case t.stride < 0 || t.context > 0 && t.stride > t.context:
+		return fmt.Errorf("--stride: want 0, or at most the tokens of a window, got %d", t.stride)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mop/internal/files"
+	"mop/runtime/config"
 	"mop/runtime/engine"
 )
 
@@ -62,7 +63,7 @@ func run(ctx context.Context, args []string) int {
 	}
 	// Joined errors have a line each.
 	fmt.Fprintln(os.Stderr, "mop:", strings.ReplaceAll(err.Error(), "\n", "; "))
-	if errors.Is(err, errUsage) || strings.HasPrefix(err.Error(), "unknown command") { // the latter is cobra's own
+	if preset := (config.UnknownPresetError{}); errors.Is(err, errUsage) || errors.As(err, &preset) || strings.HasPrefix(err.Error(), "unknown command") { // the latter is cobra's own
 		return 2
 	}
 	if errors.Is(err, engine.ErrDevice) {

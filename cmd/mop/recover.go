@@ -31,7 +31,7 @@ func recoverCommand(o *options) *cobra.Command {
 			}
 			var err error
 			if p.Targets, err = finetune.ParseTargets(targets); err != nil {
-				return usage("%v", err)
+				return usage("--%v", err)
 			}
 			p.Seed, p.Rounded = o.seed, o.weights.Rounded()
 			for _, name := range []string{"rank", "alpha", "targets"} {
@@ -46,7 +46,7 @@ func recoverCommand(o *options) *cobra.Command {
 			bar.end()
 			if err != nil {
 				if wrong := (finetune.OptionsError{}); errors.As(err, &wrong) {
-					return usage("%v", wrong)
+					return usage("--%v", wrong)
 				}
 				return resumable(err)
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -35,6 +36,9 @@ func runCommand(o *options) *cobra.Command {
 			g.Seed = o.seed
 			if err := checkGenerate(g); err != nil {
 				return err
+			}
+			if slices.Contains(stops, "") {
+				return usage("--stop: want a text, got an empty one")
 			}
 			if c.Flags().Changed("prompt") && file != "" {
 				return usage("run: want --prompt or --prompt-file, got both")

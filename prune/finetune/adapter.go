@@ -177,6 +177,13 @@ func (r *run) saveAdapter() (err error) {
 		return err
 	}
 	tmp := filepath.Join(parent, "."+filepath.Base(dir)+".incomplete")
+	if left, err := os.ReadDir(tmp); err == nil {
+		for _, e := range left {
+			if e.Name() != adapterConfig && e.Name() != adapterFile {
+				return fmt.Errorf("%s: holds %s, which no save has left: move it away", tmp, e.Name())
+			}
+		}
+	}
 	if err := errors.Join(os.RemoveAll(tmp), os.Mkdir(tmp, 0o777)); err != nil {
 		return err
 	}

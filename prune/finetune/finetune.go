@@ -30,7 +30,7 @@ type run struct {
 	adapter  *adapterInit // nil = none to start from
 	examples []dataset.Example
 	result   *Result
-	id       string // names everything that the result depends on
+	id       map[string]string // everything that the result depends on
 	model    *model.Model
 	trainer  *train.Trainer
 	states   *stateStore
@@ -104,6 +104,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 
 // prepare checks the options against the device and the files.
 func (r *run) prepare() error {
+	if err := r.checkOutsideModel(); err != nil {
+		return err
+	}
 	if err := checkLog(r.Log); err != nil {
 		return err
 	}
@@ -117,6 +120,23 @@ func (r *run) prepare() error {
 	r.device = dev
 	if r.SaveAdapter != "" && !r.Resume && exists(r.SaveAdapter) {
 		return fmt.Errorf("%s: %w", r.SaveAdapter, checkpoint.ErrExists)
+	}
+	return nil
+}
+
+// checkOutsideModel refuses outputs inside the directory of the model that is trained.
+func (r *run) checkOutsideModel() error {
+	model, err := files.Resolve(r.Model)
+	if err != nil {
+		return err
+	}
+	for _, o := range []struct{ name, path string }{{"out", r.Out}, {"save-adapter", r.SaveAdapter}, {"log", r.Log}} {
+		if o.path == "" {
+			continue
+		}
+		if path, err := files.Resolve(o.path); err == nil && files.Inside(path, model) {
+			return fmt.Errorf("%s: %s lies in the model's directory %s: give another --%s", o.name, o.path, r.Model, o.name)
+		}
 	}
 	return nil
 }
@@ -146,7 +166,7 @@ func (r *run) readData() error {
 	if r.result.Data, err = files.Sum(r.Data); err != nil {
 		return err
 	}
-	r.id, err = fingerprint(r.source, &r.Options, r.result.Data, examples)
+	r.id, err = identity(r.source, &r.Options, r.result.Data, examples)
 	return err
 }
 

@@ -84,9 +84,11 @@ func ParseTargets(text string) ([]checkpoint.Param, error) {
 		if i < 0 {
 			return nil, fmt.Errorf("targets: want some of q,k,v,o,gate,up,down, got %q", name)
 		}
-		if p := checkpoint.Projections()[i]; !slices.Contains(out, p) {
-			out = append(out, p)
+		p := checkpoint.Projections()[i]
+		if slices.Contains(out, p) {
+			return nil, fmt.Errorf("targets: %s is named twice", p.Short())
 		}
+		out = append(out, p)
 	}
 	return out, nil
 }
@@ -104,41 +106,61 @@ const (
 	maxCount = 1 << 31 // of epochs, steps, and examples per step
 )
 
-// Check refuses options that are wrong whatever the model and the data are.
+// Check refuses options that are wrong whatever the model and the data are. Errors begin
+// with the option's name on the command line.
 func (o Options) Check() error {
+	for _, n := range []struct {
+		name           string
+		value, minimum int
+	}{{"epochs", o.Epochs, 1}, {"batch", o.Batch, 1}, {"steps", o.Steps, 0}, {"warm-up", o.WarmUp, 0}, {"checkpoint-every", o.Every, 0}} {
+		if n.value < n.minimum || n.value > maxCount {
+			return fmt.Errorf("%s: want %d to %d, got %d", n.name, n.minimum, maxCount, n.value)
+		}
+	}
 	finite := func(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 	if err := config.CheckHFType(o.HFType); err != nil {
 		return err
 	}
+	for _, x := range []struct {
+		name  string
+		value float64
+	}{{"clip", o.MaxGradNorm}, {"decay", o.WeightDecay}} {
+		if !(x.value >= 0) || !finite(x.value) {
+			return fmt.Errorf("%s: want a number of at least 0, got %v", x.name, x.value)
+		}
+	}
+	for _, x := range []struct {
+		name  string
+		value float64
+	}{{"beta1", o.Beta1}, {"beta2", o.Beta2}, {"dropout", o.Dropout}} {
+		if !(x.value >= 0 && x.value < 1) {
+			return fmt.Errorf("%s: want a share in [0, 1), got %v", x.name, x.value)
+		}
+	}
+	apart := func(path string) bool {
+		return within(path, o.Out) || within(path, filepath.Clean(o.Out)+statesSuffix)
+	}
 	switch {
 	case o.Average != Examples && o.Average != Tokens:
-		return fmt.Errorf("loss average: want %s or %s, got %q", Examples, Tokens, o.Average)
+		return fmt.Errorf("loss-average: want %s or %s, got %q", Examples, Tokens, o.Average)
 	case !o.Full && (o.Rank < 1 || o.Rank > maxRank):
 		return fmt.Errorf("rank: want 1 to %d, got %d", maxRank, o.Rank)
 	case !finite(o.Alpha):
 		return fmt.Errorf("alpha: want a number, got %v", o.Alpha)
-	case !(o.Dropout >= 0 && o.Dropout < 1):
-		return fmt.Errorf("dropout: want a share in [0, 1), got %v", o.Dropout)
-	case o.Epochs < 1 || o.Steps < 0 || o.Batch < 1 || o.WarmUp < 0 || o.Every < 0:
-		return fmt.Errorf("epochs and batch: want at least 1, steps, warm-up and checkpoints at least 0; got %d, %d, %d, %d, %d", o.Epochs, o.Batch, o.Steps, o.WarmUp, o.Every)
-	case max(o.Epochs, o.Batch, o.Steps, o.WarmUp, o.Every) > maxCount:
-		return fmt.Errorf("epochs, batch, steps, warm-up and checkpoints: want at most %d, got %d, %d, %d, %d, %d", maxCount, o.Epochs, o.Batch, o.Steps, o.WarmUp, o.Every)
 	case o.MaxLength < 2:
-		return fmt.Errorf("length: want at least 2 tokens, got %d", o.MaxLength)
+		return fmt.Errorf("max-length: want at least 2 tokens, got %d", o.MaxLength)
 	case !(o.LearningRate > 0) || !finite(o.LearningRate):
-		return fmt.Errorf("learning rate: want a number above 0, got %v", o.LearningRate)
-	case !(o.MaxGradNorm >= 0) || !(o.WeightDecay >= 0) || !(o.Eps > 0) || !finite(o.MaxGradNorm) || !finite(o.WeightDecay) || !finite(o.Eps):
-		return fmt.Errorf("clip and decay: want numbers of at least 0, eps above 0; got %v, %v, %v", o.MaxGradNorm, o.WeightDecay, o.Eps)
-	case !(o.Beta1 >= 0 && o.Beta1 < 1 && o.Beta2 >= 0 && o.Beta2 < 1):
-		return fmt.Errorf("betas: want shares in [0, 1), got %v and %v", o.Beta1, o.Beta2)
-	case o.SaveAdapter != "" && (within(o.SaveAdapter, o.Out) || within(o.Out, o.SaveAdapter) || within(o.SaveAdapter, filepath.Clean(o.Out)+statesSuffix)):
-		return fmt.Errorf("the adapter wants a directory apart from the model's, got %s and %s", o.SaveAdapter, o.Out)
-	case o.Log != "" && (within(o.Log, o.Out) || within(o.Log, filepath.Clean(o.Out)+statesSuffix)):
-		return fmt.Errorf("the log wants a path apart from the model's directory, got %s and %s", o.Log, o.Out)
+		return fmt.Errorf("lr: want a number above 0, got %v", o.LearningRate)
+	case !(o.Eps > 0) || !finite(o.Eps):
+		return fmt.Errorf("eps: want a number above 0, got %v", o.Eps)
+	case o.SaveAdapter != "" && (apart(o.SaveAdapter) || within(o.Out, o.SaveAdapter)):
+		return fmt.Errorf("save-adapter: the adapter wants a directory apart from the model's, got %s and %s", o.SaveAdapter, o.Out)
+	case o.Log != "" && apart(o.Log):
+		return fmt.Errorf("log: the log wants a path apart from the model's directory, got %s and %s", o.Log, o.Out)
 	case o.Full && o.Rounded:
-		return errors.New("full training computes in float32: activations cannot be bfloat16")
+		return errors.New("full: training computes in float32: activations cannot be bfloat16")
 	case o.Full && (o.AdapterInit != "" || o.SaveAdapter != ""):
-		return errors.New("full training has no adapters to begin with or to save")
+		return errors.New("full: full training has no adapters to begin with or to save")
 	}
 	return nil
 }

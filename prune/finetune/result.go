@@ -1,13 +1,17 @@
 package finetune
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
 	"mop/runtime/checkpoint"
+	"mop/runtime/config"
 	"mop/runtime/dataset"
 	"mop/runtime/modelcard"
 )
@@ -34,7 +38,8 @@ const resultFile = "recovery.json"
 // storedResult is the content of resultFile.
 type storedResult struct {
 	*Result
-	Run string `json:"run"` // identity of the run
+	Run     string `json:"run"`                      // checksum of the identity of the run
+	Weights string `json:"weights_sha256,omitempty"` // of the written weights
 }
 
 // writeModel writes the fine-tuned model to OUT.
@@ -43,9 +48,13 @@ func (r *run) writeModel() error {
 	if err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(storedResult{r.result, r.id}, "", "  ")
-	if err != nil {
-		return err
+	sums := map[string][sha256.Size]byte{}
+	for i := range specs {
+		specs[i] = summed(specs[i], sums)
+	}
+	result := func() (map[string][]byte, error) {
+		text, err := json.MarshalIndent(storedResult{r.result, fingerprint(r.id), weightsSum(r.source.Config(), sums)}, "", "  ")
+		return map[string][]byte{resultFile: append(text, '\n')}, err
 	}
 	sideFiles := checkpoint.SideFiles(r.Model)
 	if path := filepath.Join(r.Model, "plan.json"); exists(path) {
@@ -63,7 +72,7 @@ func (r *run) writeModel() error {
 		c.LogHFType(r.Out)
 		card = r.card()
 	}
-	err = checkpoint.Save(r.Out, c, specs, checkpoint.SaveOptions{Wrapper: checkpoint.MultimodalWrapperOf(r.source), Files: sideFiles, Data: map[string][]byte{resultFile: append(text, '\n')}, Card: card})
+	err = checkpoint.Save(r.Out, c, specs, checkpoint.SaveOptions{Wrapper: checkpoint.MultimodalWrapperOf(r.source), Files: sideFiles, Last: result, Card: card})
 	if errors.Is(err, checkpoint.ErrExists) {
 		return fmt.Errorf("%w: give another --out", err)
 	}
@@ -78,10 +87,74 @@ func (r *run) previousResult() (*Result, error) {
 	}
 	stored := storedResult{Result: &Result{}}
 	text, err := os.ReadFile(filepath.Join(r.Out, resultFile))
-	if !r.Resume || err != nil || json.Unmarshal(text, &stored) != nil || stored.Run != r.id {
+	if !r.Resume || err != nil || json.Unmarshal(text, &stored) != nil {
 		return nil, fmt.Errorf("%s: %w: give another --out", r.Out, checkpoint.ErrExists)
 	}
+	if stored.Run != fingerprint(r.id) {
+		return nil, fmt.Errorf("%s: %w, written by another run: %s: give another --out", r.Out, checkpoint.ErrExists, difference(settingsText(stored.Settings), settingsText(r.Settings())))
+	}
+	if err := checkWeights(r.Out, stored.Weights); err != nil {
+		return nil, err
+	}
 	return stored.Result, os.RemoveAll(filepath.Clean(r.Out) + statesSuffix)
+}
+
+// settingsText spells settings as they are compared.
+func settingsText(settings map[string]any) map[string]string {
+	out := map[string]string{}
+	for name, value := range settings {
+		text, _ := json.Marshal(value)
+		out[name] = string(text)
+	}
+	return out
+}
+
+// summed is a tensor whose checksum is put into sums when it is written.
+func summed(s checkpoint.TensorSpec, sums map[string][sha256.Size]byte) checkpoint.TensorSpec {
+	name, write := s.Name, s.Write
+	s.Write = func(w checkpoint.Writer) error {
+		h := sha256.New()
+		if err := write(io.MultiWriter(w, h)); err != nil {
+			return err
+		}
+		sums[name] = [sha256.Size]byte(h.Sum(nil))
+		return nil
+	}
+	return s
+}
+
+// weightsSum is a checksum of the weights of a model, given those of its tensors.
+func weightsSum(c *config.Config, sums map[string][sha256.Size]byte) string {
+	h := sha256.New()
+	for _, info := range checkpoint.ExpectedTensors(c) {
+		fmt.Fprintf(h, "%s %x\n", info.Name, sums[info.Name])
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// checkWeights refuses a written model whose weights are not those of the sum. Earlier
+// versions stored no sum.
+func checkWeights(dir, want string) error {
+	m, err := checkpoint.Open(dir)
+	if err != nil {
+		return fmt.Errorf("the model that the run has written is damaged: %w: remove it, or give another --out", err)
+	}
+	defer m.Close()
+	if want == "" {
+		return nil
+	}
+	sums := map[string][sha256.Size]byte{}
+	for _, info := range checkpoint.ExpectedTensors(m.Config()) {
+		t, err := m.Tensor(info.Name)
+		if err != nil {
+			return err
+		}
+		sums[info.Name] = sha256.Sum256(t.Data)
+	}
+	if got := weightsSum(m.Config(), sums); got != want {
+		return fmt.Errorf("%s: its weights are not those that the run has written: remove it, or give another --out", dir)
+	}
+	return nil
 }
 
 // checkSkipped logs the rows that were skipped, or refuses them with Strict. err is the

@@ -2,9 +2,11 @@ package finetune
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -41,16 +43,21 @@ type losses struct {
 // lossesName is the tensor of a state that holds the losses, float32 [3].
 const lossesName = "losses"
 
+// sumName is the tensor of a state that holds the sha256 of the data of all others, in the
+// order of the file.
+const sumName = "sha256"
+
 // identityFile holds the identity of the run.
 const identityFile = "run.json"
 
 type storedIdentity struct {
-	Run string `json:"run"`
+	Run   string            `json:"run"`   // checksum of the identity
+	Parts map[string]string `json:"parts"` // the identity
 }
 
 // openStateStore creates the directory of a run, or opens it with resume if it is of the
 // same run. Only one process can have it open.
-func openStateStore(out, id string, resume bool) (*stateStore, error) {
+func openStateStore(out string, id map[string]string, resume bool) (*stateStore, error) {
 	s := &stateStore{dir: filepath.Clean(out) + statesSuffix}
 	if err := os.MkdirAll(s.dir, 0o777); err != nil {
 		return nil, err
@@ -71,7 +78,7 @@ func openStateStore(out, id string, resume bool) (*stateStore, error) {
 
 // open finds the newest state. If there is none, it writes the identity of the run;
 // otherwise it compares the identity.
-func (s *stateStore) open(id string, resume bool) error {
+func (s *stateStore) open(id map[string]string, resume bool) error {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return err
@@ -86,7 +93,7 @@ func (s *stateStore) open(id string, resume bool) error {
 	}
 	path := filepath.Join(s.dir, identityFile)
 	if len(states) == 0 {
-		text, err := json.Marshal(storedIdentity{id})
+		text, err := json.Marshal(storedIdentity{fingerprint(id), id})
 		if err != nil {
 			return err
 		}
@@ -100,8 +107,8 @@ func (s *stateStore) open(id string, resume bool) error {
 		return fmt.Errorf("%s: a run was started here: give --resume to continue it, or another --out", s.dir)
 	}
 	var stored storedIdentity
-	if json.Unmarshal(text, &stored) != nil || stored.Run != id {
-		return fmt.Errorf("%s: of another run (other model, data or options): give another --out", path)
+	if json.Unmarshal(text, &stored) != nil || stored.Run != fingerprint(id) {
+		return fmt.Errorf("%s: of another run: %s: give another --out", path, difference(stored.Parts, id))
 	}
 	s.done = slices.Max(states)
 	for _, n := range states {
@@ -144,6 +151,14 @@ func (s *stateStore) save(dev device.Device, params []*train.Param, steps int) e
 	specs = append(specs, checkpoint.TensorSpec{Name: lossesName, DType: checkpoint.F32, Shape: []int{3}, Write: func(w checkpoint.Writer) error {
 		return writeFloats(w, checkpoint.F32, []float32{s.losses.firstStep, s.losses.lastStep, s.losses.beforeTraining})
 	}})
+	h := sha256.New()
+	for i, spec := range specs {
+		specs[i].Write = func(w checkpoint.Writer) error { return spec.Write(io.MultiWriter(w, h)) }
+	}
+	specs = append(specs, checkpoint.TensorSpec{Name: sumName, DType: checkpoint.F32, Shape: []int{sha256.Size / 4}, Write: func(w checkpoint.Writer) error {
+		_, err := w.Write(h.Sum(nil))
+		return err
+	}})
 	if err := checkpoint.WriteTensorFile(f, specs); err != nil {
 		return err
 	}
@@ -164,6 +179,9 @@ func (s *stateStore) load(dev device.Trainer, params []*train.Param) error {
 		return err
 	}
 	defer b.Close()
+	if err := checkState(b, params); err != nil {
+		return fmt.Errorf("%s: %w: remove the directory and begin again, or give another --out", filepath.Join(s.dir, stateName(s.done)), err)
+	}
 	for _, p := range params {
 		for name, to := range stateTensors(p) {
 			t, err := b.Tensor(name, to.Rows(), to.Cols())
@@ -180,6 +198,25 @@ func (s *stateStore) load(dev device.Trainer, params []*train.Param) error {
 	x := checkpoint.Float32s(t)
 	s.losses = losses{firstStep: x[0], lastStep: x[1], beforeTraining: x[2]}
 	return dev.Sync()
+}
+
+// checkState compares the tensors of a state with their checksum.
+func checkState(b *checkpoint.TensorFile, params []*train.Param) error {
+	sum, err := b.Tensor(sumName, sha256.Size/4)
+	if err != nil {
+		return errors.New("the state has no checksum")
+	}
+	h := sha256.New()
+	for _, p := range params {
+		for _, suffix := range []string{"", ".m", ".v"} {
+			h.Write(b.Header(p.Name + suffix).Data)
+		}
+	}
+	h.Write(b.Header(lossesName).Data)
+	if !bytes.Equal(h.Sum(nil), sum.Data) {
+		return errors.New("the state is damaged: its checksum does not match")
+	}
+	return nil
 }
 
 // remove deletes the directory.

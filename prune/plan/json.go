@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"mop/internal/files"
 	"mop/runtime/config"
 )
 
@@ -101,7 +102,7 @@ func Parse(data []byte) (*Plan, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err := d.Decode(p); err != nil {
-		return nil, err
+		return nil, files.PlainJSON(err)
 	}
 	if err := p.Check(); err != nil {
 		return nil, err

@@ -87,6 +87,7 @@ func commitDirectory(dir string, o SaveOptions, need int64, fill func(*writer) e
 			err = fs.Exchange(tmp, dir)
 		}
 	} else if err == nil {
+		_ = os.Remove(dir) // an empty directory gives way
 		err = fs.Rename(tmp, dir)
 	}
 	if err != nil {
@@ -110,6 +111,9 @@ func target(dir string, replace bool) (path string, old bool, err error) {
 		return dir, false, nil
 	} else if err != nil {
 		return "", false, err
+	}
+	if !replace && isEmpty(dir) {
+		return dir, false, nil
 	}
 	if !replace {
 		return "", false, fmt.Errorf("%s: %w", dir, ErrExists)
@@ -156,6 +160,9 @@ func makeTemporary(fs fileSystem, tmp string) (unlock func(), err error) {
 			return unlock, nil
 		}
 		if err == nil {
+			err = checkRemains(tmp, left)
+		}
+		if err == nil {
 			err = fs.RemoveAll(tmp)
 		}
 		unlock()
@@ -164,6 +171,31 @@ func makeTemporary(fs fileSystem, tmp string) (unlock func(), err error) {
 		}
 	}
 	return nil, errBusy
+}
+
+// isEmpty reports whether a path is a directory without entries, and not a link to one.
+func isEmpty(dir string) bool {
+	if st, err := os.Lstat(dir); err != nil || !st.IsDir() {
+		return false
+	}
+	entries, err := os.ReadDir(dir)
+	return err == nil && len(entries) == 0
+}
+
+// checkRemains refuses a hidden directory that no save has left: one with directories in
+// it, or without any file that a save writes.
+func checkRemains(tmp string, left []os.DirEntry) error {
+	ours := false
+	for _, e := range left {
+		if e.IsDir() {
+			return fmt.Errorf("%s: holds the directory %s, which no save has left: move it away", tmp, e.Name())
+		}
+		ours = ours || e.Name() == configFile || filepath.Ext(e.Name()) == ".safetensors"
+	}
+	if !ours {
+		return fmt.Errorf("%s: holds %s, which no save has left: move it away", tmp, left[0].Name())
+	}
+	return nil
 }
 
 // errBusy means that the same target is being written.

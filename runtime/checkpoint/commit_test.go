@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 )
@@ -50,5 +52,36 @@ func TestBlockWriterWritesWholeBuffers(t *testing.T) {
 	w := blockWriter{bufio.NewWriterSize(&recordingWriter{most: 2}, 16)}
 	if n, err := w.Write(want); n >= len(want) || !errors.Is(err, errFull) {
 		t.Errorf("want %v, got %d, %v", errFull, n, err)
+	}
+}
+
+// A save goes into an empty directory. What no save has left under its hidden name stays.
+func TestSaveBesideForeignFiles(t *testing.T) {
+	c := tinyConfig()
+	src := Random(c, 1, F32)
+	dir := t.TempDir()
+	out := filepath.Join(dir, "out")
+	if err := os.Mkdir(out, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := Save(out, c, specs(t, src), SaveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := Save(out, c, specs(t, src), SaveOptions{}); !errors.Is(err, ErrExists) {
+		t.Errorf("want ErrExists, got %v", err)
+	}
+	for _, name := range []string{"thesis.txt", "sub/model.safetensors"} {
+		path := filepath.Join(dir, ".next.incomplete", name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		write(t, path, []byte("mine"))
+		refused(t, Save(filepath.Join(dir, "next"), c, specs(t, src), SaveOptions{}), "which no save has left: move it away")
+		if string(read(t, path)) != "mine" {
+			t.Errorf("%s was changed", path)
+		}
+		if err := os.RemoveAll(filepath.Dir(path)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -24,6 +24,8 @@ type SaveOptions struct {
 	Data       map[string][]byte  // name in the directory -> contents
 	Wrapper    *MultimodalWrapper // the multimodal model around it; nil = write the language model alone
 	Card       *modelcard.Card    // the model card, in place of which a README.md that somebody else wrote there is kept; nil = none
+	// Last returns further files, name to contents, after the tensors have been written.
+	Last func() (map[string][]byte, error)
 
 	fs fileSystem // nil = the operating system's
 }
@@ -91,6 +93,17 @@ func Save(dir string, c *config.Config, tensors []TensorSpec, o SaveOptions) err
 			if err := w.file(s.Name, write); err != nil {
 				return err
 			}
+		}
+		if o.Last != nil {
+			data, err := o.Last()
+			if err != nil {
+				return err
+			}
+			last, err := sideContents(SaveOptions{Data: data})
+			if err != nil {
+				return err
+			}
+			side = append(side, last...)
 		}
 		for _, f := range side {
 			if err := w.file(f.name, f.write); err != nil {

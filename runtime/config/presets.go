@@ -37,6 +37,13 @@ func PresetNames() []string {
 	return names
 }
 
+// UnknownPresetError is the error of a name that no preset has.
+type UnknownPresetError struct{ Name string }
+
+func (e UnknownPresetError) Error() string {
+	return fmt.Sprintf("preset %q: want one of %s", e.Name, strings.Join(PresetNames(), ", "))
+}
+
 // Preset is the config of a published model, by name.
 func Preset(name string) (*Config, error) {
 	for _, p := range presets() {
@@ -50,5 +57,5 @@ func Preset(name string) (*Config, error) {
 			BOS: p.bos, EOS: []int{p.eos}, Tied: p.tied, DType: p.dtype,
 		}, nil
 	}
-	return nil, fmt.Errorf("preset %q: want one of %s", name, strings.Join(PresetNames(), ", "))
+	return nil, UnknownPresetError{name}
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"strings"
 
+	"mop/internal/files"
 	"mop/runtime/config"
 )
 
@@ -83,7 +84,7 @@ func parseJSON(data []byte) (*Tokenizer, error) {
 	}
 	var f file
 	if err := json.Unmarshal(data, &f); err != nil {
-		return nil, err
+		return nil, files.PlainJSON(err)
 	}
 	n := len(f.Model.Vocab.ids)
 	for text, id := range f.Model.Vocab.ids {

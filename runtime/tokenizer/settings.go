@@ -80,7 +80,7 @@ func readSettings(dir string) (s settings, found bool, err error) {
 			err = files.CheckLFS(data)
 		}
 		if err == nil {
-			err = json.Unmarshal(data, f.into)
+			err = files.PlainJSON(json.Unmarshal(data, f.into))
 		}
 		if err != nil {
 			return s, false, fmt.Errorf("%s: %w", path, err)
@@ -140,7 +140,7 @@ func (t *Tokenizer) apply(s *settings, model bool) error {
 		}
 		t.addEOS = is(s.AddEOS, false) && eos >= 0
 	case t.bosSaid: // by the post-processor, which add_bos_token does not change
-	case !is(s.AddBOS, true):
+	case !is(s.AddBOS, s.Class == ""): // only LLaMA's class adds BOS by itself
 		t.bos = none
 	case bos >= 0:
 		t.bos = bos

@@ -129,3 +129,48 @@ func TestOpenExplains(t *testing.T) {
 		}
 	}
 }
+
+// Whether a text gets BOS, as transformers 4.57.6 answers for tokenizer.json files with
+// and without a post-processor, by tokenizer_class and add_bos_token. Where it ignores an
+// add_bos_token that is true, BOS is added here, since the file asks for it.
+func TestBOSOfPostProcessor(t *testing.T) {
+	const template = `{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],"special_tokens":{"<s>":{"id":"<s>","ids":[1],"tokens":["<s>"]}}}`
+	for _, c := range []struct {
+		class, post, add string
+		want             bool
+	}{
+		{"PreTrainedTokenizerFast", "null", "", false}, {"PreTrainedTokenizerFast", "null", "false", false}, {"PreTrainedTokenizerFast", template, "", true},
+		{"PreTrainedTokenizerFast", template, "false", true}, {"PreTrainedTokenizerFast", `{"type":"ByteLevel"}`, "", false}, {"GPT2TokenizerFast", "null", "", false},
+		{"GPT2TokenizerFast", template, "", true}, {"LlamaTokenizerFast", "null", "", true}, {"LlamaTokenizerFast", "null", "false", false}, {"LlamaTokenizerFast", template, "false", false},
+		{"LlamaTokenizer", `{"type":"ByteLevel"}`, "", true}, {"LlamaTokenizer", template, "true", true}, {"", "null", "", true}, {"", "null", "false", false},
+		{"PreTrainedTokenizerFast", "null", "true", true},
+	} {
+		dir := t.TempDir()
+		config := map[string]any{"bos_token": "<s>"}
+		if c.class != "" {
+			config["tokenizer_class"] = c.class
+		}
+		if c.add != "" {
+			config["add_bos_token"] = c.add == "true"
+		}
+		text, err := json.Marshal(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, data := range map[string]string{
+			"tokenizer_config.json": string(text),
+			"tokenizer.json":        `{"added_tokens":[{"id":1,"content":"<s>","special":true}],"post_processor":` + c.post + `,"model":{"type":"BPE","vocab":{"a":0,"<s>":1},"merges":[]}}`,
+		} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tok, err := Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := tok.BOS() == 1; got != c.want {
+			t.Errorf("%s, post_processor %s, add_bos_token %q: want BOS %v, got %v", c.class, clip(c.post), c.add, c.want, got)
+		}
+	}
+}
