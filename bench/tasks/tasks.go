@@ -31,6 +31,13 @@ type Task interface {
 	Run(ctx context.Context, in Input) (Result, error)
 }
 
+// ModelOptional is a Task that can do without a model.
+type ModelOptional interface {
+	// NeedsModel reports, after the flags are parsed, whether the task runs a model.
+	// Without one, Input.Model is nil.
+	NeedsModel() bool
+}
+
 // Input is what a task works on.
 type Input struct {
 	Model    *open.Model                            // the model under test
@@ -50,6 +57,7 @@ func All() []Task {
 		&perplexity{},
 		&klDivergence{},
 		&multipleChoice{},
+		&visualQA{},
 	}
 }
 

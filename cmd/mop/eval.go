@@ -35,11 +35,18 @@ func taskCommand(o *options, t tasks.Task) *cobra.Command {
 		Example: t.Example(),
 		Args:    exactly(0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			if err := need(c, append([]string{"model"}, t.Required()...)...); err != nil {
+			if err := need(c, t.Required()...); err != nil {
 				return err
 			}
 			if err := t.Check(); err != nil {
 				return usage("%v", err)
+			}
+			if alone, ok := t.(tasks.ModelOptional); ok && !alone.NeedsModel() {
+				result, err := t.Run(c.Context(), tasks.Input{})
+				return printResult(c, result, asJSON, err)
+			}
+			if err := need(c, "model"); err != nil {
+				return err
 			}
 			m, closeModel, err := o.load(name)
 			if err != nil {
@@ -55,14 +62,7 @@ func taskCommand(o *options, t tasks.Task) *cobra.Command {
 				Progress: progress.Func(bar.show),
 			})
 			bar.end()
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return json.NewEncoder(c.OutOrStdout()).Encode(result)
-			}
-			_, err = fmt.Fprintln(c.OutOrStdout(), result)
-			return err
+			return printResult(c, result, asJSON, err)
 		},
 	}
 	c.Flags().StringVar(&name, "model", "", "model directory")
@@ -70,4 +70,16 @@ func taskCommand(o *options, t tasks.Task) *cobra.Command {
 	t.Flags(c.Flags())
 	o.weightsFlags(c)
 	return c
+}
+
+// printResult prints what a task measured, unless it failed.
+func printResult(c *cobra.Command, r tasks.Result, asJSON bool, err error) error {
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return json.NewEncoder(c.OutOrStdout()).Encode(r)
+	}
+	_, err = fmt.Fprintln(c.OutOrStdout(), r)
+	return err
 }

@@ -27,8 +27,8 @@ func TestErrorsSayWhatIsWanted(t *testing.T) {
 	}
 	for _, c := range []struct{ args, says string }{
 		{"import foo", `import: want a format, llama2c or gguf, got "foo"`},
-		{"eval foo", `eval: want ppl or kl or tasks, got "foo"`},
-		{"eval", "eval: want ppl or kl or tasks, got nothing"},
+		{"eval foo", `eval: want ppl or kl or tasks or vqa, got "foo"`},
+		{"eval", "eval: want ppl or kl or tasks or vqa, got nothing"},
 		{"bench " + demoDir + " --dtype f16", "--dtype is of random weights"},
 		{"prune --model " + demoDir + " --out main.go/b --criterion random", "main.go"},
 		{"recover --model " + demoDir + " --data main.go --out main.go/b", "main.go"},

@@ -21,13 +21,13 @@ import (
 
 func runCommand(o *options) *cobra.Command {
 	var dir, prompt, file, template, system string
-	var stops []string
+	var stops, images []string
 	var stats, special, talk bool
 	var g generate.Options
 	c := &cobra.Command{
 		Use:     "run --model DIR --prompt TEXT",
 		Short:   "Continue a text",
-		Example: "  mop run --model ./model --prompt 'Once upon a time' --max-tokens 100\n  mop run --model ./model --prompt '' --temperature 0.8 --top-p 0.9 --seed 7\n  mop run --model ./model --prompt-file story.txt --stats\n  mop run --model ./model --chat",
+		Example: "  mop run --model ./model --prompt 'Once upon a time' --max-tokens 100\n  mop run --model ./model --prompt '' --temperature 0.8 --top-p 0.9 --seed 7\n  mop run --model ./model --prompt-file story.txt --stats\n  mop run --model ./model --chat\n  mop run --model ./llava-1.5-7b-hf --image dog.jpg --prompt 'What is in this picture?'",
 		Args:    exactly(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := need(c, "model"); err != nil {
@@ -44,8 +44,8 @@ func runCommand(o *options) *cobra.Command {
 				return usage("run: want --prompt or --prompt-file, got both")
 			}
 			if talk {
-				if c.Flags().Changed("prompt") || file != "" || stats {
-					return usage("run: --chat reads messages from stdin: want no --prompt, --prompt-file and --stats")
+				if c.Flags().Changed("prompt") || file != "" || stats || len(images) > 0 {
+					return usage("run: --chat reads messages from stdin: want no --prompt, --prompt-file, --image and --stats")
 				}
 				return o.chat(c, dir, template, system, g, stops)
 			}
@@ -59,6 +59,10 @@ func runCommand(o *options) *cobra.Command {
 					return err
 				}
 			}
+			pictures, err := readImages(dir, text, images)
+			if err != nil {
+				return err
+			}
 			t, tokens, err := encodePrompt(dir, text, special)
 			if err != nil {
 				return err
@@ -68,6 +72,13 @@ func runCommand(o *options) *cobra.Command {
 				return err
 			}
 			defer closeModel()
+			if pictures != nil {
+				in, err := encodeImages(m, string(text), pictures)
+				if err != nil {
+					return err
+				}
+				tokens, g.Embeddings = in.Tokens, [][]model.Embeddings{in.Embeddings}
+			}
 			out := c.OutOrStdout()
 			throughput, err := continueText(c, m, t, tokens, g, &generate.StopFilter{W: out, Stops: stops})
 			if err != nil {
@@ -90,6 +101,7 @@ func runCommand(o *options) *cobra.Command {
 	f.BoolVar(&talk, "chat", false, "chat: each line of stdin is a message that the model answers, by its chat template")
 	f.StringVar(&system, "system", "", "system message of --chat")
 	f.StringVar(&template, "chat-template", "", "chat template of --chat: a file, or a built-in one: "+strings.Join(chat.Builtins(), ", ")+"; default: the checkpoint's own")
+	f.StringArrayVar(&images, "image", nil, "JPEG or PNG file that the prompt is about; may be given several times; the prompt then follows the model's chat template, with the images first or where it says <image>")
 	f.BoolVar(&special, "special", false, "parse the text of special tokens, such as <|im_start|>, as these tokens")
 	f.BoolVar(&stats, "stats", false, "print the numbers of tokens and the throughput on stderr")
 	f.IntVar(&g.MaxTokens, "max-tokens", 128, "largest number of tokens to generate")

@@ -18,11 +18,8 @@ import (
 // Placeholder is the text that stands for an image in a prompt.
 const Placeholder = "<image>"
 
-// Errors that callers branch on.
-var (
-	ErrPlaceholders = errors.New("images and placeholders differ in number")
-	ErrTooLong      = model.ErrContext
-)
+// ErrPlaceholders is wrapped by the errors of prompts with too few or too many placeholders.
+var ErrPlaceholders = errors.New("images and placeholders differ in number")
 
 // LLaVA is what a LLaVA has beside its language model: the vision tower, the preprocessing
 // of pictures, and the form of its prompts.
@@ -136,6 +133,25 @@ func (l *LLaVA) Prompt(text string, images int) (string, error) {
 	return prompt, nil
 }
 
+// Ask makes the prompt of a question about pictures. The context is checked before their
+// features are computed.
+func (l *LLaVA) Ask(text string, pictures []*Picture) (*Input, error) {
+	prompt, err := l.Prompt(text, len(pictures))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := l.Encode(prompt, make([][]float32, len(pictures))); err != nil {
+		return nil, err
+	}
+	images := make([][]float32, len(pictures))
+	for i, p := range pictures {
+		if images[i], err = l.Embed(p); err != nil {
+			return nil, err
+		}
+	}
+	return l.Encode(prompt, images)
+}
+
 // Input is a prompt as the language model takes it.
 type Input struct {
 	Tokens     []int
@@ -163,7 +179,7 @@ func (l *LLaVA) Encode(prompt string, images [][]float32) (*Input, error) {
 		in.Tokens = append(in.Tokens, part...)
 	}
 	if n, limit := len(in.Tokens), l.text.MaxPositions; n > limit {
-		return nil, fmt.Errorf("%d images of %d tokens each and a text of %d: %d tokens: %w of %d", len(images), per, n-per*len(images), n, ErrTooLong, limit)
+		return nil, fmt.Errorf("%d images of %d tokens each and a text of %d: %d tokens: %w of %d", len(images), per, n-per*len(images), n, model.ErrContext, limit)
 	}
 	return in, nil
 }
