@@ -77,6 +77,7 @@ func pruneCommand(o *options) *cobra.Command {
 				train = p.Calibration
 			}
 			p.Recovery.Recipe.Data = train
+			recipeDefaults(c, p.Model, &p.Recovery.Recipe, "recover-rank", "recover-alpha")
 			p.OpenDevice = func() (device.Device, error) { return openFor(o, p.Recovery) }
 			bar := newBars(c.ErrOrStderr())
 			p.Progress = bar.showOnTerminal
@@ -124,8 +125,8 @@ func pruneCommand(o *options) *cobra.Command {
 	f.StringVar(&p.Recovery.Recipe.Separator, "recover-split", "", "text between the documents of a text file that is trained on")
 	f.IntVar(&p.Recovery.Recipe.Steps, "recover-steps", 0, "steps of --recover, 0 = two epochs")
 	f.Float64Var(&p.Recovery.Recipe.LearningRate, "recover-lr", p.Recovery.Recipe.LearningRate, "learning rate of both trainings")
-	f.IntVar(&p.Recovery.Recipe.Rank, "recover-rank", p.Recovery.Recipe.Rank, "rank of the adapters of both trainings")
-	f.Float64Var(&p.Recovery.Recipe.Alpha, "recover-alpha", p.Recovery.Recipe.Alpha, "the adapters of both trainings are scaled by alpha/rank")
+	f.IntVar(&p.Recovery.Recipe.Rank, "recover-rank", p.Recovery.Recipe.Rank, "rank of the adapters of both trainings; of a LLaVA 8 unless it is given")
+	f.Float64Var(&p.Recovery.Recipe.Alpha, "recover-alpha", p.Recovery.Recipe.Alpha, "the adapters of both trainings are scaled by alpha/rank; of a LLaVA 16 unless it is given")
 	f.BoolVar(&p.Resume, "resume", false, "continue a run that was stopped, or continue to other targets")
 	widthFlags(c, &p.Width)
 	return c

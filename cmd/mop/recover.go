@@ -10,7 +10,24 @@ import (
 	"mop/internal/build"
 	"mop/prune/finetune"
 	"mop/runtime/device"
+	"mop/runtime/open"
 )
+
+// recipeDefaults sets the rank and the alpha of the model's recipe where their flags are not
+// given. A model that cannot be read is an error of the run.
+func recipeDefaults(c *cobra.Command, model string, o *finetune.Options, rank, alpha string) {
+	m, err := open.Config(model)
+	if err != nil {
+		return
+	}
+	d := finetune.DefaultsFor(m)
+	if !c.Flags().Changed(rank) {
+		o.Rank = d.Rank
+	}
+	if !c.Flags().Changed(alpha) {
+		o.Alpha = d.Alpha
+	}
+}
 
 func recoverCommand(o *options) *cobra.Command {
 	p := finetune.Defaults()
@@ -39,6 +56,7 @@ func recoverCommand(o *options) *cobra.Command {
 					return usage("recover: --%s is given by the adapter of --adapter-init", name)
 				}
 			}
+			recipeDefaults(c, p.Model, &p, "rank", "alpha")
 			p.OpenDevice = func() (device.Device, error) { return o.openTrainer() }
 			bar := newBars(c.ErrOrStderr())
 			p.Progress = bar.show
@@ -73,8 +91,8 @@ func recoverCommand(o *options) *cobra.Command {
 	hfTypeFlag(c, &p.HFType)
 	f.IntVar(&p.Epochs, "epochs", p.Epochs, "number of passes over the data")
 	f.IntVar(&p.Steps, "steps", p.Steps, "end after this many steps, 0 = after the epochs")
-	f.IntVar(&p.Rank, "rank", p.Rank, "rank of the adapters")
-	f.Float64Var(&p.Alpha, "alpha", p.Alpha, "the adapters are scaled by alpha/rank")
+	f.IntVar(&p.Rank, "rank", p.Rank, "rank of the adapters; of a LLaVA 8 unless it is given")
+	f.Float64Var(&p.Alpha, "alpha", p.Alpha, "the adapters are scaled by alpha/rank; of a LLaVA 16 unless it is given")
 	f.Float64Var(&p.Dropout, "dropout", p.Dropout, "dropout probability of an adapter's input")
 	f.StringVar(&targets, "targets", "q,k,v,o,gate,up,down", "matrices that get an adapter")
 	f.BoolVar(&p.Full, "full", false, "train every parameter, in float32, instead of adapters")

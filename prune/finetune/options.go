@@ -74,6 +74,16 @@ func Defaults() Options {
 		Average: Examples, LearningRate: 3e-4, MaxGradNorm: 1, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Every: 50}
 }
 
+// DefaultsFor returns the recipe of the released runs for a model: adapters of rank 8 and
+// alpha 16 for the language model of a LLaVA, else those of Defaults.
+func DefaultsFor(c *config.Config) Options {
+	o := Defaults()
+	if c.Multimodal != nil {
+		o.Rank, o.Alpha = 8, 16
+	}
+	return o
+}
+
 // ParseTargets reads "q,k,v,o,gate,up,down".
 func ParseTargets(text string) ([]checkpoint.Param, error) {
 	var out []checkpoint.Param

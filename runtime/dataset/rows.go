@@ -22,7 +22,8 @@ import (
 //
 // A row is {instruction, input, output} as in Alpaca, {instruction, context, response} as
 // in Dolly, {prompt, completion}, {text}, {messages: [{role, content}]}, or
-// {conversations: [{from, value}]} as in ShareGPT. A string is a text.
+// {conversations: [{from, value}]} as in ShareGPT, or {question, choices, answer} as in
+// ScienceQA, whose problems.json is read too. A string is a text.
 type File struct {
 	Path      string
 	Separator string // between the documents of a text; "" = the text is one
@@ -291,7 +292,7 @@ func rowsInside(value json.RawMessage) []json.RawMessage {
 			return rows
 		}
 	}
-	return nil
+	return scienceProblems(object)
 }
 
 // jsonError says where a text is not JSON.
@@ -337,6 +338,8 @@ func parseRow(value []byte) (row, error) {
 		return instructionRow(fields)
 	case has("prompt", "completion") && has("completion", "response") && !has("chosen"):
 		return promptRow(fields)
+	case has("question") && has("choices"):
+		return scienceRow(fields)
 	case has("text"):
 		if text, err := stringField(fields, "text"); err != nil {
 			return row{}, err
