@@ -162,3 +162,42 @@ func TestEvalVQA(t *testing.T) {
 		}
 	}
 }
+
+// A LLaVA that is pruned on ScienceQA's prompts stays one, and sees; its recovery has the
+// LLaVA recipe.
+func TestPruneLLaVA(t *testing.T) {
+	dir := t.TempDir()
+	var problems []string
+	for i := range 8 {
+		problems = append(problems, fmt.Sprintf(`"%d": {"question": "Is there a dog %d?", "choices": ["yes", "no"], "answer": %d}`, i, i, i%2))
+	}
+	data := filepath.Join(dir, "problems.json")
+	if err := os.WriteFile(data, []byte("{"+strings.Join(problems, ",")+"}"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"dense", "flat"} {
+		out := filepath.Join(dir, name)
+		if _, err := mop(t, "", "prune", "--model", llavas+name, "--out", out, "--targets", "0.1", "--sequence", "GG", "--prompts", "8", "--calibration", data, "--recover", data, "--recover-steps", "1"); err != nil {
+			t.Fatal(err)
+		}
+		for _, pruned := range []string{"0.10", "0.10-recovered"} {
+			text, err := mop(t, "", "run", "--model", filepath.Join(out, pruned), "--image", pictures+"rgb.png", "--prompt", "What is in this picture?", "--max-tokens", "4", "--ignore-eos")
+			if err != nil || text == "" {
+				t.Errorf("%s %s: got %q, %v", name, pruned, text, err)
+			}
+		}
+		recovery, err := os.ReadFile(filepath.Join(out, "0.10-recovered", "recovery.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var made struct {
+			Settings struct {
+				Rank  int
+				Alpha float64
+			}
+		}
+		if err := json.Unmarshal(recovery, &made); err != nil || made.Settings.Rank != 8 || made.Settings.Alpha != 16 {
+			t.Errorf("%s: want rank 8 and alpha 16, got %s, %v", name, recovery, err)
+		}
+	}
+}

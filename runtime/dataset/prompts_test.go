@@ -68,3 +68,31 @@ func TestPrompts(t *testing.T) {
 		}
 	}
 }
+
+// ScienceQA's problems.json gives prompts in the order of the questions' numbers.
+func TestScienceQAPrompts(t *testing.T) {
+	problems := write(t, "problems.json", `{
+		"12": {"question": "Which?", "choices": ["b", "c"], "answer": 1, "hint": "h", "image": "image.png"},
+		"3": {"question": "Who?", "choices": ["a"], "answer": 0, "image": null}}`)
+	rows := write(t, "rows.jsonl", `{"question": "Who?", "choices": ["a"], "answer": 0}`+"\n"+`{"question": "Which?", "choices": ["b", "c"], "answer": 1}`+"\n"+`{"question": "x", "choices": []}`)
+	for _, path := range []string{problems, rows} {
+		var texts []string
+		f := File{Path: path}
+		if err := f.read(func(table *table) error {
+			for _, r := range table.rows {
+				text, err := promptText(nil, r)
+				if err != nil {
+					return err
+				}
+				texts = append(texts, text+"|"+r.completion)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"Question: Who?\nChoices: A) a\nAnswer:| A", "Question: Which?\nChoices: A) b B) c\nAnswer:| B"}
+		if !reflect.DeepEqual(texts, want) {
+			t.Errorf("%s: want %q, got %q", path, want, texts)
+		}
+	}
+}
