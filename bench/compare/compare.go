@@ -17,6 +17,7 @@ import (
 	"mop/runtime/model"
 	"mop/runtime/open"
 	"mop/runtime/timing"
+	"mop/runtime/vision"
 )
 
 // Options of a comparison.
@@ -32,6 +33,10 @@ type Options struct {
 	Precision float64
 	Limit     time.Duration // no round begins later than this after the first
 
+	// Image is a picture that every prompt holds behind its first token; nil = none. The
+	// protocol's prompt tokens are then those of the text.
+	Image *vision.Picture
+
 	Sample   func(latency.Sample) error // called after every run; an error ends the comparison
 	Progress progress.Func
 }
@@ -39,7 +44,7 @@ type Options struct {
 // Run loads all models on a device, the dense one first, and measures them. On an error
 // the samples so far come with it.
 func Run(ctx context.Context, dev device.Device, models []Model, o Options) ([]report.Entry, []latency.Sample, error) {
-	loaded, layers, closeAll, err := load(dev, models, o)
+	loaded, layers, closeAll, err := load(dev, models, &o)
 	defer closeAll()
 	if err != nil {
 		return nil, nil, err
@@ -97,7 +102,7 @@ func exceedsRoofline(rows []latency.Row) bool {
 }
 
 // load loads all models. closeAll is never nil, and is called whatever else load returns.
-func load(dev device.Device, models []Model, o Options) (loaded []latency.Model, layers [][]report.Layer, closeAll func(), err error) {
+func load(dev device.Device, models []Model, o *Options) (loaded []latency.Model, layers [][]report.Layer, closeAll func(), err error) {
 	var closers []func() error
 	closeAll = func() {
 		for _, c := range slices.Backward(closers) {
@@ -105,6 +110,7 @@ func load(dev device.Device, models []Model, o Options) (loaded []latency.Model,
 		}
 	}
 	generated := 0.0 // bytes of weights that are not mapped
+	text := 0        // prompt tokens beside those of the image
 	for i, x := range models {
 		start := time.Now()
 		src, err := x.Open()
@@ -121,11 +127,27 @@ func load(dev device.Device, models []Model, o Options) (loaded []latency.Model,
 			return nil, nil, closeAll, fmt.Errorf("%s: %w", x.Name, err)
 		}
 		closers = append(closers, m.Close)
+		var image *imageStage
+		if o.Image != nil {
+			if image, err = newImageStage(dev, src, o); err != nil {
+				return nil, nil, closeAll, fmt.Errorf("%s: %w", x.Name, err)
+			}
+			closers = append(closers, image.close)
+			if i == 0 {
+				o.Protocol.In += image.tower.Config.Tokens()
+				text = o.Protocol.In - image.tower.Config.Tokens()
+			} else if n := image.tower.Config.Tokens(); text+n != o.Protocol.In {
+				return nil, nil, closeAll, fmt.Errorf("%s: an image has %d tokens, that of %s has %d", x.Name, n, models[0].Name, o.Protocol.In-text)
+			}
+		}
 		one, cache, err := underTest(dev, m, x.Name, o.Protocol, time.Since(start))
 		if err != nil {
 			return nil, nil, closeAll, fmt.Errorf("%s: %w", x.Name, err)
 		}
 		closers = append(closers, func() error { cache.Close(); return nil })
+		if image != nil {
+			image.wrap(&one, m, cache)
+		}
 		if err := open.CheckFinite(src); err != nil { // not part of the load time
 			return nil, nil, closeAll, err
 		}

@@ -72,6 +72,7 @@ func Measure(ctx context.Context, p Protocol, models []Model, o Options) ([]Samp
 				TTFT:      one.TTFT(),
 				Others:    othersAfter - others,
 				Steal:     stealAfter - steal,
+				Stages:    models[i].stages(one.TTFT()),
 				Tokens:    one.Tokens,
 			})
 			o.Progress.Report(progress.Update{Phase: "latency runs", Done: len(samples), Total: max(p.Runs, round+1) * len(models)})
@@ -83,6 +84,17 @@ func Measure(ctx context.Context, p Protocol, models []Model, o Options) ([]Samp
 		}
 	}
 	return samples, nil
+}
+
+// stages are those of the last run, of which the prompt's pass is what is left of the time
+// to the first token; nil = there are none.
+func (m *Model) stages(ttft time.Duration) *Stages {
+	if m.Stages == nil {
+		return nil
+	}
+	s := m.Stages()
+	s.Prefill = ttft - s.Preprocess - s.Vision - s.Projection
+	return &s
 }
 
 func (o Options) load() (others, steal time.Duration) {

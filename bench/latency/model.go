@@ -44,6 +44,18 @@ type Model struct {
 	Load time.Duration // opening the checkpoint, until the model can run
 
 	Generate timing.Generate
+
+	// Stages returns how the last run's time to the first token was spent before the
+	// prompt's pass; nil = there is nothing before it.
+	Stages func() Stages
+}
+
+// Stages are the parts of the time to the first token of a prompt with an image.
+type Stages struct {
+	Preprocess time.Duration `json:"preprocess_ns"` // resizing and normalizing
+	Vision     time.Duration `json:"vision_ns"`     // the tower
+	Projection time.Duration `json:"projection_ns"`
+	Prefill    time.Duration `json:"prefill_ns"` // the rest
 }
 
 // Sample is one run of one model.
@@ -57,5 +69,6 @@ type Sample struct {
 	TTFT      time.Duration   `json:"ttft_ns"`   // tokens in to first token out
 	Others    time.Duration   `json:"others_ns"` // processor time of other processes meanwhile, all cores, to about 10 ms a core
 	Steal     time.Duration   `json:"steal_ns"`  // processor time that the hypervisor gave away meanwhile
-	Tokens    []time.Duration `json:"token_ns"`  // [Out] tokens in to each token out: Tokens[0] = TTFT, the last = Total
+	Stages    *Stages         `json:"stages,omitempty"`
+	Tokens    []time.Duration `json:"token_ns"` // [Out] tokens in to each token out: Tokens[0] = TTFT, the last = Total
 }

@@ -34,6 +34,8 @@ type Row struct {
 	PrefillTPS float64  `json:"prefill_tps"` // in*batch / ttft
 	DecodeTPS  *float64 `json:"decode_tps"`  // batch / itl = batch*(out-1) / (total-ttft)
 
+	Stages *StageTimes `json:"stages,omitempty"` // of the time to the first token, with an image
+
 	Speedup            Ratio    `json:"speedup"`              // median(dense)/median(model), end to end
 	Gain               float64  `json:"gain"`                 // 1 - model/dense, of the end-to-end medians
 	GainPerCompression *float64 `json:"gain_per_compression"` // 1 = as much faster as smaller; nil for the dense model
@@ -70,6 +72,14 @@ type Row struct {
 	Date     string   `json:"date"` // RFC 3339, UTC
 }
 
+// StageTimes are the medians of the parts of the time to the first token, in milliseconds.
+type StageTimes struct {
+	Preprocess float64 `json:"preprocess_ms"`
+	Vision     float64 `json:"vision_ms"`
+	Projection float64 `json:"projection_ms"`
+	Prefill    float64 `json:"prefill_ms"`
+}
+
 // Busy is the share of the cores above which the load of others has an effect: times are
 // too long, and a measured roofline is too low.
 const Busy = 0.05
@@ -87,9 +97,10 @@ type Percentiles struct {
 
 // series is one model's kept runs, in order of rounds, in milliseconds.
 type series struct {
-	total, ttft []float64 // [kept]
-	itl         []float64 // [kept], a run's mean gap; empty where out = 1
-	gaps        []float64 // [kept*(Out-1)]
+	total, ttft []float64    // [kept]
+	itl         []float64    // [kept], a run's mean gap; empty where out = 1
+	gaps        []float64    // [kept*(Out-1)]
+	stages      [4][]float64 // [kept] each, empty without an image
 
 	others, steal float64 // processor time
 }
@@ -144,6 +155,11 @@ func keep(p Protocol, samples []Sample) (map[string]*series, error) {
 		}
 		x.total = append(x.total, ms(s.Total))
 		x.ttft = append(x.ttft, ms(s.TTFT))
+		if g := s.Stages; g != nil {
+			for i, d := range []time.Duration{g.Preprocess, g.Vision, g.Projection, g.Prefill} {
+				x.stages[i] = append(x.stages[i], ms(d))
+			}
+		}
 		x.others += ms(s.Others)
 		x.steal += ms(s.Steal)
 		if p.Out > 1 {
@@ -175,6 +191,9 @@ func row(p Protocol, s Model, dense, x *series, env Environment) Row {
 		Protocol:      p,
 		Go:            runtime.Version(),
 		Date:          env.Date.UTC().Format(time.RFC3339),
+	}
+	if x.stages[0] != nil {
+		r.Stages = &StageTimes{median(x.stages[0]), median(x.stages[1]), median(x.stages[2]), median(x.stages[3])}
 	}
 	r.PrefillTPS = 1e3 * float64(p.In) * float64(p.Batch) / r.TTFT
 	r.Gain = 1 - r.E2E.Median/median(dense.total)

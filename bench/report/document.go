@@ -23,6 +23,9 @@ func document(r Report, images []image) string {
 - gain: 1 - model / dense. gain/compression: 1.00 = as much faster as smaller.
 
 `)
+	if stages := stagesTable(r.Entries); stages != "" {
+		b.WriteString(stages + "- preprocess, vision, projection, prefill: the parts of ttft with one image; language model: e2e without the first three.\n\n")
+	}
 	b.WriteString(memoryTable(r.Entries))
 	b.WriteString(`
 - memory: the model's own weights, cache and scratch (the process is shared by all models). read a token: weights and cache that a decode step reads, over the batch.

@@ -17,7 +17,7 @@ func Markdown(w io.Writer, entries []Entry) error {
 	if err := check(entries); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%s\n%s\n%s\n", latencyTable(entries), rooflineTable(entries), conditions(entries[0].Row))
+	_, err := fmt.Fprintf(w, "%s\n%s%s\n%s\n", latencyTable(entries), stagesTable(entries), rooflineTable(entries), conditions(entries[0].Row))
 	return err
 }
 
@@ -62,6 +62,24 @@ func latencyTable(entries []Entry) string {
 		rows = append(rows, row)
 	}
 	return table(header, rows)
+}
+
+// stagesTable divides the time to the first token where prompts hold an image, and says
+// how much faster the part behind the vision tower got, since the tower stays as it is.
+func stagesTable(entries []Entry) string {
+	if entries[0].Stages == nil {
+		return ""
+	}
+	var rows [][]string
+	language := func(e Entry) float64 {
+		return e.E2E.Median - e.Stages.Preprocess - e.Stages.Vision - e.Stages.Projection
+	}
+	for _, e := range entries {
+		if s := e.Stages; s != nil {
+			rows = append(rows, []string{e.Model, number(s.Preprocess), number(s.Vision), number(s.Projection), number(s.Prefill), number(language(e)), fixed2(language(entries[0]) / language(e))})
+		}
+	}
+	return table([]string{"model", "preprocess ms", "vision ms", "projection ms", "prefill ms", "language model ms", "its speed-up"}, rows) + "\n"
 }
 
 // memoryTable shows the memory that a model needs and the bytes that decoding reads.

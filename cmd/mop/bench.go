@@ -13,6 +13,7 @@ import (
 	"mop/bench/latency"
 	"mop/bench/report"
 	"mop/runtime/open"
+	"mop/runtime/vision"
 )
 
 // sampleLine is a run in the format jsonl; its kind tells it from the models' rows.
@@ -23,7 +24,7 @@ type sampleLine struct {
 
 func benchCommand(o *options) *cobra.Command {
 	var planFiles []string
-	var format, dir string
+	var format, dir, image string
 	at := intsFlag{min: 1, want: "steps from 1"}
 	b := compare.Options{Protocol: latency.Default(), Limit: 5 * time.Minute}
 	c := &cobra.Command{
@@ -41,6 +42,15 @@ func benchCommand(o *options) *cobra.Command {
 			names := compare.SplitNames(strings.Join(args, ","))
 			if err := checkBench(b, format, names, planFiles, at.values, o.from.DType); err != nil {
 				return err
+			}
+			if image != "" {
+				if b.Protocol.Batch != 1 {
+					return usage("bench: --image needs --batch 1, got %d", b.Protocol.Batch)
+				}
+				var err error
+				if b.Image, err = vision.ReadPicture(image); err != nil {
+					return err
+				}
 			}
 			models, err := modelsUnderTest(names, planFiles, at.values, o.from)
 			if err != nil {
@@ -94,6 +104,7 @@ func benchCommand(o *options) *cobra.Command {
 	f.Float64Var(&b.Precision, "precision", 0, "measure more rounds until every speed-up's interval is at most this wide, as a share of the speed-up; 0 = no more rounds")
 	f.DurationVar(&b.Limit, "limit", b.Limit, "time after which --precision adds no more rounds")
 	f.StringVar(&format, "format", "md", strings.Join(report.Formats(), ", ")+"; jsonl has a line of kind sample after every run, and the models' rows at the end")
+	f.StringVar(&image, "image", "", "put this picture into every prompt, beside the --in tokens, and divide the time to the first token into preprocessing, vision, projection and prefill (LLaVA only)")
 	f.StringVar(&dir, "report", "", "write a directory with tables, raw samples and plots")
 	return c
 }

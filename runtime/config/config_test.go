@@ -59,6 +59,7 @@ func TestRealConfigs(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := must(Preset(preset))
+			want.Multimodal = nil // the files differ in keys
 			if strings.Contains(file, "liuhaotian") {
 				want.VocabSize = 32000 // without added tokens
 			}

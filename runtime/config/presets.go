@@ -1,8 +1,10 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -24,7 +26,23 @@ func presets() []preset {
 		{"llama-3-8b", 128256, 4096, 32, 32, 8, 128, 14336, 500000, 8192, 128000, 128001, "bfloat16", false},
 		{"tinyllama-1.1b", 32000, 2048, 22, 32, 4, 64, 5632, 10000, 2048, 1, 2, "bfloat16", false},
 		{"smollm2-135m", 49152, 576, 30, 9, 3, 64, 1536, 100000, 8192, 0, 0, "bfloat16", true},
-		{"llava-1.5-7b", 32064, 4096, 32, 32, 32, 128, 11008, 10000, 4096, 1, 2, "float16", false}, // its language model
+		{llavaPreset, 32064, 4096, 32, 32, 32, 128, 11008, 10000, 4096, 1, 2, "float16", false}, // its language model
+	}
+}
+
+const llavaPreset = "llava-1.5-7b"
+
+// llavaWrapper holds the keys of LLaVA-1.5's config.json that do not describe its language
+// model: the tower is CLIP ViT-L/14 at 336 pixels.
+func llavaWrapper() map[string]any {
+	number := func(n int) json.Number { return json.Number(strconv.Itoa(n)) } // as it is read
+	return map[string]any{
+		"architectures": []any{"LlavaForConditionalGeneration"}, "model_type": "llava", "image_token_index": number(32000),
+		"projector_hidden_act": "gelu", "vision_feature_layer": number(-2), "vision_feature_select_strategy": "default", nested: nil,
+		"vision_config": map[string]any{
+			"model_type": "clip_vision_model", "hidden_size": number(1024), "intermediate_size": number(4096), "num_hidden_layers": number(24),
+			"num_attention_heads": number(16), "image_size": number(336), "patch_size": number(14),
+		},
 	}
 }
 
@@ -50,12 +68,16 @@ func Preset(name string) (*Config, error) {
 		if p.name != name {
 			continue
 		}
-		return &Config{
+		c := &Config{
 			VocabSize: p.vocab, HiddenSize: p.dim, HeadDim: p.dh,
 			Layers:    slices.Repeat([]LayerShape{{Heads: p.heads, KVHeads: p.kv, HeadDim: p.dh, Intermediate: p.mlp}}, p.layers),
 			RopeTheta: p.theta, NormEps: 1e-5, MaxPositions: p.positions,
 			BOS: p.bos, EOS: []int{p.eos}, Tied: p.tied, DType: p.dtype,
-		}, nil
+		}
+		if p.name == llavaPreset {
+			c.Multimodal = llavaWrapper()
+		}
+		return c, nil
 	}
 	return nil, UnknownPresetError{name}
 }

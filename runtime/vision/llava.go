@@ -46,6 +46,20 @@ func OpenLLaVA(dev device.Device, dir string, src checkpoint.Source) (*LLaVA, er
 	return l, nil
 }
 
+// Device is the device that a tower runs on: the given one, or the CPU where that lacks the
+// operations. own is the latter, for the caller to close; else it is nil.
+func Device(dev device.Device) (on device.Vision, own device.Device, err error) {
+	if on, ok := dev.(device.Vision); ok {
+		return on, nil, nil
+	}
+	slog.Info("the vision tower runs on the CPU", "because", "device "+dev.Capabilities().Name+" does not have its operations")
+	host, err := cpu.New(0)
+	if err != nil {
+		return nil, nil, err
+	}
+	return host, host, nil
+}
+
 func (l *LLaVA) open(dev device.Device, dir string, src checkpoint.Source) (err error) {
 	if l.text.Multimodal == nil {
 		return ErrNone
@@ -56,15 +70,11 @@ func (l *LLaVA) open(dev device.Device, dir string, src checkpoint.Source) (err 
 	if l.tokenizer, err = tokenizer.Open(dir); err != nil {
 		return err
 	}
-	on, ok := dev.(device.Vision)
-	if !ok {
-		slog.Info("the vision tower runs on the CPU", "because", "device "+dev.Capabilities().Name+" does not have its operations")
-		host, err := cpu.New(0)
-		if err != nil {
-			return err
-		}
-		l.own, on = host, host
+	on, own, err := Device(dev)
+	if err != nil {
+		return err
 	}
+	l.own = own
 	if l.Tower, err = Open(on, src); err != nil {
 		return err
 	}

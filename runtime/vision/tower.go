@@ -10,7 +10,9 @@ import (
 	"strings"
 
 	"mop/runtime/checkpoint"
+	"mop/runtime/config"
 	"mop/runtime/device"
+	"mop/runtime/random"
 )
 
 // Tower is a CLIP vision tower and a projector on a device. A layer updates the hidden
@@ -85,8 +87,27 @@ func Open(dev device.Vision, src checkpoint.Source) (*Tower, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tower{Config: c, dev: dev}
-	t.load(l, src.Config().HiddenSize)
+	return build(l, c, src.Config().HiddenSize)
+}
+
+// OpenRandom makes the vision tower and the projector of a config with random weights, to
+// measure their speed. The config needs vision_config.
+func OpenRandom(dev device.Vision, text *config.Config, seed uint64) (*Tower, error) {
+	c, err := ParseConfig(text, nil)
+	if err != nil {
+		return nil, err
+	}
+	F, D := c.FeatureSize(), text.HiddenSize
+	l := &loader{dev: dev, random: true, seed: seed, projector: map[string]checkpoint.Tensor{}}
+	for name, shape := range map[string][]int{"1.weight": {D, F}, "1.bias": {D}, "2.weight": {D, D}, "2.bias": {D}} {
+		l.projector[name] = l.generate("projector."+name, shape)
+	}
+	return build(l, c, D)
+}
+
+func build(l *loader, c *Config, textSize int) (*Tower, error) {
+	t := &Tower{Config: c, dev: l.dev}
+	t.load(l, textSize)
 	t.weights = l.placed
 	if l.err == nil {
 		l.err = t.allocate()
@@ -103,11 +124,31 @@ type loader struct {
 	dev              device.Vision
 	tower, projector map[string]checkpoint.Tensor
 	placed           []device.Weight
+	random           bool // generate the tower's tensors
+	seed             uint64
 	err              error
+}
+
+// generate makes a random tensor in half precision: gains are 1 and biases 0.
+func (l *loader) generate(name string, shape []int) checkpoint.Tensor {
+	scale := random.Scale(0.02)
+	if strings.HasSuffix(name, "bias") || strings.HasSuffix(name, "norm.weight") || strings.Contains(name, "layer_norm") {
+		scale = 0
+	}
+	t := checkpoint.RandomSpec{Name: name, DType: checkpoint.F16, Shape: shape, Key: random.Key(l.seed, name), Scale: scale}.Tensor()
+	if scale == 0 && strings.HasSuffix(name, "weight") {
+		for i := 0; i < len(t.Data); i += 2 {
+			checkpoint.Encode(t.Data[i:], t.DType, 1)
+		}
+	}
+	return t
 }
 
 // tensor finds a tensor of the tower and checks its shape.
 func (l *loader) tensor(name string, shape ...int) checkpoint.Tensor {
+	if l.random {
+		return l.generate(name, shape)
+	}
 	t, ok := l.tower[name]
 	switch {
 	case l.err != nil:
