@@ -19,6 +19,7 @@ import subprocess
 import sys
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
@@ -83,7 +84,9 @@ def continuation(mop, directory, greedy):
 
 def load(directory, **more):
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     model, info = AutoModelForCausalLM.from_pretrained(directory, trust_remote_code=True, output_loading_info=True, **more)
     left = {k: v for k, v in info.items() if v}
     if left:

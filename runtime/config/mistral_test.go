@@ -80,3 +80,32 @@ func TestDefaultHFType(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// The language model of a LLaVA is written in the same forms and read back.
+func TestLLaVAHFType(t *testing.T) {
+	const inner = `"vocab_size":20,"hidden_size":12,"num_hidden_layers":2,"num_attention_heads":5,"num_key_value_heads":1,"head_dim":4,"intermediate_size":7,"max_position_embeddings":64,"rms_norm_eps":1e-5`
+	for _, text := range []string{
+		`{"model_type":"llava","architectures":["LlavaForConditionalGeneration"],"vision_config":{},"text_config":{"model_type":"llama",` + inner + `}}`,
+		`{"model_type":"llava_llama","architectures":["LlavaLlamaForCausalLM"],"mm_hidden_size":8,` + inner + `}`,
+	} {
+		c := must(Parse([]byte(text)))
+		c.SetHFType("")
+		out := must(Marshal(c))
+		back := must(Parse(out))
+		back.SetHFType("")
+		if !reflect.DeepEqual(back, c) {
+			t.Errorf("want %+v\ngot  %+v", c, back)
+		}
+		if nested := strings.Contains(text, "text_config"); nested != strings.Contains(string(out), `"model_type": "mistral"`) || strings.Contains(string(out), "auto_map") {
+			t.Errorf("got %s", out)
+		}
+		if name, _ := c.RemoteCode(); name != "" {
+			t.Errorf("a LLaVA has the remote code %s", name)
+		}
+		c.Layers[0].Heads = 0
+		c.Layers[0].KVHeads = 0
+		if out := string(must(Marshal(c))); strings.Contains(out, "auto_map") {
+			t.Errorf("got %s", out)
+		}
+	}
+}
