@@ -1,6 +1,6 @@
 """Compare models that mop writes in other engines with mop itself.
 
-    check.py ENGINE --mop ./bin/mop --work DIR [--golden FILE]
+    check.py ENGINE --mop ./bin/mop --work DIR [--case NAME] [--golden FILE]
 
 ENGINE is transformers, peft, lm-eval or vllm; `make engines` runs them all, in the
 environment of environment.sh. Every case is a config of cases/ with seeded random weights.
@@ -36,8 +36,8 @@ PROMPT = "Once upon a time there was a dog."
 
 
 class Mop:
-    def __init__(self, path, work):
-        self.path, self.work = path, work
+    def __init__(self, path, work, case):
+        self.path, self.work, self.case = path, work, case
         os.makedirs(work, exist_ok=True)
 
     def run(self, *args):
@@ -58,6 +58,8 @@ class Mop:
         """Writes the models; yields their names and directories."""
         for file in sorted(os.listdir(os.path.join(HERE, "cases"))):
             name = file.removesuffix(".json")
+            if self.case not in ("", name):
+                continue
             out = self.fresh(name)
             self.run("init", "--config", os.path.join(HERE, "cases", file), "--tokenizer", os.path.join(DEMO, "model"), "--seed", "1", "--out", out)
             yield name, out
@@ -100,12 +102,12 @@ def transformers(mop, report, golden):
     engine, out = f"transformers {transformers.__version__}", []
     for name, directory in mop.cases():
         ours = mop.logits(directory, IDS)
-        for attention in ("eager", "sdpa"):
+        for attention in ("eager", "sdpa", None):  # None: what transformers chooses
             model = load(directory, attn_implementation=attention)
             with torch.no_grad():
                 theirs = model(torch.tensor([IDS])).logits[0].float()
             greedy = model.generate(torch.tensor([IDS]), max_new_tokens=GREEDY, do_sample=False, eos_token_id=-1, pad_token_id=0)[0, len(IDS) :].tolist()
-            report.compare(f"{engine} {attention}", name, theirs, ours, greedy, continuation(mop, directory, greedy))
+            report.compare(f"{engine} {attention or 'default'}", name, theirs, ours, greedy, continuation(mop, directory, greedy))
         out.append({"case": name, "ids": IDS, "greedy": greedy, "every_97th": theirs[:, ::97].double().numpy().round(6).tolist()})
         # What transformers saves, mop reads.
         saved = mop.fresh(name + "-saved")
@@ -161,9 +163,10 @@ def vllm(mop, report, _):
     from vllm import LLM, SamplingParams
 
     cases = list(mop.cases())
-    nas = mop.fresh("groups-nas")
-    mop.run("export", "nemotron-nas", "--model", os.path.join(mop.work, "groups"), "--out", nas)
-    cases.append(("groups as nemotron-nas", nas))
+    if any(name == "groups" for name, _ in cases):
+        nas = mop.fresh("groups-nas")
+        mop.run("export", "nemotron-nas", "--model", os.path.join(mop.work, "groups"), "--out", nas)
+        cases.append(("groups as nemotron-nas", nas))
     for name, directory in cases:
         llm = LLM(model=directory, trust_remote_code=True, dtype="float32", enforce_eager=True, max_model_len=256, max_num_seqs=2)
         prompt = {"prompt_token_ids": IDS}
@@ -183,11 +186,12 @@ def main():
     p.add_argument("engine", choices=engines)
     p.add_argument("--mop", required=True)
     p.add_argument("--work", required=True)
+    p.add_argument("--case", default="", help="this case alone")
     p.add_argument("--golden")
     a = p.parse_args()
     torch.manual_seed(0)
     report = Report()
-    engines[a.engine](Mop(os.path.abspath(a.mop), os.path.abspath(a.work)), report, a.golden)
+    engines[a.engine](Mop(os.path.abspath(a.mop), os.path.abspath(a.work), a.case), report, a.golden)
     sys.exit(report.failed)
 
 

@@ -5,6 +5,7 @@ one, changed by per_layer_config. A block named in a layer's "skip" adds nothing
 trust_remote_code=True in transformers 4.57 and 5, PEFT, lm-evaluation-harness and vLLM.
 """
 
+import contextlib
 import copy
 import dataclasses
 
@@ -88,18 +89,22 @@ def decoder_layer(config, layer_idx):
     return layer
 
 
+@contextlib.contextmanager
 def without_layers(config):
-    out = copy.copy(config)
-    out.num_hidden_layers = 0
-    return out
+    """The constructors of transformers make no layers meanwhile, but set up this very config."""
+    layers, config.num_hidden_layers = config.num_hidden_layers, 0
+    try:
+        yield
+    finally:
+        config.num_hidden_layers = layers
 
 
 class MopLlamaModel(LlamaModel):
     config_class = MopLlamaConfig
 
     def __init__(self, config):
-        super().__init__(without_layers(config))
-        self.config = config
+        with without_layers(config):
+            super().__init__(config)
         self.layers = nn.ModuleList(decoder_layer(config, i) for i in range(config.num_hidden_layers))
         self.post_init()
 
@@ -108,7 +113,7 @@ class MopLlamaForCausalLM(LlamaForCausalLM):
     config_class = MopLlamaConfig
 
     def __init__(self, config):
-        super().__init__(without_layers(config))
-        self.config = config
+        with without_layers(config):
+            super().__init__(config)
         self.model = MopLlamaModel(config)
         self.post_init()
