@@ -138,14 +138,22 @@ func TestSyntheticQuestionsMatchHarness(t *testing.T) {
 	}
 }
 
-// The published questions, with the demo's model. 50 questions of each task.
+// The published questions: 50 of each task for the demo's model, and the first ten for
+// SmolLM2.
 func TestPublishedQuestionsMatchHarness(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a minute of computing: not with -short")
 	}
 	data := testutil.DataPath(t, "zero-shot")
-	m := demoModel(t)
-	for _, bos := range []string{"off", "on"} {
-		compare(t, m, readHarness(t, "demo-bos-"+bos+".json"), data)
+	for name, load := range map[string]func(*testing.T) *open.Model{
+		"demo":    demoModel,
+		"smollm2": func(t *testing.T) *open.Model { return loadModel(t, testutil.BuiltPath(t, "smollm2", "smollm2")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := load(t)
+			for _, bos := range []string{"off", "on"} {
+				compare(t, m, readHarness(t, name+"-bos-"+bos+".json"), data)
+			}
+		})
 	}
 }
