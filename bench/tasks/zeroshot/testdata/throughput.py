@@ -3,8 +3,8 @@ machine in the same run.
 
     python throughput.py MOP DATA MODEL [--task arc_easy] [--limit N] [--threads 2] [--rounds 1] [--batch 16]
 
-Both are loaded anew in every round, and only the scoring is timed: for the harness the
-call of simple_evaluate, for mop the whole process, with its loading. The seconds of the
+The harness is loaded once and only its scoring is timed, the call of simple_evaluate; of
+mop the whole process is timed, with its loading, in every round. The seconds of the
 clock and of the processor are printed, and the ratios harness / mop. The answers are
 compared as well.
 """
@@ -49,8 +49,8 @@ def main():
         n = min(n, a.limit) if a.limit else n
         model = HFLM(pretrained=a.model, device="cpu", dtype="float32", batch_size=a.batch)
         manager = TaskManager(include_path=tmp)
-        for round in range(a.rounds):
-            log = folder / f"log{round}"
+        for number in range(a.rounds):
+            log = folder / f"log{number}"
             wall, cpu = time.perf_counter(), children()
             subprocess.run([a.mop, "eval", "tasks", "--model", a.model, "--tasks", a.task, "--data", str(a.data), "--limit", str(n), "--threads", str(a.threads),
                             "--device", "cpu", "--log", str(log)], check=True, capture_output=True)
