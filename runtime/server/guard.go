@@ -33,9 +33,9 @@ func (k keyCheck) allows(r *http.Request) bool {
 	return subtle.ConstantTimeCompare(hash[:], k.hash[:]) == 1
 }
 
-// open are the paths that need no key: the page holds no secret and asks for the key, and
-// health checks have none.
-func openPath(path string) bool { return path == "/" || path == "/health" }
+// openPath reports whether a path needs no key: the page holds no secret and asks for the
+// key, and health checks have none.
+func openPath(path string) bool { return path == "/" || path == "/page.js" || path == "/health" }
 
 type contextKey int
 

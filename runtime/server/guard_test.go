@@ -48,10 +48,10 @@ func TestEveryEndpointNeedsTheKey(t *testing.T) {
 		resp.Body.Close()
 		return resp.StatusCode
 	}
-	paths := []route{{method: "GET", path: "/nowhere"}, {method: "POST", path: "/"}, {method: "GET", path: "/v1/models/demo"}, {method: "GET", path: "/debug/pprof/"}}
+	paths := []route{{method: "GET", path: "/nowhere"}, {method: "GET", path: "/v1/models/demo"}, {method: "GET", path: "/debug/pprof/"}}
 	for _, e := range append(paths, r.server.endpoints()...) {
-		path := strings.ReplaceAll(e.path, "{name...}", "demo")
-		if openPath(path) && path != "/nowhere" {
+		path := strings.NewReplacer("{name...}", "demo", "{$}", "").Replace(e.path)
+		if openPath(path) {
 			continue
 		}
 		for _, header := range [][]string{nil, {"Authorization", "Bearer wrong"}, {"Authorization", "right"}, {"Authorization", "Bearer right2"}, {"Authorization", "Bearer "}, {"X-Api-Key", "wrong"}, {"Authorization", "Bearer wrong", "X-Api-Key", "right"}} {
@@ -67,6 +67,25 @@ func TestEveryEndpointNeedsTheKey(t *testing.T) {
 	}
 	if got := ask("GET", "/health"); got != 200 {
 		t.Errorf("/health: got %d", got)
+	}
+}
+
+// The page is there without a key and uses nothing from other hosts.
+func TestPage(t *testing.T) {
+	r := start(t, Options{APIKey: "right"}, engine.Options{})
+	for path, want := range map[string]string{"/": `<script src="page.js">`, "/page.js": "v1/chat/completions"} {
+		resp, err := http.Get(r.url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != 200 || !strings.Contains(string(data), want) || strings.Contains(string(data), "://") {
+			t.Errorf("%s: got %d, %v, %.100s", path, resp.StatusCode, err, data)
+		}
+		if !strings.HasPrefix(resp.Header.Get("Content-Security-Policy"), "default-src 'self'") {
+			t.Errorf("%s: got the policy %q", path, resp.Header.Get("Content-Security-Policy"))
+		}
 	}
 }
 

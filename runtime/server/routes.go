@@ -17,6 +17,8 @@ type route struct {
 // endpoints lists all endpoints.
 func (s *Server) endpoints() []route {
 	return []route{
+		{"GET", "/{$}", servePage("index.html", "text/html; charset=utf-8"), true},
+		{"GET", "/page.js", servePage("page.js", "text/javascript; charset=utf-8"), true},
 		{"GET", "/health", s.health, true},
 		{"GET", "/metrics", s.metrics.handler.ServeHTTP, true},
 		{"GET", "/v1/models", s.listModels, false},
@@ -84,10 +86,11 @@ type modelObject struct {
 	OwnedBy     string `json:"owned_by"`
 	MaxModelLen int    `json:"max_model_len"`
 	Parameters  int64  `json:"parameters"`
+	HasTemplate bool   `json:"has_chat_template"`
 }
 
 func (m *Model) object() modelObject {
-	return modelObject{m.Name, "model", m.created.Unix(), "mop", m.Engine.Stats().MaxContext, m.config.Params()}
+	return modelObject{m.Name, "model", m.created.Unix(), "mop", m.Engine.Stats().MaxContext, m.config.Params(), m.template != nil}
 }
 
 func (s *Server) listModels(w http.ResponseWriter, r *http.Request) {
