@@ -24,6 +24,7 @@ func runCommand(o *options) *cobra.Command {
 	var stops, images []string
 	var stats, special, talk bool
 	var g generate.Options
+	var d draftFlags
 	c := &cobra.Command{
 		Use:     "run --model DIR --prompt TEXT",
 		Short:   "Continue a text",
@@ -34,6 +35,12 @@ func runCommand(o *options) *cobra.Command {
 				return err
 			}
 			g.Seed = o.seed
+			if err := d.check(); err != nil {
+				return err
+			}
+			if d.dir != "" && len(images) > 0 {
+				return usage("run: --draft: want texts only, got --image")
+			}
 			if err := checkGenerate(g); err != nil {
 				return err
 			}
@@ -47,7 +54,7 @@ func runCommand(o *options) *cobra.Command {
 				if c.Flags().Changed("prompt") || file != "" || stats || len(images) > 0 {
 					return usage("run: --chat reads messages from stdin: want no --prompt, --prompt-file, --image and --stats")
 				}
-				return o.chat(c, dir, template, system, g, stops)
+				return o.chat(c, dir, template, system, d, g, stops)
 			}
 			if template != "" || system != "" {
 				return usage("run: --chat-template and --system are for --chat")
@@ -79,8 +86,13 @@ func runCommand(o *options) *cobra.Command {
 				}
 				tokens, g.Embeddings = in.Tokens, [][]model.Embeddings{in.Embeddings}
 			}
+			draft, err := d.load(m, o)
+			if err != nil {
+				return err
+			}
+			defer draft.close()
 			out := c.OutOrStdout()
-			throughput, err := continueText(c, m, t, tokens, g, &generate.StopFilter{W: out, Stops: stops})
+			throughput, err := continueText(c, m, draft, t, tokens, g, &generate.StopFilter{W: out, Stops: stops})
 			if err != nil {
 				return err
 			}
@@ -89,6 +101,7 @@ func runCommand(o *options) *cobra.Command {
 			}
 			if stats {
 				fmt.Fprint(c.ErrOrStderr(), throughput)
+				draft.report(c.ErrOrStderr())
 			}
 			return nil
 		},
@@ -98,6 +111,7 @@ func runCommand(o *options) *cobra.Command {
 	f.StringVar(&dir, "model", "", "model directory")
 	f.StringVar(&prompt, "prompt", "", "text to continue; empty = BOS alone")
 	f.StringVar(&file, "prompt-file", "", "file with the text to continue, - for stdin; a newline at its end is removed")
+	d.register(f)
 	f.BoolVar(&talk, "chat", false, "chat: each line of stdin is a message that the model answers, by its chat template")
 	f.StringVar(&system, "system", "", "system message of --chat")
 	f.StringVar(&template, "chat-template", "", "chat template of --chat: a file, or a built-in one: "+strings.Join(chat.Builtins(), ", ")+"; default: the checkpoint's own")
@@ -116,7 +130,7 @@ func runCommand(o *options) *cobra.Command {
 }
 
 // chat answers messages from stdin.
-func (o *options) chat(c *cobra.Command, dir, template, system string, g generate.Options, stops []string) error {
+func (o *options) chat(c *cobra.Command, dir, template, system string, d draftFlags, g generate.Options, stops []string) error {
 	t, err := tokenizer.Open(dir)
 	if err != nil {
 		return err
@@ -131,6 +145,10 @@ func (o *options) chat(c *cobra.Command, dir, template, system string, g generat
 	}
 	defer closeModel()
 	v.model = m
+	if v.draft, err = d.load(m, o); err != nil {
+		return err
+	}
+	defer v.draft.close()
 	return v.run()
 }
 
@@ -182,7 +200,7 @@ func encodePrompt(dir string, text []byte, special bool) (*tokenizer.Tokenizer, 
 }
 
 // continueText writes the continuation of a prompt as it is generated.
-func continueText(c *cobra.Command, m *open.Model, t *tokenizer.Tokenizer, prompt []int, g generate.Options, out *generate.StopFilter) (*timing.Throughput, error) {
+func continueText(c *cobra.Command, m *open.Model, d draft, t *tokenizer.Tokenizer, prompt []int, g generate.Options, out *generate.StopFilter) (*timing.Throughput, error) {
 	positions := m.Config.MaxPositions
 	if len(prompt) > positions {
 		return nil, m.Wrap(fmt.Errorf("prompt of %d tokens: %w of %d", len(prompt), model.ErrContext, positions))
@@ -203,20 +221,17 @@ func continueText(c *cobra.Command, m *open.Model, t *tokenizer.Tokenizer, promp
 	throughput := timing.StartThroughput(len(prompt))
 	emitted := 0
 	var failed error
-	err = generate.Run(c.Context(), m.Model, cache, [][]int{prompt}, g, func(_, tokens []int) (done []int) {
+	err = d.run(c.Context(), m, cache, prompt, g, func(token int) (done bool) {
 		emitted++
 		throughput.Add()
 		var text []byte
-		if t.Has(tokens[0]) { // a vocabulary may be padded with rows that belong to no token
-			text, failed = decoder.Push(tokens[0])
+		if t.Has(token) { // a vocabulary may be padded with rows that belong to no token
+			text, failed = decoder.Push(token)
 		}
 		if failed == nil {
 			_, failed = out.Write(text)
 		}
-		if failed != nil || out.Stopped {
-			return []int{0}
-		}
-		return nil
+		return failed != nil || out.Stopped
 	})
 	if err != nil {
 		return nil, m.Wrap(err)

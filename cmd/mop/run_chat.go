@@ -25,6 +25,7 @@ const maxLine = 1 << 20
 type conversation struct {
 	c        *cobra.Command
 	model    *open.Model
+	draft    draft
 	tok      *tokenizer.Tokenizer
 	template *chat.Template
 	options  generate.Options
@@ -109,7 +110,7 @@ func (v *conversation) answer(line string, out io.Writer) error {
 	}
 	var reply strings.Builder
 	filter := &generate.StopFilter{W: io.MultiWriter(out, &reply), Stops: v.stops}
-	if _, err := continueText(v.c, v.model, v.tok, tokens, v.options, filter); err != nil {
+	if _, err := continueText(v.c, v.model, v.draft, v.tok, tokens, v.options, filter); err != nil {
 		return err
 	}
 	v.messages = append(messages, chat.Message{Role: "assistant", Content: reply.String()})

@@ -108,6 +108,8 @@ func (s *speculation) check(prompt []int) error {
 		return fmt.Errorf("draft: want a vocabulary of %d tokens as the model has, got %d", a.VocabSize, b.VocabSize)
 	case len(prompt) == 0:
 		return errors.New("prompt: no tokens")
+	case len(s.o.Embeddings) > 0:
+		return errors.New("draft: want a prompt of tokens only, got embeddings")
 	case s.tokens < 0 || s.tokens > maxDraft:
 		return fmt.Errorf("draft: want 0 to %d tokens at a time, got %d", maxDraft, s.tokens)
 	}
