@@ -147,8 +147,9 @@ fuzz: ## run every fuzz target for FUZZTIME each
 	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep ^Fuzz); do \
 		echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$p || exit 1; done; done
 
-nightly: ## long fuzzing, and all tests under the race detector
+nightly: ## long fuzzing, ten minutes of bad clients, and all tests under the race detector
 	$(MAKE) fuzz FUZZTIME=5m
+	go test -run TestSoak -count=1 ./runtime/server -soak 10m -timeout 20m
 	CGO_ENABLED=1 go test -race -timeout 2h ./...
 
 clean: ## delete bin/ and out/

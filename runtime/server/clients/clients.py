@@ -7,9 +7,16 @@ Made with openai 3.57.0 and lm_eval 0.4.13:
 
     pip install openai 'lm-eval[api]'
 
-It prints a line for each check and ends with status 1 at the first that fails. The
-log-likelihoods that the harness reads are compared with those of `mop eval tasks` by the
-script's option --scores, a file of JSON lines with context, continuation and logprob.
+It prints a line for each check and ends with status 1 at the first that fails. With two
+further files, questions of arc_easy in llm-foundry's format and the log of `mop eval tasks`,
+the log-likelihoods that the harness reads are compared with those, question by question:
+
+    mop eval tasks --model DIR --tasks arc_easy --data zero-shot --bos off --limit 100 --log answers.jsonl
+    python clients.py http://127.0.0.1:8000 zero-shot/llm-foundry/arc_easy.jsonl answers.jsonl
+
+The harness adds no BOS to its prompts. The server computes a prompt in passes of other sizes
+than `mop eval tasks`, so that sums may differ by rounding; the choice that a question is
+answered with must be the same.
 """
 
 import json
@@ -56,24 +63,38 @@ def client(url):
     return name
 
 
-def harness(url, name, scores):
+def harness(url, name, files):
     from lm_eval.api.instance import Instance
     from lm_eval.models.openai_completions import LocalCompletionsAPI
 
     lm = LocalCompletionsAPI(base_url=url + "/v1/completions", model=name, tokenizer_backend="remote", max_length=512)
-    questions = [("Once upon a time", " there was a girl"), ("The dog", " is big"), ("Tom went", " to the park.")]
-    want = None
-    if scores:
-        rows = [json.loads(line) for line in open(scores)]
-        questions, want = [(r["context"], r["continuation"]) for r in rows], [r["logprob"] for r in rows]
-    got = lm.loglikelihood([Instance("loglikelihood", {}, q, i) for i, q in enumerate(questions)])
-    for i, (logprob, greedy) in enumerate(got):
-        good = logprob < 0 and (want is None or abs(logprob - want[i]) < 1e-3 * max(1, abs(want[i])))
-        check(f"log-likelihood {i}: {logprob:.4f}, greedy {greedy}", good, want and want[i])
+
+    def loglikelihoods(pairs):
+        return lm.loglikelihood([Instance("loglikelihood", {}, p, i) for i, p in enumerate(pairs)])
+
+    for i, (logprob, greedy) in enumerate(loglikelihoods([("Once upon a time", " there was a girl"), ("Tom went", " to the park.")])):
+        check(f"log-likelihood {i}: {logprob:.4f}, greedy {greedy}", logprob < 0)
     text = lm.generate_until([Instance("generate_until", {}, ("Once upon a time", {"until": ["\n"], "max_gen_toks": 8}), 0)])
     check(f"generate_until: {text[0]!r}", bool(text[0]))
+    if not files:
+        return
+    questions = [json.loads(line) for line in open(files[0])]
+    answers = [json.loads(line) for line in open(files[1])]
+    pairs, sizes = [], []
+    for a in answers:
+        q = questions[a["question"]]
+        pairs += [(q["query"] + "\nAnswer:", " " + c) for c in q["choices"]]
+        sizes.append(len(q["choices"]))
+    got, worst = [x[0] for x in loglikelihoods(pairs)], 0.0
+    for a, n in zip(answers, sizes):
+        sums, got = got[:n], got[n:]
+        worst = max([worst] + [abs(x - y) / max(1, abs(y)) for x, y in zip(sums, a["sums"])])
+        best = max(range(n), key=lambda i: sums[i])
+        if (best == a["gold"]) != bool(a["acc"]):
+            check(f"question {a['question']}", False, (sums, a["sums"]))
+    check(f"{len(answers)} questions as mop eval tasks answers them; log-likelihoods differ by at most {worst:.1e} of their size", worst < 1e-3, worst)
 
 
 if __name__ == "__main__":
     url = sys.argv[1]
-    harness(url, client(url), sys.argv[3] if len(sys.argv) > 3 and sys.argv[2] == "--scores" else None)
+    harness(url, client(url), sys.argv[2:4])
