@@ -50,9 +50,10 @@ func TestRefusedFields(t *testing.T) {
 			t.Errorf("%.50s: got the field %q: %s", body, param, message)
 		}
 	}
-	for _, body := range []string{``, `{`, `[]`, `null`, `"a"`, `7`, `{"prompt":"a"}{}`, `{"prompt":"a"} x`, `{"prompt":"a","prompt":"b"}`, "{\"prompt\":\"\xff\"}", `{"prompt":` + deep + `}`, `{"prompt":"a",}`, "\x00"} {
+	for _, body := range []string{``, `{`, `[]`, `null`, `"a"`, `7`, `{"prompt":"a"}{}`, `{"prompt":"a"} x`, `{"prompt":"a","prompt":"b"}`, "{\"prompt\":\"\xff\"}", `{"prompt":` + deep + `}`, `{"prompt":"a",}`, "\x00", `{"prompt":"\ud83d"}`, `{"prompt":"\ud83dx"}`, `{"prompt":"\ude00\ud83d"}`, `{"prompt":"\\\ud83d"}`} {
 		r.refused("/v1/completions", body, 400)
 	}
+	r.complete(`{"prompt":"\ud83d\ude00 \\ud83d \u00e9","max_tokens":1}`) // whole characters
 	message, _ := r.refused("/v1/completions", `{"prompt":"`+strings.Repeat("time ", 600)+`"}`, 400)
 	if !strings.Contains(message, "context") {
 		t.Errorf("a prompt beyond the context: got %q", message)

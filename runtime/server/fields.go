@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"mop/runtime/config"
@@ -44,11 +45,44 @@ func parseFields(data []byte) (*fields, *apiError) {
 	if err := config.CheckJSON(data); err != nil {
 		return nil, badRequest("want a JSON object: %v", err)
 	}
+	if at := loneSurrogate(data); at >= 0 {
+		return nil, badRequest("want whole characters: byte %d begins half of one, %s", at, data[at:at+6])
+	}
 	f := &fields{}
 	if err := json.Unmarshal(data, &f.raw); err != nil || f.raw == nil {
 		return nil, badRequest("want a JSON object, got %s", clip(data))
 	}
 	return f, nil
+}
+
+// loneSurrogate finds an escape in valid JSON that is half of a character, which the decoder
+// would replace in silence; -1 = none.
+func loneSurrogate(data []byte) int {
+	unit := func(at int) (rune, bool) { // of an escape \uXXXX
+		if at+6 > len(data) || data[at] != '\\' || data[at+1] != 'u' {
+			return 0, false
+		}
+		n, err := strconv.ParseUint(string(data[at+2:at+6]), 16, 16)
+		return rune(n), err == nil
+	}
+	for i := 0; i < len(data); i++ {
+		if data[i] != '\\' {
+			continue
+		}
+		r, ok := unit(i)
+		if !ok {
+			i++ // another escape, such as \\
+			continue
+		}
+		if utf16.IsSurrogate(r) {
+			if low, ok := unit(i + 6); !ok || utf16.DecodeRune(r, low) == utf8.RuneError {
+				return i
+			}
+			i += 6
+		}
+		i += 5
+	}
+	return -1
 }
 
 // clip shows a JSON value in an error.

@@ -7,6 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"mop/runtime/engine"
 )
 
 // metrics are what /metrics shows, under the names of vLLM with the prefix mop_.
@@ -62,7 +64,11 @@ func (m *metrics) add(model *Model) {
 func (m *metrics) count(c *choice) {
 	name := c.model.Name
 	reason := c.finish
-	if reason == "" {
+	switch {
+	case reason != "":
+	case c.result.Finish() == engine.FinishError:
+		reason = string(engine.FinishError)
+	default:
 		reason = "abort"
 	}
 	m.finished.WithLabelValues(name, reason).Inc()
