@@ -227,6 +227,17 @@ speed() {
 	path llama-3-8b-exact llama-3-8b mlp-only 8,12,17
 	path llama-2-7b-rounded llama-2-7b exact 7,11,15 --round-to 128
 	path llama-3-8b-rounded llama-3-8b mlp-only 8,12,17 --round-to 128
+	predicted tinyllama-1.1b
+}
+
+# predicted PRESET: sweep the sizes of a model, and verify the predictions from the table.
+predicted() {
+	local table=$out/$1.latency.json preset
+	preset=$(model $1)
+	local visits=5 plans=20
+	[ -n "$tiny" ] && visits=1 plans=1
+	run "$1 sweep" 300 bash -c './bin/mop sweep --model "$1" --what mlp,heads,context --device cuda --visits "$3" --limit 4m --out "$2" --report "$2.report"' _ "$preset" "$table" $visits || return
+	run "$1 predictions" 200 bash -c './bin/mop plan --model "$1" --criterion random --target 0.4 --latency "$2" --verify "$3" --device cuda --json >"$2.verified"' _ "$preset" "$table" $plans
 }
 
 # trained NAME PRESET PLAN STEP LENGTHS STEPS EXTRA...: measure training of one shape.

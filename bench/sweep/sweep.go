@@ -95,7 +95,7 @@ func Run(ctx context.Context, dev device.Device, o Options) (*Result, error) {
 	if w := widest(o.Base); w.Heads == 0 || w.Intermediate == 0 {
 		return nil, fmt.Errorf("%s: want a model with attention and MLP blocks, got layers of %d heads and %d neurons", o.Name, w.Heads, w.Intermediate)
 	}
-	all := tasks(o.Base, o.What, layers)
+	all := tasks(o.Base, o.What, layers, queues(dev))
 	j, err := openJournal(o.Out, o.identity(dev, layers))
 	if err != nil {
 		return nil, err

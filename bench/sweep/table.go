@@ -2,6 +2,7 @@ package sweep
 
 import (
 	"cmp"
+	"log/slog"
 	"slices"
 
 	"mop/runtime/config"
@@ -14,13 +15,14 @@ func (o *Options) table(dev device.Device, j *journal) (*predict.Table, error) {
 	t := &predict.Table{Version: predict.Version, Model: predict.ModelOf(o.Name, o.Base, o.DType.String()), Machine: o.source(dev)}
 	known := map[string]task{}
 	var keys []string
-	for _, x := range allTasks(o.Base, roomFor(o.Base, o.DType, o.Memory)) {
+	for _, x := range allTasks(o.Base, roomFor(o.Base, o.DType, o.Memory), queues(dev)) {
 		if _, ok := known[x.key]; !ok {
 			known[x.key] = x
 			keys = append(keys, x.key)
 		}
 	}
 	builders := map[passKey]*passBuilder{}
+	calibrations := map[setting][]predict.Whole{}
 	for _, key := range keys {
 		x := known[key]
 		visits := j.of(key)
@@ -29,7 +31,11 @@ func (o *Options) table(dev device.Device, j *journal) (*predict.Table, error) {
 		}
 		kept, disturbed := keep(visits)
 		if x.whole() {
-			t.Whole = append(t.Whole, wholes(x, kept)...)
+			if x.what == calibration {
+				calibrations[x.setting] = append(calibrations[x.setting], wholes(x, kept)...)
+			} else {
+				t.Whole = append(t.Whole, wholes(x, kept)...)
+			}
 			continue
 		}
 		for _, phase := range []device.Phase{device.Prefill, device.Decode} {
@@ -47,7 +53,19 @@ func (o *Options) table(dev device.Device, j *journal) (*predict.Table, error) {
 		}
 	}
 	for k, b := range builders {
-		t.Passes = append(t.Passes, b.pass(k))
+		p := b.pass(k)
+		if queues(dev) {
+			var whole []predict.Whole
+			for _, w := range calibrations[k.setting] {
+				if w.Phase == p.Phase {
+					whole = append(whole, w)
+				}
+			}
+			if !calibrate(&p, whole) {
+				slog.Warn("recorded times could not be fitted to those of whole models", "pass", k.phase, "setting", k.setting)
+			}
+		}
+		t.Passes = append(t.Passes, p)
 	}
 	slices.SortFunc(t.Passes, func(a, b predict.Pass) int {
 		return cmp.Or(cmp.Compare(a.Phase, b.Phase), cmp.Compare(a.Batch, b.Batch), cmp.Compare(a.Tokens, b.Tokens))

@@ -45,8 +45,9 @@ func (t *task) config(base *config.Config, r *rand.Rand) *config.Config {
 	return c
 }
 
-// tasks lists what has to be visited. layers is the number of layers of a stack.
-func tasks(c *config.Config, what []string, layers int) []task {
+// tasks lists what has to be visited. layers is the number of layers of a stack. With
+// calibrated, recorded times are fitted to those of whole models.
+func tasks(c *config.Config, what []string, layers int, calibrated bool) []task {
 	s := widest(c)
 	var out []task
 	settings := settingsOf(c, what)
@@ -63,6 +64,9 @@ func tasks(c *config.Config, what []string, layers int) []task {
 			attention, blocks = append(attention, kvShapes(s)...), blocks+" kv"
 		}
 		out = append(out, stacks(x, blocks, attention, widths, layers)...)
+		if calibrated {
+			out = append(out, calibrationTasks(c, x, layers)...)
+		}
 	}
 	base := settings[0]
 	add := func(what string, s config.LayerShape, layers int) {
@@ -112,7 +116,7 @@ func stacks(x setting, blocks string, attention []config.LayerShape, widths []in
 
 // allTasks lists the tasks of every choice of quantities, so that visits of former sweeps
 // are found by their keys.
-func allTasks(c *config.Config, layers int) (out []task) {
+func allTasks(c *config.Config, layers int, calibrated bool) (out []task) {
 	all := Quantities()
 	for mask := range 1 << len(all) {
 		var what []string
@@ -121,7 +125,7 @@ func allTasks(c *config.Config, layers int) (out []task) {
 				what = append(what, name)
 			}
 		}
-		out = append(out, tasks(c, what, layers)...)
+		out = append(out, tasks(c, what, layers, calibrated)...)
 	}
 	return out
 }
