@@ -34,11 +34,18 @@ func (j *job) evaluate(ctx context.Context, g genome, windows int) (float64, err
 	if x, ok := j.own.values[key]; ok {
 		return x, nil
 	}
+	start := time.Now()
 	x, err := j.divergence(ctx, g, windows, nil)
 	if err != nil {
 		return 0, err
 	}
-	return x, j.own.add(key, x)
+	if err := j.own.add(key, x); err != nil {
+		return 0, err
+	}
+	if _, known := j.own.values["generations"]; !known { // the time so far, also before a stop
+		return x, j.own.add("seconds", j.own.values["seconds"]+time.Since(start).Seconds())
+	}
+	return x, nil
 }
 
 // evolve improves a genome. Every generation makes offspring of the present best one,
@@ -50,7 +57,6 @@ func (j *job) evolve(ctx context.Context, best genome) (genome, error) {
 	if j.Generations > 0 {
 		generations, known = float64(j.Generations), true
 	}
-	start := time.Now()
 	for n := 0; !known || n < int(generations); n++ {
 		r := rand.New(rand.NewPCG(j.Seed, random.Key(uint64(n), fmt.Sprint("generation ", j.target))))
 		offspring := j.offspring(r, best)
@@ -60,7 +66,7 @@ func (j *job) evolve(ctx context.Context, best genome) (genome, error) {
 		}
 		// The first generation shows how many fit into the time.
 		if !known {
-			generations, known = max(1, float64(int(j.Time.Seconds()/max(time.Since(start).Seconds(), 1e-3)))), true
+			generations, known = max(1, float64(int(j.Time.Seconds()/max(j.own.values["seconds"], 1e-3)))), true
 			if j.Time == 0 {
 				generations = 0
 			}
