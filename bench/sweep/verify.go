@@ -164,15 +164,21 @@ func (m *Meter) Measure(ctx context.Context, layers []config.LayerShape) (Measur
 	var total, load []float64
 	for len(total) < max(m.o.Tries, m.o.Runs) {
 		runtime.GC()
-		var one timing.Run
-		taken, err := m.load.during(func() (err error) {
-			one, err = timing.Measure(ctx, generate, prompts, w.Out, m.o.Now)
-			return err
+		var parts []float64
+		taken, err := m.load.during(func() error {
+			for elapsed := time.Duration(0); elapsed < leastRun; {
+				one, err := timing.Measure(ctx, generate, prompts, w.Out, m.o.Now)
+				if err != nil {
+					return err
+				}
+				parts, elapsed = append(parts, m.part(one)), elapsed+one.Total()
+			}
+			return nil
 		})
 		if err != nil {
 			return Measured{}, err
 		}
-		total, load = append(total, m.part(one)), append(load, taken)
+		total, load = append(total, median(parts)), append(load, taken)
 		if len(kept(total, load)) >= m.o.Runs {
 			break
 		}
@@ -185,6 +191,10 @@ func (m *Meter) Measure(ctx context.Context, layers []config.LayerShape) (Measur
 	}
 	return Measured{MS: median(good), Runs: len(good)}, nil
 }
+
+// leastRun is the least time of what counts as one run: the system counts the time of other
+// processes in steps of 10 ms, and shorter runs are repeated until there are many of them.
+const leastRun = 200 * time.Millisecond
 
 // part is the time of the workload's part of a run, in milliseconds.
 func (m *Meter) part(r timing.Run) float64 {

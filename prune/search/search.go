@@ -383,7 +383,7 @@ func (r *run) plan(g genome, target float64, m Model) *plan.Plan {
 	p := plan.NewPlan(c, width)
 	p.Base.Weights, p.Criterion, p.Seed, p.Texts = r.checksum, "search", r.Seed, r.texts
 	p.Settings = map[string]any{"objective": r.Objective, "target": target, "share": m.Cost, "kl": m.KL, "kl_before_evolution": m.StartKL, "levels": r.Levels,
-		"windows": r.Windows, "loss_windows": r.LossWindows, "context": r.Context, "prompts": r.Prompts, "generations": r.own.values["generations"]}
+		"windows": r.Windows, "loss_windows": r.LossWindows, "context": r.Context, "prompts": r.Prompts, "generations": max(float64(r.Generations), r.own.values["generations"])}
 	s := r.state(g)
 	p.Add(c, s, plan.Width, "", nil)
 	p.Step, p.Target, p.Layers = 1, target, s.Layers
