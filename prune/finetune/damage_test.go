@@ -9,6 +9,7 @@ import (
 
 	"mop/internal/progress"
 	"mop/internal/testutil"
+	"mop/runtime/tokenizer"
 )
 
 // interrupted runs until a step is done, so that a state is stored.
@@ -110,5 +111,36 @@ func TestOutputInTheModel(t *testing.T) {
 		change(&x)
 		_, err := Run(t.Context(), x)
 		testutil.CheckError(t, want, err, "lies in the model's directory", want)
+	}
+}
+
+// The end of a text that training teaches is the one of the settings beside the tokenizer,
+// else the configuration's.
+func TestTaughtEOS(t *testing.T) {
+	for _, c := range []struct {
+		settings   string
+		configured []int
+		want       int
+	}{
+		{``, []int{2}, 2}, {``, []int{4, 2}, 2}, {``, []int{4}, 4}, {``, nil, 2}, {``, []int{9}, 2}, {``, []int{3}, 2},
+		{`{"eos_token":"<end>"}`, []int{2}, 4}, {`{"eos_token":"</s>"}`, []int{4}, 2}, {`{"bos_token":"<s>"}`, []int{4}, 4},
+	} {
+		dir := t.TempDir()
+		const text = `{"added_tokens":[{"id":1,"content":"<s>","special":true},{"id":2,"content":"</s>","special":true},{"id":4,"content":"<end>","special":true}],"model":{"type":"BPE","vocab":{"a":0,"<s>":1,"</s>":2,"b":3,"<end>":4},"merges":[]}}`
+		if err := os.WriteFile(filepath.Join(dir, "tokenizer.json"), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if c.settings != "" {
+			if err := os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), []byte(c.settings), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tok, err := tokenizer.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := taughtEOS(tok, c.configured); len(got) == 0 || got[0] != c.want {
+			t.Errorf("%s, configured %v: want %d first, got %v", c.settings, c.configured, c.want, got)
+		}
 	}
 }

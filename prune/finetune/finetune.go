@@ -157,7 +157,9 @@ func (r *run) readData() error {
 		slog.Warn("examples are cut to the model's context", "model", r.Model, "max_length", r.MaxLength, "context", n)
 		r.MaxLength = n
 	}
-	examples, skipped, err := dataset.ReadExamples(r.dataFile(), tok, r.MaxLength)
+	file := r.dataFile()
+	file.EOS = taughtEOS(tok, r.source.Config().EOS)
+	examples, skipped, err := dataset.ReadExamples(file, tok, r.MaxLength)
 	if err := checkSkipped(&r.Options, skipped, err); err != nil {
 		return err
 	}
@@ -168,6 +170,23 @@ func (r *run) readData() error {
 	}
 	r.id, err = identity(r.source, &r.Options, r.result.Data, examples)
 	return err
+}
+
+// taughtEOS is the order of the tokens that end a text. Training teaches the first one: that
+// of the settings beside the tokenizer, else the first one that the model's configuration
+// names too, else the configuration's, if it is a special token.
+func taughtEOS(tok *tokenizer.Tokenizer, configured []int) []int {
+	eos := tok.EOS()
+	if tok.NamesEOS() {
+		return eos
+	}
+	if i := slices.IndexFunc(eos, func(id int) bool { return slices.Contains(configured, id) }); i > 0 {
+		eos[0], eos[i] = eos[i], eos[0]
+	} else if i < 0 {
+		known := slices.DeleteFunc(slices.Clone(configured), func(id int) bool { return !tok.IsControl(id) })
+		eos = append(known, eos...)
+	}
+	return eos
 }
 
 // dataFile is the training data, and how its rows are read.

@@ -20,7 +20,8 @@ type Message struct {
 	// Parts are the content as a list, for templates that want it so: objects such as
 	// {"type": "image"} and {"type": "text", "text": "..."}. nil = Content alone.
 	Parts []any
-	// Fields are further keys that a template may read, such as name or tool_calls.
+	// Fields are further keys that a template may read, such as name or tool_calls. A
+	// content among them takes the place of Content.
 	Fields map[string]any
 }
 
@@ -29,6 +30,7 @@ type Template struct {
 	name    string
 	program *program
 	tokens  map[string]string // special tokens by their name in the template, such as bos_token
+	parts   bool              // the template reads content as a list of parts
 }
 
 // Name says which template this is: the name of a built-in one, or the file of the
@@ -75,7 +77,10 @@ func (t *Template) RenderWith(messages []Message, o Options) (string, error) {
 		for name, value := range m.Fields {
 			fields[name] = value
 		}
-		fields["role"], fields["content"] = m.Role, m.Content
+		fields["role"] = m.Role
+		if _, ok := fields["content"]; !ok {
+			fields["content"] = t.content(m.Content)
+		}
 		if m.Parts != nil {
 			fields["content"] = m.Parts
 		}
@@ -134,5 +139,28 @@ func Parse(name, source string, tokens map[string]string) (*Template, error) {
 	if err != nil {
 		return nil, fmt.Errorf("chat template (%s): %w", name, err)
 	}
-	return &Template{name: name, program: p, tokens: tokens}, nil
+	t := &Template{name: name, program: p, tokens: tokens}
+	t.parts = t.readsParts()
+	return t, nil
+}
+
+// content is the content of a message in the form that the template reads.
+func (t *Template) content(text string) any {
+	if t.parts {
+		return []any{map[string]any{"type": "text", "text": text}}
+	}
+	return text
+}
+
+// readsParts reports whether a template reads content only as a list of parts, as those of
+// LLaVA do: a string leaves no trace in what it writes.
+func (t *Template) readsParts() bool {
+	const probe = "probe-of-content"
+	message := []Message{{Role: "user", Content: probe}}
+	writes := func(parts bool) bool {
+		with := &Template{name: t.name, program: t.program, tokens: t.tokens, parts: parts}
+		text, err := with.Render(message, false)
+		return err == nil && strings.Contains(text, probe)
+	}
+	return !writes(false) && writes(true)
 }

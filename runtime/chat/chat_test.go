@@ -122,3 +122,17 @@ func FuzzTemplate(f *testing.F) {
 		_, _ = template.Render([]Message{{Role: "system", Content: content}, {Role: "user", Content: "b"}}, true)
 	})
 }
+
+// A template that reads content as a list of parts, as those of LLaVA do, gets one.
+func TestContentOfParts(t *testing.T) {
+	const source = `{% for m in messages %}{{ m.role }}: {% for c in m.content | selectattr('type', 'equalto', 'image') %}<image>{% endfor %}` +
+		`{% for c in m.content | selectattr('type', 'equalto', 'text') %}{{ c.text }}{% endfor %};{% endfor %}`
+	template, err := Parse("x", source, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := template.Render([]Message{{Role: "user", Content: "Hi"}, {Role: "user", Fields: map[string]any{"content": []any{map[string]any{"type": "image"}, map[string]any{"type": "text", "text": "What?"}}}}}, false)
+	if want := "user: Hi;user: <image>What?;"; err != nil || got != want {
+		t.Errorf("want %q, got %q, %v", want, got, err)
+	}
+}

@@ -65,7 +65,10 @@ func ReadExamples(f File, t *tokenizer.Tokenizer, length int) (examples []Exampl
 		return nil, nil, fmt.Errorf("length: want at least 2 tokens, got %d", length)
 	}
 	err = f.read(func(rows *table) error {
-		r := exampleReader{tokenizer: t, length: length, special: f.Special}
+		r := exampleReader{tokenizer: t, length: length, special: f.Special, eos: f.EOS}
+		if r.eos == nil {
+			r.eos = t.EOS()
+		}
 		if r.template, err = f.chatTemplate(rows); err != nil {
 			return err
 		}
@@ -99,6 +102,7 @@ type exampleReader struct {
 	tokenizer *tokenizer.Tokenizer
 	length    int // most tokens of an example
 	special   bool
+	eos       []int
 	template  *chat.Template
 }
 
@@ -128,7 +132,7 @@ func (r *exampleReader) encode(text string) ([]int, error) {
 
 // end appends EOS where there is one, room for it, and none yet.
 func (r *exampleReader) end(tokens []int) []int {
-	if eos := r.tokenizer.EOS(); len(eos) > 0 && len(tokens) < r.length && (len(tokens) == 0 || tokens[len(tokens)-1] != eos[0]) {
+	if eos := r.eos; len(eos) > 0 && len(tokens) < r.length && (len(tokens) == 0 || tokens[len(tokens)-1] != eos[0]) {
 		return append(tokens, eos[0])
 	}
 	return tokens
@@ -207,7 +211,7 @@ func (r *exampleReader) chatExample(row row) ([]Example, error) {
 // hasEOS reports whether a turn ends with EOS, behind which a template may write white
 // space.
 func (r *exampleReader) hasEOS(turn []int) bool {
-	return slices.ContainsFunc(turn[max(0, len(turn)-3):], func(id int) bool { return slices.Contains(r.tokenizer.EOS(), id) })
+	return slices.ContainsFunc(turn[max(0, len(turn)-3):], func(id int) bool { return slices.Contains(r.eos, id) })
 }
 
 // textExamples cuts a text into examples.
@@ -240,7 +244,7 @@ func (r *exampleReader) textExamples(text []byte) ([]Example, error) {
 	}); err != nil {
 		return nil, skip(err.Error())
 	}
-	if eos := t.EOS(); len(eos) > 0 && (len(tokens) == 0 || tokens[len(tokens)-1] != eos[0]) {
+	if eos := r.eos; len(eos) > 0 && (len(tokens) == 0 || tokens[len(tokens)-1] != eos[0]) {
 		tokens = append(tokens, eos[0])
 	}
 	if len(bos)+len(tokens) > 1 {

@@ -28,6 +28,7 @@ type File struct {
 	Path      string
 	Separator string // between the documents of a text; "" = the text is one
 	Special   bool   // text of special tokens gives their ids
+	EOS       []int  // tokens that end a text, the one that is taught first; nil = the tokenizer's
 	// Template renders rows of messages. It is called once, and only for such rows.
 	Template func() (*chat.Template, error)
 }

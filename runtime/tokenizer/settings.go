@@ -145,7 +145,7 @@ func (t *Tokenizer) apply(s *settings, model bool) error {
 	case bos >= 0:
 		t.bos = bos
 	}
-	if eos >= 0 { // the configuration's EOS comes first
+	if t.eosSaid = eos >= 0; t.eosSaid { // the configuration's EOS comes first
 		t.eos = append([]int{eos}, slices.DeleteFunc(t.eos, func(id int) bool { return id == eos })...)
 	}
 	if model {

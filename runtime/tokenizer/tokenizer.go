@@ -73,6 +73,7 @@ type Tokenizer struct {
 	eos     []int
 	addEOS  bool // texts end with eos[0]
 	bosSaid bool // by the file itself, not guessed from a name
+	eosSaid bool // eos[0], by the settings beside the file
 
 	file string // that it was read from; "" = from bytes
 }
@@ -190,12 +191,19 @@ func (t *Tokenizer) BOS() int { return t.bos }
 // the tokenizer, where they name one.
 func (t *Tokenizer) EOS() []int { return append([]int(nil), t.eos...) }
 
+// NamesEOS reports whether the settings beside the tokenizer name EOS. Otherwise EOS follows
+// from the usual names of tokens.
+func (t *Tokenizer) NamesEOS() bool { return t.eosSaid }
+
 // Vocab is one more than the highest id.
 func (t *Tokenizer) Vocab() int { return len(t.pieces) }
 
 // Has reports whether a piece has this id. The vocabulary of a model is often larger
 // than its tokenizer's.
 func (t *Tokenizer) Has(id int) bool { return id >= 0 && id < len(t.class) && t.class[id] != hole }
+
+// IsControl reports whether an id is that of a special token, which decodes to nothing.
+func (t *Tokenizer) IsControl(id int) bool { return t.Has(id) && t.class[id] == control }
 
 // Encode returns the token ids of a text. Bytes that are not valid UTF-8 give the ids
 // of the bytes.
