@@ -201,3 +201,50 @@ func TestPruneLLaVA(t *testing.T) {
 		}
 	}
 }
+
+// The stages of the time to the first token add up to it.
+func TestBenchWithImage(t *testing.T) {
+	out, err := mop(t, "", "bench", llavas+"dense", "--image", pictures+"rgb.png", "--in", "10", "--out", "3", "--runs", "3", "--discard", "0", "--format", "jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	samples := 0
+	for line := range strings.Lines(out) {
+		var s struct {
+			Kind     string
+			TTFT     int64            `json:"ttft_ns"`
+			Stages   map[string]int64 `json:"stages"`
+			Protocol struct{ In int }
+		}
+		if err := json.Unmarshal([]byte(line), &s); s.Kind != "sample" {
+			if !strings.Contains(line, `"vision_ms"`) || s.Protocol.In != 10+16 {
+				t.Errorf("row: got %s, %v", line, err)
+			}
+			continue
+		}
+		samples++
+		sum := int64(0)
+		for _, name := range []string{"preprocess_ns", "vision_ns", "projection_ns", "prefill_ns"} {
+			if s.Stages[name] <= 0 {
+				t.Errorf("%s: got %d", name, s.Stages[name])
+			}
+			sum += s.Stages[name]
+		}
+		if sum != s.TTFT {
+			t.Errorf("stages: want %d in all, got %d", s.TTFT, sum)
+		}
+	}
+	if samples != 3 {
+		t.Errorf("want 3 samples, got %d", samples)
+	}
+	for _, c := range []struct{ args, want string }{
+		{llavas + "dense --batch 2", "--image needs --batch 1"},
+		{"../../bench/demo/model", "the model has no vision tower"},
+		{llavas + "dense," + llavas + "pruned", "an image has 10 tokens, that of"},
+	} {
+		args := append([]string{"bench", "--image", pictures + "rgb.png", "--in", "10", "--out", "3", "--runs", "1", "--discard", "0"}, strings.Fields(c.args)...)
+		if _, err := mop(t, "", args...); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: want %q, got %v", c.args, c.want, err)
+		}
+	}
+}
