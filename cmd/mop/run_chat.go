@@ -15,6 +15,7 @@ import (
 	"mop/runtime/model"
 	"mop/runtime/open"
 	"mop/runtime/tokenizer"
+	"mop/runtime/vision"
 )
 
 // maxLine bounds a line that a person or a script types, in bytes.
@@ -96,6 +97,9 @@ func (v *conversation) reset() {
 // answer writes the model's answer to a message. Both become part of the conversation only if
 // that succeeds.
 func (v *conversation) answer(line string, out io.Writer) error {
+	if v.model.Config.Multimodal != nil && strings.Contains(line, vision.Placeholder) {
+		return v.model.Wrap(fmt.Errorf("%w: the message has %s, and a chat takes no images: see mop run --image", vision.ErrPlaceholders, vision.Placeholder))
+	}
 	messages := append(v.messages[:len(v.messages):len(v.messages)], chat.Message{Role: "user", Content: line})
 	text, err := v.template.Render(messages, true)
 	if err != nil {

@@ -94,6 +94,13 @@ func TestBadImages(t *testing.T) {
 	}
 }
 
+// A chat with a LLaVA refuses a placeholder, since it takes no images.
+func TestChatWithPlaceholder(t *testing.T) {
+	if _, err := mop(t, "a <image>\n", "run", "--model", llavas+"dense", "--chat"); err == nil || !strings.Contains(err.Error(), "a chat takes no images") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // A LLaVA answers the questions of a benchmark; what it wrote is scored again alike.
 func TestEvalVQA(t *testing.T) {
 	dir := t.TempDir()
