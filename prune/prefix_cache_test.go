@@ -50,7 +50,7 @@ func TestPrefixCache(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, scorer := range criterion.Scorers() {
-			x := criterion.Candidate{Model: m.Model, Windows: r.inputs.windows, Reference: reference}
+			x := criterion.Candidate{Model: m.Model, Windows: r.inputs.windows, Reference: reference, LatencyMS: 1, DenseLatencyMS: 2}
 			want, err1 := scorer.Score(ctx, x)
 			x.Prefixes = r.windowPrefixes(state).at
 			got, err2 := scorer.Score(ctx, x)
@@ -82,7 +82,7 @@ func TestPrefixCache(t *testing.T) {
 		t.Fatalf("want one prefix each, got %d and %d", len(r.prefixes.windows), len(r.prefixes.prompts))
 	}
 	// Only the first pass over each window computed all layers.
-	if w, p := r.prefixes.windows[0].reads, r.prefixes.prompts[0].reads; w != (4*4-1)*len(r.inputs.windows) || p != 3*len(r.inputs.prompts) {
+	if w, p := r.prefixes.windows[0].reads, r.prefixes.prompts[0].reads; w != (4*len(criterion.Scorers())-1)*len(r.inputs.windows) || p != 3*len(r.inputs.prompts) {
 		t.Errorf("read %d and %d times", w, p)
 	}
 	if state, err = state.PruneWidth(src.Config().HiddenSize, plan.Options{Rule: "exact"}, 0, scores); err != nil {
