@@ -45,50 +45,7 @@ func (s Set) DotRows(t Type, out []float32, rows *[MaxStreams]unsafe.Pointer, x 
 	}
 }
 
-// VectorsAtOnce is how many vectors DotRowsVectors takes at most for rows of n elements of
-// the type; 1 where the set has no kernel for it.
-func (s Set) VectorsAtOnce(t Type, n int) int {
-	if s == AVX2 && (t == BF16 || t == F16) && n >= 16 {
-		return 3
-	}
-	return 1
-}
-
-// DotRowsVectors multiplies two rows with v vectors, then the rows that follow them in
-// memory, and so on, with the bits of DotRows. Elements of a row are converted to float32
-// once for all vectors, and nothing is prefetched: it is for rows in the first cache.
-// out [count][v][2], rows [2][count*n] of type t, x [v][Arranged(n)] as Arrange makes them,
-// v at least 2 and at most VectorsAtOnce
-func (s Set) DotRowsVectors(t Type, out []float32, rows *[2]unsafe.Pointer, x []float32, v, n int) {
-	stride := Arranged(n)
-	_ = x[:v*stride]
-	count := len(out) / (2 * v)
-	switch {
-	case count == 0:
-	case t == BF16 && v == 2:
-		dotsBF16x2x2AVX2(&out[0], rows, &x[0], 4*stride, n, count)
-	case t == BF16:
-		dotsBF16x2x3AVX2(&out[0], rows, &x[0], 4*stride, n, count)
-	case v == 2:
-		dotsF16x2x2AVX2(&out[0], rows, &x[0], 4*stride, n, count)
-	default:
-		dotsF16x2x3AVX2(&out[0], rows, &x[0], 4*stride, n, count)
-	}
-}
-
 // The AVX2 kernels want n >= 16, those for AVX-512 n >= 1.
-
-//go:noescape
-func dotsBF16x2x3AVX2(out *float32, rows *[2]unsafe.Pointer, x *float32, stride, n, count int)
-
-//go:noescape
-func dotsBF16x2x2AVX2(out *float32, rows *[2]unsafe.Pointer, x *float32, stride, n, count int)
-
-//go:noescape
-func dotsF16x2x3AVX2(out *float32, rows *[2]unsafe.Pointer, x *float32, stride, n, count int)
-
-//go:noescape
-func dotsF16x2x2AVX2(out *float32, rows *[2]unsafe.Pointer, x *float32, stride, n, count int)
 
 //go:noescape
 func dotsBF16x4AVX2(out *float32, rows *[MaxStreams]unsafe.Pointer, x *float32, n, count, ahead int)

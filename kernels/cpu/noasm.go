@@ -27,15 +27,6 @@ func (s Set) DotRows(t Type, out []float32, rows *[MaxStreams]unsafe.Pointer, x 
 	dotRowsGeneric(t, out, rows, x, n)
 }
 
-// VectorsAtOnce is how many vectors DotRowsVectors takes at most for rows of n elements of
-// the type; 1 where the set has no kernel for it.
-func (s Set) VectorsAtOnce(t Type, n int) int { return 1 }
-
-// DotRowsVectors is for sets whose VectorsAtOnce is more than 1.
-func (s Set) DotRowsVectors(t Type, out []float32, rows *[2]unsafe.Pointer, x []float32, v, n int) {
-	panic("cpu: no kernel for several vectors")
-}
-
 // deinterleave gives each step of x its even elements first.   dst, x [n], n a
 // multiple of the step, n > 0
 func (s Set) deinterleave(dst, x []float32) {

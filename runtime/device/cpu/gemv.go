@@ -189,17 +189,10 @@ func (d *Device) gemvRows(y []float32, ldy int, w *weight, lo, hi int, x []float
 				rows[i], many = unsafe.Add(base, at*bytes), min(many, total-at)
 			}
 		}
-		for v := 0; v < n; {
-			if left := n - v; v > 0 && left > 1 && d.set.VectorsAtOnce(t, c) > 1 {
-				at := min(left, d.set.VectorsAtOnce(t, c))
-				d.gemvVectors(y, ldy, w, r, many, &rows, x, v, v+at, n, add)
-				v += at
-				continue
-			}
+		for v := range n {
 			d.set.DotRows(t, out[:many*streams], &rows, x[v*size:(v+1)*size], c)
 			if streams == 6 && r+5*stride < total {
 				storeSixStreams(y[v*ldy+r:], stride, out[:many*streams], add)
-				v++
 				continue
 			}
 			for i, at := 0, r; i < streams && at < total; i, at = i+1, at+stride {
@@ -209,37 +202,8 @@ func (d *Device) gemvRows(y []float32, ldy int, w *weight, lo, hi int, x []float
 				}
 				storeStream(y[v*ldy+at:v*ldy+at+many], out[i:], streams, scales, add)
 			}
-			v++
 		}
 		r += many
-	}
-}
-
-// gemvVectors is gemvRows for vectors v0..v1-1 of n at once, for rows that are in the first
-// cache: many of each stream, from row r of the first. Meanwhile it prefetches its share
-// of as many rows that come next, because such a multiplication leaves the memory idle.
-func (d *Device) gemvVectors(y []float32, ldy int, w *weight, r, many int, rows *[kernel.MaxStreams]unsafe.Pointer, x []float32, v0, v1, n int, add bool) {
-	t, _ := w.bytes()
-	total, c := w.rowsCols()
-	size, stride, v := kernel.Arranged(c), w.streamSteps(), v1-v0
-	bytes := many * t.RowBytes(c)
-	from, to := bytes*(v0-1)/(n-1), bytes*(v1-1)/(n-1)
-	var out [192]float32
-	for i := 0; i < t.Streams(c); i += 2 {
-		pair := [2]unsafe.Pointer{rows[i], rows[i+1]}
-		for _, p := range pair {
-			kernel.Prefetch(unsafe.Add(p, bytes+from), to-from, 0, 1)
-		}
-		d.set.DotRowsVectors(t, out[:2*v*many], &pair, x[v0*size:v1*size], v, c)
-		for j := range 2 {
-			at := r + (i+j)*stride
-			if at >= total {
-				break
-			}
-			for k := range v {
-				storeStream(y[(v0+k)*ldy+at:(v0+k)*ldy+at+many], out[2*k+j:], 2*v, nil, add)
-			}
-		}
 	}
 }
 
