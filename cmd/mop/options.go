@@ -41,7 +41,7 @@ func (o *options) register(root *cobra.Command) {
 func (o *options) weightsFlags(c *cobra.Command) {
 	c.Flags().StringVar(&o.weights.Weights, "weights", "stored", "type that matrices are held in: stored, as in the checkpoint; or int8, with a scale for each row, multiplied by 16-bit activations")
 	o.activationsFlag(c)
-	c.Flags().StringVar(&o.kvType, "kv-type", "", "type of the KV cache on the CPU: f32, f16 or bf16; 16 bits halve what a token reads of a long context (default f32; a GPU's cache always has 16 bits)")
+	c.Flags().StringVar(&o.kvType, "kv-type", "", "type of the KV cache on the CPU: f32, f16 or bf16; 16 bits halve its memory, but decode a long context more slowly (default f32; a GPU's cache always has 16 bits)")
 }
 
 func (o *options) activationsFlag(c *cobra.Command) {

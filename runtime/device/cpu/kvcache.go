@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"unsafe"
 
 	kernel "mop/kernels/cpu"
 	"mop/runtime/checkpoint"
@@ -66,6 +67,12 @@ func (r *kvRows) head(set kernel.Set, tmp []float32, at, c, T, Dh int) (rows []f
 	if r.f32 != nil {
 		return r.f32[at:], c
 	}
+	// The rows of one head are apart in memory, which the processor does not foresee.
+	half := r.f16
+	if half == nil {
+		half = r.bf16
+	}
+	kernel.Prefetch(unsafe.Pointer(&half[at]), 2*Dh, 2*c, T)
 	for t := range T {
 		to, from := tmp[t*Dh:(t+1)*Dh], at+t*c
 		if r.f16 != nil {
