@@ -94,7 +94,6 @@ type observer struct {
 
 	host *cpu.Device // sums where the device cannot
 	x    []float32
-	in   device.Buffer // on host
 }
 
 func (o *observer) Attention(layer int, a device.Buffer, n int, _ device.Weight, _ device.AttentionShape) {

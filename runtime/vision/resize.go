@@ -76,11 +76,11 @@ func (p *Picture) resized(width, height int, c crop) *Picture {
 // resizedPart is resized for a rectangle that does not stick out. A direction whose size
 // stays is copied.
 func (p *Picture) resizedPart(width, height int, c crop) *Picture {
-	first, last := 0, p.Height // the rows that the second direction reads
+	var first, last int // the rows that the second direction reads
 	var down resample
 	if height != p.Height {
 		down = newResample(p.Height, height, c.y, c.height)
-		first, last = p.Height, 0
+		first = p.Height
 		for i, f := range down.first {
 			first, last = min(first, f), max(last, f+len(down.weights[i]))
 		}
