@@ -55,6 +55,9 @@ func openValues(path string, identity map[string]string) (*values, error) {
 		}
 		complete += len(line)
 	}
+	if complete == 0 && len(data) > 0 {
+		return nil, fmt.Errorf("%s: want the numbers of a search, got no complete line: remove it or give another --out", path)
+	}
 	if v.file, err = os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o666); err != nil {
 		return nil, err
 	}
