@@ -129,7 +129,7 @@ func logits(t *testing.T, src checkpoint.Source, ids []int) [][]float32 {
 		t.Fatal(err)
 	}
 	defer cache.Close()
-	if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: ids}}}); err != nil {
+	if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Slot: 0, Tokens: ids}}}); err != nil {
 		t.Fatal(err)
 	}
 	rows := make([]int, len(ids))

@@ -37,7 +37,7 @@ func logitsCommand(o *options) *cobra.Command {
 				return err
 			}
 			defer cache.Close()
-			if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: tokens.values}}}); err != nil {
+			if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Slot: 0, Tokens: tokens.values}}}); err != nil {
 				return m.Wrap(err)
 			}
 			w := bufio.NewWriter(c.OutOrStdout())

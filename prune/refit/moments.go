@@ -71,7 +71,7 @@ func Measure(ctx context.Context, m *model.Model, prompts [][]int, wanted Wanted
 		}
 		cache.Reset()
 		o.held = i%heldOut == heldOut-1
-		if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: p}}, Observer: o}); err != nil {
+		if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Slot: 0, Tokens: p}}, Observer: o}); err != nil {
 			return nil, fmt.Errorf("refit: prompt %d: %w", i, err)
 		}
 		if o.err != nil {

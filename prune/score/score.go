@@ -110,7 +110,7 @@ func Measure(ctx context.Context, method Method, m *model.Model, c Calibration) 
 		if c.Prefixes != nil {
 			prefix = c.Prefixes(i)
 		}
-		if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: p}}, Observer: accumulator, Prefix: prefix}); err != nil {
+		if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Slot: 0, Tokens: p}}, Observer: accumulator, Prefix: prefix}); err != nil {
 			return nil, fmt.Errorf("calibration: prompt %d: %w", i, err)
 		}
 		accumulator.EndPrompt(len(p))

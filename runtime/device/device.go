@@ -41,8 +41,8 @@ type Buffer interface {
 }
 
 // Span describes consecutive tokens of one sequence: rows Row .. Row+Len-1 of the
-// activations are positions Start .. Start+Len-1 of cache sequence Seq.
-type Span struct{ Seq, Start, Row, Len int }
+// activations are positions Start .. Start+Len-1 of slot Slot.
+type Span struct{ Slot, Start, Row, Len int }
 
 // KVCache is one layer's cache: the keys and values of the positions of every slot, a slot
 // being the number of a sequence. They lie in pages of a fixed number of positions, which

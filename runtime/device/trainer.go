@@ -38,7 +38,7 @@ type Trainer interface {
 	// RoPE rotates every head of x [n, heads*Dh] by its row's position; back reverses it.
 	RoPE(x Buffer, dh int, rope RoPEFrequencies, spans []Span, back bool)
 	// AttentionForward is causal attention within each span, whose keys are rows of
-	// k and v as its queries are of q; Start and Seq are not used. stats[n, h] =
+	// k and v as its queries are of q; Start and Slot are not used. stats[n, h] =
 	// log sum exp of the row's scores.
 	// a, q [n, H*Dh], k, v [n, K*Dh], stats [n, H]
 	AttentionForward(a, stats, q, k, v Buffer, hs AttentionShape, spans []Span)

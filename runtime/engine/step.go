@@ -147,7 +147,7 @@ func (e *Engine) prefill(chunks []chunk) error {
 	computed := 0
 	for _, c := range chunks {
 		r := e.running[c.request]
-		pass.Chunks = append(pass.Chunks, model.Chunk{Seq: r.slot, Tokens: r.Prompt[r.computed : r.computed+c.tokens]})
+		pass.Chunks = append(pass.Chunks, model.Chunk{Slot: r.slot, Tokens: r.Prompt[r.computed : r.computed+c.tokens]})
 		pass.LastOnly = pass.LastOnly && !r.PromptLogprobs
 		computed += c.tokens
 	}
@@ -218,7 +218,7 @@ func (e *Engine) decode(requests []*request) error {
 	rows := make([]int, len(requests))
 	for i, r := range requests {
 		rows[i] = i
-		pass.Chunks = append(pass.Chunks, model.Chunk{Seq: r.slot, Tokens: []int{r.last}})
+		pass.Chunks = append(pass.Chunks, model.Chunk{Slot: r.slot, Tokens: []int{r.last}})
 	}
 	if err := e.m.Forward(pass); err != nil {
 		return e.voidPass(err, slices.Values(requests))

@@ -68,8 +68,8 @@ func Run(ctx context.Context, m *model.Model, cache *kvcache.Cache, prompts [][]
 		}
 		for i := range pass {
 			if c := &pass[i]; o.Embeddings != nil {
-				from := cache.Len(c.Seq)
-				c.Embeddings = model.SliceEmbeddings(o.Embeddings[c.Seq], from, from+len(c.Tokens), m.Config.HiddenSize)
+				from := cache.Len(c.Slot)
+				c.Embeddings = model.SliceEmbeddings(o.Embeddings[c.Slot], from, from+len(c.Tokens), m.Config.HiddenSize)
 			}
 		}
 		if err := b.prefill(pass, prompts); err != nil {
@@ -149,12 +149,12 @@ func prefillPasses(prompts [][]int, rows int) (all [][]model.Chunk) {
 	for i, p := range prompts {
 		if len(p) <= room {
 			last := len(all) - 1
-			all[last] = append(all[last], model.Chunk{Seq: i, Tokens: p})
+			all[last] = append(all[last], model.Chunk{Slot: i, Tokens: p})
 			room -= len(p)
 			continue
 		}
 		for part := range slices.Chunk(p, rows) {
-			all = append(all, []model.Chunk{{Seq: i, Tokens: part}})
+			all = append(all, []model.Chunk{{Slot: i, Tokens: part}})
 			room = rows - len(part)
 		}
 	}
@@ -168,8 +168,8 @@ func (b *batch) prefill(pass []model.Chunk, prompts [][]int) error {
 	}
 	var rows, seqs []int
 	for i, c := range pass {
-		if b.cache.Len(c.Seq) == len(prompts[c.Seq]) {
-			rows, seqs = append(rows, i), append(seqs, c.Seq)
+		if b.cache.Len(c.Slot) == len(prompts[c.Slot]) {
+			rows, seqs = append(rows, i), append(seqs, c.Slot)
 		}
 	}
 	return b.m.Logits(rows, func(i int, z []float32) (err error) {
@@ -183,7 +183,7 @@ func (b *batch) decode(ctx context.Context) error {
 	for {
 		b.chunks, b.rows = b.chunks[:0], b.rows[:0]
 		for i, s := range b.live {
-			b.chunks, b.rows = append(b.chunks, model.Chunk{Seq: s, Tokens: b.next[s : s+1]}), append(b.rows, i)
+			b.chunks, b.rows = append(b.chunks, model.Chunk{Slot: s, Tokens: b.next[s : s+1]}), append(b.rows, i)
 		}
 		if err := b.m.Forward(model.Pass{Phase: device.Decode, Cache: b.cache, Chunks: b.chunks}); err != nil {
 			return err

@@ -196,7 +196,7 @@ func TestPrefillPasses(t *testing.T) {
 		for _, pass := range all {
 			var one [][2]int
 			for _, c := range pass {
-				one = append(one, [2]int{c.Seq, len(c.Tokens)})
+				one = append(one, [2]int{c.Slot, len(c.Tokens)})
 			}
 			out = append(out, one)
 		}

@@ -207,7 +207,7 @@ func (r *choiceRun) pass(parts []part) error {
 	at := 0 // the first row of the part
 	for _, p := range parts {
 		tokens, q := r.tokens(p), r.questions[p.question]
-		chunks = append(chunks, model.Chunk{Seq: p.question, Tokens: tokens})
+		chunks = append(chunks, model.Chunk{Slot: p.question, Tokens: tokens})
 		start := r.cache.Len(p.question)
 		for position := start; position < start+len(tokens); position++ {
 			for c := range q.inputs {

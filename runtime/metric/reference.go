@@ -39,7 +39,7 @@ func (l *LiveReference) Close() { l.cache.Close() }
 // Window: see Reference.
 func (l *LiveReference) Window(_ int, tokens []int) (model.Reference, error) {
 	l.cache.Reset()
-	return l.model, l.model.Forward(model.Pass{Cache: l.cache, Chunks: []model.Chunk{{Seq: 0, Tokens: tokens}}})
+	return l.model, l.model.Forward(model.Pass{Cache: l.cache, Chunks: []model.Chunk{{Slot: 0, Tokens: tokens}}})
 }
 
 // forEachPair runs the model and the reference over the windows, and calls each

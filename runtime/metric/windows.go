@@ -39,7 +39,7 @@ func ForEachWindow(ctx context.Context, m *model.Model, windows []dataset.Window
 		if prefixes != nil {
 			prefix = prefixes(w)
 		}
-		if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: win.Tokens}}, Prefix: prefix}); err != nil {
+		if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Slot: 0, Tokens: win.Tokens}}, Prefix: prefix}); err != nil {
 			return fmt.Errorf("text: window %d: %w", w, err)
 		}
 		if err := each(w); err != nil {

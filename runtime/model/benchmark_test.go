@@ -34,7 +34,7 @@ func benchmarkPrefill(b *testing.B, n int) {
 		if _, err := cache.Alloc(); err != nil {
 			b.Fatal(err)
 		}
-		if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: tokens}}}); err != nil {
+		if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Slot: 0, Tokens: tokens}}}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -80,11 +80,11 @@ func benchmarkDecode(b *testing.B, m *model.Model, cache *kvcache.Cache) {
 			if _, err := cache.Alloc(); err != nil {
 				b.Fatal(err)
 			}
-			if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: tokens}}}); err != nil {
+			if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Slot: 0, Tokens: tokens}}}); err != nil {
 				b.Fatal(err)
 			}
 		}
-		if err := m.Forward(model.Pass{Phase: device.Decode, Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: tokens[:1]}}}); err != nil {
+		if err := m.Forward(model.Pass{Phase: device.Decode, Cache: cache, Chunks: []model.Chunk{{Slot: 0, Tokens: tokens[:1]}}}); err != nil {
 			b.Fatal(err)
 		}
 		if err := m.Logits([]int{0}, func(int, []float32) error { return nil }); err != nil {
@@ -105,7 +105,7 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	chunks, rows, sum := []model.Chunk{{Seq: 0, Tokens: []int{5}}, {Seq: 1, Tokens: []int{7}}}, []int{0, 1}, 0.0
+	chunks, rows, sum := []model.Chunk{{Slot: 0, Tokens: []int{5}}, {Slot: 1, Tokens: []int{7}}}, []int{0, 1}, 0.0
 	step := func() {
 		if err := m.Forward(model.Pass{Phase: device.Decode, Cache: cache, Chunks: chunks}); err != nil {
 			t.Fatal(err)

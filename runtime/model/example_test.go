@@ -42,7 +42,7 @@ func ExampleModel_Forward() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	pass := model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: prompt}}, LastOnly: true}
+	pass := model.Pass{Cache: cache, Chunks: []model.Chunk{{Slot: 0, Tokens: prompt}}, LastOnly: true}
 	if err := m.Forward(pass); err != nil {
 		log.Fatal(err)
 	}

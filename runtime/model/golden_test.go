@@ -47,7 +47,7 @@ func TestLogitsAreTransformers(t *testing.T) {
 			}
 			defer src.Close()
 			m := load(t, src, 2)
-			got := logits(t, m, 1, []model.Chunk{{Seq: 0, Tokens: g.IDs}})
+			got := logits(t, m, 1, []model.Chunk{{Slot: 0, Tokens: g.IDs}})
 			if len(g.IDs) == 0 || len(got)*m.Config.VocabSize != len(want) {
 				t.Fatalf("want %d logits, got %d rows of %d", len(want), len(got), m.Config.VocabSize)
 			}

@@ -18,7 +18,7 @@ var (
 // Chunk is a run of tokens of one cache sequence. They follow the positions that the
 // cache already holds of it.
 type Chunk struct {
-	Seq    int
+	Slot   int
 	Tokens []int
 
 	// Embeddings replace those of some of the tokens, which must be in the vocabulary
@@ -110,7 +110,7 @@ func (m *Model) Forward(p Pass) error {
 		return err
 	}
 	for _, s := range spans {
-		if err := p.Cache.Reserve(s.Seq, s.Start+s.Len); err != nil {
+		if err := p.Cache.Reserve(s.Slot, s.Start+s.Len); err != nil {
 			return err
 		}
 	}
@@ -122,7 +122,7 @@ func (m *Model) Forward(p Pass) error {
 		return err
 	}
 	for _, c := range p.Chunks {
-		p.Cache.Append(c.Seq, len(c.Tokens))
+		p.Cache.Append(c.Slot, len(c.Tokens))
 	}
 	return nil
 }
@@ -140,7 +140,7 @@ func (m *Model) checkEmbeddings(chunks []Chunk) error {
 	for _, c := range chunks {
 		for _, e := range c.Embeddings {
 			if n := len(e.Rows) / D; len(e.Rows)%D != 0 || e.At < 0 || e.At+n > len(c.Tokens) {
-				return fmt.Errorf("slot %d: embeddings of tokens %d to %d: want rows of %d numbers for some of %d tokens, got %d numbers", c.Seq, e.At, e.At+n, D, len(c.Tokens), len(e.Rows))
+				return fmt.Errorf("slot %d: embeddings of tokens %d to %d: want rows of %d numbers for some of %d tokens, got %d numbers", c.Slot, e.At, e.At+n, D, len(c.Tokens), len(e.Rows))
 			}
 		}
 	}
@@ -186,7 +186,7 @@ func (m *Model) runLastOnly(r passRows, tokens []int) error {
 	lastRows, lastSpans := make([]int, len(r.spans)), make([]device.Span, len(r.spans))
 	for i, s := range r.spans {
 		lastRows[i] = s.Row + s.Len - 1
-		lastSpans[i] = device.Span{Seq: s.Seq, Start: s.Start + s.Len - 1, Row: i, Len: 1}
+		lastSpans[i] = device.Span{Slot: s.Slot, Start: s.Start + s.Len - 1, Row: i, Len: 1}
 	}
 	m.dev.Gather(w.tail, r.x, lastRows)
 	w.final = w.tail
@@ -205,16 +205,16 @@ func (m *Model) layOut(cache *kvcache.Cache, chunks []Chunk) (tokens []int, span
 	tokens, spans = w.tokens[:0], w.spans[:0]
 	w.given = w.given[:0]
 	for _, c := range chunks {
-		if !cache.Allocated(c.Seq) || w.seen[c.Seq] {
-			return nil, nil, fmt.Errorf("slot %d: want each of the cache's sequences at most once, of %d slots", c.Seq, cache.Slots())
+		if !cache.Allocated(c.Slot) || w.seen[c.Slot] {
+			return nil, nil, fmt.Errorf("slot %d: want each of the cache's sequences at most once, of %d slots", c.Slot, cache.Slots())
 		}
-		w.seen[c.Seq] = true
+		w.seen[c.Slot] = true
 		for i, token := range c.Tokens {
 			if token < 0 || token >= m.Config.VocabSize {
-				return nil, nil, fmt.Errorf("token %d at position %d: %w of %d", token, cache.Len(c.Seq)+i, ErrVocabulary, m.Config.VocabSize)
+				return nil, nil, fmt.Errorf("token %d at position %d: %w of %d", token, cache.Len(c.Slot)+i, ErrVocabulary, m.Config.VocabSize)
 			}
 		}
-		start := cache.Len(c.Seq)
+		start := cache.Len(c.Slot)
 		if cache.WholePasses && start > 0 {
 			return nil, nil, errors.New("a cache for whole passes holds no earlier positions: reset it first")
 		}
@@ -225,7 +225,7 @@ func (m *Model) layOut(cache *kvcache.Cache, chunks []Chunk) (tokens []int, span
 			for _, e := range c.Embeddings {
 				w.given = append(w.given, Embeddings{len(tokens) + e.At, e.Rows})
 			}
-			spans = append(spans, device.Span{Seq: c.Seq, Start: start, Row: len(tokens), Len: len(c.Tokens)})
+			spans = append(spans, device.Span{Slot: c.Slot, Start: start, Row: len(tokens), Len: len(c.Tokens)})
 			tokens = append(tokens, c.Tokens...)
 		}
 	}

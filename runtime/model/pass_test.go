@@ -28,16 +28,16 @@ func TestBitsDoNotDependOnChunks(t *testing.T) {
 		for i := range other {
 			other[i] = rng.IntN(101)
 		}
-		whole := logits(t, m, 1, []model.Chunk{{Seq: 0, Tokens: tokens}})
+		whole := logits(t, m, 1, []model.Chunk{{Slot: 0, Tokens: tokens}})
 		var steps [][]model.Chunk
 		for i := range tokens {
-			steps = append(steps, []model.Chunk{{Seq: 0, Tokens: tokens[i : i+1]}})
+			steps = append(steps, []model.Chunk{{Slot: 0, Tokens: tokens[i : i+1]}})
 		}
 		same(t, "one by one", whole, logits(t, m, 1, steps...))
-		same(t, "in two", whole, logits(t, m, 1, []model.Chunk{{Seq: 0, Tokens: tokens[:50]}}, []model.Chunk{{Seq: 0, Tokens: tokens[50:]}}))
-		both := logits(t, m, 3, []model.Chunk{{Seq: 2, Tokens: other}, {Seq: 0, Tokens: tokens}})
+		same(t, "in two", whole, logits(t, m, 1, []model.Chunk{{Slot: 0, Tokens: tokens[:50]}}, []model.Chunk{{Slot: 0, Tokens: tokens[50:]}}))
+		both := logits(t, m, 3, []model.Chunk{{Slot: 2, Tokens: other}, {Slot: 0, Tokens: tokens}})
 		same(t, "in a batch", whole, both[len(other):])
-		same(t, "one thread", whole, logits(t, load(t, src, 1), 1, []model.Chunk{{Seq: 0, Tokens: tokens}}))
+		same(t, "one thread", whole, logits(t, load(t, src, 1), 1, []model.Chunk{{Slot: 0, Tokens: tokens}}))
 		if whole[0][0] == whole[5][0] {
 			t.Fatal("the logits do not depend on the tokens")
 		}
@@ -60,9 +60,9 @@ func TestLastOnly(t *testing.T) {
 			tokens[i] = i * i % 101
 		}
 		passes := [][]model.Chunk{
-			{{Seq: 0, Tokens: tokens[:50]}},
-			{{Seq: 2, Tokens: tokens[:70]}, {Seq: 1}, {Seq: 0, Tokens: tokens[50:60]}},
-			{{Seq: 1, Tokens: tokens[:3]}, {Seq: 2, Tokens: tokens[70:73]}},
+			{{Slot: 0, Tokens: tokens[:50]}},
+			{{Slot: 2, Tokens: tokens[:70]}, {Slot: 1}, {Slot: 0, Tokens: tokens[50:60]}},
+			{{Slot: 1, Tokens: tokens[:3]}, {Slot: 2, Tokens: tokens[70:73]}},
 		}
 		want := logits(t, m, 3, passes...)
 		cache, err := kvcache.NewSequences(m.Device(), m.Config, 3, 128)
@@ -105,7 +105,7 @@ func TestForwardRefusesTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tokens := range [][]int{{-1}, {101}, {}, make([]int, 9)} {
-		if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: tokens}}}); err == nil {
+		if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Slot: 0, Tokens: tokens}}}); err == nil {
 			t.Errorf("%v: want an error", tokens)
 		}
 	}

@@ -14,7 +14,7 @@ func TestCachedPrefix(t *testing.T) {
 	c := oddShapes()
 	m := load(t, checkpoint.Random(c, 3, checkpoint.BF16), 2)
 	tokens := []int{5, 99, 3, 7, 7, 0, 64, 12}
-	chunk := []model.Chunk{{Seq: 0, Tokens: tokens}}
+	chunk := []model.Chunk{{Slot: 0, Tokens: tokens}}
 	cache, err := kvcache.NewWhole(m.Device(), c, len(tokens))
 	if err != nil {
 		t.Fatal(err)

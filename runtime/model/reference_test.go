@@ -23,7 +23,7 @@ func TestCachedStatesHaveTheBitsOfTheModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		tokens := []int{5, 99, 3, 7, 7, 0, 64, 12, 1, 2, 3, 50, 51, 52, 53, 54, 55, 56, 57}
-		whole := logits(t, m, 1, []model.Chunk{{Seq: 0, Tokens: tokens}})
+		whole := logits(t, m, 1, []model.Chunk{{Slot: 0, Tokens: tokens}})
 
 		cache, err := kvcache.NewWhole(m.Device(), c, len(tokens))
 		if err != nil {
@@ -32,7 +32,7 @@ func TestCachedStatesHaveTheBitsOfTheModel(t *testing.T) {
 		var rows []int
 		for range 2 {
 			cache.Reset()
-			if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: tokens}}}); err != nil {
+			if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Slot: 0, Tokens: tokens}}}); err != nil {
 				t.Fatal(err)
 			}
 			again, at := [][]float32{}, 0
@@ -60,7 +60,7 @@ func TestCachedStatesHaveTheBitsOfTheModel(t *testing.T) {
 		}
 		run := func(m *model.Model) {
 			cache.Reset()
-			if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: tokens}}}); err != nil {
+			if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Slot: 0, Tokens: tokens}}}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -99,7 +99,7 @@ func TestCachedStatesHaveTheBitsOfTheModel(t *testing.T) {
 			return out
 		}
 		same(t, "hidden states", hidden(m), hidden(cached))
-		if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: tokens[:1]}}}); err == nil {
+		if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Slot: 0, Tokens: tokens[:1]}}}); err == nil {
 			t.Error("a second pass with a cache for whole passes: want an error")
 		}
 		for _, bad := range [][2]int{{-1, 2}, {0, len(tokens) + 1}, {3, len(tokens)}, {0, 0}} {

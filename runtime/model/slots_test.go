@@ -87,7 +87,7 @@ func TestSlotsAreIndependent(t *testing.T) {
 		default:
 			tokens = prompts[s][given:]
 		}
-		chunk := []model.Chunk{{Seq: x.slot, Tokens: tokens}}
+		chunk := []model.Chunk{{Slot: x.slot, Tokens: tokens}}
 		if decode {
 			err = m.Forward(model.Pass{Phase: device.Decode, Cache: cache, Chunks: chunk})
 		} else {

@@ -33,7 +33,7 @@ func (t *Trainer) layOut(batch []Sequence) (tokens []int, err error) {
 				return nil, fmt.Errorf("sequence %d: position %d: token %d, label %d: %w of %d", s, i, token, q.Labels[i], model.ErrVocabulary, c.VocabSize)
 			}
 		}
-		b.spans = append(b.spans, device.Span{Seq: s, Row: len(tokens), Len: len(q.Tokens)})
+		b.spans = append(b.spans, device.Span{Slot: s, Row: len(tokens), Len: len(q.Tokens)})
 		b.streams = append(b.streams, q.Stream)
 		tokens = append(tokens, q.Tokens...)
 	}

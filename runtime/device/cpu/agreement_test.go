@@ -120,7 +120,7 @@ func (ws randomWeights) outputs(t *testing.T, d *Device, kind device.Phase, dt c
 		for i := range n {
 			k.data = append(k.data, randomBuffer(uint64(from+i), positions, nk).data...)
 			v.data = append(v.data, randomBuffer(uint64(from+i)+99, positions, nk).data...)
-			spans = append(spans, device.Span{Seq: i, Start: context, Row: i, Len: 1})
+			spans = append(spans, device.Span{Slot: i, Start: context, Row: i, Len: 1})
 		}
 		kv := newCacheOf(k, v, positions)
 		q, a := guarded(nq), guarded(nq)

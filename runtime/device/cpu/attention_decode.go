@@ -47,7 +47,7 @@ func (d *Device) decodeAttention(ab, qb *buffer, cache *kvCache, hs device.Atten
 	units, bytes, long := 0, int64(0), false
 	for _, s := range spans {
 		for i := range s.Len {
-			r := attentionRow{s.Row + i, cache.slots[s.Seq], s.Start + i + 1, units}
+			r := attentionRow{s.Row + i, cache.slots[s.Slot], s.Start + i + 1, units}
 			units += hs.H * r.chunks()
 			bytes += int64(r.T) * int64(hs.H*hs.Dh*8)
 			long = long || r.chunks() > 1

@@ -24,7 +24,7 @@ func TestDecodeAttention(t *testing.T) {
 		kv := newCacheOf(keys, values, capacity)
 		var spans []device.Span
 		for i, T := range contexts {
-			spans = append(spans, device.Span{Seq: i, Start: T - 1, Row: i, Len: 1})
+			spans = append(spans, device.Span{Slot: i, Start: T - 1, Row: i, Len: 1})
 		}
 		for set := kernel.Generic; set <= best; set++ {
 			var first *buffer
@@ -99,7 +99,7 @@ func TestCache16Bits(t *testing.T) {
 			}
 			q := randomBuffer(1, n, hs.H*hs.Dh)
 			for _, phase := range []device.Phase{device.Decode, device.Prefill} {
-				spans := []device.Span{{Seq: 0, Start: positions - n, Row: 0, Len: n}}
+				spans := []device.Span{{Slot: 0, Start: positions - n, Row: 0, Len: n}}
 				a, b := &buffer{make([]float32, len(q.data)), n, q.cols}, &buffer{make([]float32, len(q.data)), n, q.cols}
 				d.Attention(phase, a, q, cache, hs, spans)
 				wide.Attention(phase, b, q, want, hs, spans)

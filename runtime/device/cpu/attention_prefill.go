@@ -20,7 +20,7 @@ func (d *Device) Attention(kind device.Phase, a, q device.Buffer, kv device.KVCa
 		d.pool.run(hs.H/heads*blocks, 1, func(worker, lo, hi int) {
 			for j := lo; j < hi; j++ {
 				i0 := j % blocks * queryBlock
-				part := device.Span{Seq: s.Seq, Start: s.Start + i0, Row: s.Row + i0, Len: min(queryBlock, s.Len-i0)}
+				part := device.Span{Slot: s.Slot, Start: s.Start + i0, Row: s.Row + i0, Len: min(queryBlock, s.Len-i0)}
 				d.prefillAttentionBlock(worker, ab, qb, cache, hs, j/blocks*heads, heads, part)
 			}
 		})
@@ -66,7 +66,7 @@ func (d *Device) prefillAttentionBlock(worker int, ab, qb *buffer, cache *kvCach
 	}
 	for t0 := 0; t0 < s.Start+s.Len; t0 += keyBlock {
 		T := min(keyBlock, s.Start+s.Len-t0)
-		page, row := cache.page(s.Seq, t0)
+		page, row := cache.page(s.Slot, t0)
 		keys, values := page.keys.view(nk).at(row, at), page.values.view(nk).at(row, at)
 		w.panels.multiply(d.set, z, keyBlock, &queries, 0, queries.panels(), keys.transposed(), 0, T, false)
 		for i := range n {

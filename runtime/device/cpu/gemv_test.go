@@ -88,7 +88,7 @@ func TestQKVOfMixedTypes(t *testing.T) {
 			w = append(w, ws.place(t, d, dt, to[i].cols, D))
 		}
 		if !alone {
-			spans := []device.Span{{Seq: 0, Row: 0, Len: 1}, {Seq: 1, Row: 1, Len: 1}} // at position 0 nothing turns
+			spans := []device.Span{{Slot: 0, Row: 0, Len: 1}, {Slot: 1, Row: 1, Len: 1}} // at position 0 nothing turns
 			d.QKV(device.Decode, q, kv, x, gain, w[0], w[1], w[2], 1e-5, hs, rope, spans)
 		} else {
 			h := &buffer{make([]float32, n*D), n, D}

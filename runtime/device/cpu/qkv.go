@@ -51,6 +51,6 @@ func (d *Device) appendToCache(table *ropeTable, kv device.KVCache, hs device.At
 		q, k, v := qkv[0].row(row)[:hs.H*hs.Dh], qkv[1].row(row), qkv[2].row(row)
 		rotate(q, hs.Dh, cos, sin)
 		rotate(k, hs.Dh, cos, sin)
-		cache.store(s.Seq, s.Start+i, k[:hs.K*hs.Dh], v[:hs.K*hs.Dh])
+		cache.store(s.Slot, s.Start+i, k[:hs.K*hs.Dh], v[:hs.K*hs.Dh])
 	}
 }

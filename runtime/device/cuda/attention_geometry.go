@@ -47,14 +47,14 @@ func attentionDecodeGrid(hs device.AttentionShape, rows, positions int) [3]int {
 // is the one after the slot of the row before it. Otherwise it returns -1.
 func consecutiveSlots(spans []device.Span) int {
 	for i, s := range spans {
-		if s.Len != 1 || s.Row != i || s.Seq != spans[0].Seq+i {
+		if s.Len != 1 || s.Row != i || s.Slot != spans[0].Slot+i {
 			return -1
 		}
 	}
 	if len(spans) == 0 {
 		return -1
 	}
-	return spans[0].Seq
+	return spans[0].Slot
 }
 
 // attentionPartialElements returns the number of float32 elements that one split of a row

@@ -146,7 +146,7 @@ func operationsOf(b *testing.B, d *Device, D, I int, hs device.AttentionShape, n
 		b.Fatal(err)
 	}
 	for _, s := range spans {
-		if err := kv.Reserve(s.Seq, s.Start+s.Len); err != nil {
+		if err := kv.Reserve(s.Slot, s.Start+s.Len); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -221,7 +221,7 @@ func BenchmarkDecodeLayer(b *testing.B) {
 				d := open(b, 1)
 				var spans []device.Span
 				for i := range n {
-					spans = append(spans, device.Span{Seq: i, Start: T - 1, Row: i, Len: 1})
+					spans = append(spans, device.Span{Slot: i, Start: T - 1, Row: i, Len: 1})
 				}
 				for _, o := range operationsOf(b, d, l.D, l.I, l.hs, n, T, spans) {
 					ws := o.copies(b, d, 256<<20)

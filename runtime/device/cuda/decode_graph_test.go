@@ -86,7 +86,7 @@ func TestSequencesJoinAndLeave(t *testing.T) {
 				if s.slot, err = cache.Alloc(); err != nil {
 					t.Fatal(err)
 				}
-				if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: s.slot, Tokens: s.prompt}}}); err != nil {
+				if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Slot: s.slot, Tokens: s.prompt}}}); err != nil {
 					t.Fatal(err)
 				}
 				// The first token is the host's; the decoder goes on from there.
@@ -141,7 +141,7 @@ func TestSequencesJoinAndLeave(t *testing.T) {
 		t.Fatal(err)
 	}
 	join := func(slot int) {
-		if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: slot, Tokens: []int{1, 2}}}}); err != nil {
+		if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Slot: slot, Tokens: []int{1, 2}}}}); err != nil {
 			t.Fatal(err)
 		}
 		if err := decoder.Join(slot, 3, device.SamplingParams{Temperature: float64(slot) / 2}, 1, nil); err != nil {

@@ -32,7 +32,7 @@ func TestOneGraphLaunchPerToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(cache.Close)
-	if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Seq: 0, Tokens: []int{1, 2, 3}}, {Seq: 1, Tokens: []int{1, 2}}}}); err != nil {
+	if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Slot: 0, Tokens: []int{1, 2, 3}}, {Slot: 1, Tokens: []int{1, 2}}}}); err != nil {
 		t.Fatal(err)
 	}
 	now := func() driver.CallCounts {

@@ -195,11 +195,11 @@ func TestAttentionDecodeGrid(t *testing.T) {
 		want  int
 	}{
 		{nil, -1},
-		{[]device.Span{{Seq: 3, Start: 9, Row: 0, Len: 1}}, 3},
-		{[]device.Span{{Seq: 1, Row: 0, Len: 1}, {Seq: 2, Row: 1, Len: 1}}, 1},
-		{[]device.Span{{Seq: 1, Row: 0, Len: 1}, {Seq: 3, Row: 1, Len: 1}}, -1},
-		{[]device.Span{{Seq: 1, Row: 1, Len: 1}, {Seq: 2, Row: 0, Len: 1}}, -1},
-		{[]device.Span{{Seq: 1, Row: 0, Len: 2}}, -1},
+		{[]device.Span{{Slot: 3, Start: 9, Row: 0, Len: 1}}, 3},
+		{[]device.Span{{Slot: 1, Row: 0, Len: 1}, {Slot: 2, Row: 1, Len: 1}}, 1},
+		{[]device.Span{{Slot: 1, Row: 0, Len: 1}, {Slot: 3, Row: 1, Len: 1}}, -1},
+		{[]device.Span{{Slot: 1, Row: 1, Len: 1}, {Slot: 2, Row: 0, Len: 1}}, -1},
+		{[]device.Span{{Slot: 1, Row: 0, Len: 2}}, -1},
 	} {
 		if got := consecutiveSlots(c.spans); got != c.want {
 			t.Errorf("%+v: want first slot %d, got %d", c.spans, c.want, got)

@@ -257,8 +257,8 @@ func (d *Device) checkReserved(what string, kv device.KVCache, hs device.Attenti
 		return nil
 	}
 	for _, s := range spans {
-		if s.Seq < 0 || s.Seq >= c.slots || d.recorder == nil && s.Start+s.Len > len(c.held.slots[s.Seq])*pageSize {
-			d.fail(fmt.Errorf("%s: want %d positions of slot %d reserved, got a cache of %d slots", what, s.Start+s.Len, s.Seq, c.slots))
+		if s.Slot < 0 || s.Slot >= c.slots || d.recorder == nil && s.Start+s.Len > len(c.held.slots[s.Slot])*pageSize {
+			d.fail(fmt.Errorf("%s: want %d positions of slot %d reserved, got a cache of %d slots", what, s.Start+s.Len, s.Slot, c.slots))
 			return nil
 		}
 	}

@@ -27,7 +27,7 @@ func TestOutOfMemoryInPass(t *testing.T) {
 	x := floats(t, d, N, D, normal(r, N*D))
 	rope := device.RoPEFrequencies{InvFreq: []float32{1, 0.5, 0.25, 0.125}}
 	pass := func(seq int, before func()) ([]float32, error) {
-		spans := []device.Span{{Seq: seq, Start: 4, Len: N}}
+		spans := []device.Span{{Slot: seq, Start: 4, Len: N}}
 		kv, err := d.NewKVCache(2, 64, hs)
 		if err != nil {
 			t.Fatal(err)
@@ -232,7 +232,7 @@ func TestScratchGrowsUnderGraph(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	spans := []device.Span{{Seq: 1, Row: 0, Len: 1}, {Seq: 0, Row: 1, Len: 1}}
+	spans := []device.Span{{Slot: 1, Row: 0, Len: 1}, {Slot: 0, Row: 1, Len: 1}}
 	rows, err := d.NewDecodeRows(2, 2, V)
 	if err != nil {
 		t.Fatal(err)

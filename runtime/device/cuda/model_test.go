@@ -386,8 +386,8 @@ func sameBitsInABatch(t *testing.T, d *Device) {
 	}
 	alone := run(1, []model.Chunk{{Tokens: long}}, []model.Chunk{{Tokens: []int{3}}})
 	parts := run(1, []model.Chunk{{Tokens: long[:13]}}, []model.Chunk{{Tokens: long[13:70]}}, []model.Chunk{{Tokens: long[70:]}}, []model.Chunk{{Tokens: []int{3}}})
-	batch := run(11, []model.Chunk{{Seq: 4, Tokens: long}, {Seq: 0, Tokens: long[:5]}, {Seq: 9, Tokens: long[:66]}},
-		[]model.Chunk{{Seq: 0, Tokens: []int{1}}, {Seq: 1, Tokens: []int{1}}, {Seq: 2, Tokens: []int{1}}, {Seq: 3, Tokens: []int{1}}, {Seq: 5, Tokens: []int{1}}, {Seq: 6, Tokens: []int{1}}, {Seq: 7, Tokens: []int{2}}, {Seq: 8, Tokens: []int{2}}, {Seq: 10, Tokens: []int{2}}, {Seq: 4, Tokens: []int{3}}})
+	batch := run(11, []model.Chunk{{Slot: 4, Tokens: long}, {Slot: 0, Tokens: long[:5]}, {Slot: 9, Tokens: long[:66]}},
+		[]model.Chunk{{Slot: 0, Tokens: []int{1}}, {Slot: 1, Tokens: []int{1}}, {Slot: 2, Tokens: []int{1}}, {Slot: 3, Tokens: []int{1}}, {Slot: 5, Tokens: []int{1}}, {Slot: 6, Tokens: []int{1}}, {Slot: 7, Tokens: []int{2}}, {Slot: 8, Tokens: []int{2}}, {Slot: 10, Tokens: []int{2}}, {Slot: 4, Tokens: []int{3}}})
 	for i, v := range alone[0] {
 		if v != parts[0][i] || v != batch[9][i] {
 			t.Fatalf("token %d: want the same bits, got %g alone, %g in parts, %g in a batch", i, v, parts[0][i], batch[9][i])
@@ -427,7 +427,7 @@ func TestForwardLast(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		chunks, rows := []model.Chunk{{Seq: 1, Tokens: tokens}, {Seq: 0, Tokens: tokens[:20]}}, []int{59, 79}
+		chunks, rows := []model.Chunk{{Slot: 1, Tokens: tokens}, {Slot: 0, Tokens: tokens[:20]}}, []int{59, 79}
 		if last {
 			rows = []int{0, 1}
 		}
@@ -435,7 +435,7 @@ func TestForwardLast(t *testing.T) {
 			t.Fatal(err)
 		}
 		keep(rows)
-		if err := m.Forward(model.Pass{Phase: device.Decode, Cache: cache, Chunks: []model.Chunk{{Seq: 1, Tokens: []int{3}}, {Seq: 0, Tokens: []int{4}}}}); err != nil {
+		if err := m.Forward(model.Pass{Phase: device.Decode, Cache: cache, Chunks: []model.Chunk{{Slot: 1, Tokens: []int{3}}, {Slot: 0, Tokens: []int{4}}}}); err != nil {
 			t.Fatal(err)
 		}
 		keep([]int{0, 1})

@@ -60,7 +60,7 @@ func newOperationArguments(t *testing.T, d *Device) *operationArguments {
 		t.Fatal(err)
 	}
 	t.Cleanup(kv.Free)
-	b.kv, b.spans = kv, []device.Span{{Seq: 1, Start: 60, Row: 0, Len: 4}}
+	b.kv, b.spans = kv, []device.Span{{Slot: 1, Start: 60, Row: 0, Len: 4}}
 	if err := kv.Reserve(1, 64); err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestOperationErrors(t *testing.T) {
 			{"a parameter as gain", func(b *operationArguments) { b.gain = d.Parameter(b.small, true) }}, {"a parameter", func(b *operationArguments) { b.wv = d.Parameter(floats(t, d, 4, 6, nil), false) }},
 			{"wk of 8 bits", func(b *operationArguments) { b.wk = b.eight(t, 4, 6) }}, {"wv of 8 bits", func(b *operationArguments) { b.wv = b.eight(t, 4, 6) }},
 			{"a position past the cache's end", func(b *operationArguments) { b.spans[0].Start = 97 }}, {"a position without a page", func(b *operationArguments) { b.spans[0].Start = 61 }},
-			{"a sequence without pages", func(b *operationArguments) { b.spans[0].Seq = 0 }}, {"a sequence too high", func(b *operationArguments) { b.spans[0].Seq = 2 }}, {"a sequence below 0", func(b *operationArguments) { b.spans[0].Seq = -1 }},
+			{"a sequence without pages", func(b *operationArguments) { b.spans[0].Slot = 0 }}, {"a sequence too high", func(b *operationArguments) { b.spans[0].Slot = 2 }}, {"a sequence below 0", func(b *operationArguments) { b.spans[0].Slot = -1 }},
 			{"a cache of other heads", func(b *operationArguments) { b.extended(device.AttentionShape{H: 4, K: 4, Dh: 2}) }},
 			{"a cache of other widths", func(b *operationArguments) { b.extended(device.AttentionShape{H: 4, K: 2, Dh: 4}) }},
 		}},
@@ -326,7 +326,7 @@ func TestDecodeGraphErrors(t *testing.T) {
 		"sample: want 2 rows and a vocabulary of 9, got 2 of 1 rows and 9": func() (device.DecodeGraph, error) { b.x = b.small; return capture(2) },
 		"sample: want 2 rows and a vocabulary of 9, got 2 of 4 rows and 5": func() (device.DecodeGraph, error) { b.table = b.gate; return capture(2) },
 		"qkv: want at most 100 positions, got 101":                         func() (device.DecodeGraph, error) { return d.Capture(made, 1, 101, b.qkv) },
-		"qkv: want 64 positions of slot 9 reserved, got a c":               func() (device.DecodeGraph, error) { b.spans[0].Seq = 9; return d.Capture(made, 1, 64, b.qkv) },
+		"qkv: want 64 positions of slot 9 reserved, got a c":               func() (device.DecodeGraph, error) { b.spans[0].Slot = 9; return d.Capture(made, 1, 64, b.qkv) },
 		"capture: want 1 to 2 rows, got 3":                                 func() (device.DecodeGraph, error) { return d.Capture(made, 3, 64, func() {}) },
 		"capture: want 1 to 2 rows, got 0":                                 func() (device.DecodeGraph, error) { return d.Capture(made, 0, 64, func() {}) },
 	} {

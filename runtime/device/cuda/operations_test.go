@@ -482,7 +482,7 @@ func TestQKVAndAttention(t *testing.T) {
 		const capacity = 200
 		x := normal(r, N*D)
 		cut := N / 2
-		spans := []device.Span{{Seq: 1, Start: 0, Row: 0, Len: N - cut}, {Seq: 0, Start: 90, Row: N - cut, Len: cut}}
+		spans := []device.Span{{Slot: 1, Start: 0, Row: 0, Len: N - cut}, {Slot: 0, Start: 90, Row: N - cut, Len: cut}}
 		if cut == 0 {
 			spans = spans[:1]
 		}
@@ -494,7 +494,7 @@ func TestQKVAndAttention(t *testing.T) {
 			}
 			t.Cleanup(kv.Free)
 			for _, s := range spans {
-				if err := kv.Reserve(s.Seq, s.Start+s.Len); err != nil {
+				if err := kv.Reserve(s.Slot, s.Start+s.Len); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -556,7 +556,7 @@ func positionsOf(kv device.KVCache) func(seq, pos, head, i int) int {
 func slotAndPosition(spans []device.Span, i int) (seq, pos int) {
 	for _, s := range spans {
 		if i >= s.Row && i < s.Row+s.Len {
-			return s.Seq, s.Start + i - s.Row
+			return s.Slot, s.Start + i - s.Row
 		}
 	}
 	panic("no span")
@@ -629,7 +629,7 @@ func checkLastRowAlone(t *testing.T, d *Device, q matrix, kv device.KVCache, hs 
 	all, alone := emptyInner(t, d, q.rows, width), emptyInner(t, d, 1, width)
 	one := matrix{rows: 1, cols: q.cols, t: q.t, v: q.row(q.rows - 1)}
 	d.Attention(device.Prefill, all, q.inner(t, d), kv, hs, spans)
-	d.Attention(device.Prefill, alone, one.inner(t, d), kv, hs, []device.Span{{Seq: last.Seq, Start: last.Start + last.Len - 1, Len: 1}})
+	d.Attention(device.Prefill, alone, one.inner(t, d), kv, hs, []device.Span{{Slot: last.Slot, Start: last.Start + last.Len - 1, Len: 1}})
 	want := read(d, all)[(q.rows-1)*width:]
 	for i, v := range read(d, alone) {
 		if v != want[i] {
@@ -737,9 +737,9 @@ func checkAttentionPages(t *testing.T, d *Device, hs device.AttentionShape, grow
 		rows = 140
 	}
 	for _, spans := range [][]device.Span{
-		{{Seq: 0, Start: short - 3, Row: 0, Len: 3}, {Seq: 2, Start: long - rows, Row: 3, Len: rows}},
-		{{Seq: 0, Start: 5, Row: 0, Len: 2}},
-		{{Seq: 2, Start: 126, Row: 0, Len: 3}, {Seq: 2, Start: 254, Row: 3, Len: 2}, {Seq: 0, Start: 0, Row: 5, Len: 1}},
+		{{Slot: 0, Start: short - 3, Row: 0, Len: 3}, {Slot: 2, Start: long - rows, Row: 3, Len: rows}},
+		{{Slot: 0, Start: 5, Row: 0, Len: 2}},
+		{{Slot: 2, Start: 126, Row: 0, Len: 3}, {Slot: 2, Start: 254, Row: 3, Len: 2}, {Slot: 0, Start: 0, Row: 5, Len: 1}},
 	} {
 		last := spans[len(spans)-1]
 		q := randomMatrix(r, last.Row+last.Len, hs.H*hs.Dh, dt)

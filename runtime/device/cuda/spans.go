@@ -29,11 +29,11 @@ func (d *Device) placeSpans(spans []device.Span) int {
 	var queries [][4]int32
 	for _, s := range spans {
 		for i := range s.Len {
-			positions[s.Row+i] = [2]int32{int32(s.Seq), int32(s.Start + i)}
+			positions[s.Row+i] = [2]int32{int32(s.Slot), int32(s.Start + i)}
 		}
 		rows := attentionQueryRows(d.info.Set)
 		for i := 0; i < s.Len; i += rows {
-			queries = append(queries, [4]int32{int32(s.Row + i), int32(min(rows, s.Len-i)), int32(s.Start + i), int32(s.Seq)})
+			queries = append(queries, [4]int32{int32(s.Row + i), int32(min(rows, s.Len-i)), int32(s.Start + i), int32(s.Slot)})
 		}
 	}
 	// The tiles with the most positions come first, so that none of them runs last alone.
