@@ -10,9 +10,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 
+	"mop/internal/journal"
 	"mop/prune/criterion"
 	"mop/prune/plan"
 	"mop/prune/score"
@@ -37,7 +39,7 @@ type run struct {
 	key        string            // checksum of the run's identity
 
 	// State of the run.
-	journal   *journal
+	journal   *journal.Journal[record]
 	reference *criterion.CachedReference // nil until a criterion needs it
 	prefixes  prefixCache
 }
@@ -100,12 +102,11 @@ func (r *run) open() error {
 	if err := r.checkDiskSpace(); err != nil {
 		return err
 	}
-	var err error
-	if r.journal, err = openJournal(r.Out, r.identity()); err != nil {
+	if err := r.openJournal(); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(r.workDir(), 0o777); err != nil {
-		r.journal.close()
+		r.journal.Close()
 		return err
 	}
 	if most := r.base.Config().MaxPositions; r.Context > most && len(r.inputs.windows) > 0 {
@@ -121,7 +122,7 @@ func (r *run) close() {
 	if r.reference != nil {
 		r.reference.Close()
 	}
-	r.journal.close()
+	r.journal.Close()
 }
 
 // takeSteps is the loop of MoP. It takes steps until the largest target is reached or no
@@ -140,7 +141,7 @@ func (r *run) takeSteps(ctx context.Context) (*plan.Plan, []plan.State, error) {
 		if r.ExactTarget && r.remaining(state, goal) <= state.LayerBudget(c.HiddenSize) {
 			return path, states, nil // another whole step would exceed the goal
 		}
-		rec, finished := r.journal.step(n)
+		rec, finished := r.journaled(n)
 		if !finished {
 			var err error
 			rec, err = r.step(ctx, n, state)
@@ -150,14 +151,14 @@ func (r *run) takeSteps(ctx context.Context) (*plan.Plan, []plan.State, error) {
 			if err != nil {
 				return nil, nil, err
 			}
-			if err := r.journal.add(rec); err != nil {
+			if err := r.journal.Add(rec); err != nil {
 				return nil, nil, err
 			}
 		}
 		state = rec.State
 		s := path.Add(c, state, rec.Kind, rec.Forced, rec.Scores)
 		if err := checkStep(*path, state); err != nil {
-			return nil, nil, fmt.Errorf("%s: step %d: %w", r.journal.path, n, err)
+			return nil, nil, fmt.Errorf("%s: step %d: %w", filepath.Join(r.Out, journalFile), n, err)
 		}
 		states = append(states, state)
 		slog.Info("step", "n", n, "kind", s.Kind, "compression", fmt.Sprintf("%.2f %%", 100*s.Compression), "from_journal", finished)

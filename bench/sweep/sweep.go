@@ -96,11 +96,11 @@ func Run(ctx context.Context, dev device.Device, o Options) (*Result, error) {
 		return nil, fmt.Errorf("%s: want a model with attention and MLP blocks, got layers of %d heads and %d neurons", o.Name, w.Heads, w.Intermediate)
 	}
 	all := tasks(o.Base, o.What, layers, queues(dev))
-	j, err := openJournal(o.Out, o.identity(dev, layers))
+	j, err := openVisits(o.Out, o.identity(dev, layers))
 	if err != nil {
 		return nil, err
 	}
-	defer j.close()
+	defer j.Close()
 	bytes := modelBytes(stackOf(o.Base, layers), o.DType)
 	if err := open.CheckMemory(dev, "the sweep's weights", float64(bytes)); err != nil {
 		return nil, err
@@ -122,10 +122,10 @@ func Run(ctx context.Context, dev device.Device, o Options) (*Result, error) {
 
 // measure visits all tasks in turns, and then again those with too few undisturbed
 // visits, until the limit.
-func (o *Options) measure(ctx context.Context, m *measurer, j *journal, all []task) error {
+func (o *Options) measure(ctx context.Context, m *measurer, j visits, all []task) error {
 	start := o.Now()
 	total := o.Visits * len(all)
-	r := rand.New(rand.NewPCG(o.Seed, uint64(len(j.visits))+1))
+	r := rand.New(rand.NewPCG(o.Seed, uint64(len(j.Records))+1))
 	for {
 		var short []*task
 		done := 0
@@ -154,14 +154,14 @@ func (o *Options) measure(ctx context.Context, m *measurer, j *journal, all []ta
 			if err != nil {
 				return err
 			}
-			if err := j.add(v); err != nil {
+			if err := j.Add(v); err != nil {
 				return err
 			}
 			visited = true
 			if undisturbed([]*visit{v}) == 1 {
 				done++
 			}
-			o.Progress.Report(progress.Update{Phase: "undisturbed visits", Done: min(done, total), Total: total, Detail: fmt.Sprintf("%d visits", len(j.visits))})
+			o.Progress.Report(progress.Update{Phase: "undisturbed visits", Done: min(done, total), Total: total, Detail: fmt.Sprintf("%d visits", len(j.Records))})
 			late = o.Now().Sub(start) > o.Limit
 		}
 		if !visited {
@@ -207,8 +207,8 @@ func (o *Options) identity(dev device.Device, layers int) map[string]string {
 	}
 }
 
-func (o *Options) result(t *predict.Table, j *journal, all []task) *Result {
-	r := &Result{Table: t, Visits: len(j.visits), Kinds: len(all)}
+func (o *Options) result(t *predict.Table, j visits, all []task) *Result {
+	r := &Result{Table: t, Visits: len(j.Records), Kinds: len(all)}
 	for i := range all {
 		visits := j.of(all[i].key)
 		n := undisturbed(visits)

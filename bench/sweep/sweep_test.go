@@ -159,7 +159,7 @@ func TestSweepResumes(t *testing.T) {
 	}
 	other := options(t, out, "layers")
 	other.Base.Layers = other.Base.Layers[:2]
-	if _, err := run(t, other); err == nil || !strings.Contains(err.Error(), "measured with another model") {
+	if _, err := run(t, other); err == nil || !strings.Contains(err.Error(), "its model is") {
 		t.Errorf("want a refusal of another model's file, got %v", err)
 	}
 }

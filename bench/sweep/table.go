@@ -11,7 +11,7 @@ import (
 )
 
 // table reduces all visits of a journal, those of former sweeps included.
-func (o *Options) table(dev device.Device, j *journal) (*predict.Table, error) {
+func (o *Options) table(dev device.Device, j visits) (*predict.Table, error) {
 	t := &predict.Table{Version: predict.Version, Model: predict.ModelOf(o.Name, o.Base, o.DType.String()), Machine: o.source(dev)}
 	known := map[string]task{}
 	var keys []string
