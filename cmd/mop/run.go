@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"log/slog"
 	"slices"
 	"strings"
 
@@ -12,10 +11,9 @@ import (
 
 	"mop/internal/files"
 	"mop/runtime/chat"
+	"mop/runtime/complete"
 	"mop/runtime/generate"
 	"mop/runtime/model"
-	"mop/runtime/open"
-	"mop/runtime/timing"
 	"mop/runtime/tokenizer"
 )
 
@@ -70,9 +68,13 @@ func runCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t, tokens, err := encodePrompt(dir, text, special)
+			t, err := tokenizer.Open(dir)
 			if err != nil {
 				return err
+			}
+			tokens, err := complete.Encode(t, text, special)
+			if err != nil {
+				return fmt.Errorf("%s: %w", dir, err)
 			}
 			m, closeModel, err := o.load(dir)
 			if err != nil {
@@ -90,9 +92,10 @@ func runCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer draft.close()
+			defer closeDraft(draft)
 			out := c.OutOrStdout()
-			throughput, err := continueText(c, m, draft, t, tokens, g, &generate.StopFilter{W: out, Stops: stops})
+			completer := complete.Completer{Tokenizer: t, Model: m, Draft: draft}
+			throughput, err := completer.Continue(c.Context(), tokens, g, &generate.StopFilter{W: out, Stops: stops})
 			if err != nil {
 				return err
 			}
@@ -101,7 +104,9 @@ func runCommand(o *options) *cobra.Command {
 			}
 			if stats {
 				fmt.Fprint(c.ErrOrStderr(), throughput)
-				draft.report(c.ErrOrStderr())
+				if draft != nil {
+					fmt.Fprintln(c.ErrOrStderr(), draft)
+				}
 			}
 			return nil
 		},
@@ -135,8 +140,8 @@ func (o *options) chat(c *cobra.Command, dir, template, system string, d draftFl
 	if err != nil {
 		return err
 	}
-	v := &conversation{c: c, tok: t, system: system, options: g, stops: stops}
-	if v.template, err = openTemplate(template, dir); err != nil {
+	v := &complete.Conversation{System: system, Options: g, Stops: stops}
+	if v.Template, err = openTemplate(template, dir); err != nil {
 		return err
 	}
 	m, closeModel, err := o.load(dir)
@@ -144,12 +149,13 @@ func (o *options) chat(c *cobra.Command, dir, template, system string, d draftFl
 		return err
 	}
 	defer closeModel()
-	v.model = m
-	if v.draft, err = d.load(m, o); err != nil {
+	draft, err := d.load(m, o)
+	if err != nil {
 		return err
 	}
-	defer v.draft.close()
-	return v.run()
+	defer closeDraft(draft)
+	v.Completer = complete.Completer{Tokenizer: t, Model: m, Draft: draft}
+	return converse(c, v)
 }
 
 func checkGenerate(g generate.Options) error {
@@ -180,75 +186,4 @@ func readPrompt(stdin io.Reader, file string) (text []byte, err error) {
 		text = bytes.TrimSuffix(line, []byte("\r"))
 	}
 	return text, err
-}
-
-// encodePrompt turns a prompt into tokens, with BOS in front where the model has one.
-// special says that the text of special tokens gives these tokens.
-func encodePrompt(dir string, text []byte, special bool) (*tokenizer.Tokenizer, []int, error) {
-	t, err := tokenizer.Open(dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	tokens, err := t.Encode(text, tokenizer.EncodeOptions{BOS: true, Special: special})
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", dir, err)
-	}
-	if len(tokens) == 0 {
-		return nil, nil, fmt.Errorf("%s: an empty prompt needs a BOS token, and the tokenizer has none", dir)
-	}
-	return t, tokens, nil
-}
-
-// continueText writes the continuation of a prompt as it is generated.
-func continueText(c *cobra.Command, m *open.Model, d draft, t *tokenizer.Tokenizer, prompt []int, g generate.Options, out *generate.StopFilter) (*timing.Throughput, error) {
-	positions := m.Config.MaxPositions
-	if len(prompt) > positions {
-		return nil, m.Wrap(fmt.Errorf("prompt of %d tokens: %w of %d", len(prompt), model.ErrContext, positions))
-	}
-	// The last token that is sampled needs no position.
-	limit := positions - len(prompt) + 1
-	limited := g.MaxTokens > limit
-	if limited && g.IgnoreEOS {
-		return nil, m.Wrap(fmt.Errorf("prompt of %d tokens and %d more: %w of %d", len(prompt), g.MaxTokens, model.ErrContext, positions))
-	}
-	g.MaxTokens = min(g.MaxTokens, limit)
-	cache, err := open.Cache(m.Device(), m.Config, 1, min(len(prompt)+g.MaxTokens, positions))
-	if err != nil {
-		return nil, m.Wrap(err)
-	}
-	defer cache.Close()
-	decoder := t.Stream(prompt[len(prompt)-1])
-	throughput := timing.StartThroughput(len(prompt))
-	emitted := 0
-	var failed error
-	err = d.run(c.Context(), m, cache, prompt, g, func(token int) (done bool) {
-		emitted++
-		throughput.Add()
-		var text []byte
-		if t.Has(token) { // a vocabulary may be padded with rows that belong to no token
-			text, failed = decoder.Push(token)
-		}
-		if failed == nil {
-			_, failed = out.Write(text)
-		}
-		return failed != nil || out.Stopped
-	})
-	if err != nil {
-		return nil, m.Wrap(err)
-	}
-	if failed != nil {
-		return nil, failed
-	}
-	if !out.Stopped {
-		if _, err := out.Write(decoder.Flush()); err != nil {
-			return nil, err
-		}
-	}
-	if err := out.Flush(); err != nil {
-		return nil, err
-	}
-	if limited && emitted == limit && !out.Stopped {
-		slog.Warn("the context is full", "tokens", positions)
-	}
-	return throughput, nil
 }

@@ -4,36 +4,18 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"mop/runtime/chat"
-	"mop/runtime/generate"
+	"mop/runtime/complete"
 	"mop/runtime/model"
-	"mop/runtime/open"
-	"mop/runtime/tokenizer"
-	"mop/runtime/vision"
 )
 
 // maxLine bounds a line that a person or a script types, in bytes.
 const maxLine = 1 << 20
-
-// conversation is a chat on a terminal: each line of input is a message, and the model
-// answers it.
-type conversation struct {
-	c        *cobra.Command
-	model    *open.Model
-	draft    draft
-	tok      *tokenizer.Tokenizer
-	template *chat.Template
-	options  generate.Options
-	stops    []string
-	system   string
-	messages []chat.Message
-}
 
 // openTemplate gives the chat template that a user names, or the checkpoint's own.
 func openTemplate(name, dir string) (*chat.Template, error) {
@@ -47,14 +29,13 @@ func openTemplate(name, dir string) (*chat.Template, error) {
 	return t, err
 }
 
-// run reads messages until the end of the input or /exit.
-func (v *conversation) run() error {
-	v.reset()
-	out, in := v.c.OutOrStdout(), bufio.NewScanner(v.c.InOrStdin())
+// converse answers messages until the end of the input or /exit. Each line is a message.
+func converse(c *cobra.Command, v *complete.Conversation) error {
+	out, in := c.OutOrStdout(), bufio.NewScanner(c.InOrStdin())
 	in.Buffer(nil, maxLine)
 	terminal := onTerminal(out)
 	if terminal {
-		fmt.Fprintln(v.c.ErrOrStderr(), "A line is a message. /reset begins anew, /exit or Ctrl-D ends.")
+		fmt.Fprintln(c.ErrOrStderr(), "A line is a message. /reset begins anew, /exit or Ctrl-D ends.")
 	}
 	for {
 		if terminal {
@@ -71,9 +52,9 @@ func (v *conversation) run() error {
 		case "/exit":
 			return nil
 		case "/reset":
-			v.reset()
+			v.Reset()
 		default:
-			err := v.answer(line, out)
+			err := v.Answer(c.Context(), line, out)
 			if errors.Is(err, model.ErrContext) {
 				slog.Warn("the message was dropped; /reset begins anew", "because", err)
 				continue
@@ -84,39 +65,4 @@ func (v *conversation) run() error {
 			fmt.Fprintln(out)
 		}
 	}
-}
-
-// reset begins a new conversation.
-func (v *conversation) reset() {
-	v.messages = nil
-	if v.system != "" {
-		v.messages = []chat.Message{{Role: "system", Content: v.system}}
-	}
-}
-
-// answer writes the model's answer to a message. Both become part of the conversation only if
-// that succeeds.
-func (v *conversation) answer(line string, out io.Writer) error {
-	if v.model.Config.Multimodal != nil && strings.Contains(line, vision.Placeholder) {
-		return v.model.Wrap(fmt.Errorf("%w: the message has %s, and a chat takes no images: see mop run --image", vision.ErrPlaceholders, vision.Placeholder))
-	}
-	messages := append(v.messages[:len(v.messages):len(v.messages)], chat.Message{Role: "user", Content: line})
-	text, err := v.template.Render(messages, true)
-	if err != nil {
-		return err
-	}
-	tokens, err := v.tok.Encode([]byte(text), tokenizer.EncodeOptions{Special: true})
-	if err != nil {
-		return v.model.Wrap(err)
-	}
-	if len(tokens) == 0 {
-		return v.model.Wrap(errors.New("the chat template gives an empty prompt"))
-	}
-	var reply strings.Builder
-	filter := &generate.StopFilter{W: io.MultiWriter(out, &reply), Stops: v.stops}
-	if _, err := continueText(v.c, v.model, v.draft, v.tok, tokens, v.options, filter); err != nil {
-		return err
-	}
-	v.messages = append(messages, chat.Message{Role: "assistant", Content: reply.String()})
-	return nil
 }

@@ -1,14 +1,9 @@
 package main
 
 import (
-	"context"
-	"fmt"
-	"io"
-
 	"github.com/spf13/pflag"
 
-	"mop/runtime/generate"
-	"mop/runtime/kvcache"
+	"mop/runtime/complete"
 	"mop/runtime/open"
 )
 
@@ -33,55 +28,20 @@ func (d *draftFlags) check() error {
 	return nil
 }
 
-// draft is the loaded draft model; the zero value is none.
-type draft struct {
-	model  *open.Model
-	tokens int
-	stats  *generate.Speculation
-}
-
-// load loads the draft onto the device of the model.
-func (d *draftFlags) load(m *open.Model, o *options) (draft, error) {
+// load loads the draft onto the device of the model. It returns nil where no draft is given.
+func (d *draftFlags) load(m *open.Model, o *options) (*complete.Draft, error) {
 	if d.dir == "" {
-		return draft{}, nil
+		return nil, nil
 	}
 	small, err := open.LoadModel(m.Device(), d.dir, o.from, o.weights)
 	if err != nil {
-		return draft{}, err
+		return nil, err
 	}
-	return draft{small, d.tokens, &generate.Speculation{}}, nil
+	return &complete.Draft{Model: small, Tokens: d.tokens}, nil
 }
 
-func (d draft) close() {
-	if d.model != nil {
-		d.model.Close()
+func closeDraft(d *complete.Draft) {
+	if d != nil {
+		d.Model.Close()
 	}
-}
-
-// report writes how the proposals fared.
-func (d draft) report(w io.Writer) {
-	if d.model != nil {
-		fmt.Fprintf(w, "draft: %d of %d proposed tokens accepted (%.0f %%), %d passes of the model\n", d.stats.Accepted, d.stats.Drafted, 100*d.stats.Acceptance(), d.stats.Passes)
-	}
-}
-
-// run continues a prompt with the model, with the draft where there is one. The cache has one
-// sequence.
-func (d draft) run(ctx context.Context, m *open.Model, cache *kvcache.Cache, prompt []int, g generate.Options, emit func(token int) (done bool)) error {
-	if d.model == nil {
-		return generate.Run(ctx, m.Model, cache, [][]int{prompt}, g, func(_, tokens []int) []int {
-			if emit(tokens[0]) {
-				return []int{0}
-			}
-			return nil
-		})
-	}
-	other, err := open.Cache(m.Device(), d.model.Config, 1, min(cache.MaxPositions, d.model.Config.MaxPositions))
-	if err != nil {
-		return d.model.Wrap(err)
-	}
-	defer other.Close()
-	stats, err := generate.RunSpeculative(ctx, m.Model, cache, generate.Draft{Model: d.model.Model, Cache: other, Tokens: d.tokens}, prompt, g, emit)
-	d.stats.Drafted, d.stats.Accepted, d.stats.Passes = d.stats.Drafted+stats.Drafted, d.stats.Accepted+stats.Accepted, d.stats.Passes+stats.Passes
-	return err
 }
