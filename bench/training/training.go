@@ -10,6 +10,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"mop/prune/finetune"
@@ -45,6 +47,30 @@ func Alpaca() ([]Length, error) {
 	out := make([]Length, len(file.Lengths))
 	for i, p := range file.Lengths {
 		out[i] = Length{p[0], p[1]}
+	}
+	return out, nil
+}
+
+// ErrLengths says that a text is neither a number of tokens nor the name of real lengths.
+var ErrLengths = errors.New("want 2 to 1048576 tokens, or alpaca")
+
+// Lengths returns n examples for a text: a number of tokens, or alpaca for those of real
+// rows, which are repeated where n is larger.
+func Lengths(text string, n int) ([]Length, error) {
+	if text != "alpaca" {
+		tokens, err := strconv.Atoi(strings.TrimSpace(text))
+		if err != nil || tokens < 2 || tokens > 1<<20 {
+			return nil, fmt.Errorf("%w, got %q", ErrLengths, text)
+		}
+		return Same(tokens, n), nil
+	}
+	rows, err := Alpaca()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Length, n)
+	for i := range out {
+		out[i] = rows[i%len(rows)]
 	}
 	return out, nil
 }

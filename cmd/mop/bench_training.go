@@ -3,9 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -39,7 +38,10 @@ func benchTrainingCommand(o *options) *cobra.Command {
 			if err := p.Check(); err != nil {
 				return usage("%v", err)
 			}
-			examples, err := parseLengths(lengths, steps*p.Batch)
+			examples, err := training.Lengths(lengths, steps*p.Batch)
+			if errors.Is(err, training.ErrLengths) {
+				return usage("--lengths: %v", err)
+			}
 			if err != nil {
 				return err
 			}
@@ -94,24 +96,4 @@ func trainingRow(ctx context.Context, o *options, x compare.Model, p finetune.Op
 	}
 	defer dev.Close()
 	return training.Run(ctx, dev, x, o.from, p, lengths)
-}
-
-// parseLengths returns n lengths for the value of --lengths.
-func parseLengths(text string, n int) ([]training.Length, error) {
-	if text != "alpaca" {
-		tokens, err := strconv.Atoi(strings.TrimSpace(text))
-		if err != nil || tokens < 2 || tokens > 1<<20 {
-			return nil, usage("--lengths: want 2 to 1048576 tokens, or alpaca, got %q", text)
-		}
-		return training.Same(tokens, n), nil
-	}
-	rows, err := training.Alpaca()
-	if err != nil {
-		return nil, err
-	}
-	out := make([]training.Length, n)
-	for i := range out {
-		out[i] = rows[i%len(rows)]
-	}
-	return out, nil
 }

@@ -2,28 +2,14 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
-	"mop/runtime/checkpoint"
-	"mop/runtime/config"
 	"mop/runtime/open"
 )
-
-// description is what inspect --json prints.
-type description struct {
-	Params int64               `json:"params"`
-	Bytes  int64               `json:"bytes"`
-	DType  string              `json:"dtype"`
-	Vocab  int                 `json:"vocab"`
-	Dim    int                 `json:"d_model"`
-	Layers []config.LayerShape `json:"layers"`
-}
 
 func inspectCommand(*options) *cobra.Command {
 	var asJSON, devices bool
@@ -46,14 +32,14 @@ func inspectCommand(*options) *cobra.Command {
 				}
 				return writeDevices(w, list, missing)
 			}
-			d, err := describe(args[0])
+			d, err := open.Describe(args[0])
 			if err != nil {
 				return err
 			}
 			if asJSON {
 				return json.NewEncoder(w).Encode(d)
 			}
-			d.write(w)
+			writeDescription(w, d)
 			return nil
 		},
 	}
@@ -62,52 +48,8 @@ func inspectCommand(*options) *cobra.Command {
 	return c
 }
 
-// describe opens a model. Of a preset, and of a directory that has only a config, it says
-// what the config asks for.
-func describe(name string) (*description, error) {
-	if !open.IsPreset(name) {
-		src, err := checkpoint.Open(name)
-		if err == nil {
-			defer src.Close()
-			return describeStored(src)
-		}
-		if !errors.Is(err, checkpoint.ErrNoWeights) {
-			return nil, err
-		}
-		slog.Warn("no weights: the sizes are those that the config asks for", "model", name)
-	}
-	cfg, err := open.Config(name)
-	if err != nil {
-		return nil, err
-	}
-	return &description{cfg.Params(), cfg.Params() * int64(open.StoredType(cfg).Size()), cfg.DType, cfg.VocabSize, cfg.HiddenSize, cfg.Layers}, nil
-}
-
-// describeStored takes the size and the type from the tensors. Of several types it names
-// the one that most bytes have.
-func describeStored(src checkpoint.Source) (*description, error) {
-	cfg := src.Config()
-	d := &description{Params: cfg.Params(), Vocab: cfg.VocabSize, Dim: cfg.HiddenSize, Layers: cfg.Layers}
-	bytes := map[checkpoint.DType]int64{}
-	for _, info := range checkpoint.ExpectedTensors(cfg) {
-		t, err := src.Tensor(info.Name)
-		if err != nil {
-			return nil, err
-		}
-		bytes[t.DType] += int64(len(t.Data))
-		d.Bytes += int64(len(t.Data))
-	}
-	most := int64(0)
-	for _, dt := range []checkpoint.DType{checkpoint.F32, checkpoint.F16, checkpoint.BF16} {
-		if bytes[dt] > most {
-			most, d.DType = bytes[dt], dt.ConfigName()
-		}
-	}
-	return d, nil
-}
-
-// write has one line for every run of layers of the same shape.
-func (d *description) write(w io.Writer) {
+// writeDescription has one line for every run of layers of the same shape.
+func writeDescription(w io.Writer, d *open.Description) {
 	fmt.Fprintf(w, "parameters  %d (%s)\nbytes       %d (%sB)\ndtype       %s\nvocabulary  %d\nhidden size %d\nlayers      %d\n",
 		d.Params, human(d.Params), d.Bytes, human(d.Bytes), d.DType, d.Vocab, d.Dim, len(d.Layers))
 	for i := 0; i < len(d.Layers); {

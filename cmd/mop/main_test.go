@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"mop/runtime/open"
 )
 
 const demoDir = "../../bench/demo/model"
@@ -138,7 +140,7 @@ func TestInspectAndTokenize(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var d description
+	var d open.Description
 	if err := json.Unmarshal([]byte(text), &d); err != nil {
 		t.Fatal(err)
 	}
