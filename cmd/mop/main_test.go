@@ -28,7 +28,7 @@ func mop(t *testing.T, stdin string, args ...string) (string, error) {
 	return out.String(), err
 }
 
-// A wrong command line is told from a failure. Both give one line, and write nothing.
+// A wrong command line has another exit status than a failure. Both give one line and write nothing.
 func TestErrors(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	for _, c := range []struct {

@@ -35,7 +35,7 @@ func converse(c *cobra.Command, v *complete.Conversation) error {
 	in.Buffer(nil, maxLine)
 	terminal := onTerminal(out)
 	if terminal {
-		fmt.Fprintln(c.ErrOrStderr(), "A line is a message. /reset begins anew, /exit or Ctrl-D ends.")
+		fmt.Fprintln(c.ErrOrStderr(), "A line is a message. /reset starts a new conversation, /exit or Ctrl-D ends.")
 	}
 	for {
 		if terminal {
@@ -56,7 +56,7 @@ func converse(c *cobra.Command, v *complete.Conversation) error {
 		default:
 			err := v.Answer(c.Context(), line, out)
 			if errors.Is(err, model.ErrContext) {
-				slog.Warn("the message was dropped; /reset begins anew", "because", err)
+				slog.Warn("the message was dropped; /reset starts a new conversation", "because", err)
 				continue
 			}
 			if err != nil {

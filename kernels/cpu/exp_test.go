@@ -35,7 +35,7 @@ func TestExps(t *testing.T) {
 	}
 }
 
-// Generic is plain Go to the bit, also where the processor could do more.
+// Generic computes the same bits as plain Go, also where the processor has vector instructions.
 func TestExpsGeneric(t *testing.T) {
 	x := make([]float32, 1001)
 	for i := range x {

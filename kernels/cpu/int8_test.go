@@ -106,7 +106,7 @@ func exact(w []int8, q []int16, scales []float32) (sum float32) {
 	return sum
 }
 
-// DotRows and TileInt8 are the formula, to the bit, on every set, at the largest sums
+// DotRows and TileInt8 equal the formula exactly, on every set, at the largest sums
 // as well.
 func TestInt8Products(t *testing.T) {
 	for _, n := range widths {

@@ -49,7 +49,7 @@ func TestCoin(t *testing.T) {
 			}
 		}
 	}
-	// Fixed for good: a published seed must give its path again.
+	// A published seed must give its path again.
 	for seed, want := range readGolden(t).Coins {
 		var path []byte
 		for n := 1; n <= len(want); n++ {

@@ -34,8 +34,8 @@ type file struct {
 	head       []byte   // the beginning
 }
 
-// Find looks for a task's data in a folder and everything below it, or in one file. What a
-// file holds is told by its content; its path only tells files of one form apart. It reads
+// Find looks for a task's data in a folder and everything below it, or in one file. The
+// content of a file decides what it holds; its path only decides between files of one form. It reads
 // up to limit questions; 0 = all.
 func Find(root string, t Task, limit int) (Data, error) {
 	list, err := listFiles(root)
