@@ -71,7 +71,8 @@ type request struct {
 	pages   int // that it needs at most
 	sampler *generate.Sampler
 
-	computed  int // positions of the prompt
+	computed  int                // positions of the prompt
+	images    []model.Embeddings // those that were computed
 	generated int
 	last      int // token that was generated last
 	prompt    []Token

@@ -20,10 +20,32 @@ type Request struct {
 	Rules     generate.LogitRules
 	Sequence  int // number of the sequence among those of one seed, which have different random numbers
 	IgnoreEOS bool
+	Images    []Image // of the prompt, in the order of their positions
 
 	Logprobs       bool // of the generated tokens
 	PromptLogprobs bool // of the prompt's tokens
 	TopLogprobs    int  // most probable tokens at each of these positions
+}
+
+// Image is embeddings that take the place of those of some of a prompt's tokens, such as
+// those of a picture. They are computed when the request runs.
+type Image struct {
+	At, Tokens int // position of the first one in the prompt, and how many there are
+	// Compute gives the embeddings [Tokens, D]. The engine's goroutine calls it, so that it
+	// may use the device.
+	Compute func() ([]float32, error)
+}
+
+// checkImages refuses images that do not lie one behind the other in the prompt.
+func (r *Request) checkImages() error {
+	end := 0
+	for i, m := range r.Images {
+		if m.At < end || m.Tokens < 1 || m.At+m.Tokens > len(r.Prompt) || m.Compute == nil {
+			return fmt.Errorf("image %d: want tokens %d to %d within a prompt of %d, behind those of the image before", i, m.At, m.At+m.Tokens-1, len(r.Prompt))
+		}
+		end = m.At + m.Tokens
+	}
+	return nil
 }
 
 // needsLogits reports whether the host must see the logits of every step.
@@ -49,6 +71,9 @@ func (r *Request) check(V, context int) error {
 		if token < 0 || token >= V {
 			return fmt.Errorf("logit bias: token %d: %w of %d", token, model.ErrVocabulary, V)
 		}
+	}
+	if err := r.checkImages(); err != nil {
+		return err
 	}
 	return r.Sampling.Check()
 }

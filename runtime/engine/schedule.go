@@ -11,8 +11,12 @@ type budget struct {
 	pages  int // that no request has reserved
 }
 
-// progress is how far a request's prompt has been computed.
-type progress struct{ prompt, computed int }
+// progress is how far a request's prompt has been computed. One that is held waits for the
+// embeddings of its images.
+type progress struct {
+	prompt, computed int
+	held             bool
+}
 
 // decodes reports whether a request's next step is a decode step.
 func (p progress) decodes() bool { return p.computed >= p.prompt }
@@ -47,7 +51,7 @@ func prefillChunks(running []progress, b budget) (chunks []chunk) {
 		}
 	}
 	for i, r := range running {
-		if r.decodes() {
+		if r.decodes() || r.held {
 			continue
 		}
 		n := min(b.chunk-r.computed%b.chunk, r.prompt-r.computed)

@@ -28,7 +28,7 @@ func TestAdmit(t *testing.T) {
 }
 
 func TestPrefillChunks(t *testing.T) {
-	decoding := progress{3, 3}
+	decoding := progress{3, 3, false}
 	for _, c := range []struct {
 		what    string
 		running []progress
@@ -36,12 +36,12 @@ func TestPrefillChunks(t *testing.T) {
 		want    []chunk
 	}{
 		{"only decoding", []progress{decoding, decoding}, 16, nil},
-		{"two prompts share a step", []progress{{5, 0}, decoding, {4, 0}}, 16, []chunk{{0, 5}, {2, 4}}},
-		{"a long prompt is cut", []progress{{20, 0}}, 16, []chunk{{0, 8}}},
-		{"and continued", []progress{{20, 16}, {9, 0}}, 16, []chunk{{0, 4}, {1, 8}}},
-		{"the rest has no room", []progress{{20, 8}, {9, 0}}, 15, []chunk{{0, 8}}},
-		{"decoding sequences do not keep a prompt waiting", []progress{{7, 0}, decoding, decoding, decoding}, 2, []chunk{{0, 7}}},
-		{"a shared prefix ends within a chunk", []progress{{20, 3}}, 16, []chunk{{0, 5}}},
+		{"two prompts share a step", []progress{{5, 0, false}, decoding, {4, 0, false}}, 16, []chunk{{0, 5}, {2, 4}}},
+		{"a long prompt is cut", []progress{{20, 0, false}}, 16, []chunk{{0, 8}}},
+		{"and continued", []progress{{20, 16, false}, {9, 0, false}}, 16, []chunk{{0, 4}, {1, 8}}},
+		{"the rest has no room", []progress{{20, 8, false}, {9, 0, false}}, 15, []chunk{{0, 8}}},
+		{"decoding sequences do not keep a prompt waiting", []progress{{7, 0, false}, decoding, decoding, decoding}, 2, []chunk{{0, 7}}},
+		{"a shared prefix ends within a chunk", []progress{{20, 3, false}}, 16, []chunk{{0, 5}}},
 	} {
 		if got := prefillChunks(c.running, budget{tokens: c.tokens, chunk: 8}); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: want %v, got %v", c.what, c.want, got)

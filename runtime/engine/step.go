@@ -24,10 +24,13 @@ func (e *Engine) Step() (busy bool, err error) {
 		e.updateStats()
 		return false, nil
 	}
+	if err := e.computeImage(); err != nil {
+		return true, err
+	}
 	var graph, host []*request // that decode
 	positions := make([]progress, len(e.running))
 	for i, r := range e.running {
-		positions[i] = progress{len(r.Prompt), r.computed}
+		positions[i] = progress{len(r.Prompt), r.computed, len(r.images) < len(r.Images)}
 		switch {
 		case !positions[i].decodes():
 		case e.decoder != nil && !r.needsLogits():
@@ -147,7 +150,9 @@ func (e *Engine) prefill(chunks []chunk) error {
 	computed := 0
 	for _, c := range chunks {
 		r := e.running[c.request]
-		pass.Chunks = append(pass.Chunks, model.Chunk{Slot: r.slot, Tokens: r.Prompt[r.computed : r.computed+c.tokens]})
+		end := r.computed + c.tokens
+		pass.Chunks = append(pass.Chunks, model.Chunk{Slot: r.slot, Tokens: r.Prompt[r.computed:end],
+			Embeddings: model.SliceEmbeddings(r.images, r.computed, end, e.m.Config.HiddenSize)})
 		pass.LastOnly = pass.LastOnly && !r.PromptLogprobs
 		computed += c.tokens
 	}

@@ -1,15 +1,10 @@
 package server
 
 import (
-	"encoding/json"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
 
-	"mop/runtime/chat"
 	"mop/runtime/engine"
-	"mop/runtime/tokenizer"
 )
 
 // chatCompletion is the answer of /v1/chat/completions.
@@ -87,105 +82,15 @@ func (s *Server) readChat(f *fields) (*chatRequest, *apiError) {
 	f.neutral("add_generation_prompt", `true`)
 	f.neutral("echo", `false`)
 	f.ignore("metadata", "safety_identifier", "prompt_cache_key", "parallel_tool_calls")
-	messages := readMessages(f)
+	turns := readMessages(f, chatContent.of(c.model))
 	if err := f.end(); err != nil {
 		return nil, err
 	}
-	var err *apiError
-	c.prompt, err = c.model.render(messages)
-	return c, err
-}
-
-// readMessages reads the turns of a conversation. The content of one is a text or an array of
-// texts.
-func readMessages(f *fields) (messages []chat.Message) {
-	for i, raw := range f.list("messages") {
-		in := &fields{prefix: f.prefix + "messages[" + strconv.Itoa(i) + "]."}
-		if err := json.Unmarshal(raw, &in.raw); err != nil || in.raw == nil {
-			f.fail("messages["+strconv.Itoa(i)+"]", "want an object, got %s", clip(raw))
-			return nil
-		}
-		role, ok := in.text("role")
-		switch {
-		case !ok:
-			in.fail("role", "is required")
-		case role == "developer": // the newer name of the same role
-			role = "system"
-		case role != "system" && role != "user" && role != "assistant":
-			in.fail("role", "want system, developer, user or assistant, got %q", clip([]byte(role)))
-		}
-		text := readContent(in, "content", "text")
-		in.neutral("tool_calls", `[]`)
-		in.ignore("name", "refusal", "annotations")
-		f.close(in)
-		messages = append(messages, chat.Message{Role: role, Content: text})
-	}
-	if len(messages) == 0 {
-		f.fail("messages", "want at least one message, got none")
-	}
-	return messages
-}
-
-// readContent reads a text, or an array of parts of the given types that all have a text.
-func readContent(f *fields, name string, types ...string) string {
-	raw, ok := f.raw[name]
-	if !ok || string(raw) == "null" {
-		f.fail(name, "is required")
-		return ""
-	}
-	if raw[0] != '[' {
-		text, _ := f.text(name)
-		return text
-	}
-	var b strings.Builder
-	for i, part := range f.list(name) {
-		in := &fields{prefix: f.prefix + name + "[" + strconv.Itoa(i) + "]."}
-		if err := json.Unmarshal(part, &in.raw); err != nil || in.raw == nil {
-			f.fail(name, "want texts or objects with a text, got %s", clip(part))
-			return ""
-		}
-		kind, _ := in.text("type")
-		known := false
-		for _, t := range types {
-			known = known || t == kind
-		}
-		if !known {
-			f.fail(name, "want parts of type %s, got %q", strings.Join(types, " or "), clip([]byte(kind)))
-			return ""
-		}
-		text, ok := in.text("text")
-		if !ok {
-			in.fail("text", "is required")
-		}
-		in.ignore("cache_control", "annotations", "citations")
-		f.close(in)
-		b.WriteString(text)
-	}
-	return b.String()
-}
-
-// render makes the prompt of a conversation.
-func (m *Model) render(messages []chat.Message) ([]int, *apiError) {
-	if m.template == nil {
-		return nil, badRequest("the model %s has no chat template: use /v1/completions, or start the server with --chat-template", m.Name)
-	}
-	text, err := m.template.Render(messages, true)
-	if err != nil {
-		return nil, badField("messages", "%v", err)
-	}
-	// The template writes BOS itself.
-	ids, err := m.Tokenizer.Encode([]byte(text), tokenizer.EncodeOptions{Special: true})
-	if err != nil {
-		return nil, badField("messages", "%v", err)
-	}
-	if len(ids) == 0 {
-		return nil, badField("messages", "want at least one token, got none")
-	}
-	return ids, nil
+	return c, c.render(turns)
 }
 
 func (s *Server) chatCompletions(w http.ResponseWriter, r *http.Request) {
-	f, bad := readFields(w, r, s.o.MaxBody)
+	f, bad := readFields(w, r, s.chatBody())
 	if bad != nil {
 		bad.write(w)
 		return

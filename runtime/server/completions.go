@@ -121,6 +121,9 @@ func (c *completionRequest) readPrompts(raw json.RawMessage, bos bool) *apiError
 		if err != nil {
 			return badField("prompt", "prompt %d: %v", i, err)
 		}
+		if err := c.model.checkPlaceholders(ids); err != nil {
+			return badField("prompt", "prompt %d: %v", i, err)
+		}
 		if len(ids) == 0 {
 			return badField("prompt", "prompt %d: want at least one token, got none", i)
 		}

@@ -45,9 +45,15 @@ func TestMain(m *testing.M) {
 // start serves the demo's model.
 func start(t testing.TB, o Options, e engine.Options) *running {
 	t.Helper()
+	return startModel(t, o, e, demoDir, chatTemplate)
+}
+
+// startModel serves a model under the name demo.
+func startModel(t testing.TB, o Options, e engine.Options, dir, template string) *running {
+	t.Helper()
 	dev := devOf(t)
 	e.MaxBatch = orDefault(e.MaxBatch, 4)
-	m, err := Load(dev, Spec{Name: "demo", Dir: demoDir, Engine: e, Chat: chatTemplate})
+	m, err := Load(dev, Spec{Name: "demo", Dir: dir, Engine: e, Chat: template})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"mop/runtime/engine"
 	"mop/runtime/open"
 	"mop/runtime/tokenizer"
+	"mop/runtime/vision"
 )
 
 // Spec says which model is served, and how.
@@ -40,16 +41,30 @@ func Load(dev device.Device, spec Spec) (*Model, error) {
 	context := orDefault(spec.Engine.MaxContext, loaded.Config.MaxPositions)
 	err = loaded.Wrap(checkCache(dev, loaded, spec.Engine, context))
 	var e *engine.Engine
+	var eyes *vision.LLaVA
+	if err == nil && loaded.Config.Multimodal != nil {
+		eyes, err = vision.OpenLLaVA(dev, spec.Dir, loaded.Source)
+	}
 	if err == nil {
 		e, err = engine.New(loaded.Model, spec.Engine)
 	}
 	if err != nil {
-		return nil, errors.Join(err, loaded.Close())
+		return nil, errors.Join(err, closeVision(eyes), loaded.Close())
 	}
 	m := NewModel(spec.Name, spec.Dir, loaded.Config, t, e)
-	m.template = template
-	m.close = func() error { return errors.Join(e.Close(), loaded.Close()) }
+	m.template, m.vision = template, eyes
+	if eyes != nil && spec.Chat == "" {
+		m.template = eyes.Template()
+	}
+	m.close = func() error { return errors.Join(e.Close(), closeVision(eyes), loaded.Close()) }
 	return m, nil
+}
+
+func closeVision(l *vision.LLaVA) error {
+	if l == nil {
+		return nil
+	}
+	return l.Close()
 }
 
 // checkCache refuses a cache that does not fit into the host's memory.

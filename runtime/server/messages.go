@@ -3,8 +3,6 @@ package server
 import (
 	"encoding/json"
 	"net/http"
-
-	"mop/runtime/chat"
 )
 
 // message is the answer of /v1/messages, Anthropic's form of a chat.
@@ -45,7 +43,7 @@ func (e *apiError) messagesBody() []byte {
 
 // readMessagesRequest reads a body of /v1/messages, or of its counter of tokens.
 func (s *Server) readMessagesRequest(w http.ResponseWriter, r *http.Request, count bool) (*chatRequest, *apiError) {
-	f, bad := readFields(w, r, s.o.MaxBody)
+	f, bad := readFields(w, r, s.chatBody())
 	if bad != nil {
 		return nil, bad
 	}
@@ -65,17 +63,15 @@ func (s *Server) readMessagesRequest(w http.ResponseWriter, r *http.Request, cou
 	f.neutral("thinking", `{"type":"disabled"}`)
 	f.neutral("service_tier", `"auto"`, `"standard_only"`)
 	f.ignore("metadata", "cache_control")
-	var system []chat.Message
+	var turns []turn
 	if f.has("system") {
-		system = []chat.Message{{Role: "system", Content: readContent(f, "system", "text")}}
+		turns = []turn{{"system", readContent(f, "system", contentForm{texts: []string{"text"}})}}
 	}
-	messages := append(system, readMessages(f)...)
+	turns = append(turns, readMessages(f, messagesContent.of(c.model))...)
 	if err := f.end(); err != nil {
 		return nil, err
 	}
-	var err *apiError
-	c.prompt, err = c.model.render(messages)
-	return c, err
+	return c, c.render(turns)
 }
 
 // countTokens says how many tokens the prompt of a chat has.

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"strconv"
 	"time"
-
-	"mop/runtime/chat"
 )
 
 // response is the answer of /v1/responses. The server keeps nothing of it.
@@ -64,7 +62,7 @@ func newOutputText(text string) outputText {
 
 // readResponse reads a body of /v1/responses.
 func (s *Server) readResponse(w http.ResponseWriter, r *http.Request) (*chatRequest, *response, *apiError) {
-	f, bad := readFields(w, r, s.o.MaxBody)
+	f, bad := readFields(w, r, s.chatBody())
 	if bad != nil {
 		return nil, nil, bad
 	}
@@ -97,22 +95,20 @@ func (s *Server) readResponse(w http.ResponseWriter, r *http.Request) (*chatRequ
 	f.neutral("service_tier", `"auto"`, `"default"`)
 	f.neutral("stream_options", `{}`, `{"include_obfuscation":false}`)
 	f.ignore("metadata", "user", "safety_identifier", "prompt_cache_key", "parallel_tool_calls")
-	var messages []chat.Message
+	var turns []turn
 	if text, ok := f.text("instructions"); ok {
 		a.Instructions = &text
-		messages = append(messages, chat.Message{Role: "system", Content: text})
+		turns = append(turns, textTurn("system", text))
 	}
-	messages = append(messages, readInput(f)...)
+	turns = append(turns, readInput(f, responsesContent.of(c.model))...)
 	if err := f.end(); err != nil {
 		return nil, nil, err
 	}
-	var err *apiError
-	c.prompt, err = c.model.render(messages)
-	return c, a, err
+	return c, a, c.render(turns)
 }
 
 // readInput reads the input of a response: a text, or the messages of a conversation.
-func readInput(f *fields) (messages []chat.Message) {
+func readInput(f *fields, form contentForm) (turns []turn) {
 	raw, ok := f.raw["input"]
 	switch {
 	case !ok || string(raw) == "null":
@@ -120,7 +116,7 @@ func readInput(f *fields) (messages []chat.Message) {
 		return nil
 	case raw[0] != '[':
 		text, _ := f.text("input")
-		return []chat.Message{{Role: "user", Content: text}}
+		return []turn{textTurn("user", text)}
 	}
 	for i, raw := range f.list("input") {
 		in := &fields{prefix: f.prefix + "input[" + strconv.Itoa(i) + "]."}
@@ -137,15 +133,16 @@ func readInput(f *fields) (messages []chat.Message) {
 		default:
 			in.fail("role", "want system, developer, user or assistant, got %q", clip([]byte(role)))
 		}
-		text := readContent(in, "content", "input_text", "output_text", "text")
+		parts := readContent(in, "content", form)
 		in.ignore("id", "status")
+		checkImageRole(in, role, parts)
 		f.close(in)
-		messages = append(messages, chat.Message{Role: role, Content: text})
+		turns = append(turns, turn{role, parts})
 	}
-	if len(messages) == 0 {
+	if len(turns) == 0 {
 		f.fail("input", "want at least one message, got none")
 	}
-	return messages
+	return turns
 }
 
 // end completes an answer.

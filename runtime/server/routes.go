@@ -87,10 +87,11 @@ type modelObject struct {
 	MaxModelLen int    `json:"max_model_len"`
 	Parameters  int64  `json:"parameters"`
 	HasTemplate bool   `json:"has_chat_template"`
+	TakesImages bool   `json:"takes_images"`
 }
 
 func (m *Model) object() modelObject {
-	return modelObject{m.Name, "model", m.created.Unix(), "mop", m.Engine.Stats().MaxContext, m.config.Params(), m.template != nil}
+	return modelObject{m.Name, "model", m.created.Unix(), "mop", m.Engine.Stats().MaxContext, m.config.Params(), m.template != nil, m.vision != nil}
 }
 
 func (s *Server) listModels(w http.ResponseWriter, r *http.Request) {

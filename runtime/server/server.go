@@ -19,6 +19,7 @@ import (
 	"mop/runtime/config"
 	"mop/runtime/engine"
 	"mop/runtime/tokenizer"
+	"mop/runtime/vision"
 )
 
 // Options of a server.
@@ -29,6 +30,7 @@ type Options struct {
 
 	// Limits; 0 = the default.
 	MaxBody       int64         // bytes of a request's body: 4 MiB
+	MaxImageBody  int64         // of a chat with a model that takes pictures: 20 MiB
 	WriteTimeout  time.Duration // for each part of an answer, after which a slow reader is given up: 30 s
 	ReadTimeout   time.Duration // for a whole request: 30 s
 	DrainTimeout  time.Duration // for running requests after the order to stop: 30 s
@@ -38,6 +40,7 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	o.Logger = orDefault(o.Logger, slog.Default())
 	o.MaxBody = orDefault(o.MaxBody, 4<<20)
+	o.MaxImageBody = orDefault(o.MaxImageBody, 20<<20)
 	o.WriteTimeout = orDefault(o.WriteTimeout, 30*time.Second)
 	o.ReadTimeout = orDefault(o.ReadTimeout, 30*time.Second)
 	o.DrainTimeout = orDefault(o.DrainTimeout, 30*time.Second)
@@ -61,6 +64,7 @@ type Model struct {
 
 	config   *config.Config
 	template *chat.Template // nil = there is none
+	vision   *vision.LLaVA  // nil = the model takes texts only
 	dir      string         // with tokenizer_config.json
 	created  time.Time
 	close    func() error // nil = nothing to close

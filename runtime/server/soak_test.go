@@ -119,7 +119,7 @@ func FuzzFields(f *testing.F) {
 		in.boolean("stream", false)
 		readStops(in, "stop")
 		readBias(in, 100)
-		readMessages(in)
+		readMessages(in, chatContent)
 		if raw, ok := in.take("tokens"); ok {
 			tokens(raw, 100)
 		}

@@ -104,8 +104,11 @@ func (l *LLaVA) Close() error {
 }
 
 // Embed computes the embeddings that stand for a picture.   [Tokens, D]
-func (l *LLaVA) Embed(p *Picture) ([]float32, error) {
-	features, err := l.Tower.Features(l.Processor.Pixels(p))
+func (l *LLaVA) Embed(p *Picture) ([]float32, error) { return l.EmbedPixels(l.Processor.Pixels(p)) }
+
+// EmbedPixels is Embed for a picture that the processor has preprocessed.
+func (l *LLaVA) EmbedPixels(pixels []float32) ([]float32, error) {
+	features, err := l.Tower.Features(pixels)
 	if err != nil {
 		return nil, err
 	}

@@ -55,21 +55,24 @@ func ReadPicture(path string) (*Picture, error) {
 // read from the data and not from a name, the orientation that EXIF or XMP data states is
 // applied, transparency is dropped, and other colour models become RGB. The size is
 // checked before any pixel is decoded.
-func Decode(data []byte) (*Picture, error) {
-	p, orientation, err := decodeStored(data)
+func Decode(data []byte) (*Picture, error) { return DecodeUpTo(data, MaxPixels) }
+
+// DecodeUpTo is Decode for pictures of at most so many pixels.
+func DecodeUpTo(data []byte, pixels int) (*Picture, error) {
+	p, orientation, err := decodeStored(data, min(pixels, MaxPixels))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPicture, err)
 	}
 	return p.oriented(orientation), nil
 }
 
-func decodeStored(data []byte) (p *Picture, orientation int, err error) {
+func decodeStored(data []byte, pixels int) (p *Picture, orientation int, err error) {
 	switch {
 	case len(data) == 0:
 		return nil, 0, errors.New("the file is empty")
 	case bytes.HasPrefix(data, []byte("\xff\xd8")):
 		w, h, err := jpeg.Size(data)
-		if err := checkSize(image.Config{Width: w, Height: h}, err); err != nil {
+		if err := checkSize(image.Config{Width: w, Height: h}, pixels, err); err != nil {
 			return nil, 0, fmt.Errorf("JPEG: %w", err)
 		}
 		p = &Picture{}
@@ -78,7 +81,8 @@ func decodeStored(data []byte) (p *Picture, orientation int, err error) {
 		}
 		return p, jpegOrientation(data), nil
 	case bytes.HasPrefix(data, []byte("\x89PNG\r\n\x1a\n")):
-		if err := checkSize(png.DecodeConfig(bytes.NewReader(data))); err != nil {
+		config, err := png.DecodeConfig(bytes.NewReader(data))
+		if err := checkSize(config, pixels, err); err != nil {
 			return nil, 0, fmt.Errorf("PNG: %w", err)
 		}
 		m, err := png.Decode(bytes.NewReader(data))
@@ -99,15 +103,15 @@ func truncated(err error) error {
 }
 
 // checkSize refuses pictures that have no pixels or too many.
-func checkSize(c image.Config, err error) error {
+func checkSize(c image.Config, pixels int, err error) error {
 	if err != nil {
 		return truncated(err)
 	}
 	if c.Width < 1 || c.Height < 1 {
 		return fmt.Errorf("want at least 1 x 1 pixels, got %d x %d", c.Width, c.Height)
 	}
-	if c.Width > MaxPixels/c.Height {
-		return fmt.Errorf("want at most %d pixels, got %d x %d", MaxPixels, c.Width, c.Height)
+	if c.Width > pixels/c.Height {
+		return fmt.Errorf("want at most %d pixels, got %d x %d", pixels, c.Width, c.Height)
 	}
 	return nil
 }
