@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 
+	"mop/prune/method"
 	"mop/prune/plan"
 	"mop/prune/score"
 )
@@ -15,12 +16,20 @@ import (
 func (r *run) newPlan() *plan.Plan {
 	p := plan.NewPlan(r.base.Config(), r.width)
 	p.Base.Weights = r.checksum
-	p.Criterion, p.Seed = r.Criterion, r.Seed
+	p.Method, p.Criterion, p.Seed = r.methodName(), r.Criterion, r.Seed
 	if !r.TargetLatency { // shares of the latency are no compressions
 		p.Targets = r.Targets
 	}
 	p.Sequence, p.Texts, p.Settings = r.Sequence, r.inputs.checksums, r.settings()
 	return p
+}
+
+// methodName is the method's name where it is not MoP.
+func (r *run) methodName() string {
+	if name := r.method.Name(); name != method.All()[0].Name() {
+		return name
+	}
+	return ""
 }
 
 // refitSetting is the key of plan.json's settings that says that the model was refitted.
@@ -30,8 +39,8 @@ const refitSetting = "refit"
 func (r *run) settings() map[string]any {
 	s := map[string]any{"prompts": len(r.inputs.prompts), "calibration_sample": r.Sample, "windows": len(r.inputs.windows),
 		"context": r.contextLength(), "exact_target": r.ExactTarget, "separator": r.Separator, "hf_type": r.HFType}
-	if r.method.Name() != score.AMP().Name() {
-		s["score"] = r.method.Name()
+	if r.score.Name() != score.AMP().Name() {
+		s["score"] = r.score.Name()
 	}
 	if r.Special {
 		s["special"] = true
@@ -65,6 +74,9 @@ func (r *run) identity() map[string]string {
 	delete(s, "target")
 	id := map[string]string{"weights": r.checksum, "criterion": r.Criterion, "sequence": r.Sequence, "seed": fmt.Sprint(r.Seed),
 		"rule": r.width.Rule, "round_to": fmt.Sprint(r.width.RoundTo), "heads_multiple": fmt.Sprint(r.width.HeadsMultiple), "allocation": r.width.Allocation}
+	if name := r.methodName(); name != "" {
+		id["method"] = name
+	}
 	maps.Copy(id, r.inputs.checksums)
 	for name, value := range s {
 		id[name] = fmt.Sprint(value)

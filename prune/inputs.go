@@ -1,7 +1,6 @@
 package prune
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 
@@ -25,23 +24,22 @@ func (r *run) contextLength() int { return min(r.Context, r.base.Config().MaxPos
 // windows if candidates are scored.
 func (r *run) readInputs() (*inputs, error) {
 	in := &inputs{checksums: map[string]string{}}
-	scored := r.scorer != nil
-	if r.Calibration == "" && (scored || r.path.HasWidth || r.ExactTarget) {
-		return nil, errors.New("calibration: want a file of prompts: width steps score heads and neurons on them")
+	missing := r.needsPrompts()
+	if missing != nil && r.Calibration == "" {
+		return nil, missing
 	}
-	if r.Calibration == "" && r.Refit {
-		return nil, errors.New("calibration: want a file of text: the refit is made on it")
-	}
+	scored := r.scorer != nil || !r.method.Uses().Criterion && r.method.Uses().Windows > 0
 	if r.Text == "" && scored {
-		return nil, fmt.Errorf("text: want a file: criterion %s is measured on it", r.Criterion)
+		return nil, fmt.Errorf("text: want a file: %s is measured on it", r.chooser())
 	}
-	if r.Calibration == "" && !scored {
+	prompted := r.Calibration != "" && (missing != nil || r.method.Uses().Criterion)
+	if !prompted && !scored {
 		return in, nil
 	}
 	// Files are read twice, the second time for the checksum in the plan. A pipe would be
 	// empty by then.
-	for _, path := range []string{r.Calibration, r.Text} {
-		if path == "" {
+	for path, read := range map[string]bool{r.Calibration: prompted, r.Text: r.Text != ""} {
+		if !read {
 			continue
 		}
 		if _, err := files.Check(path); err != nil {
@@ -52,7 +50,7 @@ func (r *run) readInputs() (*inputs, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.Calibration != "" {
+	if prompted {
 		if err := r.readPrompts(in, tok); err != nil {
 			return nil, err
 		}

@@ -16,6 +16,7 @@ const journalFile = "journal.jsonl"
 type record struct {
 	Step   int                    `json:"step"`
 	Kind   plan.Kind              `json:"kind"`
+	Layer  *int                   `json:"layer,omitempty"`
 	Forced string                 `json:"forced,omitempty"`
 	Scores map[plan.Kind]*float64 `json:"scores,omitempty"`
 	State  plan.State             `json:"state"`

@@ -16,6 +16,7 @@ import (
 
 	"mop/internal/journal"
 	"mop/prune/criterion"
+	"mop/prune/method"
 	"mop/prune/plan"
 	"mop/prune/score"
 	"mop/runtime/checkpoint"
@@ -26,9 +27,10 @@ type run struct {
 	Options
 
 	// From the options.
+	method method.Method
 	scorer criterion.Scorer // scores both candidates of every step; nil if the path is fixed
-	path   criterion.Path   // the fixed path; unused with a scorer
-	method score.Method     // importance of heads and neurons
+	path   criterion.Path   // the fixed path of MoP; unused with a scorer
+	score  score.Method     // importance of heads and neurons
 	width  plan.Options     // resolved for the model
 
 	// From the model and the files.
@@ -112,7 +114,7 @@ func (r *run) open() error {
 	if most := r.base.Config().MaxPositions; r.Context > most && len(r.inputs.windows) > 0 {
 		slog.Warn("the windows are as long as the model's context, not as long as asked for", "asked", r.Context, "context", most)
 	}
-	slog.Info("prune", "criterion", r.Criterion, "rule", r.width.Rule, "allocation", r.width.Allocation, "seed", r.Seed,
+	slog.Info("prune", "method", r.method.Name(), "criterion", r.Criterion, "rule", r.width.Rule, "allocation", r.width.Allocation, "seed", r.Seed,
 		"prompts", len(r.inputs.prompts), "windows", len(r.inputs.windows), "context", r.contextLength())
 	return nil
 }
@@ -125,7 +127,7 @@ func (r *run) close() {
 	r.journal.Close()
 }
 
-// takeSteps is the loop of MoP. It takes steps until the largest target is reached or no
+// takeSteps is the loop of a method that takes steps. It takes steps until the largest target is reached or no
 // step is possible, and returns the path and the states along it, the base first. Steps
 // that the journal holds are not computed again.
 func (r *run) takeSteps(ctx context.Context) (*plan.Plan, []plan.State, error) {
@@ -133,6 +135,10 @@ func (r *run) takeSteps(ctx context.Context) (*plan.Plan, []plan.State, error) {
 	state := plan.New(c)
 	path := r.newPlan()
 	states := []plan.State{state}
+	m, ok := r.method.(method.Stepper)
+	if !ok {
+		return path, states, nil // each target's model is pruned from the base
+	}
 	goal := slices.Max(r.Targets)
 	if r.TargetLatency {
 		goal = 1 // the latency ends the path
@@ -143,20 +149,24 @@ func (r *run) takeSteps(ctx context.Context) (*plan.Plan, []plan.State, error) {
 		}
 		rec, finished := r.journaled(n)
 		if !finished {
-			var err error
-			rec, err = r.step(ctx, n, state)
-			if errors.Is(err, plan.ErrDepth) && errors.Is(err, plan.ErrWidth) || errors.Is(err, errPathEnds) {
+			s, err := m.Step(ctx, methodRun{r}, n, state)
+			if errors.Is(err, method.ErrEnd) {
 				return path, states, nil
+			}
+			if err == nil && r.scorer == nil {
+				err = r.cleanUp()
 			}
 			if err != nil {
 				return nil, nil, err
 			}
+			rec = record{Step: n, Kind: s.Kind, Layer: s.Layer, Forced: s.Forced, Scores: s.Scores, State: s.State}
 			if err := r.journal.Add(rec); err != nil {
 				return nil, nil, err
 			}
 		}
 		state = rec.State
 		s := path.Add(c, state, rec.Kind, rec.Forced, rec.Scores)
+		s.Layer = rec.Layer
 		if err := checkStep(*path, state); err != nil {
 			return nil, nil, fmt.Errorf("%s: step %d: %w", filepath.Join(r.Out, journalFile), n, err)
 		}
@@ -181,98 +191,4 @@ func (r *run) takeSteps(ctx context.Context) (*plan.Plan, []plan.State, error) {
 func checkStep(path plan.Plan, s plan.State) error {
 	path.Step, path.Layers, path.Groups = len(path.Steps), s.Layers, s.Groups
 	return path.Check()
-}
-
-// errPathEnds means that a fixed path has no more steps.
-var errPathEnds = errors.New("the path ends")
-
-// step takes step n from a state.
-func (r *run) step(ctx context.Context, n int, s plan.State) (record, error) {
-	width := func() (plan.State, error) { return r.pruneWidth(ctx, n, s, 0) }
-	if r.scorer != nil {
-		return r.compareCandidates(ctx, n, s.PruneDepth, width)
-	}
-	kind, ok := r.path.Kind(n)
-	if !ok {
-		return record{}, errPathEnds
-	}
-	rec := record{Step: n}
-	var err error
-	if rec.State, rec.Kind, rec.Forced, err = plan.TakeStep(kind, s.PruneDepth, width); err != nil {
-		return rec, err
-	}
-	return rec, r.cleanUp()
-}
-
-// compareCandidates takes both kinds of step, scores both models, and keeps the better
-// one. If only one kind of step is possible, that one is kept without scores.
-func (r *run) compareCandidates(ctx context.Context, n int, pruneDepth, pruneWidth func() (plan.State, error)) (record, error) {
-	rec := record{Step: n}
-	depth, depthErr := pruneDepth()
-	width, widthErr := pruneWidth()
-	for _, err := range []error{depthErr, widthErr} {
-		if err != nil && !errors.Is(err, plan.ErrDepth) && !errors.Is(err, plan.ErrWidth) {
-			return rec, err
-		}
-	}
-	// The checkpoint of the current model was needed for the scores of the width step only.
-	if err := r.cleanUp(depth, width); err != nil {
-		return rec, err
-	}
-	switch {
-	case depthErr != nil && widthErr != nil:
-		return rec, errors.Join(depthErr, widthErr)
-	case depthErr != nil:
-		rec.Kind, rec.State, rec.Forced = plan.Width, width, depthErr.Error()
-	case widthErr != nil:
-		rec.Kind, rec.State, rec.Forced = plan.Depth, depth, widthErr.Error()
-	default:
-		depthScore, err := r.scoreCandidate(ctx, n, plan.Depth, depth)
-		if err != nil {
-			return rec, err
-		}
-		widthScore, err := r.scoreCandidate(ctx, n, plan.Width, width)
-		if err != nil {
-			return rec, err
-		}
-		rec.Scores = map[plan.Kind]*float64{plan.Depth: finiteOrNil(depthScore), plan.Width: finiteOrNil(widthScore)}
-		if rec.Scores[plan.Depth] == nil && rec.Scores[plan.Width] == nil {
-			return rec, fmt.Errorf("%s: step %d: both candidates have a %s on %s that is not finite", r.Model, n, r.Criterion, r.Text)
-		}
-		rec.Kind, rec.State = plan.Depth, depth
-		if criterion.PrefersWidth(r.scorer, depthScore, widthScore) {
-			rec.Kind, rec.State = plan.Width, width
-		}
-	}
-	r.prefixes.keepOnly(rec.State)
-	if rec.Forced != "" {
-		return rec, nil
-	}
-	return rec, r.cleanUp(rec.State)
-}
-
-// finiteOrNil returns x as a plan stores it: null if it is not finite.
-func finiteOrNil(x float64) *float64 {
-	if x-x != 0 {
-		return nil
-	}
-	return &x
-}
-
-// pruneWidth takes a width step from a state, after measuring the importance scores of
-// its model. Budget 0 is that of an ordinary step.
-func (r *run) pruneWidth(ctx context.Context, n int, s plan.State, budget float64) (plan.State, error) {
-	dim := r.base.Config().HiddenSize
-	// Sizes alone show whether a step is possible, before anything is computed. They need
-	// the uniform allocation, since the global one divides the step by scores.
-	sizes := r.width
-	sizes.Allocation = plan.Uniform
-	if _, err := s.PruneWidth(dim, sizes, budget, nil); err != nil {
-		return s, err
-	}
-	scores, err := r.importance(ctx, n, s)
-	if err != nil {
-		return s, err
-	}
-	return s.PruneWidth(dim, r.width, budget, scores)
 }

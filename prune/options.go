@@ -12,7 +12,8 @@ type Options struct {
 	Model, Out  string    // directories
 	Targets     []float64 // compressions in (0, 1)
 	ExactTarget bool      // meet each target exactly, by a last width step off the path
-	Criterion   string    // one of criterion.Names
+	Method      string    // one of method.Names; "" = mop
+	Criterion   string    // one of criterion.Names; "" with a method that uses none
 	Sequence    string    // L and G, for criterion sequence
 	Score       string    // importance score of heads and neurons: a name of score.Methods; "" = amp
 	HeadScore   string    // that of heads, "" = Score

@@ -58,12 +58,12 @@ func TestPrefixCache(t *testing.T) {
 				t.Errorf("step %d: %s: want %v, got %v; %v, %v", step, scorer.Name(), want, got, err1, err2)
 			}
 		}
-		want, err := score.Measure(ctx, r.method, m.Model, score.Calibration{Prompts: r.inputs.prompts})
+		want, err := score.Measure(ctx, r.score, m.Model, score.Calibration{Prompts: r.inputs.prompts})
 		if err != nil {
 			t.Fatal(err)
 		}
 		prefixes := r.promptPrefixes(state)
-		got, err := score.Measure(ctx, r.method, m.Model, score.Calibration{Prompts: r.inputs.prompts, Prefixes: prefixes.at, Known: prefixes.scores()})
+		got, err := score.Measure(ctx, r.score, m.Model, score.Calibration{Prompts: r.inputs.prompts, Prefixes: prefixes.at, Known: prefixes.scores()})
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("step %d: the AMP scores differ, %v", step, err)
 		}

@@ -38,12 +38,12 @@ func (r *run) importance(ctx context.Context, n int, s plan.State) (*plan.Scores
 	}
 	defer m.close()
 	prefixes := r.promptPrefixes(s)
-	scores, err := score.Measure(ctx, r.method, m.Model, score.Calibration{
+	scores, err := score.Measure(ctx, r.score, m.Model, score.Calibration{
 		Prompts:  r.inputs.prompts,
 		Prefixes: prefixes.at,
 		Known:    prefixes.scores(),
 		Weights:  m.weights(r.base),
-		Tick:     r.Progress.Counter(n, r.method.Name()+" scores", len(r.inputs.prompts)),
+		Tick:     r.Progress.Counter(n, r.score.Name()+" scores", len(r.inputs.prompts)),
 	})
 	if err != nil {
 		return nil, err

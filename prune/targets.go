@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 
+	"mop/prune/method"
 	"mop/prune/plan"
 )
 
@@ -27,7 +28,8 @@ func newTargetModel(p *plan.Plan, step int, target float64, s plan.State) target
 // selectTargets finds each target's model: the nearest one on the path, or with
 // ExactTarget one that leaves the path by a width step. states[0] is the base.
 func (r *run) selectTargets(ctx context.Context, path *plan.Plan, states []plan.State) ([]targetModel, error) {
-	if len(path.Steps) == 0 && !r.ExactTarget {
+	exact := r.ExactTarget || !r.isStepper()
+	if len(path.Steps) == 0 && !exact {
 		return nil, errors.New("no step is possible: the model is as small as it can be pruned")
 	}
 	targetOf := map[int]float64{} // step -> target
@@ -41,7 +43,7 @@ func (r *run) selectTargets(ctx context.Context, path *plan.Plan, states []plan.
 			models = append(models, m)
 			continue
 		}
-		if r.ExactTarget {
+		if exact {
 			m, err := r.exactTarget(ctx, path, states, target)
 			if err != nil {
 				return nil, err
@@ -87,7 +89,7 @@ func (r *run) exactTarget(ctx context.Context, path *plan.Plan, states []plan.St
 		if remaining < 1 && n > 0 {
 			return newTargetModel(&p, n, target, states[n]), nil
 		}
-		s, err := r.pruneWidth(ctx, n+1, states[n], max(remaining, 1))
+		s, why, err := r.pruneToTarget(ctx, n+1, states[n], max(remaining, 1))
 		if errors.Is(err, plan.ErrWidth) {
 			impossible = err
 			continue
@@ -95,7 +97,7 @@ func (r *run) exactTarget(ctx context.Context, path *plan.Plan, states []plan.St
 		if err != nil {
 			return targetModel{}, err
 		}
-		step := p.Add(r.base.Config(), s, plan.Width, "the target is met exactly by a width step", nil)
+		step := p.Add(r.base.Config(), s, plan.Width, why, nil)
 		if distance := math.Abs(step.Compression - target); distance > 0.005 {
 			slog.Warn("rounding keeps the width step from the target", "target", target, "compression", step.Compression, "round_to", r.width.RoundTo, "heads_multiple", r.width.HeadsMultiple)
 		}
@@ -109,6 +111,22 @@ func (r *run) exactTarget(ctx context.Context, path *plan.Plan, states []plan.St
 	}
 	slog.Warn("the target cannot be met exactly: its nearest step is taken", "target", target, "reason", impossible)
 	return targetModel{}, nil
+}
+
+// pruneToTarget removes a number of parameters from a state's heads and neurons. The reason
+// is that of a width step which its path does not have.
+func (r *run) pruneToTarget(ctx context.Context, n int, s plan.State, budget float64) (next plan.State, why string, err error) {
+	m, ok := r.method.(method.OneShot)
+	if !ok {
+		next, err = r.pruneWidth(ctx, n, s, budget)
+		return next, "the target is met exactly by a width step", err
+	}
+	scores, err := r.importance(ctx, n, s)
+	if err != nil {
+		return s, "", err
+	}
+	next, err = m.Prune(r.base.Config(), r.width, budget, scores)
+	return next, "", err
 }
 
 // writeTargets writes the models, fine-tunes them if asked to, and returns their plans.

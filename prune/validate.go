@@ -1,7 +1,6 @@
 package prune
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -12,7 +11,6 @@ import (
 	"mop/internal/files"
 	"mop/prune/criterion"
 	"mop/prune/plan"
-	"mop/prune/score"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
 	"mop/runtime/dataset"
@@ -54,31 +52,13 @@ func (r *run) validateOptions() error {
 	return r.validateRecovery()
 }
 
-// lookUp finds the criterion and the score by their names.
-func (r *run) lookUp() error {
-	c, err := criterion.ByName(r.Criterion)
-	if err != nil {
-		return err
-	}
-	switch c := c.(type) {
-	case criterion.Scorer:
-		r.scorer = c
-	case criterion.Chooser:
-		if r.path, err = c.Path(criterion.Settings{Seed: r.Seed, Sequence: r.Sequence}); err != nil {
-			return err
-		}
-	}
-	r.method, err = score.New(score.Options{Heads: cmp.Or(r.HeadScore, r.Score), Neurons: cmp.Or(r.NeuronScore, r.Score), Seed: r.Seed})
-	return err
-}
-
 func (r *run) validateRecovery() error {
 	v := &r.Recovery
 	switch {
 	case v.Short < 0:
 		return fmt.Errorf("short recovery: want 0 or more steps, got %d", v.Short)
 	case v.Short > 0 && r.scorer == nil:
-		return fmt.Errorf("short recovery: criterion %s scores no candidates", r.Criterion)
+		return fmt.Errorf("short recovery: %s scores no candidates", r.chooser())
 	case !v.needed():
 		return nil
 	case v.Recipe.Data == "":
@@ -101,7 +81,7 @@ func (r *run) validateFiles() error {
 	if r.width, err = r.Width.Resolve(plan.New(c)); err != nil {
 		return err
 	}
-	reach, err := plan.New(c).Reach(c, r.width)
+	reach, err := r.reach()
 	if err != nil {
 		return err
 	}

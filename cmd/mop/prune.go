@@ -14,6 +14,7 @@ import (
 	"mop/prune"
 	"mop/prune/criterion"
 	"mop/prune/finetune"
+	"mop/prune/method"
 	"mop/prune/plan"
 	"mop/prune/score"
 	"mop/runtime/device"
@@ -64,8 +65,8 @@ func pruneCommand(o *options) *cobra.Command {
 			if sample != "first" && sample != "seeded" {
 				return usage("--calibration-sample: want first or seeded, got %q", sample)
 			}
-			if p.Sequence != "" && !c.Flags().Changed("criterion") {
-				p.Criterion = criterion.Sequence
+			if err := methodDefaults(c, &p); err != nil {
+				return err
 			}
 			p.Sample, p.Seed = sample == "seeded", o.seed
 			for _, name := range []string{"recover-steps", "recover-split", "recover-lr", "recover-rank", "recover-alpha"} {
@@ -105,6 +106,7 @@ func pruneCommand(o *options) *cobra.Command {
 	f.StringVar(&tableFile, "latency", "", "latency table of mop sweep, from which criterion latency predicts times instead of measuring them")
 	work.register(c)
 	f.BoolVar(&p.ExactTarget, "exact-target", false, "meet each target exactly, by a last width step of the size that is missing")
+	f.StringVar(&p.Method, "method", "mop", "what is removed: "+method.Help()+" (docs/methods.md)")
 	f.StringVar(&p.Criterion, "criterion", "kl", "what decides between a depth step and a width step: "+criterion.Help())
 	f.StringVar(&p.Sequence, "sequence", "", "the path for criterion sequence: L removes a layer, G heads and neurons")
 	f.StringVar(&p.NeuronScore, "neuron-score", "amp", "importance score of neurons: "+score.Help())
@@ -116,7 +118,7 @@ func pruneCommand(o *options) *cobra.Command {
 	f.StringVar(&sample, "calibration-sample", "first", "first: the first prompts; seeded: a random sample")
 	f.StringVar(&p.Text, "text", "", "text that the criterion is computed on")
 	f.StringVar(&p.Separator, "split", "", "text between that file's documents")
-	f.IntVar(&p.Windows, "windows", 32, "number of windows of that text")
+	f.IntVar(&p.Windows, "windows", 0, "number of windows of that text; 0 = that of the method, 32 for mop")
 	f.IntVar(&p.Context, "context", 512, "tokens in a window, BOS included")
 	hfTypeFlag(c, &p.HFType)
 	f.StringArrayVar(&replay, "plan", nil, "make the model of this plan.json again, without data; may be given several times")
@@ -130,6 +132,32 @@ func pruneCommand(o *options) *cobra.Command {
 	f.BoolVar(&p.Resume, "resume", false, "continue a run that was stopped, or continue to other targets")
 	widthFlags(c, &p.Width)
 	return c
+}
+
+// methodDefaults gives options that are not given the values that the method has for them:
+// none where it does not use them.
+func methodDefaults(c *cobra.Command, p *prune.Options) error {
+	m, err := method.ByName(p.Method)
+	if err != nil {
+		return usage("%v", err)
+	}
+	changed := c.Flags().Changed
+	uses := m.Uses()
+	if !uses.Criterion && !changed("criterion") {
+		p.Criterion = ""
+	} else if p.Sequence != "" && !changed("criterion") {
+		p.Criterion = criterion.Sequence
+	}
+	if !uses.Scores && !changed("head-score") {
+		p.HeadScore = ""
+	}
+	if !uses.Scores && !changed("neuron-score") {
+		p.NeuronScore = ""
+	}
+	if !changed("windows") {
+		p.Windows = max(uses.Windows, 1)
+	}
+	return nil
 }
 
 // pruneError makes wrong options a usage error.

@@ -182,14 +182,17 @@ func (p *Plan) checkStep(n int) error {
 	}
 	switch s.Kind {
 	case Depth:
-		if len(before) <= 3 {
-			return ErrDepth
+		at, err := s.removedLayer(len(before))
+		if err != nil {
+			return err
 		}
-		at := len(before) - 3
 		if !slices.Equal(s.Shapes, slices.Delete(slices.Clone(before), at, at+1)) {
 			return fmt.Errorf("shapes: a depth step removes layer %d and nothing else", at)
 		}
 	case Width:
+		if s.Layer != nil {
+			return errors.New("layer: a width step removes none")
+		}
 		if len(s.Shapes) != len(before) {
 			return fmt.Errorf("shapes: want %d layers, got %d", len(before), len(s.Shapes))
 		}
@@ -219,6 +222,21 @@ func (p *Plan) checkStep(n int) error {
 	return nil
 }
 
+// removedLayer is the layer that a depth step removes from a model of so many layers.
+func (s Step) removedLayer(layers int) (int, error) {
+	switch {
+	case s.Layer == nil && layers <= 3:
+		return 0, ErrDepth
+	case s.Layer == nil:
+		return layers - 3, nil
+	case layers <= 1:
+		return 0, errLastLayer
+	case *s.Layer < 0 || *s.Layer >= layers:
+		return 0, fmt.Errorf("layer: want 0 to %d, got %d", layers-1, *s.Layer)
+	}
+	return *s.Layer, nil
+}
+
 func (p *Plan) checkLayers() error {
 	if p.Step < 0 || p.Step > len(p.Steps) {
 		return fmt.Errorf("step: want 0 to %d, got %d", len(p.Steps), p.Step)
@@ -229,7 +247,10 @@ func (p *Plan) checkLayers() error {
 	shapes, from := p.shapes(p.Step), upTo(len(p.Base.Shapes))
 	for _, s := range p.Steps[:p.Step] {
 		if s.Kind == Depth {
-			at := len(from) - 3
+			at, err := s.removedLayer(len(from))
+			if err != nil {
+				return err
+			}
 			from = slices.Delete(from, at, at+1)
 		}
 	}

@@ -12,8 +12,13 @@ import (
 func (p *Plan) Markdown() string {
 	var out strings.Builder
 	s := p.TargetStep()
-	fmt.Fprintf(&out, "MoP (arXiv 2602.06127), criterion %s, width rule %s: %d parameters of %d, %.2f %% smaller (target %s %%).\n`plan.json` holds every decision; `mop prune --plan plan.json` makes the model again from its base.\n\n",
-		p.Criterion, p.Rule, s.Params, p.Base.Params, 100*s.Compression, strconv.FormatFloat(100*p.Target, 'g', 6, 64))
+	how := fmt.Sprintf("MoP (arXiv 2602.06127), criterion %s, width rule %s", p.Criterion, p.Rule)
+	measure := p.Criterion
+	if p.Method != "" {
+		how, measure = "Method "+p.Method, p.Method
+	}
+	fmt.Fprintf(&out, "%s: %d parameters of %d, %.2f %% smaller (target %s %%).\n`plan.json` holds every decision; `mop prune --plan plan.json` makes the model again from its base.\n\n",
+		how, s.Params, p.Base.Params, 100*s.Compression, strconv.FormatFloat(100*p.Target, 'g', 6, 64))
 	steps := p.Steps[:s.Step]
 	var kinds []Kind // that have scores
 	for _, kind := range []Kind{Depth, Width} {
@@ -23,7 +28,7 @@ func (p *Plan) Markdown() string {
 	}
 	out.WriteString("| step | kind | parameters | compression |")
 	for _, kind := range kinds {
-		fmt.Fprintf(&out, " %s, %s candidate |", p.Criterion, kind)
+		fmt.Fprintf(&out, " %s, %s candidate |", measure, kind)
 	}
 	out.WriteString("\n|---:|---|---:|---:|" + strings.Repeat("---:|", len(kinds)) + "\n")
 	for _, s := range steps {

@@ -31,7 +31,7 @@ func (o Options) Check() error { return o.withDefaults().check() }
 func (o Options) Resolve(s State) (Options, error) {
 	o = o.withDefaults()
 	gqa := slices.IndexFunc(s.Layers, func(l Layer) bool { return l.Shape.Heads != l.Shape.KVHeads })
-	if o.Rule == autoRule {
+	if o.Rule == AutoRule {
 		o.Rule = mlpOnlyRule().Name
 		if gqa < 0 {
 			o.Rule = exactRule().Name
@@ -46,7 +46,7 @@ func (o Options) Resolve(s State) (Options, error) {
 
 func (o Options) withDefaults() Options {
 	if o.Rule == "" {
-		o.Rule = autoRule
+		o.Rule = AutoRule
 	}
 	if o.Allocation == "" {
 		o.Allocation = Uniform

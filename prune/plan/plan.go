@@ -28,6 +28,7 @@ type Base struct {
 type Plan struct {
 	Base Base `json:"base"`
 	Options
+	Method    string            `json:"method,omitempty"` // one of the methods other than MoP; "" = MoP
 	Criterion string            `json:"criterion"`
 	Sequence  string            `json:"sequence,omitempty"`
 	Seed      uint64            `json:"seed"`
@@ -47,6 +48,7 @@ type Plan struct {
 type Step struct {
 	Step        int               `json:"step"` // from 1
 	Kind        Kind              `json:"kind"`
+	Layer       *int              `json:"layer,omitempty"`  // that a depth step removes from the model before it; absent = the third-to-last
 	Forced      string            `json:"forced,omitempty"` // why the other kind of step was impossible
 	Params      int64             `json:"params"`
 	Compression float64           `json:"compression"`          // 1 - params / params of the base

@@ -50,13 +50,13 @@ func rules() []Rule {
 	}
 }
 
-// autoRule is the name that stands for exact where every layer has as many KV heads
+// AutoRule is the name that stands for exact where every layer has as many KV heads
 // as query heads, and for mlp-only elsewhere.
-const autoRule = "auto"
+const AutoRule = "auto"
 
 // Rules lists the values of Options.Rule.
 func Rules() []string {
-	names := []string{autoRule}
+	names := []string{AutoRule}
 	for _, r := range rules() {
 		names = append(names, r.Name)
 	}
@@ -65,7 +65,7 @@ func Rules() []string {
 
 // RulesHelp describes every rule in one line.
 func RulesHelp() string {
-	lines := []string{autoRule + " (exact for models without grouped-query attention, else mlp-only)"}
+	lines := []string{AutoRule + " (exact for models without grouped-query attention, else mlp-only)"}
 	for _, r := range rules() {
 		lines = append(lines, r.Name+" ("+r.Summary+")")
 	}

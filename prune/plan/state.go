@@ -13,6 +13,7 @@
 package plan
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -98,6 +99,8 @@ func (s State) Config(base *config.Config) *config.Config {
 var (
 	ErrDepth = errors.New("depth would leave fewer than three layers")
 	ErrWidth = errors.New("width has nothing left to take")
+
+	errLastLayer = errors.New("the last layer cannot be removed")
 )
 
 // PruneDepth removes the third-to-last layer. The last two layers are always kept.
@@ -110,21 +113,46 @@ func (s State) PruneDepth() (State, error) {
 	return s, nil
 }
 
+// PruneLayer removes a layer of the current model, from 0. One layer always remains.
+func (s State) PruneLayer(at int) (State, error) {
+	if len(s.Layers) <= 1 {
+		return s, errLastLayer
+	}
+	if at < 0 || at >= len(s.Layers) {
+		return s, fmt.Errorf("layer %d: the model has layers 0 to %d", at, len(s.Layers)-1)
+	}
+	s.Layers = slices.Delete(slices.Clone(s.Layers), at, at+1)
+	return s, nil
+}
+
 // Reach is the largest compression of any path with these options: three layers remain,
 // each as narrow as width steps make it.
 func (s State) Reach(base *config.Config, o Options) (float64, error) {
+	for next, err := s.PruneDepth(); err == nil; next, err = s.PruneDepth() {
+		s = next
+	}
+	return s.WidthReach(base, o)
+}
+
+// WidthReach is the largest compression of width steps alone.
+func (s State) WidthReach(base *config.Config, o Options) (float64, error) {
 	o, err := o.Resolve(s)
 	if err != nil {
 		return 0, err
-	}
-	for next, err := s.PruneDepth(); err == nil; next, err = s.PruneDepth() {
-		s = next
 	}
 	c := s.Config(base)
 	for l, shape := range c.Layers {
 		c.Layers[l] = o.narrowest(shape)
 	}
 	return 1 - float64(c.Params())/float64(base.Params()), nil
+}
+
+// DepthReach is the compression of a model of so many layers, the smallest of the state's.
+func (s State) DepthReach(base *config.Config, layers int) float64 {
+	c := s.Config(base)
+	slices.SortFunc(c.Layers, func(a, b Shape) int { return cmp.Compare(a.Params(c.HiddenSize), b.Params(c.HiddenSize)) })
+	c.Layers = c.Layers[:min(layers, len(c.Layers))]
+	return 1 - float64(c.Params())/float64(base.Params())
 }
 
 // Check reports whether the state can be a pruned model of a base with these layers.

@@ -18,6 +18,7 @@ type amp struct{}
 func AMP() Method { return amp{} }
 
 func (amp) Name() string    { return "amp" }
+func (amp) Needs() Needs    { return Needs{Prompts: true} }
 func (amp) Summary() string { return "mean absolute contribution to the output of the block" }
 
 func (amp) NewAccumulator(m *model.Model, prompts int) Accumulator {

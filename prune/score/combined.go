@@ -43,6 +43,10 @@ func (c combined) Summary() string {
 	return "heads: " + c.heads.Summary() + "; neurons: " + c.neurons.Summary()
 }
 
+func (c combined) Needs() Needs {
+	return Needs{Prompts: c.heads.Needs().Prompts || c.neurons.Needs().Prompts}
+}
+
 func (c combined) NewAccumulator(m *model.Model, prompts int) Accumulator {
 	return &combinedAccumulator{c.heads.NewAccumulator(m, prompts), c.neurons.NewAccumulator(m, prompts)}
 }

@@ -19,6 +19,7 @@ import (
 type flap struct{}
 
 func (flap) Name() string { return "flap" }
+func (flap) Needs() Needs { return Needs{Prompts: true} }
 func (flap) Summary() string {
 	return "variance of the activation times the squared norm of its column"
 }

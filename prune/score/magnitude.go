@@ -18,6 +18,7 @@ import (
 type magnitude struct{}
 
 func (magnitude) Name() string    { return "magnitude" }
+func (magnitude) Needs() Needs    { return Needs{} }
 func (magnitude) Summary() string { return "norm of the weights" }
 
 func (magnitude) NewAccumulator(m *model.Model, _ int) Accumulator {

@@ -14,6 +14,7 @@ import (
 type randomScore struct{ seed uint64 }
 
 func (randomScore) Name() string                { return "random" }
+func (randomScore) Needs() Needs                { return Needs{} }
 func (randomScore) Summary() string             { return "random numbers, by the seed" }
 func (randomScore) withSeed(seed uint64) Method { return randomScore{seed} }
 func (r randomScore) NewAccumulator(m *model.Model, _ int) Accumulator {

@@ -21,9 +21,15 @@ import (
 type Method interface {
 	Name() string    // short, as in the progress display
 	Summary() string // one phrase that says what is measured
+	Needs() Needs
 
 	// NewAccumulator returns an accumulator for one model and a number of prompts.
 	NewAccumulator(m *model.Model, prompts int) Accumulator
+}
+
+// Needs says what a score is measured on.
+type Needs struct {
+	Prompts bool // passes over prompts; without it the accumulator sees none
 }
 
 // Accumulator sees the activations of the forward passes over the prompts: the input of
@@ -80,10 +86,12 @@ type Calibration struct {
 
 // Measure runs a model on the prompts, one forward pass each, and returns its scores.
 func Measure(ctx context.Context, method Method, m *model.Model, c Calibration) (*plan.Scores, error) {
-	if len(c.Prompts) == 0 {
+	if !method.Needs().Prompts {
+		c.Prompts, c.Known = nil, nil
+	} else if len(c.Prompts) == 0 {
 		return nil, errors.New("calibration: no prompts")
 	}
-	longest := 0
+	longest := 1
 	for _, p := range c.Prompts {
 		longest = max(longest, len(p))
 	}

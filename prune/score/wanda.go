@@ -18,6 +18,7 @@ import (
 type wanda struct{}
 
 func (wanda) Name() string    { return "wanda" }
+func (wanda) Needs() Needs    { return Needs{Prompts: true} }
 func (wanda) Summary() string { return "rms of the activation times the norm of its column" }
 
 func (wanda) NewAccumulator(m *model.Model, _ int) Accumulator {
