@@ -11,6 +11,7 @@ import (
 	"mop/bench/hardware"
 	"mop/bench/latency"
 	"mop/bench/report"
+	"mop/bench/trace"
 	"mop/internal/progress"
 	"mop/runtime/device"
 	"mop/runtime/kvcache"
@@ -36,6 +37,9 @@ type Options struct {
 	// Image is a picture that every prompt holds behind its first token; nil = none. The
 	// protocol's prompt tokens are then those of the text.
 	Image *vision.Picture
+
+	// Trace is called with a trace of every model's pass, after the measurements; nil = none.
+	Trace func(trace.Pass) error
 
 	Sample   func(latency.Sample) error // called after every run; an error ends the comparison
 	Progress progress.Func
@@ -68,6 +72,11 @@ func Run(ctx context.Context, dev device.Device, models []Model, o Options) ([]r
 	})
 	if err != nil {
 		return nil, samples, err
+	}
+	if o.Trace != nil {
+		if err := traceAll(ctx, dev, loaded, p, o.Trace); err != nil {
+			return nil, samples, err
+		}
 	}
 	p.Runs = samples[len(samples)-1].Round + 1
 	rows, err := latency.Rows(p, loaded, samples, env)

@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# gpu-suite.sh kernels|speed|training|peers [--quick] [--budget=SECONDS], or gpu-suite.sh
-# --quick for a slice of all four. Steps that do not fit the time budget of a part are cut off
+# gpu-suite.sh trace|kernels|speed|training|peers [--quick] [--budget=SECONDS], or gpu-suite.sh
+# --quick for a slice of the last four, or gpu-suite.sh all [--budget=SECONDS] for all of it in
+# 15 minutes: quick, trace, training, speed, kernels, peers, each in the time that is left. Steps that do not fit the time budget of a part are cut off
 # or not run, and their rows say so. The script runs from its own folder on a machine with a GPU
 # and Python; it needs neither Go nor a network. Every row is written to results/ as soon as it
 # is known. The exit status is 0 only if every row is ok; a step that could not run is not ok.
 #
+#   trace    every kernel launch of a training step, of prompts and of decode steps timed; the
+#            prices of the tiles of wgmma; three minutes in all
 #   kernels  every kernel against its formula; whole models, prunes by kl and training
 #            against the CPU and PyTorch; memcheck on small shapes, racecheck on one of
 #            each kind (both need compute-sanitizer)
@@ -27,7 +30,7 @@ usage() {
 part= quick= tiny= budget=
 for a in "$@"; do
 	case $a in
-	kernels | speed | training | peers) [ -z "$part" ] || usage; part=$a ;;
+	trace | kernels | speed | training | peers | all) [ -z "$part" ] || usage; part=$a ;;
 	--quick) quick=1 ;;
 	--tiny) tiny=--tiny ;;
 	--budget=*[!0-9]* | --budget=) usage ;;
@@ -49,6 +52,31 @@ stop() {
 trap stop TERM INT HUP
 leash=()
 setpriv --pdeathsig TERM true 2>/dev/null && leash=(setpriv --pdeathsig TERM)
+
+if [ "$part" = all ]; then
+	[ -z "$quick" ] || usage
+	rc=0 most=${budget:-900} begin=$SECONDS
+	# at PART SECONDS...: run a part within SECONDS of what is left; what lies beyond is not started.
+	at() {
+		local left=$((most - (SECONDS - begin)))
+		if [ $left -lt 10 ]; then
+			echo "$1: not started, no time left" >&2
+			rc=1
+			return
+		fi
+		"${leash[@]}" "$root/gpu-suite.sh" ${1/#quick/--quick} $tiny $([ "$1" = quick ] || echo --budget=$((left < $2 ? left : $2))) &
+		child=$!
+		wait "$child" || rc=1
+		child=
+	}
+	at quick 175
+	at trace 180
+	at training 200
+	at speed 300
+	at kernels 120
+	at peers 525
+	exit $rc
+fi
 
 if [ -z "$part" ]; then
 	[ -n "$quick" ] && [ -z "$budget" ] || usage
@@ -73,6 +101,7 @@ limit=525 # a part ends before nine minutes, the four slices before three
 if [ -n "$quick" ]; then
 	case $part in kernels) limit=60 ;; peers) limit=35 ;; *) limit=40 ;; esac
 fi
+[ $part = trace ] && limit=180
 [ -n "$tiny" ] && limit=3600
 limit=${budget:-$limit}
 git_commit=$(cat commit 2>/dev/null || echo unknown)
@@ -266,6 +295,36 @@ training() {
 	cd repo/runtime/device/cuda
 	alone 120 Train
 	cd "$root"
+}
+
+# traced NAME SECONDS ARGS...: mop bench with a trace; the table is kept if it is cut off.
+traced() {
+	local name=$1 most=$2
+	shift 2
+	run "$name" $most bash -c './bin/mop bench "${@:2}" --device cuda --format jsonl --trace "$1.md" >"$1.jsonl"' _ "$out/$name" "$@"
+}
+
+trace() {
+	local base plan train="--lengths 512 --steps 1" short="--runs 2 --discard 1"
+	local prompt="--in 2048 --out 1 $short" decode="--in 12 --out 32 $short"
+	[ -n "$tiny" ] && train="--lengths 9 --steps 1 --batch 2" prompt="--in 70 --out 1 $short" decode="--in 12 --out 3 $short"
+	# The clock and the power while the trace runs, from a program that ends with this one.
+	if command -v nvidia-smi >/dev/null; then
+		"${leash[@]}" timeout "$limit" nvidia-smi --query-gpu=timestamp,clocks.sm,clocks.mem,power.draw,temperature.gpu --format=csv,noheader -lms 500 >"$out/clock.csv" 2>&1 &
+	fi
+	plan=$out/llama-2-7b.plan.json
+	run "plan" 20 bash -c './bin/mop plan --device cpu --model "$1" --sequence LGGLLLGGLLGLGLLGGL --rule paper --json >"$2"' _ "$(model llama-2-7b)" "$plan"
+	local at=$([ -n "$tiny" ] && echo 1 || echo 15)
+	traced training-512 40 training "$(model llama-2-7b)" --plan "$plan" --at $at $train
+	traced training-512-no-dropout 40 training "$(model llama-2-7b)" --plan "$plan" --at $at --dropout 0 $train
+	traced prefill 60 "$(model llama-2-7b)" --plan "$plan" --at $([ -n "$tiny" ] && echo 1 || echo 7,11,15) $prompt
+	traced decode-8 40 "$(model llama-3-8b)" --batch 8 $decode
+	traced decode-1 30 "$(model llama-2-7b)" $decode
+	cd repo/runtime/device/cuda
+	export MOP_TILE_PRICES=$out/tile_prices.json
+	alone 60 "$([ -n "$tiny" ] && echo '^BenchmarkTiles$' || echo '^Benchmark(Tiles|Training)$')"
+	cd "$root"
+	cat "$out"/*.md >"$out/trace.md" 2>/dev/null
 }
 
 peers() {

@@ -49,12 +49,14 @@ def main(part, folder):
     copy = roofline.get("device copy")
     if roofline:
         table(["roofline", "measured"], [(c["what"], f"{number(c['value'])} {c['unit']}" if c["unit"] else c["value"]) for c in measured])
+    if (folder / "trace.md").exists():
+        print((folder / "trace.md").read_text())
     rows = []
     for text in (folder / "kernels.txt").read_text().splitlines() if (folder / "kernels.txt").exists() else []:
-        m = re.match(r"Benchmark(\S+?)(?:-\d+)?\s+\d+\s.*?([\d.e+]+) (GB/s|TFLOP/s)", text)
+        m = re.match(r"Benchmark(\S+?)(?:-\d+)?\s+\d+\s.*?([\d.e+]+) (GB/s|TFLOP/s|price|tokens/s)", text)
         if m:
             value, product = float(m[2]), roofline.get("product " + re.sub("^Prefill/sm_[^/]*/", "", m[1]))
-            bound = copy if m[3] == "GB/s" else product
+            bound = {"GB/s": copy, "TFLOP/s": product}.get(m[3])
             rows.append((m[1], f"{number(value)} {m[3]}", f"{100 * value / bound:.0f} %" if bound else "-"))
     if rows:
         table(["kernel", "measured", "of copy or cuBLAS"], rows)

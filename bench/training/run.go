@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mop/bench/compare"
+	"mop/bench/trace"
 	"mop/internal/build"
 	"mop/prune/finetune"
 	"mop/runtime/device"
@@ -15,8 +16,8 @@ import (
 	"mop/runtime/open"
 )
 
-// Run loads a model onto a device and measures its training.
-func Run(ctx context.Context, dev device.Trainer, x compare.Model, from open.SourceOptions, o finetune.Options, lengths []Length) (*Row, error) {
+// Run loads a model onto a device and measures its training; see Measure for traced.
+func Run(ctx context.Context, dev device.Trainer, x compare.Model, from open.SourceOptions, o finetune.Options, lengths []Length, traced func(trace.Pass) error) (*Row, error) {
 	src, err := x.Open()
 	if err != nil {
 		return nil, err
@@ -37,7 +38,7 @@ func Run(ctx context.Context, dev device.Trainer, x compare.Model, from open.Sou
 		return nil, err
 	}
 	defer m.Close()
-	r, err := Measure(ctx, m, src, o, lengths)
+	r, err := Measure(ctx, m, src, o, lengths, traced)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"mop/bench/trace"
+	"mop/internal/build"
 	"mop/prune/finetune"
 	"mop/runtime/checkpoint"
 	"mop/runtime/dataset"
@@ -111,14 +113,19 @@ func Flops(m *model.Model, l Length) int64 {
 }
 
 // Measure runs one step that warms up the device, and then times as many steps of the
-// recipe's batch as lengths has examples for. An incomplete last step is left out.
-func Measure(ctx context.Context, m *model.Model, src checkpoint.Source, o finetune.Options, lengths []Length) (*Row, error) {
+// recipe's batch as lengths has examples for. An incomplete last step is left out. traced, if
+// it is not nil, is called with a trace of one more step, like the last one.
+func Measure(ctx context.Context, m *model.Model, src checkpoint.Source, o finetune.Options, lengths []Length, traced func(trace.Pass) error) (*Row, error) {
 	o.Steps, o.NoShuffle, o.Epochs = len(lengths)/o.Batch, true, 1
 	if o.Steps < 1 {
 		return nil, fmt.Errorf("want at least a step's %d examples, got %d", o.Batch, len(lengths))
 	}
 	lengths = lengths[:o.Steps*o.Batch]
 	o.Steps++
+	timed := o.Steps // the number of the last step that is timed
+	if traced != nil {
+		o.Steps++
+	}
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
@@ -138,9 +145,11 @@ func Measure(ctx context.Context, m *model.Model, src checkpoint.Source, o finet
 	examples := make([]dataset.Example, 0, o.Batch+len(lengths))
 	flops := int64(0)
 	key := random.Key(o.Seed, "training")
-	for i := range o.Batch + len(lengths) {
+	for i := range o.Batch * o.Steps {
 		x := longest
-		if i >= o.Batch {
+		if i >= o.Batch*timed { // the step that is traced
+			x = lengths[len(lengths)-o.Batch*(timed+1)+i]
+		} else if i >= o.Batch {
 			x = lengths[i-o.Batch]
 			flops += Flops(m, x)
 		}
@@ -154,14 +163,30 @@ func Measure(ctx context.Context, m *model.Model, src checkpoint.Source, o finet
 		examples = append(examples, e)
 	}
 	r := &Row{Params: m.Config.Params(), Rank: o.Rank, Batch: o.Batch, Recompute: o.Recompute, Examples: len(lengths)}
-	err = finetune.Train(ctx, l, examples, &o, 0, func(s finetune.Step) error {
-		if s.Step > 1 {
-			r.Steps, r.Tokens, r.Seconds = r.Steps+1, r.Tokens+s.Tokens, r.Seconds+s.Seconds
-		}
-		return nil
-	})
-	if err != nil {
+	var last time.Duration
+	run := func(first, steps int) error {
+		o := o
+		o.Steps = steps
+		return finetune.Train(ctx, l, examples, &o, first, func(s finetune.Step) error {
+			if s.Step > 1 && s.Step <= timed {
+				r.Steps, r.Tokens, r.Seconds = r.Steps+1, r.Tokens+s.Tokens, r.Seconds+s.Seconds
+				last = time.Duration(s.Seconds * float64(time.Second))
+			}
+			return nil
+		})
+	}
+	if err := run(0, timed); err != nil {
 		return nil, err
+	}
+	if traced != nil {
+		pass := trace.Pass{Title: fmt.Sprintf("training: a step of %d examples, rank %d, dropout %v", o.Batch, o.Rank, o.Dropout), Hardware: m.Device().Capabilities().Hardware, Commit: build.Commit(), Wall: last}
+		var err error
+		if pass.Launches, pass.Limits, err = trace.Record(m.Device(), func() error { return run(timed, timed+1) }); err != nil {
+			return nil, err
+		}
+		if err := traced(pass); err != nil {
+			return nil, err
+		}
 	}
 	if r.Seconds <= 0 {
 		return nil, errors.New("the clock did not move")

@@ -34,7 +34,7 @@ func TestMeasure(t *testing.T) {
 	o := finetune.Defaults()
 	o.Rank, o.Batch = 4, 3
 	lengths := append(Same(20, 5), Length{30, 10}, Length{7, 1}) // the seventh fills no step
-	r, err := Measure(context.Background(), m, src, o, lengths)
+	r, err := Measure(context.Background(), m, src, o, lengths, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestMeasure(t *testing.T) {
 	if want := r.Seconds / 6 * 103520 / 3600; r.RecipeHours < 0.999*want || r.RecipeHours > 1.001*want {
 		t.Errorf("want %g hours for the recipe, got %g", want, r.RecipeHours)
 	}
-	if _, err := Measure(context.Background(), m, src, o, Same(20, 2)); err == nil {
+	if _, err := Measure(context.Background(), m, src, o, Same(20, 2), nil); err == nil {
 		t.Error("want an error for less than a step")
 	}
 }

@@ -24,7 +24,7 @@ type sampleLine struct {
 
 func benchCommand(o *options) *cobra.Command {
 	var planFiles []string
-	var format, dir, image string
+	var format, dir, image, traceFile string
 	at := intsFlag{min: 1, want: "steps from 1"}
 	b := compare.Options{Protocol: latency.Default(), Limit: 5 * time.Minute}
 	c := &cobra.Command{
@@ -74,6 +74,15 @@ func benchCommand(o *options) *cobra.Command {
 				return err
 			}
 			defer dev.Close()
+			if err := checkTracer(dev, traceFile); err != nil {
+				return err
+			}
+			trace, closeTrace, err := createTrace(traceFile)
+			if err != nil {
+				return err
+			}
+			defer closeTrace()
+			b.Trace = trace
 			bar := newBars(c.ErrOrStderr())
 			b.Progress = bar.showOnTerminal
 			entries, samples, err := compare.Run(c.Context(), dev, models, b)
@@ -105,6 +114,7 @@ func benchCommand(o *options) *cobra.Command {
 	f.DurationVar(&b.Limit, "limit", b.Limit, "time after which --precision adds no more rounds")
 	f.StringVar(&format, "format", "md", strings.Join(report.Formats(), ", ")+"; jsonl has a line of kind sample after every run, and the models' rows at the end")
 	f.StringVar(&image, "image", "", "put this picture into every prompt, beside the --in tokens, and divide the time to the first token into preprocessing, vision, projection and prefill (LLaVA only)")
+	traceFlag(f, &traceFile, "a short run")
 	f.StringVar(&dir, "report", "", "write a directory with tables, raw samples and plots")
 	return c
 }

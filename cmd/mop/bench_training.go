@@ -9,13 +9,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"mop/bench/compare"
+	"mop/bench/trace"
 	"mop/bench/training"
 	"mop/prune/finetune"
 )
 
 func benchTrainingCommand(o *options) *cobra.Command {
 	p := finetune.Defaults()
-	var planFile, lengths, format string
+	var planFile, lengths, format, traceFile string
 	at := intsFlag{min: 1, want: "steps from 1"}
 	steps := 4
 	c := &cobra.Command{
@@ -52,10 +53,15 @@ func benchTrainingCommand(o *options) *cobra.Command {
 				}
 				models = models[1:] // the base is only needed for its shapes
 			}
+			trace, closeTrace, err := createTrace(traceFile)
+			if err != nil {
+				return err
+			}
+			defer closeTrace()
 			out := json.NewEncoder(c.OutOrStdout())
 			var rows []*training.Row
 			for _, x := range models {
-				r, err := trainingRow(c.Context(), o, x, p, examples)
+				r, err := trainingRow(c.Context(), o, x, p, examples, traceFile, trace)
 				if err != nil {
 					return fmt.Errorf("%s: %w", x.Name, err)
 				}
@@ -83,17 +89,21 @@ func benchTrainingCommand(o *options) *cobra.Command {
 	f.IntVar(&p.Rank, "rank", p.Rank, "rank of the adapters")
 	f.Float64Var(&p.Dropout, "dropout", p.Dropout, "dropout probability of an adapter's input")
 	f.BoolVar(&p.Recompute, "recompute", false, "save memory: compute each layer's activations again for its gradients")
+	traceFlag(f, &traceFile, "one more step")
 	f.StringVar(&format, "format", "md", "md or jsonl")
 	return c
 }
 
 // trainingRow measures one model on a device that it opens and closes, so that each
 // model's peak memory is its own.
-func trainingRow(ctx context.Context, o *options, x compare.Model, p finetune.Options, lengths []training.Length) (*training.Row, error) {
+func trainingRow(ctx context.Context, o *options, x compare.Model, p finetune.Options, lengths []training.Length, traceFile string, traced func(trace.Pass) error) (*training.Row, error) {
 	dev, err := o.openTrainer()
 	if err != nil {
 		return nil, err
 	}
 	defer dev.Close()
-	return training.Run(ctx, dev, x, o.from, p, lengths)
+	if err := checkTracer(dev, traceFile); err != nil {
+		return nil, err
+	}
+	return training.Run(ctx, dev, x, o.from, p, lengths, traced)
 }

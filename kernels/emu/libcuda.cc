@@ -77,9 +77,12 @@ void copies(uint64_t &count, const void *h, size_t n) {
     calls.waits++;
 }
 
+double clock_ms; // of all streams: a microsecond for each block of a launch, or for clearing memory
+
 CUresult run(const Call &c) {
   if (c.f->device != current)
     return CUDA_ERROR_INVALID_CONTEXT;
+  clock_ms += 1e-3 * c.grid[0] * c.grid[1] * c.grid[2];
   const char *error = mop_emu_launch(c.f->name.c_str(), c.grid[0], c.grid[1], c.grid[2], c.threads, c.shared, c.cluster, c.slots.data(), seed++);
   if (!error)
     return CUDA_SUCCESS;
@@ -122,6 +125,7 @@ API cuDeviceGetAttribute(int *v, CUdevice_attribute a, CUdevice) {
   case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: *v = 9; break;
   case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR: *v = 0; break;
   case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT: *v = 3; break;
+  case CU_DEVICE_ATTRIBUTE_CLOCK_RATE: *v = 1000000; break;
   case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN: *v = 227 << 10; break;
   default: return CUDA_ERROR_INVALID_VALUE;
   }
@@ -134,9 +138,14 @@ API cuCtxGetCurrent(CUcontext *c) { return *c = (CUcontext)current, CUDA_SUCCESS
 API cuStreamCreate(CUstream *s, unsigned) { return *s = (CUstream)current, ready(); }
 API cuStreamDestroy(CUstream) { return CUDA_SUCCESS; }
 API cuStreamSynchronize(CUstream s) { return calls.waits++, ready(s); }
-API cuEventCreate(CUevent *e, unsigned) { return *e = (CUevent) new int, ready(); }
-API cuEventDestroy(CUevent e) { return delete (int *)e, CUDA_SUCCESS; }
-API cuEventRecord(CUevent, CUstream s) { return ready(s); }
+API cuEventCreate(CUevent *e, unsigned) { return *e = (CUevent) new double(-1), ready(); }
+API cuEventDestroy(CUevent e) { return delete (double *)e, CUDA_SUCCESS; }
+API cuEventRecord(CUevent e, CUstream s) { return *(double *)e = clock_ms, ready(s); }
+API cuEventElapsedTime(float *ms, CUevent from, CUevent to) {
+  if (*(double *)from < 0 || *(double *)to < 0)
+    return CUDA_ERROR_INVALID_HANDLE;
+  return *ms = (float)(*(double *)to - *(double *)from), ready();
+}
 API cuEventSynchronize(CUevent) { return calls.waits++, ready(); }
 
 API cuMemAlloc(CUdeviceptr *p, size_t n) {
@@ -165,6 +174,7 @@ API cuMemGetInfo(size_t *free, size_t *total) {
 }
 API cuMemsetD8Async(CUdeviceptr p, unsigned char v, size_t n, CUstream s) {
   CHECK(ready(s));
+  clock_ms += 1e-3;
   return current->inside(p, n) ? memset((void *)p, v, n), CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 API cuMemcpyDtoDAsync(CUdeviceptr d, CUdeviceptr from, size_t n, CUstream s) {

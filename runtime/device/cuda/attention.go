@@ -35,6 +35,15 @@ func (d *Device) Attention(kind device.Phase, a, q device.Buffer, kv device.KVCa
 		return
 	}
 	scale := float32(1 / math.Sqrt(float64(hs.Dh)) * math.Log2E)
+	var expected work
+	if d.recorder == nil {
+		for _, s := range spans { // half of a prompt's own square is seen
+			pairs := float64(s.Len) * (float64(s.Start) + float64(s.Len)/2)
+			expected.flops += 4 * pairs * float64(hs.H*hs.Dh)
+			expected.bytes += 4*float64(s.Start+s.Len)*float64(hs.K*hs.Dh) + 4*float64(s.Len)*float64(hs.H*hs.Dh)
+		}
+	}
+	d.expect(expected)
 	if w := attentionPrefillWidth(hs.Dh); kind == device.Prefill && w > 0 {
 		if d.info.Set == driver.SM90a {
 			d.launch(fmt.Sprintf("attention_prefill_wgmma%d_%s", w, suffix(qb.dtype)), [3]int{min(d.queryTiles*hs.H, d.limits.sms), 1, 1}, attentionWGMMAThreads, attentionWGMMASharedBytes(w),

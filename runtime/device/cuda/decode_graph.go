@@ -15,6 +15,7 @@ var _ device.GraphDecoder = (*Device)(nil)
 // recorder collects the launches of a decode step that is captured.
 type recorder struct {
 	calls    []driver.Call
+	works    []work // of the calls, for traces
 	rows     *decodeRows
 	n        int       // number of rows of the step
 	limit    int       // all positions are below it
@@ -99,6 +100,9 @@ func (g *decodeGraph) Launch() error {
 	g.recorder.rows.upload()
 	if d.err != nil {
 		return d.err
+	}
+	for i, c := range g.recorder.calls {
+		d.trace(c.Kernel, c.Grid, g.recorder.works[i])
 	}
 	take, err := g.recording.Run(g.recorder.rows.tokensAt(), 4*g.recorder.n)
 	if err != nil {

@@ -23,6 +23,7 @@ type Device struct {
 	driver          driver.Driver
 	info            Info
 	limits          deviceLimits
+	tilePrices      map[string]int               // costs of the tiles of wgmma on this GPU
 	err             error                        // the first failure; later operations do nothing
 	computeType     checkpoint.DType             // of all weights that are placed from now on; F32: see typeFor
 	loggedRoundings map[[2]checkpoint.DType]bool // pairs of types whose rounding was logged
@@ -30,6 +31,10 @@ type Device struct {
 	launchedKernels  []string  // since the last wait
 	currentOperation operation // the one that errors name
 	recorder         *recorder // takes the launches while a decode graph is captured, otherwise nil
+
+	tracing       bool     // every launch is timed
+	traceLaunches []traced // those so far
+	nextWork      work     // of the next launch
 
 	used int64 // bytes that are allocated now
 	peak int64 // largest value of used
@@ -46,7 +51,7 @@ var _ device.Device = (*Device)(nil)
 
 func newDevice(g driver.Driver) *Device {
 	i := g.Info()
-	return &Device{driver: g, info: i, limits: deviceLimits{i.SMs, i.Shared}, loggedRoundings: map[[2]checkpoint.DType]bool{}, pools: map[int64]*pagePool{}}
+	return &Device{driver: g, info: i, limits: deviceLimits{i.SMs, i.Shared}, tilePrices: tilePrices(i.Name), loggedRoundings: map[[2]checkpoint.DType]bool{}, pools: map[int64]*pagePool{}}
 }
 
 // Capabilities: see device.Device. Threads is 1 because the host only launches kernels.
@@ -202,6 +207,8 @@ func (d *Device) launch(kernel string, grid [3]int, threads, shared int, args ..
 // launchCall converts the arguments, adds them to the call and queues it. Tensor maps must be
 // the first arguments.
 func (d *Device) launchCall(c driver.Call, args ...any) {
+	w := d.nextWork
+	d.nextWork = work{}
 	if d.err != nil || c.Grid[0] == 0 || c.Grid[1] == 0 || c.Grid[2] == 0 {
 		return
 	}
@@ -229,10 +236,11 @@ func (d *Device) launchCall(c driver.Call, args ...any) {
 		}
 	}
 	if d.recorder != nil {
-		d.recorder.calls = append(d.recorder.calls, c)
+		d.recorder.calls, d.recorder.works = append(d.recorder.calls, c), append(d.recorder.works, w)
 		return
 	}
 	d.launchedKernels = append(d.launchedKernels, c.Kernel)
+	d.trace(c.Kernel, c.Grid, w)
 	if err := d.driver.Launch(c); err != nil {
 		sizes := slices.DeleteFunc(slices.Clone(args[c.Maps:]), func(a any) bool { _, address := a.(pointer); return address })
 		d.fail(fmt.Errorf("%s: grid %v, %d threads, %d bytes shared, arguments %v: in %v: %w", c.Kernel, c.Grid, c.Threads, c.Shared, sizes, d.currentOperation, err))

@@ -27,6 +27,7 @@ func (d *Device) GateUp(kind device.Phase, m, x device.Buffer, n int, norm, wg, 
 			return
 		}
 		t := chooseMMATile(n, 2*gate.rows, d.limits)
+		d.expect(productWork(n, xb.cols, 2*gate.rows, t.rows, t.cols, gate.size, float64(2*n*gate.rows)))
 		d.launch("gate_up_prefill_"+t.name+"_"+gate.kernelSuffix(), t.grid(n, 2*gate.rows), t.threads, t.sharedBytes(),
 			h.p, h.pitch, xb.cols, gate.p, up.p, gate.pitch, gate.rows, mb.p, mb.pitch, n)
 		return

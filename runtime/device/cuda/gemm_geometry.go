@@ -1,6 +1,13 @@
 package cuda
 
-import "math"
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
 
 // Sizes of the prefill products; see kernels/cuda/gemm.cuh.
 const (
@@ -19,8 +26,9 @@ type gemmTile struct {
 	cluster    int // blocks of a cluster, which share rows of x; 0 for tiles without TMA
 }
 
-// The costs are computed: a tile is bound either by its products (1024 a cycle with mma,
-// 2048 with wgmma) or by its copies (64 bytes a cycle).
+// The costs of the square tiles are computed: a tile is bound either by its products (1024 a
+// cycle) or by its copies (64 bytes a cycle). Those of the tiles of wgmma come from
+// tile_prices.json.
 var (
 	tile128x128 = gemmTile{"128x128", 128, 128, 256, gemmStages, 2, 160, 0}
 	tile64x64   = gemmTile{"64x64", 64, 64, 128, gemmStages, 4, 52, 0}
@@ -33,13 +41,35 @@ var (
 	// wgmmaTiles are the tiles of kernels/cuda/gemm_wgmma.cuh, for the set sm_90a. The
 	// first two have two warpgroups that multiply, the others one.
 	wgmmaTiles = []gemmTile{
-		{"wgmma256", 256, 128, 384, 4, 1, 160, 2},
-		{"wgmma128", 128, 128, 384, 6, 1, 85, 2},
-		{"wgmma64", 64, 64, 160, 6, 2, 42, 1},
-		{"wgmma32", 32, 64, 160, 8, 2, 31, 1},
-		{"wgmma16", 16, 64, 160, 9, 2, 26, 1},
+		{"wgmma256", 256, 128, 384, 4, 1, 0, 2},
+		{"wgmma128", 128, 128, 384, 6, 1, 0, 2},
+		{"wgmma64", 64, 64, 160, 6, 2, 0, 1},
+		{"wgmma32", 32, 64, 160, 8, 2, 0, 1},
+		{"wgmma16", 16, 64, 160, 9, 2, 0, 1},
 	}
 )
+
+// tilePricesFile holds the costs of the tiles of wgmma by GPU, as BenchmarkTiles measures and
+// prints them; "any" is for GPUs that were not measured. A key is found in the GPU's name. The
+// file is read as it is committed: another choice of tiles changes no result.
+//
+//go:embed tile_prices.json
+var tilePricesFile []byte
+
+// tilePrices returns the costs of the tiles of wgmma on a GPU, by their names.
+func tilePrices(gpu string) map[string]int {
+	var all map[string]map[string]int
+	if err := json.Unmarshal(tilePricesFile, &all); err != nil {
+		panic(fmt.Sprintf("tile_prices.json: %v", err)) // the program's own file
+	}
+	prices, longest := all["any"], ""
+	for name, p := range all {
+		if strings.Contains(gpu, name) && len(name) > len(longest) {
+			prices, longest = p, name
+		}
+	}
+	return prices
+}
 
 // sharedBytes returns the shared memory of a block. With TMA it also has the barriers and,
 // for each 64 rows of W, the memory through which the epilogue writes: two buffers of 32
@@ -68,8 +98,14 @@ func (t gemmTile) persistentGrid(n, out int, l deviceLimits) [3]int {
 // chooseMMATile returns the tile for a product of n rows of x by out rows of W, and
 // chooseWGMMATile that of the set sm_90a. All tiles of a list add in the same order, so that
 // the choice does not change the result.
-func chooseMMATile(n, out int, l deviceLimits) gemmTile   { return fastestTile(mmaTiles, n, out, l) }
-func chooseWGMMATile(n, out int, l deviceLimits) gemmTile { return fastestTile(wgmmaTiles, n, out, l) }
+func chooseMMATile(n, out int, l deviceLimits) gemmTile { return fastestTile(mmaTiles, n, out, l) }
+func chooseWGMMATile(prices map[string]int, n, out int, l deviceLimits) gemmTile {
+	tiles := slices.Clone(wgmmaTiles)
+	for i, t := range tiles {
+		tiles[i].cost = prices[t.name]
+	}
+	return fastestTile(tiles, n, out, l)
+}
 
 // fastestTile returns the tile whose busiest SM is estimated to finish first. A wave of
 // blocks takes at least two cycles for an element of K, because a product of 16 elements

@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"encoding/json"
 	"slices"
 	"testing"
 
@@ -115,6 +116,8 @@ func TestGEMMTileChoice(t *testing.T) {
 	}{
 		{2048, 22016, "128x128", "wgmma256"},
 		{2048, 4096, "128x128", "wgmma256"},
+		{2048, 11136, "128x128", "wgmma256"}, // q, k and v of 29 heads: rounds of wgmma128 cost more than they save
+		{2048, 17696, "128x128", "wgmma256"},
 		{128, 4096, "64x64", "wgmma64"},
 		{128, 22016, "64x64", "wgmma128"},
 		{64, 4096, "64x32", "wgmma32"},
@@ -124,7 +127,7 @@ func TestGEMMTileChoice(t *testing.T) {
 		if got := chooseMMATile(c.n, c.out, hopper); got.name != c.want {
 			t.Errorf("[%d %d]: want %s tiles, got %s", c.n, c.out, c.want, got.name)
 		}
-		if got := chooseWGMMATile(c.n, c.out, hopper); got.name != c.wgmma {
+		if got := chooseWGMMATile(tilePrices("a card that was not measured"), c.n, c.out, hopper); got.name != c.wgmma {
 			t.Errorf("[%d %d], sm_90a: want %s tiles, got %s", c.n, c.out, c.wgmma, got.name)
 		}
 	}
@@ -143,6 +146,27 @@ func TestGEMMTileChoice(t *testing.T) {
 	for _, tile := range mmaTiles {
 		if tile.perSM*(tile.sharedBytes()+1024) > 228<<10 || tile.sharedBytes() > ada.shared {
 			t.Errorf("%s: want shared memory that fits, got %d bytes", tile.name, tile.sharedBytes())
+		}
+	}
+}
+
+// Every GPU that the committed file of prices names has the price of every tile.
+func TestTilePrices(t *testing.T) {
+	var all map[string]map[string]int
+	if err := json.Unmarshal(tilePricesFile, &all); err != nil {
+		t.Fatal(err)
+	}
+	if all["any"] == nil {
+		t.Error("want prices for any GPU")
+	}
+	for gpu, prices := range all {
+		for _, tile := range wgmmaTiles {
+			if prices[tile.name] < 1 {
+				t.Errorf("%s: want a price of %s from 1, got %d", gpu, tile.name, prices[tile.name])
+			}
+		}
+		if len(prices) != len(wgmmaTiles) {
+			t.Errorf("%s: want the prices of %d tiles, got %v", gpu, len(wgmmaTiles), prices)
 		}
 	}
 }

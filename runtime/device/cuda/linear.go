@@ -72,6 +72,7 @@ func (d *Device) linearPrefill(y, x rows16, n int, w *weight, lo, out, add int) 
 		return
 	}
 	t := chooseMMATile(n, out, d.limits)
+	d.expect(productWork(n, w.cols, out, t.rows, t.cols, w.size, float64(4*(1+add)*n*out)))
 	d.launch("linear_prefill_"+t.name+"_"+w.kernelSuffix(), t.grid(n, out), t.threads, t.sharedBytes(),
 		y.p, y.pitch, x.p, x.pitch, w.row(lo), w.pitch, out, w.cols, n, add, w.scales(lo))
 }
@@ -90,6 +91,7 @@ func (d *Device) launchGEMV(op string, w *weight, pairs, n int, args func(at, n 
 		if p.stages > 0 {
 			a = append(a, p.stages)
 		}
+		d.expect(productWork(p.rows, w.cols, 2*pairs, p.rows, 2*pairs, w.size, float64(8*p.rows*pairs)))
 		d.launch(op+"_decode_"+p.variant+w.kernelSuffix(), [3]int{p.grid, 1, 1}, p.threads, p.shared, a...)
 		at += p.rows
 	}

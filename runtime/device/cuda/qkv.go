@@ -57,6 +57,7 @@ func (d *Device) QKV(kind device.Phase, q device.Buffer, kv device.KVCache, x de
 			return
 		}
 		t := chooseMMATile(n, rows, d.limits)
+		d.expect(productWork(n, xb.cols, rows, t.rows, t.cols, mq.size, float64(2*n*rows)))
 		d.launch("qkv_prefill_"+t.name+"_"+mq.kernelSuffix(), t.grid(n, rows), t.threads, t.sharedBytes(),
 			append([]any{h.p, h.pitch, xb.cols, mq.p, mk.p, mv.p, mq.pitch}, rest(0, n)...)...)
 		return

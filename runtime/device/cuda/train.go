@@ -49,7 +49,8 @@ func oneBlockPerRow(n int) [3]int { return [3]int{n, 1, 1} }
 func (d *Device) Clear(b device.Buffer, n int) {
 	s := d.float32Buffer("clear", "buffer", b, n, b.Cols())
 	if d.err == nil {
-		if err := d.driver.Clear(s.p, int64(n)*int64(s.pitch)*4); err != nil {
+		d.trace("clear", [3]int{1, 1, 1}, rowWork(1, n, s.pitch))
+		if err := d.clearTimed(s.p, int64(n)*int64(s.pitch)*4); err != nil {
 			d.fail(fmt.Errorf("%v: %w", d.currentOperation, err))
 		}
 	}
@@ -87,6 +88,7 @@ func (d *Device) Scatter(y, x device.Buffer, rows []int) {
 func (d *Device) copyRows(op string, y, x device.Buffer, n int, to, from pointer, needY, needX int) {
 	yb, xb := d.float32Buffer(op, "to", y, needY, y.Cols()), d.float32Buffer(op, "from", x, needX, y.Cols())
 	if d.err == nil {
+		d.expect(rowWork(2, n, yb.cols))
 		d.launch("copy_rows", oneBlockPerRow(n), 256, 0, yb.p, yb.pitch, to, xb.p, xb.pitch, from, yb.cols)
 	}
 }
@@ -123,6 +125,7 @@ func (d *Device) NormForward(y, r, x device.Buffer, n int, w device.Weight, eps 
 	D := x.Cols()
 	yb, rb, xb, g := d.float32Buffer("norm forward", "y", y, n, D), d.float32Buffer("norm forward", "r", r, n, 1), d.float32Buffer("norm forward", "x", x, n, D), d.normWeight("norm forward", w, D)
 	if d.err == nil {
+		d.expect(rowWork(2, n, D))
 		d.launch("rmsnorm_forward_"+g.typeSuffix(), oneBlockPerRow(n), 256, 64, yb.p, yb.pitch, rb.p, rb.pitch, xb.p, xb.pitch, g.p, float32(eps), D)
 	}
 }
@@ -135,6 +138,7 @@ func (d *Device) NormBackward(dx, dw, dy, x, r device.Buffer, n int, w device.We
 	if d.err != nil {
 		return
 	}
+	d.expect(rowWork(4, n, D))
 	d.launch("rmsnorm_backward_"+g.typeSuffix(), oneBlockPerRow(n), 256, 64, dxb.p, dxb.pitch, dyb.p, dyb.pitch, xb.p, xb.pitch, rb.p, rb.pitch, g.p, D)
 	if dw == nil {
 		return
@@ -149,6 +153,7 @@ func (d *Device) SwiGLU(m, g, u device.Buffer, n int) {
 	I := m.Cols()
 	mb, gb, ub := d.float32Buffer("swiglu", "m", m, n, I), d.float32Buffer("swiglu", "g", g, n, I), d.float32Buffer("swiglu", "u", u, n, I)
 	if d.err == nil {
+		d.expect(rowWork(3, n, I))
 		d.launch("swiglu_forward", oneBlockPerRow(n), 256, 0, mb.p, mb.pitch, gb.p, gb.pitch, ub.p, ub.pitch, I)
 	}
 }
@@ -159,6 +164,7 @@ func (d *Device) SwiGLUBackward(dg, du, dm, g, u device.Buffer, n int) {
 	I := dm.Cols()
 	dgb, dub, dmb, gb, ub := d.float32Buffer(op, "g'", dg, n, I), d.float32Buffer(op, "u'", du, n, I), d.float32Buffer(op, "m'", dm, n, I), d.float32Buffer(op, "g", g, n, I), d.float32Buffer(op, "u", u, n, I)
 	if d.err == nil {
+		d.expect(rowWork(5, n, I))
 		d.launch("swiglu_backward", oneBlockPerRow(n), 256, 0, dgb.p, dgb.pitch, dub.p, dub.pitch, dmb.p, dmb.pitch, gb.p, gb.pitch, ub.p, ub.pitch, I)
 	}
 }
@@ -188,6 +194,7 @@ func (d *Device) SumSquares(b device.Buffer) float64 {
 	n := s.rows * s.pitch
 	blocks := ceilDiv(n, squaresBlock)
 	partial := d.scratchMemory(scratchSquares, 8*blocks, false)
+	d.expect(rowWork(1, s.rows, s.pitch))
 	d.launch("sum_squares", oneBlockPerRow(blocks), 256, 64, partial, s.p, uint64(n))
 	sum := 0.0
 	for _, v := range download[float64](d, partial, blocks) {
@@ -209,6 +216,7 @@ func (d *Device) AdamW(p, g, m, v device.Buffer, s device.AdamW) {
 	}
 	c1, c2 := 1-math.Pow(s.Beta1, float64(s.Step)), 1-math.Pow(s.Beta2, float64(s.Step))
 	n := rows * pb.pitch
+	d.expect(rowWork(7, rows, pb.pitch))
 	d.launch("adamw", oneBlockPerRow(ceilDiv(n, 1024)), 256, 0, pb.p, gb.p, mb.p, vb.p, uint64(n), float32(s.Clip), float32(1-s.LearningRate*s.WeightDecay),
 		float32(1-s.Beta1), float32(s.Beta2), float32(1-s.Beta2), float32(s.LearningRate/c1), float32(math.Sqrt(c2)), float32(s.Eps))
 }

@@ -35,6 +35,16 @@ func (d *Device) checkAttention(op string, hs device.AttentionShape, spans []dev
 	return d.uploadSpans(op, spans)
 }
 
+// attentionWork is that of some products of causal attention over the pass's spans: half of the
+// pairs of a query and a key count. numbers of float32 are read or written.
+func (d *Device) attentionWork(hs device.AttentionShape, products, numbers int) work {
+	w := work{bytes: 4 * float64(numbers)}
+	for _, s := range d.pass.spans {
+		w.flops += float64(products) * float64(s.Len) * float64(s.Len) * float64(hs.H*hs.Dh)
+	}
+	return w
+}
+
 // AttentionForward: see device.Trainer.
 func (d *Device) AttentionForward(a, stats, q, k, v device.Buffer, hs device.AttentionShape, spans []device.Span) {
 	const op = "attention forward"
@@ -45,6 +55,7 @@ func (d *Device) AttentionForward(a, stats, q, k, v device.Buffer, hs device.Att
 		return
 	}
 	w := d.chooseAttention(hs, n)
+	d.expect(d.attentionWork(hs, 2, 2*n*wide+2*n*few))
 	d.launch("attention_forward_"+w.suffix, w.queries, 128, w.shared, ab.p, ab.pitch, sb.p, sb.pitch, qb.p, qb.pitch, kb.p, vb.p, kb.pitch,
 		w.list, hs.H, hs.K, hs.Dh, float32(math.Log2E/math.Sqrt(float64(hs.Dh))))
 }
@@ -62,9 +73,12 @@ func (d *Device) AttentionBackward(dq, dk, dv, da, a, stats, q, k, v device.Buff
 	w := d.chooseAttention(hs, n)
 	scale := float32(1 / math.Sqrt(float64(hs.Dh)))
 	delta := d.scratchMemory(scratchAttentionDelta, 4*n*hs.H, false)
+	d.expect(rowWork(2, n, wide))
 	d.launch("attention_backward_delta", oneBlockPerRow(n), 128, 0, delta, hs.H, ab.p, ab.pitch, dab.p, dab.pitch, hs.H, hs.Dh)
+	d.expect(d.attentionWork(hs, 3, 4*n*wide+2*n*few))
 	d.launch("attention_backward_dq_"+w.suffix, w.queries, 128, w.shared, dqb.p, dqb.pitch, dab.p, dab.pitch, sb.p, sb.pitch, delta, hs.H,
 		qb.p, qb.pitch, kb.p, vb.p, kb.pitch, w.list, hs.H, hs.K, hs.Dh, scale)
+	d.expect(d.attentionWork(hs, 4, 2*n*wide+6*n*few))
 	d.launch("attention_backward_dkv_"+w.suffix, w.keys, 128, w.shared, dkb.p, dvb.p, dkb.pitch, dab.p, dab.pitch, sb.p, sb.pitch, delta, hs.H,
 		qb.p, qb.pitch, kb.p, vb.p, kb.pitch, w.list, hs.H, hs.K, hs.Dh, scale)
 }

@@ -98,6 +98,7 @@ func (d *Device) LinearForward(y, u, x device.Buffer, n int, w device.Weight, ad
 // multiply is y (+)= W x, and an adapter's part.
 func (d *Device) multiply(y floatRows, x halfOperand, w *weight, l adapterTerm, add bool) {
 	m, s := d.weightOperand(w), chooseTrainTile(y.n, w.rows, d.limits)
+	d.expect(productWork(y.n, x.k, w.rows, s.rows, s.cols, 2, float64(4*(1+flag(add))*y.n*w.rows)))
 	d.launch("linear_train_"+s.name+"_"+suffix(w.operandType()), s.grid(y.n, w.rows), trainTileThreads, s.shared(),
 		y.p, y.pitch, x.p, x.pitch, m.p, m.pitch, y.n, w.rows, x.k, l.u.p, l.matrix.p, l.u.pitch, l.rank, flag(add))
 }
@@ -107,6 +108,7 @@ func (d *Device) multiply(y floatRows, x halfOperand, w *weight, l adapterTerm, 
 func (d *Device) adapterPartials(kernel string, x floatRows, a *buffer, rank int, half rows16, drop dropoutMask) (part pointer, parts int) {
 	parts = ceilDiv(x.cols, adapterPartColumns)
 	part = d.scratchMemory(scratchAdapterPartials, 4*parts*x.n*rank, false)
+	d.expect(work{2 * float64(x.n) * float64(x.cols) * float64(rank), float64(4*x.n*x.cols + 4*rank*x.cols + 4*parts*x.n*rank), 0})
 	d.launch(kernel, [3]int{parts, ceilDiv(x.n, adapterTileSide), ceilDiv(rank, adapterTileSide)}, trainTileThreads, adapterShared,
 		part, x.p, x.pitch, x.n, x.cols, a.p, a.pitch, rank, half.p, half.pitch, drop.positions, drop.keys, drop.key, drop.limit)
 	return part, parts
@@ -118,6 +120,7 @@ func (d *Device) reduceAdapter(u floatRows, part pointer, parts int, f, g float3
 	ld, ldm := rowPitch(u.cols), rowPitch(m.cols)
 	l := adapterTerm{u: rows16{d.scratchMemory(scratchAdapterU, 2*u.n*ld, false), ld}, matrix: rows16{d.scratchMemory(scratchAdapterMatrix, 2*m.n*ldm, false), ldm}, rank: u.cols}
 	blocks := ceilDiv(u.n*ld, 256)
+	d.expect(rowWork(parts+2, u.n, u.cols))
 	d.launch("lora_reduce", [3]int{blocks + ceilDiv(m.n*ldm/4, 256), 1, 1}, 256, 0,
 		u.p, u.pitch, l.u.p, ld, part, parts, u.n, u.cols, f, g, l.matrix.p, ldm, m.p, m.pitch, m.n, m.cols, blocks)
 	return l
@@ -180,6 +183,7 @@ func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.
 		}
 		l = d.reduceAdapter(du, part, parts, ad.Scale, 1, round)
 		l.dropout = drop
+		d.expect(work{2 * float64(n) * float64(out+in) * float64(rank), float64(4*n*(out+in) + 8*rank*(out+in)), 0})
 		d.launch("lora_grad", [3]int{ceilDiv(out, adapterTileSide) + ceilDiv(in, adapterTileSide), ceilDiv(rank, adapterTileSide), 1}, trainTileThreads, adapterShared,
 			db.p, db.pitch, dyb.p, dyb.pitch, out, ub.p, ub.pitch, ad.Scale,
 			da.p, da.pitch, xb.p, xb.pitch, in, du.p, du.pitch, drop.keep, n, rank, drop.positions, drop.keys, drop.key, drop.limit)
@@ -193,6 +197,7 @@ func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.
 func (d *Device) scaleToF16(dy floatRows) (halfOperand, pointer) {
 	ld := rowPitch(dy.cols)
 	p, scale := d.scratchMemory(scratchProductX, 2*dy.n*ld, false), d.scratchMemory(scratchProductScale, 8*dy.n, false)
+	d.expect(work{bytes: float64(6 * dy.n * dy.cols)})
 	d.launch("scale_to_f16", [3]int{dy.n, 1, 1}, 256, 64, p, ld, scale, dy.p, dy.pitch, dy.cols)
 	return halfOperand{rows16{p, ld}, dy.cols}, scale
 }
@@ -200,6 +205,7 @@ func (d *Device) scaleToF16(dy floatRows) (halfOperand, pointer) {
 // multiplyTransposed is x' (+)= Wᵀ y', and an adapter's part.
 func (d *Device) multiplyTransposed(dx floatRows, dy halfOperand, scale pointer, w *weight, l adapterTerm, add bool) {
 	m, s := d.transposedWeightOperand(w), chooseTrainTile(dx.n, w.cols, d.limits)
+	d.expect(productWork(dx.n, dy.k, w.cols, s.rows, s.cols, 2, float64(4*(1+flag(add))*dx.n*w.cols)))
 	d.launch("linear_train_dx_"+s.name+"_"+suffix(w.operandType()), s.grid(dx.n, w.cols), trainTileThreads, s.shared(),
 		dx.p, dx.pitch, dy.p, dy.pitch, m.p, m.pitch, dx.n, dy.k, w.cols, scale,
 		l.u.p, l.u.pitch, l.matrix.p, l.matrix.pitch, l.rank, l.dropout.positions, l.dropout.keys, l.dropout.key, l.dropout.limit, l.dropout.keep, flag(add))
@@ -209,6 +215,7 @@ func (d *Device) multiplyTransposed(dx floatRows, dy halfOperand, scale pointer,
 func (d *Device) addWeightGradient(dw *buffer, dy, x floatRows) {
 	g, in := d.splitByRows(scratchProductY, dy, dy.n, false), d.splitByRows(scratchProductW, x, x.n, true)
 	s := chooseTrainTile(dy.cols, x.cols, d.limits)
+	d.expect(productWork(dy.cols, g.k, x.cols, s.rows, s.cols, 2, float64(8*dy.cols*x.cols)))
 	d.launch("linear_train_dw_"+s.name, s.grid(dy.cols, x.cols), trainTileThreads, s.shared(),
 		dw.p, dw.pitch, g.p, g.pitch, in.p, in.pitch, g.k, dy.cols, x.cols)
 }

@@ -67,6 +67,7 @@ func (d *Device) activationOperand(w *weight, x floatRows) halfOperand {
 	}
 	ld := rowPitch(x.cols)
 	p := d.scratchMemory(scratchProductX, 2*x.n*ld, false)
+	d.expect(work{bytes: float64(6 * x.n * x.cols)})
 	d.launch("cast_"+suffix(w.dtype), [3]int{x.n, 1, 1}, 256, 0, p, ld, x.p, x.pitch, x.cols)
 	return halfOperand{rows16{p, ld}, x.cols}
 }

@@ -70,5 +70,6 @@ func (d *Device) RoPE(x device.Buffer, dh int, rope device.RoPEFrequencies, span
 	if back {
 		sign = -1
 	}
+	d.expect(rowWork(2, n, b.cols))
 	d.launch("rope", oneBlockPerRow(n), 128, 0, b.p, b.pitch, d.ropeTable(rope, roundUp(d.pass.longest, 256)), d.pass.rows, b.cols/dh, dh, sign)
 }

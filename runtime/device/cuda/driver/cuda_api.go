@@ -89,6 +89,8 @@ static CUresult host_free(void *p) { return cuMemFreeHost(p); }
 static CUresult to_device(CUdeviceptr d, const void *h, size_t n, CUstream s) { return cuMemcpyHtoDAsync(d, h, n, s); }
 static CUresult to_host(void *h, CUdeviceptr d, size_t n, CUstream s) { return cuMemcpyDtoHAsync(h, d, n, s); }
 
+static CUresult elapsed(float *ms, CUevent from, CUevent to) { return cuEventElapsedTime(ms, from, to); }
+
 static CUresult begin(CUstream s) { return cuStreamBeginCapture(s, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL); }
 static CUresult end(CUstream s, CUgraphExec *e) {
 	CUgraph g;
@@ -108,6 +110,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unsafe"
 
 	"gorgonia.org/cu"
@@ -236,6 +239,13 @@ func endCapture(s *cu.Stream) (graph, error) {
 	var g graph
 	err := apiError("cuStreamEndCapture", C.end(stream(s), &g.e))
 	return g, err
+}
+
+// elapsed returns the time between two events.
+func elapsed(from, to *cu.Event) (time.Duration, error) {
+	var ms C.float
+	err := apiError("cuEventElapsedTime", C.elapsed(&ms, *(*C.CUevent)(unsafe.Pointer(from)), *(*C.CUevent)(unsafe.Pointer(to))))
+	return time.Duration(float64(ms) * float64(time.Millisecond)), err
 }
 
 func (g graph) launch(s *cu.Stream) error { return apiError("cuGraphLaunch", C.replay(g.e, stream(s))) }

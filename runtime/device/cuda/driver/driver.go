@@ -4,7 +4,10 @@
 // (tags cuda and cudalibemu), and the kernels run directly on the host (tag cudaemu).
 package driver
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // Pointer is an address in device memory.
 type Pointer uintptr
@@ -38,6 +41,16 @@ type Driver interface {
 	FreeMemory() (int64, error)
 	Sync() error
 	Close() error
+}
+
+// Timer is a Driver that can time launches.
+type Timer interface {
+	// StartTiming times every launch from now on, those of graphs too.
+	StartTiming() error
+	// ClearTimed is Clear as one of the launches.
+	ClearTimed(p Pointer, bytes int64) error
+	// StopTiming waits for the launches and returns the times of all of them, in their order.
+	StopTiming() ([]time.Duration, error)
 }
 
 // Call is a kernel launch.
@@ -81,6 +94,7 @@ type Info struct {
 	Major, Minor int    // compute capability
 	SMs          int    // streaming multiprocessors
 	Shared       int    // bytes of shared memory that a block may have
+	ClockKHz     int    // highest clock of the multiprocessors
 	Total        int64  // bytes of memory
 	Driver       int    // CUDA version that the driver supports, 1000*major + 10*minor
 	Set          string // the set of kernels that is used: SM80, SM90 or SM90a

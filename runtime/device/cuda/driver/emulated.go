@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"time"
 	"unsafe"
 
 	kernels "mop/kernels/cuda"
@@ -19,6 +20,9 @@ type Emulated struct {
 	limit int64 // bytes
 	used  int64
 	set   string
+
+	timing bool
+	times  []time.Duration
 }
 
 // NewEmulated makes a device with a number of bytes of memory that runs a set of kernels.
@@ -28,7 +32,7 @@ func NewEmulated(seed uint64, memory int64, set string) *Emulated {
 }
 
 func (e *Emulated) Info() Info {
-	i := Info{Name: "host emulation", Major: 8, SMs: 3, Shared: 99 << 10, Total: e.limit, Set: e.set}
+	i := Info{Name: "host emulation", Major: 8, SMs: 3, Shared: 99 << 10, ClockKHz: 1e6, Total: e.limit, Set: e.set}
 	if e.set != SM80 {
 		i.Major, i.Shared = 9, 227<<10
 	}
@@ -86,7 +90,33 @@ func (e *Emulated) Launch(c Call) error {
 	if limit := e.Info().Shared; c.Shared > limit {
 		return fmt.Errorf("want at most %d bytes of shared memory, got %d", limit, c.Shared)
 	}
+	e.time(c.Grid)
 	return kernels.Launch(c.Kernel, c.Grid, c.Threads, c.Shared, max(1, c.Cluster), c.Slots, e.seed.Uint64())
+}
+
+// time adds the time of a launch on the emulation's clock: a microsecond for each block.
+func (e *Emulated) time(grid [3]int) {
+	if e.timing {
+		e.times = append(e.times, time.Duration(grid[0]*grid[1]*grid[2])*time.Microsecond)
+	}
+}
+
+// StartTiming: see Timer.
+func (e *Emulated) StartTiming() error {
+	e.timing, e.times = true, nil
+	return nil
+}
+
+// ClearTimed: see Timer.
+func (e *Emulated) ClearTimed(p Pointer, n int64) error {
+	e.time([3]int{1, 1, 1})
+	return e.Clear(p, n)
+}
+
+// StopTiming: see Timer.
+func (e *Emulated) StopTiming() ([]time.Duration, error) {
+	e.timing = false
+	return e.times, nil
 }
 
 func (e *Emulated) Encode(t Tensor) (TensorMap, error) {

@@ -33,6 +33,9 @@ type GPU struct {
 	kernels   map[string]Source    // by name
 	functions map[string]*function // those that the driver has compiled, by name
 
+	capturing bool    // the stream is being captured
+	timing    *timing // of launches; nil = they are not timed
+
 	staging [2]stagingBuffer // uploads go through them in turn
 	current int              // the one that is being filled
 }
@@ -75,7 +78,7 @@ func describe(d cu.Device) (i Info, err error) {
 	for _, a := range []struct {
 		to *int
 		at cu.DeviceAttribute
-	}{{&i.Major, cu.ComputeCapabilityMajor}, {&i.Minor, cu.ComputeCapabilityMinor}, {&i.SMs, cu.MultiprocessorCount}, {&i.Shared, sharedOptin}} {
+	}{{&i.Major, cu.ComputeCapabilityMajor}, {&i.Minor, cu.ComputeCapabilityMinor}, {&i.SMs, cu.MultiprocessorCount}, {&i.Shared, sharedOptin}, {&i.ClockKHz, cu.ClockRate}} {
 		if *a.to, err = d.Attribute(a.at); err != nil {
 			return i, err
 		}
@@ -335,13 +338,16 @@ func (g *GPU) launch(c Call) error {
 	if err := f.allow(c.Shared); err != nil {
 		return err
 	}
+	if g.timing != nil && !g.capturing {
+		return g.timing.time(&g.stream, func() error { return f.launch(&g.stream, c, g.Overlap) })
+	}
 	return f.launch(&g.stream, c, g.Overlap)
 }
 
 // Record: see Driver. Where the driver does not support overlapping kernels in a graph,
 // they do not overlap from then on, which is logged.
 func (g *GPU) Record(calls []Call) (Recording, error) {
-	r := &graphRecording{gpu: g}
+	r := &graphRecording{gpu: g, calls: calls}
 	err := g.do(func() error {
 		for _, c := range calls { // what a capture must not contain: compiling, attributes
 			f, err := g.function(c.Kernel)
@@ -370,6 +376,7 @@ func (r *graphRecording) capture(calls []Call) error {
 	if err := beginCapture(&r.gpu.stream); err != nil {
 		return err
 	}
+	r.gpu.capturing = true
 	var failed error
 	for _, c := range calls {
 		if failed = r.gpu.launch(c); failed != nil {
@@ -377,6 +384,7 @@ func (r *graphRecording) capture(calls []Call) error {
 			break
 		}
 	}
+	r.gpu.capturing = false
 	graph, err := endCapture(&r.gpu.stream) // after a failure too: the stream must stop capturing
 	if failed == nil {
 		r.graph = graph
@@ -391,6 +399,7 @@ func (r *graphRecording) capture(calls []Call) error {
 // graphRecording is an instantiated graph, and pinned memory for the results of its runs.
 type graphRecording struct {
 	gpu     *GPU
+	calls   []Call
 	graph   graph
 	results []result
 	next    int
@@ -421,7 +430,7 @@ func (r *graphRecording) Run(p Pointer, n int) (func(dst []byte) error, error) {
 		}
 		s = &r.results[r.next%len(r.results)]
 		r.next++
-		if err := r.graph.launch(&g.stream); err != nil {
+		if err := r.launch(); err != nil {
 			return err
 		}
 		if err := copyOut(s.b[:n], p, &g.stream); err != nil {
@@ -439,6 +448,19 @@ func (r *graphRecording) Run(p Pointer, n int) (func(dst []byte) error, error) {
 			return err
 		})
 	}, nil
+}
+
+// launch queues the graph, or its launches one by one where they are timed.
+func (r *graphRecording) launch() error {
+	if r.gpu.timing == nil {
+		return r.graph.launch(&r.gpu.stream)
+	}
+	for _, c := range r.calls {
+		if err := r.gpu.launch(c); err != nil {
+			return fmt.Errorf("%s: %w", c.Kernel, err)
+		}
+	}
+	return nil
 }
 
 func (r *graphRecording) Close() error {
