@@ -38,7 +38,7 @@ ifeq ($(shell uname),Linux)
 SANITIZE = CGO_CXXFLAGS="-g -O2 -fsanitize=alignment,shift -fno-sanitize-recover=all" CGO_LDFLAGS=-lubsan
 endif
 EMU = CGO_ENABLED=1 $(SANITIZE) go test -tags cudaemu
-EMU_SAMPLE = TestEmbedAndNorm|TestLinear|TestGateUp|TestQKVAndAttention|TestAMPSums|TestPlaceRandom|TestSample|TestSequencesJoinAndLeave|TestGraphDecode|TestTrain(Norm|Rows|RoPE|SwiGLU|Attention|AdamW|Gradients)
+EMU_SAMPLE = TestEmbedAndNorm|TestLinear|TestGateUp|TestQKVAndAttention|TestAMPSums|TestPlaceRandom|TestVision(LayerNorm|Linear|Attention|RandomTower)|TestSample|TestSequencesJoinAndLeave|TestGraphDecode|TestTrain(Norm|Rows|RoPE|SwiGLU|Attention|AdamW|Gradients)
 test: build ## run all tests
 	go test ./...
 	@if command -v g++ >/dev/null; then $(EMU) -short -run '$(EMU_SAMPLE)' ./runtime/device/cuda; else echo "no g++: the CUDA kernels' tests on the host are left out"; fi

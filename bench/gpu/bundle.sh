@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=$1
 rm -rf "$out"
-mkdir -p "$out/bin" "$out/data" "$out/repo/runtime/device/cuda" "$out/repo/runtime/model" "$out/repo/runtime/dataset" "$out/repo/runtime/train" "$out/repo/prune/finetune" "$out/repo/bench/demo"
+mkdir -p "$out/bin" "$out/data" "$out/repo/runtime/device/cuda" "$out/repo/runtime/model" "$out/repo/runtime/dataset" "$out/repo/runtime/train" "$out/repo/runtime/vision" "$out/repo/prune/finetune" "$out/repo/bench/demo"
 cp bin/mop-cuda "$out/bin/"
 cp "$2/device.test" "$out/repo/runtime/device/cuda/"
 cp "$2/prune.test" "$out/repo/prune/"
@@ -16,6 +16,7 @@ cp go.mod "$out/repo/"
 cp -r runtime/model/testdata "$out/repo/runtime/model/"
 cp -r runtime/dataset/testdata "$out/repo/runtime/dataset/"
 cp -r runtime/train/testdata "$out/repo/runtime/train/"
+cp -r runtime/vision/testdata "$out/repo/runtime/vision/"
 cp -r prune/finetune/testdata "$out/repo/prune/finetune/"
 cp -r bench/demo/model bench/demo/text "$out/repo/bench/demo/"
 data=${MOP_TEST_DATA:-../shared/data}

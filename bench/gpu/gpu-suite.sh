@@ -12,8 +12,9 @@
 #            against the CPU and PyTorch; memcheck on small shapes, racecheck on one of
 #            each kind (both need compute-sanitizer)
 #   speed    the card's roofline by PyTorch; each kernel; llama-2-7b and llama-3-8b
-#            along the released path, paper-exact and rounded widths; a sweep of
-#            tinyllama-1.1b, and 20 random plans against the predictions from its table
+#            along the released path, paper-exact and rounded widths; llava-1.5-7b with
+#            one picture; a sweep of tinyllama-1.1b, and 20 random plans against the
+#            predictions from its table
 #   training adapters of llama-2-7b and llama-3-8b at 40 %, 512 tokens a row and Alpaca's
 #            own lengths, against peft (needs torch, transformers and peft)
 #   peers    PyTorch transformers on the same shapes (needs torch and transformers)
@@ -182,6 +183,7 @@ tested() {
 # Every test of a kernel at one shape of each kind, since racecheck is slow.
 one_shape='^TestSample$/^97$/^alike$/^(0|8|11)$|^Test(EmbedAndNorm|Linear|GateUp|QKVAndAttention|AMPSums)$/^{9_131_/^BF16/./^1$'
 one_shape+='|^TestLinearForwardBackward$/^{37_48_31_8}_(BF16|F32)_1$|^TestCrossEntropy$/^{3_37_8}_BF16_1$'
+one_shape+='|^TestVision(LayerNorm|Linear|Attention)$/^\[(9_130_0|17_40_131|65_2_64)\]$/^BF16$'
 one_shape+='|^TestAttentionSplits$/Dh:128}/^1$|^TestLogitReductions$/^{3_8_37}$/^BF16$/^1$|^TestTrain(Norm|SwiGLU|Rows|RoPE|Attention|AdamW)$/^{9_131_/^1$'
 
 kernels() {
@@ -211,7 +213,7 @@ kernels() {
 			row "$tool" "NOT RUN" "no compute-sanitizer in PATH, /usr/local/cuda/bin or ./sanitizer"
 			continue
 		fi
-		local what='TestEmbedAndNorm|TestLinear|TestGateUp|TestQKVAndAttention|TestAMPSums|TestLogitReductions|TestSample|TestGraphDecode|TestTrain.*'
+		local what='TestEmbedAndNorm|TestLinear|TestGateUp|TestQKVAndAttention|TestAMPSums|TestLogitReductions|TestSample|TestGraphDecode|TestTrain.*|TestVision.*'
 		[ $tool = racecheck ] && what=$one_shape
 		tested $tool "$tool " 60 "$sanitizer" --tool $tool --error-exitcode 9 --launch-timeout 0 "$tests" -test.short -test.run "$what"
 	done
@@ -244,6 +246,17 @@ path() {
 	[ -n "$quick" ] || run "$name prefill" 100 bash -c './bin/mop bench "$1" --plan "$2" --at "$3" --device cuda --format jsonl ${@:5} >"$4"' _ "$preset" "$plan" "$at" "$out/$name.prefill.jsonl" $prefill
 }
 
+# pictured NAME PRESET RULE STEPS: measure a model that sees with one picture, along a path.
+pictured() {
+	local name=$1 picture=repo/runtime/vision/testdata/pictures/exact.jpg plan=$out/$1.plan.json
+	if [ -n "$tiny" ]; then
+		run "$name image" 100 bash -c './bin/mop bench repo/runtime/vision/testdata/models/dense --image "$1" --in 8 --out 3 --runs 2 --discard 1 --device cuda --format jsonl >"$2"' _ $picture "$out/$name.image.jsonl"
+		return
+	fi
+	run "$name plan" 20 bash -c './bin/mop plan --device cpu --model "preset:$1" --sequence LGGLLLGGLLGLGLLGGL --rule "$2" --json >"$3"' _ $2 $3 "$plan" || return
+	run "$name image" 150 bash -c './bin/mop bench "preset:$1" --plan "$2" --at "$3" --image "$4" --in 40 --out 64 --runs 10 --discard 4 --device cuda --format jsonl >"$5"' _ $2 "$plan" $4 $picture "$out/$name.image.jsonl"
+}
+
 speed() {
 	run roofline 60 bash -c '"$1" roofline.py $2 >"$3"' _ "$python" "${quick:+--quick} $tiny" "$out/roofline.jsonl"
 	cd repo/runtime/device/cuda
@@ -255,6 +268,7 @@ speed() {
 	fi
 	path llama-2-7b-exact llama-2-7b paper 7,11,15
 	path llama-3-8b-exact llama-3-8b mlp-only 8,12,17
+	pictured llava-1.5-7b llava-1.5-7b paper 7,11,15
 	path llama-2-7b-rounded llama-2-7b exact 7,11,15 --round-to 128
 	path llama-3-8b-rounded llama-3-8b mlp-only 8,12,17 --round-to 128
 	predicted tinyllama-1.1b

@@ -75,6 +75,18 @@ def main(part, folder):
         if rows:
             unit = "GB/s" if kind == "decode" else "prefill GFLOP/s"
             table([kind, "model", "compression", "end to end, ms", "first token, ms", "tokens/s", unit, "of copy", "speed-up", "gain"], rows)
+    rows, dense = [], {}
+    for f in sorted(folder.glob("*.image.jsonl")):
+        for r in models(f):
+            if "cut" in r:
+                rows.append((r["model"], "-", number(r["cut"]), *["-"] * 5, f"cut off, {r['runs']} runs"))
+                continue
+            s = r["stages"]
+            language = r["e2e_ms"]["median"] - s["preprocess_ms"] - s["vision_ms"] - s["projection_ms"]
+            rows.append((r["model"], f"{100 * r['compression']:.2f} %", number(r["e2e_ms"]["median"]), number(s["preprocess_ms"]), number(s["vision_ms"]), number(s["projection_ms"]),
+                         number(s["prefill_ms"]), number(language), number(dense.setdefault(f, language) / language)))
+    if rows:
+        table(["with a picture", "compression", "end to end, ms", "preprocessing, ms", "vision, ms", "projection, ms", "prefill, ms", "language model, ms", "its speed-up"], rows)
     rows = [(r["model"], r.get("how", "mop") + (", recompute" if r.get("recompute") else ""), r["lengths"], r["rank"], number(r.get("train_tps"), 5), number(r.get("train_tflops")),
              number(r["peak_bytes"] / 1e9) if r.get("peak_bytes") else "-", number(r.get("recipe_hours"), 3), r.get("error", ""))
             for f in ["training.jsonl", "peft.jsonl"] for r in lines(folder / f)]

@@ -48,17 +48,63 @@ func (s Set) ExpScaled(y, x []float32, scale, shift float32) {
 
 // SiluMul: y = silu(g) u, silu(z) = z/(1+exp(-z)).   y, g, u [n]; y may be g or u
 func (s Set) SiluMul(y, g, u []float32) {
-	var e [64]float32
+	var e [activationBlock]float32
 	for len(g) > 0 {
 		n := min(len(g), len(e))
 		s.ExpScaled(e[:n], g[:n], -1, 0)
-		done := s.block(g[:n])
-		if done > 0 {
-			gateBlocks(y[:done], g[:done], e[:done], u[:done])
-		}
-		for i := done; i < n; i++ {
-			y[i] = g[i] / (1 + e[i]) * u[i]
-		}
+		s.gate(y[:n], g[:n], e[:n], u[:n])
 		y, g, u = y[n:], g[n:], u[n:]
+	}
+}
+
+// activationBlock is how many elements are computed at a time: a multiple of expBlock.
+const activationBlock = 64
+
+var ones = func() (x [activationBlock]float32) {
+	for i := range x {
+		x[i] = 1
+	}
+	return x
+}()
+
+// gate: y = g / (1+e) u.
+func (s Set) gate(y, g, e, u []float32) {
+	done := s.block(g)
+	if done > 0 {
+		gateBlocks(y[:done], g[:done], e[:done], u[:done])
+	}
+	for i := done; i < len(g); i++ {
+		y[i] = g[i] / (1 + e[i]) * u[i]
+	}
+}
+
+// QuickGELU: y = y/(1+exp(-1.702 y)).   y [n]
+func (s Set) QuickGELU(y []float32) {
+	var e [activationBlock]float32
+	for len(y) > 0 {
+		n := min(len(y), len(e))
+		s.ExpScaled(e[:n], y[:n], -1.702, 0)
+		s.gate(y[:n], y[:n], e[:n], ones[:n])
+		y = y[n:]
+	}
+}
+
+// GELU: y = y/2 (1 + erf(y / sqrt 2)). The complement of erf is a polynomial of 1/(1 + p x)
+// times exp(-x^2), x = |y| / sqrt 2, to 1.5e-7: Abramowitz and Stegun 7.1.26.   y [n]
+func (s Set) GELU(y []float32) {
+	var e [activationBlock]float32
+	for len(y) > 0 {
+		n := min(len(y), len(e))
+		for i, v := range y[:n] {
+			e[i] = v * v
+		}
+		s.ExpScaled(e[:n], e[:n], -0.5, 0)
+		for i, v := range y[:n] {
+			x := float32(math.Abs(float64(v)))
+			t := 1 / (1 + 0.3275911/math.Sqrt2*x)
+			p := ((((1.061405429*t-1.453152027)*t+1.421413741)*t-0.284496736)*t + 0.254829592) * t
+			y[i] = max(v, 0) - x/2*p*e[i]
+		}
+		y = y[n:]
 	}
 }

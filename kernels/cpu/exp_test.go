@@ -57,3 +57,35 @@ func BenchmarkExps(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1024, "ns/exp")
 }
+
+// The activations are right to some 2e-7 of the number, and write nothing behind the end.
+func TestActivations(t *testing.T) {
+	var x []float32
+	for v := -30.0; v < 30; v += 0.00317 {
+		x = append(x, float32(v))
+	}
+	for _, s := range sets() {
+		for _, c := range []struct {
+			name  string
+			f     func([]float32)
+			exact func(float64) float64
+		}{
+			{"quick_gelu", s.QuickGELU, func(z float64) float64 { return z / (1 + math.Exp(-1.702*z)) }},
+			{"gelu", s.GELU, func(z float64) float64 { return z / 2 * (1 + math.Erf(z/math.Sqrt2)) }},
+		} {
+			for _, n := range []int{0, 1, 7, 8, 65, len(x)} {
+				y := append([]float32(nil), x...)
+				c.f(y[:n])
+				for i, v := range y {
+					want := float64(x[i])
+					if i < n {
+						want = c.exact(want)
+					}
+					if d := math.Abs(float64(v) - want); !(d <= 4e-7*math.Max(math.Abs(want), 0.3)) || i >= n && d != 0 {
+						t.Fatalf("%v: %s(%v), %d of %d: want %v, got %v", s, c.name, x[i], i, n, want, v)
+					}
+				}
+			}
+		}
+	}
+}

@@ -24,3 +24,6 @@
 #include "lora.cu"
 #include "linear_train_operands.cu"
 #include "cross_entropy.cu"
+#include "layernorm.cu"
+#include "linear_bias.cu"
+#include "attention_bidirectional.cu"

@@ -12,15 +12,7 @@ import (
 // What a GPU answers with a hang, a wrong number or an illegal instruction the emulation
 // reports, or it shows in the result.
 func TestFaultsAreFound(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "faults")
-	if out, err := exec.Command("g++", "-DCUEMU", "-std=c++17", "-O1", "-fno-strict-aliasing", "-w", "-Wno-psabi", "testdata/faults.cc", "-o", program).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	out, err := exec.Command(program).Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]string{
+	checkFaults(t, "testdata/faults.cc", map[string]string{
 		"fault_kRight":               "right",
 		"fault_kFewBytes":            "deadlock",
 		"fault_kManyBytes":           "deadlock",
@@ -64,6 +56,29 @@ func TestFaultsAreFound(t *testing.T) {
 		"stride":                     "a stride",
 		"box":                        "1 to 256 elements",
 		"span":                       "128 at most",
+	})
+}
+
+// A vision tower's attention is right, and an order that is missing in it shows.
+func TestAttentionFaultsAreFound(t *testing.T) {
+	checkFaults(t, "testdata/attention_faults.cc", map[string]string{
+		"attention_right":      "right",
+		"attention_no_wait":    "wrong",
+		"attention_no_barrier": "wrong",
+	})
+}
+
+// checkFaults builds and runs a program that prints lines of a kernel's name and what became
+// of it. want has a part of the latter.
+func checkFaults(t *testing.T, source string, want map[string]string) {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "faults")
+	if out, err := exec.Command("g++", "-DCUEMU", "-std=c++17", "-O1", "-fno-strict-aliasing", "-w", "-Wno-psabi", source, "-o", program).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	out, err := exec.Command(program).Output()
+	if err != nil {
+		t.Fatal(err)
 	}
 	seen := map[string]bool{}
 	for _, line := range strings.Split(strings.TrimSpace(string(out)), "\n") {

@@ -14,7 +14,7 @@
 //   gemv.cuh 100 us; pipeline.cuh 40 us. Whole models: docs/performance/decode.md
 // Versions of prefill on an H100, 2048 rows: mma.sync 295 to 360 TFLOP/s, wgmma 666 to 763
 #include "pipeline.cuh"
-#include "gemm_wgmma.cuh"
+#include "linear_wgmma.cuh"
 
 // The rows of one matrix as they are; a last row without a pair repeats.
 template <class E> struct LinearRows {
@@ -115,64 +115,6 @@ LINEAR_PIPELINE(F16, i8_f16, i8)
 EACH_TILE(LINEAR_PREFILL)
 
 #ifdef HOPPER
-// The 64 rows of a block as they lie.
-struct LinearTma {
-  const TensorMap *map; // [out, in], TMA tiles of 64 rows
-  using Block = int;    // its first row
-  __device__ __forceinline__ Block block(int i) const { return 64 * i; }
-  __device__ __forceinline__ void load(u16 *to, int k, Block row, u64 *b) const {
-    ptx::tma_load(to, map, k, row, 0, b);
-  }
-};
-
-// LinearWriter has every thread write what it has, 32 bytes a warp and token: of rows row
-// and row+8 of W two neighbours of every eight tokens. What is added to them is read four
-// such columns ahead.
-template <int Tokens, class Out> struct LinearWriter {
-  static constexpr int kColumns = Tokens / 8 < 4 ? Tokens / 8 : 4, kRounds = Tokens / 8 / kColumns;
-  float *y; // of the thread's first token and row
-  int ldy;
-  int left, right;    // tokens from that on: of row, of row+8
-  int add, right_add; // those that are added to
-  float old[2][4 * kColumns];
-
-  static __device__ __forceinline__ LinearWriter make(const Out &out, u8 *, int m0, int M, int eight) {
-    const int lane = threadIdx.x % 32, m = m0 + lane % 4 * 2, row = 16 * (eight + threadIdx.x / 32 % 4) + lane / 4;
-    const int left = row < out.out ? M - m : 0, right = row + 8 < out.out ? left : 0;
-    return {out.y + (long long)m * out.ldy + row, out.ldy, left, right, out.add ? left : 0, out.add ? right : 0};
-  }
-  __device__ __forceinline__ float *at(int token) const { return y + (long long)token * ldy; }
-  __device__ __forceinline__ void read(int round) {
-#pragma unroll
-    for (int i = 0; i < 2 * kColumns; i++) {
-      const int token = (round * kColumns + i / 2) * 8 + i % 2;
-      float *o = old[round % 2] + 2 * i;
-      o[0] = o[1] = -0.0f; // a sum of which keeps every bit
-      if (token < add)
-        o[0] = at(token)[0];
-      if (token < right_add)
-        o[1] = at(token)[8];
-    }
-  }
-  __device__ __forceinline__ void start() { read(0); }
-  __device__ __forceinline__ void put(const float (&c)[Tokens / 2]) {
-#pragma unroll
-    for (int round = 0; round < kRounds; round++) {
-      if (round + 1 < kRounds)
-        read(round + 1);
-#pragma unroll
-      for (int i = 0; i < 2 * kColumns; i++) {
-        const int column = round * kColumns + i / 2, token = column * 8 + i % 2;
-        const float *o = old[round % 2] + 2 * i, *sums = c + 4 * column + i % 2;
-        if (token < left)
-          at(token)[0] = o[0] + sums[0];
-        if (token < right)
-          at(token)[8] = o[1] + sums[2];
-      }
-    }
-  }
-};
-
 struct LinearWgmmaEpilogue {
   template <class T, int Tokens> using Writer = LinearWriter<Tokens, LinearWgmmaEpilogue>;
   float *y;

@@ -15,20 +15,23 @@ func (a Activation) String() string {
 }
 
 // Vision is a Device that also performs the operations of a vision tower and its
-// projector, on float32 buffers. All of them are over the first n rows; a row's result
-// does not depend on the number of threads, and that of all operations but
-// BidirectionalAttention not on the other rows.
+// projector, on float32 buffers or, where x is not what is added to, on Activations. All
+// of them are over the first n rows; a row's result does not depend on the number of
+// threads, and that of all operations but BidirectionalAttention not on the other rows.
 type Vision interface {
 	Device
 
 	// LayerNorm: y[n] = (x[n] - mean(x[n])) / sqrt(var(x[n]) + eps) * w + b, the
-	// variance being the mean of the squared differences.  y, x [n, D], w, b [D]
+	// variance being the mean of the squared differences. x is float32.
+	//                                         y, x [n, D], w, b [D]
 	LayerNorm(y, x Buffer, n int, w, b Weight, eps float64)
 	// LinearBias: y[n] = f(W x[n] + b).       y [n, out], x [n, in], b [out]
 	LinearBias(y, x Buffer, n int, w, b Weight, f Activation)
-	// AddLinearBias: x[n] += W a[n] + b.      x [n, out], a [n, in], b [out]
+	// AddLinearBias: x[n] += W a[n] + b. x is float32.
+	//                                         x [n, out], a [n, in], b [out]
 	AddLinearBias(x, a Buffer, n int, w, b Weight)
 	// BidirectionalAttention: a[i,h] = sum_t softmax_t(q[i,h] . k[t,h] / sqrt(Dh)) v[t,h]
-	// over all n rows t.                      a, q, k, v [n, H*Dh]
-	BidirectionalAttention(a, q, k, v Buffer, n, heads, dh int)
+	// over all n rows t. A row of qkv is q, k and v, in this order, of all heads. Both
+	// are Activations.                        a [n, H*Dh], qkv [n, 3*H*Dh]
+	BidirectionalAttention(a, qkv Buffer, n, heads, dh int)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"mop/runtime/checkpoint"
@@ -73,10 +74,14 @@ func wide(x []float32) []float64 {
 
 // Small random LLaVAs in all layouts give the features, the logits and the greedy text of
 // transformers' LlavaForConditionalGeneration; testdata/llava.py makes the expected values.
+// MOP_LLAVAS lists further models, for which testdata/load.py made them.
 func TestGolden(t *testing.T) {
-	for _, name := range []string{"dense", "pruned", "flat"} {
-		t.Run(name, func(t *testing.T) {
-			dir := filepath.Join("testdata/models", name)
+	dirs := []string{"testdata/models/dense", "testdata/models/pruned", "testdata/models/flat"}
+	if more := os.Getenv("MOP_LLAVAS"); more != "" {
+		dirs = append(dirs, strings.Split(more, ",")...)
+	}
+	for _, dir := range dirs {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
 			dev, err := cpu.New(2)
 			if err != nil {
 				t.Fatal(err)

@@ -26,19 +26,23 @@ type Tower struct {
 	Config *Config
 
 	dev       device.Vision
-	positions device.Weight // F32 [1+patches, D]; the class token's row includes its embedding
 	patches   device.Weight // [D, 3*P*P]
 	preNorm   norm
 	layers    []layer
 	projector []affine // with an activation between them
 	weights   []device.Weight
 
-	x, h, q, k, v, a device.Buffer // [1+patches, D]
-	mid              device.Buffer // [1+patches, I]
-	input            device.Buffer // [1+patches, 3*P*P], of the class token zero
-	features         device.Buffer // [tokens, D*layers]
-	projected        []device.Buffer
-	buffers          []device.Buffer
+	positions device.Buffer   // [1+patches, D]; the class token's row includes its embedding
+	input     device.Buffer   // [1+patches, 3*P*P], of the class token zero
+	embedded  device.Buffer   // [1+patches, D], in front of the first norm
+	x         device.Buffer   // [1+patches, D], the hidden states
+	h, a      device.Buffer   // Activations [1+patches, D]: normed, of the attention
+	qkv       device.Buffer   // Activations [1+patches, 3*D]
+	mid       device.Buffer   // Activations [1+patches, I]
+	features  device.Buffer   // [tokens, D*layers]
+	projected []device.Buffer // Activations, the last one float32
+	buffers   []device.Buffer
+	rows      []int // 0, 1, ..
 }
 
 type norm struct{ gain, bias device.Weight }
@@ -48,7 +52,7 @@ type affine struct{ w, b device.Weight }
 
 type layer struct {
 	norm1, norm2 norm
-	q, k, v, o   affine
+	qkv, o       affine // qkv: the matrices of q, k and v, one below the other
 	up, down     affine
 }
 
@@ -107,10 +111,13 @@ func OpenRandom(dev device.Vision, text *config.Config, seed uint64) (*Tower, er
 
 func build(l *loader, c *Config, textSize int) (*Tower, error) {
 	t := &Tower{Config: c, dev: l.dev}
-	t.load(l, textSize)
+	table := t.load(l, textSize)
 	t.weights = l.placed
 	if l.err == nil {
 		l.err = t.allocate()
+	}
+	if l.err == nil {
+		t.dev.Write(t.positions, 0, table)
 	}
 	if l.err != nil {
 		t.Close()
@@ -181,7 +188,48 @@ func (l *loader) affine(name string, out, in int) affine {
 	return affine{l.place(l.tensor(name+".weight", out, in)), l.place(l.tensor(name+".bias", out))}
 }
 
-func (t *Tower) load(l *loader, textSize int) {
+// stacked places the matrices of some projections as one, and their biases.
+func (l *loader) stacked(prefix string, names []string, out, in int) affine {
+	var w, b []checkpoint.Tensor
+	for _, name := range names {
+		w = append(w, l.tensor(prefix+name+".weight", out, in))
+		b = append(b, l.tensor(prefix+name+".bias", out))
+	}
+	if l.err != nil {
+		return affine{}
+	}
+	return affine{l.place(stack(w)), l.place(stack(b))}
+}
+
+// stack is tensors of one shape one below the other, in float32 where their types differ.
+func stack(parts []checkpoint.Tensor) checkpoint.Tensor {
+	all := parts[0]
+	all.Shape = slices.Clone(all.Shape)
+	all.Shape[0] *= len(parts)
+	all.Data = nil
+	same := !slices.ContainsFunc(parts, func(t checkpoint.Tensor) bool { return t.DType != all.DType })
+	for _, t := range parts {
+		if same {
+			all.Data = append(all.Data, t.Data...)
+		} else {
+			all.Data = append(all.Data, float32Bytes(checkpoint.Float32s(t))...)
+		}
+	}
+	if !same {
+		all.DType = checkpoint.F32
+	}
+	return all
+}
+
+func float32Bytes(v []float32) (data []byte) {
+	for _, x := range v {
+		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(x))
+	}
+	return data
+}
+
+// load places the weights and returns the table of positions.
+func (t *Tower) load(l *loader, textSize int) (positions []float32) {
 	c := t.Config
 	D, P := c.HiddenSize, c.PatchSize
 	patch := l.tensor("embeddings.patch_embedding.weight", D, 3, P, P)
@@ -189,7 +237,7 @@ func (t *Tower) load(l *loader, textSize int) {
 	t.patches = l.place(patch)
 	class, position := l.tensor("embeddings.class_embedding", D), l.tensor("embeddings.position_embedding.weight", c.Patches()+1, D)
 	if l.err == nil {
-		t.positions = l.place(withClass(position, class))
+		positions = withClass(position, class)
 	}
 	t.preNorm = l.norm("pre_layrnorm", D)                 // as CLIP spells it
 	t.layers = make([]layer, slices.Max(c.FeatureLayers)) // the layers behind it have no effect
@@ -197,12 +245,12 @@ func (t *Tower) load(l *loader, textSize int) {
 		name := "encoder.layers." + strconv.Itoa(i) + "."
 		t.layers[i] = layer{
 			norm1: l.norm(name+"layer_norm1", D), norm2: l.norm(name+"layer_norm2", D),
-			q: l.affine(name+"self_attn.q_proj", D, D), k: l.affine(name+"self_attn.k_proj", D, D),
-			v: l.affine(name+"self_attn.v_proj", D, D), o: l.affine(name+"self_attn.out_proj", D, D),
+			qkv: l.stacked(name+"self_attn.", []string{"q_proj", "k_proj", "v_proj"}, D, D), o: l.affine(name+"self_attn.out_proj", D, D),
 			up: l.affine(name+"mlp.fc1", c.Intermediate, D), down: l.affine(name+"mlp.fc2", D, c.Intermediate),
 		}
 	}
 	t.loadProjector(l, textSize)
+	return positions
 }
 
 // loadProjector places the projector's matrices in the order of their numbers: there are
@@ -247,46 +295,64 @@ func (t *Tower) loadProjector(l *loader, textSize int) {
 }
 
 // withClass is the table of positions, with the class token's embedding added to its row.
-func withClass(position, class checkpoint.Tensor) checkpoint.Tensor {
+func withClass(position, class checkpoint.Tensor) []float32 {
 	table := checkpoint.Float32s(position)
 	for i, v := range checkpoint.Float32s(class) {
 		table[i] += v
 	}
-	var data []byte
-	for _, v := range table {
-		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
-	}
-	return checkpoint.Tensor{Name: position.Name, DType: checkpoint.F32, Shape: position.Shape, Data: data}
+	return table
 }
 
 func (t *Tower) allocate() error {
 	c, n := t.Config, t.Config.Patches()+1
 	D := c.HiddenSize
 	var err error
-	buffer := func(rows, cols int) device.Buffer {
+	keep := func(make func() (device.Buffer, error)) device.Buffer {
 		if err != nil {
 			return nil
 		}
 		var b device.Buffer
-		if b, err = t.dev.Buffer(rows, cols); err == nil {
+		if b, err = make(); err == nil {
 			t.buffers = append(t.buffers, b)
 		}
 		return b
 	}
-	t.x, t.h, t.q, t.k, t.v, t.a = buffer(n, D), buffer(n, D), buffer(n, D), buffer(n, D), buffer(n, D), buffer(n, D)
-	t.mid, t.input = buffer(n, c.Intermediate), buffer(n, 3*c.PatchSize*c.PatchSize)
+	buffer := func(rows, cols int) device.Buffer {
+		return keep(func() (device.Buffer, error) { return t.dev.Buffer(rows, cols) })
+	}
+	activations := func(rows, cols int) device.Buffer {
+		return keep(func() (device.Buffer, error) {
+			b, err := t.dev.Activations(rows, []int{cols})
+			if err != nil {
+				return nil, err
+			}
+			return b[0], nil
+		})
+	}
+	t.positions, t.embedded, t.x = buffer(n, D), buffer(n, D), buffer(n, D)
+	t.h, t.a, t.qkv, t.mid = activations(n, D), activations(n, D), activations(n, 3*D), activations(n, c.Intermediate)
+	t.input = buffer(n, 3*c.PatchSize*c.PatchSize)
 	t.features = buffer(c.Tokens(), c.FeatureSize())
-	for _, p := range t.projector {
-		t.projected = append(t.projected, buffer(c.Tokens(), p.w.Shape()[0]))
+	for i, p := range t.projector {
+		width := p.w.Shape()[0]
+		if i < len(t.projector)-1 {
+			t.projected = append(t.projected, activations(c.Tokens(), width))
+		} else {
+			t.projected = append(t.projected, buffer(c.Tokens(), width))
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("vision tower: %w", err)
+	}
+	for i := range n {
+		t.rows = append(t.rows, i)
 	}
 	return nil
 }
 
 // Params counts the parameters that Encode uses.
 func (t *Tower) Params() (n int64) {
+	n = int64(t.Config.Patches()+1) * int64(t.Config.HiddenSize) // the positions
 	for _, w := range t.weights {
 		size := int64(1)
 		for _, s := range w.Shape() {
@@ -305,14 +371,10 @@ func (t *Tower) Features(pixels []float32) ([]float32, error) {
 		return nil, fmt.Errorf("vision tower: want %d pixel values, got %d", want, len(pixels))
 	}
 	n, D := c.Patches()+1, c.HiddenSize
-	rows := make([]int, n)
-	for i := range rows {
-		rows[i] = i
-	}
 	d.Write(t.input, 0, c.unfold(pixels))
-	d.Embed(t.h, t.positions, rows)
-	d.AddLinear(device.Prefill, t.h, t.input, n, t.patches)
-	d.LayerNorm(t.x, t.h, n, t.preNorm.gain, t.preNorm.bias, c.NormEps)
+	d.Gather(t.embedded, t.positions, t.rows)
+	d.AddLinear(device.Prefill, t.embedded, t.input, n, t.patches)
+	d.LayerNorm(t.x, t.embedded, n, t.preNorm.gain, t.preNorm.bias, c.NormEps)
 
 	out := make([]float32, c.Tokens()*c.FeatureSize())
 	state := make([]float32, c.Tokens()*D)
@@ -349,10 +411,8 @@ func (t *Tower) Features(pixels []float32) ([]float32, error) {
 func (t *Tower) runLayer(y *layer, n int) {
 	c, d := t.Config, t.dev
 	d.LayerNorm(t.h, t.x, n, y.norm1.gain, y.norm1.bias, c.NormEps)
-	d.LinearBias(t.q, t.h, n, y.q.w, y.q.b, device.Identity)
-	d.LinearBias(t.k, t.h, n, y.k.w, y.k.b, device.Identity)
-	d.LinearBias(t.v, t.h, n, y.v.w, y.v.b, device.Identity)
-	d.BidirectionalAttention(t.a, t.q, t.k, t.v, n, c.Heads, c.HiddenSize/c.Heads)
+	d.LinearBias(t.qkv, t.h, n, y.qkv.w, y.qkv.b, device.Identity)
+	d.BidirectionalAttention(t.a, t.qkv, n, c.Heads, c.HiddenSize/c.Heads)
 	d.AddLinearBias(t.x, t.a, n, y.o.w, y.o.b)
 
 	d.LayerNorm(t.h, t.x, n, y.norm2.gain, y.norm2.bias, c.NormEps)

@@ -57,13 +57,17 @@ func TestVisionOperations(t *testing.T) {
 				}
 
 				D := c.heads * c.dh
-				q, hq := b.buffer(c.n, D)
-				k, hk := b.buffer(c.n, D)
-				v, hv := b.buffer(c.n, D)
+				qkv, hqkv := b.buffer(c.n, 3*D)
+				part := func(i int) (out []float64) {
+					for row := range c.n {
+						out = append(out, hqkv[(3*row+i)*D:(3*row+i+1)*D]...)
+					}
+					return out
+				}
 				a, _ := b.buffer(c.n, D)
 				wantA := make([]float64, c.n*D)
-				reference.BidirectionalAttention(wantA, hq, hk, hv, c.n, c.heads, c.dh)
-				b.d.BidirectionalAttention(a, q, k, v, c.n, c.heads, c.dh)
+				reference.BidirectionalAttention(wantA, part(0), part(1), part(2), c.n, c.heads, c.dh)
+				b.d.BidirectionalAttention(a, qkv, c.n, c.heads, c.dh)
 				b.compare("attention", a, wantA, c.n+c.dh)
 			})
 		}
@@ -80,11 +84,12 @@ func TestVisionThreads(t *testing.T) {
 		bias, _ := b.weight(checkpoint.F16, I)
 		y, _ := b.buffer(n, I)
 		a, _ := b.buffer(n, D)
+		qkv, _ := b.buffer(n, 3*D)
 		for range 2 {
 			out = out[:0]
 			b.d.LinearBias(y, x, n, w, bias, device.QuickGELU)
 			out = append(out, data(y).data...)
-			b.d.BidirectionalAttention(a, x, x, x, n, 3, 16)
+			b.d.BidirectionalAttention(a, qkv, n, 3, 16)
 			out = append(out, data(a).data...)
 		}
 		return out
@@ -115,14 +120,13 @@ func BenchmarkVisionLayer(b *testing.B) {
 		}
 		return w
 	}
-	x, y, mid := randomBuffer(1, n, D), randomBuffer(2, n, D), randomBuffer(3, n, I)
+	x, y, mid, qkv := randomBuffer(1, n, D), randomBuffer(2, n, D), randomBuffer(3, n, I), randomBuffer(4, n, 3*D)
 	wd, bd, wu, bu, wm := place(D, D), place(D), place(I, D), place(I), place(D, I)
+	wqkv, bqkv := place(3*D, D), place(3*D)
 	b.Run("vision", func(b *testing.B) {
 		for b.Loop() {
-			for range 3 {
-				d.LinearBias(y, x, n, wd, bd, device.Identity)
-			}
-			d.BidirectionalAttention(y, x, x, x, n, 16, 64)
+			d.LinearBias(qkv, x, n, wqkv, bqkv, device.Identity)
+			d.BidirectionalAttention(y, qkv, n, 16, 64)
 			d.AddLinearBias(y, x, n, wd, bd)
 			d.LinearBias(mid, x, n, wu, bu, device.QuickGELU)
 			d.AddLinearBias(y, mid, n, wm, bd)
@@ -131,9 +135,8 @@ func BenchmarkVisionLayer(b *testing.B) {
 	})
 	b.Run("prefill", func(b *testing.B) { // the same matrices
 		for b.Loop() {
-			for range 4 {
-				d.Linear(device.Prefill, y, x, n, wd)
-			}
+			d.Linear(device.Prefill, qkv, x, n, wqkv)
+			d.Linear(device.Prefill, y, x, n, wd)
 			d.Linear(device.Prefill, mid, x, n, wu)
 			d.Linear(device.Prefill, y, mid, n, wm)
 		}

@@ -22,6 +22,10 @@ const (
 	attentionWGMMAThreads   = 512
 )
 
+// visionTileRows is the queries of a block of bidirectional attention, and the keys of a step;
+// see kernels/cuda/attention_bidirectional.cu.
+const visionTileRows = pageSize
+
 // attentionDecodeWidth returns the width of the decode kernel for a head size of dh: the
 // number of the head's columns that a block computes.
 func attentionDecodeWidth(dh int) int {

@@ -65,6 +65,7 @@ func TestKernelConstants(t *testing.T) {
 		{[]string{"gemm.cuh"}, map[string]int{"kTileK": driver.BoxCols}},
 		{[]string{"attention_decode.cu"}, map[string]int{"kGroup": attentionGroup, "kAttentionWarps": attentionDecodeWarps, "kSingleBlockRounds": attentionSingleBlockRounds, "kMaxSplits": attentionMaxSplits}},
 		{[]string{"attention_prefill_wgmma.cuh"}, map[string]int{"kTile": attentionWGMMARows}},
+		{[]string{"attention_bidirectional.cu"}, map[string]int{"kHeadTile": visionTileRows}},
 		{[]string{"attention_train.cuh"}, map[string]int{"kAnyColumns": maxHeadSize / 128}},
 		{[]string{"sample.cu"}, map[string]int{"kSampleThreads": sampleThreads}},
 	} {
@@ -91,6 +92,8 @@ func TestKernelExpressions(t *testing.T) {
 		{"sample.cu", fmt.Sprintf("__launch_bounds__(%d,", sampleThreads)},
 		{"attention_prefill.cu", fmt.Sprintf("__launch_bounds__(%d, 2)", attentionPrefillThreads)},
 		{"attention_prefill.cu", fmt.Sprintf("__launch_bounds__(%d, 1)", attentionWGMMAThreads)},
+		{"attention_bidirectional.cu", fmt.Sprintf("__launch_bounds__(%d, 2)", attentionPrefillThreads)},
+		{"activation.cuh", "enum Activation { kIdentity, kQuickGELU, kGELU, kGELUTanh };"}, // device.Activation
 		{"linear.cu", fmt.Sprintf("__launch_bounds__(%d, 2)", gemvThreads)},
 		{"qkv.cu", fmt.Sprintf("__launch_bounds__(%d, 2)", gemvThreads)},
 		{"gate_up.cu", fmt.Sprintf("__launch_bounds__(%d, 2)", gemvThreads)},

@@ -51,6 +51,12 @@ func Logits(t checkpoint.DType, layers int, largest float64) float64 {
 	return 2 * model(t, layers) * largest
 }
 
+// Features is for what a vision tower or its projector makes, with such a largest number:
+// its layers round as often as those of a language model.
+func Features(t checkpoint.DType, layers int, largest float64) float64 {
+	return Logits(t, layers, largest)
+}
+
 // Score is for a criterion's score x of a candidate: it is made of how far the logits are
 // from the base's, and both are off.
 func Score(t checkpoint.DType, layers int, x float64) float64 { return 2 * model(t, layers) * x }

@@ -121,14 +121,30 @@ def conversations():
     return [(["rgb.png"], "What is in this picture?"), (["j420.jpg", "tall.png"], "Describe the difference between the two images.")]
 
 
+def processor(tok, c):
+    side = c.vision_config.image_size
+    return LlavaProcessor(image_processor=CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side}), tokenizer=tok,
+                          patch_size=c.vision_config.patch_size, vision_feature_select_strategy=c.vision_feature_select_strategy,
+                          image_token="<image>", num_additional_image_tokens=1, chat_template=TEMPLATE)
+
+
+def cases(model, p):
+    out = []
+    for pictures, question in conversations():
+        content = [{"type": "image"} for _ in pictures] + [{"type": "text", "text": question}]
+        prompt = p.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        inputs = p(images=[load_image(str(PICTURES / f)) for f in pictures], text=prompt, return_tensors="pt", images_kwargs={"input_data_format": "channels_last"})
+        case = {"pictures": pictures, "question": question, "prompt": prompt, "ids": inputs["input_ids"][0].tolist()}
+        case |= compute(model, inputs["input_ids"], inputs["pixel_values"], 12)
+        case["text"] = p.tokenizer.decode(case["greedy"], skip_special_tokens=True)
+        out.append(case)
+    return out
+
+
 def hf(name, tok, model, rename):
     d = MODELS / name
     d.mkdir(parents=True)
-    c = model.config
-    side = c.vision_config.image_size
-    p = LlavaProcessor(image_processor=CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side}), tokenizer=tok,
-                       patch_size=c.vision_config.patch_size, vision_feature_select_strategy=c.vision_feature_select_strategy,
-                       image_token="<image>", num_additional_image_tokens=1, chat_template=TEMPLATE)
+    p = processor(tok, model.config)
     model.save_pretrained(d)
     p.save_pretrained(d)
     state = load_file(d / "model.safetensors")
@@ -141,16 +157,7 @@ def hf(name, tok, model, rename):
     save_file({key: t.contiguous() for key, t in state.items()}, d / "model.safetensors", {"format": "pt"})
     for stale in ("generation_config.json", "special_tokens_map.json"):
         (d / stale).unlink(missing_ok=True)
-    cases = []
-    for pictures, question in conversations():
-        content = [{"type": "image"} for _ in pictures] + [{"type": "text", "text": question}]
-        prompt = p.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-        inputs = p(images=[load_image(str(PICTURES / f)) for f in pictures], text=prompt, return_tensors="pt", images_kwargs={"input_data_format": "channels_last"})
-        case = {"pictures": pictures, "question": question, "prompt": prompt, "ids": inputs["input_ids"][0].tolist()}
-        case |= compute(model, inputs["input_ids"], inputs["pixel_values"], 12)
-        case["text"] = tok.decode(case["greedy"], skip_special_tokens=True)
-        cases.append(case)
-    finish(d, cases)
+    finish(d, cases(model, p))
 
 
 def flat(name, tok, model):
