@@ -28,8 +28,13 @@ out/smollm2/config.json: | build
 	python3 -c "import hashlib, sys; d = hashlib.sha256(open(sys.argv[1], 'rb').read()).hexdigest(); sys.exit(d != sys.argv[2] and 'sha256 of ' + sys.argv[1] + ': want ' + sys.argv[2] + ', got ' + d)" out/smollm2-download/$(SMOLLM2_FILE) $(SMOLLM2_SHA256)
 	./bin/mop import gguf out/smollm2-download/$(SMOLLM2_FILE) --out out/smollm2
 
+demo-smollm2: build out/smollm2/config.json ## prune SmolLM2-135M, train, measure, write a report to out/demo-smollm2
+	./bin/mop demo --model out/smollm2 --text bench/demo/opticks --out out/demo-smollm2
+
+# ENGINES names some of them, for example ENGINES="vllm llama.cpp"; ENGINES_VENV is an
+# environment that bench/engines/environment.sh has made elsewhere.
 engines: build ## compare models that mop writes in every engine with mop; downloads 7 GB
-	bench/engines/run.sh ./bin/mop out/engines
+	VENV=$(ENGINES_VENV) bench/engines/run.sh ./bin/mop out/engines $(ENGINES)
 
 # The CUDA kernels on the host; needs a C++ compiler. An access of 16 bytes that is not
 # aligned to 16 works on the host and fails on a GPU, so GCC's sanitizer looks for it. All
@@ -149,6 +154,7 @@ fuzz: ## run every fuzz target for FUZZTIME each
 
 nightly: ## long fuzzing, ten minutes of bad clients, and all tests under the race detector
 	$(MAKE) fuzz FUZZTIME=5m
+	go test -run TestPublishedQuestionsMatchHarness -count=1 ./bench/tasks/zeroshot -golden-questions 0 -timeout 1h
 	go test -run TestSoak -count=1 ./runtime/server -soak 10m -timeout 20m
 	CGO_ENABLED=1 go test -race -timeout 2h ./...
 

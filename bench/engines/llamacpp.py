@@ -8,7 +8,10 @@ with mop's, and exports several tokenizers and compares the token ids of some hu
 texts. Any difference ends it with status 1. The wheel of xllamacpp carries a llama.cpp
 whose C interface ctypes calls.
 
---model DIR and --tokenizer DIR add a model and a tokenizer of your own. --golden FILE
+--model DIR and --tokenizer DIR add a model and a tokenizer of your own. --gguf FILE=DIR
+compares a GGUF file of someone else's with the directory that mop import gguf made of it,
+by the ids and the perplexity of --text. llama.cpp rounds the activations that it multiplies
+quantized matrices by, so that the perplexities are equal within 1 % only. --golden FILE
 writes what llama.cpp gave, for the tests in Go: cmd/mop/testdata/llamacpp.json is
 made by
 
@@ -66,7 +69,7 @@ class Library:
             ("llama_model_free", None, [p]), ("llama_free", None, [p]), ("llama_model_get_vocab", p, [p]), ("llama_vocab_n_tokens", ctypes.c_int32, [p]),
             ("llama_tokenize", ctypes.c_int32, [p, ctypes.c_char_p, ctypes.c_int32, p, ctypes.c_int32, ctypes.c_bool, ctypes.c_bool]),
             ("llama_batch_get_one", Batch, [p, ctypes.c_int32]), ("llama_decode", ctypes.c_int32, [p, Batch]),
-            ("llama_get_logits_ith", ctypes.POINTER(ctypes.c_float), [p, ctypes.c_int32]),
+            ("llama_get_memory", p, [p]), ("llama_memory_clear", None, [p, ctypes.c_bool]), ("llama_get_logits_ith", ctypes.POINTER(ctypes.c_float), [p, ctypes.c_int32]),
         ]:
             f = getattr(self.lib, name)
             f.restype, f.argtypes = result, arguments
@@ -133,6 +136,25 @@ class Model:
         rows = np.stack([self.forward([t]) for t in tokens])
         assert np.abs(rows[-1] - whole).max() < 1e-3 * max(1, np.abs(whole).max()), "llama.cpp's passes disagree"
         return rows
+
+    def perplexity(self, tokens, window):
+        """That of whole windows, of which the first token is not scored."""
+        self.open()
+        total, n, vocab = 0.0, 0, self.lib.llama_vocab_n_tokens(self.vocab)
+        for start in range(0, len(tokens), window):
+            part = tokens[start:start + window]
+            self.lib.llama_memory_clear(self.lib.llama_get_memory(self.context), True)
+            buffer = (ctypes.c_int32 * len(part))(*part)
+            batch = self.lib.llama_batch_get_one(buffer, len(part))
+            every = (ctypes.c_int8 * len(part))(*[1] * len(part))  # the positions whose logits are wanted
+            batch.logits = ctypes.cast(every, ctypes.c_void_p)
+            if status := self.lib.llama_decode(self.context, batch):
+                raise SystemExit(f"llama_decode: {status}")
+            for i, token in enumerate(part[1:]):
+                row = np.ctypeslib.as_array(self.lib.llama_get_logits_ith(self.context, i), (vocab,)).astype(float)
+                total += np.log(np.exp(row - row.max()).sum()) + row.max() - row[token]
+                n += 1
+        return float(np.exp(total / n)), n
 
     def greedy(self, tokens, count):
         self.open()
@@ -216,6 +238,25 @@ def compare_model(library, mop, name, directory, work, failures, tolerance=2e-5,
     return {"name": name, "sha256": digest(path), "tokens": tokens, "greedy": greedy, "every_97th": theirs[:, ::97].astype(float).round(6).tolist()}
 
 
+def compare_gguf(library, mop, file, directory, text, work, failures, window=512, windows=20):
+    """A file that mop imported: its perplexity in llama.cpp and that of the directory in mop."""
+    model = Model(library, file)
+    with open(text, encoding="utf-8") as f:
+        part = f.read()
+    tokens = model.tokens(part)
+    equal = tokens == mop.tokens(directory, [part])[0]
+    said = json.loads(mop.run("eval", "ppl", "--model", directory, "--text", text, "--context", str(window), "--max-tokens-per-document", str(window * windows),
+                              "--json", "--device", "cpu"))
+    theirs, scored = model.perplexity(tokens[:window * windows], window)
+    ours = said["ppl"]
+    rows, own = model.logits(tokens[:40]), mop.logits(directory, tokens[:40])
+    print(f"{os.path.basename(file)}: {len(tokens)} ids {'equal' if equal else 'DIFFER'}; perplexity of {scored} tokens in windows of {window}: llama.cpp {theirs:.4f}, mop {ours:.4f}, "
+          f"ratio {ours / theirs:.4f}; logits within {np.abs(rows - own).max() / np.abs(rows).max():.1e} of the largest", flush=True)
+    if not equal or scored != said["tokens"] or not abs(ours / theirs - 1) < 0.01:
+        failures.append(file)
+    model.close()
+
+
 def texts(count):
     """Words, code, digits, white space, many scripts, and random Unicode."""
     rng = random.Random(29)
@@ -277,6 +318,8 @@ def main():
     p.add_argument("--work", required=True)
     p.add_argument("--model", action="append", default=[], metavar="NAME=DIR")
     p.add_argument("--tokenizer", action="append", default=[], metavar="NAME=DIR")
+    p.add_argument("--gguf", action="append", default=[], metavar="FILE=DIR")
+    p.add_argument("--text", help="text for --gguf, such as wiki.test.raw")
     p.add_argument("--golden")
     a = p.parse_args()
     os.makedirs(a.work, exist_ok=True)
@@ -292,6 +335,8 @@ def main():
     golden["models"].append(compare_model(library, mop, "demo", DEMO, a.work, failures))
     for name, directory in (x.split("=", 1) for x in a.model):
         compare_model(library, mop, name, directory, a.work, failures)
+    for file, directory in (x.split("=", 1) for x in a.gguf):
+        compare_gguf(library, mop, file, directory, a.text, a.work, failures)
     for name, directory in [("demo", DEMO)] + [tuple(x.split("=", 1)) for x in a.tokenizer]:
         golden["tokenizers"].append(compare_tokenizer(library, mop, name, directory, a.work, failures))
     if a.golden:

@@ -259,6 +259,9 @@ func (d *Dir) Bytes() int64 {
 // memory of the process until it is read again.
 func (d *Dir) Release(data []byte) { files.Release(data) }
 
+// Prefetch asks for data of a tensor that will be read soon.
+func (d *Dir) Prefetch(data []byte) { files.Prefetch(data) }
+
 // Close unmaps the files. No tensor may be used afterwards.
 func (d *Dir) Close() error {
 	var errs []error

@@ -1,7 +1,6 @@
 package gguf
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"mop/internal/files"
 	"mop/internal/progress"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
@@ -84,7 +84,7 @@ func Export(ctx context.Context, src checkpoint.Source, out string, o ExportOpti
 	}
 	header := encodeHeader(slices.Concat(general(l, o.Name), l.metadata(), v.pairs(c)), tensors)
 	r.Bytes = int64(len(header)) + dataBytes(tensors)
-	if err := writeAtomically(out, r.Bytes, func(w *bufio.Writer) error {
+	if err := writeAtomically(out, r.Bytes, func(w io.Writer) error {
 		if _, err := w.Write(header); err != nil {
 			return err
 		}
@@ -131,7 +131,7 @@ func free(path string, replace bool) error {
 
 // writeAtomically writes a file under a hidden name beside its place, and renames it
 // when it is on disk. A failure leaves nothing.
-func writeAtomically(path string, size int64, write func(*bufio.Writer) error) error {
+func writeAtomically(path string, size int64, write func(io.Writer) error) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
@@ -144,8 +144,8 @@ func writeAtomically(path string, size int64, write func(*bufio.Writer) error) e
 		return err
 	}
 	defer f.Cleanup()
-	w := bufio.NewWriterSize(f, 1<<20)
-	if err := errors.Join(write(w), w.Flush()); err != nil {
+	w := files.NewWriter(f.File)
+	if err := errors.Join(write(w), w.Close()); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return f.CloseAtomicallyReplace()

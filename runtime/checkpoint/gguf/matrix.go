@@ -46,9 +46,12 @@ func halves(row, dh int) int {
 	return row - i + i%2*(dh/2) + i/2
 }
 
-// releaser is a source whose data stay on disk: what is not needed any more is given
-// back.
-type releaser interface{ Release(data []byte) }
+// mappedSource is a source whose data stay on disk: what is needed next is read ahead, and
+// what is not needed any more is given back.
+type mappedSource interface {
+	Prefetch(data []byte)
+	Release(data []byte)
+}
 
 // write writes the tensor, a few megabytes of whole rows at a time.
 func (m *matrix) write(ctx context.Context, w io.Writer, src checkpoint.Source) error {
@@ -65,7 +68,21 @@ func (m *matrix) write(ctx context.Context, w io.Writer, src checkpoint.Source) 
 	chunk := make([]byte, min(n, atOnce)*rowBytes)
 	workers := runtime.GOMAXPROCS(0)
 	failed := make([]error, workers)
+	onDisk, _ := src.(mappedSource)
+	part := func(start int) []byte { // of the stored data, for the rows of a chunk
+		size := len(in.Data) / max(1, product(m.stored)/m.stored[len(m.stored)-1])
+		return in.Data[min(start*size, len(in.Data)):min((start+atOnce)*size, len(in.Data))]
+	}
+	if m.from == "" {
+		onDisk = nil
+	}
+	if onDisk != nil {
+		onDisk.Prefetch(part(0))
+	}
 	for start := 0; start < n; start += atOnce {
+		if onDisk != nil {
+			onDisk.Prefetch(part(start + atOnce))
+		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -81,9 +98,8 @@ func (m *matrix) write(ctx context.Context, w io.Writer, src checkpoint.Source) 
 		if _, err := w.Write(chunk[:count*rowBytes]); err != nil {
 			return err
 		}
-		if r, ok := src.(releaser); ok && m.from != "" {
-			size := len(in.Data) / max(1, product(m.stored)/m.stored[len(m.stored)-1])
-			r.Release(in.Data[min(start*size, len(in.Data)):min((start+count)*size, len(in.Data))])
+		if onDisk != nil {
+			onDisk.Release(part(start))
 		}
 	}
 	return nil

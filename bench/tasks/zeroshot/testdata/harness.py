@@ -15,8 +15,9 @@ the fields of the data set that the harness reads (see the functions below).
 The harness's add_bos_token passes add_special_tokens to the tokenizer. A tokenizer without
 BOS in its template then still adds none, so this script sets the template.
 
-The files here have 50 questions of each task for the demo's model (--limit 50) and 10 for
-SmolLM2 (--limit 10 --batch 4); any number can be made with the same command.
+The published questions are the first 200 of each task, for the demo's model and for
+SmolLM2. What OUT has already is kept, so that a run goes on where another was stopped, and
+--tasks makes the files task by task.
 
 Made with lm_eval 0.4.13, transformers 4.57.6, torch 2.15.0, tokenizers 0.22, Python 3.11.
 """
@@ -132,7 +133,7 @@ def evaluate(model, manager, name, numbers, samples_file=None):
     samples = sorted(result["samples"][f"{name}_file"], key=lambda s: s["doc_id"])
     if samples_file:
         samples_file.write_text("".join(json.dumps(s, default=str) + "\n" for s in samples))
-    return [{"sums": [round(float(r[0][0] if isinstance(r[0], (list, tuple)) else r[0]), 4) for r in s["resps"]],
+    return [{"sums": [float(f"{float(r[0][0] if isinstance(r[0], (list, tuple)) else r[0]):.7g}") for r in s["resps"]],
              "acc": int(s["acc"]), **({"acc_norm": int(s["acc_norm"])} if "acc_norm" in s else {})}
             for s in samples]
 
@@ -145,6 +146,11 @@ def figures(questions):
         if values:
             out[metric], out[metric + "_stderr"] = metrics.mean(values), metrics.mean_stderr(values)
     return dict(out, questions=questions)
+
+
+def read_answers(path):
+    """The questions of a golden file by task; none where there is no file."""
+    return {k: v["questions"] for k, v in json.loads(path.read_text())["tasks"].items()} if path.exists() else {}
 
 
 def main():
@@ -161,7 +167,7 @@ def main():
     p.add_argument("--part", type=int, default=50, help="questions after which the golden files are written anew")
     a = p.parse_args()
     names = a.tasks.split(",")
-    done = {"off": {n: [] for n in names}, "on": {n: [] for n in names}}
+    done = {state: read_answers(a.out / f"{a.name}-bos-{state}.json") for state in ("off", "on")}
     with tempfile.TemporaryDirectory() as tmp:
         folder = pathlib.Path(tmp)
         counts = write_tasks(folder, a.data, names, a.fields)
@@ -176,10 +182,11 @@ def main():
                 backend.post_processor = template if state == "on" else own
                 assert (model.tok_encode("a")[0] == model.tokenizer.bos_token_id) == (state == "on")
                 for name in names:
-                    numbers = list(range(first, min(first + a.part, a.limit, counts[name])))
+                    answers = done[state].setdefault(name, [])
+                    numbers = list(range(max(first, len(answers)), min(first + a.part, a.limit, counts[name])))
                     if numbers:
                         samples = a.samples / f"samples_{name}.jsonl" if a.samples else None
-                        done[state][name] += evaluate(model, manager, name, numbers, samples)
+                        answers += evaluate(model, manager, name, numbers, samples)
             for state, tasks in done.items():
                 head = {"model": a.name, "bos": state, "lm_eval": lm_eval.__version__, "torch": torch.__version__}
                 text = json.dumps(head)[:-1] + ', "tasks": {\n'
