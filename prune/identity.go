@@ -32,8 +32,8 @@ func (r *run) methodName() string {
 	return ""
 }
 
-// refitSetting is the key of plan.json's settings that says that the model was refitted.
-const refitSetting = "refit"
+// RefitSetting is the key of plan.json's settings that says that the model was refitted.
+const RefitSetting = "refit"
 
 // settings are the options that plan.json holds beside the rule, as they were used.
 func (r *run) settings() map[string]any {
@@ -49,7 +49,7 @@ func (r *run) settings() map[string]any {
 		s["chat_template"] = r.ChatTemplate
 	}
 	if r.Refit {
-		s[refitSetting] = true
+		s[RefitSetting] = true
 	}
 	for name, value := range r.fineTuning {
 		s[name] = value
@@ -70,7 +70,7 @@ func (r *run) identity() map[string]string {
 	s := r.settings()
 	delete(s, "exact_target")
 	delete(s, "hf_type")
-	delete(s, refitSetting)
+	delete(s, RefitSetting)
 	delete(s, "target")
 	id := map[string]string{"weights": r.checksum, "criterion": r.Criterion, "sequence": r.Sequence, "seed": fmt.Sprint(r.Seed),
 		"rule": r.width.Rule, "round_to": fmt.Sprint(r.width.RoundTo), "heads_multiple": fmt.Sprint(r.width.HeadsMultiple), "allocation": r.width.Allocation}

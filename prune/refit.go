@@ -201,6 +201,9 @@ func (f *refitted) apply(specs []checkpoint.TensorSpec) (map[string][]byte, erro
 		}
 		specs[i] = checkpoint.Copy(checkpoint.Tensor{Name: s.Name, DType: s.DType, Shape: s.Shape, Data: data})
 	}
+	if len(f.report.Matrices) == 0 {
+		return nil, nil // nothing was chosen for each matrix
+	}
 	text, err := json.MarshalIndent(f.report, "", " ")
 	return map[string][]byte{refitFile: append(text, '\n')}, err
 }

@@ -77,7 +77,7 @@ func TestRefit(t *testing.T) {
 		t.Errorf("want %d matrices to differ, got %d", changed, different)
 	}
 	file := filepath.Join(dir, planFile)
-	if p := must(plan.Load(file)); p.Settings[refitSetting] != true {
+	if p := must(plan.Load(file)); p.Settings[RefitSetting] != true {
 		t.Errorf("settings: got %v", p.Settings)
 	}
 	if _, err := Replay(context.Background(), ReplayOptions{Plans: []string{file}, Model: model, Out: filepath.Join(t.TempDir(), "again")}); err == nil || !strings.Contains(err.Error(), "was refitted on text") {

@@ -45,7 +45,7 @@ func Replay(ctx context.Context, o ReplayOptions) ([]*plan.Plan, error) {
 		if states[i], err = p.Replay(base.Config()); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		if p.Settings[refitSetting] != nil {
+		if p.Settings[RefitSetting] != nil {
 			return nil, fmt.Errorf("%s: its model was refitted on text, which a plan does not hold: make it by mop prune --refit with the same texts", file)
 		}
 		if p.Target == 0 {

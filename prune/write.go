@@ -137,7 +137,7 @@ func (w writer) sameModel(dir string, old []byte, p *plan.Plan, c *config.Config
 	if q.Base.Weights != p.Base.Weights || q.Base.Params != p.Base.Params {
 		return false, fmt.Errorf("%s: exists, and was made from another model: give another --out", dir)
 	}
-	if fmt.Sprint(q.Settings[refitSetting]) != fmt.Sprint(p.Settings[refitSetting]) {
+	if fmt.Sprint(q.Settings[RefitSetting]) != fmt.Sprint(p.Settings[RefitSetting]) {
 		return false, nil // the plan of one has the weights of the other, but for the refit
 	}
 	text, err := config.Marshal(c)
@@ -150,7 +150,8 @@ func (w writer) sameModel(dir string, old []byte, p *plan.Plan, c *config.Config
 
 // WriteModel writes the pruned model of a state and its plan into dir, which appears when
 // it is complete. base is the open checkpoint of the directory baseDir. With resume, a
-// model that was written before for the same plan is kept.
-func WriteModel(base checkpoint.Source, baseDir, hfType string, resume bool, dir string, p *plan.Plan, s plan.State) error {
-	return writer{base: base, dir: baseDir, hfType: hfType, resume: resume}.write(dir, p, s)
+// model that was written before for the same plan is kept. weights are refitted matrices by
+// their tensor names; nil = the model is not refitted.
+func WriteModel(base checkpoint.Source, baseDir, hfType string, resume bool, dir string, p *plan.Plan, s plan.State, weights map[string][]float32) error {
+	return writer{base, baseDir, hfType, resume, refitted{weights: weights}}.write(dir, p, s)
 }

@@ -57,15 +57,17 @@ type Verification struct {
 	Models   []Verified       `json:"models"`
 	Median   float64          `json:"median_error"` // of the absolute errors
 	Worst    float64          `json:"worst_error"`
-	// RepeatMedian and RepeatWorst are the machine's own error: how far single
-	// measurements of the base, one after each model, are from their median.
+	// RepeatMedian and RepeatWorst are the machine's own error: how far single runs of the
+	// base, one in each turn, are from their median.
 	RepeatMedian float64 `json:"repeat_median"`
 	RepeatWorst  float64 `json:"repeat_worst"`
 	Disturbed    int     `json:"disturbed"` // models with too few undisturbed runs
 }
 
-// Verify measures models end to end, the base after each of them, and compares the times
-// with those that the table predicts.
+// Verify measures models end to end and compares the times with those that the table
+// predicts. All models take turns, the base first, because a machine may be slower for
+// seconds without showing any load: a run that was slower than the model's fastest one does
+// not count, and the model has another turn.
 func Verify(ctx context.Context, dev device.Device, t *predict.Table, base *config.Config, models []Shapes, o VerifyOptions) (*Verification, error) {
 	p, err := t.Predictor(o.Workload)
 	if err != nil {
@@ -75,13 +77,28 @@ func Verify(ctx context.Context, dev device.Device, t *predict.Table, base *conf
 	if err != nil {
 		return nil, err
 	}
-	v := &Verification{Workload: o.Workload}
-	var repeats, errors []float64
-	for i, s := range models {
-		one, err := m.Measure(ctx, s.Layers)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", s.Name, err)
+	all := append([]Shapes{{"base", base.Layers}}, models...)
+	runs := make([]times, len(all))
+	for round := range max(o.Tries, o.Runs) {
+		settled := 0
+		for i, s := range all {
+			if i > 0 && len(runs[i].kept()) >= o.Runs {
+				settled++
+				continue
+			}
+			if err := m.turn(ctx, s.Layers, 1, &runs[i]); err != nil {
+				return nil, fmt.Errorf("%s: %w", s.Name, err)
+			}
 		}
+		o.Progress.Report(progress.Update{Phase: "verifying", Done: settled, Total: len(models), Detail: fmt.Sprintf("%d turns", round+1)})
+		if settled == len(models) {
+			break
+		}
+	}
+	v := &Verification{Workload: o.Workload}
+	var errors, repeats []float64
+	for i, s := range models {
+		one := runs[i+1].measured(o.Runs)
 		x := Verified{Name: s.Name, Predicted: p.Latency(s.Layers), Measured: one.MS, Runs: one.Runs, Disturbed: one.Disturbed}
 		x.Error = x.Predicted/x.Measured - 1
 		v.Models = append(v.Models, x)
@@ -89,17 +106,11 @@ func Verify(ctx context.Context, dev device.Device, t *predict.Table, base *conf
 			v.Disturbed++
 		}
 		errors = append(errors, math.Abs(x.Error))
-		again, err := m.Measure(ctx, base.Layers)
-		if err != nil {
-			return nil, err
-		}
-		repeats = append(repeats, again.MS)
-		o.Progress.Report(progress.Update{Phase: "verifying", Done: i + 1, Total: len(models), Detail: fmt.Sprintf("error %+.1f %%", 100*x.Error)})
 	}
 	v.Median, v.Worst = median(errors), slices.Max(errors)
-	center := median(repeats)
-	for i := range repeats {
-		repeats[i] = math.Abs(repeats[i]/center - 1)
+	center := median(runs[0].total)
+	for _, ms := range runs[0].total {
+		repeats = append(repeats, math.Abs(ms/center-1))
 	}
 	v.RepeatMedian, v.RepeatWorst = median(repeats), slices.Max(repeats)
 	return v, nil
@@ -138,31 +149,40 @@ type Measured struct {
 
 // Measure times a model with these layers until there are enough undisturbed runs.
 func (m *Meter) Measure(ctx context.Context, layers []config.LayerShape) (Measured, error) {
+	var x times
+	if err := m.turn(ctx, layers, max(m.o.Tries, m.o.Runs), &x); err != nil {
+		return Measured{}, err
+	}
+	return x.measured(m.o.Runs), nil
+}
+
+// turn times a model at most so many times more, and fewer when it has enough undisturbed
+// runs.
+func (m *Meter) turn(ctx context.Context, layers []config.LayerShape, tries int, x *times) error {
 	c, w := withLayers(m.base, layers), m.o.Workload
 	src, err := m.weights.source(c)
 	if err != nil {
-		return Measured{}, err
+		return err
 	}
 	loaded, err := open.PlaceWeights(m.dev, src, m.o.Place)
 	if err != nil {
-		return Measured{}, err
+		return err
 	}
 	defer loaded.Close()
 	cache, err := open.Cache(m.dev, c, w.Batch, w.In+w.Out)
 	if err != nil {
-		return Measured{}, err
+		return err
 	}
 	defer cache.Close()
 	prompts, err := latency.Protocol{In: w.In, Out: w.Out, Batch: w.Batch, Runs: 1}.Prompts(c.VocabSize, c.EOS)
 	if err != nil {
-		return Measured{}, err
+		return err
 	}
 	generate := timing.Generator(loaded, cache)
 	if _, err := timing.Measure(ctx, generate, prompts, min(w.Out, 2), m.o.Now); err != nil { // grows buffers
-		return Measured{}, err
+		return err
 	}
-	var total, load []float64
-	for len(total) < max(m.o.Tries, m.o.Runs) {
+	for range tries {
 		runtime.GC()
 		var parts []float64
 		taken, err := m.load.during(func() error {
@@ -176,20 +196,38 @@ func (m *Meter) Measure(ctx context.Context, layers []config.LayerShape) (Measur
 			return nil
 		})
 		if err != nil {
-			return Measured{}, err
+			return err
 		}
-		total, load = append(total, median(parts)), append(load, taken)
-		if len(kept(total, load)) >= m.o.Runs {
-			break
+		x.total, x.load = append(x.total, median(parts)), append(x.load, taken)
+		if len(x.kept()) >= m.o.Runs {
+			return nil
 		}
 	}
-	good := kept(total, load)
-	if len(good) < m.o.Runs { // the fastest are the least disturbed
-		slices.Sort(total)
-		good = total[:min(m.o.Runs, len(total))]
-		return Measured{MS: median(good), Runs: len(good), Disturbed: true}, nil
+	return nil
+}
+
+// times are the runs of one model: their milliseconds, and the load of others meanwhile.
+type times struct{ total, load []float64 }
+
+// kept are the times of undisturbed runs.
+func (x *times) kept() (out []float64) {
+	for i, ok := range usable(x.total, x.load) {
+		if ok {
+			out = append(out, x.total[i])
+		}
 	}
-	return Measured{MS: median(good), Runs: len(good)}, nil
+	return out
+}
+
+// measured reduces the runs. If too few were undisturbed, the fastest ones are the least
+// disturbed.
+func (x *times) measured(runs int) Measured {
+	good := x.kept()
+	if len(good) >= runs {
+		return Measured{MS: median(good), Runs: len(good)}
+	}
+	good = slices.Sorted(slices.Values(x.total))[:min(runs, len(x.total))]
+	return Measured{MS: median(good), Runs: len(good), Disturbed: true}
 }
 
 // leastRun is the least time of what counts as one run: the system counts the time of other
@@ -205,16 +243,6 @@ func (m *Meter) part(r timing.Run) float64 {
 		return ms(r.Total()-r.TTFT()) / float64(len(r.Tokens)-1)
 	}
 	return ms(r.Total())
-}
-
-// kept are the times of undisturbed runs.
-func kept(total, load []float64) (out []float64) {
-	for i, ok := range usable(total, load) {
-		if ok {
-			out = append(out, total[i])
-		}
-	}
-	return out
 }
 
 // Write prints a table for people.

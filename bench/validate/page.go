@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+
+	"mop/runtime/config"
 )
 
 // judge writes the verdict.
@@ -110,6 +112,27 @@ func (v *Page) Write(w io.Writer) error {
 	} else {
 		b.WriteString("\nThe table knows no uniform model of the same size that is over 2 % faster.\n")
 	}
+	if q := v.Quality; q != nil {
+		fmt.Fprintf(&b, "\nThe blocks' losses add up to a KL of %.4f, each block made smaller alone.\n", q.Loss)
+		if q.Better != nil {
+			fmt.Fprintf(&b, "Better at the same time, predicted: a loss of %.4f in %.4g ms, %d parameters: %s\n", q.Better.Loss, q.Better.Predicted, q.Better.Params, describe(q.Better.Shapes))
+		}
+		if q.Faster != nil {
+			fmt.Fprintf(&b, "Faster at the same loss, predicted: %.4g ms (%+.1f %%), a loss of %.4f, %d parameters: %s\n", q.Faster.Predicted, 100*(q.Faster.Predicted/v.Predicted-1), q.Faster.Loss, q.Faster.Params, describe(q.Faster.Shapes))
+		}
+		if q.Better == nil && q.Faster == nil {
+			b.WriteString("The losses and the table know no plan that is over 2 % better or faster.\n")
+		}
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// describe lists the shapes of layers as heads x neurons.
+func describe(shapes []config.LayerShape) string {
+	var parts []string
+	for _, s := range shapes {
+		parts = append(parts, fmt.Sprintf("%dx%d", s.Heads, s.Intermediate))
+	}
+	return strings.Join(parts, " ")
 }

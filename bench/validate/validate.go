@@ -13,6 +13,7 @@ import (
 
 	"mop/bench/sweep"
 	"mop/prune/plan"
+	"mop/prune/search"
 	"mop/runtime/config"
 	"mop/runtime/device"
 	"mop/runtime/predict"
@@ -24,6 +25,7 @@ type Subject struct {
 	Base *config.Config // the dense model, with the table's sizes
 	// Layers are those of the pruned model.
 	Layers []config.LayerShape
+	From   []int // the base's layers that they come from
 }
 
 // Open reads a plan.json, a directory with one, or a directory of a model alone, whose
@@ -46,6 +48,10 @@ func Open(name string, t *predict.Table) (*Subject, error) {
 		}
 		s.Base = configOf(p.Base.VocabSize, p.Base.HiddenSize, p.Base.Tied, p.Base.Shapes)
 		s.Layers = p.TargetStep().Shapes
+		for _, l := range p.Layers {
+			s.From = append(s.From, l.From)
+		}
+		s.fillFrom()
 		return s, t.CheckModel(s.Base)
 	}
 	c, err := config.Load(filepath.Join(name, "config.json"))
@@ -54,7 +60,17 @@ func Open(name string, t *predict.Table) (*Subject, error) {
 	}
 	m := t.Model
 	s.Base, s.Layers = configOf(m.VocabSize, m.HiddenSize, m.Tied, m.Shapes), c.Layers
+	s.fillFrom()
 	return s, t.CheckModel(c)
+}
+
+// fillFrom fills in From where it follows from the number of layers.
+func (s *Subject) fillFrom() {
+	if len(s.From) == 0 && len(s.Layers) == len(s.Base.Layers) {
+		for l := range s.Layers {
+			s.From = append(s.From, l)
+		}
+	}
 }
 
 // configOf is a config that suffices to run random weights.
@@ -90,6 +106,7 @@ type Page struct {
 	Slowest  []LayerTime    `json:"slowest_layers,omitempty"`
 	Rounding []Rounding     `json:"rounding"`
 	Better   *Alternative   `json:"better,omitempty"` // shapes of the same size that are faster
+	Quality  *Quality       `json:"quality,omitempty"`
 	Verdict  string         `json:"verdict"`
 	Friendly bool           `json:"friendly"`
 }
@@ -122,10 +139,46 @@ type Alternative struct {
 	Predicted float64             `json:"predicted_ms"`
 	Params    int64               `json:"params"`
 	Shapes    []config.LayerShape `json:"shapes"`
+	Loss      float64             `json:"loss,omitempty"` // see Quality
 }
 
-// Run validates shapes. Without a device, only predictions are made.
-func Run(ctx context.Context, dev device.Device, s *Subject, t *predict.Table, o sweep.VerifyOptions) (*Page, error) {
+// Quality compares the plan with others by the losses of single blocks that a search
+// measured. A loss is the sum of the KL divergences of all blocks, each made smaller alone;
+// it ranks plans and is not the divergence of the whole model.
+type Quality struct {
+	Loss float64 `json:"loss"`
+	// Better has the least loss among those of the plan's predicted time, Faster the least
+	// time among those of the plan's loss; nil where the plan is as good.
+	Better *Alternative `json:"better,omitempty"`
+	Faster *Alternative `json:"faster,omitempty"`
+}
+
+// compareQuality looks for plans that lose less, or that are faster.
+func compareQuality(p *predict.Predictor, s *Subject, known *search.BlockLosses, ms float64) (*Quality, error) {
+	if len(s.From) != len(s.Layers) {
+		return nil, fmt.Errorf("%s: %d layers of %d: which ones are kept is not known: give its plan.json", s.Name, len(s.Layers), len(s.Base.Layers))
+	}
+	all := &Subject{Base: s.Base, Layers: s.Base.Layers}
+	all.fillFrom()
+	q := &Quality{Loss: known.Sum(s.From, s.Layers)}
+	alternative := func(shapes []config.LayerShape) *Alternative {
+		return &Alternative{What: "a shape for each layer", Predicted: p.Latency(shapes), Params: params(s.Base, shapes), Shapes: shapes, Loss: known.Sum(all.From, shapes)}
+	}
+	if shapes := known.Within(p, ms); shapes != nil {
+		if a := alternative(shapes); a.Loss < 0.98*q.Loss {
+			q.Better = a
+		}
+	}
+	if shapes := known.Fastest(p, q.Loss, ms); shapes != nil {
+		if a := alternative(shapes); a.Predicted < 0.98*ms {
+			q.Faster = a
+		}
+	}
+	return q, nil
+}
+
+// Run validates shapes. Losses are those of single blocks, nil = unknown. Without a device, only predictions are made.
+func Run(ctx context.Context, dev device.Device, s *Subject, t *predict.Table, losses *search.BlockLosses, o sweep.VerifyOptions) (*Page, error) {
 	p, err := t.Predictor(o.Workload)
 	if err != nil {
 		return nil, err
@@ -147,6 +200,11 @@ func Run(ctx context.Context, dev device.Device, s *Subject, t *predict.Table, o
 	v.EqualWidth = equalWidth(p, s.Base, v.Predicted)
 	v.Rounding = roundings(p, s)
 	v.Better = better(p, s, v.Predicted)
+	if losses != nil {
+		if v.Quality, err = compareQuality(p, s, losses, v.Predicted); err != nil {
+			return nil, err
+		}
+	}
 	v.judge()
 	return v, nil
 }

@@ -3,6 +3,8 @@ package validate
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,7 +13,9 @@ import (
 	"time"
 
 	"mop/bench/sweep"
+	"mop/internal/journal"
 	"mop/prune/plan"
+	"mop/prune/search"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
 	"mop/runtime/device/cpu"
@@ -52,7 +56,7 @@ func subject(width int) *Subject {
 
 func run(t *testing.T, s *Subject, x *predict.Table) *Page {
 	t.Helper()
-	v, err := Run(context.Background(), nil, s, x, sweep.VerifyOptions{Workload: predict.Workload{In: 12, Out: 20, Batch: 1}})
+	v, err := Run(context.Background(), nil, s, x, nil, sweep.VerifyOptions{Workload: predict.Workload{In: 12, Out: 20, Batch: 1}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +127,7 @@ func TestPage(t *testing.T) {
 	}
 	defer dev.Close()
 	clock := time.Unix(0, 0)
-	v, err := Run(context.Background(), dev, s, table(1), sweep.VerifyOptions{Workload: predict.Workload{In: 12, Out: 5, Batch: 1}, DType: checkpoint.F32, Runs: 2, Tries: 3,
+	v, err := Run(context.Background(), dev, s, table(1), nil, sweep.VerifyOptions{Workload: predict.Workload{In: 12, Out: 5, Batch: 1}, DType: checkpoint.F32, Runs: 2, Tries: 3,
 		Now:       func() time.Time { clock = clock.Add(time.Millisecond); return clock },
 		OtherLoad: func() (time.Duration, time.Duration, bool) { return 0, 0, true }})
 	if err != nil {
@@ -148,4 +152,74 @@ func TestPage(t *testing.T) {
 	if _, err := Open(filepath.Join(t.TempDir(), "none"), table(1)); err == nil {
 		t.Error("want an error for a file that does not exist")
 	}
+}
+
+// With losses that say that the last layers lose little, a plan that cuts all layers alike
+// is not the best of its time; a plan of the least loss has no better one.
+func TestQualityFromLosses(t *testing.T) {
+	c, x := base(), table(1)
+	known := lossesFile(t, c)
+	s := subject(128)
+	s.fillFrom()
+	p, err := x.Predictor(predict.Workload{In: 12, Out: 20, Batch: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := compareQuality(p, s, known, p.Latency(s.Layers))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := 0.5 * (1 + 1 + 1 + 1 + 0.1 + 0.1); math.Abs(q.Loss-want) > 1e-9 {
+		t.Errorf("want a loss of %v, got %v", want, q.Loss)
+	}
+	if q.Better == nil || q.Better.Loss > 0.8*q.Loss || q.Better.Predicted > p.Latency(s.Layers)*1.0001 {
+		t.Errorf("want a better plan of the same time, got %+v", q.Better)
+	}
+	if q.Faster == nil || q.Faster.Loss > q.Loss || q.Faster.Predicted > 0.95*p.Latency(s.Layers) {
+		t.Fatalf("want a faster plan of the same loss, got %+v", q.Faster)
+	}
+	s.Layers = q.Better.Shapes
+	if q, err = compareQuality(p, s, known, p.Latency(s.Layers)); err != nil || q.Better != nil {
+		t.Errorf("want no plan that is better than the best, got %+v, %v", q.Better, err)
+	}
+}
+
+// lossesFile is what a search stores: neurons of the last two layers lose a tenth of what
+// those of the others lose, and attention blocks too much to be touched.
+func lossesFile(t *testing.T, c *config.Config) *search.BlockLosses {
+	t.Helper()
+	type line struct {
+		Name  string  `json:"name"`
+		Value float64 `json:"value"`
+	}
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, ".search"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	j, err := journal.Open[line](filepath.Join(dir, ".search", "losses.jsonl"), map[string]string{"levels": "16"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	for l, s := range c.Layers {
+		for k := range s.KVHeads {
+			if err := j.Add(line{fmt.Sprintf("attention %d %d", l, k), 100}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		worst := 1.0
+		if l >= 4 {
+			worst = 0.1
+		}
+		for v := range 16 {
+			if err := j.Add(line{fmt.Sprintf("mlp %d %d", l, v), worst * float64(16-v) / 16}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	known, err := search.ReadLosses(dir, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return known
 }

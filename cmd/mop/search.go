@@ -10,6 +10,7 @@ import (
 	"mop/internal/machine"
 	"mop/prune"
 	"mop/prune/plan"
+	"mop/prune/score"
 	"mop/prune/search"
 	"mop/runtime/device"
 	"mop/runtime/open"
@@ -67,7 +68,15 @@ func searchCommand(o *options) *cobra.Command {
 					s.Measure = meterFunc(o, s.Workload)
 				}
 			}
-			s.OpenDevice = func() (device.Device, error) { return open.Device(o.deviceOptions()) }
+			if s.Recipe.Data == "" {
+				s.Recipe.Data = s.Calibration
+			}
+			s.OpenDevice = func() (device.Device, error) {
+				if s.Short > 0 {
+					return o.openTrainer()
+				}
+				return open.Device(o.deviceOptions())
+			}
 			bar := newBars(c.ErrOrStderr())
 			s.Progress = bar.show
 			models, err := search.Run(c.Context(), s)
@@ -99,8 +108,11 @@ func searchCommand(o *options) *cobra.Command {
 	f.StringVar(&targetBytes, "target-bytes", "", "shares of the dense model's parameters, instead of --target-latency")
 	work.register(c)
 	f.BoolVar(&measure, "measure", true, "meet the target by measurement on the device; false: by the table's prediction alone")
-	f.StringVar(&s.Calibration, "calibration", "", "prompts for the AMP scores, as of mop prune")
+	f.StringVar(&s.Calibration, "calibration", "", "prompts for the scores and the refit, as of mop prune")
 	f.IntVar(&s.Prompts, "prompts", s.Prompts, "number of prompts")
+	f.StringVar(&s.NeuronScore, "neuron-score", "amp", "importance score of neurons: "+score.Help())
+	f.StringVar(&s.HeadScore, "head-score", "amp", "importance score of heads: the same ones")
+	f.BoolVar(&s.Refit, "refit", false, "refit the kept columns of o_proj and down_proj of every candidate to the dense outputs by least squares on the prompts; it needs about 16 tokens a column")
 	f.StringVar(&s.Text, "text", "", "text on which models are compared")
 	f.StringVar(&s.Separator, "split", "", "text between that file's documents")
 	f.IntVar(&s.Context, "context", s.Context, "tokens in a window, BOS included")
@@ -110,6 +122,8 @@ func searchCommand(o *options) *cobra.Command {
 	f.DurationVar(&s.Time, "time", s.Time, "time of each target's evolution, about; 0 = dynamic programming only")
 	f.IntVar(&s.Generations, "generations", 0, "generations of evolution, instead of --time")
 	f.IntVar(&s.Offspring, "offspring", s.Offspring, "candidates of a generation")
+	f.IntVar(&s.Short, "short-recovery", 0, "after evolution, train the best four candidates for this many steps and choose the one that is then the best; that training is discarded")
+	f.StringVar(&s.Recipe.Data, "recover", "", "rows that --short-recovery trains on; default: those of --calibration")
 	hfTypeFlag(c, &s.HFType)
 	f.BoolVar(&s.Resume, "resume", false, "continue a search that was stopped")
 	return c

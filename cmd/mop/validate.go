@@ -7,6 +7,7 @@ import (
 
 	"mop/bench/sweep"
 	"mop/bench/validate"
+	"mop/prune/search"
 	"mop/runtime/device"
 	"mop/runtime/open"
 	"mop/runtime/predict"
@@ -14,14 +15,15 @@ import (
 
 func validateCommand(o *options) *cobra.Command {
 	work := workloadFlags{Workload: predict.Workload{In: 12, Out: 128, Batch: 1}}
-	var tableFile string
+	var tableFile, searched string
 	var measure, asJSON bool
 	c := &cobra.Command{
 		Use:   "validate PLAN|DIR --latency TABLE",
 		Short: "Say whether a plan's shapes are worth having on this device",
 		Long: "Print one page about a plan, or a pruned model: predicted and measured time, where the\n" +
 			"time goes, the gain per compression, what rounding its widths would cost and gain, and\n" +
-			"faster shapes of the same size, if the table knows any. Weights are random.",
+			"faster shapes of the same size, if the table knows any. Weights are random. With the\n" +
+			"losses of a search, also better plans of the same time and faster ones of the same loss.",
 		Example: "  mop validate ./pruned/0.40 --latency table.json\n  mop validate plan.json --latency table.json --measure=false --json",
 		Args:    exactly(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -39,6 +41,12 @@ func validateCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			var losses *search.BlockLosses
+			if searched != "" {
+				if losses, err = search.ReadLosses(searched, s.Base); err != nil {
+					return err
+				}
+			}
 			var dev device.Device
 			if measure {
 				if dev, err = o.open(); err != nil {
@@ -50,7 +58,7 @@ func validateCommand(o *options) *cobra.Command {
 				}
 			}
 			place := open.ModelOptions{Weights: t.Machine.Weights, Activations: t.Machine.Activations}
-			page, err := validate.Run(c.Context(), dev, s, t, sweep.VerifyOptions{Workload: work.Workload, DType: o.from.ElementType(s.Base), Place: place, Runs: 5, Tries: 20, Seed: o.seed})
+			page, err := validate.Run(c.Context(), dev, s, t, losses, sweep.VerifyOptions{Workload: work.Workload, DType: o.from.ElementType(s.Base), Place: place, Runs: 5, Tries: 20, Seed: o.seed})
 			if err != nil {
 				return err
 			}
@@ -64,6 +72,7 @@ func validateCommand(o *options) *cobra.Command {
 	}
 	f := c.Flags()
 	f.StringVar(&tableFile, "latency", "", "latency table of mop sweep")
+	f.StringVar(&searched, "losses", "", "output directory of a mop search of the same dense model: look for a plan of the same time that loses less, and for a faster one of the same loss")
 	f.BoolVar(&measure, "measure", true, "measure on the device as well; false: predictions only")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	work.register(c)

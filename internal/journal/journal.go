@@ -29,8 +29,9 @@ const sumKey = `{"sum":"`
 type Journal[T any] struct {
 	Records []T // those of the file, in its order
 
-	file *os.File
-	sum  string // checksum of the last line
+	identity map[string]string // of the file
+	file     *os.File
+	sum      string // checksum of the last line
 }
 
 // Open creates a journal, or opens one that was written with the same identity. An
@@ -62,6 +63,19 @@ func Open[T any](path string, identity map[string]string, check func(i int, reco
 	return j, nil
 }
 
+// Read returns the records and the identity of a journal that is only to be read.
+func Read[T any](path string) (records []T, identity map[string]string, err error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	j := &Journal[T]{}
+	if _, err := j.read(data, nil, nil); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return j.Records, j.identity, nil
+}
+
 // read parses the lines and returns the number of bytes of the complete ones.
 func (j *Journal[T]) read(data []byte, identity map[string]string, check func(int, T) error) (complete int, err error) {
 	lines := bufio.NewReader(bytes.NewReader(data))
@@ -79,7 +93,7 @@ func (j *Journal[T]) read(data []byte, identity map[string]string, check func(in
 			return 0, fmt.Errorf("line %d: its checksum does not match: it was changed after it was written", n+1)
 		}
 		if n == 0 {
-			err = checkIdentity(text, identity)
+			err = j.checkIdentity(text, identity)
 		} else {
 			var r T
 			if err = json.Unmarshal(text, &r); err == nil && check != nil {
@@ -101,11 +115,15 @@ func chain(before string, text []byte) string {
 }
 
 // checkIdentity refuses a journal whose run has another identity, and names a difference.
-func checkIdentity(text []byte, identity map[string]string) error {
-	var other map[string]string
-	if err := json.Unmarshal(text, &other); err != nil {
+// With no identity, any is accepted.
+func (j *Journal[T]) checkIdentity(text []byte, identity map[string]string) error {
+	if err := json.Unmarshal(text, &j.identity); err != nil {
 		return err
 	}
+	if identity == nil {
+		return nil
+	}
+	other := j.identity
 	for _, name := range slices.Sorted(maps.Keys(identity)) {
 		if other[name] != identity[name] {
 			return fmt.Errorf("written by another run: its %s is %q, want %q: give another --out", name, other[name], identity[name])

@@ -42,6 +42,15 @@ type Moments struct {
 	FitTokens, HeldTokens int
 }
 
+// All are the moments over all prompts, those that are held out included.
+func (m *Moments) All() []float64 {
+	out := make([]float64, len(m.Fit))
+	for i := range out {
+		out[i] = m.Fit[i] + m.Held[i]
+	}
+	return out
+}
+
 // Wanted says of which matrices moments are needed, by the layer of the model.
 type Wanted map[int]map[Matrix]bool
 

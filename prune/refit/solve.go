@@ -52,11 +52,7 @@ func Solve(w []float32, rows int, keep []int, m *Moments) ([]float32, Fit, error
 		return s.kept(nil), best, nil
 	}
 	// The damping is chosen: the weights may use all the text.
-	all := make([]float64, len(m.Fit))
-	for i := range all {
-		all[i] = m.Fit[i] + m.Held[i]
-	}
-	delta, err := s.delta(all, best.Damping)
+	delta, err := s.delta(m.All(), best.Damping)
 	if err != nil {
 		return nil, best, err
 	}

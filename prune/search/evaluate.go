@@ -10,7 +10,6 @@ import (
 	"mop/prune/surgery"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
-	"mop/runtime/device"
 	"mop/runtime/metric"
 	"mop/runtime/model"
 )
@@ -21,14 +20,15 @@ type memorySource struct {
 	base   checkpoint.Source
 	config *config.Config
 	specs  map[string]checkpoint.TensorSpec
+	refits *refits // nil = none
 }
 
-func newMemorySource(base checkpoint.Source, layers []plan.Layer) (*memorySource, error) {
+func newMemorySource(base checkpoint.Source, layers []plan.Layer, refits *refits) (*memorySource, error) {
 	specs, c, err := surgery.Specs(base, layers)
 	if err != nil {
 		return nil, err
 	}
-	s := &memorySource{base, c, map[string]checkpoint.TensorSpec{}}
+	s := &memorySource{base, c, map[string]checkpoint.TensorSpec{}, refits}
 	for _, x := range specs {
 		s.specs[x.Name] = x
 	}
@@ -48,6 +48,9 @@ func (s *memorySource) Tensor(name string) (checkpoint.Tensor, error) {
 	if t, err := s.base.Tensor(name); err == nil && slices.Equal(t.Shape, spec.Shape) {
 		return t, nil
 	}
+	if data := s.refits.tensor(name, spec); data != nil {
+		return checkpoint.Tensor{Name: name, DType: spec.DType, Shape: spec.Shape, Data: data}, nil
+	}
 	var data bytes.Buffer
 	if err := spec.Write(&data); err != nil {
 		return checkpoint.Tensor{}, fmt.Errorf("%s: %w", name, err)
@@ -58,7 +61,7 @@ func (s *memorySource) Tensor(name string) (checkpoint.Tensor, error) {
 // divergence is the mean KL divergence from the base of the model of a genome, on the
 // first windows of the text. prefixes may be nil.
 func (r *run) divergence(ctx context.Context, g genome, windows int, prefixes metric.Prefixes) (float64, error) {
-	src, err := newMemorySource(r.base, r.state(g).Layers)
+	src, err := newMemorySource(r.base, r.state(g).Layers, r.refits)
 	if err != nil {
 		return 0, err
 	}
@@ -67,12 +70,7 @@ func (r *run) divergence(ctx context.Context, g genome, windows int, prefixes me
 		return 0, err
 	}
 	defer m.Close()
-	sum, n := 0.0, 0
-	err = metric.CompareLogits(ctx, r.reference, m, r.windows[:windows], prefixes, func(d device.Divergence) {
-		sum += d.KL
-		n++
-	})
-	return sum / float64(max(n, 1)), err
+	return r.divergenceOf(ctx, m, windows, prefixes)
 }
 
 // layerInputs are the residual streams of the base in front of one layer, [T, D] of each

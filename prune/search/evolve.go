@@ -18,6 +18,13 @@ type job struct {
 	target float64
 	cost   *cost
 	own    *values // evaluations, measurements and the number of generations
+	judged []judged
+}
+
+// judged is a genome and its divergence on all windows.
+type judged struct {
+	genome
+	kl float64
 }
 
 // stage is how many windows a candidate is judged on, and how many candidates go on.
@@ -30,6 +37,15 @@ func (r *run) stages() []stage {
 
 // evaluate is divergence, once for each genome and number of windows.
 func (j *job) evaluate(ctx context.Context, g genome, windows int) (float64, error) {
+	x, err := j.evaluateOnce(ctx, g, windows)
+	known := func(x judged) bool { return x.key() == g.key() }
+	if err == nil && windows == j.Windows && !slices.ContainsFunc(j.judged, known) {
+		j.judged = append(j.judged, judged{g, x})
+	}
+	return x, err
+}
+
+func (j *job) evaluateOnce(ctx context.Context, g genome, windows int) (float64, error) {
 	key := fmt.Sprintf("kl %d %s", windows, g.key())
 	if x, ok := j.own.values[key]; ok {
 		return x, nil

@@ -25,38 +25,43 @@ func (g genome) key() string {
 	return strings.Trim(fmt.Sprint(g.KVHeads), "[]") + "|" + strings.Trim(fmt.Sprint(g.Levels), "[]")
 }
 
-// width is the number of neurons of a level.
-func (r *run) width(l, level int) int {
-	return r.base.Config().Layers[l].Intermediate * level / r.Levels
+// grid are the sizes that a search chooses among: all whole groups of heads, and evenly
+// spaced widths of the MLP blocks.
+type grid struct {
+	layers []config.LayerShape // of the base
+	levels int
 }
 
+// width is the number of neurons of a level.
+func (g grid) width(l, level int) int { return g.layers[l].Intermediate * level / g.levels }
+
 // shape is the shape of a layer of the base with some of its blocks' parts.
-func (r *run) shape(l, kvHeads, level int) config.LayerShape {
-	s := r.base.Config().Layers[l]
+func (g grid) shape(l, kvHeads, level int) config.LayerShape {
+	s := g.layers[l]
 	if s.KVHeads > 0 {
 		s.Heads = kvHeads * (s.Heads / s.KVHeads)
 	}
 	s.KVHeads = kvHeads
-	s.Intermediate = r.width(l, level)
+	s.Intermediate = g.width(l, level)
 	return s
 }
 
 // shapes are those of all layers.
-func (r *run) shapes(g genome) []config.LayerShape {
-	out := make([]config.LayerShape, len(g.Levels))
+func (g grid) shapes(x genome) []config.LayerShape {
+	out := make([]config.LayerShape, len(x.Levels))
 	for l := range out {
-		out[l] = r.shape(l, g.KVHeads[l], g.Levels[l])
+		out[l] = g.shape(l, x.KVHeads[l], x.Levels[l])
 	}
 	return out
 }
 
 // dense is the genome of the base.
-func (r *run) dense() genome {
-	var g genome
-	for _, s := range r.base.Config().Layers {
-		g.KVHeads, g.Levels = append(g.KVHeads, s.KVHeads), append(g.Levels, r.Levels)
+func (g grid) dense() genome {
+	var x genome
+	for _, s := range g.layers {
+		x.KVHeads, x.Levels = append(x.KVHeads, s.KVHeads), append(x.Levels, g.levels)
 	}
-	return g
+	return x
 }
 
 // state lists which heads and neurons a genome keeps: those with the highest scores.

@@ -67,21 +67,20 @@ func solve(blocks [][]choice, bin float64, room int) []int {
 
 // divide finds the genome of the least sum of losses whose cost is at most a share of the
 // dense model's.
-func (r *run) divide(x *losses, k *cost, target float64) (genome, error) {
-	c := r.base.Config()
-	base := c.Layers
+func (s grid) divide(x *losses, k *cost, target float64) (genome, error) {
+	base := s.layers
 	fixed := k.total(base)
 	var blocks [][]choice
-	for l, s := range base {
-		attention := make([]choice, s.KVHeads+1)
+	for l, y := range base {
+		attention := make([]choice, y.KVHeads+1)
 		for kv := range attention {
-			attention[kv] = choice{k.attention(r.shape(l, kv, 0)), x.attention[l][kv]}
+			attention[kv] = choice{k.attention(s.shape(l, kv, 0)), x.attention[l][kv]}
 		}
-		mlp := make([]choice, r.Levels+1)
+		mlp := make([]choice, s.levels+1)
 		for v := range mlp {
-			mlp[v] = choice{k.mlp(r.shape(l, 0, v)), x.mlp[l][v]}
+			mlp[v] = choice{k.mlp(s.shape(l, 0, v)), x.mlp[l][v]}
 		}
-		fixed -= attention[s.KVHeads].cost + mlp[r.Levels].cost
+		fixed -= attention[y.KVHeads].cost + mlp[s.levels].cost
 		blocks = append(blocks, attention, mlp)
 	}
 	// Costs of blocks are those of ordinary layers; the last layers of a prompt differ a
@@ -97,7 +96,7 @@ func (r *run) divide(x *losses, k *cost, target float64) (genome, error) {
 		for l := range base {
 			g.KVHeads, g.Levels = append(g.KVHeads, chosen[2*l]), append(g.Levels, chosen[2*l+1])
 		}
-		over := k.total(r.shapes(g)) - wanted
+		over := k.total(s.shapes(g)) - wanted
 		if over <= 0 {
 			return g, nil
 		}

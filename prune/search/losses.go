@@ -20,43 +20,52 @@ type losses struct {
 }
 
 // measuredLevels are the levels nearest to the measured shares, ascending.
-func (r *run) measuredLevels() []int {
+func (g grid) measuredLevels() []int {
 	var out []int
 	for _, s := range measuredShares() {
-		out = append(out, int(s*float64(r.Levels)+0.5))
+		out = append(out, int(s*float64(g.levels)+0.5))
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
 }
 
-// measureLosses measures every block's losses that the file of losses does not hold.
-func (r *run) measureLosses(ctx context.Context) (*losses, error) {
-	c := r.base.Config()
-	type block struct {
-		layer int
-		mlp   bool
-		size  int
+// block is one block at one of its sizes.
+type block struct {
+	layer int
+	mlp   bool
+	size  int // KV heads or level
+}
+
+// key names the block's loss in the file of losses.
+func (b block) key() string {
+	if b.mlp {
+		return fmt.Sprintf("mlp %d %d", b.layer, b.size)
 	}
+	return fmt.Sprintf("attention %d %d", b.layer, b.size)
+}
+
+// measuredBlocks are the blocks at the sizes whose loss is measured.
+func (g grid) measuredBlocks() []block {
 	var all []block
-	for l, s := range c.Layers {
+	for l, s := range g.layers {
 		for k := range s.KVHeads {
 			all = append(all, block{l, false, k})
 		}
-		for _, v := range r.measuredLevels() {
-			if v < r.Levels && s.Intermediate > 0 {
+		for _, v := range g.measuredLevels() {
+			if v < g.levels && s.Intermediate > 0 {
 				all = append(all, block{l, true, v})
 			}
 		}
 	}
-	measured := map[block]float64{}
+	return all
+}
+
+// measureLosses measures every block's losses that the file of losses does not hold.
+func (r *run) measureLosses(ctx context.Context) (*losses, error) {
+	all := r.measuredBlocks()
 	var inputs *layerInputs
 	for i, b := range all {
-		key := fmt.Sprintf("attention %d %d", b.layer, b.size)
-		if b.mlp {
-			key = fmt.Sprintf("mlp %d %d", b.layer, b.size)
-		}
-		loss, ok := r.shared.values[key]
-		if !ok {
+		if _, ok := r.shared.values[b.key()]; !ok {
 			var err error
 			if b.layer > 0 && (inputs == nil || inputs.layer != b.layer) {
 				if inputs, err = r.inputsOf(ctx, b.layer); err != nil {
@@ -69,29 +78,39 @@ func (r *run) measureLosses(ctx context.Context) (*losses, error) {
 			} else {
 				g.KVHeads[b.layer] = b.size
 			}
-			if loss, err = r.divergence(ctx, g, r.LossWindows, inputs.prefixes()); err != nil {
+			loss, err := r.divergence(ctx, g, r.LossWindows, inputs.prefixes())
+			if err != nil {
 				return nil, err
 			}
-			if err := r.shared.add(key, loss); err != nil {
+			if err := r.shared.add(b.key(), loss); err != nil {
 				return nil, err
 			}
 		}
-		measured[b] = loss
 		r.Progress.Report(progress.Update{Phase: "losses of single blocks", Done: i + 1, Total: len(all)})
 	}
+	return r.lossesOf(r.shared.values)
+}
+
+// lossesOf arranges measured values by block.
+func (g grid) lossesOf(measured map[string]float64) (*losses, error) {
+	for _, b := range g.measuredBlocks() {
+		if _, ok := measured[b.key()]; !ok {
+			return nil, fmt.Errorf("the loss of %q is missing", b.key())
+		}
+	}
 	out := &losses{}
-	for l, s := range c.Layers {
+	for l, s := range g.layers {
 		attention := make([]float64, s.KVHeads+1)
 		for k := range s.KVHeads {
-			attention[k] = measured[block{l, false, k}]
+			attention[k] = measured[block{l, false, k}.key()]
 		}
-		levels := append(r.measuredLevels(), r.Levels)
+		levels := append(g.measuredLevels(), g.levels)
 		values := make([]float64, len(levels)) // 0 for the whole block
 		for i, v := range levels {
-			values[i] = measured[block{l, true, v}]
+			values[i] = measured[block{l, true, v}.key()]
 		}
 		out.attention = append(out.attention, attention)
-		out.mlp = append(out.mlp, interpolate(levels, values, r.Levels))
+		out.mlp = append(out.mlp, interpolate(levels, values, g.levels))
 	}
 	return out, nil
 }

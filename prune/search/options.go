@@ -16,7 +16,9 @@ import (
 
 	"mop/internal/progress"
 	"mop/prune"
+	"mop/prune/finetune"
 	"mop/prune/plan"
+	"mop/prune/score"
 	"mop/runtime/config"
 	"mop/runtime/device"
 	"mop/runtime/predict"
@@ -45,6 +47,9 @@ type Options struct {
 
 	Calibration string // file of the prompts on which heads and neurons are scored
 	Prompts     int
+	HeadScore   string // importance score of heads: a name of score.Methods; "" = amp
+	NeuronScore string // that of neurons
+	Refit       bool   // refit o_proj and down_proj of every candidate on the prompts
 	Text        string // file of the text on which models are compared
 	Separator   string
 	Context     int // tokens of a window
@@ -56,6 +61,9 @@ type Options struct {
 	Generations int           // of each target's evolution; 0 = as many as fit into Time
 	Offspring   int           // candidates of a generation
 
+	Short  int              // steps that the best candidates are fine-tuned before the last choice, 0 = none
+	Recipe finetune.Options // of that training; Model, Tokenizer, Device, Seed, Out and Steps are set by the search
+
 	Resume   bool
 	HFType   string
 	Progress progress.Func
@@ -64,7 +72,7 @@ type Options struct {
 // Defaults are the options that most searches use.
 func Defaults() Options {
 	return Options{Objective: "latency", Workload: predict.Workload{In: 12, Out: 128, Batch: 1}, Prompts: 64, Context: 128,
-		LossWindows: 4, Windows: 32, Levels: 24, Time: 5 * time.Minute, Offspring: 12}
+		LossWindows: 4, Windows: 32, Levels: 24, Time: 5 * time.Minute, Offspring: 12, Recipe: finetune.Defaults()}
 }
 
 // Check refuses options that no search can have.
@@ -84,8 +92,15 @@ func (o *Options) Check() error {
 		return fmt.Errorf("levels: want 2 to 1024, got %d", o.Levels)
 	case o.Time < 0 || o.Generations < 0 || o.Offspring < 1:
 		return fmt.Errorf("evolution: want a time and generations of 0 or more and offspring of at least 1, got %v, %d and %d", o.Time, o.Generations, o.Offspring)
+	case o.Short < 0:
+		return fmt.Errorf("short recovery: want 0 or more steps, got %d", o.Short)
+	case o.Short > 0 && o.Recipe.Data == "":
+		return errors.New("short recovery: want a file to train on")
 	case o.Calibration == "" || o.Text == "":
 		return errors.New("want a file of prompts for the scores, and a text to compare models on")
+	}
+	if _, err := score.New(score.Options{Heads: o.HeadScore, Neurons: o.NeuronScore, Seed: o.Seed}); err != nil {
+		return err
 	}
 	return o.Workload.Check()
 }
@@ -116,7 +131,12 @@ func (o *Options) cost(base *config.Config) (*cost, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &cost{p.Latency, p.Attention, func(s config.LayerShape) float64 { return p.MLP(s.Intermediate) }, 1}, nil
+	return predictedCost(p), nil
+}
+
+// predictedCost is the time that a table predicts.
+func predictedCost(p *predict.Predictor) *cost {
+	return &cost{p.Latency, p.Attention, func(s config.LayerShape) float64 { return p.MLP(s.Intermediate) }, 1}
 }
 
 // share is the cost of layers as a share of the dense model's.

@@ -19,6 +19,7 @@ import (
 	"mop/prune"
 	"mop/prune/criterion"
 	"mop/prune/plan"
+	"mop/prune/refit"
 	"mop/prune/score"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
@@ -31,14 +32,18 @@ import (
 // run is one search.
 type run struct {
 	Options
+	grid
 	dev       device.Device
 	base      checkpoint.Source
 	checksum  string
+	method    score.Method // importance of heads and neurons
+	prompts   [][]int      // of the calibration file
 	windows   []dataset.Window
 	texts     map[string]string // "calibration" and "text" -> sha256
 	reference *criterion.CachedReference
 
 	headOrder, neuronOrder [][]int // [L], the most important first
+	refits                 *refits // nil = weights are not refitted
 
 	shared *values // losses of blocks
 	own    *values // of the present job
@@ -84,6 +89,7 @@ func Run(ctx context.Context, o Options) ([]Model, error) {
 	}
 	defer base.Close()
 	r.base = base
+	r.grid = grid{base.Config().Layers, o.Levels}
 	k, err := r.Options.cost(base.Config())
 	if err != nil {
 		return nil, err
@@ -123,6 +129,12 @@ func (r *run) prepare(ctx context.Context) error {
 		return err
 	}
 	c := r.base.Config()
+	if r.method, err = score.New(score.Options{Heads: r.HeadScore, Neurons: r.NeuronScore, Seed: r.Seed}); err != nil {
+		return err
+	}
+	if r.prompts, _, err = dataset.Prompts(tok, dataset.File{Path: r.Calibration}, r.Prompts, c.MaxPositions, false, r.Seed); err != nil {
+		return err
+	}
 	if r.windows, err = dataset.FirstWindows(tok, dataset.File{Path: r.Text, Separator: r.Separator}, min(r.Context, c.MaxPositions), r.Windows); err != nil {
 		return err
 	}
@@ -130,7 +142,11 @@ func (r *run) prepare(ctx context.Context) error {
 		return fmt.Errorf("%s: want %d windows of %d tokens, got %d: give more text or fewer windows", r.Text, r.Windows, r.Context, len(r.windows))
 	}
 	r.texts = map[string]string{}
-	for role, path := range map[string]string{"calibration": r.Calibration, "text": r.Text} {
+	paths := map[string]string{"calibration": r.Calibration, "text": r.Text}
+	if r.Short > 0 {
+		paths["recovery"] = r.Recipe.Data
+	}
+	for role, path := range paths {
 		if r.texts[role], err = files.Sum(path); err != nil {
 			return err
 		}
@@ -149,8 +165,13 @@ func (r *run) prepare(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
-	if err := r.scores(ctx, tok); err != nil {
+	if err := r.scores(ctx); err != nil {
 		return err
+	}
+	if r.Refit {
+		if err := r.prepareRefits(ctx); err != nil {
+			return err
+		}
 	}
 	return r.openReference(ctx)
 }
@@ -196,12 +217,19 @@ func (r *run) lock(ctx context.Context, dir string) (unlock func(), err error) {
 
 // identity is what the losses of blocks depend on.
 func (r *run) identity() map[string]string {
-	return map[string]string{"weights": r.checksum, "calibration": r.texts["calibration"], "text": r.texts["text"], "separator": r.Separator,
+	id := map[string]string{"weights": r.checksum, "calibration": r.texts["calibration"], "text": r.texts["text"], "separator": r.Separator,
 		"prompts": fmt.Sprint(r.Prompts), "context": fmt.Sprint(r.Context), "windows": fmt.Sprint(r.LossWindows), "levels": fmt.Sprint(r.Levels)}
+	if name := r.method.Name(); name != score.AMP().Name() {
+		id["score"] = name
+	}
+	if r.Refit {
+		id["refit"] = fmt.Sprintf("damping %v", refit.FactorDamping)
+	}
+	return id
 }
 
 // scores measures the importance of heads and neurons, or reads it.
-func (r *run) scores(ctx context.Context, tok *tokenizer.Tokenizer) error {
+func (r *run) scores(ctx context.Context) error {
 	c := r.base.Config()
 	path := filepath.Join(r.dir(), scoresFile)
 	var stored struct {
@@ -213,16 +241,13 @@ func (r *run) scores(ctx context.Context, tok *tokenizer.Tokenizer) error {
 		r.headOrder, r.neuronOrder = orders(c, stored.Scores)
 		return nil
 	}
-	prompts, _, err := dataset.Prompts(tok, dataset.File{Path: r.Calibration}, r.Prompts, c.MaxPositions, false, r.Seed)
-	if err != nil {
-		return err
-	}
 	m, err := model.Load(r.dev, r.base)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	scores, err := score.Measure(ctx, score.AMP(), m, score.Calibration{Prompts: prompts, Tick: r.Progress.Counter(0, "AMP scores", len(prompts))})
+	scores, err := score.Measure(ctx, r.method, m, score.Calibration{Prompts: r.prompts, Weights: r.base,
+		Tick: r.Progress.Counter(0, r.method.Name()+" scores", len(r.prompts))})
 	if err != nil {
 		return err
 	}
@@ -301,6 +326,9 @@ func (r *run) search(ctx context.Context, target float64, x *losses, k cost) (Mo
 	identity := r.identity()
 	identity["objective"] = fmt.Sprintf("%s of %+v, table %s", r.Objective, r.Workload, r.Identity)
 	identity["evolution"] = fmt.Sprintf("%d windows, %d offspring, %d generations of %v", r.Windows, r.Offspring, r.Generations, r.Time)
+	if r.Short > 0 {
+		identity["short recovery"] = fmt.Sprint(r.Short, " steps on ", r.texts["recovery"], " ", r.Recipe.Settings())
+	}
 	if r.own, err = openValues(filepath.Join(r.jobDir(target), "evaluations.jsonl"), identity); err != nil {
 		return m, err
 	}
@@ -316,12 +344,18 @@ func (r *run) search(ctx context.Context, target float64, x *losses, k cost) (Mo
 	if g, err = j.evolve(ctx, g); err != nil {
 		return m, err
 	}
+	if r.Short > 0 {
+		if g, err = j.chooseRecovered(ctx, g); err != nil {
+			return m, err
+		}
+	}
 	if m.KL, err = j.evaluate(ctx, g, r.Windows); err != nil {
 		return m, err
 	}
 	m.Cost = k.share(r.base.Config().Layers, r.shapes(g))
 	m.Plan = r.plan(g, target, m)
-	return m, prune.WriteModel(r.base, r.Model, r.HFType, r.Resume, m.Dir, m.Plan, r.state(g))
+	s := r.state(g)
+	return m, prune.WriteModel(r.base, r.Model, r.HFType, r.Resume, m.Dir, m.Plan, s, r.refits.weights(r.base.Config(), s.Layers))
 }
 
 // start divides the target over the blocks. If models are measured, the predicted share is
@@ -384,6 +418,15 @@ func (r *run) plan(g genome, target float64, m Model) *plan.Plan {
 	p.Base.Weights, p.Criterion, p.Seed, p.Texts = r.checksum, "search", r.Seed, r.texts
 	p.Settings = map[string]any{"objective": r.Objective, "target": target, "share": m.Cost, "kl": m.KL, "kl_before_evolution": m.StartKL, "levels": r.Levels,
 		"windows": r.Windows, "loss_windows": r.LossWindows, "context": r.Context, "prompts": r.Prompts, "generations": max(float64(r.Generations), r.own.values["generations"])}
+	if name := r.method.Name(); name != score.AMP().Name() {
+		p.Settings["score"] = name
+	}
+	if r.Refit {
+		p.Settings[prune.RefitSetting] = true
+	}
+	if r.Short > 0 {
+		p.Settings["short_recovery"] = r.Short
+	}
 	s := r.state(g)
 	p.Add(c, s, plan.Width, "", nil)
 	p.Step, p.Target, p.Layers = 1, target, s.Layers

@@ -3,6 +3,7 @@ package search
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -11,11 +12,13 @@ import (
 	"testing"
 
 	"mop/internal/progress"
+	"mop/prune"
 	"mop/prune/plan"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
 	"mop/runtime/device"
 	"mop/runtime/device/cpu"
+	"mop/runtime/model"
 	"mop/runtime/predict"
 )
 
@@ -235,5 +238,104 @@ func TestBytesObjectiveNeedsNoTable(t *testing.T) {
 	}
 	if c := models[0].Plan.TargetStep().Compression; c < 0.3 || c > 0.4 {
 		t.Errorf("want a compression of 0.3 to 0.4, got %v", c)
+	}
+}
+
+// With a refit, the model that is written has the weights that the search judged.
+func TestSearchRefits(t *testing.T) {
+	o := tinyOptions(t, filepath.Join(t.TempDir(), "out"))
+	o.Objective, o.Refit, o.NeuronScore, o.Prompts = "bytes", true, "wanda", 8
+	if err := os.WriteFile(o.Calibration, []byte(prompts(8)), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	models, err := Run(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := models[0]
+	src, err := checkpoint.Open(m.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	if got := divergenceOf(t, o, src); math.Abs(got-m.KL) > 1e-6*(1+m.KL) {
+		t.Errorf("want the written model's KL to be that of the search, %v, got %v", m.KL, got)
+	}
+	if _, err := prune.Replay(context.Background(), prune.ReplayOptions{Plans: []string{filepath.Join(m.Dir, "plan.json")}, Model: o.Model, Out: t.TempDir()}); err == nil {
+		t.Error("want a refusal to make a refitted model from its plan alone")
+	}
+}
+
+// prompts are JSON lines of different texts.
+func prompts(n int) string {
+	var out string
+	for i := range n {
+		out += fmt.Sprintf("{\"text\": \"The %d small dogs and %d cats played in the park until it was dark and they went home.\"}\n", i, 7*i)
+	}
+	return out
+}
+
+// divergenceOf is the mean KL divergence of a model from the base of a search, on the
+// search's windows.
+func divergenceOf(t *testing.T, o Options, src checkpoint.Source) float64 {
+	t.Helper()
+	dev, err := cpu.New(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dev.Close()
+	base, err := checkpoint.Open(o.Model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer base.Close()
+	r := &run{Options: o, grid: grid{base.Config().Layers, o.Levels}, dev: dev, base: base}
+	r.Out, r.Progress = t.TempDir(), nil
+	if err := r.prepare(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	m, err := model.Load(dev, src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	x, err := r.divergenceOf(context.Background(), m, o.Windows, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+// A short recovery chooses among the best candidates, is discarded, and is not repeated by
+// a search that resumes.
+func TestSearchWithShortRecovery(t *testing.T) {
+	o := tinyOptions(t, filepath.Join(t.TempDir(), "out"))
+	o.Objective, o.Short = "bytes", 2
+	o.Recipe.Data, o.Recipe.Batch, o.Recipe.Rank, o.Recipe.MaxLength = filepath.Join(t.TempDir(), "rows"), 2, 2, 32
+	if err := os.WriteFile(o.Recipe.Data, []byte(prompts(8)), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	first, err := Run(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, err := checkpoint.Open(first[0].Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	if got := divergenceOf(t, o, src); math.Abs(got-first[0].KL) > 1e-6*(1+got) {
+		t.Errorf("want a model that was not trained, of KL %v, got %v", first[0].KL, got)
+	}
+	o.Resume = true
+	o.Progress = func(u progress.Update) {
+		if u.Phase == "candidates after a short recovery" && u.Total > finalists {
+			t.Errorf("want at most %d candidates, got %d", finalists, u.Total)
+		}
+	}
+	again, err := Run(context.Background(), o)
+	if err != nil || !again[0].Plan.SameLayers(first[0].Plan) {
+		t.Errorf("want the same model from a search that resumes, got %v", err)
 	}
 }
