@@ -26,6 +26,7 @@ func (d *Device) LayerNorm(y, x device.Buffer, n int, w, b device.Weight, eps fl
 	if yb.size == 2 {
 		form, yb.dtype = "half_", gain.dtype
 	}
+	d.expect(rowWork(2, n, xb.cols))
 	d.launch("layernorm_"+form+suffix(gain.dtype), oneBlockPerRow(n), 256, 64, yb.p, yb.pitch, xb.p, xb.pitch, gain.p, bias.p, float32(eps), xb.cols)
 }
 
@@ -56,13 +57,14 @@ func (d *Device) linearBias(op string, y, x *buffer, n int, w, b *weight, f devi
 		kernel, last = "linear_bias_half", nil
 		y.dtype = w.dtype
 	}
-	in := d.roundTo16Bit(x, n, w.dtype)
+	in, outBytes := d.roundTo16Bit(x, n, w.dtype), float64(y.size*(1+add)*n*w.rows)
 	if d.usesTMA(w) {
 		ws := []any{d.tensorMap(w.p, w.cols, w.rows, 1, w.pitch, w.rows*w.pitch, 64)}
-		d.launchTMA(kernel, w.dtype, in, n, w.cols, w.rows, ws, append([]any{y.p, y.pitch, b.p, w.rows, w.cols, n, int(f)}, last...)...)
+		d.launchTMA(kernel, w.dtype, in, n, w.cols, w.rows, outBytes, ws, append([]any{y.p, y.pitch, b.p, w.rows, w.cols, n, int(f)}, last...)...)
 		return
 	}
 	t := chooseMMATile(n, w.rows, d.limits)
+	d.expect(productWork(n, w.cols, w.rows, t.rows, t.cols, w.size, outBytes))
 	d.launch(kernel+"_prefill_"+t.name+"_"+suffix(w.dtype), t.grid(n, w.rows), t.threads, t.sharedBytes(),
 		append([]any{y.p, y.pitch, in.p, in.pitch, w.p, w.pitch, b.p, w.rows, w.cols, n, int(f)}, last...)...)
 }
@@ -82,6 +84,7 @@ func (d *Device) BidirectionalAttention(a, qkv device.Buffer, n, heads, dh int) 
 		return
 	}
 	ab.dtype = in.dtype
+	d.expect(work{flops: 4 * float64(n) * float64(n) * float64(ab.cols), bytes: 8 * float64(n) * float64(ab.cols)})
 	d.launch(fmt.Sprintf("attention_bidirectional_%d_%s", width, suffix(in.dtype)), [3]int{ceilDiv(n, visionTileRows), heads, 1}, attentionPrefillThreads, attentionPrefillSharedBytes(width),
 		ab.p, ab.pitch, in.p, in.pitch, n, heads, dh, float32(math.Log2E/math.Sqrt(float64(dh))))
 }
