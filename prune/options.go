@@ -1,9 +1,13 @@
 package prune
 
 import (
+	"slices"
+
 	"mop/internal/progress"
 	"mop/prune/finetune"
+	"mop/prune/method"
 	"mop/prune/plan"
+	"mop/prune/score"
 	"mop/runtime/device"
 )
 
@@ -59,6 +63,24 @@ type Recovery struct {
 	Recipe finetune.Options // Model, Tokenizer, Device, Seed, Out and Resume are set by the run
 	Short  int              // steps that a candidate is fine-tuned before it is scored, 0 = none; the result is discarded
 	Final  bool             // fine-tune each target's model, into a directory of its own
+}
+
+// NeedsTrainer reports whether the device of the run must compute gradients.
+func (o *Options) NeedsTrainer() bool {
+	if o.Recovery.needed() {
+		return true
+	}
+	names := []string{o.Score, o.HeadScore, o.NeuronScore}
+	if m, err := method.ByName(o.Method); err == nil {
+		if x, ok := m.(method.OneShot); ok {
+			s, err := x.Score(o.Seed)
+			return err == nil && s.Needs().Gradients
+		}
+	}
+	return slices.ContainsFunc(names, func(name string) bool {
+		s, err := score.ByName(name)
+		return err == nil && s.Needs().Gradients
+	})
 }
 
 // needed reports whether the run fine-tunes a model.

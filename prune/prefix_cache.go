@@ -101,8 +101,8 @@ func (r *run) windowPrefixes(s plan.State) passPrefixes {
 
 // promptPrefixes says where the passes of a state's model over the prompts begin.
 func (r *run) promptPrefixes(s plan.State) passPrefixes {
-	if r.scorer == nil {
-		return passPrefixes{} // no other model is measured on the prompts before the next width step
+	if r.scorer == nil || r.score.Needs().Gradients {
+		return passPrefixes{} // no other model is measured on the prompts before the next width step, or by whole passes
 	}
 	lengths := make([]int, len(r.inputs.prompts))
 	for i, p := range r.inputs.prompts {

@@ -56,6 +56,9 @@ func (m methodRun) Load(s plan.State) (loaded *model.Model, free func(), err err
 	return c.Model, c.close, nil
 }
 
+// Dense is the state of the unpruned model.
+func (m methodRun) Dense() plan.State { return plan.New(m.r.base.Config()) }
+
 // Prompts are those of the calibration file.
 func (m methodRun) Prompts() [][]int { return m.r.inputs.prompts }
 

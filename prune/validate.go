@@ -81,7 +81,7 @@ func (r *run) validateFiles() error {
 	if r.width, err = r.Width.Resolve(plan.New(c)); err != nil {
 		return err
 	}
-	reach, err := r.reach()
+	reach, err := r.method.Reach(c, r.width)
 	if err != nil {
 		return err
 	}

@@ -111,12 +111,3 @@ func (r *run) chooser() string {
 	}
 	return "method " + r.method.Name()
 }
-
-// reach is the largest compression that the method can give the base.
-func (r *run) reach() (float64, error) {
-	c := r.base.Config()
-	if m, ok := r.method.(method.Stepper); ok {
-		return m.Reach(c, r.width)
-	}
-	return plan.New(c).WidthReach(c, r.width)
-}

@@ -79,7 +79,7 @@ func pruneCommand(o *options) *cobra.Command {
 			}
 			p.Recovery.Recipe.Data = train
 			recipeDefaults(c, p.Model, &p.Recovery.Recipe, "recover-rank", "recover-alpha")
-			p.OpenDevice = func() (device.Device, error) { return openFor(o, p.Recovery) }
+			p.OpenDevice = func() (device.Device, error) { return openFor(o, p.NeedsTrainer()) }
 			bar := newBars(c.ErrOrStderr())
 			p.Progress = bar.showOnTerminal
 			plans, err := prune.Run(c.Context(), p)
@@ -168,9 +168,9 @@ func pruneError(err error) error {
 	return resumable(err)
 }
 
-// openFor opens the device, one that can train if the run trains.
-func openFor(o *options, v prune.Recovery) (device.Device, error) {
-	if v.Final || v.Short > 0 {
+// openFor opens the device, one that computes gradients if the run needs them.
+func openFor(o *options, gradients bool) (device.Device, error) {
+	if gradients {
 		return o.openTrainer()
 	}
 	return o.open()

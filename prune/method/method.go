@@ -25,6 +25,9 @@ type Method interface {
 	Name() string    // value of --method
 	Summary() string // one phrase for the help text
 	Uses() Uses
+
+	// Reach is the largest compression of a model.
+	Reach(base *config.Config, width plan.Options) (float64, error)
 }
 
 // Uses says which options of a run a method uses. Others are refused if they are given.
@@ -42,9 +45,6 @@ type Stepper interface {
 
 	// Columns reports whether a step may remove heads and neurons.
 	Columns() bool
-
-	// Reach is the largest compression of its paths.
-	Reach(base *config.Config, width plan.Options) (float64, error)
 
 	// Step takes step n, from 1, from a state. The error ErrEnd ends the path.
 	Step(ctx context.Context, r Run, n int, s plan.State) (Step, error)
@@ -85,6 +85,7 @@ type Run interface {
 	// Load loads the model of a state. The caller calls free in the end.
 	Load(s plan.State) (m *model.Model, free func(), err error)
 
+	Dense() plan.State               // of the unpruned model
 	Prompts() [][]int                // of the calibration file, if Uses says so
 	Windows() []dataset.Window       // of the text, if Uses says so
 	Tick(phase string, n int) func() // is called n times, to report the progress of a phase
@@ -97,8 +98,12 @@ func All() []Method {
 		mop{},
 		depth{},
 		width{},
+		&shortGPT{},
+		sleb{},
 		magnitude(),
 		wandaSP(),
+		flap{},
+		taylor(),
 		randomMethod(),
 	}
 }

@@ -14,6 +14,10 @@ func (m uniform) Name() string    { return m.name }
 func (m uniform) Summary() string { return m.summary }
 func (m uniform) Uses() Uses      { return Uses{Rule: true} }
 
+func (m uniform) Reach(base *config.Config, width plan.Options) (float64, error) {
+	return plan.New(base).WidthReach(base, width)
+}
+
 func (m uniform) Score(seed uint64) (score.Method, error) {
 	return score.New(score.Options{Heads: m.score, Neurons: m.score, Seed: seed})
 }

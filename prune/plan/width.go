@@ -52,16 +52,26 @@ func (s State) PruneWidth(dim int, o Options, budget float64, scores *Scores) (S
 		l.Carry = r.carry
 		if scores == nil {
 			l.Heads, l.KVHeads, l.Neurons = nil, nil, nil
+			l.shrinkShape(r)
 		} else {
-			l.remove(r, scores.Heads[i], scores.Neurons[i])
+			l.shrink(r, scores.Heads[i], scores.Neurons[i])
 		}
-		if l.Shape.KVHeads > 0 {
-			l.Shape.Heads -= r.kvHeads * (l.Shape.Heads / l.Shape.KVHeads)
-			l.Shape.KVHeads -= r.kvHeads
-		}
-		l.Shape.Intermediate -= r.neurons
 	}
 	return s, nil
+}
+
+// shrink removes the heads and neurons with the lowest scores.
+func (l *Layer) shrink(r removal, heads, neurons []float64) {
+	l.remove(r, heads, neurons)
+	l.shrinkShape(r)
+}
+
+func (l *Layer) shrinkShape(r removal) {
+	if l.Shape.KVHeads > 0 {
+		l.Shape.Heads -= r.kvHeads * (l.Shape.Heads / l.Shape.KVHeads)
+		l.Shape.KVHeads -= r.kvHeads
+	}
+	l.Shape.Intermediate -= r.neurons
 }
 
 // check refuses scores that are not one finite number for every head and neuron.

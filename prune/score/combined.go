@@ -44,7 +44,8 @@ func (c combined) Summary() string {
 }
 
 func (c combined) Needs() Needs {
-	return Needs{Prompts: c.heads.Needs().Prompts || c.neurons.Needs().Prompts}
+	heads, neurons := c.heads.Needs(), c.neurons.Needs()
+	return Needs{Prompts: heads.Prompts || neurons.Prompts, Gradients: heads.Gradients || neurons.Gradients}
 }
 
 func (c combined) NewAccumulator(m *model.Model, prompts int) Accumulator {

@@ -119,7 +119,7 @@ func TestRandomScores(t *testing.T) {
 
 func TestUnknownScore(t *testing.T) {
 	for _, o := range []score.Options{{Heads: "x"}, {Neurons: "x"}} {
-		if _, err := score.New(o); err == nil || !strings.Contains(err.Error(), "want one of amp, wanda, flap, magnitude, random") {
+		if _, err := score.New(o); err == nil || !strings.Contains(err.Error(), "want one of amp, wanda, flap, magnitude, taylor, random") {
 			t.Errorf("got %v", err)
 		}
 	}

@@ -29,7 +29,8 @@ type Method interface {
 
 // Needs says what a score is measured on.
 type Needs struct {
-	Prompts bool // passes over prompts; without it the accumulator sees none
+	Prompts   bool // passes over prompts; without it the accumulator sees none
+	Gradients bool // gradients of the loss on the prompts, for which the device must train
 }
 
 // Accumulator sees the activations of the forward passes over the prompts: the input of
@@ -48,6 +49,7 @@ func Methods() []Method {
 		wanda{},
 		flap{},
 		magnitude{},
+		taylor{},
 		randomScore{},
 	}
 }
@@ -90,6 +92,9 @@ func Measure(ctx context.Context, method Method, m *model.Model, c Calibration) 
 		c.Prompts, c.Known = nil, nil
 	} else if len(c.Prompts) == 0 {
 		return nil, errors.New("calibration: no prompts")
+	}
+	if method.Needs().Gradients {
+		return measureGradients(ctx, method, m, c)
 	}
 	longest := 1
 	for _, p := range c.Prompts {

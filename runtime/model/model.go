@@ -113,9 +113,16 @@ func (m *Model) embed(r passRows, tokens []int) {
 
 // runLayers queues layers first .. end-1.
 func (m *Model) runLayers(r passRows, first, end int) {
+	residual, observed := r.observer.(ResidualObserver)
 	for l := first; l < end; l++ {
+		if observed {
+			residual.Residual(l, r.x, r.n)
+		}
 		m.attention(l, r)
 		m.mlp(l, r)
+	}
+	if observed && first < end && end == len(m.weights.Layers) {
+		residual.Residual(end, r.x, r.n)
 	}
 }
 

@@ -68,6 +68,13 @@ type Observer interface {
 	MLP(layer int, mid device.Buffer, n int)
 }
 
+// ResidualObserver is an Observer that also sees the residual stream, x [n, D], in front of
+// each layer and behind the last one, which has the number L.
+type ResidualObserver interface {
+	Observer
+	Residual(layer int, x device.Buffer, n int)
+}
+
 // LongPrompt is the number of tokens from which LastOnly computes fewer passRows in the
 // last layers. Below it, reading the weights takes most of the time, and leaving out
 // rows would save nothing.

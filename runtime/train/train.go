@@ -25,7 +25,10 @@ type Options struct {
 	Targets []checkpoint.Param // projections that get an adapter
 	// Adapter says which projections get an adapter instead of Targets, with its rank and
 	// the alpha of its scale; nil = those of Targets, all alike.
-	Adapter   func(layer int, p checkpoint.Param) (rank int, alpha float64, ok bool)
+	Adapter func(layer int, p checkpoint.Param) (rank int, alpha float64, ok bool)
+	// Gradients says of which projections the gradients are computed, and nothing is
+	// trained: the weights stay as they are stored. Full and adapters are excluded.
+	Gradients func(layer int, p checkpoint.Param) bool
 	Recompute bool   // save only each layer's input; run the layer again in the backward pass
 	Seed      uint64 // of the adapters' initial values
 }
@@ -52,6 +55,8 @@ type Trainer struct {
 	grads    map[device.Weight]device.Buffer // of every weight, in full training
 	buffers  passBuffers
 	capacity int // rows that the buffers hold
+
+	gradients []device.Buffer // of Options.Gradients
 
 	activations []device.Buffer // all that buffers and layers have
 }
@@ -85,10 +90,14 @@ func New(m *model.Model, src checkpoint.Source, o Options) (*Trainer, error) {
 	for i := range t.layers {
 		t.layers[i].Layer = &t.weights.Layers[i]
 	}
-	if o.Full {
+	add := t.addAdapters
+	switch {
+	case o.Full:
 		return t, nil
+	case o.Gradients != nil:
+		add = t.addGradients
 	}
-	if err := t.addAdapters(); err != nil {
+	if err := add(); err != nil {
 		t.Close()
 		return nil, err
 	}
@@ -102,6 +111,9 @@ func (t *Trainer) Close() {
 	t.freeActivations()
 	for _, p := range t.Params {
 		p.free()
+	}
+	for _, b := range t.gradients {
+		b.Free()
 	}
 }
 
@@ -157,6 +169,9 @@ func (t *Trainer) Config() *config.Config { return t.model.Config }
 func (t *Trainer) ClearGradients() {
 	for _, p := range t.Params {
 		t.dev.Clear(p.Grad, p.Grad.Rows())
+	}
+	for _, b := range t.gradients {
+		t.dev.Clear(b, b.Rows())
 	}
 }
 

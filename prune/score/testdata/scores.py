@@ -1,4 +1,4 @@
-"""Makes scores.json: the scores wanda, flap and magnitude from transformers, for the models
+"""Makes scores.json: the scores wanda, flap, magnitude and taylor from transformers, for the models
 and prompts of amp.py.
 
     python scores.py
@@ -9,6 +9,8 @@ after them is float64, over all positions of all prompts:
     wanda      rms(m_j) ||Wdown[:,j]||          heads: the sum over the head's columns of Wo
     flap       var(m_j) ||Wdown[:,j]||^2        heads: the sum over the head's columns of Wo
     magnitude  norm of Wgate[j], Wup[j] and Wdown[:,j] together; of a head's Wq and Wo
+    taylor     sum of |w w'| over Wgate[j], Wup[j] and Wdown[:,j]; over a head's Wq and Wo and
+               its part of Wk and Wv. w' is autograd's, of the mean loss of all predicted tokens
 """
 
 import json
@@ -56,12 +58,33 @@ def scores(model, prompts):
     return out
 
 
+def taylor(model, prompts):
+    c = model.config
+    H, K, Dh = c.num_attention_heads, c.num_key_value_heads, c.head_dim
+    model.zero_grad()
+    n = sum(len(ids) - 1 for ids in prompts)
+    for ids in prompts:
+        if len(ids) > 1:
+            logits = model(torch.tensor([ids])).logits[0]
+            (torch.nn.functional.cross_entropy(logits[:-1], torch.tensor(ids[1:]), reduction="sum") / n).backward()
+    out = {"heads": [], "neurons": []}
+    for layer in model.model.layers:
+        q, k, v, o, g, u, d = ((m.weight.double() * m.weight.grad.double()).abs().detach() for m in (
+            layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj, layer.self_attn.o_proj,
+            layer.mlp.gate_proj, layer.mlp.up_proj, layer.mlp.down_proj))
+        own = q.sum(1).view(H, Dh).sum(1) + o.sum(0).view(H, Dh).sum(1)
+        shared = (k.sum(1) + v.sum(1)).view(K, Dh).sum(1) / (H // K)
+        out["heads"].append((own + shared.repeat_interleave(H // K)).tolist())
+        out["neurons"].append((g.sum(1) + u.sum(1) + d.sum(0)).tolist())
+    return out
+
+
 def main():
     prompts = [[1] + [(37 * i + 5) % 97 for i in range(n)] for n in (0, 6, 40)]
     cases = []
     for name in ("mha-f32", "gqa-bf16", "tied-f16"):
         model = AutoModelForCausalLM.from_pretrained(MODELS / name, dtype=torch.float32, attn_implementation="eager")
-        cases.append({"model": name, "prompts": prompts, "scores": scores(model, prompts)})
+        cases.append({"model": name, "prompts": prompts, "scores": {**scores(model, prompts), "taylor": taylor(model, prompts)}})
     json.dump({"made_by": f"scores.py, transformers {transformers.__version__}, torch {torch.__version__}", "cases": cases}, open(HERE / "scores.json", "w"))
 
 
