@@ -100,3 +100,33 @@ func TestRefused(t *testing.T) {
 		}
 	}
 }
+
+// A journal that is only read gives its records and its identity, and its file stays as it is.
+func TestRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j")
+	type record struct{ N int }
+	j, err := Open[record](path, map[string]string{"model": "a"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 3 {
+		if err := j.Add(record{n}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	j.Close()
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	records, identity, err := Read[record](path)
+	if err != nil || len(records) != 3 || records[2].N != 2 || identity["model"] != "a" {
+		t.Errorf("want three records of model a, got %v of %v, %v", records, identity, err)
+	}
+	if after, err := os.ReadFile(path); err != nil || string(after) != string(before) {
+		t.Errorf("want an unchanged file, got %q, %v", after, err)
+	}
+	if _, _, err := Read[record](path + "x"); err == nil {
+		t.Error("want an error for a file that is not there")
+	}
+}

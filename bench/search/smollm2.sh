@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Make the figures about searched shapes of SmolLM2-135M, stage by stage. Every stage
+# continues where it was stopped.
+#
+#   bench/search/smollm2.sh STAGE MODEL DATA OUT
+#
+# MODEL is the imported model, DATA the folder with alpaca, calibration-text and
+# wikitext-2-raw-v1, OUT a folder for everything. MOP names the program, ./bin/mop unless it
+# is set. Stages:
+#
+#   sweep     the latency table                              (an idle machine)
+#   verify    20 plans against their predictions             (an idle machine)
+#   size      the paper's width branch and the search at 20 % fewer parameters
+#   latency   the search, MoP's path and one width for all at TARGET of the dense latency
+#             (default 0.7), seed SEED (default 1)           (an idle machine)
+#   quality   perplexity and KL of all models in OUT
+set -euo pipefail
+stage=${1:?a stage} model=${2:?the model} data=${3:?the data} out=${4:?a folder}
+mop=${MOP:-./bin/mop} target=${TARGET:-0.7} seed=${SEED:-1}
+c4=$data/calibration-text/c4_demo.jsonl alpaca=$data/alpaca/alpaca_en_demo.json
+test=$data/wikitext-2-raw-v1/wiki.test.raw table=$out/table.json
+mkdir -p "$out"
+
+resume() { # prints --resume where a run was started
+    if [ -e "$1" ]; then echo --resume; fi
+}
+
+case $stage in
+sweep)
+    $mop sweep --model "$model" --what heads,context,mlp --out "$table" --report "$out/sweep"
+    ;;
+verify)
+    for workload in "12 128" "512 16"; do
+        read -r in tokens <<<"$workload"
+        $mop plan --model "$model" --criterion random --target 0.4 --latency "$table" --in "$in" --out-tokens "$tokens" --verify 20 --json >"$out/verify-$in-$tokens.json"
+    done
+    ;;
+size)
+    $mop prune --model "$model" --out "$out/paper" --targets 0.2 --exact-target --sequence G \
+        --calibration "$alpaca" --prompts 128 $(resume "$out/paper")
+    $mop search --model "$model" --out "$out/size" --target-bytes 0.8 --seed "$seed" --refit --neuron-score wanda \
+        --calibration "$c4" --prompts 128 --text "$c4" --generations 8 $(resume "$out/size")
+    ;;
+latency)
+    $mop search --model "$model" --out "$out/searched" --latency "$table" --target-latency "$target" --seed "$seed" \
+        --refit --neuron-score wanda --calibration "$c4" --prompts 128 --text "$c4" --generations 8 $(resume "$out/searched")
+    $mop prune --model "$model" --out "$out/mop-$target" --target-latency "$target" --criterion kl --seed "$seed" \
+        --calibration "$c4" --prompts 128 --text "$c4" $(resume "$out/mop-$target")
+    $mop prune --model "$model" --out "$out/width-$target" --target-latency "$target" --sequence GGGGGGGGGGGGGGGG \
+        --calibration "$c4" --prompts 128 $(resume "$out/width-$target")
+    ;;
+quality)
+    for plan in "$out"/*/*/plan.json; do
+        dir=$(dirname "$plan")
+        echo "$dir"
+        $mop eval ppl --model "$dir" --text "$test" --context 512 --max-tokens-per-document 9484
+    done
+    ;;
+*)
+    echo "no such stage: $stage" >&2
+    exit 2
+    ;;
+esac
