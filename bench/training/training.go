@@ -82,12 +82,13 @@ const recipeRows, recipeEpochs = 51760, 2
 
 // Row is one measurement.
 type Row struct {
-	Model     string `json:"model"`
-	Params    int64  `json:"params"`
-	Lengths   string `json:"lengths"` // of the examples: a number of tokens, or "alpaca"
-	Rank      int    `json:"rank"`
-	Batch     int    `json:"batch"` // examples of a step, each in a pass by itself
-	Recompute bool   `json:"recompute"`
+	Model      string `json:"model"`
+	Params     int64  `json:"params"`
+	Lengths    string `json:"lengths"` // of the examples: a number of tokens, or "alpaca"
+	Rank       int    `json:"rank"`
+	Batch      int    `json:"batch"`                 // examples of a step
+	PassTokens int    `json:"pass_tokens,omitempty"` // of several examples in a pass; 0 = one example each
+	Recompute  bool   `json:"recompute"`
 
 	Steps    int     `json:"steps"` // that were timed, after one that was not
 	Examples int     `json:"examples"`
@@ -116,6 +117,7 @@ func Flops(m *model.Model, l Length) int64 {
 // recipe's batch as lengths has examples for. An incomplete last step is left out. traced, if
 // it is not nil, is called with a trace of one more step, like the last one.
 func Measure(ctx context.Context, m *model.Model, src checkpoint.Source, o finetune.Options, lengths []Length, traced func(trace.Pass) error) (*Row, error) {
+	o.SetPassTokens(m.Device())
 	o.Steps, o.NoShuffle, o.Epochs = len(lengths)/o.Batch, true, 1
 	if o.Steps < 1 {
 		return nil, fmt.Errorf("want at least a step's %d examples, got %d", o.Batch, len(lengths))
@@ -162,7 +164,7 @@ func Measure(ctx context.Context, m *model.Model, src checkpoint.Source, o finet
 		}
 		examples = append(examples, e)
 	}
-	r := &Row{Params: m.Config.Params(), Rank: o.Rank, Batch: o.Batch, Recompute: o.Recompute, Examples: len(lengths)}
+	r := &Row{Params: m.Config.Params(), Rank: o.Rank, Batch: o.Batch, PassTokens: o.PassTokens, Recompute: o.Recompute, Examples: len(lengths)}
 	var last time.Duration
 	run := func(first, steps int) error {
 		o := o

@@ -86,6 +86,7 @@ func benchTrainingCommand(o *options) *cobra.Command {
 	f.StringVar(&lengths, "lengths", "512", "tokens of every example; or alpaca: the lengths of 999 real rows, in their order")
 	f.IntVar(&steps, "steps", steps, "steps that are timed, after one that is not")
 	f.IntVar(&p.Batch, "batch", p.Batch, "examples in a step")
+	f.IntVar(&p.PassTokens, "pass-tokens", 0, "put several examples into one pass, up to so many tokens; 0 = what keeps the device busy, 1 = one example")
 	f.IntVar(&p.Rank, "rank", p.Rank, "rank of the adapters")
 	f.Float64Var(&p.Dropout, "dropout", p.Dropout, "dropout probability of an adapter's input")
 	f.BoolVar(&p.Recompute, "recompute", false, "save memory: compute each layer's activations again for its gradients")

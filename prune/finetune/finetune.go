@@ -213,7 +213,8 @@ func (r *run) loadModel() error {
 	for _, p := range r.trainer.Params {
 		r.result.Trained += int64(p.Value.Rows()) * int64(p.Value.Cols())
 	}
-	err = r.trainer.Reserve(longestPass(r.examples, &r.Options))
+	r.SetPassTokens(r.device)
+	err = reserve(r.trainer, r.examples, &r.Options)
 	if errors.Is(err, device.ErrMemory) {
 		err = fmt.Errorf("%w; shorter examples need less, and so does recomputing activations", err)
 	}

@@ -41,6 +41,7 @@ type Options struct {
 	Batch        int     // examples of a step
 	MaxLength    int     // of an example, in tokens
 	Packing      bool    // several examples in one pass, up to MaxLength tokens
+	PassTokens   int     // several examples in one pass, up to so many tokens; 0 = what keeps the device busy
 	Average      string  // how the loss of a step is averaged: Examples or Tokens
 	LearningRate float64 // the highest, after the warm-up
 	WarmUp       int     // steps of the warm-up

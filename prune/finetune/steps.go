@@ -2,10 +2,13 @@ package finetune
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"mop/runtime/dataset"
+	"mop/runtime/device"
 	"mop/runtime/random"
 	"mop/runtime/train"
 )
@@ -59,8 +62,8 @@ func Train(ctx context.Context, t *train.Trainer, examples []dataset.Example, o 
 	return nil
 }
 
-// passes divides a step's examples into passes of the model: one example each, or with
-// packing as many consecutive examples as fit. The weight of a label in the loss is
+// passes divides a step's examples into passes of the model: as many consecutive examples as
+// fit into the tokens of a pass, at least one. The weight of a label in the loss is
 // 1/(its example's labels)/(the step's examples), or 1/(the step's labels).
 func passes(examples []dataset.Example, batch []int, o *Options, step int) [][]train.Sequence {
 	labels := 0
@@ -80,15 +83,44 @@ func passes(examples []dataset.Example, batch []int, o *Options, step int) [][]t
 		if q.Scale = float32(1 / (float64(e.Targets()) * float64(len(batch)))); o.Average == Tokens {
 			q.Scale = float32(1 / float64(labels))
 		}
-		if o.Packing && len(q.Tokens) <= free {
+		if len(passes) > 0 && len(q.Tokens) <= free {
 			passes[len(passes)-1] = append(passes[len(passes)-1], q)
 			free -= len(q.Tokens)
 			continue
 		}
 		passes = append(passes, []train.Sequence{q})
-		free = o.MaxLength - len(q.Tokens)
+		free = o.passTokens() - len(q.Tokens)
 	}
 	return passes
+}
+
+// passTokens is how many tokens of several examples a pass may have.
+func (o *Options) passTokens() int {
+	if o.Packing {
+		return max(o.PassTokens, o.MaxLength)
+	}
+	return o.PassTokens
+}
+
+// SetPassTokens sets the tokens of a pass to what keeps the device busy, unless they are set.
+func (o *Options) SetPassTokens(dev device.Device) {
+	if o.PassTokens == 0 {
+		o.PassTokens = dev.Capabilities().TrainRows
+	}
+}
+
+// reserve allocates the memory of the largest pass. Where there is none for several examples,
+// passes get shorter, down to the longest example.
+func reserve(t *train.Trainer, examples []dataset.Example, o *Options) error {
+	for {
+		n := longestPass(examples, o)
+		err := t.Reserve(n)
+		if !errors.Is(err, device.ErrMemory) || o.PassTokens <= 1 {
+			return err
+		}
+		o.PassTokens = min(o.PassTokens, n) / 2
+		slog.Warn("recover: no memory for the tokens of a pass; trying less", "tokens", n, "error", err)
+	}
 }
 
 // rowsOf lists the rows of a batch's examples in the file.
@@ -102,12 +134,9 @@ func rowsOf(examples []dataset.Example, batch []int) []int {
 
 // longestPass is the largest number of tokens of a pass.
 func longestPass(examples []dataset.Example, o *Options) int {
-	if o.Packing {
-		return o.MaxLength
-	}
 	n := 0
 	for _, e := range examples {
 		n = max(n, len(e.Tokens))
 	}
-	return n
+	return max(n, min(o.passTokens(), n*o.Batch))
 }

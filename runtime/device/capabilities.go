@@ -6,6 +6,7 @@ type Capabilities struct {
 	Hardware          string // the GPU's own name; "cpu" for the CPU
 	Threads           int    // host threads that compute
 	PrefillRows       int    // rows that a prefill pass should have to keep the device busy
+	TrainRows         int    // tokens that a pass of training should have to keep the device busy; 0 = one example
 	CacheElementBytes int    // bytes of one number in a KVCache
 	Int8Weights       bool   // PlaceOptions.Int8 is supported
 	BF16Activations   bool   // PlaceOptions.BF16Activations is supported

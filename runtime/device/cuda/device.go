@@ -36,6 +36,8 @@ type Device struct {
 	traceLaunches []traced // those so far
 	nextWork      work     // of the next launch
 
+	stackBlocks bool // for measurements: see spreadShared
+
 	used int64 // bytes that are allocated now
 	peak int64 // largest value of used
 
@@ -56,7 +58,7 @@ func newDevice(g driver.Driver) *Device {
 
 // Capabilities: see device.Device. Threads is 1 because the host only launches kernels.
 func (d *Device) Capabilities() device.Capabilities {
-	return device.Capabilities{Name: "cuda", Hardware: d.info.Name, Threads: 1, PrefillRows: prefillRows, CacheElementBytes: 2,
+	return device.Capabilities{Name: "cuda", Hardware: d.info.Name, Threads: 1, PrefillRows: prefillRows, TrainRows: prefillRows, CacheElementBytes: 2,
 		Int8Weights: true, SingleType: true}
 }
 

@@ -95,11 +95,19 @@ func (d *Device) LinearForward(y, u, x device.Buffer, n int, w device.Weight, ad
 	d.multiply(yb.floatRows(0, n), in, m, l, add)
 }
 
+// launchSpread queues a product of training.
+func (d *Device) launchSpread(kernel string, grid [3]int, shared int, args ...any) {
+	if !d.stackBlocks {
+		shared = spreadShared(grid, shared, d.limits)
+	}
+	d.launch(kernel, grid, trainTileThreads, shared, args...)
+}
+
 // multiply is y (+)= W x, and an adapter's part.
 func (d *Device) multiply(y floatRows, x halfOperand, w *weight, l adapterTerm, add bool) {
 	m, s := d.weightOperand(w), chooseTrainTile(y.n, w.rows, d.limits)
 	d.expect(productWork(y.n, x.k, w.rows, s.rows, s.cols, 2, float64(4*(1+flag(add))*y.n*w.rows)))
-	d.launch("linear_train_"+s.name+"_"+suffix(w.operandType()), s.grid(y.n, w.rows), trainTileThreads, s.shared(),
+	d.launchSpread("linear_train_"+s.name+"_"+suffix(w.operandType()), s.grid(y.n, w.rows), s.shared(),
 		y.p, y.pitch, x.p, x.pitch, m.p, m.pitch, y.n, w.rows, x.k, l.u.p, l.matrix.p, l.u.pitch, l.rank, flag(add))
 }
 
@@ -109,7 +117,7 @@ func (d *Device) adapterPartials(kernel string, x floatRows, a *buffer, rank int
 	parts = ceilDiv(x.cols, adapterPartColumns)
 	part = d.scratchMemory(scratchAdapterPartials, 4*parts*x.n*rank, false)
 	d.expect(work{2 * float64(x.n) * float64(x.cols) * float64(rank), float64(4*x.n*x.cols + 4*rank*x.cols + 4*parts*x.n*rank), 0})
-	d.launch(kernel, [3]int{parts, ceilDiv(x.n, adapterTileSide), ceilDiv(rank, adapterTileSide)}, trainTileThreads, adapterShared,
+	d.launchSpread(kernel, [3]int{parts, ceilDiv(x.n, adapterTileSide), ceilDiv(rank, adapterTileSide)}, adapterShared,
 		part, x.p, x.pitch, x.n, x.cols, a.p, a.pitch, rank, half.p, half.pitch, drop.positions, drop.keys, drop.key, drop.limit)
 	return part, parts
 }
@@ -184,7 +192,7 @@ func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.
 		l = d.reduceAdapter(du, part, parts, ad.Scale, 1, round)
 		l.dropout = drop
 		d.expect(work{2 * float64(n) * float64(out+in) * float64(rank), float64(4*n*(out+in) + 8*rank*(out+in)), 0})
-		d.launch("lora_grad", [3]int{ceilDiv(out, adapterTileSide) + ceilDiv(in, adapterTileSide), ceilDiv(rank, adapterTileSide), 1}, trainTileThreads, adapterShared,
+		d.launchSpread("lora_grad", [3]int{ceilDiv(out, adapterTileSide) + ceilDiv(in, adapterTileSide), ceilDiv(rank, adapterTileSide), 1}, adapterShared,
 			db.p, db.pitch, dyb.p, dyb.pitch, out, ub.p, ub.pitch, ad.Scale,
 			da.p, da.pitch, xb.p, xb.pitch, in, du.p, du.pitch, drop.keep, n, rank, drop.positions, drop.keys, drop.key, drop.limit)
 	}
@@ -206,7 +214,7 @@ func (d *Device) scaleToF16(dy floatRows) (halfOperand, pointer) {
 func (d *Device) multiplyTransposed(dx floatRows, dy halfOperand, scale pointer, w *weight, l adapterTerm, add bool) {
 	m, s := d.transposedWeightOperand(w), chooseTrainTile(dx.n, w.cols, d.limits)
 	d.expect(productWork(dx.n, dy.k, w.cols, s.rows, s.cols, 2, float64(4*(1+flag(add))*dx.n*w.cols)))
-	d.launch("linear_train_dx_"+s.name+"_"+suffix(w.operandType()), s.grid(dx.n, w.cols), trainTileThreads, s.shared(),
+	d.launchSpread("linear_train_dx_"+s.name+"_"+suffix(w.operandType()), s.grid(dx.n, w.cols), s.shared(),
 		dx.p, dx.pitch, dy.p, dy.pitch, m.p, m.pitch, dx.n, dy.k, w.cols, scale,
 		l.u.p, l.u.pitch, l.matrix.p, l.matrix.pitch, l.rank, l.dropout.positions, l.dropout.keys, l.dropout.key, l.dropout.limit, l.dropout.keep, flag(add))
 }
@@ -216,6 +224,6 @@ func (d *Device) addWeightGradient(dw *buffer, dy, x floatRows) {
 	g, in := d.splitByRows(scratchProductY, dy, dy.n, false), d.splitByRows(scratchProductW, x, x.n, true)
 	s := chooseTrainTile(dy.cols, x.cols, d.limits)
 	d.expect(productWork(dy.cols, g.k, x.cols, s.rows, s.cols, 2, float64(8*dy.cols*x.cols)))
-	d.launch("linear_train_dw_"+s.name, s.grid(dy.cols, x.cols), trainTileThreads, s.shared(),
+	d.launchSpread("linear_train_dw_"+s.name, s.grid(dy.cols, x.cols), s.shared(),
 		dw.p, dw.pitch, g.p, g.pitch, in.p, in.pitch, g.k, dy.cols, x.cols)
 }

@@ -41,8 +41,8 @@ func (c *countingDriver) Free(p pointer) error {
 	delete(c.sizes, p)
 	return nil
 }
-func (c *countingDriver) Clear(pointer, int64) error             { return nil }
-func (c *countingDriver) Upload(pointer, int, []byte, int) error { return nil }
+func (c *countingDriver) Clear(pointer, int64) error             { c.launches++; return nil }
+func (c *countingDriver) Upload(pointer, int, []byte, int) error { c.launches++; return nil }
 func (c *countingDriver) Download([]byte, pointer) error         { return nil }
 func (c *countingDriver) Launch(driver.Call) error               { c.launches++; return nil }
 func (c *countingDriver) Encode(driver.Tensor) (driver.TensorMap, error) {
@@ -56,8 +56,9 @@ func (c *countingDriver) Sync() error                { return nil }
 func (c *countingDriver) Close() error               { return nil }
 
 // trainStep takes one step of a llama-2-7b of some layers, alike, on a GPU of room bytes,
-// with an example of so many tokens, and gives the most memory it had and the launches.
-func (c *countingDriver) trainStep(t *testing.T, shape config.LayerShape, layers, tokens int, o train.Options) (peak int64, launches int, err error) {
+// with rows of so many tokens in a pass, and gives the most memory it had and what was queued
+// in the pass: launches, and memory that is cleared or uploaded.
+func (c *countingDriver) trainStep(t *testing.T, shape config.LayerShape, layers, rows, tokens int, o train.Options) (peak int64, launches int, err error) {
 	t.Helper()
 	base, err := config.Preset("llama-2-7b")
 	if err != nil {
@@ -79,10 +80,16 @@ func (c *countingDriver) trainStep(t *testing.T, shape config.LayerShape, layers
 	if err != nil {
 		return 0, 0, err
 	}
-	q := train.Sequence{Tokens: make([]int, tokens), Labels: make([]int, tokens), Scale: 1}
-	before := c.launches
-	if _, err := l.ForwardBackward([]train.Sequence{q}); err != nil {
-		return 0, 0, err
+	var batch []train.Sequence
+	for range rows {
+		batch = append(batch, train.Sequence{Tokens: make([]int, tokens), Labels: make([]int, tokens), Scale: 1})
+	}
+	var before int
+	for range 2 { // the first pass allocates its memory
+		before = c.launches
+		if _, err := l.ForwardBackward(batch); err != nil {
+			return 0, 0, err
+		}
 	}
 	launches = c.launches - before
 	if err := l.Step(device.AdamW{LearningRate: 1, Step: 1}); err != nil {
@@ -156,15 +163,15 @@ func TestModelsInARow(t *testing.T) {
 func TestTrainMemory(t *testing.T) {
 	pruned := config.LayerShape{Heads: 26, KVHeads: 26, HeadDim: 128, Intermediate: 8848}
 	counter := func(room int64) *countingDriver { return &countingDriver{capacity: room, sizes: map[pointer]int64{}} }
-	whole, launches, err := counter(80<<30).trainStep(t, pruned, 23, 512, train.Options{})
+	whole, launches, err := counter(80<<30).trainStep(t, pruned, 23, 1, 512, train.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	less, _, err := counter(80<<30).trainStep(t, pruned, 23, 512, train.Options{Recompute: true})
+	less, _, err := counter(80<<30).trainStep(t, pruned, 23, 1, 512, train.Options{Recompute: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	dense, _, err := counter(80<<30).trainStep(t, config.LayerShape{Heads: 32, KVHeads: 32, HeadDim: 128, Intermediate: 11008}, 32, 512, train.Options{})
+	dense, _, err := counter(80<<30).trainStep(t, config.LayerShape{Heads: 32, KVHeads: 32, HeadDim: 128, Intermediate: 11008}, 32, 1, 512, train.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,9 +179,24 @@ func TestTrainMemory(t *testing.T) {
 	if whole > 15e9 || less >= whole || dense > 30e9 {
 		t.Errorf("want 40 %% in 15 GB and dense in 30, less with activations computed again, got %d, %d, %d", whole, dense, less)
 	}
-	if _, _, err := counter(9<<30).trainStep(t, pruned, 23, 512, train.Options{}); !errors.Is(err, device.ErrMemory) {
+	if _, _, err := counter(9<<30).trainStep(t, pruned, 23, 1, 512, train.Options{}); !errors.Is(err, device.ErrMemory) {
 		t.Errorf("in 9 GiB: want no room, got %v", err)
 	} else {
 		t.Log(err)
+	}
+}
+
+// A pass of four rows of 512 tokens queues less than 600 operations for each row, and has its
+// memory in less than 20 GB.
+func TestTrainLaunches(t *testing.T) {
+	pruned := config.LayerShape{Heads: 26, KVHeads: 26, HeadDim: 128, Intermediate: 8848}
+	c := &countingDriver{capacity: 80 << 30, sizes: map[pointer]int64{}}
+	peak, queued, err := c.trainStep(t, pruned, 23, 4, 512, train.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d operations a row, %.2f GB", queued/4, float64(peak)/1e9)
+	if queued/4 >= 600 || peak > 20e9 {
+		t.Errorf("want less than 600 operations a row and 20 GB, got %d and %d bytes", queued/4, peak)
 	}
 }

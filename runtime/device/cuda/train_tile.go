@@ -43,6 +43,18 @@ func chooseTrainTile(n, out int, l deviceLimits) trainTile {
 	return best
 }
 
+// spreadShared returns the shared memory with which the blocks of a grid are launched. Where
+// there is at most one block for each SM they ask for more than half of an SM's memory: with
+// less, blocks that start while the kernel before still runs stack two on the SMs that are free
+// first, and the others idle.
+func spreadShared(grid [3]int, shared int, l deviceLimits) int {
+	const moreThanHalf = 116 << 10
+	if grid[0]*grid[1]*grid[2] <= l.sms && l.shared >= moreThanHalf {
+		return max(shared, moreThanHalf)
+	}
+	return shared
+}
+
 // lossRows is how many rows of logits exist at a time, by the vocabulary alone: at
 // most 128 MB of them.
 func lossRows(vocab int) int { return min(max(1<<25/max(vocab, 1), 16), 256) }

@@ -38,3 +38,22 @@ func TestLossRows(t *testing.T) {
 		}
 	}
 }
+
+// A grid that leaves SMs without a block asks for more than half of the memory of one; others,
+// and GPUs that give a block less, ask for what they need.
+func TestSpreadShared(t *testing.T) {
+	for _, c := range []struct {
+		grid         [3]int
+		shared, want int
+		l            deviceLimits
+	}{
+		{[3]int{4, 26, 1}, 98304, 118784, hopper},
+		{[3]int{4, 33, 1}, 98304, 118784, hopper},
+		{[3]int{4, 34, 1}, 98304, 98304, hopper},
+		{[3]int{4, 26, 1}, 98304, 98304, ada},
+	} {
+		if got := spreadShared(c.grid, c.shared, c.l); got != c.want {
+			t.Errorf("%v: want %d bytes, got %d", c, c.want, got)
+		}
+	}
+}

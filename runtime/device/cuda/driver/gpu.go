@@ -179,6 +179,12 @@ func (g *GPU) findKernels() error {
 	return nil
 }
 
+// SetOverlap says whether kernels may overlap, for measurements, and returns what was set.
+func (g *GPU) SetOverlap(on bool) (before bool) {
+	before, g.Overlap = g.Overlap, on && g.info.Set != SM80
+	return before
+}
+
 // do runs f with the context current.
 func (g *GPU) do(f func() error) error {
 	runtime.LockOSThread()
