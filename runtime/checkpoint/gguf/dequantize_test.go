@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/x448/float16"
+
 	"mop/runtime/checkpoint"
 )
 
@@ -115,5 +117,27 @@ func TestCheckFinite(t *testing.T) {
 		if err := checkFinite(data[:3*d.Size()], d); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// toF16 is the library's conversion: of every float16, of what lies between two, and of
+// random numbers.
+func TestToF16(t *testing.T) {
+	same := func(bits uint32) {
+		x := math.Float32frombits(bits)
+		if got, want := toF16(x), float16.Fromfloat32(x).Bits(); got != want {
+			t.Fatalf("%v (%#x): want %#x, got %#x", x, bits, want, got)
+		}
+	}
+	for h := range 1 << 16 {
+		bits := math.Float32bits(float16.Frombits(uint16(h)).Float32())
+		for _, d := range []uint32{0, 1, 0xfff, 0x1000, 0x1001, 0x1fff} {
+			same(bits + d)
+		}
+	}
+	bits := uint32(1)
+	for range 1 << 20 {
+		bits = bits*1664525 + 1013904223
+		same(bits)
 	}
 }
