@@ -12,7 +12,7 @@ func document(r Report, images []image) string {
 	if title == "" {
 		title = "Latency"
 	}
-	fmt.Fprintf(&b, "# %s\n\n%s.\n\n", cell(title), conditions(r.Entries[0].Row))
+	fmt.Fprintf(&b, "# %s\n\n%s.\n\n", cell(title), Conditions(r.Entries[0].Row))
 	if r.Command != "" {
 		fmt.Fprintf(&b, "    %s\n\n", strings.NewReplacer("\n", " ", "\r", " ").Replace(r.Command))
 	}

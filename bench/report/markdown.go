@@ -17,7 +17,7 @@ func Markdown(w io.Writer, entries []Entry) error {
 	if err := check(entries); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%s\n%s%s\n%s\n", latencyTable(entries), stagesTable(entries), rooflineTable(entries), conditions(entries[0].Row))
+	_, err := fmt.Fprintf(w, "%s\n%s%s\n%s\n", latencyTable(entries), stagesTable(entries), rooflineTable(entries), Conditions(entries[0].Row))
 	return err
 }
 
@@ -135,8 +135,8 @@ func interval(r latency.Ratio) string {
 	return fmt.Sprintf("%.2f [%.2f, %.2f]", r.Median, *r.Lo, *r.Hi)
 }
 
-// conditions is one line: protocol, machine, build.
-func conditions(r latency.Row) string {
+// Conditions is one line: protocol, machine, build.
+func Conditions(r latency.Row) string {
 	p := r.Protocol
 	bandwidth := ""
 	if r.BandwidthGBps != nil {

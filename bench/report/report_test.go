@@ -49,7 +49,7 @@ func TestBusyRoofline(t *testing.T) {
 	for load, want := range map[float64]bool{latency.Busy: false, 0.31: true} {
 		r := fixture().Entries[0].Row
 		r.RooflineLoad = &load
-		if line := conditions(r); strings.Contains(line, "(measured while other processes took 31 % of the cores, so shares are left out)") != want || strings.Contains(line, "shares are left out") != want {
+		if line := Conditions(r); strings.Contains(line, "(measured while other processes took 31 % of the cores, so shares are left out)") != want || strings.Contains(line, "shares are left out") != want {
 			t.Errorf("a load of %v: %s", load, line)
 		}
 		entries := []Entry{{Row: r}}

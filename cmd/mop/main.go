@@ -99,7 +99,7 @@ func newRoot() *cobra.Command {
 	o.register(root)
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return o.check() }
 	root.AddCommand(logitsCommand(o), runCommand(o), pruneCommand(o), evalCommand(o), benchCommand(o), recoverCommand(o), demoCommand(o), serveCommand(o), probeCommand())
-	root.AddCommand(sweepCommand(o), searchCommand(o), validateCommand(o))
+	root.AddCommand(compareCommand(o), sweepCommand(o), searchCommand(o), validateCommand(o))
 	for _, c := range []*cobra.Command{inspectCommand(o), tokenizeCommand(o), planCommand(o), importCommand(o), exportCommand(o), initCommand(o)} {
 		root.AddCommand(o.hostOnly(c))
 	}

@@ -21,7 +21,10 @@ import (
 	"mop/runtime/predict"
 )
 
-func pruneCommand(o *options) *cobra.Command {
+func pruneCommand(o *options) *cobra.Command { return commandOfPrune(o, runPrune) }
+
+// commandOfPrune has the flags of mop prune, and gives the options that they say to do.
+func commandOfPrune(o *options, do func(*cobra.Command, prune.Options) error) *cobra.Command {
 	var p prune.Options
 	var targets, latencies, sample, train, tableFile string
 	work := workloadFlags{Workload: predict.Workload{In: 12, Out: 128, Batch: 1}}
@@ -80,22 +83,7 @@ func pruneCommand(o *options) *cobra.Command {
 			p.Recovery.Recipe.Data = train
 			recipeDefaults(c, p.Model, &p.Recovery.Recipe, "recover-rank", "recover-alpha")
 			p.OpenDevice = func() (device.Device, error) { return openFor(o, p.NeedsTrainer()) }
-			bar := newBars(c.ErrOrStderr())
-			p.Progress = bar.showOnTerminal
-			plans, err := prune.Run(c.Context(), p)
-			bar.end()
-			if err != nil {
-				return pruneError(err)
-			}
-			if err := printModels(c.OutOrStdout(), p.Out, plans); err != nil || !p.Recovery.Final {
-				return err
-			}
-			for _, pruned := range plans {
-				if _, err := fmt.Fprintf(c.OutOrStdout(), "%s  trained\n", prune.RecoveredDir(p.Out, pruned.Target)); err != nil {
-					return err
-				}
-			}
-			return nil
+			return do(c, p)
 		},
 	}
 	f := c.Flags()
@@ -156,6 +144,26 @@ func methodDefaults(c *cobra.Command, p *prune.Options) error {
 	}
 	if !changed("windows") {
 		p.Windows = max(uses.Windows, 1)
+	}
+	return nil
+}
+
+// runPrune prunes, and prints a line for each model.
+func runPrune(c *cobra.Command, p prune.Options) error {
+	bar := newBars(c.ErrOrStderr())
+	p.Progress = bar.showOnTerminal
+	plans, err := prune.Run(c.Context(), p)
+	bar.end()
+	if err != nil {
+		return pruneError(err)
+	}
+	if err := printModels(c.OutOrStdout(), p.Out, plans); err != nil || !p.Recovery.Final {
+		return err
+	}
+	for _, pruned := range plans {
+		if _, err := fmt.Fprintf(c.OutOrStdout(), "%s  trained\n", prune.RecoveredDir(p.Out, pruned.Target)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

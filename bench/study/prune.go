@@ -1,0 +1,207 @@
+package study
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"mop/bench/report"
+	"mop/internal/files"
+	"mop/internal/progress"
+	"mop/prune"
+	"mop/prune/plan"
+	"mop/runtime/checkpoint"
+	"mop/runtime/config"
+	"mop/runtime/open"
+)
+
+// describe reads what is known of a model without running it. base is the dense model's
+// description; nil = it is the dense model.
+func describe(dir string, base *Description) (Description, error) {
+	src, err := checkpoint.Open(dir)
+	if err != nil {
+		return Description{}, err
+	}
+	defer src.Close()
+	c := src.Config()
+	if err := checkpoint.CheckFinite(src); err != nil {
+		return Description{}, fmt.Errorf("%s: %w", dir, err)
+	}
+	sum, err := checkpoint.Checksum(src)
+	if err != nil {
+		return Description{}, err
+	}
+	text, err := config.Marshal(c)
+	if err != nil {
+		return Description{}, err
+	}
+	d := Description{ID: shortSum(sum + string(text)), Dir: dir, Params: c.Params(),
+		Shape: shortSum(fmt.Sprint(c.Layers, c.HiddenSize, c.VocabSize, c.Tied, open.StoredType(c)))}
+	if base == nil {
+		d.Layers, err = report.Layers(c.Layers, nil)
+		return d, err
+	}
+	d.Compression = 1 - float64(d.Params)/float64(base.Params)
+	p, planErr := plan.Load(filepath.Join(dir, "plan.json"))
+	if planErr != nil { // a model of another program
+		d.Layers, _ = report.Layers(c.Layers, nil)
+		return d, nil
+	}
+	var from []int
+	for _, l := range p.Layers {
+		from = append(from, l.From)
+	}
+	d.Path = pathOf(p)
+	d.Layers, err = report.Layers(c.Layers, from)
+	return d, err
+}
+
+// pathOf writes a plan's steps as letters.
+func pathOf(p *plan.Plan) string {
+	var b strings.Builder
+	for _, step := range p.Steps[:min(p.Step, len(p.Steps))] {
+		if step.Kind == plan.Depth {
+			b.WriteByte('L')
+		} else {
+			b.WriteByte('G')
+		}
+	}
+	return b.String()
+}
+
+// prune makes the models of all rows, seed after seed.
+func (s *study) prune(ctx context.Context) error {
+	for _, seed := range s.seeds() {
+		for _, r := range s.Rows {
+			var err error
+			if len(r.Models) > 0 {
+				err = s.describeModels(r, seed)
+			} else {
+				err = s.pruneRow(ctx, r, seed)
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", r.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// describeModels adds the models that a row was given. Each is one model: a plan's seed says
+// which others are of the same target.
+func (s *study) describeModels(r Row, seed uint64) error {
+	if seed != s.Seed {
+		return nil
+	}
+	for _, dir := range r.Models {
+		d, err := describe(dir, &s.dense)
+		if err != nil {
+			return err
+		}
+		m := instance{Row: r.Name, Flags: r.Flags, Seed: seed, Description: d}
+		if p, err := plan.Load(filepath.Join(dir, "plan.json")); err == nil {
+			m.Target, m.Seed = p.Target, p.Seed
+		}
+		s.models = append(s.models, m)
+	}
+	return nil
+}
+
+// pruneRow prunes the model by a row to all targets that are not finished yet. A row that
+// does not depend on the seed is pruned for the first seed only.
+func (s *study) pruneRow(ctx context.Context, r Row, seed uint64) error {
+	first := seed
+	if !dependsOnSeed(r.Prune) {
+		first = s.Seed
+	}
+	var missing []float64
+	for _, target := range s.Targets {
+		if s.pruned(r.Name, first, target) == nil {
+			missing = append(missing, target)
+		}
+	}
+	if len(missing) > 0 {
+		start := time.Now()
+		if err := s.runPrune(ctx, r, first, missing); err != nil {
+			return err
+		}
+		for i, target := range missing {
+			dir := prune.TargetDir(s.prunedDir(r.Name, first), target)
+			d, err := describe(dir, &s.dense)
+			if err != nil {
+				return err
+			}
+			if d.Dir, err = filepath.Rel(s.Out, dir); err != nil {
+				return err
+			}
+			c := cell{Pruned: &prunedCell{r.Name, r.Flags, first, target, d}}
+			if err := s.finish(c, start); err != nil {
+				return err
+			}
+			if i == 0 {
+				start = time.Now() // the others were made meanwhile
+			}
+		}
+	}
+	for _, target := range s.Targets {
+		d := s.pruned(r.Name, first, target).Description
+		d.Dir = filepath.Join(s.Out, d.Dir)
+		s.models = append(s.models, instance{r.Name, r.Flags, target, seed, d})
+	}
+	return nil
+}
+
+// prunedDir is the directory of a row's models.
+func (s *study) prunedDir(row string, seed uint64) string {
+	return filepath.Join(s.Out, "pruned", row, strconv.FormatUint(seed, 10))
+}
+
+// runPrune prunes the model by a row.
+func (s *study) runPrune(ctx context.Context, r Row, seed uint64, targets []float64) error {
+	o := r.Prune
+	o.Model, o.Out, o.Targets, o.Seed, o.Device, o.Resume = s.Model, s.prunedDir(r.Name, seed), targets, seed, s.device, true
+	o.Progress = s.progress(r.Name)
+	_, err := prune.Run(ctx, o)
+	return err
+}
+
+// restore makes a pruned model again whose directory was removed.
+func (s *study) restore(ctx context.Context, m instance) error {
+	if _, err := files.Check(filepath.Join(m.Dir, "config.json")); err == nil {
+		return nil
+	}
+	for _, r := range s.Rows {
+		if r.Name == m.Row && len(r.Models) == 0 {
+			for _, seed := range s.seeds() {
+				if prune.TargetDir(s.prunedDir(r.Name, seed), m.Target) == m.Dir {
+					return s.runPrune(ctx, r, seed, []float64{m.Target})
+				}
+			}
+		}
+	}
+	return fmt.Errorf("%s: the model's directory is missing", m.Dir)
+}
+
+// random is the name of the score, the criterion and the method that are.
+const random = "random"
+
+// dependsOnSeed reports whether another seed can give another model.
+func dependsOnSeed(o prune.Options) bool {
+	for _, name := range []string{o.Score, o.HeadScore, o.NeuronScore} {
+		if name == random {
+			return true
+		}
+	}
+	return o.Method == random || o.Sample || o.Criterion == random || o.Recovery.Short > 0
+}
+
+// progress names the model or row that an update is about.
+func (s *study) progress(name string) progress.Func {
+	return func(u progress.Update) {
+		u.Phase = name + ": " + u.Phase
+		s.Progress.Report(u)
+	}
+}

@@ -1,0 +1,148 @@
+package study
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"mop/internal/files"
+	"mop/internal/journal"
+	"mop/internal/machine"
+	"mop/runtime/checkpoint"
+	"mop/runtime/device"
+)
+
+// study is a running one.
+type study struct {
+	Options
+	device  device.Device
+	trainer device.Trainer // the same one, where models are trained
+	dense   Description
+	recipe  string // identifies the training, without its seed
+	machine string // identifies what latencies are measured on
+	cells   *journal.Journal[cell]
+	models  []instance // of the rows, in their order; what is not pruned yet is missing
+}
+
+// instance is a model of a row.
+type instance struct {
+	Row, Flags string
+	Target     float64 // compression that was asked for; 0 = the model was given
+	Seed       uint64
+	Description
+}
+
+// label names a model for messages.
+func (m instance) label() string {
+	if m.Row == denseName {
+		return denseName
+	}
+	return fmt.Sprintf("%s, %.1f %% smaller", m.Row, 100*m.Compression)
+}
+
+// Run does what is left of a study and writes its report. It may be interrupted or killed
+// at any moment; the same options continue it after the last finished cell.
+func Run(ctx context.Context, o Options) (*Result, error) {
+	if err := o.Check(); err != nil {
+		return nil, OptionsError{err}
+	}
+	s := &study{Options: o}
+	if err := s.checkPaths(); err != nil {
+		return nil, err
+	}
+	dev, err := o.OpenDevice()
+	if err != nil {
+		return nil, err
+	}
+	defer dev.Close()
+	s.device = dev
+	if err := s.prepare(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(s.Out, 0o777); err != nil {
+		return nil, err
+	}
+	unlock, err := checkpoint.Lock(s.Out)
+	if errors.Is(err, checkpoint.ErrBusy) {
+		return nil, fmt.Errorf("%s: another study is using it", s.Out)
+	} else if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if err := s.openCells(); err != nil {
+		return nil, err
+	}
+	defer s.cells.Close()
+	for _, phase := range []func(context.Context) error{s.evaluateDense, s.prune, s.evaluateAll, s.recoverAll, s.measureAll} {
+		if err := phase(ctx); err != nil {
+			return nil, errors.Join(err, s.reportSoFar())
+		}
+	}
+	result := s.result()
+	return result, writeReport(s.Out, result)
+}
+
+// reportSoFar writes the report of what is finished.
+func (s *study) reportSoFar() error {
+	if s.quality(s.dense.ID, "", 0) == nil {
+		return nil
+	}
+	return writeReport(s.Out, s.result())
+}
+
+// OptionsError is the error of options that are wrong whatever the model and the files
+// hold.
+type OptionsError struct{ Err error }
+
+func (e OptionsError) Error() string { return e.Err.Error() }
+func (e OptionsError) Unwrap() error { return e.Err }
+
+// checkPaths refuses an output inside of a model, and directories that do not exist.
+func (s *study) checkPaths() error {
+	out, err := files.Resolve(s.Out)
+	if err != nil {
+		return err
+	}
+	models := []string{s.Model}
+	for _, r := range s.Rows {
+		models = append(models, r.Models...)
+	}
+	for _, m := range models {
+		if _, err := files.Check(filepath.Join(m, "config.json")); err != nil {
+			return err
+		}
+		if dir, err := files.Resolve(m); err == nil && files.Inside(out, dir) {
+			return fmt.Errorf("out: %s lies in the model's directory %s: give another --out", s.Out, m)
+		}
+	}
+	return nil
+}
+
+// prepare opens what the whole study needs, before anything is written.
+func (s *study) prepare() error {
+	var err error
+	if s.dense, err = describe(s.Model, nil); err != nil {
+		return err
+	}
+	info := machine.Describe()
+	s.machine = fmt.Sprintf("%s on %s, %d threads, kernels %s", s.device.Capabilities().Hardware, info.CPU, s.device.Capabilities().Threads, s.Kernels)
+	if !s.Recover {
+		return nil
+	}
+	if s.trainer, err = device.AsTrainer(s.device); err != nil {
+		return err
+	}
+	sum, err := files.Sum(s.Recipe.Data)
+	if err != nil {
+		return err
+	}
+	settings := s.Recipe.Settings()
+	delete(settings, "seed")
+	settings["data"] = sum
+	text, err := json.Marshal(settings)
+	s.recipe = string(text)
+	return err
+}

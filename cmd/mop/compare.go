@@ -1,0 +1,219 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/mattn/go-shellwords"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"mop/bench/study"
+	"mop/bench/tasks/zeroshot"
+	"mop/prune"
+	"mop/prune/plan"
+	"mop/runtime/device"
+)
+
+// sharedFlags are the flags of mop prune that mop compare has too, for all its rows.
+var sharedFlags = []string{"calibration", "prompts", "calibration-sample", "text", "split", "windows", "context", "special", "chat-template", "hf-type"}
+
+func compareCommand(o *options) *cobra.Command {
+	s := study.Defaults()
+	var methods, targets, tasks string
+	var rows, dirs []string
+	var skipLatency bool
+	s.Recipe.Every = 20
+	c := &cobra.Command{
+		Use:   "compare --model DIR --methods mop,depth,width --targets 0.2,0.3,0.4 --out DIR",
+		Short: "Compare pruning methods: quality, size and latency in one report",
+		Long: "Compare pruning methods: prune by each of them, train all models alike, evaluate them before\n" +
+			"and after, measure their latency in turns, and write one report (report.html, report.md,\n" +
+			"study.csv, study.json). The same command continues a study that was stopped; rows, targets and\n" +
+			"seeds may be added to one. Two models of the same weights are evaluated once, and two of the\n" +
+			"same shapes are measured once.",
+		Example: "  mop compare --model ./smollm2 --methods mop,depth,width --calibration alpaca.json --text wiki.train.raw \\\n" +
+			"      --recover alpaca.json --recover-steps 50 --tasks piqa,arc_easy --data ./zero-shot --ppl-text wiki.test.raw --out ./study\n" +
+			"  mop compare --model ./smollm2 --row 'ours=--neuron-score wanda --refit --calibration c4.jsonl' --dirs search=./searched/0.80 ...",
+		Args: exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := need(c, "model", "out"); err != nil {
+				return err
+			}
+			var err error
+			if s.Targets, err = plan.ParseTargets(targets); err != nil {
+				return usage("%v", err)
+			}
+			if tasks != "" {
+				if s.Tasks, err = zeroshot.Parse(tasks); err != nil {
+					return usage("--tasks: %v", err)
+				}
+			}
+			if s.Rows, err = studyRows(c, o, s.Model, methods, rows, dirs); err != nil {
+				return err
+			}
+			if s.Recover = s.Recipe.Data != ""; !s.Recover && c.Flags().Changed("recover-steps") {
+				return usage("--recover-steps: belongs to a training that was not asked for: give --recover FILE")
+			}
+			recipeDefaults(c, s.Model, &s.Recipe, "recover-rank", "recover-alpha")
+			s.Seed, s.Latency, s.Kernels, s.Protocol.Seed = o.seed, !skipLatency, o.kernels, o.seed
+			s.Command = "mop " + quoted(os.Args[1:])
+			s.OpenDevice = func() (device.Device, error) {
+				if s.Recover {
+					return o.openTrainer()
+				}
+				return o.open()
+			}
+			bar := newBars(c.ErrOrStderr())
+			s.Progress = bar.show
+			result, err := study.Run(c.Context(), s)
+			bar.end()
+			if err != nil {
+				if wrong := (study.OptionsError{}); errors.As(err, &wrong) {
+					return usage("%v", wrong)
+				}
+				if wrong := (prune.OptionsError{}); errors.As(err, &wrong) {
+					return usage("%v", wrong)
+				}
+				return err
+			}
+			_, err = fmt.Fprint(c.OutOrStdout(), result.Markdown())
+			return err
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&s.Model, "model", "", "model directory")
+	f.StringVar(&s.Out, "out", "", "directory for the models, the finished cells and the report")
+	f.StringVar(&methods, "methods", "", "methods with commas between them, a row each: values of mop prune --method")
+	f.StringArrayVar(&rows, "row", nil, "NAME=FLAGS: a row with flags of mop prune of its own; may be given several times")
+	f.StringArrayVar(&dirs, "dirs", nil, "NAME=DIR[,NAME=DIR...]: finished models as rows; those of one name are one series")
+	f.StringVar(&targets, "targets", "0.2,0.3,0.4", "compressions, as shares of all parameters")
+	f.IntVar(&s.Seeds, "seeds", s.Seeds, "number of seeds, from --seed: of what is random in pruning and training")
+	copyFlags(c, commandOfPrune(&options{}, nil))
+	f.StringVar(&tasks, "tasks", "", "multiple-choice tasks with commas between them: "+strings.Join(zeroshot.Names(), ", "))
+	f.StringVar(&s.Data, "data", "", "folder of the tasks' files")
+	f.IntVar(&s.Limit, "limit", 0, "only so many questions of each task; 0 = all")
+	f.StringVar(&s.BOS, "bos", s.BOS, "whether the tasks' contexts begin with BOS: on, off, or auto: as the tokenizer does it with texts")
+	f.StringVar(&s.Text, "ppl-text", "", "text that perplexities are computed on")
+	f.StringVar(&s.Separator, "ppl-split", "", "text between that file's documents")
+	f.IntVar(&s.Windows, "ppl-windows", s.Windows, "the first windows of it; 0 = all")
+	f.IntVar(&s.Context, "ppl-context", s.Context, "tokens in a window, BOS included")
+	p := &s.Recipe
+	f.StringVar(&p.Data, "recover", "", "train every model on the rows of this file, as mop recover does, and evaluate it again")
+	f.StringVar(&p.Separator, "recover-split", "", "text between the documents of a text file that is trained on")
+	f.IntVar(&p.Steps, "recover-steps", 0, "steps of the training, 0 = two epochs")
+	f.IntVar(&p.Batch, "recover-batch", p.Batch, "examples in a step")
+	f.IntVar(&p.MaxLength, "recover-max-length", p.MaxLength, "largest number of tokens of an example")
+	f.Float64Var(&p.LearningRate, "recover-lr", p.LearningRate, "learning rate of the training")
+	f.IntVar(&p.Rank, "recover-rank", p.Rank, "rank of the training's adapters; of a LLaVA 8 unless it is given")
+	f.Float64Var(&p.Alpha, "recover-alpha", p.Alpha, "the adapters are scaled by alpha/rank; of a LLaVA 16 unless it is given")
+	f.IntVar(&s.Protocol.In, "in", s.Protocol.In, "prompt tokens of the latency")
+	f.IntVar(&s.Protocol.Out, "generate", s.Protocol.Out, "tokens to generate for the latency")
+	f.IntVar(&s.Protocol.Batch, "batch", s.Protocol.Batch, "sequences that run together for the latency")
+	f.IntVar(&s.Protocol.Runs, "runs", s.Protocol.Runs, "rounds of the latency")
+	f.IntVar(&s.Protocol.Discard, "discard", s.Protocol.Discard, "rounds at the start that do not count")
+	f.IntVar(&s.Group, "group", s.Group, "most models that take turns in one process; the dense one is in every group")
+	f.BoolVar(&skipLatency, "skip-latency", false, "leave the latency to a later run of the same command")
+	return c
+}
+
+// copyFlags gives a command the shared flags of mop prune.
+func copyFlags(c, from *cobra.Command) {
+	for _, name := range sharedFlags {
+		f := *from.Flags().Lookup(name)
+		f.Usage = "of mop prune, for every row: " + f.Usage
+		c.Flags().AddFlag(&f)
+	}
+}
+
+// studyRows makes the rows of a study: the methods first, then those with flags of their
+// own, then the finished models.
+func studyRows(c *cobra.Command, o *options, model, methods string, rows, dirs []string) ([]study.Row, error) {
+	var shared []string
+	c.Flags().Visit(func(f *pflag.Flag) {
+		for _, name := range sharedFlags {
+			if f.Name == name {
+				shared = append(shared, "--"+name+"="+f.Value.String())
+			}
+		}
+	})
+	var out []study.Row
+	add := func(name string, flags []string) error {
+		p, err := pruneOptions(o, model, append(shared[:len(shared):len(shared)], flags...))
+		if err != nil {
+			return fmt.Errorf("row %s: %w", name, err)
+		}
+		out = append(out, study.Row{Name: name, Flags: quoted(append(shared[:len(shared):len(shared)], flags...)), Prune: p})
+		return nil
+	}
+	if methods != "" {
+		for name := range strings.SplitSeq(methods, ",") {
+			if err := add(name, methodFlags(name)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, row := range rows {
+		name, text, ok := strings.Cut(row, "=")
+		flags, err := shellwords.Parse(text)
+		if !ok || err != nil {
+			return nil, usage("--row: want NAME=FLAGS, got %q", row)
+		}
+		if err := add(name, flags); err != nil {
+			return nil, err
+		}
+	}
+	given := map[string]int{}
+	for _, list := range dirs {
+		for pair := range strings.SplitSeq(list, ",") {
+			name, dir, ok := strings.Cut(pair, "=")
+			if !ok || name == "" || dir == "" {
+				return nil, usage("--dirs: want NAME=DIR with commas between them, got %q", pair)
+			}
+			i, ok := given[name]
+			if !ok {
+				i = len(out)
+				given[name] = i
+				out = append(out, study.Row{Name: name, Flags: "finished models"})
+			}
+			out[i].Models = append(out[i].Models, dir)
+		}
+	}
+	return out, nil
+}
+
+// methodFlags are the flags of mop prune for a method.
+func methodFlags(name string) []string {
+	return []string{"--method=" + name}
+}
+
+// pruneOptions are the options that flags of mop prune say.
+func pruneOptions(o *options, model string, flags []string) (prune.Options, error) {
+	var out prune.Options
+	c := commandOfPrune(o, func(_ *cobra.Command, p prune.Options) error {
+		out = p
+		return nil
+	})
+	c.SilenceErrors, c.SilenceUsage = true, true
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
+	c.SetArgs(append(flags, "--model="+model, "--out=-"))
+	err := c.Execute()
+	if err == nil && out.Recovery.Final {
+		err = usage("--recover belongs to the study, not to a row")
+	}
+	return out, err
+}
+
+// quoted writes arguments as a shell reads them.
+func quoted(args []string) string {
+	var out []string
+	for _, a := range args {
+		if a == "" || strings.ContainsAny(a, " \t\n'\"\\$&|;<>()*?[]#~`!{}") {
+			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+		out = append(out, a)
+	}
+	return strings.Join(out, " ")
+}
