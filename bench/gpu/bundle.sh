@@ -25,6 +25,13 @@ if [ -d "$data/stories260K" ]; then
 else
 	echo "bundle: no stories260K under $data: its tests will count as not run" >&2
 fi
+for name in tokenizer-llama2 zero-shot; do
+	if [ -d "$data/$name" ]; then
+		cp -r "$data/$name" "$out/data/"
+	else
+		echo "bundle: no $name under $data: the part quality will fail" >&2
+	fi
+done
 [ -z "${SANITIZER:-}" ] || cp -r "$SANITIZER" "$out/sanitizer"
 cp bench/gpu/gpu-suite.sh bench/gpu/*.py bench/training/alpaca.json "$out/"
 # The pruned shapes that PyTorch is measured on: peers.py reads them.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# gpu-suite.sh trace|kernels|speed|training|peers [--quick] [--budget=SECONDS], or gpu-suite.sh
-# --quick for a slice of the last four, or gpu-suite.sh all [--budget=SECONDS] for all of it in
+# gpu-suite.sh trace|kernels|speed|training|peers|quality [--quick] [--budget=SECONDS], or gpu-suite.sh
+# --quick for a slice of kernels, speed, training and peers, or gpu-suite.sh all [--budget=SECONDS] for all of it in
 # 15 minutes: quick, trace, training, speed, kernels, peers, each in the time that is left. Steps that do not fit the time budget of a part are cut off
 # or not run, and their rows say so. The script runs from its own folder on a machine with a GPU
 # and Python; it needs neither Go nor a network. Every row is written to results/ as soon as it
@@ -18,6 +18,7 @@
 #   training adapters of llama-2-7b and llama-3-8b at 40 %, 512 tokens a row and Alpaca's
 #            own lengths, against peft (needs torch, transformers and peft)
 #   peers    PyTorch transformers on the same shapes (needs torch and transformers)
+#   quality  llama-2-7b (random weights) through the five tasks, all questions
 #
 # --tiny tests the scripts themselves on a machine without a GPU, with a libcuda that runs the
 # kernels on the host. It uses the demo's model everywhere, and its times mean nothing.
@@ -31,7 +32,7 @@ usage() {
 part= quick= tiny= budget=
 for a in "$@"; do
 	case $a in
-	trace | kernels | speed | training | peers | all) [ -z "$part" ] || usage; part=$a ;;
+	trace | kernels | speed | training | peers | quality | all) [ -z "$part" ] || usage; part=$a ;;
 	--quick) quick=1 ;;
 	--tiny) tiny=--tiny ;;
 	--budget=*[!0-9]* | --budget=) usage ;;
@@ -99,6 +100,7 @@ rows=$out/rows.tsv
 : >"$rows"
 begin=$SECONDS
 limit=525 # a part ends before nine minutes, the four slices before three
+[ "$part" = quality ] && limit=590
 if [ -n "$quick" ]; then
 	case $part in kernels) limit=60 ;; peers) limit=35 ;; *) limit=40 ;; esac
 fi
@@ -344,6 +346,15 @@ trace() {
 peers() {
 	run transformers 520 bash -o pipefail -c '"$1" peers.py $2 | tee "$3"' _ "$python" "${quick:+--quick} $tiny" "$out/peers.jsonl"
 	if grep -q '"error"' "$out/peers.jsonl"; then row "a peer's shape" FAIL "$(grep -m1 -o '"error": "[^"]*"' "$out/peers.jsonl")"; fi
+}
+
+# quality scores every question of the five tasks. Random weights answer at random; what is
+# measured is the time.
+quality() {
+	local limit=0 tokenizer=data/tokenizer-llama2
+	[ -n "$quick" ] && limit=40
+	[ -n "$tiny" ] && limit=2 tokenizer=
+	run "llama-2-7b five tasks" 590 bash -c './bin/mop eval tasks --device cuda --model "$1" --tokenizer "$2" --tasks piqa,hellaswag,winogrande,arc_easy,arc_challenge --data data/zero-shot --limit "$3" --json >"$4"' _ "$(model llama-2-7b)" "$tokenizer" "$limit" "$out/tasks.json"
 }
 
 $part

@@ -35,7 +35,7 @@ func qualityTable(models []Quality) string {
 	for _, q := range models {
 		rows = append(rows, []string{q.Model, count(q.Params), percent(q.Compression), number(q.PPL), optional(q.PPLTrained, number)})
 	}
-	return table([]string{"model", "params", "compression", "ppl", "ppl after training"}, rows)
+	return Table([]string{"model", "params", "compression", "ppl", "ppl after training"}, rows)
 }
 
 func latencyTable(entries []Entry) string {
@@ -61,7 +61,7 @@ func latencyTable(entries []Entry) string {
 		}
 		rows = append(rows, row)
 	}
-	return table(header, rows)
+	return Table(header, rows)
 }
 
 // stagesTable divides the time to the first token where prompts hold an image, and says
@@ -79,7 +79,7 @@ func stagesTable(entries []Entry) string {
 			rows = append(rows, []string{e.Model, number(s.Preprocess), number(s.Vision), number(s.Projection), number(s.Prefill), number(language(e)), fixed2(language(entries[0]) / language(e))})
 		}
 	}
-	return table([]string{"model", "preprocess ms", "vision ms", "projection ms", "prefill ms", "language model ms", "its speed-up"}, rows) + "\n"
+	return Table([]string{"model", "preprocess ms", "vision ms", "projection ms", "prefill ms", "language model ms", "its speed-up"}, rows) + "\n"
 }
 
 // memoryTable shows the memory that a model needs and the bytes that decoding reads.
@@ -88,7 +88,7 @@ func memoryTable(entries []Entry) string {
 	for _, e := range entries {
 		rows = append(rows, []string{e.Model, size(e.PeakBytes), number(e.LoadMS), size(e.BytesPerToken)})
 	}
-	return table([]string{"model", "memory", "load ms", "read a token"}, rows)
+	return Table([]string{"model", "memory", "load ms", "read a token"}, rows)
 }
 
 // rooflineTable compares the speeds with the machine's roofline, which is in the header.
@@ -112,7 +112,7 @@ func rooflineTable(entries []Entry) string {
 			optional(e.PrefillGflops, number), optional(e.PrefillShare, percent), optional(e.PrefillReadGBps, number),
 		})
 	}
-	return table([]string{"model", tg + "GB/s", bandwidth, tg + "GFLOP/s", pp + "GFLOP/s", peak, pp + "GB/s"}, rows)
+	return Table([]string{"model", tg + "GB/s", bandwidth, tg + "GFLOP/s", pp + "GFLOP/s", peak, pp + "GB/s"}, rows)
 }
 
 // busyRoofline reports whether the machine was busy when its roofline was measured, so that
@@ -160,9 +160,9 @@ func Conditions(r latency.Row) string {
 		p.In, p.Out, p.Batch, p.Runs, p.Discard, p.Seed, machine, r.Threads, bandwidth, busy, r.Commit, r.Go, r.Date)
 }
 
-// table pads its cells, so that it is readable in a terminal too. The first column is
+// Table pads its cells, so that it is readable in a terminal too. The first column is
 // text, the others are numbers.
-func table(header []string, rows [][]string) string {
+func Table(header []string, rows [][]string) string {
 	widths := make([]int, len(header))
 	for i, h := range header {
 		widths[i] = max(utf8.RuneCountInString(h), 3)

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -135,13 +134,4 @@ func readAnswers(path string) (map[string]Answers, error) {
 		out[task] = Answers{acc.String(), norm.String()}
 	}
 	return out, nil
-}
-
-// removeAll removes directories and files.
-func removeAll(paths ...string) error {
-	var err error
-	for _, p := range paths {
-		err = errors.Join(err, os.RemoveAll(p))
-	}
-	return err
 }

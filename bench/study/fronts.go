@@ -65,7 +65,7 @@ func (r *Result) markFronts() {
 				beaten = beaten || *c <= *cost && *v <= *value && (*c < *cost || *v < *value)
 			}
 			if !beaten {
-				r.Rows[i].Best = append(r.Rows[i].Best, f.name)
+				r.Rows[i].Fronts = append(r.Rows[i].Fronts, f.name)
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package study
 import (
 	"context"
 	"fmt"
+	"math"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -90,8 +91,11 @@ func (s *study) prune(ctx context.Context) error {
 	return nil
 }
 
-// describeModels adds the models that a row was given. Each is one model: a plan's seed says
-// which others are of the same target.
+// nearTarget is how far a finished model's compression is from its plan's target at most.
+const nearTarget = 0.05
+
+// describeModels adds the models that a row was given. Those of one target are of
+// several seeds.
 func (s *study) describeModels(r Row, seed uint64) error {
 	if seed != s.Seed {
 		return nil
@@ -103,7 +107,10 @@ func (s *study) describeModels(r Row, seed uint64) error {
 		}
 		m := instance{Row: r.Name, Flags: r.Flags, Seed: seed, Description: d}
 		if p, err := plan.Load(filepath.Join(dir, "plan.json")); err == nil {
-			m.Target, m.Seed = p.Target, p.Seed
+			m.Seed = p.Seed
+			if math.Abs(p.Target-d.Compression) < nearTarget { // else it is a share of the latency
+				m.Target = p.Target
+			}
 		}
 		s.models = append(s.models, m)
 	}

@@ -3,6 +3,7 @@ package study
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -25,15 +26,15 @@ func (s *study) recoverAll(ctx context.Context) error {
 // recover trains a model and evaluates the result, unless that is done. The trained model is
 // removed afterwards.
 func (s *study) recover(ctx context.Context, m instance) error {
+	name := fmt.Sprintf("%s-recovered-%d", m.ID, m.Seed)
+	dir, label := filepath.Join(s.Out, "recovered", name), m.label()+", recovered"
 	if s.quality(m.ID, s.recipe, m.Seed) != nil {
-		return nil
+		return os.RemoveAll(dir) // a kill may have left it
 	}
 	if err := s.restore(ctx, m); err != nil {
 		return err
 	}
 	start := time.Now()
-	name := fmt.Sprintf("%s-recovered-%d", m.ID, m.Seed)
-	dir, label := filepath.Join(s.Out, "recovered", name), m.label()+", recovered"
 	o := s.Recipe
 	o.Model, o.Tokenizer, o.Out, o.Seed, o.Device, o.Resume, o.Progress = m.Dir, s.Model, dir, m.Seed, s.trainer, true, s.progress(label)
 	if _, err := finetune.Run(ctx, o); err != nil {
@@ -46,5 +47,5 @@ func (s *study) recover(ctx context.Context, m instance) error {
 	if err := s.finish(cell{Quality: &qualityCell{m.ID, s.recipe, m.Seed, q}}, start); err != nil {
 		return err
 	}
-	return removeAll(dir, dir+".training")
+	return os.RemoveAll(dir)
 }

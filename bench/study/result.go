@@ -49,7 +49,7 @@ type Entry struct {
 	Before      *Summary       `json:"before,omitempty"`
 	After       *Summary       `json:"after,omitempty"` // recovery
 	Latency     *LatencyResult `json:"latency,omitempty"`
-	Best        []string       `json:"pareto,omitempty"` // the fronts that it is on
+	Fronts      []string       `json:"pareto,omitempty"` // the Pareto fronts that it is on
 }
 
 // ModelResult is one model of an entry.
@@ -73,13 +73,13 @@ type Stat struct {
 // Summary is an entry's quality over its seeds. A task's accuracy is acc_norm, or acc where
 // it has none. Errors of accuracies are those of the choice of questions.
 type Summary struct {
-	PPL      *Stat              `json:"ppl,omitempty"`
-	Tasks    map[string]Stat    `json:"acc_norm,omitempty"`
-	Acc      map[string]Stat    `json:"acc,omitempty"`
-	Stderr   map[string]float64 `json:"stderr,omitempty"` // of Tasks, over the questions of one model
-	Average  *Stat              `json:"average,omitempty"`
-	Error    float64            `json:"average_stderr,omitempty"`
-	SameMean float64            `json:"average_acc,omitempty"` // the average of Acc
+	PPL     *Stat              `json:"ppl,omitempty"`
+	Tasks   map[string]Stat    `json:"acc_norm,omitempty"`
+	Acc     map[string]Stat    `json:"acc,omitempty"`
+	Stderr  map[string]float64 `json:"stderr,omitempty"` // of Tasks, over the questions of one model
+	Average *Stat              `json:"average,omitempty"`
+	Error   float64            `json:"average_stderr,omitempty"`
+	MeanAcc float64            `json:"average_acc,omitempty"` // the average of Acc
 }
 
 // LatencyResult is of the entry's first model, or the mean over models of several shapes.
@@ -213,7 +213,7 @@ func summary(list []*Quality) *Summary {
 		}
 		if q.Average != nil {
 			average = append(average, q.Average.Norm)
-			s.SameMean += q.Average.Acc / float64(len(list))
+			s.MeanAcc += q.Average.Acc / float64(len(list))
 		}
 	}
 	if len(ppl) > 0 {

@@ -28,6 +28,7 @@ func (*multipleChoice) Example() string {
 func (t *multipleChoice) Flags(f *pflag.FlagSet) {
 	f.StringVar(&t.names, "tasks", "", "tasks with commas between them: "+strings.Join(zeroshot.Names(), ", "))
 	f.StringVar(&t.o.Data, "data", "", "folder of the tasks' files (official or hub JSON lines, llm-foundry's, llama.cpp's hellaswag, sample logs of lm-evaluation-harness), told apart by content")
+	f.StringVar(&t.o.Tokenizer, "tokenizer", "", "directory of the tokenizer, for a model without one such as preset:NAME; default: the model's")
 	f.IntVar(&t.o.Limit, "limit", 0, "only so many questions of each task; 0 = all")
 	f.StringVar(&t.o.BOS, "bos", "auto", "whether contexts begin with BOS: on, off, or auto: as the tokenizer does it with texts")
 	f.StringVar(&t.o.Log, "log", "", "file for one row of JSON per question: the choices' log-likelihoods and token counts")

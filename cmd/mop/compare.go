@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/mattn/go-shellwords"
@@ -61,10 +62,7 @@ func compareCommand(o *options) *cobra.Command {
 			s.Seed, s.Latency, s.Kernels, s.Protocol.Seed = o.seed, !skipLatency, o.kernels, o.seed
 			s.Command = "mop " + quoted(os.Args[1:])
 			s.OpenDevice = func() (device.Device, error) {
-				if s.Recover {
-					return o.openTrainer()
-				}
-				return o.open()
+				return openFor(o, s.Recover || slices.ContainsFunc(s.Rows, func(r study.Row) bool { return r.Prune.NeedsTrainer() }))
 			}
 			bar := newBars(c.ErrOrStderr())
 			s.Progress = bar.show

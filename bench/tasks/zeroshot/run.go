@@ -1,6 +1,7 @@
 package zeroshot
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -20,13 +21,14 @@ import (
 
 // Options of a run.
 type Options struct {
-	Tasks    []Task
-	Data     string // folder or file
-	Limit    int    // questions of each task; 0 = all
-	BOS      string // auto, on or off
-	Log      string // file of the answers; "" = none
-	Resume   bool   // continue the log
-	Progress progress.Func
+	Tasks     []Task
+	Data      string // folder or file
+	Tokenizer string // directory of it; "" = the model's
+	Limit     int    // questions of each task; 0 = all
+	BOS       string // auto, on or off
+	Log       string // file of the answers; "" = none
+	Resume    bool   // continue the log
+	Progress  progress.Func
 }
 
 // BOSStates are the values of Options.BOS.
@@ -39,7 +41,7 @@ func Run(ctx context.Context, m *open.Model, o Options) (result *Result, err err
 	if err != nil {
 		return nil, err
 	}
-	e, err := newEncoder(m, o.BOS)
+	e, err := newEncoder(m, cmp.Or(o.Tokenizer, m.Name), o.BOS)
 	if err != nil {
 		return nil, err
 	}
@@ -87,12 +89,15 @@ func runKey(weights string, e *encoder, d Data) string {
 	return fmt.Sprintf("%x", sha256.Sum256([]byte(text)))[:16]
 }
 
-// newEncoder opens the model's tokenizer. With auto, contexts begin with BOS if the
+// newEncoder opens the tokenizer of a directory. With auto, contexts begin with BOS if the
 // tokenizer adds it to texts, as they do in the harness.
-func newEncoder(m *open.Model, bos string) (*encoder, error) {
-	t, err := tokenizer.Open(m.Name)
+func newEncoder(m *open.Model, dir, bos string) (*encoder, error) {
+	t, err := tokenizer.Open(dir)
 	if err != nil {
 		return nil, err
+	}
+	if n := t.Vocab(); dir != m.Name && n > m.Config.VocabSize {
+		return nil, fmt.Errorf("%s: its tokenizer has %d tokens, want at most the model's %d", dir, n, m.Config.VocabSize)
 	}
 	e := &encoder{tokenizer: t, limit: m.Config.MaxPositions}
 	id := t.BOS()

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"path/filepath"
+	"testing"
+
+	"mop/bench/study"
+)
+
+// A row's own flags override those of all rows, and a method that does not use one of them
+// does without it.
+func TestStudyRows(t *testing.T) {
+	o := &options{}
+	c := compareCommand(o)
+	c.SetArgs(nil)
+	if err := c.ParseFlags([]string{"--prompts=5", "--calibration=all.json", "--windows=3"}); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := studyRows(c, o, filepath.Join("..", "..", "bench", "demo", "model"), "depth,mop",
+		[]string{"ours=--method wanda-sp --refit --calibration 'own text.json'"}, []string{"found=x,other=y", "found=z"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) != 5 {
+		t.Fatalf("want 5 rows, got %+v", rows)
+	}
+	if r := rows[0]; r.Name != "depth" || r.Prune.Method != "depth" || r.Prune.Criterion != "" || r.Flags != "--calibration=all.json --prompts=5 --windows=3 --method=depth" {
+		t.Errorf("depth: got %q: %+v", r.Flags, r.Prune)
+	}
+	if r := rows[1].Prune; r.Method != "mop" || r.Criterion != "kl" || r.Windows != 3 || r.Prompts != 5 {
+		t.Errorf("mop: got %+v", r)
+	}
+	if r := rows[2].Prune; r.Method != "wanda-sp" || !r.Refit || r.Calibration != "own text.json" || r.Prompts != 5 {
+		t.Errorf("ours: got %+v", r)
+	}
+	if r := rows[3]; r.Name != "found" || len(r.Models) != 2 || r.Models[1] != "z" || rows[4].Name != "other" {
+		t.Errorf("finished models: got %+v", rows[3:])
+	}
+}
+
+func TestStudyRowsRefused(t *testing.T) {
+	o := &options{}
+	model := filepath.Join("..", "..", "bench", "demo", "model")
+	for _, c := range []struct {
+		methods    string
+		rows, dirs []string
+	}{
+		{methods: "mopp"},
+		{rows: []string{"no flags"}},
+		{rows: []string{"x=--no-such-flag 1"}},
+		{rows: []string{"x='open"}},
+		{rows: []string{"x=--recover rows.json"}},
+		{dirs: []string{"only-a-name"}},
+	} {
+		_, err := studyRows(compareCommand(o), o, model, c.methods, c.rows, c.dirs)
+		if err == nil {
+			var none []study.Row
+			t.Errorf("%+v: want an error, got none and %v", c, none)
+		}
+	}
+}
