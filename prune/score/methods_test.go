@@ -124,3 +124,26 @@ func TestUnknownScore(t *testing.T) {
 		}
 	}
 }
+
+// The scores of heads may come from gradients and those of neurons from activations.
+func TestTaylorCombined(t *testing.T) {
+	golden(t, func(m *model.Model, src checkpoint.Source, prompts [][]int, want map[string]struct{ Heads, Neurons [][]float64 }) {
+		method, err := score.New(score.Options{Heads: "taylor", Neurons: "wanda"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := score.Measure(t.Context(), method, m, score.Calibration{Prompts: prompts, Weights: src})
+		if err != nil {
+			t.Fatal(err)
+		}
+		compare(t, "head", got.Heads, want["taylor"].Heads)
+		compare(t, "neuron", got.Neurons, want["wanda"].Neurons)
+		taylor, err := score.ByName("taylor")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := score.Measure(t.Context(), taylor, m, score.Calibration{Prompts: [][]int{{1}}, Weights: src}); err == nil || !strings.Contains(err.Error(), "two tokens") {
+			t.Errorf("prompts of one token: got %v", err)
+		}
+	})
+}
