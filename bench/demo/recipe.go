@@ -51,7 +51,7 @@ func carriedModel() recipe {
 // fifteen minutes for SmolLM2-135M on two cores.
 func realModel() recipe {
 	return recipe{targets: []float64{0.2, 0.3}, prompts: 16, windows: 8, context: 128, documents: 10, evaluationContext: 512,
-		trainAll: true, steps: 12, batch: 4, rank: 16, alpha: 32, rate: 1e-3, maxLength: 192}
+		trainAll: true, steps: 20, batch: 4, rank: 16, alpha: 32, rate: 1e-3, maxLength: 192}
 }
 
 // prune prunes the model to the targets.
