@@ -142,6 +142,26 @@ func BenchmarkVisionLayer(b *testing.B) {
 		}
 		report(b, 2*n*D*(4*D+2*I))
 	})
+	hs, spans := device.AttentionShape{H: 16, K: 16, Dh: 64}, []device.Span{{Len: n}}
+	kv, err := d.NewKVCache(1, n, hs)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer kv.Free()
+	if err := kv.Reserve(0, n); err != nil {
+		b.Fatal(err)
+	}
+	rope, gain, wk := device.RoPEFrequencies{InvFreq: make([]float32, 32)}, place(D), place(D, D)
+	b.Run("llama", func(b *testing.B) { // a layer of a language model of these sizes
+		for b.Loop() {
+			d.QKV(device.Prefill, y, kv, x, gain, wd, wk, wk, 1e-5, hs, rope, spans)
+			d.Attention(device.Prefill, y, y, kv, hs, spans)
+			d.AddLinear(device.Prefill, x, y, n, wd)
+			d.GateUp(device.Prefill, mid, x, n, gain, wu, wu, 1e-5)
+			d.AddLinear(device.Prefill, x, mid, n, wm)
+		}
+		report(b, 2*n*D*(4*D+3*I)+2*n*n*D) // half of the scores
+	})
 }
 
 func report(b *testing.B, flops int) {
