@@ -21,11 +21,12 @@ func serveCommand(o *options) *cobra.Command {
 	var host, template, memory string
 	var names []string
 	var port int
+	var d draftFlags
 	c := &cobra.Command{
 		Use:     "serve DIR [DIR...]",
 		Short:   "Serve models over HTTP with the OpenAI API",
 		Long:    "Serve models over HTTP with the OpenAI API: completions, chats, tokenization, metrics.\nSequences of all clients run together in one batch. SIGTERM lets those that run finish.",
-		Example: "  mop serve ./model\n  mop serve ./dense ./pruned --port 8000 --max-batch 8\n  curl localhost:8000/v1/completions -d '{\"prompt\": \"Once upon a time\", \"max_tokens\": 20}'",
+		Example: "  mop serve ./model\n  mop serve ./dense ./pruned --port 8000 --max-batch 8\n  mop serve ./dense --draft ./pruned\n  curl localhost:8000/v1/completions -d '{\"prompt\": \"Once upon a time\", \"max_tokens\": 20}'",
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usage("serve: want at least one model directory, got none")
@@ -44,7 +45,14 @@ func serveCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := d.check(); err != nil {
+				return err
+			}
+			if d.dir != "" && len(specs) > 1 {
+				return usage("serve: --draft: want one model, got %d", len(specs))
+			}
 			for i := range specs {
+				specs[i].Draft, specs[i].DraftTokens = d.dir, d.tokens
 				specs[i].Weights, specs[i].Engine, specs[i].Chat = o.weights, e, template
 			}
 			if e.MaxBatch < 1 || e.MaxContext < 0 || e.StepTokens < 0 || e.QueueLimit < 0 {
@@ -83,6 +91,7 @@ func serveCommand(o *options) *cobra.Command {
 	}
 	o.weightsFlags(c)
 	f := c.Flags()
+	d.register(f)
 	f.StringVar(&host, "host", "127.0.0.1", "address to listen on; any but a loopback address needs --api-key")
 	f.IntVar(&port, "port", 8000, "port to listen on, 0 = any free one")
 	f.StringVar(&s.APIKey, "api-key", "", "key that clients must send as Authorization: Bearer KEY")

@@ -33,11 +33,12 @@ var (
 
 // Options of an engine.
 type Options struct {
-	MaxBatch   int   // sequences that run at a time
-	MaxContext int   // positions of a sequence; 0 = the model's
-	CacheBytes int64 // memory of the KV cache; 0 = enough for MaxBatch sequences of MaxContext positions
-	QueueLimit int   // requests that wait; 0 = 16 for each sequence that runs
-	StepTokens int   // tokens that a step computes; 0 = as many as suit the device
+	MaxBatch   int    // sequences that run at a time
+	MaxContext int    // positions of a sequence; 0 = the model's
+	CacheBytes int64  // memory of the KV cache; 0 = enough for MaxBatch sequences of MaxContext positions
+	QueueLimit int    // requests that wait; 0 = 16 for each sequence that runs
+	StepTokens int    // tokens that a step computes; 0 = as many as suit the device
+	Draft      *Draft // proposes tokens; nil = there is none
 }
 
 // Engine runs requests on a model, which nothing else may use meanwhile.
@@ -48,6 +49,7 @@ type Engine struct {
 
 	turn    sync.Locker         // of the engines that share the device; nil = there is one
 	decoder *model.GraphDecoder // nil where the device does not decode by graphs
+	draft   *drafter            // nil = there is none
 
 	mu       sync.Mutex
 	waiting  []*request
@@ -76,12 +78,23 @@ type request struct {
 	generated int
 	last      int // token that was generated last
 	prompt    []Token
+
+	// Of a request that the draft proposes tokens of.
+	drafted      bool // it has a slot of the draft's cache
+	draftSlot    int
+	draftSampler *generate.Sampler
+	text         []int // prompt and generated tokens
+	proposals    []proposal
+	refused      bool // one of the proposals
 }
 
 // Stats describes the engine's present state and its work so far.
 type Stats struct {
-	Running, Waiting  int // requests
-	PagesUsed, Pages  int // of the KV cache
+	Running, Waiting  int   // requests
+	PagesUsed, Pages  int   // of the KV cache
+	Drafted, Accepted int64 // tokens that the draft proposed, and of them those that the model accepted
+	Checked           int64 // proposals that the model decided about: those behind a refused one are void
+	DraftSteps        int64 // steps with proposals
 	PromptTokens      int64
 	GeneratedTokens   int64
 	Steps             int64
@@ -105,12 +118,13 @@ func New(m *model.Model, o Options) (*Engine, error) {
 	case o.MaxContext < 1 || o.MaxContext > m.Config.MaxPositions:
 		return nil, fmt.Errorf("engine: want a context of 1 to %d positions, got %d", m.Config.MaxPositions, o.MaxContext)
 	}
-	cache, err := kvcache.New(m.Device(), m.Config, kvcache.Options{Slots: o.MaxBatch, MaxPositions: o.MaxContext, MemoryLimit: o.CacheBytes})
-	if err != nil {
+	e := &Engine{m: m, o: o, canceled: map[uint64]bool{}, wake: make(chan struct{}, 1)}
+	if err := e.makeCaches(); err != nil {
 		return nil, err
 	}
-	e := &Engine{m: m, cache: cache, o: o, canceled: map[uint64]bool{}, wake: make(chan struct{}, 1)}
-	if m.DecodesByGraph() {
+	cache := e.cache
+	if m.DecodesByGraph() && e.draft == nil {
+		var err error
 		if e.decoder, err = m.GraphDecoder(cache); err != nil {
 			cache.Close()
 			return nil, err
@@ -119,6 +133,18 @@ func New(m *model.Model, o Options) (*Engine, error) {
 	_, pages := cache.Pages()
 	e.stats = Stats{Pages: pages, MaxContext: o.MaxContext, Slots: o.MaxBatch}
 	return e, nil
+}
+
+// makeCaches makes the KV cache of the model, and that of its draft.
+func (e *Engine) makeCaches() (err error) {
+	o := kvcache.Options{Slots: e.o.MaxBatch, MaxPositions: e.o.MaxContext, MemoryLimit: e.o.CacheBytes}
+	if e.o.Draft == nil {
+		e.cache, err = kvcache.New(e.m.Device(), e.m.Config, o)
+		return err
+	}
+	e.draft = &drafter{Draft: *e.o.Draft}
+	e.cache, e.draft.cache, err = newCaches(e.m, e.draft.Draft, o)
+	return err
 }
 
 // Submit adds requests to the queue, all or none. It refuses those that can never run,
@@ -274,6 +300,9 @@ func (e *Engine) Close() error {
 	var err error
 	if e.decoder != nil {
 		err = e.decoder.Close()
+	}
+	if e.draft != nil {
+		e.draft.cache.Close()
 	}
 	e.cache.Close()
 	return err

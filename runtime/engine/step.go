@@ -43,7 +43,9 @@ func (e *Engine) Step() (busy bool, err error) {
 	if err = e.launchGraph(graph, len(chunks) > 0 || len(host) > 0); err == nil {
 		err = e.prefill(chunks)
 	}
-	if err == nil {
+	if err == nil && e.draft != nil {
+		err = e.decodeDrafted(host)
+	} else if err == nil {
 		err = e.decode(host)
 	}
 	if err == nil {
@@ -101,7 +103,7 @@ func (e *Engine) admitWaiting() {
 			r.sampler = generate.NewSampler(r.Sampling, r.Sequence, r.Prompt)
 			r.sampler.Rules = r.Rules
 			e.running = append(e.running, r)
-			err = e.cache.Reserve(slot, r.positions())
+			err = errors.Join(e.cache.Reserve(slot, r.positions()), e.startDraft(r))
 		}
 		r.result.change(func() { r.result.timing.Started = time.Now() })
 		if err != nil {
@@ -129,6 +131,7 @@ func (e *Engine) removeEnded() {
 		if e.decoder != nil {
 			e.decoder.Leave(r.slot)
 		}
+		e.endDraft(r)
 		e.cache.Free(r.slot)
 		return true
 	})
@@ -247,22 +250,29 @@ func (e *Engine) voidPass(err error, requests func(yield func(*request) bool)) e
 // sample chooses a request's next token from the logits. An error or a panic that concerns
 // only this request ends it, and no other.
 func (e *Engine) sample(r *request, z []float32) {
-	defer func() {
-		if p := recover(); p != nil {
-			slog.Error("panic while a token was sampled", "request", r.result.ID, "panic", p, "stack", string(debug.Stack()))
-			e.end(r, FinishError, errors.New("internal error"))
-		}
-	}()
+	defer e.catch(r)
 	token, err := r.sampler.Next(z)
 	if err != nil {
 		e.end(r, FinishError, err)
 		return
 	}
-	t := Token{TokenLogprob: TokenLogprob{ID: token}}
+	e.deliver(r, r.token(token, z))
+}
+
+// token is a token with the probabilities that the request asked for, from the logits.
+func (r *request) token(token int, z []float32) Token {
 	if r.Logprobs {
-		t = withLogprobs(token, z, r.TopLogprobs)
+		return withLogprobs(token, z, r.TopLogprobs)
 	}
-	e.deliver(r, t)
+	return Token{TokenLogprob: TokenLogprob{ID: token}}
+}
+
+// catch ends a request after a panic that concerns only it. It is deferred.
+func (e *Engine) catch(r *request) {
+	if p := recover(); p != nil {
+		slog.Error("panic while a token was sampled", "request", r.result.ID, "panic", p, "stack", string(debug.Stack()))
+		e.end(r, FinishError, errors.New("internal error"))
+	}
 }
 
 // deliver adds a generated token to a request's result and ends the request where it was
@@ -270,6 +280,9 @@ func (e *Engine) sample(r *request, z []float32) {
 func (e *Engine) deliver(r *request, t Token) {
 	r.last = t.ID
 	r.generated++
+	if r.drafted {
+		r.text = append(r.text, t.ID)
+	}
 	e.mu.Lock()
 	e.stats.GeneratedTokens++
 	e.mu.Unlock()

@@ -11,7 +11,6 @@ import (
 	"mop/runtime/device"
 	"mop/runtime/kvcache"
 	"mop/runtime/model"
-	"mop/runtime/random"
 )
 
 // Speculative decoding (Leviathan, Kalman, Matias, "Fast Inference from Transformers via
@@ -44,8 +43,8 @@ func (s Speculation) Acceptance() float64 {
 	return float64(s.Accepted) / float64(s.Drafted)
 }
 
-// maxDraft bounds how many tokens are proposed at a time.
-const maxDraft = 8
+// MaxDraft bounds how many tokens are proposed at a time.
+const MaxDraft = 8
 
 // RunSpeculative is Run for one prompt, with a draft of the same vocabulary. The cache has one
 // slot. emit is called with each token and returns whether the sequence ends. Without a
@@ -110,8 +109,8 @@ func (s *speculation) check(prompt []int) error {
 		return errors.New("prompt: no tokens")
 	case len(s.o.Embeddings) > 0:
 		return errors.New("draft: want a prompt of tokens only, got embeddings")
-	case s.tokens < 0 || s.tokens > maxDraft:
-		return fmt.Errorf("draft: want 0 to %d tokens at a time, got %d", maxDraft, s.tokens)
+	case s.tokens < 0 || s.tokens > MaxDraft:
+		return fmt.Errorf("draft: want 0 to %d tokens at a time, got %d", MaxDraft, s.tokens)
 	}
 	for _, x := range []*speculator{s.target, s.draft} {
 		if limit := min(x.cache.MaxPositions, x.m.Config.MaxPositions); len(prompt) > limit {
@@ -150,28 +149,6 @@ func (s *speculation) accept(token int) bool {
 	return !s.emit(token) && s.emitted < s.o.MaxTokens
 }
 
-// distribution is what a token is sampled from: probabilities by token, nil where it is greedy.
-type distribution map[int]float64
-
-// distribution gives the probabilities behind some logits; at temperature 0 only the choice.
-func (p *Sampler) distribution(logits []float32) (choice int, d distribution, err error) {
-	for i, z := range logits {
-		if z-z != 0 {
-			return 0, nil, fmt.Errorf("token %d: %w", i, ErrNotFinite)
-		}
-	}
-	if p.Temperature == 0 {
-		return p.choose(logits), nil, nil
-	}
-	choice = p.choose(logits)
-	kept, sum := p.keep(logits)
-	d = make(distribution, len(kept))
-	for _, x := range kept {
-		d[x.token] = x.z / sum
-	}
-	return choice, d, nil
-}
-
 // decode runs a decode pass over tokens that follow the cache, and calls each with the logits
 // behind every one of them.
 func (x *speculator) decode(tokens []int, each func(i int, z []float32) error) error {
@@ -205,23 +182,23 @@ func (s *speculation) round() (more bool, err error) {
 	more, accepted := true, 0
 	p := s.target.sampler
 	done := false
-	err = s.target.decode(inputs, func(i int, z []float32) error {
+	err = s.target.decode(inputs, func(i int, z []float32) (err error) {
 		if done {
 			return nil
 		}
-		choice, d, err := p.distribution(z)
+		token, same := 0, false
+		if i < len(proposals) {
+			token, same, err = p.Verify(z, proposals[i], q[i])
+		} else {
+			token, err = p.Next(z)
+		}
 		if err != nil {
 			return err
 		}
-		token, same := choice, false
-		if i < len(proposals) {
-			token, same = p.check(proposals[i], choice, d, q[i])
-			if same {
-				accepted++
-			}
+		if same {
+			accepted++
 		}
 		done = !same
-		p.Accept(token)
 		if more = s.accept(token); !more {
 			done = true
 		}
@@ -246,28 +223,16 @@ func (s *speculation) round() (more bool, err error) {
 }
 
 // propose decodes n tokens with the draft. q are the distributions that they come from.
-func (s *speculation) propose(n int) (tokens []int, q []distribution, err error) {
+func (s *speculation) propose(n int) (tokens []int, q []Distribution, err error) {
 	d := s.draft
-	// The draft's penalties see what the text has, and then its own proposals.
-	d.sampler.seen, d.sampler.pos = map[int]bool{}, len(s.text)-2
-	for token := range s.target.sampler.seen {
-		d.sampler.seen[token] = true
-	}
+	d.sampler.Follow(s.target.sampler)
 	inputs := s.text[d.cache.Len(0):]
 	for len(tokens) < n {
 		err := d.decode(inputs, func(i int, z []float32) error {
 			if i < len(inputs)-1 {
 				return nil
 			}
-			d.sampler.pos++
-			_, dist, err := d.sampler.distribution(z)
-			token := 0
-			if err == nil && dist == nil {
-				token = d.sampler.choose(z)
-			} else if err == nil {
-				token = dist.sample(d.sampler.stream("draft"), uint64(d.sampler.pos)*uint64(len(z)))
-			}
-			d.sampler.seen[token] = true
+			token, dist, err := d.sampler.Propose(z)
 			tokens, q = append(tokens, token), append(q, dist)
 			return err
 		})
@@ -277,41 +242,6 @@ func (s *speculation) propose(n int) (tokens []int, q []distribution, err error)
 		inputs = tokens[len(tokens)-1:]
 	}
 	return tokens, q, nil
-}
-
-// check decides about a proposed token: it, or the token in its place.
-func (p *Sampler) check(proposal, choice int, d, q distribution) (token int, same bool) {
-	if d == nil {
-		return choice, proposal == choice
-	}
-	u := (float64(random.Word(p.stream("accept"), uint64(p.pos))>>32) + 0.5) * 0x1p-32
-	if u*q[proposal] < d[proposal] {
-		return proposal, true
-	}
-	rest := distribution{}
-	for token, x := range d {
-		if y := x - q[token]; y > 0 {
-			rest[token] = y
-		}
-	}
-	if len(rest) == 0 { // by rounding
-		return choice, false
-	}
-	return rest.sample(p.stream("rest"), uint64(p.pos)<<32), false
-}
-
-// stream is the key of random numbers that are independent of those of plain sampling.
-func (p *Sampler) stream(name string) uint64 { return random.Key(p.key, name) }
-
-// sample draws a token. first is the number of the random number of token 0.
-func (d distribution) sample(key, first uint64) int {
-	token, least := -1, math.Inf(1)
-	for t, p := range d {
-		if e := random.Exponential(key, first+uint64(t)) / p; e < least || e == least && t < token {
-			token, least = t, e
-		}
-	}
-	return token
 }
 
 // choose says how many tokens to propose: as many as give the most tokens in a time, by the
@@ -339,7 +269,7 @@ func (x *speculator) room(text int) int {
 // one pass of the model and n of the draft, each of which takes a share of it.
 func bestDraft(rate, share float64) int {
 	best, most := 0, 0.0
-	for n := range maxDraft + 1 {
+	for n := range MaxDraft + 1 {
 		if tokens := (1 - math.Pow(rate, float64(n+1))) / (1 - rate) / (1 + float64(n)*share); tokens > most {
 			best, most = n, tokens
 		}

@@ -71,7 +71,7 @@ func TestSpeculativeIsGreedy(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				for _, n := range []int{0, 1, 3, maxDraft} {
+				for _, n := range []int{0, 1, 3, MaxDraft} {
 					for _, by := range []*model.Model{draft, target} {
 						if by == target {
 							by = sameModel(t, target)
@@ -146,7 +146,7 @@ func TestBestDraft(t *testing.T) {
 	for _, c := range []struct {
 		rate, share float64
 		want        int
-	}{{0.05, 0.9, 0}, {0.95, 0.01, maxDraft}, {0.8, 0.5, 2}, {0.7, 2, 0}} {
+	}{{0.05, 0.9, 0}, {0.95, 0.01, MaxDraft}, {0.8, 0.5, 2}, {0.7, 2, 0}} {
 		if got := bestDraft(c.rate, c.share); got != c.want {
 			t.Errorf("rate %v, share %v: want %d, got %d", c.rate, c.share, c.want, got)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"mop/runtime/chat"
@@ -22,6 +23,9 @@ type Spec struct {
 	Engine  engine.Options
 	// Chat is the chat template: the name of a built-in one or a file; "" = the checkpoint's own.
 	Chat string
+	// Draft is the directory of a smaller model that proposes tokens; "" = there is none.
+	Draft       string
+	DraftTokens int // proposed at a time; 0 = as many as are fastest by measurement
 }
 
 // Load loads a model onto a device that others may share.
@@ -38,38 +42,62 @@ func Load(dev device.Device, spec Spec) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	context := orDefault(spec.Engine.MaxContext, loaded.Config.MaxPositions)
-	err = loaded.Wrap(checkCache(dev, loaded, spec.Engine, context))
-	var e *engine.Engine
-	var eyes *vision.LLaVA
-	if err == nil && loaded.Config.Multimodal != nil {
-		eyes, err = vision.OpenLLaVA(dev, spec.Dir, loaded.Source)
+	m := NewModel(spec.Name, spec.Dir, loaded.Config, t, nil)
+	m.template = template
+	closers := []func() error{loaded.Close}
+	m.close = func() (err error) {
+		for _, c := range slices.Backward(closers) {
+			err = errors.Join(err, c())
+		}
+		return err
 	}
-	if err == nil {
-		e, err = engine.New(loaded.Model, spec.Engine)
+	used := []*open.Model{loaded}
+	if spec.Draft != "" {
+		draft, err := loadDraft(dev, spec, t)
+		if err != nil {
+			return nil, errors.Join(err, m.close())
+		}
+		closers = append(closers, draft.Close)
+		used = append(used, draft)
+		spec.Engine.Draft, m.drafted = &engine.Draft{Model: draft.Model, Tokens: spec.DraftTokens}, true
+	}
+	if loaded.Config.Multimodal != nil {
+		if m.vision, err = vision.OpenLLaVA(dev, spec.Dir, loaded.Source); err != nil {
+			return nil, errors.Join(err, m.close())
+		}
+		closers = append(closers, m.vision.Close)
+		if spec.Chat == "" {
+			m.template = m.vision.Template()
+		}
+	}
+	if err = loaded.Wrap(checkCache(dev, used, spec.Engine, orDefault(spec.Engine.MaxContext, loaded.Config.MaxPositions))); err == nil {
+		m.Engine, err = engine.New(loaded.Model, spec.Engine)
 	}
 	if err != nil {
-		return nil, errors.Join(err, closeVision(eyes), loaded.Close())
+		return nil, errors.Join(err, m.close())
 	}
-	m := NewModel(spec.Name, spec.Dir, loaded.Config, t, e)
-	m.template, m.vision = template, eyes
-	if eyes != nil && spec.Chat == "" {
-		m.template = eyes.Template()
-	}
-	m.close = func() error { return errors.Join(e.Close(), closeVision(eyes), loaded.Close()) }
+	closers = append(closers, m.Engine.Close)
 	return m, nil
 }
 
-func closeVision(l *vision.LLaVA) error {
-	if l == nil {
-		return nil
+// loadDraft loads the model that proposes tokens for another one with the tokenizer t.
+func loadDraft(dev device.Device, spec Spec, t *tokenizer.Tokenizer) (*open.Model, error) {
+	own, err := tokenizer.Open(spec.Draft)
+	if err != nil {
+		return nil, err
 	}
-	return l.Close()
+	if why := t.Difference(own); why != "" {
+		return nil, fmt.Errorf("%s: want a draft with the tokenizer of %s: %s", spec.Draft, spec.Dir, why)
+	}
+	return open.LoadModel(dev, spec.Draft, open.SourceOptions{}, spec.Weights)
 }
 
-// checkCache refuses a cache that does not fit into the host's memory.
-func checkCache(dev device.Device, m *open.Model, o engine.Options, context int) error {
-	bytes := open.CacheBytes(dev, m.Config, o.MaxBatch, context)
+// checkCache refuses the caches of models that do not fit into the host's memory.
+func checkCache(dev device.Device, models []*open.Model, o engine.Options, context int) error {
+	bytes := 0.0
+	for _, m := range models {
+		bytes += open.CacheBytes(dev, m.Config, o.MaxBatch, context)
+	}
 	if o.CacheBytes > 0 {
 		bytes = min(bytes, float64(o.CacheBytes))
 	}

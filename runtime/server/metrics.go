@@ -57,6 +57,15 @@ func (m *metrics) add(model *Model) {
 	})
 	counter("prompt_tokens_total", "Tokens of prompts that were computed.", func() float64 { return float64(e.Stats().PromptTokens) })
 	counter("generation_tokens_total", "Tokens that were generated.", func() float64 { return float64(e.Stats().GeneratedTokens) })
+	if model.drafted {
+		counter("spec_decode_num_drafts_total", "Steps with tokens that the draft proposed.", func() float64 { return float64(e.Stats().DraftSteps) })
+		counter("spec_decode_num_draft_tokens_total", "Tokens that the draft proposed.", func() float64 { return float64(e.Stats().Drafted) })
+		counter("spec_decode_num_accepted_tokens_total", "Proposed tokens that the model accepted.", func() float64 { return float64(e.Stats().Accepted) })
+		gauge("spec_decode_draft_acceptance_rate", "Share of the proposed tokens that the model accepted, 0 where there were none.", func() float64 {
+			s := e.Stats()
+			return float64(s.Accepted) / float64(max(s.Drafted, 1))
+		})
+	}
 	counter("steps_total", "Steps of the engine.", func() float64 { return float64(e.Stats().Steps) })
 }
 

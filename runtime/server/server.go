@@ -65,6 +65,7 @@ type Model struct {
 	config   *config.Config
 	template *chat.Template // nil = there is none
 	vision   *vision.LLaVA  // nil = the model takes texts only
+	drafted  bool           // a draft proposes tokens
 	dir      string         // with tokenizer_config.json
 	created  time.Time
 	close    func() error // nil = nothing to close
