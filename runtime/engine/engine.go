@@ -230,27 +230,19 @@ func (e *Engine) Stop() {
 // called before Run.
 func (e *Engine) ShareDevice(turn sync.Locker) { e.turn = turn }
 
-// runStep is Step, as one of several engines of a device. A weight file that can no longer be
-// read becomes an error.
-func (e *Engine) runStep() (busy bool, err error) {
-	if e.turn != nil {
-		e.turn.Lock()
-		defer e.turn.Unlock()
-	}
-	defer files.Catch(&err)
-	return e.Step()
-}
-
 // Run steps until Stop was called and all requests have ended, or ctx ends, which cancels
-// them, or the device fails.
+// them, or the device fails. A step that fails while the device works ends the requests that
+// run, and no others.
 func (e *Engine) Run(ctx context.Context) error {
 	defer files.Guard()()
 	for {
 		busy, err := e.runStep()
 		if err != nil {
-			err = fmt.Errorf("%w: %w", ErrDevice, err)
-			e.fail(err)
-			return err
+			if err = e.recoverFrom(err); err != nil {
+				e.fail(err)
+				return err
+			}
+			continue
 		}
 		if busy && ctx.Err() == nil {
 			continue

@@ -51,9 +51,13 @@ func start(t testing.TB, o Options, e engine.Options) *running {
 // startModel serves a model under the name demo.
 func startModel(t testing.TB, o Options, e engine.Options, dir, template string) *running {
 	t.Helper()
-	dev := devOf(t)
 	e.MaxBatch = orDefault(e.MaxBatch, 4)
-	m, err := Load(dev, Spec{Name: "demo", Dir: dir, Engine: e, Chat: template})
+	return startSpec(t, o, Spec{Name: "demo", Dir: dir, Engine: e, Chat: template})
+}
+
+func startSpec(t testing.TB, o Options, spec Spec) *running {
+	t.Helper()
+	m, err := Load(devOf(t), spec)
 	if err != nil {
 		t.Fatal(err)
 	}

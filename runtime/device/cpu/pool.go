@@ -1,7 +1,9 @@
 package cpu
 
 import (
+	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,7 +34,7 @@ type pool struct {
 	mu    sync.Mutex // one task at a time
 	epoch uint64     // counts the tasks
 
-	// fault is what the first part that could not read a mapped file panicked with.
+	// fault is what the first part that panicked did so with.
 	fault atomic.Pointer[any]
 }
 
@@ -150,8 +152,8 @@ func newPool(threads int) *pool {
 
 // run cuts [0, n) into contiguous ranges, the same for the same n, and returns
 // when all are done. Ranges start at multiples of align. The task gets the number
-// of the worker that runs it. Where a part cannot read a mapped file, whoever does it,
-// run panics with that fault once all others are done.
+// of the worker that runs it. Where a part panics, such as one that cannot read a mapped
+// file, run does so in its place once all others are done, whoever did the part.
 func (p *pool) run(n, align int, do func(worker, lo, hi int)) {
 	p.split(n, align, p.threads, maxPartsPerWorker, do)
 }
@@ -228,11 +230,11 @@ func (p *pool) work(w int) (done int) {
 	return done
 }
 
-// recordFault keeps worker w's fault for the caller and goes on with the other parts; it
-// returns how many it did.
+// recordFault keeps what a part panicked with, a fault on a mapped file or an error of the
+// program, for the caller, and goes on with the other parts; it returns how many it did.
 func (p *pool) recordFault(w int, fault any) int {
-	if !files.IsFault(fault) {
-		panic(fault)
+	if !files.IsFault(fault) { // the caller's stack does not show where it was
+		fault = fmt.Sprintf("%v\n%s", fault, debug.Stack())
 	}
 	p.fault.CompareAndSwap(nil, &fault)
 	return p.work(w)
