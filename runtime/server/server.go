@@ -132,12 +132,9 @@ func CheckAddress(host, key string) error {
 	return fmt.Errorf("host %q: other machines could connect without a key: want an API key, or a loopback address such as 127.0.0.1", host)
 }
 
-// Serve loads models and answers the requests of a listener until ctx ends. Then it takes no
-// more requests, lets those that run finish, cancels what is left at Options.DrainTimeout,
-// and returns nil. It returns earlier with the error of a model that cannot be loaded or of a
-// device that failed. The models can be closed afterwards.
-func (s *Server) Serve(ctx context.Context, l net.Listener, load func() ([]*Model, error)) error {
-	web := &http.Server{
+// web is the HTTP server, with its limits.
+func (s *Server) web() *http.Server {
+	return &http.Server{
 		Handler:           s.handler,
 		ReadHeaderTimeout: s.o.HeaderTimeout,
 		ReadTimeout:       s.o.ReadTimeout,
@@ -145,6 +142,14 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, load func() ([]*Mode
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(s.o.Logger.Handler(), slog.LevelDebug),
 	}
+}
+
+// Serve loads models and answers the requests of a listener until ctx ends. Then it takes no
+// more requests, lets those that run finish, cancels what is left at Options.DrainTimeout,
+// and returns nil. It returns earlier with the error of a model that cannot be loaded or of a
+// device that failed. The models can be closed afterwards.
+func (s *Server) Serve(ctx context.Context, l net.Listener, load func() ([]*Model, error)) error {
+	web := s.web()
 	served := make(chan error, 1)
 	go func() { served <- web.Serve(l) }()
 	defer web.Close()

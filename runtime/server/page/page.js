@@ -3,7 +3,7 @@
 // The page of mop serve: a conversation with each served model, side by side.
 
 const $ = (id) => document.getElementById(id);
-const panes = []; // of the models: {name, chat, messages, turns, figures}
+const panes = []; // of the models: {name, chat, images, messages, turns, figures}
 let key = "";
 let running = null; // AbortController of the answers under way
 
@@ -49,9 +49,27 @@ async function events(response, each) {
   }
 }
 
-async function answer(pane, message, signal) {
-  add(pane, "user", message);
-  const messages = [...pane.messages, { role: "user", content: message }];
+// dataURL reads a file as an address that holds it.
+function dataURL(file) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(file);
+  });
+}
+
+async function answer(pane, message, picture, signal) {
+  const shown = add(pane, "user", message);
+  let content = message;
+  if (picture && pane.images) {
+    const image = document.createElement("img");
+    image.src = picture;
+    image.alt = "picture";
+    shown.prepend(image);
+    content = [{ type: "image_url", image_url: { url: picture } }, { type: "text", text: message }];
+  }
+  const messages = [...pane.messages, { role: "user", content }];
   const target = add(pane, "assistant", "");
   const start = performance.now();
   let text = "", tokens = 0, first = 0;
@@ -92,11 +110,18 @@ async function send(event) {
   event.preventDefault();
   const message = $("message").value.trim();
   if (!message || running) return;
-  $("message").value = "";
   running = new AbortController();
   $("send").disabled = true;
   $("stop").disabled = false;
-  await Promise.all(panes.map((pane) => answer(pane, message, running.signal)));
+  try {
+    const file = $("picture").files[0];
+    const picture = file && await dataURL(file);
+    $("message").value = "";
+    $("picture").value = "";
+    await Promise.all(panes.map((pane) => answer(pane, message, picture, running.signal)));
+  } catch (error) { // of the file of the picture
+    for (const pane of panes) add(pane, "error", error.message);
+  }
   running = null;
   $("send").disabled = false;
   $("stop").disabled = true;
@@ -123,7 +148,8 @@ async function begin() {
     turns.className = "turns";
     section.append(title, figures, turns);
     $("models").append(section);
-    panes.push({ name: model.id, chat: model.has_chat_template, messages: [], turns, figures });
+    if (model.takes_images) $("picture").hidden = false;
+    panes.push({ name: model.id, chat: model.has_chat_template, images: model.takes_images, messages: [], turns, figures });
   }
 }
 
