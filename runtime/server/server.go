@@ -144,6 +144,14 @@ func (s *Server) web() *http.Server {
 	}
 }
 
+// ignoreDeadline is an error unless it is that of a time that has passed.
+func ignoreDeadline(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	return err
+}
+
 // Serve loads models and answers the requests of a listener until ctx ends. Then it takes no
 // more requests, lets those that run finish, cancels what is left at Options.DrainTimeout,
 // and returns nil. It returns earlier with the error of a model that cannot be loaded or of a
@@ -165,8 +173,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, load func() ([]*Mode
 	select {
 	case <-ctx.Done():
 		s.o.Logger.Info("stopping: requests that run may finish", "limit", s.o.DrainTimeout)
-	case err := <-stepped:
-		return err
+	case err := <-stepped: // the requests that ended with it still get their answers
+		answers, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(s.o.DrainTimeout, 2*time.Second))
+		defer cancel()
+		return errors.Join(err, ignoreDeadline(web.Shutdown(answers)))
 	case err := <-served:
 		stopSteps()
 		<-stepped
