@@ -39,6 +39,7 @@ type Options struct {
 	QueueLimit int    // requests that wait; 0 = 16 for each sequence that runs
 	StepTokens int    // tokens that a step computes; 0 = as many as suit the device
 	Draft      *Draft // proposes tokens; nil = there is none
+	Prefixes   int    // beginnings of prompts that are kept for later requests; 0 = none
 }
 
 // Engine runs requests on a model, which nothing else may use meanwhile.
@@ -50,6 +51,8 @@ type Engine struct {
 	turn    sync.Locker         // of the engines that share the device; nil = there is one
 	decoder *model.GraphDecoder // nil where the device does not decode by graphs
 	draft   *drafter            // nil = there is none
+
+	prefixes *prefixes // nil = none are kept
 
 	mu       sync.Mutex
 	waiting  []*request
@@ -73,6 +76,7 @@ type request struct {
 	pages   int // that it needs at most
 	sampler *generate.Sampler
 
+	keys      []prefixKey        // of the beginnings of the prompt
 	computed  int                // positions of the prompt
 	images    []model.Embeddings // those that were computed
 	generated int
@@ -95,6 +99,8 @@ type Stats struct {
 	Drafted, Accepted int64 // tokens that the draft proposed, and of them those that the model accepted
 	Checked           int64 // proposals that the model decided about: those behind a refused one are void
 	DraftSteps        int64 // steps with proposals
+	PrefixQueries     int64 // tokens of prompts that kept beginnings were looked up for
+	PrefixHits        int64 // of these, tokens that were found and not computed again
 	PromptTokens      int64
 	GeneratedTokens   int64
 	Steps             int64
@@ -113,6 +119,8 @@ func New(m *model.Model, o Options) (*Engine, error) {
 		o.StepTokens = m.PrefillRows()
 	}
 	switch {
+	case o.Prefixes < 0:
+		return nil, fmt.Errorf("engine: want 0 or more prefixes, got %d", o.Prefixes)
 	case o.MaxBatch < 1 || o.QueueLimit < 1 || o.StepTokens < 1:
 		return nil, fmt.Errorf("engine: want a batch, a queue and steps of at least 1, got %d, %d and %d", o.MaxBatch, o.QueueLimit, o.StepTokens)
 	case o.MaxContext < 1 || o.MaxContext > m.Config.MaxPositions:
@@ -123,6 +131,13 @@ func New(m *model.Model, o Options) (*Engine, error) {
 		return nil, err
 	}
 	cache := e.cache
+	if o.Prefixes > 0 {
+		if !cache.CanShare() {
+			e.Close()
+			return nil, fmt.Errorf("engine: device %s cannot share pages of prompts", m.Device().Capabilities().Name)
+		}
+		e.prefixes = newPrefixes(cache, o.Prefixes, o.StepTokens)
+	}
 	if m.DecodesByGraph() && e.draft == nil {
 		var err error
 		if e.decoder, err = m.GraphDecoder(cache); err != nil {
@@ -137,7 +152,7 @@ func New(m *model.Model, o Options) (*Engine, error) {
 
 // makeCaches makes the KV cache of the model, and that of its draft.
 func (e *Engine) makeCaches() (err error) {
-	o := kvcache.Options{Slots: e.o.MaxBatch, MaxPositions: e.o.MaxContext, MemoryLimit: e.o.CacheBytes}
+	o := kvcache.Options{Slots: e.o.MaxBatch + e.o.Prefixes, FullSlots: e.o.MaxBatch, MaxPositions: e.o.MaxContext, MemoryLimit: e.o.CacheBytes}
 	if e.o.Draft == nil {
 		e.cache, err = kvcache.New(e.m.Device(), e.m.Config, o)
 		return err
@@ -173,7 +188,11 @@ func (e *Engine) Submit(requests ...Request) ([]*Result, error) {
 	for _, r := range requests {
 		e.nextID++
 		result := &Result{ID: e.nextID, more: make(chan struct{}, 1), timing: Timing{Arrived: time.Now()}}
-		e.waiting = append(e.waiting, &request{Request: r, result: result, pages: e.cache.PagesFor(r.positions())})
+		waiting := &request{Request: r, result: result, pages: e.cache.PagesFor(r.positions())}
+		if e.prefixes != nil {
+			waiting.keys = e.prefixes.keysOf(&r)
+		}
+		e.waiting = append(e.waiting, waiting)
 		results = append(results, result)
 	}
 	e.stats.Waiting = len(e.waiting)

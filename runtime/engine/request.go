@@ -21,6 +21,9 @@ type Request struct {
 	Sequence  int // number of the sequence among those of one seed, which have different random numbers
 	IgnoreEOS bool
 	Images    []Image // of the prompt, in the order of their positions
+	// PrefixKey selects the requests that this one may share pages of equal prompts with,
+	// where the engine keeps some: those of the same key. "" = none.
+	PrefixKey string
 
 	Logprobs       bool // of the generated tokens
 	PromptLogprobs bool // of the prompt's tokens

@@ -84,15 +84,29 @@ func (e *Engine) removeCanceled() {
 	e.removeEnded()
 }
 
-// admitWaiting starts the waiting requests that fit into the cache.
+// admitWaiting starts the waiting requests that fit into the cache. Prefixes that are kept go
+// where a request would fit otherwise.
 func (e *Engine) admitWaiting() {
-	_, free := e.cache.Pages()
 	e.mu.Lock()
-	need := make([]int, len(e.waiting))
-	for i, r := range e.waiting {
-		need[i] = r.pages
+	slots, n := e.o.MaxBatch-len(e.running), 0
+	for {
+		_, free := e.cache.Pages()
+		need := make([]int, len(e.waiting))
+		for i, r := range e.waiting {
+			need[i] = r.pages
+			if e.draft == nil { // its cache shares nothing
+				need[i] -= e.prefixes.pagesOf(r)
+			}
+		}
+		if e.draft != nil {
+			_, others := e.draft.cache.Pages()
+			free = min(free, others)
+		}
+		n = admit(need, budget{slots: slots, pages: free})
+		if n == len(e.waiting) || n == slots || !e.prefixes.evict() {
+			break
+		}
 	}
-	n := admit(need, budget{slots: e.o.MaxBatch - len(e.running), pages: free})
 	started := slices.Clone(e.waiting[:n])
 	e.waiting = slices.Delete(e.waiting, 0, n)
 	e.mu.Unlock()
@@ -103,7 +117,7 @@ func (e *Engine) admitWaiting() {
 			r.sampler = generate.NewSampler(r.Sampling, r.Sequence, r.Prompt)
 			r.sampler.Rules = r.Rules
 			e.running = append(e.running, r)
-			err = errors.Join(e.cache.Reserve(slot, r.positions()), e.startDraft(r))
+			err = errors.Join(e.usePrefix(r), e.cache.Reserve(slot, r.positions()), e.startDraft(r))
 		}
 		r.result.change(func() { r.result.timing.Started = time.Now() })
 		if err != nil {
@@ -139,6 +153,13 @@ func (e *Engine) removeEnded() {
 
 func (e *Engine) updateStats() {
 	used, _ := e.cache.Pages()
+	if e.prefixes != nil { // what is kept for later requests counts as free
+		var slots []int
+		for _, r := range e.running {
+			slots = append(slots, r.slot)
+		}
+		used = e.cache.PagesOf(slots)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.stats.Running, e.stats.Waiting, e.stats.PagesUsed, e.stats.Steps = len(e.running), len(e.waiting), used, int64(e.steps)
@@ -191,6 +212,7 @@ func (e *Engine) prefill(chunks []chunk) error {
 			}
 		}
 		if r.computed == len(r.Prompt) {
+			e.prefixes.keep(r)
 			rows = append(rows, last)
 			each = append(each, func(z []float32) { e.promptDone(r, z) })
 		}

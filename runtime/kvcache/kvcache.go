@@ -20,6 +20,7 @@ type Options struct {
 	Slots        int   // sequences that it can hold at a time
 	MaxPositions int   // of a sequence
 	MemoryLimit  int64 // bytes of all pages in use; 0 = no limit
+	FullSlots    int   // slots that have room for MaxPositions at a time; 0 = all
 }
 
 // Cache holds up to Slots sequences of up to MaxPositions positions each. It is used by
@@ -39,9 +40,12 @@ type Cache struct {
 // slot is one sequence.
 type slot struct {
 	allocated bool
-	length    int // positions filled
-	pages     int // that it holds
+	length    int     // positions filled
+	pages     []*page // that it holds
 }
+
+// page counts the slots that hold a page.
+type page struct{ users int }
 
 // New makes a cache without sequences. It takes memory when positions are reserved.
 func New(dev device.Device, c *config.Config, o Options) (*Cache, error) {
@@ -84,7 +88,11 @@ func NewSequences(dev device.Device, c *config.Config, n, maxPositions int) (*Ca
 
 // limit sets how many pages may be in use: those of all slots, or what the memory allows.
 func (k *Cache) limit(o Options) error {
-	k.pages = o.Slots * k.PagesFor(o.MaxPositions)
+	full := o.Slots
+	if o.FullSlots > 0 {
+		full = min(full, o.FullSlots)
+	}
+	k.pages = full * k.PagesFor(o.MaxPositions)
 	if o.MemoryLimit == 0 || k.pages == 0 {
 		return nil
 	}
@@ -180,8 +188,12 @@ func (k *Cache) release(slot int) {
 		}
 	}
 	s := &k.slots[slot]
-	k.used -= s.pages
-	s.pages, s.length = 0, 0
+	for _, p := range s.pages {
+		if p.users--; p.users == 0 {
+			k.used--
+		}
+	}
+	s.pages, s.length = nil, 0
 }
 
 // Reset frees all sequences. In a cache for whole passes, slot 0 stays, without positions.
@@ -220,11 +232,12 @@ func (k *Cache) Reserve(slot, positions int) error {
 	}
 	s := &k.slots[slot]
 	want := k.PagesFor(positions)
-	if want <= s.pages {
+	more := want - len(s.pages)
+	if more <= 0 {
 		return nil
 	}
-	if free := k.pages - k.used; want-s.pages > free {
-		return fmt.Errorf("cache: %w: %d positions of slot %d: want %d more pages, have %d free of %d", device.ErrMemory, positions, slot, want-s.pages, free, k.pages)
+	if free := k.pages - k.used; more > free {
+		return fmt.Errorf("cache: %w: %d positions of slot %d: want %d more pages, have %d free of %d", device.ErrMemory, positions, slot, more, free, k.pages)
 	}
 	for l, kv := range k.Layers {
 		if kv == nil {
@@ -234,8 +247,10 @@ func (k *Cache) Reserve(slot, positions int) error {
 			return fmt.Errorf("cache: layer %d: %w", l, err)
 		}
 	}
-	k.used += want - s.pages
-	s.pages = want
+	k.used += more
+	for range more {
+		s.pages = append(s.pages, &page{users: 1})
+	}
 	return nil
 }
 

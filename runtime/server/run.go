@@ -14,7 +14,7 @@ func (g *generation) submit(prompts [][]int) ([]*choice, *apiError) {
 	for _, p := range prompts {
 		for i := range g.n {
 			r := g.base
-			r.Prompt, r.Sequence = p, i
+			r.Prompt, r.Sequence, r.PrefixKey = p, i, g.model.prefix
 			g.limitTokens(&r)
 			requests = append(requests, r)
 		}

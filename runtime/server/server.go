@@ -66,6 +66,7 @@ type Model struct {
 	template *chat.Template // nil = there is none
 	vision   *vision.LLaVA  // nil = the model takes texts only
 	drafted  bool           // a draft proposes tokens
+	prefix   string         // key of the requests that may share pages of their prompts
 	dir      string         // with tokenizer_config.json
 	created  time.Time
 	close    func() error // nil = nothing to close
@@ -104,6 +105,7 @@ func New(o Options) *Server {
 // SetModels makes the server ready.
 func (s *Server) SetModels(models ...*Model) {
 	for _, m := range models {
+		m.prefix = string(s.key.hash[:])
 		s.metrics.add(m)
 	}
 	s.mu.Lock()

@@ -68,7 +68,7 @@ func newCacheOf(keys, values *buffer, positions int) *kvCache {
 		var pages []kvPage
 		for at := from; at < from+positions; at += c.size {
 			lo, hi := at*keys.cols, min(at+c.size, from+positions)*keys.cols
-			pages = append(pages, kvPage{kvRows{f32: keys.data[lo:hi]}, kvRows{f32: values.data[lo:hi]}})
+			pages = append(pages, kvPage{keys: kvRows{f32: keys.data[lo:hi]}, values: kvRows{f32: values.data[lo:hi]}})
 		}
 		c.slots = append(c.slots, pages)
 	}

@@ -25,7 +25,10 @@ type kvCache struct {
 }
 
 // kvPage is the keys and values of some consecutive positions.
-type kvPage struct{ keys, values kvRows }
+type kvPage struct {
+	keys, values kvRows
+	users        *int // slots that have it
+}
 
 // kvRows are keys or values in the type of the cache: exactly one slice is set.
 type kvRows struct {
@@ -114,15 +117,32 @@ func (c *kvCache) take() kvPage {
 	if last := len(c.free) - 1; last >= 0 {
 		p := c.free[last]
 		c.free = c.free[:last]
+		*p.users = 1
 		return p
 	}
-	n := c.size * c.cols
-	return kvPage{newKVRows(c.kind, n), newKVRows(c.kind, n)}
+	n, users := c.size*c.cols, 1
+	return kvPage{newKVRows(c.kind, n), newKVRows(c.kind, n), &users}
+}
+
+// Share: see device.PageSharer.
+func (c *kvCache) Share(to, from, pages int) error {
+	if to < 0 || to >= len(c.slots) || from < 0 || from >= len(c.slots) || len(c.slots[to]) > 0 || pages > len(c.slots[from]) {
+		return fmt.Errorf("cache: want %d pages of slot %d for slot %d without pages, of %d slots", pages, from, to, len(c.slots))
+	}
+	for _, p := range c.slots[from][:pages] {
+		*p.users++
+		c.slots[to] = append(c.slots[to], p)
+	}
+	return nil
 }
 
 // Release: see device.KVCache.
 func (c *kvCache) Release(slot int) {
-	c.free = append(c.free, c.slots[slot]...)
+	for _, p := range c.slots[slot] {
+		if *p.users--; *p.users == 0 {
+			c.free = append(c.free, p)
+		}
+	}
 	c.slots[slot] = nil
 }
 
