@@ -25,8 +25,16 @@ func open(t *testing.T, url string) context.Context {
 // show opens the page of a server and waits for its models.
 func show(t *testing.T, ctx context.Context, url string) {
 	t.Helper()
-	if err := chromedp.Run(ctx, chromedp.EmulateViewport(1280, 900), chromedp.Navigate(url), chromedp.WaitVisible("#models section")); err != nil {
-		t.Fatal(err)
+	do(t, ctx, chromedp.EmulateViewport(1280, 900), chromedp.Navigate(url), chromedp.WaitVisible("#models section"))
+}
+
+// do runs actions one after another.
+func do(t *testing.T, ctx context.Context, actions ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	for i, a := range actions {
+		if _, err := chromedp.Run(ctx, a); err != nil {
+			t.Fatalf("action %d: %v", i, err)
+		}
 	}
 }
 
@@ -56,7 +64,8 @@ func start(t *testing.T) context.Context {
 // value gives what an expression of the page is.
 func value[T any](t *testing.T, ctx context.Context, expression string) (v T) {
 	t.Helper()
-	if err := chromedp.Run(ctx, chromedp.Evaluate(expression, &v)); err != nil {
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
 		t.Fatalf("%s: %v", expression, err)
 	}
 	return v
@@ -65,13 +74,11 @@ func value[T any](t *testing.T, ctx context.Context, expression string) (v T) {
 // send writes a message and waits until all answers are there.
 func send(t *testing.T, ctx context.Context, message string) {
 	t.Helper()
-	if err := chromedp.Run(ctx,
+	do(t, ctx,
 		chromedp.SetValue("#tokens", "24"),
 		chromedp.SendKeys("#message", message+"\r"),
 		chromedp.WaitEnabled("#send"),
-		chromedp.Poll("!running", nil)); err != nil {
-		t.Fatal(err)
-	}
+		chromedp.Poll[chromedp.Void]("!running"))
 }
 
 const texts = `[...document.querySelectorAll("#models .turns")].map(turns => [...turns.children].map(p => p.className + ": " + p.textContent))`
@@ -107,9 +114,7 @@ func TestTwoModels(t *testing.T) {
 	if got := value[[][]string](t, ctx, texts); len(got[0]) != 4 || len(got[1]) != 4 {
 		t.Errorf("a second message: got %q", got)
 	}
-	if err := chromedp.Run(ctx, chromedp.Click("#reset")); err != nil {
-		t.Fatal(err)
-	}
+	do(t, ctx, chromedp.Click("#reset"))
 	if got := value[[][]string](t, ctx, texts); len(got[0]) != 0 || len(got[1]) != 0 {
 		t.Errorf("a new conversation: got %q", got)
 	}
@@ -120,9 +125,7 @@ func TestPicture(t *testing.T) {
 	url := served.Start(t, "", served.Model{Name: "eyes", Dir: "runtime/vision/testdata/models/dense"}, served.Demo("texts"))
 	ctx := open(t, url)
 	picture := mustAbs(t, "../../../vision/testdata/pictures/rgb.png")
-	if err := chromedp.Run(ctx, chromedp.WaitVisible("#picture"), chromedp.SetUploadFiles("#picture", []string{picture})); err != nil {
-		t.Fatal(err)
-	}
+	do(t, ctx, chromedp.WaitVisible("#picture"), chromedp.SetUploadFiles("#picture", []string{picture}))
 	send(t, ctx, "What is in this picture?")
 	got := value[[][]string](t, ctx, texts)
 	for _, turns := range got {
@@ -136,9 +139,7 @@ func TestPicture(t *testing.T) {
 	if n := value[int](t, ctx, `document.querySelectorAll(".turns")[1].querySelectorAll("img").length`); n != 0 {
 		t.Errorf("want no picture for a model of texts, got %d", n)
 	}
-	if err := chromedp.Run(ctx, chromedp.SetUploadFiles("#picture", []string{mustAbs(t, "browser_test.go")})); err != nil {
-		t.Fatal(err)
-	}
+	do(t, ctx, chromedp.SetUploadFiles("#picture", []string{mustAbs(t, "browser_test.go")}))
 	send(t, ctx, "And this?")
 	turns := value[[][]string](t, ctx, texts)[0]
 	if last := turns[len(turns)-1]; !strings.HasPrefix(last, "error: ") || !strings.Contains(last, "want a picture") {
@@ -153,14 +154,4 @@ func mustAbs(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	return path
-}
-
-// With a key, the page asks for it, and works with it.
-func TestKey(t *testing.T) {
-	url := served.Start(t, "sk-page", served.Demo("demo"))
-	ctx := openWithKey(t, url, "sk-page")
-	send(t, ctx, "Hello")
-	if got := value[[][]string](t, ctx, texts); len(got) != 1 || len(got[0]) != 2 || !strings.HasPrefix(got[0][1], "assistant: ") {
-		t.Errorf("got %q", got)
-	}
 }
