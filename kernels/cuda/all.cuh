@@ -27,3 +27,4 @@
 #include "layernorm.cu"
 #include "linear_bias.cu"
 #include "attention_bidirectional.cu"
+#include "dropout.cu"

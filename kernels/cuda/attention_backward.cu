@@ -131,15 +131,23 @@ attention_backward_dkv(float *dk, float *dv, int lddk, const float *da, int ldda
       float *dq, int lddq, const float *da, int ldda, const float *stats, int lds, const float *delta, int ldd,       \
       const float *q, int ldq, const float *k, const float *v, int ldk, const SequenceTile *tiles, int H, int K,      \
       int Dh, float scale) {                                                                                          \
-    attention_backward_dq<width>(dq, lddq, da, ldda, stats, lds, delta, ldd, q, ldq, k, v, ldk, tiles, H, K, Dh,      \
-                                 scale);                                                                              \
+    if (Dh == width) /* known to the compiler */                                                                      \
+      attention_backward_dq<width>(dq, lddq, da, ldda, stats, lds, delta, ldd, q, ldq, k, v, ldk, tiles, H, K, width, \
+                                   scale);                                                                            \
+    else                                                                                                              \
+      attention_backward_dq<width>(dq, lddq, da, ldda, stats, lds, delta, ldd, q, ldq, k, v, ldk, tiles, H, K, Dh,    \
+                                   scale);                                                                            \
   }                                                                                                                   \
   extern "C" __global__ void __launch_bounds__(128, 2) attention_backward_dkv_##width(                                \
       float *dk, float *dv, int lddk, const float *da, int ldda, const float *stats, int lds, const float *delta,     \
       int ldd, const float *q, int ldq, const float *k, const float *v, int ldk, const SequenceTile *tiles, int H,    \
       int K, int Dh, float scale) {                                                                                   \
-    attention_backward_dkv<width>(dk, dv, lddk, da, ldda, stats, lds, delta, ldd, q, ldq, k, v, ldk, tiles, H, K, Dh, \
-                                  scale);                                                                             \
+    if (Dh == width)                                                                                                  \
+      attention_backward_dkv<width>(dk, dv, lddk, da, ldda, stats, lds, delta, ldd, q, ldq, k, v, ldk, tiles, H, K,   \
+                                    width, scale);                                                                    \
+    else                                                                                                              \
+      attention_backward_dkv<width>(dk, dv, lddk, da, ldda, stats, lds, delta, ldd, q, ldq, k, v, ldk, tiles, H, K,   \
+                                    Dh, scale);                                                                       \
   }
 ATTENTION_BACKWARD(64)
 ATTENTION_BACKWARD(128)

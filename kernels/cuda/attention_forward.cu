@@ -75,7 +75,10 @@ static __device__ __forceinline__ void attention_forward(float *a, int lda, floa
   extern "C" __global__ void __launch_bounds__(128, 2) attention_forward_##width(                                 \
       float *a, int lda, float *stats, int lds, const float *q, int ldq, const float *k, const float *v, int ldk, \
       const SequenceTile *tiles, int H, int K, int Dh, float scale) {                                             \
-    attention_forward<width>(a, lda, stats, lds, q, ldq, k, v, ldk, tiles, H, K, Dh, scale);                      \
+    if (Dh == width) /* known to the compiler */                                                                  \
+      attention_forward<width>(a, lda, stats, lds, q, ldq, k, v, ldk, tiles, H, K, width, scale);                 \
+    else                                                                                                          \
+      attention_forward<width>(a, lda, stats, lds, q, ldq, k, v, ldk, tiles, H, K, Dh, scale);                    \
   }
 ATTENTION_FORWARD(64)
 ATTENTION_FORWARD(128)

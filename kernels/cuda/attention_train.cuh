@@ -21,6 +21,25 @@ template <int Width> constexpr int kTilePitch = Width + 4;
 // zeros past the end and past the head's width.
 template <int Width, int Rows>
 static __device__ __forceinline__ void load_tile(u32 *tile, const float *x, int ldx, int r0, int end, int c0, int Dh) {
+  constexpr int kRounds = Rows * Width / 4 / 128, kAhead = 8; // 16 bytes a thread and round
+  if (Dh == Width) { // eight loads are under way before the first is stored
+#pragma unroll 1
+    for (int round = 0; round < kRounds; round += kAhead) {
+      float4 v[kAhead];
+      auto row = [&](int i) { return (threadIdx.x + 128 * (round + i)) / (Width / 4); };
+      const int c = threadIdx.x % (Width / 4) * 4;
+#pragma unroll
+      for (int i = 0; i < kAhead; i++)
+        v[i] = i < kRounds && r0 + row(i) < end ? ptx::ld_global_f4(x + (long long)(r0 + row(i)) * ldx + c0 + c)
+                                                : float4{0, 0, 0, 0};
+#pragma unroll
+      for (int i = 0; i < kAhead; i++)
+        if (i < kRounds)
+          *(uint4 *)(tile + row(i) * kTilePitch<Width> + c) = {ptx::tf32(v[i].x), ptx::tf32(v[i].y), ptx::tf32(v[i].z),
+                                                               ptx::tf32(v[i].w)};
+    }
+    return;
+  }
   for (int i = threadIdx.x; i < Rows * Width / 4; i += 128) {
     int r = i / (Width / 4), c = i % (Width / 4) * 4;
     const float *from = x + (long long)(r0 + r) * ldx + c0 + c;
@@ -85,11 +104,15 @@ static __device__ __forceinline__ void store_rows(const float (&c)[Width / 8][4]
     int r = r0 + g + 8 * half;
     if (r >= end)
       continue;
-    float2 *to = (float2 *)(x + (long long)r * ldx + c0 + 2 * t);
+    float2 *to = (float2 *)(x + (long long)r * ldx + c0 + 2 * t), old[Width / 8]; // all are read, then all written
 #pragma unroll
     for (int j = 0; j < Width / 8; j++)
       if (8 * j + 2 * t < Dh)
-        to[4 * j] = out(to[4 * j], c[j][2 * half], c[j][2 * half + 1], half);
+        old[j] = to[4 * j];
+#pragma unroll
+    for (int j = 0; j < Width / 8; j++)
+      if (8 * j + 2 * t < Dh)
+        to[4 * j] = out(old[j], c[j][2 * half], c[j][2 * half + 1], half);
   }
 }
 

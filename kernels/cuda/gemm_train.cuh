@@ -171,6 +171,45 @@ static __device__ __forceinline__ void each(Accumulator<Tile<BM, BN, WM, WN>> &s
         f(m + i * 16 + h * 8, n + j * 8, sum.c[i][j][2 * h], sum.c[i][j][2 * h + 1]);
 }
 
+// store sets or adds the elements of this thread times the factor of their row m < M, below
+// column N: row(m) is where it begins, factor(m) its factor. What is added to is read for 16
+// rows of the warp before any of it is written, so that its latencies overlap.
+template <int BM, int BN, int WM, int WN, class Row, class Factor>
+static __device__ __forceinline__ void store(Accumulator<Tile<BM, BN, WM, WN>> &sum, int m0, int n0, int M, int N,
+                                             bool add, Row row, Factor factor) {
+  using S = Tile<BM, BN, WM, WN>;
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
+  const int n = n0 + warp % WN * (BN / WN) + 2 * t;
+#pragma unroll
+  for (int i = 0; i < S::kM; i++) {
+    const int m = m0 + warp / WN * (BM / WM) + g + i * 16;
+    float2 old[2][S::kN];
+#pragma unroll
+    for (int h = 0; h < 2; h++)
+#pragma unroll
+      for (int j = 0; j < S::kN; j++) // rows are padded: a last column has a neighbour
+        old[h][j] = add && m + h * 8 < M && n + j * 8 < N ? *(const float2 *)(row(m + h * 8) + n + j * 8) : float2{0, 0};
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+      if (m + h * 8 >= M)
+        continue;
+      float *to = row(m + h * 8);
+      const float f = factor(m + h * 8);
+#pragma unroll
+      for (int j = 0; j < S::kN; j++) {
+        const int c = n + j * 8;
+        float2 v = {sum.c[i][j][2 * h] * f, sum.c[i][j][2 * h + 1] * f};
+        if (add)
+          v.x += old[h][j].x, v.y += old[h][j].y;
+        if (c + 1 < N)
+          *(float2 *)(to + c) = v;
+        else if (c < N)
+          to[c] = v.x;
+      }
+    }
+  }
+}
+
 // put sets or adds a row's two neighbours n, n+1, of which only those below N are;
 // row is aligned to 8 bytes.
 static __device__ __forceinline__ void put(float *row, int n, int N, float a, float b, bool add) {

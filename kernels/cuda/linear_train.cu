@@ -31,10 +31,7 @@ static __device__ __forceinline__ void linear_train(S, float *y, int ldy, const 
   if (rank > 0)
     accumulate_unpipelined(sum, KMajor{u, ldu, n}, KMajor{b, ldu, out}, rank, m0, n0);
   accumulate<T>(sum, KMajor{x, ldx, n}, KMajor{w, ld, out}, in, m0, n0);
-  each(sum, m0, n0, [&](int i, int j, float &a, float &b) {
-    if (i < n)
-      put(y + (long long)i * ldy, j, out, a, b, add);
-  });
+  store(sum, m0, n0, n, out, add, [&](int i) { return y + (long long)i * ldy; }, [](int) { return 1.0f; });
 }
 
 #define LINEAR_TRAIN(T, name, Size, size, blocks, rows, cols)                                                      \
@@ -62,7 +59,7 @@ static __device__ __forceinline__ void linear_train_dx(S, float *dx, int lddx, c
   if (rank > 0) {
     accumulate_unpipelined(sum, KMajor{u, ldu, n}, MNMajor{a, lda}, rank, m0, n0);
     int last = -1;
-    DropoutMask::Row row = {0, 0};
+    const u32 *row = nullptr;
     float s = 1;
     each(sum, m0, n0, [&](int i, int j, float &a, float &b) {
       if (i >= n)
@@ -70,30 +67,25 @@ static __device__ __forceinline__ void linear_train_dx(S, float *dx, int lddx, c
       if (i != last) {
         last = i;
         s = keep * (scale ? scale[i].x : 1);
-        if (mask.positions)
+        if (mask.bits)
           row = mask.row(i);
       }
       a *= s, b *= s;
-      if (mask.positions)
-        mask.two(row, j, a, b);
+      if (mask.bits)
+        mask.two(row[j / 32], j, a, b);
     });
   }
   accumulate<T>(sum, KMajor{dy, lddy, n}, MNMajor{w, ld}, out, m0, n0);
-  each(sum, m0, n0, [&](int i, int j, float &a, float &b) {
-    if (i < n) {
-      float s = scale ? scale[i].y : 1;
-      put(dx + (long long)i * lddx, j, in, a * s, b * s, add);
-    }
-  });
+  store(sum, m0, n0, n, in, add, [&](int i) { return dx + (long long)i * lddx; },
+        [&](int i) { return scale ? scale[i].y : 1.0f; });
 }
 
 #define LINEAR_TRAIN_DX(T, name, Size, size, blocks, rows, cols)                                                       \
   extern "C" __global__ void __launch_bounds__(128, blocks) linear_train_dx_##size##_##name(                           \
       float *dx, int lddx, const u16 *dy, int lddy, const u16 *w, int ld, int n, int out, int in, const float2 *scale, \
-      const u16 *u, int ldu, const u16 *a, int lda, int rank, const SeqPosition *positions, const u64 *keys, u64 key,  \
-      u32 limit, float keep, int add) {                                                                                \
+      const u16 *u, int ldu, const u16 *a, int lda, int rank, const u32 *bits, int ldb, float keep, int add) {         \
     linear_train_dx<T>(Size{}, dx, lddx, dy, lddy, w, ld, n, out, in, scale, u, ldu, a, lda, rank,                     \
-                       {positions, keys, key, limit, in}, keep, add, blockIdx.x * rows, blockIdx.y * cols);            \
+                       {bits, ldb}, keep, add, blockIdx.x * rows, blockIdx.y * cols);            \
   }
 LINEAR_TRAIN_DX(BF16, bf16, TrainTile128x128, 128x128, 2, 128, 128)
 LINEAR_TRAIN_DX(F16, f16, TrainTile128x128, 128x128, 2, 128, 128)
@@ -109,10 +101,7 @@ static __device__ __forceinline__ void linear_train_dw(S, float *dw, int lddw, c
   cudaTriggerProgrammaticLaunchCompletion();
   Accumulator<S> sum;
   accumulate<BF16>(sum, MNMajor{dy, lddy}, MNMajor{x, ldx}, n, m0, n0);
-  each(sum, m0, n0, [&](int i, int j, float &a, float &b) {
-    if (i < out)
-      put(dw + (long long)i * lddw, j, in, a, b, true);
-  });
+  store(sum, m0, n0, out, in, true, [&](int i) { return dw + (long long)i * lddw; }, [](int) { return 1.0f; });
 }
 
 #define LINEAR_TRAIN_DW(Size, size, blocks, rows, cols)                                                  \

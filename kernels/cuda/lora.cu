@@ -43,9 +43,9 @@ struct RegisterTile {
 #pragma unroll
     for (int i = 0; i < 8; i++)
       if (r + 8 * i < rows) {
-        DropoutMask::Row row = mask.row(r + 8 * i);
-        mask.two(row, c, v[i].x, v[i].y);
-        mask.two(row, c + 2, v[i].z, v[i].w);
+        const u32 word = mask.row(r + 8 * i)[c / 32];
+        mask.two(word, c, v[i].x, v[i].y);
+        mask.two(word, c + 2, v[i].z, v[i].w);
       }
   }
   // lay rounds it to a stage [64, 64] in shared memory.
@@ -93,7 +93,7 @@ static __device__ __forceinline__ void lora_partial(float *part, const float *x,
     int k = first + step * kSide;
     if (half && r0 == 0)
       rows.store<T>(half, ldh, n, n0, k);
-    if (mask.positions)
+    if (mask.bits)
       rows.drop(mask, n, n0, k);
     rows.lay(stage);
     side.lay(stage + kSide * kSide);
@@ -114,8 +114,8 @@ static __device__ __forceinline__ void lora_partial(float *part, const float *x,
 #define LORA_PARTIAL(T, name, A, side)                                                                               \
   extern "C" __global__ void __launch_bounds__(128, 2)                                                               \
       lora_##side##_##name(float *part, const float *x, int ldx, int n, int cols, const float *a, int lda, int rank, \
-                           u16 *half, int ldh, const SeqPosition *positions, const u64 *keys, u64 key, u32 limit) {  \
-    lora_partial<T, A>(part, x, ldx, n, cols, a, lda, rank, half, ldh, {positions, keys, key, limit, cols});         \
+                           u16 *half, int ldh, const u32 *bits, int ldb) {                                           \
+    lora_partial<T, A>(part, x, ldx, n, cols, a, lda, rank, half, ldh, {bits, ldb});                                 \
   }
 LORA_PARTIAL(BF16, bf16, KMajor, down)
 LORA_PARTIAL(F16, f16, KMajor, down)
@@ -179,7 +179,7 @@ static __device__ __forceinline__ void lora_gradient(const Gradient &g, int n, i
   fetch(0);
   for (int step = 0; step < steps; step++) {
     u16 *stage = shared + step % 2 * kStage;
-    if (g.mask.positions)
+    if (g.mask.bits)
       left.drop(g.mask, n, step * kSide, c0);
     left.lay(stage);
     right.lay(stage + kSide * kSide);
@@ -205,11 +205,11 @@ static __device__ __forceinline__ void lora_gradient(const Gradient &g, int n, i
 extern "C" __global__ void __launch_bounds__(128, 2)
     lora_grad(float *db, int lddb, const float *dy, int lddy, int out, const float *u, int ldu, float fb, float *da,
               int ldda, const float *x, int ldx, int in, const float *du, int lddu, float fa, int n, int rank,
-              const SeqPosition *positions, const u64 *keys, u64 key, u32 limit) {
+              const u32 *bits, int ldb) {
   cudaGridDependencySynchronize();
   cudaTriggerProgrammaticLaunchCompletion();
   const int tiles = ceil_div(out, kSide), tile = blockIdx.x;
-  Gradient g = {da, ldda, 1, x, ldx, in, du, lddu, fa, {positions, keys, key, limit, in}};
+  Gradient g = {da, ldda, 1, x, ldx, in, du, lddu, fa, {bits, ldb}};
   if (tile < tiles)
     g = {db, lddb, 0, dy, lddy, out, u, ldu, fb, {}};
   lora_gradient(g, n, rank, (tile < tiles ? tile : tile - tiles) * kSide, blockIdx.y * kSide);

@@ -21,9 +21,10 @@ type buffer struct {
 	dtype      checkpoint.DType
 
 	device    *Device
-	allocated int64 // bytes
-	users     int   // the owner and the decode graphs
-	freed     bool  // by the owner
+	allocated int64       // bytes
+	users     int         // the owner and the decode graphs
+	freed     bool        // by the owner
+	mask      *storedMask // of the dropout of an adapter's A; nil = none
 }
 
 // Free: see device.Buffer.
@@ -37,6 +38,9 @@ func (b *buffer) Free() {
 // release ends one use of the memory; after the last one it is freed.
 func (b *buffer) release() {
 	if b.users--; b.users == 0 {
+		if b.mask != nil {
+			b.mask.Free()
+		}
 		b.device.freeMemory(b.p, b.allocated)
 	}
 }

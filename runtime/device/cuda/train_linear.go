@@ -75,7 +75,10 @@ func (d *Device) LinearForward(y, u, x device.Buffer, n int, w device.Weight, ad
 	a, b, _, _ := d.checkAdapter(op, ad, m.rows, m.cols, false)
 	rank := ad.A.Rows()
 	ub := d.float32Buffer(op, "u", u, n, rank)
-	drop := d.dropoutMask(op, ad.Drop, n)
+	if d.err != nil {
+		return
+	}
+	drop := d.dropoutMask(op, ad.Drop, n, a)
 	if d.err != nil {
 		return
 	}
@@ -118,7 +121,7 @@ func (d *Device) adapterPartials(kernel string, x floatRows, a *buffer, rank int
 	part = d.scratchMemory(scratchAdapterPartials, 4*parts*x.n*rank, false)
 	d.expect(work{2 * float64(x.n) * float64(x.cols) * float64(rank), float64(4*x.n*x.cols + 4*rank*x.cols + 4*parts*x.n*rank), 0})
 	d.launchSpread(kernel, [3]int{parts, ceilDiv(x.n, adapterTileSide), ceilDiv(rank, adapterTileSide)}, adapterShared,
-		part, x.p, x.pitch, x.n, x.cols, a.p, a.pitch, rank, half.p, half.pitch, drop.positions, drop.keys, drop.key, drop.limit)
+		part, x.p, x.pitch, x.n, x.cols, a.p, a.pitch, rank, half.p, half.pitch, drop.bits, drop.ld)
 	return part, parts
 }
 
@@ -155,7 +158,9 @@ func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.
 		rank = ad.A.Rows()
 		a, b, da, db = d.checkAdapter(op, ad, out, in, true)
 		ub = d.float32Buffer(op, "u", u, n, rank)
-		drop = d.dropoutMask(op, ad.Drop, n)
+		if d.err == nil {
+			drop = d.dropoutMask(op, ad.Drop, n, a)
+		}
 	}
 	if d.err != nil || n == 0 {
 		return
@@ -194,7 +199,7 @@ func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.
 		d.expect(work{2 * float64(n) * float64(out+in) * float64(rank), float64(4*n*(out+in) + 8*rank*(out+in)), 0})
 		d.launchSpread("lora_grad", [3]int{ceilDiv(out, adapterTileSide) + ceilDiv(in, adapterTileSide), ceilDiv(rank, adapterTileSide), 1}, adapterShared,
 			db.p, db.pitch, dyb.p, dyb.pitch, out, ub.p, ub.pitch, ad.Scale,
-			da.p, da.pitch, xb.p, xb.pitch, in, du.p, du.pitch, drop.keep, n, rank, drop.positions, drop.keys, drop.key, drop.limit)
+			da.p, da.pitch, xb.p, xb.pitch, in, du.p, du.pitch, drop.keep, n, rank, drop.bits, drop.ld)
 	}
 	if dx != nil {
 		d.multiplyTransposed(dxb.floatRows(0, n), beside, scale, m, l, true)
@@ -216,7 +221,7 @@ func (d *Device) multiplyTransposed(dx floatRows, dy halfOperand, scale pointer,
 	d.expect(productWork(dx.n, dy.k, w.cols, s.rows, s.cols, 2, float64(4*(1+flag(add))*dx.n*w.cols)))
 	d.launchSpread("linear_train_dx_"+s.name+"_"+suffix(w.operandType()), s.grid(dx.n, w.cols), s.shared(),
 		dx.p, dx.pitch, dy.p, dy.pitch, m.p, m.pitch, dx.n, dy.k, w.cols, scale,
-		l.u.p, l.u.pitch, l.matrix.p, l.matrix.pitch, l.rank, l.dropout.positions, l.dropout.keys, l.dropout.key, l.dropout.limit, l.dropout.keep, flag(add))
+		l.u.p, l.u.pitch, l.matrix.p, l.matrix.pitch, l.rank, l.dropout.bits, l.dropout.ld, l.dropout.keep, flag(add))
 }
 
 // addWeightGradient adds y'ᵀ x, to 16 bits of float32, whatever type the weight has.

@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"fmt"
+	"slices"
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
@@ -114,15 +115,23 @@ func flag(b bool) int {
 
 // dropoutMask is a dropout as the kernels take it.
 type dropoutMask struct {
-	positions, keys pointer
-	key             uint64 // of all rows where there are no keys
-	limit           uint64
-	keep            float32
+	bits pointer // 0 = nothing is dropped
+	ld   int     // words of a row
+	keep float32
 }
 
-// dropoutMask is a dropout over n rows, all of which must belong to a span; it uploads
-// the keys of several.
-func (d *Device) dropoutMask(op string, o device.Dropout, n int) dropoutMask {
+// storedMask is the mask of an adapter's last pass, which the forward pass makes and the backward
+// pass reads.
+type storedMask struct {
+	*buffer
+	probability float64
+	keys        []uint64
+	spans       []device.Span
+}
+
+// dropoutMask is a dropout over n rows of the input of an adapter a, all of which must belong
+// to a span. Its bits stay with a, so that one pass makes them once.
+func (d *Device) dropoutMask(op string, o device.Dropout, n int, a *buffer) dropoutMask {
 	if o.Probability == 0 {
 		return dropoutMask{keep: 1}
 	}
@@ -136,11 +145,31 @@ func (d *Device) dropoutMask(op string, o device.Dropout, n int) dropoutMask {
 	if d.err != nil {
 		return dropoutMask{}
 	}
-	m := dropoutMask{positions: d.pass.positions, limit: uint64(uint32(o.Probability * (1 << 32))), keep: float32(1 / (1 - o.Probability))}
-	if len(o.Keys) == 1 {
-		m.key = o.Keys[0]
-	} else {
-		m.keys = uploadScratch(d, scratchDropoutKeys, o.Keys)
+	m := dropoutMask{ld: roundUp(a.cols, 128) / 32, keep: float32(1 / (1 - o.Probability))}
+	s := a.mask
+	if s != nil && s.probability == o.Probability && slices.Equal(s.keys, o.Keys) && slices.Equal(s.spans, o.Spans) {
+		m.bits = s.p
+		return m
 	}
+	if s == nil || s.cols < 4*n*m.ld {
+		b, err := d.alloc(1, 4*n*m.ld, 4*n*m.ld, 1)
+		if err != nil {
+			d.fail(fmt.Errorf("%s: dropout: %w", op, err))
+			return dropoutMask{}
+		}
+		if s != nil {
+			s.Free()
+		}
+		s = &storedMask{buffer: b}
+		a.mask = s
+	}
+	m.bits = s.p
+	s.probability, s.keys, s.spans = o.Probability, slices.Clone(o.Keys), slices.Clone(o.Spans)
+	keys, key := pointer(0), o.Keys[0]
+	if len(o.Keys) > 1 {
+		keys = uploadScratch(d, scratchDropoutKeys, o.Keys)
+	}
+	d.expect(work{bytes: float64(4 * n * m.ld)})
+	d.launch("dropout_bits", [3]int{ceilDiv(m.ld, 128), n, 1}, 128, 0, m.bits, m.ld, d.pass.positions, keys, key, uint64(uint32(o.Probability*(1<<32))), a.cols)
 	return m
 }

@@ -37,6 +37,7 @@ var decodeStep = map[string]bool{
 	"cross_entropy_float":             false,
 	"cross_entropy_half_bf16":         false,
 	"cross_entropy_half_f16":          false,
+	"dropout_bits":                    false,
 	"embedding_backward":              false,
 	"embedding_bf16":                  true,
 	"embedding_f16":                   true,
