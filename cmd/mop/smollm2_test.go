@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -21,6 +22,10 @@ type smollm2Golden struct {
 		Max    []float64   `json:"largest"`
 		Sample [][]float64 `json:"every_1024th"` // [T][V/1024]
 	} `json:"logits"`
+	Perplexities []struct {
+		Context, Stride, Tokens, Scored int
+		Perplexity                      float64
+	} `json:"perplexities"`
 	Texts []struct {
 		Text string `json:"text"`
 		IDs  []int  `json:"ids"`
@@ -71,6 +76,36 @@ func TestSmolLM2Logits(t *testing.T) {
 		}
 		if !(worst <= tolerance) {
 			t.Errorf("worst difference of a logit: want at most %v, got %v", tolerance, worst)
+		}
+	}
+}
+
+// The perplexities of WikiText-2 are transformers', with and without overlap.
+func TestSmolLM2Perplexity(t *testing.T) {
+	dir, golden := readSmolLM2(t)
+	text := testutil.DataPath(t, "wikitext-2-raw-v1/wiki.test.raw")
+	if len(golden.Perplexities) < 3 {
+		t.Fatalf("want at least 3 perplexities, got %d", len(golden.Perplexities))
+	}
+	for _, g := range golden.Perplexities {
+		stride := g.Stride
+		if stride == g.Context {
+			stride = 0
+		}
+		out, err := mop(t, "", "eval", "ppl", "--model", dir, "--text", text, "--context", strconv.Itoa(g.Context), "--stride", strconv.Itoa(stride),
+			"--max-tokens-per-document", strconv.Itoa(g.Tokens), "--json", "--device", "cpu")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got struct {
+			PPL    float64
+			Tokens int
+		}
+		if err := json.Unmarshal([]byte(out), &got); err != nil {
+			t.Fatal(err)
+		}
+		if got.Tokens != g.Scored || !(math.Abs(got.PPL/g.Perplexity-1) <= 5e-5) { // four digits
+			t.Errorf("context %d, stride %d: want %v of %d tokens, got %v of %d", g.Context, g.Stride, g.Perplexity, g.Scored, got.PPL, got.Tokens)
 		}
 	}
 }
