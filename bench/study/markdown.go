@@ -190,7 +190,11 @@ func (r *Result) Verdict() string {
 			if *p.PPL > 1 {
 				word = "higher, worse"
 			}
-			parts = append(parts, fmt.Sprintf("perplexity %.2f times the other's (%s)", *p.PPL, word))
+			text := fmt.Sprintf("perplexity %.3g times the other's (%s)", *p.PPL, word)
+			if *p.PPL == 1 {
+				text = "perplexity equal"
+			}
+			parts = append(parts, text)
 		}
 		if p.Average != nil {
 			word := "not told apart by these questions"
