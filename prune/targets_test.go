@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"mop/prune/method"
 	"mop/prune/plan"
 )
 
@@ -16,9 +17,13 @@ func TestFarTarget(t *testing.T) {
 	before := slog.Default()
 	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
 	defer slog.SetDefault(before)
+	mop, err := method.ByName("mop")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for target, want := range map[float64]bool{0.35: false, 0.4: true} {
 		log.Reset()
-		r := &run{Options: Options{Targets: []float64{target}}}
+		r := &run{Options: Options{Targets: []float64{target}}, method: mop}
 		path := &plan.Plan{Steps: []plan.Step{{Compression: 1. / 3}}}
 		if _, err := r.selectTargets(context.Background(), path, make([]plan.State, 2)); err != nil {
 			t.Fatal(err)
