@@ -21,6 +21,9 @@ func (d *Device) expect(w work) { d.nextWork = w }
 // productWork is that of y [n, out] = x [n, in] W: tiles of rows of x by cols rows of W, whose
 // elements have size bytes, and bytes that are read or written besides.
 func productWork(n, in, out, rows, cols, size int, besides float64) work {
+	if n == 0 || out == 0 { // a layer without heads or neurons
+		return work{}
+	}
 	N, I, O := float64(n), float64(in), float64(out)
 	return work{2 * N * I * O, float64(size)*I*O + 2*N*I + besides, I * (2*N*float64(ceilDiv(out, cols)) + float64(size)*O*float64(ceilDiv(n, rows)))}
 }
