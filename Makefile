@@ -5,7 +5,7 @@ export CGO_ENABLED = 0
 COMMIT := $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
 GOFLAGS_BUILD = -trimpath -buildvcs=auto -ldflags=-X=mop/internal/build.commit=$(COMMIT)
 
-.PHONY: help build demo demo-smollm2 smollm2 engines test external-test race check bench fuzz nightly clean emu-test launcher-headers launcher-test cuda gpu-bundle kernels kernels-check ptxas-report
+.PHONY: help build demo demo-smollm2 smollm2 engines test external-test examples race check bench fuzz nightly clean emu-test launcher-headers launcher-test cuda gpu-bundle kernels kernels-check ptxas-report
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -157,7 +157,6 @@ fuzz: ## run every fuzz target for FUZZTIME each
 
 nightly: ## long fuzzing, other programs' clients, ten minutes of bad clients, and all tests under the race detector
 	$(MAKE) fuzz FUZZTIME=5m
-	go test -run TestPublishedQuestionsMatchHarness -count=1 ./bench/tasks/zeroshot -golden-questions 0 -timeout 1h
 	$(MAKE) external-test
 	go test -run TestSoak -count=1 ./runtime/server -soak 10m -timeout 20m
 	CGO_ENABLED=1 go test -race -timeout 2h ./...
