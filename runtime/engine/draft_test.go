@@ -209,3 +209,40 @@ func TestDraftChoice(t *testing.T) {
 		}
 	}
 }
+
+// A model without heads needs no pages of a cache, neither as the draft nor by itself.
+func TestModelsWithoutHeads(t *testing.T) {
+	m := heterogeneousModel(t)
+	c := *m.Config
+	c.Layers = []config.LayerShape{{HeadDim: 4, Intermediate: 5}}
+	headless, err := model.Load(m.Device(), checkpoint.Random(&c, 3, checkpoint.F32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, x := range map[string]struct {
+		m *model.Model
+		o Options
+	}{
+		"draft":                {m, Options{MaxBatch: 2, Draft: &Draft{headless, 2}}},
+		"draft and prefixes":   {m, Options{MaxBatch: 2, Prefixes: 2, Draft: &Draft{headless, 2}}},
+		"draft and a limit":    {m, Options{MaxBatch: 2, CacheBytes: 1 << 20, Draft: &Draft{headless, 2}}},
+		"model":                {headless, Options{MaxBatch: 2}},
+		"model and prefixes":   {headless, Options{MaxBatch: 2, Prefixes: 2}},
+		"model and full draft": {headless, Options{MaxBatch: 2, Draft: &Draft{m, 2}}},
+	} {
+		e := newEngine(t, x.m, x.o)
+		r := Request{Prompt: []int{1, 2, 3}, MaxTokens: 12, IgnoreEOS: true, PrefixKey: "a"}
+		results := []*Result{submit(t, e, r), submit(t, e, r), submit(t, e, r)}
+		for range 100 {
+			step(t, e)
+		}
+		want := alone(t, x.m, r)
+		for _, result := range results {
+			if result.Finish() == "" {
+				t.Errorf("%s: a request waits for ever", what)
+			} else if got := ids(t, result); !slices.Equal(got, want) {
+				t.Errorf("%s: want %v, got %v", what, want, got)
+			}
+		}
+	}
+}

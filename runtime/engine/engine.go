@@ -131,7 +131,7 @@ func New(m *model.Model, o Options) (*Engine, error) {
 		return nil, err
 	}
 	cache := e.cache
-	if o.Prefixes > 0 {
+	if o.Prefixes > 0 && cache.PageSize() > 0 { // a model without heads has no pages
 		if !cache.CanShare() {
 			e.Close()
 			return nil, fmt.Errorf("engine: device %s cannot share pages of prompts", m.Device().Capabilities().Name)

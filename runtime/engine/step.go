@@ -90,7 +90,8 @@ func (e *Engine) admitWaiting() {
 	e.mu.Lock()
 	slots, n := e.o.MaxBatch-len(e.running), 0
 	for {
-		_, free := e.cache.Pages()
+		_, own := e.cache.Pages()
+		free := own
 		need := make([]int, len(e.waiting))
 		for i, r := range e.waiting {
 			need[i] = r.pages
@@ -98,12 +99,12 @@ func (e *Engine) admitWaiting() {
 				need[i] -= e.prefixes.pagesOf(r)
 			}
 		}
-		if e.draft != nil {
+		if e.draft != nil && e.draft.cache.PageSize() > 0 { // a draft without heads needs no pages
 			_, others := e.draft.cache.Pages()
 			free = min(free, others)
 		}
 		n = admit(need, budget{slots: slots, pages: free})
-		if n == len(e.waiting) || n == slots || !e.prefixes.evict() {
+		if n == len(e.waiting) || n == slots || free < own || !e.prefixes.evict() { // the draft has no prefixes
 			break
 		}
 	}
