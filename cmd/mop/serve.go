@@ -37,6 +37,9 @@ func serveCommand(o *options) *cobra.Command {
 			if err := server.CheckAddress(host, s.APIKey); err != nil {
 				return usage("--%v", err)
 			}
+			if port < 0 || port > 65535 {
+				return usage("--port: want 0 to 65535, got %d", port)
+			}
 			var err error
 			if e.CacheBytes, err = parseBytes(memory); err != nil {
 				return usage("--kv-memory: %v", err)
@@ -57,6 +60,11 @@ func serveCommand(o *options) *cobra.Command {
 			}
 			if e.MaxBatch < 1 || e.MaxContext < 0 || e.StepTokens < 0 || e.QueueLimit < 0 || e.Prefixes < 0 {
 				return usage("serve: want --max-batch of at least 1, and --max-context, --step-tokens, --queue and --prefix-cache of at least 0")
+			}
+			for _, spec := range specs {
+				if err := spec.Check(); err != nil {
+					return err
+				}
 			}
 			dev, err := o.open()
 			if err != nil {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -62,6 +64,7 @@ func TestServeFinishesOnSIGTERM(t *testing.T) {
 func TestServeRefuses(t *testing.T) {
 	for _, args := range []string{
 		"serve", "serve " + demoDir + " --host 0.0.0.0", "serve " + demoDir + " --kv-memory 4X", "serve " + demoDir + " " + demoDir, "serve " + demoDir + " --max-batch 0",
+		"serve " + demoDir + " --port 65536", "serve " + demoDir + " --port -1",
 		"serve " + demoDir + " --served-model-name a,b", "bench serve", "bench serve " + demoDir + " --in 0", "bench serve " + demoDir + " --rates x", "bench serve " + demoDir + " --rounds 0", "bench serve " + demoDir + " --format xml",
 		"run --model " + demoDir + " --chat --prompt a", "run --model " + demoDir + " --system a",
 	} {
@@ -69,8 +72,17 @@ func TestServeRefuses(t *testing.T) {
 			t.Errorf("mop %s: want a usage error, got %v", args, err)
 		}
 	}
-	if _, err := mop(t, "", "serve", "nowhere"); err == nil || strings.Contains(err.Error(), "\n") {
-		t.Errorf("want one line, got %v", err)
+	var logged bytes.Buffer
+	defer slog.SetDefault(slog.Default())
+	slog.SetDefault(slog.New(slog.NewTextHandler(&logged, nil)))
+	for _, args := range []string{"nowhere", t.TempDir(), demoDir + " --draft nowhere", demoDir + " --chat-template nowhere"} {
+		_, err := mop(t, "", append([]string{"serve", "--port", "0"}, strings.Fields(args)...)...)
+		if err == nil || strings.Contains(err.Error(), "\n") {
+			t.Errorf("serve %s: want one line, got %v", args, err)
+		}
+	}
+	if strings.Contains(logged.String(), "listening") {
+		t.Errorf("want no server without a model, got %s", &logged)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"mop/runtime/chat"
+	"mop/runtime/checkpoint"
 	"mop/runtime/device"
 	"mop/runtime/engine"
 	"mop/runtime/open"
@@ -26,6 +27,23 @@ type Spec struct {
 	// Draft is the directory of a smaller model that proposes tokens; "" = there is none.
 	Draft       string
 	DraftTokens int // proposed at a time; 0 = as many as are fastest by measurement
+}
+
+// Check returns an error if there is no such checkpoint, draft or chat template. It reads no
+// weights.
+func (s Spec) Check() error {
+	for _, dir := range []string{s.Dir, s.Draft} {
+		if dir == "" {
+			continue
+		}
+		src, err := checkpoint.Open(dir)
+		if err != nil {
+			return err
+		}
+		src.Close()
+	}
+	_, err := openTemplate(s.Chat, s.Dir)
+	return err
 }
 
 // Load loads a model onto a device that others may share.
