@@ -14,7 +14,7 @@ import (
 	"mop/runtime/model"
 )
 
-// draftOf is a model with the first two layers of heterogeneousModel, on its device; share
+// draftOf is a model with the first two layers of heterogeneousModel, on its device; same
 // says whether it is instead the same model once more.
 func draftOf(t testing.TB, m *model.Model, same bool) *model.Model {
 	t.Helper()
@@ -229,6 +229,7 @@ func TestModelsWithoutHeads(t *testing.T) {
 		"model":                {headless, Options{MaxBatch: 2}},
 		"model and prefixes":   {headless, Options{MaxBatch: 2, Prefixes: 2}},
 		"model and full draft": {headless, Options{MaxBatch: 2, Draft: &Draft{m, 2}}},
+		"a page of the draft":  {headless, Options{MaxBatch: 2, CacheBytes: 40000, Draft: &Draft{m, 2}}},
 	} {
 		e := newEngine(t, x.m, x.o)
 		r := Request{Prompt: []int{1, 2, 3}, MaxTokens: 12, IgnoreEOS: true, PrefixKey: "a"}
@@ -242,6 +243,12 @@ func TestModelsWithoutHeads(t *testing.T) {
 				t.Errorf("%s: a request waits for ever", what)
 			} else if got := ids(t, result); !slices.Equal(got, want) {
 				t.Errorf("%s: want %v, got %v", what, want, got)
+			}
+		}
+		if what == "a page of the draft" {
+			r.MaxTokens = 600
+			if _, err := e.Submit(r); !errors.Is(err, ErrMemory) {
+				t.Errorf("%s: want %v, got %v", what, ErrMemory, err)
 			}
 		}
 	}

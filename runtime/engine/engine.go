@@ -146,6 +146,10 @@ func New(m *model.Model, o Options) (*Engine, error) {
 		}
 	}
 	_, pages := cache.Pages()
+	if e.draft != nil { // only a model or a draft without heads has another number of pages: none
+		_, others := e.draft.cache.Pages()
+		pages = max(pages, others)
+	}
 	e.stats = Stats{Pages: pages, MaxContext: o.MaxContext, Slots: o.MaxBatch}
 	return e, nil
 }
@@ -162,6 +166,15 @@ func (e *Engine) makeCaches() (err error) {
 	return err
 }
 
+// pagesFor is the number of pages that a request needs in a cache of the engine.
+func (e *Engine) pagesFor(r *Request) int {
+	pages := e.cache.PagesFor(r.positions())
+	if e.draft != nil {
+		pages = max(pages, e.draft.cache.PagesFor(r.positions()))
+	}
+	return pages
+}
+
 // Submit adds requests to the queue, all or none. It refuses those that can never run,
 // with a reason, and returns ErrQueueFull where the queue has no room.
 func (e *Engine) Submit(requests ...Request) ([]*Result, error) {
@@ -170,7 +183,7 @@ func (e *Engine) Submit(requests ...Request) ([]*Result, error) {
 		if err := r.check(e.m.Config.VocabSize, e.o.MaxContext); err != nil {
 			return nil, err
 		}
-		if need := e.cache.PagesFor(r.positions()); need > e.stats.Pages {
+		if need := e.pagesFor(r); need > e.stats.Pages {
 			return nil, fmt.Errorf("%w: %d tokens need %d pages of %d", ErrMemory, r.positions(), need, e.stats.Pages)
 		}
 	}

@@ -356,7 +356,38 @@ func TestSubmitRefuses(t *testing.T) {
 	}
 }
 
-// Run serves requests of several goroutines; the end of its context cancels what runs.
+// someSteps lets an engine make one step for each value in the channel.
+type someSteps chan struct{}
+
+func (s someSteps) Lock()   { <-s }
+func (s someSteps) Unlock() {}
+
+// The end of its context ends Run and cancels what runs.
+func TestRunIsCanceled(t *testing.T) {
+	e := newEngine(t, heterogeneousModel(t), Options{MaxBatch: 1})
+	steps := make(someSteps, 5)
+	for range cap(steps) {
+		steps <- struct{}{}
+	}
+	e.ShareDevice(steps)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- e.Run(ctx) }()
+	long := submit(t, e, Request{Prompt: []int{1}, MaxTokens: 690, IgnoreEOS: true})
+	if _, _, err := long.Next(ctx); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	close(steps)
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("want %v, got %v", context.Canceled, err)
+	}
+	if s := e.Stats(); long.Finish() != FinishCanceled || s.Running != 0 || s.PagesUsed != 0 {
+		t.Errorf("after the end: %q, %+v", long.Finish(), s)
+	}
+}
+
+// Run serves requests of several goroutines.
 func TestRun(t *testing.T) {
 	m := heterogeneousModel(t)
 	want := alone(t, m, Request{Prompt: []int{1, 2}, MaxTokens: 20, IgnoreEOS: true})
@@ -391,15 +422,11 @@ func TestRun(t *testing.T) {
 			t.Errorf("want %v, got %v", want, tokens)
 		}
 	}
-	long := submit(t, e, Request{Prompt: []int{1}, MaxTokens: 690, IgnoreEOS: true})
-	if _, _, err := long.Next(ctx); err != nil {
-		t.Fatal(err)
-	}
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("want %v, got %v", context.Canceled, err)
 	}
-	if s := e.Stats(); long.Finish() != FinishCanceled || s.Running != 0 || s.PagesUsed != 0 {
-		t.Errorf("after the end: %q, %+v", long.Finish(), s)
+	if s := e.Stats(); s.Running != 0 || s.PagesUsed != 0 {
+		t.Errorf("after the end: %+v", s)
 	}
 }

@@ -11,7 +11,7 @@ import (
 // PrefixKey that begin with the same tokens. Each has a slot of the cache, which shares its
 // pages with the requests. Prompts are compared in units of whole chunks and whole pages: a
 // prompt is always cut at the same positions, so that the bits are those of a request that
-// computes all of its prompt. The zero pointer keeps nothing.
+// computes all of its prompt. A nil pointer keeps nothing.
 type prefixes struct {
 	cache *kvcache.Cache
 	most  int // that are kept
@@ -21,7 +21,7 @@ type prefixes struct {
 	clock int
 }
 
-// prefixKey is the hash of a PrefixKey and all tokens of the units up to some one.
+// prefixKey is the hash of a PrefixKey and of the tokens of the first units of a prompt.
 type prefixKey [sha256.Size]byte
 
 // prefix is one that is kept.
@@ -31,7 +31,7 @@ type prefix struct {
 	used int         // the clock when it was used last
 }
 
-// match is so many units of a prefix.
+// match is the first units of a prefix.
 type match struct {
 	*prefix
 	units int

@@ -133,3 +133,31 @@ func TestPrefixesGiveWay(t *testing.T) {
 		t.Errorf("nothing is kept: got %d pages and %d keys", used, len(e.prefixes.byKey))
 	}
 }
+
+// A request that waits for pages of the draft's cache, which keeps no prefixes, evicts none.
+func TestPrefixesStayWhenTheDraftIsFull(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 3))
+	m := heterogeneousModel(t)
+	draft := &Draft{draftOf(t, m, false), 2}
+	probe := newEngine(t, m, Options{MaxBatch: 1, Draft: draft})
+	pageBytes := probe.cache.PageBytes() + probe.draft.cache.PageBytes()
+	e := newEngine(t, m, Options{MaxBatch: 4, Prefixes: 2, StepTokens: 64, CacheBytes: 6 * pageBytes, Draft: draft})
+	r := Request{Prompt: randomPrompt(random, 300), MaxTokens: 5, IgnoreEOS: true, PrefixKey: "a"} // 2 pages, of which 1 is kept
+	submit(t, e, r)
+	for step(t, e) {
+	}
+	if len(e.prefixes.kept) != 1 {
+		t.Fatalf("want a prefix, got %d", len(e.prefixes.kept))
+	}
+	kept := e.prefixes.kept[0]
+	for range 4 {
+		submit(t, e, r)
+	}
+	step(t, e)
+	if n := len(e.running); n != 3 {
+		t.Fatalf("want 3 requests in 6 pages of the draft, got %d", n)
+	}
+	if len(e.prefixes.kept) != 1 || e.prefixes.kept[0] != kept {
+		t.Error("want the prefix kept")
+	}
+}

@@ -88,23 +88,23 @@ func (e *Engine) removeCanceled() {
 // where a request would fit otherwise.
 func (e *Engine) admitWaiting() {
 	e.mu.Lock()
-	slots, n := e.o.MaxBatch-len(e.running), 0
-	for {
-		_, own := e.cache.Pages()
-		free := own
-		need := make([]int, len(e.waiting))
+	slots, most := e.o.MaxBatch-len(e.running), len(e.waiting)
+	need := make([]int, len(e.waiting))
+	if e.draft != nil { // its cache keeps no prefixes
 		for i, r := range e.waiting {
-			need[i] = r.pages
-			if e.draft == nil { // its cache shares nothing
-				need[i] -= e.prefixes.pagesOf(r)
-			}
+			need[i] = e.draft.cache.PagesFor(r.positions())
 		}
-		if e.draft != nil && e.draft.cache.PageSize() > 0 { // a draft without heads needs no pages
-			_, others := e.draft.cache.Pages()
-			free = min(free, others)
+		_, free := e.draft.cache.Pages()
+		most = admit(need, budget{slots: slots, pages: free})
+	}
+	n := 0
+	for {
+		for i, r := range e.waiting {
+			need[i] = r.pages - e.prefixes.pagesOf(r)
 		}
-		n = admit(need, budget{slots: slots, pages: free})
-		if n == len(e.waiting) || n == slots || free < own || !e.prefixes.evict() { // the draft has no prefixes
+		_, free := e.cache.Pages()
+		n = min(most, admit(need, budget{slots: slots, pages: free}))
+		if n == most || n == slots || !e.prefixes.evict() {
 			break
 		}
 	}
