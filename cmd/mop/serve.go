@@ -40,6 +40,9 @@ func serveCommand(o *options) *cobra.Command {
 			if port < 0 || port > 65535 {
 				return usage("--port: want 0 to 65535, got %d", port)
 			}
+			if s.DrainTimeout <= 0 { // 0 is the default of server.Options
+				return usage("--drain: want more than 0, got %v", s.DrainTimeout)
+			}
 			var err error
 			if e.CacheBytes, err = parseBytes(memory); err != nil {
 				return usage("--kv-memory: %v", err)

@@ -64,7 +64,7 @@ func TestServeFinishesOnSIGTERM(t *testing.T) {
 func TestServeRefuses(t *testing.T) {
 	for _, args := range []string{
 		"serve", "serve " + demoDir + " --host 0.0.0.0", "serve " + demoDir + " --kv-memory 4X", "serve " + demoDir + " " + demoDir, "serve " + demoDir + " --max-batch 0",
-		"serve " + demoDir + " --port 65536", "serve " + demoDir + " --port -1",
+		"serve " + demoDir + " --port 65536", "serve " + demoDir + " --port -1", "serve " + demoDir + " --drain 0s",
 		"serve " + demoDir + " --served-model-name a,b", "bench serve", "bench serve " + demoDir + " --in 0", "bench serve " + demoDir + " --rates x", "bench serve " + demoDir + " --rounds 0", "bench serve " + demoDir + " --format xml",
 		"run --model " + demoDir + " --chat --prompt a", "run --model " + demoDir + " --system a",
 	} {
