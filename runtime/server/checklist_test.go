@@ -126,7 +126,7 @@ func TestCaps(t *testing.T) {
 	r.idle()
 }
 
-// The limits that the server has unless it is told otherwise.
+// The default limits of the server.
 func TestLimits(t *testing.T) {
 	s := New(Options{})
 	web := s.web()

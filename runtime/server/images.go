@@ -90,8 +90,8 @@ func readDataURL(f *fields, name string) []byte {
 	return decodeImage(f, name, media, data)
 }
 
-// decodeImage decodes the file of a picture. What it holds decides about its format, and not
-// which of the formats of pictures the client says that it has.
+// decodeImage decodes the base64 text of a picture's file. The type that the client states must
+// be that of a picture; the format itself is read from the file.
 func decodeImage(f *fields, name, media, data string) []byte {
 	if !strings.HasPrefix(strings.ToLower(media), "image/") {
 		f.fail(name, "want a picture of type image/png or image/jpeg, got %q", clip([]byte(media)))

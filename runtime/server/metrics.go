@@ -66,7 +66,7 @@ func (m *metrics) add(model *Model) {
 			return float64(s.Accepted) / float64(max(s.Drafted, 1))
 		})
 	}
-	counter("prefix_cache_queries_total", "Tokens of prompts that kept beginnings of prompts were looked up for.", func() float64 { return float64(e.Stats().PrefixQueries) })
+	counter("prefix_cache_queries_total", "Tokens of the prompts that were looked up in the cache of prefixes.", func() float64 { return float64(e.Stats().PrefixQueries) })
 	counter("prefix_cache_hits_total", "Tokens of prompts that were found and not computed again.", func() float64 { return float64(e.Stats().PrefixHits) })
 	counter("steps_total", "Steps of the engine.", func() float64 { return float64(e.Stats().Steps) })
 }
