@@ -76,7 +76,7 @@ func (l *log) answered(task, run string) (map[int]Record, error) {
 	}
 	for _, r := range l.done[task] {
 		if r.Run != run {
-			return nil, fmt.Errorf("%s: it has answers to %s of another model, BOS setting or data file: give another name", l.file.Name(), task)
+			return nil, fmt.Errorf("%s: it has answers to %s of another model, tokenizer, BOS setting or data file: give another name", l.file.Name(), task)
 		}
 	}
 	return l.done[task], nil

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"mop/internal/build"
+	"mop/internal/files"
 	"mop/internal/progress"
 	"mop/runtime/checkpoint"
 	"mop/runtime/metric"
@@ -61,15 +62,18 @@ func Run(ctx context.Context, m *open.Model, o Options) (result *Result, err err
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
-	weights := ""
+	weights, vocabulary := "", ""
 	if l != nil {
 		if weights, err = checkpoint.Checksum(m.Source); err != nil {
+			return nil, err
+		}
+		if vocabulary, err = files.Sum(e.tokenizer.File()); err != nil {
 			return nil, err
 		}
 	}
 	result = &Result{Model: m.Name, BOS: e.state(), Limit: o.Limit, Tasks: map[string]Figures{}, Commit: build.Commit()}
 	for i, t := range o.Tasks {
-		s := scorer{task: t, data: data[i], requests: requests[i], log: l, run: runKey(weights, e, data[i])}
+		s := scorer{task: t, data: data[i], requests: requests[i], log: l, run: runKey(weights, vocabulary, e, data[i])}
 		records, err := s.score(ctx, m, o.Progress)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", t.Name, err)
@@ -83,9 +87,9 @@ func Run(ctx context.Context, m *open.Model, o Options) (result *Result, err err
 	return result, nil
 }
 
-// runKey identifies what an answer depends on.
-func runKey(weights string, e *encoder, d Data) string {
-	text := strings.Join([]string{weights, fmt.Sprint(e.bos), fmt.Sprint(e.limit), d.Checksum, d.Format}, "\n")
+// runKey identifies what an answer depends on. weights and tokenizer are checksums.
+func runKey(weights, tokenizer string, e *encoder, d Data) string {
+	text := strings.Join([]string{weights, tokenizer, fmt.Sprint(e.bos), fmt.Sprint(e.limit), d.Checksum, d.Format}, "\n")
 	return fmt.Sprintf("%x", sha256.Sum256([]byte(text)))[:16]
 }
 

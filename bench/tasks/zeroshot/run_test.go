@@ -51,9 +51,25 @@ func TestResume(t *testing.T) {
 		}
 	}
 	o.BOS = "off"
-	if _, err := Run(t.Context(), m, o); err == nil || !strings.Contains(err.Error(), "another model, BOS setting or data file") {
+	if _, err := Run(t.Context(), m, o); err == nil || !strings.Contains(err.Error(), "another model, tokenizer, BOS setting or data file") {
 		t.Errorf("a log of another run: want an error, got %v", err)
 	}
+	o.BOS, o.Tokenizer = "auto", filepath.Join(dir, "other")
+	if err := os.CopyFS(o.Tokenizer, os.DirFS(m.Name)); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(o.Tokenizer, "tokenizer.json")
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, append(text, '\n'), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(t.Context(), m, o); err == nil || !strings.Contains(err.Error(), "another model, tokenizer, BOS setting or data file") {
+		t.Errorf("a log of another tokenizer: want an error, got %v", err)
+	}
+	o.Tokenizer = ""
 	if after, _ := os.ReadFile(o.Log); !bytes.Equal(after, whole) {
 		t.Error("a refused log was changed")
 	}
