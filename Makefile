@@ -56,7 +56,8 @@ examples: build ## run the examples on the demo's model
 	for e in examples/*.sh; do echo "== $$e"; $$e || exit 1; done
 
 # The packages that start goroutines or share memory between them.
-RACE_PACKAGES = ./internal/files ./kernels/cpu ./runtime/device/cpu ./runtime/model ./runtime/train ./runtime/generate ./runtime/checkpoint ./runtime/metric ./runtime/open ./prune/criterion ./prune/score ./prune/finetune ./bench/hardware
+RACE_PACKAGES = ./internal/files ./kernels/cpu ./runtime/device/cpu ./runtime/model ./runtime/train ./runtime/generate ./runtime/checkpoint/... ./runtime/metric ./runtime/open \
+	./runtime/engine ./runtime/server ./prune/criterion ./prune/score ./prune/refit ./prune/search ./prune/finetune ./bench/hardware ./bench/serving
 race: ## the tests of all packages with goroutines under the race detector; needs a C compiler
 	CGO_ENABLED=1 go test -race -short $(RACE_PACKAGES)
 

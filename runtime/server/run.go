@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"iter"
 	"net/http"
+	"sync"
 	"time"
 
 	"mop/runtime/engine"
@@ -51,36 +53,53 @@ type part struct {
 	err    error
 }
 
-// parts follows some choices at a time and sends what they add, until all have ended, one has
-// failed, or ctx ends.
-func parts(ctx context.Context, choices []*choice) <-chan part {
-	out := make(chan part)
-	left := make(chan struct{}, len(choices))
-	for i, c := range choices {
-		go func() {
-			defer func() { left <- struct{}{} }()
-			for c.finish == "" {
-				p := part{index: i}
-				p.text, p.tokens, p.err = c.next(ctx)
-				p.finish = c.finish
-				select {
-				case out <- p:
-				case <-ctx.Done():
-					return
-				}
-				if p.err != nil {
-					return
-				}
+// parts follows some choices at a time and yields what they add, until all have ended, one
+// has failed, or ctx ends. Where the loop over it is left, nothing reads the choices any more.
+func parts(ctx context.Context, choices []*choice) iter.Seq[part] {
+	return func(yield func(part) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		var running sync.WaitGroup
+		defer running.Wait()
+		defer cancel()
+		out := make(chan part)
+		left := 0
+		for i, c := range choices {
+			if c.finish == "" {
+				left++
+				running.Go(func() { c.send(ctx, i, out) })
 			}
-		}()
-	}
-	go func() {
-		for range choices {
-			<-left
 		}
-		close(out)
-	}()
-	return out
+		for left > 0 {
+			select {
+			case p := <-out:
+				if !yield(p) {
+					return
+				}
+				if p.finish != "" || p.err != nil {
+					left--
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// send sends what a choice adds until it has ended or failed, or ctx ends.
+func (c *choice) send(ctx context.Context, index int, out chan<- part) {
+	for c.finish == "" {
+		p := part{index: index}
+		p.text, p.tokens, p.err = c.next(ctx)
+		p.finish = c.finish
+		select {
+		case out <- p:
+		case <-ctx.Done():
+			return
+		}
+		if p.err != nil {
+			return
+		}
+	}
 }
 
 // collect waits for the whole text of a choice.
