@@ -37,7 +37,7 @@ func (m *shortGPT) Step(ctx context.Context, r Run, _ int, s plan.State) (Step, 
 			return Step{}, err
 		}
 		defer free()
-		if m.influence, err = BlockInfluence(ctx, dense, r.Prompts(), r.Tick("block influence", len(r.Prompts()))); err != nil {
+		if m.influence, err = blockInfluence(ctx, dense, r.Prompts(), r.Tick("block influence", len(r.Prompts()))); err != nil {
 			return Step{}, err
 		}
 	}
@@ -56,9 +56,9 @@ func removeLayer(s plan.State, layer int, measured float64) (Step, error) {
 	return Step{State: next, Kind: plan.Depth, Layer: &layer, Scores: map[plan.Kind]*float64{plan.Depth: &measured}}, err
 }
 
-// BlockInfluence returns 1 - the mean cosine of each layer's input and output, over all
-// positions of all prompts.
-func BlockInfluence(ctx context.Context, m *model.Model, prompts [][]int, tick func()) ([]float64, error) {
+// blockInfluence returns 1 - the mean cosine of each layer's input and output, over all
+// positions of all prompts. tick is called after each prompt.
+func blockInfluence(ctx context.Context, m *model.Model, prompts [][]int, tick func()) ([]float64, error) {
 	longest, positions := 1, 0
 	for _, p := range prompts {
 		longest, positions = max(longest, len(p)), positions+len(p)
@@ -84,9 +84,7 @@ func BlockInfluence(ctx context.Context, m *model.Model, prompts [][]int, tick f
 		if err := m.Forward(model.Pass{Cache: cache, Chunks: []model.Chunk{{Slot: 0, Tokens: p}}, Observer: observer}); err != nil {
 			return nil, fmt.Errorf("calibration: prompt %d: %w", i, err)
 		}
-		if tick != nil {
-			tick()
-		}
+		tick()
 	}
 	for l := range sums {
 		sums[l] = 1 - sums[l]/float64(positions)
@@ -97,7 +95,8 @@ func BlockInfluence(ctx context.Context, m *model.Model, prompts [][]int, tick f
 	return sums, nil
 }
 
-// sumOfCosines adds up the cosines of the rows of a and b, [n, cols].
+// sumOfCosines adds up the cosines of the rows of a and b, [n, cols]. A row of zeros, such as
+// the embedding of a padding token, has the cosine 1 with another one and 0 with all others.
 func sumOfCosines(a, b []float32, cols int) float64 {
 	sum := 0.0
 	for at := 0; at < len(a); at += cols {
@@ -106,7 +105,12 @@ func sumOfCosines(a, b []float32, cols int) float64 {
 			x, y := float64(a[j]), float64(b[j])
 			aa, bb, ab = aa+x*x, bb+y*y, ab+x*y
 		}
-		sum += ab / math.Sqrt(aa*bb)
+		switch {
+		case aa == 0 && bb == 0:
+			sum++
+		case aa != 0 && bb != 0:
+			sum += ab / math.Sqrt(aa*bb)
+		}
 	}
 	return sum
 }

@@ -10,6 +10,7 @@ import (
 	"mop/runtime/config"
 	"mop/runtime/dataset"
 	"mop/runtime/kvcache"
+	"mop/runtime/metric"
 	"mop/runtime/model"
 )
 
@@ -36,7 +37,7 @@ func (sleb) Step(ctx context.Context, r Run, n int, s plan.State) (Step, error) 
 	}
 	defer free()
 	tick := r.Tick(fmt.Sprintf("perplexities without a layer, step %d", n), len(r.Windows()))
-	ppl, err := PerplexityWithoutLayers(ctx, m, r.Windows(), tick)
+	ppl, err := perplexityWithoutLayers(ctx, m, r.Windows(), tick)
 	if err != nil {
 		return Step{}, err
 	}
@@ -52,14 +53,14 @@ func (sleb) Step(ctx context.Context, r Run, n int, s plan.State) (Step, error) 
 	return removeLayer(s, best, ppl[best])
 }
 
-// PerplexityWithoutLayers returns the perplexities of the models that lack one layer each, on
+// perplexityWithoutLayers returns the perplexities of the models that lack one layer each, on
 // windows of text. Those without the first or the last layer are not measured and are NaN.
-// tick is called after each window; it may be nil.
+// tick is called after each window.
 //
 // A model without layer l has the layers before l in common with the whole model, so that
 // its pass begins with the residual stream of a pass of the whole model in front of layer l,
 // at the layer after it.
-func PerplexityWithoutLayers(ctx context.Context, m *model.Model, windows []dataset.Window, tick func()) ([]float64, error) {
+func perplexityWithoutLayers(ctx context.Context, m *model.Model, windows []dataset.Window, tick func()) ([]float64, error) {
 	layers := len(m.Config.Layers)
 	cache, err := kvcache.NewWhole(m.Device(), m.Config, max(1, dataset.Longest(windows)))
 	if err != nil {
@@ -70,17 +71,15 @@ func PerplexityWithoutLayers(ctx context.Context, m *model.Model, windows []data
 	observer := &residualReader{dev: m.Device(), hidden: m.Config.HiddenSize, each: func(layer int, x []float32) {
 		residuals[layer] = append(residuals[layer][:0], x...)
 	}}
-	sums, scored := make([]float64, layers), 0
+	sums, scored := make([]float64, layers), dataset.ScoredTokens(windows)
+	if scored == 0 {
+		return nil, fmt.Errorf("text: want windows of at least two tokens")
+	}
 	for w, win := range windows {
 		chunks := []model.Chunk{{Slot: 0, Tokens: win.Tokens}}
 		cache.Reset()
 		if err := m.Forward(model.Pass{Cache: cache, Chunks: chunks, Observer: observer}); err != nil {
 			return nil, fmt.Errorf("text: window %d: %w", w, err)
-		}
-		first := min(max(win.FirstScored, 1), len(win.Tokens))
-		var rows []int
-		for i := first - 1; i < len(win.Tokens)-1; i++ {
-			rows = append(rows, i)
 		}
 		for l := 1; l < layers-1; l++ {
 			if err := ctx.Err(); err != nil {
@@ -91,7 +90,7 @@ func PerplexityWithoutLayers(ctx context.Context, m *model.Model, windows []data
 			if err := m.Forward(model.Pass{Cache: cache, Chunks: chunks, Prefix: model.CachedPrefix{LoadAt: l + 1, Load: load}}); err != nil {
 				return nil, fmt.Errorf("text: window %d: %w", w, err)
 			}
-			nll, err := m.NLL(rows, win.Tokens[first:])
+			nll, err := metric.WindowNLL(m, win)
 			if err != nil {
 				return nil, err
 			}
@@ -99,13 +98,7 @@ func PerplexityWithoutLayers(ctx context.Context, m *model.Model, windows []data
 				sums[l] += x
 			}
 		}
-		scored += len(rows)
-		if tick != nil {
-			tick()
-		}
-	}
-	if scored == 0 {
-		return nil, fmt.Errorf("text: want windows of at least two tokens")
+		tick()
 	}
 	ppl := slices.Repeat([]float64{math.NaN()}, layers)
 	for l := 1; l < layers-1; l++ {

@@ -13,14 +13,19 @@ import (
 // order of the windows and of the tokens within a window.
 func NLL(ctx context.Context, m *model.Model, windows []dataset.Window, prefixes Prefixes, each func(window int, nll float64)) error {
 	return ForEachWindow(ctx, m, windows, prefixes, func(w int) error {
-		tokens := windows[w].Tokens
-		first := min(max(windows[w].FirstScored, 1), len(tokens))
-		nll, err := m.NLL(rowsBetween(first-1, len(tokens)-1), tokens[first:])
+		nll, err := WindowNLL(m, windows[w])
 		for _, x := range nll {
 			each(w, x)
 		}
 		return err
 	})
+}
+
+// WindowNLL returns the negative log-likelihoods of a window's scored tokens, after a pass
+// over the window.
+func WindowNLL(m *model.Model, w dataset.Window) ([]float64, error) {
+	first := min(max(w.FirstScored, 1), len(w.Tokens))
+	return m.NLL(rowsBetween(first-1, len(w.Tokens)-1), w.Tokens[first:])
 }
 
 // PerplexityResult is a model's perplexity on a text.
