@@ -16,7 +16,7 @@ type Options struct {
 	Model, Out  string    // directories
 	Targets     []float64 // compressions in (0, 1)
 	ExactTarget bool      // meet each target exactly, by a last width step off the path
-	Method      string    // one of method.Names; "" = mop
+	Method      string    // a name of method.All; "" = mop
 	Criterion   string    // one of criterion.Names; "" with a method that uses none
 	Sequence    string    // L and G, for criterion sequence
 	Score       string    // importance score of heads and neurons: a name of score.Methods; "" = amp

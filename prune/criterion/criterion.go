@@ -8,10 +8,8 @@ package criterion
 
 import (
 	"context"
-	"fmt"
-	"slices"
-	"strings"
 
+	"mop/internal/choices"
 	"mop/prune/plan"
 	"mop/runtime/dataset"
 	"mop/runtime/metric"
@@ -114,32 +112,13 @@ func All() []Criterion {
 }
 
 // Names lists the values of --criterion.
-func Names() []string {
-	var names []string
-	for _, c := range All() {
-		names = append(names, c.Name())
-	}
-	return names
-}
+func Names() []string { return choices.Names(All()) }
 
 // Help describes every criterion in one line.
-func Help() string {
-	var lines []string
-	for _, c := range All() {
-		lines = append(lines, c.Name()+" ("+c.Summary()+")")
-	}
-	return strings.Join(lines, ", ")
-}
+func Help() string { return choices.Help(All()) }
 
 // ByName returns a criterion of the table.
-func ByName(name string) (Criterion, error) {
-	all := All()
-	i := slices.IndexFunc(all, func(c Criterion) bool { return c.Name() == name })
-	if i < 0 {
-		return nil, fmt.Errorf("criterion: want one of %s, got %q", strings.Join(Names(), ", "), name)
-	}
-	return all[i], nil
-}
+func ByName(name string) (Criterion, error) { return choices.ByName("criterion", All(), name) }
 
 // Scorers lists the criteria that run candidates.
 func Scorers() []Scorer {

@@ -9,10 +9,8 @@ package method
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
-	"strings"
 
+	"mop/internal/choices"
 	"mop/prune/plan"
 	"mop/prune/score"
 	"mop/runtime/config"
@@ -108,33 +106,13 @@ func All() []Method {
 	}
 }
 
-// Names lists the values of --method.
-func Names() []string {
-	var names []string
-	for _, m := range All() {
-		names = append(names, m.Name())
-	}
-	return names
-}
-
 // Help describes every method in one line.
-func Help() string {
-	var lines []string
-	for _, m := range All() {
-		lines = append(lines, m.Name()+" ("+m.Summary()+")")
-	}
-	return strings.Join(lines, ", ")
-}
+func Help() string { return choices.Help(All()) }
 
 // ByName returns a method of the table. The name "" is that of the default.
 func ByName(name string) (Method, error) {
-	all := All()
 	if name == "" {
-		return all[0], nil
+		return All()[0], nil
 	}
-	i := slices.IndexFunc(all, func(m Method) bool { return m.Name() == name })
-	if i < 0 {
-		return nil, fmt.Errorf("method: want one of %s, got %q", strings.Join(Names(), ", "), name)
-	}
-	return all[i], nil
+	return choices.ByName("method", All(), name)
 }

@@ -8,9 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
+	"mop/internal/choices"
 	"mop/prune/plan"
 	"mop/runtime/checkpoint"
 	"mop/runtime/kvcache"
@@ -55,27 +54,10 @@ func Methods() []Method {
 }
 
 // Help lists the names with what each measures.
-func Help() string {
-	var parts []string
-	for _, m := range Methods() {
-		parts = append(parts, m.Name()+" ("+m.Summary()+")")
-	}
-	return strings.Join(parts, ", ")
-}
+func Help() string { return choices.Help(Methods()) }
 
 // ByName returns a method of the table.
-func ByName(name string) (Method, error) {
-	all := Methods()
-	i := slices.IndexFunc(all, func(m Method) bool { return m.Name() == name })
-	if i < 0 {
-		var names []string
-		for _, m := range all {
-			names = append(names, m.Name())
-		}
-		return nil, fmt.Errorf("score: want one of %s, got %q", strings.Join(names, ", "), name)
-	}
-	return all[i], nil
-}
+func ByName(name string) (Method, error) { return choices.ByName("score", Methods(), name) }
 
 // Calibration says on what scores are measured.
 type Calibration struct {
