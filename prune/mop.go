@@ -127,9 +127,9 @@ func (r *run) close() {
 	r.journal.Close()
 }
 
-// takeSteps is the loop of a method that takes steps. It takes steps until the largest target is reached or no
-// step is possible, and returns the path and the states along it, the base first. Steps
-// that the journal holds are not computed again.
+// takeSteps takes the steps of a Stepper until the largest target is reached or no step is
+// possible, and returns the path and the states along it, the base first. Steps that the
+// journal holds are not computed again. A OneShot has no path: only the base is returned.
 func (r *run) takeSteps(ctx context.Context) (*plan.Plan, []plan.State, error) {
 	c := r.base.Config()
 	state := plan.New(c)
@@ -137,7 +137,7 @@ func (r *run) takeSteps(ctx context.Context) (*plan.Plan, []plan.State, error) {
 	states := []plan.State{state}
 	m, ok := r.method.(method.Stepper)
 	if !ok {
-		return path, states, nil // each target's model is pruned from the base
+		return path, states, nil
 	}
 	goal := slices.Max(r.Targets)
 	if r.TargetLatency {

@@ -177,7 +177,8 @@ func compareQuality(p *predict.Predictor, s *Subject, known *search.BlockLosses,
 	return q, nil
 }
 
-// Run validates shapes. Losses are those of single blocks, nil = unknown. Without a device, only predictions are made.
+// Run validates shapes. losses are those of single blocks, nil = unknown. Without a device,
+// only predictions are made.
 func Run(ctx context.Context, dev device.Device, s *Subject, t *predict.Table, losses *search.BlockLosses, o sweep.VerifyOptions) (*Page, error) {
 	p, err := t.Predictor(o.Workload)
 	if err != nil {

@@ -77,7 +77,7 @@ func (b *BlockLosses) Within(p *predict.Predictor, ms float64) []config.LayerSha
 }
 
 // Fastest returns the fastest shapes whose sum of losses is at most the given one, by
-// bisection over the time. nil where no shapes faster than ms are.
+// bisection over the time. It returns nil where none are faster than ms.
 func (b *BlockLosses) Fastest(p *predict.Predictor, loss, ms float64) []config.LayerShape {
 	all := make([]int, len(b.layers))
 	for l := range all {

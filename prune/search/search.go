@@ -129,7 +129,8 @@ func (r *run) prepare(ctx context.Context) error {
 		return err
 	}
 	c := r.base.Config()
-	if r.method, err = score.New(score.Options{Heads: r.HeadScore, Neurons: r.NeuronScore, Seed: r.Seed}); err != nil {
+	// Searches of all seeds share the scores, so random ones do not depend on the seed.
+	if r.method, err = score.New(score.Options{Heads: r.HeadScore, Neurons: r.NeuronScore}); err != nil {
 		return err
 	}
 	if r.prompts, _, err = dataset.Prompts(tok, dataset.File{Path: r.Calibration}, r.Prompts, c.MaxPositions, false, r.Seed); err != nil {
