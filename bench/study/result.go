@@ -4,19 +4,19 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/montanaflynn/stats"
 
 	"mop/bench/latency"
 	"mop/bench/report"
-	"mop/internal/build"
 )
 
 // Result is what a study has found so far.
 type Result struct {
 	Model      string           `json:"model"`
 	Command    string           `json:"command,omitempty"`
-	Commit     string           `json:"commit"`
+	Commit     string           `json:"commit"` // of the programs that computed the cells
 	Tasks      []string         `json:"tasks"`
 	Limit      int              `json:"limit,omitempty"` // questions of each task; 0 = all
 	BOS        string           `json:"bos,omitempty"`
@@ -95,7 +95,7 @@ type LatencyResult struct {
 
 // result collects the finished cells.
 func (s *study) result() *Result {
-	r := &Result{Model: s.Model, Command: s.Command, Commit: build.Commit(), Limit: s.Limit, Text: filepath.Base(s.Text), Context: s.Context,
+	r := &Result{Model: s.Model, Command: s.Command, Commit: s.commits(), Limit: s.Limit, Text: filepath.Base(s.Text), Context: s.Context,
 		Machine: s.machine, Protocol: s.Protocol, Seeds: s.seeds()}
 	if s.Text == "" {
 		r.Text, r.Context = "", 0
@@ -119,6 +119,18 @@ func (s *study) result() *Result {
 	r.markFronts()
 	r.comparePairs()
 	return r
+}
+
+// commits are those of the programs that computed the cells, in the order of the cells. A
+// study may be continued by another program.
+func (s *study) commits() string {
+	var out []string
+	for _, c := range s.cells.Records {
+		if !slices.Contains(out, c.Commit) {
+			out = append(out, c.Commit)
+		}
+	}
+	return strings.Join(out, ", ")
 }
 
 // groups are the models of each row and target, over the seeds. Rows are in their order, and

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"mop/bench/tasks/zeroshot"
+	"mop/internal/journal"
 	"mop/runtime/metric"
 )
 
@@ -87,6 +88,14 @@ func TestNamesAreEscaped(t *testing.T) {
 	}
 	if strings.Contains(string(html), "Answers") || strings.Contains(string(html), `"answers"`) {
 		t.Error("report.html holds single answers")
+	}
+}
+
+// A study that another program continued names both commits.
+func TestCommits(t *testing.T) {
+	s := &study{cells: &journal.Journal[cell]{Records: []cell{{Commit: "a"}, {Commit: "b-dirty"}, {Commit: "a"}}}}
+	if got := s.commits(); got != "a, b-dirty" {
+		t.Errorf("want both commits once, got %q", got)
 	}
 }
 

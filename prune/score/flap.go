@@ -39,7 +39,10 @@ func (a *flapAccumulator) readWeights(src checkpoint.Source) (err error) {
 }
 
 func (a *flapAccumulator) Scores() *plan.Scores {
-	return a.reduce(func(mean, meanSquare, norm2 float64) float64 {
-		return math.Max(0, meanSquare-float64(mean*mean)) * norm2
-	}, a.norms)
+	return a.reduce(fluctuation, a.norms)
+}
+
+// fluctuation is the variance of a column times the squared norm of its weights.
+func fluctuation(mean, meanSquare, norm2 float64) float64 {
+	return math.Max(0, meanSquare-float64(mean*mean)) * norm2
 }

@@ -33,25 +33,24 @@ type flapStandardisedAccumulator struct{ flapAccumulator }
 func (a *flapStandardisedAccumulator) Scores() *plan.Scores {
 	s := zeroScores(a.model)
 	for l, shape := range a.model.Config.Layers {
-		attention := a.fluctuation(a.sum.attention[l], a.squares.attention[l], a.norms.attention[l])
+		attention := a.fluctuations(a.sum.attention[l], a.squares.attention[l], a.norms.attention[l])
 		for j, f := range attention {
 			attention[j] = f * f
 		}
 		for j, x := range standardised(attention) {
 			s.Heads[l][j/shape.HeadDim] += x / float64(shape.HeadDim)
 		}
-		s.Neurons[l] = standardised(a.fluctuation(a.sum.mlp[l], a.squares.mlp[l], a.norms.mlp[l]))
+		s.Neurons[l] = standardised(a.fluctuations(a.sum.mlp[l], a.squares.mlp[l], a.norms.mlp[l]))
 	}
 	return s
 }
 
-// fluctuation is the variance of each column times the squared norm of its weights.
-func (a *flapStandardisedAccumulator) fluctuation(sum, squares, norms []float64) []float64 {
+// fluctuations are those of all columns.
+func (a *flapStandardisedAccumulator) fluctuations(sum, squares, norms []float64) []float64 {
 	n := math.Max(1, float64(a.positions))
 	out := make([]float64, len(sum))
 	for j := range out {
-		mean := sum[j] / n
-		out[j] = math.Max(0, squares[j]/n-float64(mean*mean)) * norms[j]
+		out[j] = fluctuation(sum[j]/n, squares[j]/n, norms[j])
 	}
 	return out
 }
