@@ -87,7 +87,8 @@ func (r *run) prunesColumns() bool {
 	return !ok || s.Columns()
 }
 
-// needsPrompts reports whether something is measured on the calibration prompts.
+// needsPrompts returns nil if nothing is measured on the calibration prompts, otherwise the
+// error of a run that has none.
 func (r *run) needsPrompts() error {
 	scores := r.prunesColumns()
 	if r.method.Uses().Criterion {

@@ -38,6 +38,18 @@ func TestStudyRows(t *testing.T) {
 	}
 }
 
+// Windows 0 are those of the method, as the help says.
+func TestWindowsOfTheMethod(t *testing.T) {
+	for name, want := range map[string]int{"mop": 32, "sleb": 8, "depth": 1} {
+		for _, flags := range [][]string{nil, {"--windows=0"}} {
+			p, err := pruneOptions(&options{}, filepath.Join("..", "..", "bench", "demo", "model"), append(methodFlags(name), flags...))
+			if err != nil || p.Windows != want {
+				t.Errorf("%s %v: want %d windows, got %d, %v", name, flags, want, p.Windows, err)
+			}
+		}
+	}
+}
+
 func TestStudyRowsRefused(t *testing.T) {
 	o := &options{}
 	model := filepath.Join("..", "..", "bench", "demo", "model")

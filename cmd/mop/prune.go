@@ -142,7 +142,7 @@ func methodDefaults(c *cobra.Command, p *prune.Options) error {
 	if !uses.Scores && !changed("neuron-score") {
 		p.NeuronScore = ""
 	}
-	if !changed("windows") {
+	if p.Windows == 0 {
 		p.Windows = max(uses.Windows, 1)
 	}
 	return nil

@@ -56,7 +56,7 @@ type OneShot interface {
 	Score(seed uint64) (score.Method, error)
 
 	// Prune removes at least budget parameters from the dense model, and less than one
-	// neuron of each layer more.
+	// neuron of each layer more. Of a layer without neurons it is less than one KV head.
 	Prune(c *config.Config, width plan.Options, budget float64, scores *plan.Scores) (plan.State, error)
 }
 
