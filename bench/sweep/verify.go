@@ -66,8 +66,8 @@ type Verification struct {
 
 // Verify measures models end to end and compares the times with those that the table
 // predicts. All models take turns, the base first, because a machine may be slower for
-// seconds without showing any load: a run that was slower than the model's fastest one does
-// not count, and the model has another turn.
+// seconds without showing any load: a run that was over 5 % slower than the model's fastest
+// one does not count, and the model has another turn.
 func Verify(ctx context.Context, dev device.Device, t *predict.Table, base *config.Config, models []Shapes, o VerifyOptions) (*Verification, error) {
 	p, err := t.Predictor(o.Workload)
 	if err != nil {
