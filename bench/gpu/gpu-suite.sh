@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# gpu-suite.sh trace|kernels|speed|training|peers|quality [--quick] [--budget=SECONDS], or gpu-suite.sh
-# --quick for a slice of kernels, speed, training and peers, or gpu-suite.sh all [--budget=SECONDS] for all of it in
-# 15 minutes: quick, trace, training, speed, kernels, peers, each in the time that is left. Steps that do not fit the time budget of a part are cut off
-# or not run, and their rows say so. The script runs from its own folder on a machine with a GPU
-# and Python; it needs neither Go nor a network. Every row is written to results/ as soon as it
-# is known. The exit status is 0 only if every row is ok; a step that could not run is not ok.
+# gpu-suite.sh trace|kernels|speed|training|peers|quality [--quick] [--budget=SECONDS], or
+# gpu-suite.sh --quick for a slice of kernels, speed, training and peers, or
+# gpu-suite.sh all [--budget=SECONDS] for the slices, trace, training, speed, kernels and peers
+# in 15 minutes, each in the time that is left. Steps that do not fit the time budget of a part
+# are cut off or not run, and their rows say so. The script runs from its own folder on a machine
+# with a GPU and Python; it needs neither Go nor a network. Every row is written to results/ as
+# soon as it is known. The exit status is 0 only if every row is ok; a step that could not run is
+# not ok.
 #
 #   trace    every kernel launch of a training step, of prompts and of decode steps timed; the
 #            prices of the tiles of wgmma; three minutes in all
@@ -58,10 +60,12 @@ setpriv --pdeathsig TERM true 2>/dev/null && leash=(setpriv --pdeathsig TERM)
 if [ "$part" = all ]; then
 	[ -z "$quick" ] || usage
 	rc=0 most=${budget:-900} begin=$SECONDS
-	# at PART SECONDS...: run a part within SECONDS of what is left; what lies beyond is not started.
+	# at PART SECONDS: run a part within SECONDS of the time that is left. A part for which less
+	# than 10 seconds are left is not started, nor are the slices without the time of all four.
 	at() {
-		local left=$((most - (SECONDS - begin)))
-		if [ $left -lt 10 ]; then
+		local left=$((most - (SECONDS - begin))) least=10
+		[ "$1" = quick ] && least=$2
+		if [ $left -lt $least ]; then
 			echo "$1: not started, no time left" >&2
 			rc=1
 			return
@@ -321,7 +325,7 @@ traced() {
 }
 
 trace() {
-	local base plan train="--lengths 512 --steps 1" short="--runs 2 --discard 1"
+	local plan train="--lengths 512 --steps 1" short="--runs 2 --discard 1"
 	local prompt="--in 2048 --out 1 $short" decode="--in 12 --out 32 $short"
 	[ -n "$tiny" ] && train="--lengths 9 --steps 1 --batch 2" prompt="--in 70 --out 1 $short" decode="--in 12 --out 3 $short"
 	# The clock and the power while the trace runs, from a program that ends with this one.
@@ -351,10 +355,10 @@ peers() {
 # quality scores every question of the five tasks. Random weights answer at random; what is
 # measured is the time.
 quality() {
-	local limit=0 tokenizer=data/tokenizer-llama2
-	[ -n "$quick" ] && limit=40
-	[ -n "$tiny" ] && limit=2 tokenizer=
-	run "llama-2-7b five tasks" 590 bash -c './bin/mop eval tasks --device cuda --model "$1" --tokenizer "$2" --tasks piqa,hellaswag,winogrande,arc_easy,arc_challenge --data data/zero-shot --limit "$3" --json >"$4"' _ "$(model llama-2-7b)" "$tokenizer" "$limit" "$out/tasks.json"
+	local questions=0 tokenizer=data/tokenizer-llama2 # of each task; 0 = all
+	[ -n "$quick" ] && questions=40
+	[ -n "$tiny" ] && questions=2 tokenizer=
+	run "llama-2-7b five tasks" 590 bash -c './bin/mop eval tasks --device cuda --model "$1" --tokenizer "$2" --tasks piqa,hellaswag,winogrande,arc_easy,arc_challenge --data data/zero-shot --limit "$3" --json >"$4"' _ "$(model llama-2-7b)" "$tokenizer" "$questions" "$out/tasks.json"
 }
 
 $part

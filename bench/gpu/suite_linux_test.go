@@ -193,3 +193,19 @@ func write(t *testing.T, dir string, files map[string]string) {
 		}
 	}
 }
+
+// Every command of a part is started when there is time left.
+func TestPartsRun(t *testing.T) {
+	if _, err := exec.LookPath("timeout"); err != nil {
+		t.Skip(err)
+	}
+	dir := bundle(t)
+	write(t, dir, map[string]string{"repo/runtime/device/cuda/device.test": "#!/bin/sh\necho 'BenchmarkA 1 2 GB/s'\n", "bin/python": "#!/bin/sh\n"})
+	for part, row := range map[string]string{"quality": "llama-2-7b five tasks\tok", "trace": "decode-1\tok", "speed": "llava-1.5-7b image\tok", "training": "llama-3-8b recompute\tok", "peers": "transformers\tok"} {
+		c := exec.Command("bash", filepath.Join(dir, "gpu-suite.sh"), part)
+		c.Env = append(os.Environ(), "PYTHON="+filepath.Join(dir, "bin/python"))
+		if said, err := c.CombinedOutput(); err != nil || !strings.Contains(string(said), row) {
+			t.Errorf("%s: want the row %q and every row ok, got %v: %s", part, row, err, said)
+		}
+	}
+}
