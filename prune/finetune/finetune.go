@@ -78,11 +78,17 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err := r.loadModel(); err != nil {
 		return nil, err
 	}
-	if r.states, err = openStateStore(r.Out, r.id, r.Resume); err != nil {
+	if r.states, err = openStateStore(r.Out, r.id, r.PassTokens, r.Resume); err != nil {
 		return nil, err
 	}
 	defer r.states.close()
+	r.result.PassTokens = r.states.passTokens
 	if r.states.done > 0 {
+		// Passes are cut as before, because the order of sums depends on it.
+		r.PassTokens = r.states.passTokens
+		if err := r.reserve(false); err != nil {
+			return nil, err
+		}
 		if err := r.states.load(r.device, r.trainer.Params); err != nil {
 			return nil, err
 		}
@@ -214,11 +220,25 @@ func (r *run) loadModel() error {
 		r.result.Trained += int64(p.Value.Rows()) * int64(p.Value.Cols())
 	}
 	r.SetPassTokens(r.device)
-	err = reserve(r.trainer, r.examples, &r.Options)
-	if errors.Is(err, device.ErrMemory) {
-		err = fmt.Errorf("%w; shorter examples need less, and so does recomputing activations", err)
+	return r.reserve(true)
+}
+
+// reserve allocates the memory of the largest pass. With shorten, passes take fewer tokens
+// of several examples where there is no memory for as many.
+func (r *run) reserve(shorten bool) error {
+	for {
+		n := longestPass(r.examples, &r.Options)
+		err := r.trainer.Reserve(n)
+		if !errors.Is(err, device.ErrMemory) {
+			return err
+		}
+		before := r.PassTokens
+		r.PassTokens = min(before, n) / 2
+		if !shorten || before <= 1 || longestPass(r.examples, &r.Options) == n {
+			return fmt.Errorf("%w; shorter examples need less, and so does recomputing activations", err)
+		}
+		slog.Warn("no memory for a training pass of so many tokens: passes get shorter", "tokens", n, "error", err)
 	}
-	return err
 }
 
 // freeModel frees what loadModel loaded.

@@ -271,6 +271,55 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// A resumed run cuts its passes as before it was stopped, whatever the device would take now:
+// another cut gives adapters with other bytes.
+func TestResumeKeepsPasses(t *testing.T) {
+	whole := fixture(t, 1)
+	whole.PassTokens, whole.Every, whole.Steps = 400, 1, 6
+	run := func(ctx context.Context, o Options) (map[string]string, error) {
+		o.Out, o.SaveAdapter = whole.Out+".out", whole.Out+".adapter"
+		r, err := Run(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		if r.PassTokens != 400 && !(o.PassTokens == 1 && !o.Resume) {
+			t.Errorf("want passes of 400 tokens in the result, got %d", r.PassTokens)
+		}
+		files := testutil.ReadTree(t, o.SaveAdapter)
+		for _, dir := range []string{o.Out, o.SaveAdapter} {
+			if err := os.RemoveAll(dir); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return files, nil
+	}
+	want, err := run(context.Background(), whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := whole
+	other.PassTokens = 1
+	if got, err := run(context.Background(), other); err != nil || got[adapterFile] == want[adapterFile] {
+		t.Errorf("want another adapter with one example in a pass, got the same, %v", err)
+	}
+	stopped := whole
+	ctx, stop := context.WithCancel(context.Background())
+	stopped.Progress = func(p progress.Update) {
+		if p.Done == 2 {
+			stop()
+		}
+	}
+	if _, err := run(ctx, stopped); !errors.Is(err, context.Canceled) {
+		t.Fatal("want it stopped, got", err)
+	}
+	other.Resume = true
+	got, err := run(context.Background(), other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	testutil.CheckSameTree(t, "resumed with other passes", want, got, 2)
+}
+
 // A cancelled run stores its state.
 func TestCancelStoresState(t *testing.T) {
 	o := fixture(t, 2)

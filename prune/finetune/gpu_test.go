@@ -37,6 +37,9 @@ func TestGPUGoldenSteps(t *testing.T) {
 	for _, packing := range []bool{false, true} {
 		o := fixture(t, 1)
 		o.Device, o.Packing, o.Recompute, o.NoShuffle = gpuDevice(t), packing, packing, true
+		if !packing {
+			o.PassTokens = 1
+		}
 		o.AdapterInit, o.Log = "testdata/adapter", filepath.Join(t.TempDir(), "log.jsonl")
 		steps := 10
 		if packing {

@@ -36,12 +36,15 @@ type Options struct {
 	Recompute bool               // activation checkpointing
 	Rounded   bool               // round activations to bfloat16 in products with stored bfloat16 weights
 
-	Epochs       int
-	Steps        int     // 0 = as many as the epochs have
-	Batch        int     // examples of a step
-	MaxLength    int     // of an example, in tokens
-	Packing      bool    // several examples in one pass, up to MaxLength tokens
-	PassTokens   int     // several examples in one pass, up to so many tokens; 0 = what keeps the device busy
+	Epochs    int
+	Steps     int  // 0 = as many as the epochs have
+	Batch     int  // examples of a step
+	MaxLength int  // of an example, in tokens
+	Packing   bool // several examples in one pass, up to MaxLength tokens
+	// PassTokens puts several examples into one pass, up to so many tokens; 0 = what keeps
+	// the device busy, or less where there is no memory for it. A resumed run keeps the
+	// number that it began with.
+	PassTokens   int
 	Average      string  // how the loss of a step is averaged: Examples or Tokens
 	LearningRate float64 // the highest, after the warm-up
 	WarmUp       int     // steps of the warm-up

@@ -27,6 +27,9 @@ type Result struct {
 	Data      string               `json:"data_sha256"`
 	Settings  map[string]any       `json:"settings"`
 
+	// PassTokens is how many tokens of several examples a pass took; 0 = one example.
+	PassTokens int `json:"pass_tokens,omitempty"`
+
 	// TokensPerSecond is the median over the steps after the first. It is not stored,
 	// since it differs between runs.
 	TokensPerSecond float64 `json:"-"`

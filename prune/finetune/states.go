@@ -25,10 +25,13 @@ import (
 // steps. A state is written under another name and renamed, and the state before it is
 // deleted after that.
 type stateStore struct {
-	dir    string
-	done   int // steps of the newest state
-	unlock func()
-	losses losses
+	dir  string
+	done int // steps of the newest state
+	// passTokens is Options.PassTokens of the run from its first step on; 0 = one example
+	// in a pass.
+	passTokens int
+	unlock     func()
+	losses     losses
 }
 
 // statesSuffix is what the directory's name has after OUT.
@@ -53,12 +56,14 @@ const identityFile = "run.json"
 type storedIdentity struct {
 	Run   string            `json:"run"`   // checksum of the identity
 	Parts map[string]string `json:"parts"` // the identity
+
+	PassTokens int `json:"pass_tokens,omitempty"`
 }
 
 // openStateStore creates the directory of a run, or opens it with resume if it is of the
-// same run. Only one process can have it open.
-func openStateStore(out string, id map[string]string, resume bool) (*stateStore, error) {
-	s := &stateStore{dir: filepath.Clean(out) + statesSuffix}
+// same run, whose passTokens then stay. Only one process can have it open.
+func openStateStore(out string, id map[string]string, passTokens int, resume bool) (*stateStore, error) {
+	s := &stateStore{dir: filepath.Clean(out) + statesSuffix, passTokens: passTokens}
 	if err := os.MkdirAll(s.dir, 0o777); err != nil {
 		return nil, err
 	}
@@ -93,7 +98,7 @@ func (s *stateStore) open(id map[string]string, resume bool) error {
 	}
 	path := filepath.Join(s.dir, identityFile)
 	if len(states) == 0 {
-		text, err := json.Marshal(storedIdentity{fingerprint(id), id})
+		text, err := json.Marshal(storedIdentity{fingerprint(id), id, s.passTokens})
 		if err != nil {
 			return err
 		}
@@ -110,7 +115,7 @@ func (s *stateStore) open(id map[string]string, resume bool) error {
 	if json.Unmarshal(text, &stored) != nil || stored.Run != fingerprint(id) {
 		return fmt.Errorf("%s: of another run: %s: give another --out", path, difference(stored.Parts, id))
 	}
-	s.done = slices.Max(states)
+	s.done, s.passTokens = slices.Max(states), stored.PassTokens
 	for _, n := range states {
 		if n != s.done { // left by a kill between writing and deleting
 			if err := os.Remove(filepath.Join(s.dir, stateName(n))); err != nil {

@@ -2,9 +2,7 @@ package finetune
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"mop/runtime/dataset"
@@ -25,6 +23,9 @@ type Step struct {
 
 // Train takes the steps from step first on, counted from 0, and calls each after every step.
 func Train(ctx context.Context, t *train.Trainer, examples []dataset.Example, o *Options, first int, each func(Step) error) error {
+	if err := t.Reserve(longestPass(examples, o)); err != nil {
+		return err
+	}
 	s := newSchedule(o, len(examples))
 	for step := first; step < s.total; step++ {
 		began := time.Now()
@@ -106,20 +107,6 @@ func (o *Options) passTokens() int {
 func (o *Options) SetPassTokens(dev device.Device) {
 	if o.PassTokens == 0 {
 		o.PassTokens = dev.Capabilities().TrainRows
-	}
-}
-
-// reserve allocates the memory of the largest pass. Where there is none for several examples,
-// passes get shorter, down to the longest example.
-func reserve(t *train.Trainer, examples []dataset.Example, o *Options) error {
-	for {
-		n := longestPass(examples, o)
-		err := t.Reserve(n)
-		if !errors.Is(err, device.ErrMemory) || o.PassTokens <= 1 {
-			return err
-		}
-		o.PassTokens = min(o.PassTokens, n) / 2
-		slog.Warn("recover: no memory for the tokens of a pass; trying less", "tokens", n, "error", err)
 	}
 }
 
