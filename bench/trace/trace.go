@@ -72,7 +72,6 @@ func (p Pass) Markdown(w io.Writer) error {
 	var total Row
 	for _, r := range rows {
 		total.Calls, total.Time = total.Calls+r.Calls, total.Time+r.Time
-		total.Flops, total.Bytes = total.Flops+r.Flops, total.Bytes+r.Bytes
 	}
 	fmt.Fprintf(w, "### %s\n\n%s; commit %s. Copy %.4g GB/s, measured; tensor cores %.4g TFLOP/s at %.4g MHz, the highest clock.\n", p.Title, p.Hardware, p.Commit, p.Limits.BytesPerSecond/1e9, p.Limits.FlopsPerSecond/1e12, p.Limits.ClockMHz)
 	fmt.Fprintf(w, "%d launches, %.4g ms in all; %.4g ms of wall time without events.\n\n", total.Calls, milliseconds(total.Time), milliseconds(p.Wall))
