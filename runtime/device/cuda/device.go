@@ -36,8 +36,6 @@ type Device struct {
 	traceLaunches []traced // those so far
 	nextWork      work     // of the next launch
 
-	stackBlocks bool // for measurements: see spreadShared
-
 	used int64 // bytes that are allocated now
 	peak int64 // largest value of used
 

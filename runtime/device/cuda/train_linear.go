@@ -78,7 +78,7 @@ func (d *Device) LinearForward(y, u, x device.Buffer, n int, w device.Weight, ad
 	if d.err != nil {
 		return
 	}
-	drop := d.dropoutMask(op, ad.Drop, n, a)
+	drop := d.dropoutMask(op, ad.Drop, n, ub.rows, a)
 	if d.err != nil {
 		return
 	}
@@ -98,12 +98,9 @@ func (d *Device) LinearForward(y, u, x device.Buffer, n int, w device.Weight, ad
 	d.multiply(yb.floatRows(0, n), in, m, l, add)
 }
 
-// launchSpread queues a product of training.
+// launchSpread queues a product of training; see spreadShared.
 func (d *Device) launchSpread(kernel string, grid [3]int, shared int, args ...any) {
-	if !d.stackBlocks {
-		shared = spreadShared(grid, shared, d.limits)
-	}
-	d.launch(kernel, grid, trainTileThreads, shared, args...)
+	d.launch(kernel, grid, trainTileThreads, spreadShared(grid, shared, d.limits), args...)
 }
 
 // multiply is y (+)= W x, and an adapter's part.
@@ -159,7 +156,7 @@ func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.
 		a, b, da, db = d.checkAdapter(op, ad, out, in, true)
 		ub = d.float32Buffer(op, "u", u, n, rank)
 		if d.err == nil {
-			drop = d.dropoutMask(op, ad.Drop, n, a)
+			drop = d.dropoutMask(op, ad.Drop, n, ub.rows, a)
 		}
 	}
 	if d.err != nil || n == 0 {

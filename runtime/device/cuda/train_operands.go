@@ -130,8 +130,9 @@ type storedMask struct {
 }
 
 // dropoutMask is a dropout over n rows of the input of an adapter a, all of which must belong
-// to a span. Its bits stay with a, so that one pass makes them once.
-func (d *Device) dropoutMask(op string, o device.Dropout, n int, a *buffer) dropoutMask {
+// to a span. Its bits stay with a, so that one pass makes them once; most is the rows of the
+// longest pass, for which memory is allocated.
+func (d *Device) dropoutMask(op string, o device.Dropout, n, most int, a *buffer) dropoutMask {
 	if o.Probability == 0 {
 		return dropoutMask{keep: 1}
 	}
@@ -152,13 +153,14 @@ func (d *Device) dropoutMask(op string, o device.Dropout, n int, a *buffer) drop
 		return m
 	}
 	if s == nil || s.cols < 4*n*m.ld {
-		b, err := d.alloc(1, 4*n*m.ld, 4*n*m.ld, 1)
+		if s != nil {
+			s.Free()
+			a.mask = nil
+		}
+		b, err := d.alloc(1, 4*most*m.ld, 4*most*m.ld, 1)
 		if err != nil {
 			d.fail(fmt.Errorf("%s: dropout: %w", op, err))
 			return dropoutMask{}
-		}
-		if s != nil {
-			s.Free()
 		}
 		s = &storedMask{buffer: b}
 		a.mask = s

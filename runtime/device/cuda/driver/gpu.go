@@ -179,12 +179,6 @@ func (g *GPU) findKernels() error {
 	return nil
 }
 
-// SetOverlap says whether kernels may overlap, for measurements, and returns what was set.
-func (g *GPU) SetOverlap(on bool) (before bool) {
-	before, g.Overlap = g.Overlap, on && g.info.Set != SM80
-	return before
-}
-
 // do runs f with the context current.
 func (g *GPU) do(f func() error) error {
 	runtime.LockOSThread()
@@ -219,10 +213,15 @@ func (g *GPU) FreeMemory() (n int64, err error) {
 }
 
 func (g *GPU) Clear(p Pointer, bytes int64) error {
+	return g.do(func() error { return g.clear(p, bytes) })
+}
+
+// clear is Clear with the context current.
+func (g *GPU) clear(p Pointer, bytes int64) error {
 	if bytes == 0 {
 		return nil
 	}
-	return g.do(func() error { return cu.MemsetD8Async(cu.DevicePtr(p), 0, bytes, g.stream) })
+	return cu.MemsetD8Async(cu.DevicePtr(p), 0, bytes, g.stream)
 }
 
 // pinnedMemory returns up to n bytes of pinned memory that no copy reads any more.

@@ -52,7 +52,7 @@ func (g *GPU) StartTiming() error {
 // ClearTimed: see Timer.
 func (g *GPU) ClearTimed(p Pointer, bytes int64) error {
 	return g.do(func() error {
-		return g.timing.time(&g.stream, func() error { return cu.MemsetD8Async(cu.DevicePtr(p), 0, bytes, g.stream) })
+		return g.timing.time(&g.stream, func() error { return g.clear(p, bytes) })
 	})
 }
 
