@@ -94,18 +94,21 @@ func (d *Device) StopTrace() ([]device.Launch, error) {
 }
 
 // Limits: see device.Tracer. Tensor cores multiply and add 1024 pairs of numbers of 16 bits a
-// clock and multiprocessor on compute capability 8.0, 512 on other 8.x, and 2048 on 9.0 and
-// later (NVIDIA's tables of dense rates).
+// clock and multiprocessor on compute capability 8.0, 2048 on 9.0, 4096 on 10.x, and 512 on
+// others (NVIDIA's tables of dense rates).
 func (d *Device) Limits() (device.Limits, error) {
 	bytes, err := d.CopyBandwidth()
 	if err != nil {
 		return device.Limits{}, err
 	}
-	pairs := 2048.0
-	if d.info.Major == 8 {
-		if pairs = 512; d.info.Minor == 0 {
-			pairs = 1024
-		}
+	pairs := 512.0
+	switch {
+	case d.info.Major == 8 && d.info.Minor == 0:
+		pairs = 1024
+	case d.info.Major == 9:
+		pairs = 2048
+	case d.info.Major == 10:
+		pairs = 4096
 	}
 	return device.Limits{BytesPerSecond: bytes, FlopsPerSecond: 2 * pairs * float64(d.info.SMs) * float64(d.info.ClockKHz) * 1e3, ClockMHz: float64(d.info.ClockKHz) / 1e3}, nil
 }
