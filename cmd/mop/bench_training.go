@@ -53,6 +53,9 @@ func benchTrainingCommand(o *options) *cobra.Command {
 				}
 				models = models[1:] // the base is only needed for its shapes
 			}
+			if err := checkTrainingTracer(o, traceFile); err != nil {
+				return err
+			}
 			trace, closeTrace, err := createTrace(traceFile)
 			if err != nil {
 				return err
@@ -61,7 +64,7 @@ func benchTrainingCommand(o *options) *cobra.Command {
 			out := json.NewEncoder(c.OutOrStdout())
 			var rows []*training.Row
 			for _, x := range models {
-				r, err := trainingRow(c.Context(), o, x, p, examples, traceFile, trace)
+				r, err := trainingRow(c.Context(), o, x, p, examples, trace)
 				if err != nil {
 					return fmt.Errorf("%s: %w", x.Name, err)
 				}
@@ -95,16 +98,26 @@ func benchTrainingCommand(o *options) *cobra.Command {
 	return c
 }
 
+// checkTrainingTracer refuses --trace before its file is written.
+func checkTrainingTracer(o *options, file string) error {
+	if file == "" {
+		return nil
+	}
+	dev, err := o.openTrainer()
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	return checkTracer(dev, file)
+}
+
 // trainingRow measures one model on a device that it opens and closes, so that each
 // model's peak memory is its own.
-func trainingRow(ctx context.Context, o *options, x compare.Model, p finetune.Options, lengths []training.Length, traceFile string, traced func(trace.Pass) error) (*training.Row, error) {
+func trainingRow(ctx context.Context, o *options, x compare.Model, p finetune.Options, lengths []training.Length, traced func(trace.Pass) error) (*training.Row, error) {
 	dev, err := o.openTrainer()
 	if err != nil {
 		return nil, err
 	}
 	defer dev.Close()
-	if err := checkTracer(dev, traceFile); err != nil {
-		return nil, err
-	}
 	return training.Run(ctx, dev, x, o.from, p, lengths, traced)
 }
