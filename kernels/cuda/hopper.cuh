@@ -21,7 +21,8 @@ static __device__ __forceinline__ void mbarrier_arrive_expect_tx(u64 *b, int byt
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(b)), "r"(bytes)
                : "memory");
 }
-// mbarrier_arrive orders this thread's accesses of shared memory before what waits.
+// mbarrier_arrive arrives. This thread's accesses of shared memory come before those of threads
+// that wait for the phase.
 static __device__ __forceinline__ void mbarrier_arrive(u64 *b) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(b)) : "memory");
 }
@@ -44,7 +45,7 @@ static __device__ __forceinline__ void mbarrier_wait_parity(u64 *b, int parity) 
   while (!done);
 }
 // tma_load starts the copy of the box at (c0, c1, c2) to shared memory; what lies
-// outside of the tensor arrives as zeros. b is told the box's bytes.
+// outside of the tensor arrives as zeros. The bytes of the box count for barrier b.
 static __device__ __forceinline__ void tma_load(void *to, const TensorMap *map, int c0, int c1, int c2, u64 *b) {
   asm volatile(
       "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2,%3,%4}], [%5];" ::"r"(
@@ -63,8 +64,8 @@ static __device__ __forceinline__ void tma_load_multicast(int mask, void *to, co
 }
 
 // cp_async_bulk starts the copy of bytes of global memory to shared memory, multiples of 16 as
-// both addresses are; b is told them. cp_async_bulk_evict_first does it for what nobody reads again: L2
-// gives its place to others first.
+// both addresses are. They count for barrier b. cp_async_bulk_evict_first is for data that is not
+// read again: L2 evicts it first.
 static __device__ __forceinline__ void cp_async_bulk(void *to, const void *from, int bytes, u64 *b) {
   asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
                    shared_address(to)),

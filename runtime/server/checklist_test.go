@@ -219,7 +219,7 @@ func TestRequestsLeaveTheDeviceAlone(t *testing.T) {
 	}
 }
 
-// quietWriter takes an answer that nobody reads.
+// quietWriter discards an answer.
 type quietWriter struct {
 	header http.Header
 	status int

@@ -84,7 +84,7 @@ func send(t *testing.T, ctx context.Context, message string) {
 const texts = `[...document.querySelectorAll("#models .turns")].map(turns => [...turns.children].map(p => p.className + ": " + p.textContent))`
 
 // Two models answer side by side, each with its time to the first token and its tokens a second;
-// one model that is served twice gives the same text. The conversation goes on, and begins anew.
+// one model that is served twice gives the same text. The conversation continues, and a new one can be started.
 func TestTwoModels(t *testing.T) {
 	url := served.Start(t, "", served.Demo("dense"), served.Demo("pruned"))
 	ctx := open(t, url)
