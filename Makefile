@@ -5,7 +5,7 @@ export CGO_ENABLED = 0
 COMMIT := $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
 GOFLAGS_BUILD = -trimpath -buildvcs=auto -ldflags=-X=mop/internal/build.commit=$(COMMIT)
 
-.PHONY: help build demo demo-smollm2 smollm2 engines test external-test examples race check bench fuzz nightly clean emu-test launcher-headers launcher-test cuda gpu-bundle kernels kernels-check ptxas-report
+.PHONY: help build demo demo-smollm2 smollm2 engines test external-test examples race check bench fuzz nightly clean emu-test emu-device-test emu-prune-test launcher-headers launcher-test cuda gpu-bundle kernels kernels-check ptxas-report
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -61,8 +61,10 @@ RACE_PACKAGES = ./internal/files ./kernels/cpu ./runtime/device/cpu ./runtime/mo
 race: ## the tests of all packages with goroutines under the race detector; needs a C compiler
 	CGO_ENABLED=1 go test -race -short $(RACE_PACKAGES)
 
-emu-test: ## run every CUDA kernel and the CUDA device in the host emulation
+emu-test: emu-device-test emu-prune-test ## run every CUDA kernel and the CUDA device in the host emulation
+emu-device-test:
 	$(EMU) -timeout 40m ./kernels/cuda ./runtime/device/cuda
+emu-prune-test:
 	$(EMU) -timeout 40m -run 'GPU|Emulated' ./prune ./prune/finetune
 
 # Headers of CUDA 11.8 or 12.x, and a libcuda to link against: the driver's own is
