@@ -3,14 +3,18 @@
 //
 // A checkpoint's own template is a Jinja program. It is run as transformers runs it
 // (trim_blocks, lstrip_blocks, the special tokens as variables), without access to files
-// and with bounds on its size, its steps, its output and its time.
+// and with bounds on its size, its steps, its memory, its output and its time.
 package chat
 
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/ardanlabs/jinja"
 )
 
 // Message is one turn of a conversation.
@@ -44,7 +48,7 @@ func (t *Template) Token(name string) string { return t.tokens[name] }
 // Options of one rendering. The zero value is that of Render.
 type Options struct {
 	AddGenerationPrompt bool           // end with what precedes a response of the model
-	Tools               []any          // JSON schemas of functions; nil = none
+	Tools               []any          // JSON schemas of functions, as json.RawMessage where the order of keys matters; nil = none
 	Variables           map[string]any // further variables, such as enable_thinking
 	// Now is what the template's strftime_now formats. The zero time is the present.
 	Now time.Time
@@ -71,22 +75,14 @@ func (t *Template) RenderWith(messages []Message, o Options) (string, error) {
 	if o.Tools != nil {
 		variables["tools"] = o.Tools
 	}
-	list := make([]any, len(messages))
+	list := make([]jinja.Value, len(messages))
 	for i, m := range messages {
-		fields := make(map[string]any, len(m.Fields)+2)
-		for name, value := range m.Fields {
-			fields[name] = value
+		var err error
+		if list[i], err = t.value(m); err != nil {
+			return "", fmt.Errorf("message %d: %w", i+1, err)
 		}
-		fields["role"] = m.Role
-		if _, ok := fields["content"]; !ok {
-			fields["content"] = t.content(m.Content)
-		}
-		if m.Parts != nil {
-			fields["content"] = m.Parts
-		}
-		list[i] = fields
 	}
-	variables["messages"] = list
+	variables["messages"] = jinja.NewList(list)
 	variables["add_generation_prompt"] = o.AddGenerationPrompt
 	now := o.Now
 	if now.IsZero() {
@@ -97,6 +93,39 @@ func (t *Template) RenderWith(messages []Message, o Options) (string, error) {
 		return "", fmt.Errorf("chat template (%s): %w", t.name, err)
 	}
 	return text, nil
+}
+
+// value is a message as a template sees it: its role, its content and its further keys.
+func (t *Template) value(m Message) (jinja.Value, error) {
+	out := jinja.NewDict()
+	content, ok := m.Fields["content"]
+	switch {
+	case m.Parts != nil:
+		content = m.Parts
+	case !ok:
+		content = t.content(m.Content)
+	}
+	out.AsDict().Set("role", jinja.NewString(m.Role))
+	set := func(name string, field any) error {
+		v, err := valueOf(field)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		out.AsDict().Set(name, v)
+		return nil
+	}
+	if err := set("content", content); err != nil {
+		return out, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.Fields)) {
+		if name == "role" || name == "content" {
+			continue
+		}
+		if err := set(name, m.Fields[name]); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
 }
 
 // Builtin returns a built-in template by its name. The tokens are the texts of the

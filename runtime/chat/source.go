@@ -36,7 +36,7 @@ func split(source string) ([]segment, error) {
 	source = strings.TrimSuffix(source, "\n")
 	var out []segment
 	rest, lineStart := source, true
-	line := func() int { return 1 + strings.Count(source[:len(source)-len(rest)], "\n") }
+	line := func(offset int) int { return 1 + strings.Count(source[:offset], "\n") }
 	for rest != "" {
 		open := findTag(rest)
 		if open < 0 {
@@ -48,10 +48,10 @@ func split(source string) ([]segment, error) {
 		if before != "" {
 			out = append(out, segment{text, before})
 		}
-		at := line()
+		at := len(source) - len(rest)
 		length, endFlag, err := endOfTag(inside, mark)
 		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", at, err)
+			return nil, fmt.Errorf("line %d: %w", line(at), err)
 		}
 		body := inside[:length]
 		rest = inside[length+len(endFlag)+2:]
@@ -69,7 +69,7 @@ func split(source string) ([]segment, error) {
 		case raw:
 			literal, after, newline, err := cutRaw(rest)
 			if err != nil {
-				return nil, fmt.Errorf("line %d: %w", at, err)
+				return nil, fmt.Errorf("line %d: %w", line(at), err)
 			}
 			out = append(out, segment{text, literal})
 			rest, lineStart = after, newline
@@ -180,11 +180,14 @@ var (
 	firstWord  = regexp.MustCompile(`^\w+`)
 	assignment = regexp.MustCompile(`^set\s+([A-Za-z_]\w*(?:\.\w+)?)\s*(=?)`)
 	loopHead   = regexp.MustCompile(`^for\s+([\w\s,()]+?)\s+in\b`)
+	macroHead  = regexp.MustCompile(`^macro\s+([A-Za-z_]\w*)\s*\(`)
+	callHead   = regexp.MustCompile(`^call\s*(\([\w\s,]*\))?\s*`)
 )
 
 // rewrite writes a template again from its segments, for the library:
 //
 //   - texts are string expressions, so that their white space stays;
+//   - expressions are those of rewriteExpression;
 //   - the value of an expression is printed as Python prints it;
 //   - the body of each loop and macro begins with a call that counts steps, and each
 //     assignment is followed by one that bounds the size of its value;
@@ -198,19 +201,19 @@ func rewrite(segments []segment) (string, error) {
 	for i, s := range segments {
 		switch s.kind {
 		case text:
-			b.WriteString("{{" + quote(s.body) + "}}")
+			b.WriteString("{{" + call(printName, quote(s.body)) + "}}")
 			continue
 		case expression:
-			body, err := respell(s.body)
+			body, err := rewriteExpression(s.body)
 			if err != nil {
-				return "", err
+				return "", fmt.Errorf("%w: %s", err, clip(s.body))
 			}
-			b.WriteString("{{ " + printName + "(" + body + ") }}")
+			b.WriteString("{{ " + call(printName, body) + " }}")
 			continue
 		}
-		body, err := respell(s.body)
+		body, err := rewriteStatement(s.body)
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("%w: %s", err, clip(s.body))
 		}
 		for j, name := range assigned[i] {
 			fmt.Fprintf(&b, "{%%set %s_%d_%d=%s%%}", saveName, i, j, name)
@@ -221,12 +224,9 @@ func rewrite(segments []segment) (string, error) {
 			fmt.Fprintf(&b, "{%%set %s_=%s()%%}", stepName, stepName)
 		case "set":
 			m := assignment.FindStringSubmatch(s.body)
-			switch {
-			case m == nil:
-				return "", fmt.Errorf("statement not supported: %s", clip(s.body))
-			case m[2] == "=":
+			if m[2] == "=" {
 				check(m[1])
-			default:
+			} else {
 				blocks = append(blocks, m[1])
 			}
 		case "endset":
@@ -234,14 +234,137 @@ func rewrite(segments []segment) (string, error) {
 				check(blocks[len(blocks)-1])
 				blocks = blocks[:len(blocks)-1]
 			}
-		case "include", "import", "from", "extends", "block", "endblock":
-			return "", fmt.Errorf("statement not supported: %s", clip(s.body))
 		}
 		for j, name := range assigned[i] {
 			fmt.Fprintf(&b, "{%%set %s=%s_%d_%d%%}", name, saveName, i, j)
 		}
 	}
 	return b.String(), nil
+}
+
+// rewriteStatement writes the inside of a statement's tag with its expressions rewritten.
+func rewriteStatement(s string) (string, error) {
+	word := firstWord.FindString(s)
+	rest := strings.TrimSpace(s[len(word):])
+	switch word {
+	case "if", "elif":
+		condition, err := rewriteExpression(rest)
+		return word + " " + condition, err
+	case "for":
+		return rewriteLoop(s)
+	case "set":
+		m := assignment.FindStringSubmatch(s)
+		switch {
+		case m == nil || m[2] == "" && len(m[0]) != len(s):
+			return "", errors.New("statement not supported")
+		case m[2] == "":
+			return "set " + m[1], nil
+		}
+		value, err := rewriteExpression(s[len(m[0]):])
+		return "set " + m[1] + "=" + value, err
+	case "macro":
+		return rewriteMacro(s)
+	case "call":
+		head := callHead.FindString(s)
+		p, err := newExpressionParser(s[len(head):])
+		if err != nil {
+			return "", err
+		}
+		name, err := p.name()
+		if err == nil {
+			err = p.expect("(")
+		}
+		if err != nil {
+			return "", err
+		}
+		arguments, err := p.arguments(nil)
+		if err != nil {
+			return "", err
+		}
+		return head + " " + call(name, arguments...), p.end()
+	case "filter":
+		if f, ok := filters[rest]; !ok || !f.onText {
+			return "", errors.New("statement not supported")
+		}
+		return s, nil
+	case "else", "endif", "endfor", "endset", "endmacro", "endcall", "endfilter", "break", "continue", "generation", "endgeneration":
+		if rest != "" {
+			return "", fmt.Errorf("%s: want nothing behind it", word)
+		}
+		return s, nil
+	}
+	return "", errors.New("statement not supported")
+}
+
+// rewriteLoop writes the head of a loop: for NAME[, NAME] in VALUES [if CONDITION].
+func rewriteLoop(s string) (string, error) {
+	m := loopHead.FindStringSubmatch(s)
+	if m == nil {
+		return "", errors.New("want: for NAME in VALUES")
+	}
+	names := loopNames(m[1])
+	function := itemsName
+	switch len(names) {
+	case 1:
+	case 2:
+		function = pairsName
+	default:
+		return "", fmt.Errorf("a loop: want one or two names, got %d", len(names))
+	}
+	p, err := newExpressionParser(s[len(m[0]):])
+	if err != nil {
+		return "", err
+	}
+	values, err := p.or()
+	if err != nil {
+		return "", err
+	}
+	out := "for " + strings.Join(names, ",") + " in " + call(function, values)
+	if p.accept("if") != "" {
+		condition, err := p.expression()
+		if err != nil {
+			return "", err
+		}
+		out += " if (" + condition + ")"
+	}
+	return out, p.end()
+}
+
+func loopNames(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+}
+
+// rewriteMacro writes the head of a macro. The library would split the parameters at commas,
+// so that the defaults become assignments at the start of the body.
+func rewriteMacro(s string) (string, error) {
+	m := macroHead.FindStringSubmatch(s)
+	if m == nil {
+		return "", errors.New("want: macro NAME(PARAMETERS)")
+	}
+	p, err := newExpressionParser(s[len(m[0]):])
+	if err != nil {
+		return "", err
+	}
+	var parameters []string
+	var defaults strings.Builder
+	for p.accept(")") == "" {
+		name, err := p.name()
+		if err != nil {
+			return "", err
+		}
+		parameters = append(parameters, name)
+		if p.accept("=") != "" {
+			value, err := p.expression()
+			if err != nil {
+				return "", err
+			}
+			fmt.Fprintf(&defaults, " %%}{%% set %s=(%s if %s is undefined else %s)", name, value, name, name)
+		}
+		if p.accept(",") == "" && p.peek() != ")" {
+			return "", fmt.Errorf("want \",\" or \")\", got %s", p.got())
+		}
+	}
+	return "macro " + call(m[1], parameters...) + defaults.String(), p.end()
 }
 
 // assignedInLoops returns, by the index of a for statement, the variables that its body
@@ -269,7 +392,7 @@ func assignedInLoops(segments []segment) map[int][]string {
 			}
 			loop := open[len(open)-1]
 			if head := loopHead.FindStringSubmatch(segments[loop].body); head != nil {
-				names := strings.FieldsFunc(head[1], func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+				names := loopNames(head[1])
 				if !slices.Contains(names, m[1]) && !slices.Contains(out[loop], m[1]) {
 					out[loop] = append(out[loop], m[1])
 				}
@@ -277,56 +400,6 @@ func assignedInLoops(segments []segment) map[int][]string {
 		}
 	}
 	return out
-}
-
-// respell writes the inside of a tag with strings and braces that the library reads as
-// Jinja does: escapes are resolved, and closing braces stand apart.
-func respell(s string) (string, error) {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c != '\'' && c != '"' {
-			b.WriteByte(c)
-			if c == '}' || c == '%' {
-				b.WriteByte(' ')
-			}
-			continue
-		}
-		end := i + 1
-		for end < len(s) && s[end] != c {
-			if s[end] == '\\' {
-				end++
-			}
-			end++
-		}
-		if end >= len(s) {
-			return "", fmt.Errorf("a string is not closed: %s", clip(s[i:]))
-		}
-		value, err := unescape(s[i+1 : end])
-		if err != nil {
-			return "", err
-		}
-		b.WriteString(quote(value))
-		i = end
-	}
-	return b.String(), nil
-}
-
-// withoutStrings is the inside of a tag without the contents of its strings.
-func withoutStrings(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		b.WriteByte(c)
-		if c == '\'' || c == '"' {
-			for i++; i < len(s) && s[i] != c; i++ {
-				if s[i] == '\\' {
-					i++
-				}
-			}
-		}
-	}
-	return b.String()
 }
 
 // unescape resolves the escapes of a string in a template, which are Python's.
