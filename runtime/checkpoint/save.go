@@ -70,8 +70,9 @@ func Save(dir string, c *config.Config, tensors []TensorSpec, o SaveOptions) err
 		return err
 	}
 	side = append(side, content{configFile, bytesOpener(text), int64(len(text))})
-	if name, code := c.RemoteCode(); code != nil {
-		side = append(side, content{name, bytesOpener(code), int64(len(code))})
+	code := c.RemoteCode()
+	for _, name := range slices.Sorted(maps.Keys(code)) {
+		side = append(side, content{name, bytesOpener(code[name]), int64(len(code[name]))})
 	}
 	if o.Card != nil {
 		card := o.Card.Contents(dir, c)
@@ -192,7 +193,7 @@ func sideContents(o SaveOptions) ([]content, error) {
 		out = append(out, content{name, func() (io.ReadCloser, error) { return os.Open(path) }, st.Size()})
 	}
 	for _, f := range out {
-		if !files.IsPlainName(f.name) || f.name == configFile || f.name == indexFile || f.name == config.RemoteCodeFile || filepath.Ext(f.name) == ".safetensors" {
+		if !files.IsPlainName(f.name) || f.name == configFile || f.name == indexFile || config.IsRemoteCode(f.name) || filepath.Ext(f.name) == ".safetensors" {
 			return nil, fmt.Errorf("%s: not a name for a file beside a model", safetensors.Printable(f.name))
 		}
 	}

@@ -15,7 +15,7 @@ import (
 // A model whose layers agree gets no remote code; the name is reserved for mop's own.
 func TestSaveRemoteCode(t *testing.T) {
 	c := tinyConfig()
-	_, code := c.RemoteCode()
+	code := c.RemoteCode()[config.RemoteCodeFile]
 	if got := read(t, filepath.Join(save(t, c, 1, SaveOptions{}), config.RemoteCodeFile)); string(got) != string(code) || len(got) == 0 {
 		t.Errorf("layers differ: want the remote code, got %d bytes", len(got))
 	}

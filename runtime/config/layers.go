@@ -16,24 +16,37 @@ const (
 	heterogeneousType         = "mop_llama"
 )
 
-// RemoteCodeFile is the Python file beside the config.json of a heterogeneous model.
-const RemoteCodeFile = "modeling_mop_llama.py"
+// RemoteCodeFile is the Python file beside the config.json of a heterogeneous model, and
+// llavaCodeFile that beside a LLaVA whose language model is one.
+const (
+	RemoteCodeFile = "modeling_mop_llama.py"
+	llavaCodeFile  = "modeling_mop_llava.py"
+)
 
-//go:embed modeling_mop_llama.py
-var remoteCode []byte
+var (
+	//go:embed modeling_mop_llama.py
+	remoteCode []byte
+	//go:embed modeling_mop_llava.py
+	llavaCode []byte
+)
 
-// RemoteCode is the Python file that belongs beside the config.json that Marshal writes;
-// nil for a model that engines load without one.
-func (c *Config) RemoteCode() (name string, code []byte) {
+// RemoteCode holds the Python files that belong beside the config.json that Marshal writes,
+// by name; none for a model that engines load without them.
+func (c *Config) RemoteCode() map[string][]byte {
 	switch {
-	case c.Multimodal != nil:
-		return "", nil
-	case c.WrittenType() == TypeNemotronNAS:
-		return nemotronCodeFile, nemotronCode
-	case c.WrittenType() == heterogeneousType:
-		return RemoteCodeFile, remoteCode
+	case c.WrittenType() == TypeNemotronNAS && c.Multimodal == nil:
+		return map[string][]byte{nemotronCodeFile: nemotronCode}
+	case c.WrittenType() == heterogeneousType && c.Multimodal == nil:
+		return map[string][]byte{RemoteCodeFile: remoteCode}
+	case c.WrittenType() == heterogeneousType && c.Nested():
+		return map[string][]byte{RemoteCodeFile: remoteCode, llavaCodeFile: llavaCode}
 	}
-	return "", nil
+	return nil
+}
+
+// IsRemoteCode reports whether a file beside a model has a name that RemoteCode gives.
+func IsRemoteCode(name string) bool {
+	return name == RemoteCodeFile || name == llavaCodeFile || name == nemotronCodeFile
 }
 
 func autoMap() map[string]string {
@@ -42,6 +55,15 @@ func autoMap() map[string]string {
 		"AutoConfig":           module + "MopLlamaConfig",
 		"AutoModel":            module + "MopLlamaModel",
 		"AutoModelForCausalLM": module + heterogeneousArchitecture,
+	}
+}
+
+func llavaAutoMap() map[string]string {
+	module := strings.TrimSuffix(llavaCodeFile, ".py") + "."
+	return map[string]string{
+		"AutoConfig":                  module + "MopLlavaConfig",
+		"AutoModel":                   module + "MopLlavaModel",
+		"AutoModelForImageTextToText": module + "MopLlavaForConditionalGeneration",
 	}
 }
 

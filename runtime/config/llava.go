@@ -51,8 +51,18 @@ func (f *fields) languageModel() (wrapper map[string]any) {
 	}
 	f.raw = inner
 	wrapper = maps.Clone(outer)
+	if m, ok := wrapper["auto_map"].(map[string]any); ok && m["AutoConfig"] == llavaAutoMap()["AutoConfig"] {
+		delete(wrapper, "auto_map") // Marshal writes it where the layers differ
+	}
 	wrapper[nested] = nil // marks the form
 	return wrapper
+}
+
+// Nested reports whether the config is that of a LLaVA in transformers' layout, which keeps
+// the language model under text_config.
+func (c *Config) Nested() bool {
+	_, ok := c.Multimodal[nested]
+	return ok
 }
 
 // embed joins a language model's keys with those of its wrapper, in the form in which

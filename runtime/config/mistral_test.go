@@ -99,13 +99,19 @@ func TestLLaVAHFType(t *testing.T) {
 		if nested := strings.Contains(text, "text_config"); nested != strings.Contains(string(out), `"model_type": "mistral"`) || strings.Contains(string(out), "auto_map") {
 			t.Errorf("got %s", out)
 		}
-		if name, _ := c.RemoteCode(); name != "" {
-			t.Errorf("a LLaVA has the remote code %s", name)
+		if len(c.RemoteCode()) > 0 {
+			t.Error("a LLaVA whose layers have one shape has remote code")
 		}
-		c.Layers[0].Heads = 0
-		c.Layers[0].KVHeads = 0
-		if out := string(must(Marshal(c))); strings.Contains(out, "auto_map") {
-			t.Errorf("got %s", out)
+		shape := c.Layers[0]
+		c.Layers[0].Heads, c.Layers[0].KVHeads = 0, 0
+		out = must(Marshal(c))
+		if nested := strings.Contains(text, "text_config"); nested != strings.Contains(string(out), `"AutoConfig": "modeling_mop_llava.MopLlavaConfig"`) || nested != (len(c.RemoteCode()) == 2) {
+			t.Errorf("remote code %d, got %s", len(c.RemoteCode()), out)
+		}
+		back = must(Parse(out))
+		back.Layers[0] = shape
+		if out := string(must(Marshal(back))); strings.Contains(out, "auto_map") {
+			t.Errorf("uniform again, got %s", out)
 		}
 	}
 }

@@ -37,7 +37,11 @@ func Marshal(c *Config) ([]byte, error) {
 		return nil, err
 	}
 	if c.Multimodal != nil {
+		different := c.WrittenType() == heterogeneousType
 		out = embed(out, c.Multimodal)
+		if different && c.Nested() {
+			out["auto_map"] = llavaAutoMap()
+		}
 	}
 	return encode(out)
 }

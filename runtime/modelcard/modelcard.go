@@ -85,7 +85,7 @@ func shapes(c *config.Config) string {
 // loading says how each engine loads the directory.
 func loading(c *config.Config) string {
 	if c.Multimodal != nil {
-		return llava
+		return loadingLLaVA(c)
 	}
 	code, flag, args := "", "", ""
 	about := "Every engine loads this directory as it is; `DIR` stands for its path.\n"
@@ -101,6 +101,18 @@ func loading(c *config.Config) string {
 		about = "transformers 5 and vLLM refuse a LLaMA whose number of heads does not divide its hidden\nsize; `mop prune`, `recover` and `import` write a form that they load without `--hf-type llama`.\n"
 	}
 	return about + strings.NewReplacer("{code}", code, "{flag}", flag, "{args}", args, "~~~", "```", "~", "`").Replace(engines)
+}
+
+func loadingLLaVA(c *config.Config) string {
+	text, code, about := llava, "", ""
+	switch {
+	case !c.Nested():
+		text = llavaFlat
+	case !c.Uniform():
+		code, about = ", trust_remote_code=True", llavaCode
+	}
+	text = strings.NewReplacer("{code}", code, "{about}", about).Replace(text)
+	return strings.NewReplacer("~~~", "```", "~", "`").Replace(text)
 }
 
 const engines = `
@@ -129,8 +141,33 @@ mop run --model DIR --prompt "Once upon a time"
 ~~~
 `
 
-const llava = `It is a LLaVA. transformers loads it with ` + "`LlavaForConditionalGeneration`" + ` if all layers of its
-language model have one shape; mop runs its language model.
+const llava = `It is a LLaVA; ~DIR~ stands for the path of this directory. transformers 4.57 and 5:
+
+~~~python
+from transformers import AutoModelForImageTextToText, AutoProcessor
+model = AutoModelForImageTextToText.from_pretrained("DIR"{code})
+processor = AutoProcessor.from_pretrained("DIR"{code})
+~~~
+{about}
+mop:
+
+~~~
+mop run --model DIR --image FILE --prompt "What is in this picture?"
+mop eval vqa --model DIR --task scienceqa --questions FILE --images DIRECTORY
+~~~
+`
+
+const llavaCode = `
+The layers of its language model have different shapes. The code in ~modeling_mop_llava.py~,
+which lies in this directory, adds the type of the language model to transformers.
+`
+
+const llavaFlat = `It is a LLaVA in the layout of LLaVA's own releases; ~DIR~ stands for the path of this
+directory. LLaVA's code loads it if all layers of its language model have one shape. mop:
+
+~~~
+mop run --model DIR --image FILE --prompt "What is in this picture?"
+~~~
 `
 
 const nemotron = "vLLM runs it by its own code for Nemotron-NAS; `DIR` stands for the path of this directory:\n\n" +

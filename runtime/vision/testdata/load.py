@@ -15,13 +15,13 @@ import sys
 
 import torch
 import transformers
-from transformers import AutoTokenizer, LlavaForConditionalGeneration
+from transformers import AutoModelForImageTextToText, AutoTokenizer
 
 import llava
 
 
 def load(d):
-    model, info = LlavaForConditionalGeneration.from_pretrained(d, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+    model, info = AutoModelForImageTextToText.from_pretrained(d, trust_remote_code=True, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
     problems = {k: sorted(v) for k, v in info.items() if v}
     return model.eval(), {k: v for k, v in problems.items() if k in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")}
 

@@ -1,0 +1,25 @@
+"""A LLaVA whose language model is that of modeling_mop_llama.py; written by mop beside config.json.
+
+Loads with trust_remote_code=True in transformers 4.57 and 5. The classes are transformers'
+own: what this file adds is the type of the language model, which they look up by its name.
+"""
+
+from transformers import AutoConfig, AutoModel, LlavaConfig, LlavaForConditionalGeneration
+from transformers.models.llava.modeling_llava import LlavaModel
+
+from .modeling_mop_llama import MopLlamaConfig, MopLlamaModel
+
+AutoConfig.register(MopLlamaConfig.model_type, MopLlamaConfig, exist_ok=True)
+AutoModel.register(MopLlamaConfig, MopLlamaModel, exist_ok=True)
+
+
+class MopLlavaConfig(LlavaConfig):
+    pass
+
+
+class MopLlavaModel(LlavaModel):
+    config_class = MopLlavaConfig
+
+
+class MopLlavaForConditionalGeneration(LlavaForConditionalGeneration):
+    config_class = MopLlavaConfig
