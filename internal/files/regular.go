@@ -1,6 +1,7 @@
 package files
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -33,6 +34,22 @@ func Read(path string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s: want at most %d bytes, got %d", path, limit, n)
 	}
 	return os.ReadFile(path)
+}
+
+// ReadText reads a regular file of at most limit bytes of UTF-8 text, without the byte order
+// mark that some editors write in front. Text of another encoding that begins with its
+// mark is refused by the name of the encoding.
+func ReadText(path string, limit int64) ([]byte, error) {
+	data, err := Read(path, limit)
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range []struct{ mark, name string }{{"\xff\xfe\x00\x00", "UTF-32"}, {"\x00\x00\xfe\xff", "UTF-32"}, {"\xff\xfe", "UTF-16"}, {"\xfe\xff", "UTF-16"}} {
+		if bytes.HasPrefix(data, []byte(other.mark)) {
+			return nil, fmt.Errorf("%s: want UTF-8 text, got %s", path, other.name)
+		}
+	}
+	return bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), nil
 }
 
 // View calls use with the contents of a file, which are valid until use returns. A

@@ -35,3 +35,21 @@ func TestRead(t *testing.T) {
 		t.Errorf("a device: %v", err)
 	}
 }
+
+func TestReadText(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	for text, want := range map[string]string{"{}": "{}", "\xef\xbb\xbf{}\r\n": "{}\r\n", "": "", "\xff\xfe{\x00": "UTF-16", "\xfe\xff\x00{": "UTF-16", "\xff\xfe\x00\x00{": "UTF-32"} {
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		got, err := ReadText(path, 100)
+		switch {
+		case strings.HasPrefix(want, "UTF"):
+			if err == nil || !strings.Contains(err.Error(), "want UTF-8 text, got "+want) {
+				t.Errorf("%q: want an error with %s, got %v", text, want, err)
+			}
+		case err != nil || string(got) != want:
+			t.Errorf("%q: want %q, got %q, %v", text, want, got, err)
+		}
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,13 +13,15 @@ import (
 
 	"github.com/dlclark/regexp2"
 
+	"mop/internal/files"
 	"mop/runtime/checkpoint"
 )
 
 // The files of an adapter directory in the layout of PEFT.
 const (
-	adapterConfig = "adapter_config.json"
-	adapterFile   = "adapter_model.safetensors"
+	adapterConfig    = "adapter_config.json"
+	maxAdapterConfig = 16 << 20
+	adapterFile      = "adapter_model.safetensors"
 )
 
 // peftConfig is the content of adapter_config.json that is written.
@@ -82,7 +83,7 @@ var plainInitial = []string{"true", "false", `"gaussian"`, `"eva"`, `"orthogonal
 // applied are refused by their names, and so are keys that are not known.
 func readAdapterConfig(dir string) (*peftAdapter, error) {
 	path := filepath.Join(dir, adapterConfig)
-	text, err := os.ReadFile(path)
+	text, err := files.ReadText(path, maxAdapterConfig)
 	if err != nil {
 		return nil, err
 	}

@@ -95,7 +95,7 @@ func Opener(name, dir string) func() (*Template, error) {
 
 // readText reads a file that need not exist.
 func readText(path string) (string, error) {
-	data, err := files.Read(path, maxSource)
+	data, err := files.ReadText(path, maxSource)
 	if errors.Is(err, os.ErrNotExist) {
 		return "", nil
 	}
@@ -104,7 +104,7 @@ func readText(path string) (string, error) {
 
 // readObject reads the keys of a JSON file that need not exist.
 func readObject(path string) (map[string]json.RawMessage, error) {
-	data, err := files.Read(path, maxFile)
+	data, err := files.ReadText(path, maxFile)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}

@@ -191,7 +191,11 @@ func (d *Dir) match(all []safetensors.Tensor) error {
 		}
 		dtype, ok := dtypeNamed(t.DType)
 		if !ok {
-			return fmt.Errorf("%s: %s: want F32, F16 or BF16, got %s: quantised weights are not supported", t.File, withLayer(info.Name), t.DType)
+			why := "quantised weights are not supported"
+			if t.DType == "F64" {
+				why = "save the model in F32"
+			}
+			return fmt.Errorf("%s: %s: want F32, F16 or BF16, got %s: %s", t.File, withLayer(info.Name), t.DType, why)
 		}
 		d.tensors[info.Name] = Tensor{info.Name, dtype, info.Shape, t.Data}
 		d.files[info.Name] = t.File

@@ -54,6 +54,12 @@ func Explain(path string) error {
 	if name := has("tf_model.h5", "flax_model.msgpack", "*.onnx", "*.parquet"); name != "" {
 		return fmt.Errorf("holds %s, which is not supported: save the model as safetensors", name)
 	}
+	if name := has("consolidated*.safetensors"); name != "" {
+		return fmt.Errorf("holds %s, whose tensors have the names of Mistral's or Meta's own releases: give the files of transformers' layout, model*.safetensors", name)
+	}
+	if name := has("*.safetensors"); name != "" && has("model.safetensors", "model.safetensors.index.json") == "" {
+		return fmt.Errorf("holds %s: one file must be called model.safetensors, and several need a model.safetensors.index.json", name)
+	}
 	return nil
 }
 

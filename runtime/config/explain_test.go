@@ -26,6 +26,8 @@ func TestExplain(t *testing.T) {
 		{"weights alone", map[string]string{"model.safetensors": ""}, "model.safetensors", "give the directory"},
 		{"checkpoint of PyTorch", map[string]string{"model.pth": "PK"}, "model.pth", "PyTorch file"},
 		{"TensorFlow", map[string]string{"config.json": "{}", "tf_model.h5": ""}, "", "tf_model.h5"},
+		{"one shard", map[string]string{"config.json": "{}", "model-00001-of-00001.safetensors": ""}, "", "one file must be called model.safetensors"},
+		{"Mistral's releases", map[string]string{"config.json": "{}", "consolidated.safetensors": ""}, "", "consolidated.safetensors, whose tensors"},
 		{"absent", nil, "nothing/here/at/all", "no such directory"},
 	} {
 		dir := filepath.Join(t.TempDir(), "a[b]*") // what globs could misread

@@ -12,7 +12,7 @@ import (
 // for generating instead of that of config.json. A file that does not exist, or has no
 // EOS, changes nothing.
 func (c *Config) ReadGeneration(path string) error {
-	data, err := files.Read(path, maxFile)
+	data, err := files.ReadText(path, maxFile)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

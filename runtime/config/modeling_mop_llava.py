@@ -9,6 +9,13 @@ from transformers.models.llava.modeling_llava import LlavaModel
 
 from .modeling_mop_llama import MopLlamaConfig, MopLlamaModel
 
+try:  # transformers 5 gives the names of stored tensors by the name of a class
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping, register_checkpoint_conversion_mapping
+
+    register_checkpoint_conversion_mapping("MopLlavaForConditionalGeneration", get_checkpoint_conversion_mapping("llava"), overwrite=True)
+except ImportError:
+    pass
+
 AutoConfig.register(MopLlamaConfig.model_type, MopLlamaConfig, exist_ok=True)
 AutoModel.register(MopLlamaConfig, MopLlamaModel, exist_ok=True)
 

@@ -10,7 +10,7 @@ import (
 
 // Load reads a config.json. Errors name the file.
 func Load(path string) (*Config, error) {
-	data, err := files.Read(path, maxFile)
+	data, err := files.ReadText(path, maxFile)
 	if err != nil {
 		return nil, err
 	}

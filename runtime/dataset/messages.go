@@ -33,6 +33,9 @@ func messagesRow(fields map[string]json.RawMessage, key string) (row, error) {
 	if err := checkMessages(r); err != nil {
 		return row{}, err
 	}
+	if err := undesired(fields); err != nil {
+		return row{}, err
+	}
 	return r, unread(fields, "tools", "functions", "images", "image", "videos")
 }
 
@@ -70,8 +73,16 @@ func parseMessage(fields map[string]json.RawMessage) (m chat.Message, err error)
 			return m, fmt.Errorf("speaker %s: want human, gpt or system", clip(role))
 		}
 	}
-	if err := unread(fields, "tool_calls", "function_call"); err != nil {
+	if err := unread(fields, "tool_calls", "function_call", "reasoning_content", "reasoning", "thinking"); err != nil {
 		return m, err
+	}
+	if m.Role == "assistant" {
+		// Some programs mark turns whose loss does not count.
+		for _, name := range []string{"weight", "train"} {
+			if v := string(fields[name]); v != "" && v != "null" && v != "true" && v != "1" && v != "1.0" {
+				return m, fmt.Errorf("%s %s is not supported: every turn of the assistant is learned", name, clip(v))
+			}
+		}
 	}
 	m.Content, err = contentOf(fields[content], content)
 	return m, err

@@ -123,7 +123,10 @@ func promptRow(fields map[string]json.RawMessage) (r row, err error) {
 			return row{}, err
 		}
 		r = row{messages: slices.Concat(before, after), learned: len(before)}
-		return r, checkMessages(r)
+		if err := checkMessages(r); err != nil {
+			return row{}, err
+		}
+		return r, undesired(fields)
 	}
 	r.isPrompt = true
 	for name, to := range map[string]*string{"prompt": &r.prompt, completion: &r.completion} {
@@ -137,7 +140,19 @@ func promptRow(fields map[string]json.RawMessage) (r row, err error) {
 	case strings.TrimSpace(r.completion) == "":
 		return row{}, skip("no " + completion)
 	}
+	if err := undesired(fields); err != nil {
+		return row{}, err
+	}
 	return r, unread(fields, "images", "tools")
+}
+
+// undesired refuses a row that marks its completion as a bad one, as data for preference
+// training (KTO) do.
+func undesired(fields map[string]json.RawMessage) error {
+	if v := string(fields["label"]); v == "false" {
+		return skip("label false: the completion is one to avoid")
+	}
+	return nil
 }
 
 // clip shortens a text for a message.

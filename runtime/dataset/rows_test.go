@@ -118,6 +118,11 @@ func TestBadRows(t *testing.T) {
 		{`{"messages":[{"role":"user","content":[{"type":"image"}]}]}`, "only text is supported"},
 		{`{"conversations":[{"from":"cat","value":"a"}]}`, "speaker cat: want human, gpt or system"},
 		{`{"messages":[{"role":"assistant","content":"a","tool_calls":[{"x":1}]}]}`, "tool_calls is not supported"},
+		{`{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","weight":0}]}`, "message 2: weight 0 is not supported"},
+		{`{"messages":[{"role":"user","content":"a","train":false},{"role":"assistant","content":"b","train":false}]}`, "message 2: train false is not supported"},
+		{`{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","reasoning_content":"c"}]}`, "reasoning_content is not supported"},
+		{`{"prompt":"a","completion":"b","label":false}`, "label false: the completion is one to avoid"},
+		{`{"prompt":[{"role":"user","content":"a"}],"completion":[{"role":"assistant","content":"b"}],"label":false}`, "label false"},
 		{`{"conversations":[{"from":"human","value":"a"},{"from":"gpt","value":"b"}],"tools":"[{}]"}`, "tools is not supported"},
 		{`7`, "not a JSON object"}, {`null`, "not a JSON object"}, {`{"text":"a"`, "not valid JSON"}, {`{"text":NaN}`, "not valid JSON"},
 	} {

@@ -86,7 +86,7 @@ func (s *Server) tokenizerInfo(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	info := map[string]any{"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": nil, "pad_token": nil, "chat_template": nil}
-	if data, err := files.Read(filepath.Join(m.dir, "tokenizer_config.json"), 16<<20); err == nil {
+	if data, err := files.ReadText(filepath.Join(m.dir, "tokenizer_config.json"), 16<<20); err == nil {
 		json.Unmarshal(data, &info) // the tokenizer has read the file before
 	}
 	for key, value := range info {

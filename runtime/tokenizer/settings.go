@@ -72,7 +72,7 @@ func readSettings(dir string) (s settings, found bool, err error) {
 		into any
 	}{{"special_tokens_map.json", &names}, {"added_tokens.json", &legacy}, {"tokenizer_config.json", &s}} {
 		path := filepath.Join(dir, f.name)
-		data, err := files.Read(path, maxFile)
+		data, err := files.ReadText(path, maxFile)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}

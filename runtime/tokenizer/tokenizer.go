@@ -113,7 +113,11 @@ func Open(dir string) (*Tokenizer, error) {
 // the names of BOS and EOS, whether texts begin and end with them, and how a
 // SentencePiece model treats spaces in front. Errors name the file.
 func OpenFile(path string) (*Tokenizer, error) {
-	data, err := files.Read(path, maxFile)
+	read := files.Read
+	if filepath.Ext(path) == ".json" {
+		read = files.ReadText
+	}
+	data, err := read(path, maxFile)
 	if err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ func CLIPProcessor(size int) *Processor {
 func OpenProcessor(dir string, c *config.Config, imageSize int) (*Processor, error) {
 	p := CLIPProcessor(imageSize)
 	path := filepath.Join(dir, "preprocessor_config.json")
-	data, err := files.Read(path, 1<<20)
+	data, err := files.ReadText(path, 1<<20)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 	case err != nil:

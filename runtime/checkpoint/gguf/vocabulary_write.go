@@ -51,7 +51,11 @@ func newVocabulary(t *tokenizer.Tokenizer, c *config.Config) (*vocabulary, error
 	if n := t.Vocab(); n > c.VocabSize {
 		return nil, fmt.Errorf("%d tokens, but the model's embedding has only %d rows", n, c.VocabSize)
 	}
-	data, err := files.Read(t.File(), maxTokenizerFile)
+	read := files.Read
+	if filepath.Ext(t.File()) == ".json" {
+		read = files.ReadText
+	}
+	data, err := read(t.File(), maxTokenizerFile)
 	if err != nil {
 		return nil, err
 	}
@@ -312,7 +316,7 @@ func (v *vocabulary) readBeside(dir string) error {
 		ChatTemplate json.RawMessage `json:"chat_template"`
 		Padding      any             `json:"pad_token"`
 	}
-	data, err := files.Read(filepath.Join(dir, "tokenizer_config.json"), maxTokenizerFile)
+	data, err := files.ReadText(filepath.Join(dir, "tokenizer_config.json"), maxTokenizerFile)
 	if err == nil {
 		err = json.Unmarshal(data, &settings)
 	}
@@ -326,7 +330,7 @@ func (v *vocabulary) readBeside(dir string) error {
 	if s, ok := text.(string); ok {
 		v.padding = slices.Index(v.texts, s)
 	}
-	template, err := files.Read(filepath.Join(dir, "chat_template.jinja"), maxTokenizerFile)
+	template, err := files.ReadText(filepath.Join(dir, "chat_template.jinja"), maxTokenizerFile)
 	if !errors.Is(err, os.ErrNotExist) {
 		v.chatTemplate = string(template)
 		return err

@@ -25,7 +25,7 @@ func (x Index) Files() []string {
 // ReadIndex reads a model.safetensors.index.json. The error wraps
 // os.ErrNotExist where there is none.
 func ReadIndex(name string) (Index, error) {
-	data, err := files.Read(name, headerLimit)
+	data, err := files.ReadText(name, headerLimit)
 	if err != nil {
 		return nil, err
 	}
