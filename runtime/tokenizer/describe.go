@@ -34,8 +34,8 @@ func (t *Tokenizer) Added() []AddedToken {
 // have found it beside the one that it looked for first.
 func (t *Tokenizer) File() string { return t.file }
 
-// AddsEOS reports whether texts end with the EOS.
-func (t *Tokenizer) AddsEOS() bool { return t.addEOS }
+// AddsEOS reports whether texts end with the EOS, or with another token that the file names.
+func (t *Tokenizer) AddsEOS() bool { return t.last >= 0 }
 
 // PrefixesStart says where a SentencePiece model puts a space in front of a text: before
 // the text and behind each special token (everywhere), only before the text (start), or

@@ -275,25 +275,41 @@ func (s *component) metaspace() (metaspace, error) {
 	return m, nil
 }
 
-// template takes BOS from the post-processor, which may put one special token before
-// the text, and nothing after it.
+var errTemplate = errors.New("post_processor TemplateProcessing: want the text, with at most one special token before it and one after it")
+
+// template takes BOS and EOS from the post-processor, which may put one special token
+// before the text and one after it.
 func (t *Tokenizer) template(p *component) error {
 	for _, s := range p.flat() {
 		switch s.Type {
 		case "ByteLevel": // about offsets only
 		case "TemplateProcessing":
+			text := false
 			for i, e := range s.Single {
 				switch {
-				case e.Sequence != nil && e.Sequence.ID == "A" && i == len(s.Single)-1:
-				case e.SpecialToken != nil && i == 0 && len(s.Single) == 2:
+				case e.Sequence != nil && e.Sequence.ID == "A" && !text:
+					text = true
+				case e.SpecialToken != nil && (!text && i == 0 || text && i == len(s.Single)-1):
 					ids := s.SpecialTokens[e.SpecialToken.ID].IDs
 					if len(ids) != 1 || ids[0] < 0 || ids[0] >= len(t.pieces) || t.class[ids[0]] == hole {
 						return fmt.Errorf("post_processor TemplateProcessing: %q: want one id of the vocabulary, got %v", clip(e.SpecialToken.ID), ids)
 					}
-					t.bos, t.bosSaid = ids[0], true
+					switch {
+					case !text:
+						t.bos = ids[0]
+					case !t.bosSaid: // a template that adds EOS alone says that there is no BOS
+						t.bos = none
+						fallthrough
+					default:
+						t.last = ids[0]
+					}
+					t.bosSaid = true
 				default:
-					return errors.New("post_processor TemplateProcessing: want the text, with at most one special token before it")
+					return errTemplate
 				}
+			}
+			if !text && len(s.Single) > 0 {
+				return errTemplate
 			}
 		default:
 			return fmt.Errorf("post_processor %s: not supported", clip(s.Type))

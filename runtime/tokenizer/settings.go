@@ -138,7 +138,9 @@ func (t *Tokenizer) apply(s *settings, model bool) error {
 		if t.bos = none; is(s.AddBOS, true) {
 			t.bos = bos
 		}
-		t.addEOS = is(s.AddEOS, false) && eos >= 0
+		if t.last = none; is(s.AddEOS, false) {
+			t.last = eos
+		}
 	case t.bosSaid: // by the post-processor, which add_bos_token does not change
 	case !is(s.AddBOS, s.Class == ""): // only LLaMA's class adds BOS by itself
 		t.bos = none

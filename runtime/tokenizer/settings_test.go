@@ -36,6 +36,7 @@ func TestSettingsOfTransformers(t *testing.T) {
 		Cases []struct {
 			File     string
 			Files    map[string]json.RawMessage
+			Post     json.RawMessage `json:"post_processor"`
 			IDs      [][]int
 			BOS, EOS int
 		}
@@ -48,7 +49,26 @@ func TestSettingsOfTransformers(t *testing.T) {
 		for name, text := range c.Files {
 			files[name] = string(text)
 		}
-		tok, err := Open(besideFiles(t, c.File, files))
+		dir := besideFiles(t, c.File, files)
+		if c.Post != nil {
+			path := filepath.Join(dir, "tokenizer.json")
+			keys := map[string]json.RawMessage{}
+			data, err := os.ReadFile(path)
+			if err == nil {
+				err = json.Unmarshal(data, &keys)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			keys["post_processor"] = c.Post
+			if data, err = json.Marshal(keys); err == nil {
+				err = os.WriteFile(path, data, 0o666)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		tok, err := Open(dir)
 		if err != nil {
 			t.Errorf("%s with %s: %v", c.File, c.Files, err)
 			continue

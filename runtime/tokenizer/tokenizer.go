@@ -71,7 +71,7 @@ type Tokenizer struct {
 
 	bos     int // none = -1
 	eos     []int
-	addEOS  bool // texts end with eos[0]
+	last    int  // ends a text that is encoded with EOS; none = nothing does
 	bosSaid bool // by the file itself, not guessed from a name
 	eosSaid bool // eos[0], by the settings beside the file
 
@@ -179,7 +179,7 @@ func isJSON(data []byte) bool {
 
 // newTokenizer makes a tokenizer without pieces for n ids.
 func newTokenizer(n int) *Tokenizer {
-	t := &Tokenizer{pieces: make([][]byte, n), class: make([]class, n), bos: none}
+	t := &Tokenizer{pieces: make([][]byte, n), class: make([]class, n), bos: none, last: none}
 	t.model.ids = make(map[string]int32, n)
 	t.model.unk = none
 	for b := range t.model.raw {
@@ -259,8 +259,8 @@ func (e *encoder) run(text []byte, o EncodeOptions) error {
 			}
 		}
 	}
-	if o.EOS && t.addEOS {
-		e.ids = append(e.ids, t.eos[0])
+	if o.EOS && t.last >= 0 {
+		e.ids = append(e.ids, t.last)
 	}
 	return nil
 }

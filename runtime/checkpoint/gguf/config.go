@@ -31,15 +31,29 @@ func (f *File) architecture() (string, error) {
 
 // refuseParts refuses the keys of parts that LLaMA does not have.
 func (f *File) refuseParts(arch string) error {
-	for _, r := range []struct{ key, what string }{
-		{".expert_count", "a mixture of experts"},
-		{".attention.sliding_window", "a sliding window"},
-	} {
-		if n, _, err := f.Metadata.Int(arch + r.key); err != nil {
-			return err
-		} else if n != 0 {
-			return fmt.Errorf("%s%s: %s is not supported", arch, r.key, r.what)
-		}
+	if n, _, err := f.Metadata.Int(arch + ".expert_count"); err != nil {
+		return err
+	} else if n != 0 {
+		return fmt.Errorf("%s.expert_count: a mixture of experts is not supported", arch)
+	}
+	context, _, err := f.Metadata.Int(arch + ".context_length")
+	if err != nil {
+		return err
+	}
+	if n, _, err := f.Metadata.Int(arch + ".attention.sliding_window"); err != nil {
+		return err
+	} else if n != 0 && n < context {
+		return fmt.Errorf("%s.attention.sliding_window: a window of %d within the context of %d is not supported", arch, n, context)
+	}
+	if causal, err := f.Metadata.Bool(arch+".attention.causal", true); err != nil {
+		return err
+	} else if !causal {
+		return fmt.Errorf("%s.attention.causal: attention to later tokens is not supported", arch)
+	}
+	if x, found, err := f.Metadata.Float(arch + ".rope.scaling.attn_factor"); err != nil {
+		return err
+	} else if found && x != 1 {
+		return fmt.Errorf("%s.rope.scaling.attn_factor: want 1, got %v", arch, x)
 	}
 	for _, key := range []string{".attention.scale", ".logit_scale", ".residual_scale", ".embedding_scale", ".attention.clamp_kqv"} {
 		if x, _, err := f.Metadata.Float(arch + key); err != nil {

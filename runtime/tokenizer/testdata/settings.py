@@ -42,13 +42,20 @@ def main():
         for cls in ("LlamaTokenizer", "LlamaTokenizerFast", "PreTrainedTokenizerFast"):
             if cls == "PreTrainedTokenizerFast" and file.endswith(".model"):
                 continue
-            for more in plain:
+            ends = lambda first, last: {"type": "TemplateProcessing", "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
+                                        "single": [{"SpecialToken": {"id": t, "type_id": 0}} if t else {"Sequence": {"id": "A", "type_id": 0}} for t in (first, None, last) if t != ""],
+                                        "special_tokens": {t: {"id": t, "ids": [i], "tokens": [t]} for i, t in ((1, "<s>"), (2, "</s>"))}}
+            posts = [None] if file.endswith(".model") else [None, ends("<s>", "</s>"), ends("", "</s>")]
+            for more, post in [(m, p) for p in posts for m in (plain if p is None else plain[:4])]:
                 config = dict(BASE, tokenizer_class=cls, **{k: v for k, v in more.items() if k != "eos_token"})
                 config["eos_token"] = more.get("eos_token", "</s>")
-                cases.append({"file": file, "files": {"tokenizer_config.json": config}})
+                cases.append({"file": file, "files": {"tokenizer_config.json": config}} | ({"post_processor": post} if post else {}))
     for c in cases:
         with tempfile.TemporaryDirectory() as d:
-            shutil.copy(os.path.join(HERE, c["file"]), os.path.join(d, "tokenizer" + os.path.splitext(c["file"])[1]))
+            copy = shutil.copy(os.path.join(HERE, c["file"]), os.path.join(d, "tokenizer" + os.path.splitext(c["file"])[1]))
+            if "post_processor" in c:
+                j = json.load(open(copy, encoding="utf-8"))
+                json.dump(dict(j, post_processor=c["post_processor"]), open(copy, "w"))
             for name, content in c["files"].items():
                 json.dump(content, open(os.path.join(d, name), "w"))
             t = AutoTokenizer.from_pretrained(d)
