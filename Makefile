@@ -101,6 +101,7 @@ launcher-test: cuda launcher-headers ## test the CUDA driver code against an emu
 	LD_LIBRARY_PATH=out/cuda/emulated EMULATED_DRIVER=11080 ./bin/mop run --model bench/demo/model --prompt "Once upon" --max-tokens 20 --device cuda >out/cuda/cuda.txt
 	cmp out/cuda/cpu.txt out/cuda/cuda.txt
 	LD_LIBRARY_PATH=out/cuda/emulated kernels/emu/options.sh bin/mop
+	LD_LIBRARY_PATH=out/cuda/emulated kernels/emu/pictures.sh bin/mop
 	# The companion binary built with the oldest supported CUDA headers, then the one built
 	# with today's headers, both with a driver of the oldest version.
 	$(call cuda_build,$(CUDA_11)) build $(GOFLAGS_BUILD) -tags cuda -o out/cuda11/bin/mop-cuda ./cmd/mop

@@ -78,6 +78,9 @@ func TestBadPictures(t *testing.T) {
 	if _, err := ReadPicture("testdata/none.png"); err == nil || !strings.Contains(err.Error(), "none.png") {
 		t.Errorf("no file: got %v", err)
 	}
+	if _, err := ReadPicture("https://a.b/c.png"); err == nil || !strings.Contains(err.Error(), "mop fetches nothing") {
+		t.Errorf("an address: got %v", err)
+	}
 }
 
 // A file is read by what it holds, whatever its name says.

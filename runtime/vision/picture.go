@@ -41,6 +41,9 @@ func newPicture(width, height int) *Picture {
 // ReadPicture reads a JPEG or PNG file. Errors name the file.
 func ReadPicture(path string) (*Picture, error) {
 	data, err := files.Read(path, MaxBytes)
+	if err != nil && strings.Contains(path, "://") {
+		return nil, fmt.Errorf("%s: want a file; mop fetches nothing from the network", path)
+	}
 	if err != nil {
 		return nil, err
 	}
