@@ -232,5 +232,5 @@ func (o *Options) source(dev device.Device) predict.Source {
 	}
 	return predict.Source{Device: can.Hardware, CPU: machine.Describe().CPU, ClockMHz: o.ClockMHz, Driver: o.Driver, Threads: can.Threads, Kernels: o.Kernels,
 		Weights: weights, Activations: activations, PrefillRows: can.PrefillRows, ReadGBps: o.ReadGBps, FMAGflops: o.FMAGflops,
-		CacheBytes: can.CacheElementBytes, Commit: build.Commit(), Go: runtime.Version(), Date: o.Now().UTC().Format(time.RFC3339)}
+		CacheBytes: can.CacheElementBytes, CacheScaleBytes: can.CacheScaleBytes, Commit: build.Commit(), Go: runtime.Version(), Date: o.Now().UTC().Format(time.RFC3339)}
 }

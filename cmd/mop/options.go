@@ -24,7 +24,7 @@ type options struct {
 	seed    uint64
 	kernels string             // the name of a set of the CPU's or a GPU's kernels
 	weights open.ModelOptions  // of the commands that run models
-	kvType  string             // of the CPU's KV cache
+	kvType  string             // of the KV cache
 	from    open.SourceOptions // of random weights; only bench has the flag --dtype
 }
 
@@ -41,7 +41,7 @@ func (o *options) register(root *cobra.Command) {
 func (o *options) weightsFlags(c *cobra.Command) {
 	c.Flags().StringVar(&o.weights.Weights, "weights", "stored", "type that matrices are held in: stored, as in the checkpoint; or int8, with a scale for each row, multiplied by 16-bit activations")
 	o.activationsFlag(c)
-	c.Flags().StringVar(&o.kvType, "kv-type", "", "type of the KV cache on the CPU: f32, f16 or bf16; 16 bits halve its memory, but decode a long context more slowly (default f32; a GPU's cache always has 16 bits)")
+	c.Flags().StringVar(&o.kvType, "kv-type", "", "type of the KV cache on the CPU: f32, f16, bf16 or int8, with a scale for each head and position; a smaller type saves memory, but decodes a long context more slowly (default f32; a GPU's cache always has 16 bits)")
 }
 
 func (o *options) activationsFlag(c *cobra.Command) {

@@ -8,10 +8,16 @@ type Capabilities struct {
 	PrefillRows       int    // rows that a prefill pass should have to keep the device busy
 	TrainRows         int    // tokens that a pass of training should have to keep the device busy; 0 = one example
 	CacheElementBytes int    // bytes of one number in a KVCache
+	CacheScaleBytes   int    // bytes of the scale of a head's key or value in a KVCache; 0 = there are none
 	Int8Weights       bool   // PlaceOptions.Int8 is supported
 	BF16Activations   bool   // PlaceOptions.BF16Activations is supported
 	SingleType        bool   // a model is multiplied in one 16-bit type: see Device.SetComputeType
 	HostMemory        bool   // weights, buffers and caches lie in the host's memory
+}
+
+// CacheBytes returns the bytes of one position's keys and values in a layer's KVCache.
+func (c Capabilities) CacheBytes(kvHeads, headSize int) int64 {
+	return 2 * int64(kvHeads) * int64(c.CacheElementBytes*headSize+c.CacheScaleBytes)
 }
 
 // PlaceOptions say how a device holds a weight and what it multiplies it by. An option

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"mop/runtime/dataset"
+	"mop/runtime/device"
 	"mop/runtime/kvcache"
 	"mop/runtime/model"
 )
@@ -24,9 +25,10 @@ type LiveReference struct {
 	cache *kvcache.Cache
 }
 
-// NewLiveReference returns a reference that runs the model on the windows.
+// NewLiveReference returns a reference that runs the model on the windows. Its KV cache has the
+// device's most precise type, whatever type that of the model under test has.
 func NewLiveReference(m *model.Model, windows []dataset.Window) (*LiveReference, error) {
-	cache, err := kvcache.NewWhole(m.Device(), m.Config, max(1, dataset.Longest(windows)))
+	cache, err := kvcache.NewWhole(device.WithPreciseCaches(m.Device()), m.Config, max(1, dataset.Longest(windows)))
 	if err != nil {
 		return nil, err
 	}

@@ -129,9 +129,9 @@ func (m *Model) BytesPerToken(context int) int64 {
 		n -= m.weights.Embed.Bytes()
 	}
 	n += m.weights.Embed.Bytes() / int64(m.Config.VocabSize)
-	element := int64(m.dev.Capabilities().CacheElementBytes)
+	can := m.dev.Capabilities()
 	for _, s := range m.Config.Layers {
-		n += 2 * element * int64(context) * int64(s.KVHeads) * int64(s.HeadDim)
+		n += int64(context) * can.CacheBytes(s.KVHeads, s.HeadDim)
 	}
 	return n
 }

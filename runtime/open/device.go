@@ -62,7 +62,7 @@ type DeviceOptions struct {
 	Threads int    // host threads that compute; 0 = all cores
 	Kernels string // a set of kernels of the CPU or of a GPU; "" or "auto" = the best one
 
-	// KVType is the type of the CPU's KV cache: "f32", "f16" or "bf16"; "" = f32. A GPU's
+	// KVType is the type of the CPU's KV cache: "f32", "f16", "bf16" or "int8"; "" = f32. A GPU's
 	// cache has the 16-bit type that it computes in.
 	KVType string
 
@@ -106,29 +106,31 @@ func Device(o DeviceOptions) (device.Device, error) {
 	if kernels == "" {
 		kernels = "auto"
 	}
-	kv, err := o.kvType()
+	kv, int8KV, err := o.kvType()
 	if err != nil {
 		return nil, err
 	}
-	return cpu.Open(cpu.Options{Threads: o.Threads, Kernels: kernels, KVType: kv})
+	return cpu.Open(cpu.Options{Threads: o.Threads, Kernels: kernels, KVType: kv, Int8KV: int8KV})
 }
 
-// kvType is the type that KVType names.
-func (o DeviceOptions) kvType() (checkpoint.DType, error) {
+// kvType is the type that KVType names, or whether it is int8.
+func (o DeviceOptions) kvType() (t checkpoint.DType, int8KV bool, err error) {
 	switch o.KVType {
 	case "", "f32":
-		return checkpoint.F32, nil
+		return checkpoint.F32, false, nil
 	case "f16":
-		return checkpoint.F16, nil
+		return checkpoint.F16, false, nil
 	case "bf16":
-		return checkpoint.BF16, nil
+		return checkpoint.BF16, false, nil
+	case "int8":
+		return 0, true, nil
 	}
-	return 0, fmt.Errorf("kv-type: want one of f32, f16, bf16, got %q", o.KVType)
+	return 0, false, fmt.Errorf("kv-type: want one of f32, f16, bf16, int8, got %q", o.KVType)
 }
 
 // Check refuses values that no device can be opened with.
 func (o DeviceOptions) Check() error {
-	_, err := o.kvType()
+	_, _, err := o.kvType()
 	return err
 }
 

@@ -36,7 +36,7 @@ func (o SourceOptions) GeneratedBytes(src checkpoint.Source) float64 {
 func CacheBytes(dev device.Device, c *config.Config, sequences, capacity int) float64 {
 	bytes := 0.0
 	for _, s := range c.Layers {
-		bytes += 2 * float64(dev.Capabilities().CacheElementBytes) * float64(sequences) * float64(capacity) * float64(s.KVHeads) * float64(s.HeadDim)
+		bytes += float64(sequences) * float64(capacity) * float64(dev.Capabilities().CacheBytes(s.KVHeads, s.HeadDim))
 	}
 	return bytes
 }

@@ -44,21 +44,22 @@ type Model struct {
 
 // Source says where and with what the times were measured.
 type Source struct {
-	Device      string  `json:"device"`           // "cpu", or the GPU's name
-	CPU         string  `json:"cpu"`              // the processor's name
-	ClockMHz    float64 `json:"clock_mhz"`        // of the first core, or of the GPU; 0 = not known
-	Driver      string  `json:"driver,omitempty"` // of a GPU
-	Threads     int     `json:"threads"`
-	Kernels     string  `json:"kernels"`
-	Weights     string  `json:"weights"`     // stored or int8
-	Activations string  `json:"activations"` // float32 or bfloat16
-	PrefillRows int     `json:"prefill_rows"`
-	ReadGBps    float64 `json:"read_gbps"`     // roofline, 0 = not measured
-	FMAGflops   float64 `json:"fma_gflops"`    // roofline, 0 = not measured
-	CacheBytes  int     `json:"cache_element"` // bytes of one number in the KV cache
-	Commit      string  `json:"commit"`
-	Go          string  `json:"go"`
-	Date        string  `json:"date"` // RFC 3339, UTC
+	Device          string  `json:"device"`           // "cpu", or the GPU's name
+	CPU             string  `json:"cpu"`              // the processor's name
+	ClockMHz        float64 `json:"clock_mhz"`        // of the first core, or of the GPU; 0 = not known
+	Driver          string  `json:"driver,omitempty"` // of a GPU
+	Threads         int     `json:"threads"`
+	Kernels         string  `json:"kernels"`
+	Weights         string  `json:"weights"`     // stored or int8
+	Activations     string  `json:"activations"` // float32 or bfloat16
+	PrefillRows     int     `json:"prefill_rows"`
+	ReadGBps        float64 `json:"read_gbps"`             // roofline, 0 = not measured
+	FMAGflops       float64 `json:"fma_gflops"`            // roofline, 0 = not measured
+	CacheBytes      int     `json:"cache_element"`         // bytes of one number in the KV cache
+	CacheScaleBytes int     `json:"cache_scale,omitempty"` // bytes of the scale of a head's key or value
+	Commit          string  `json:"commit"`
+	Go              string  `json:"go"`
+	Date            string  `json:"date"` // RFC 3339, UTC
 }
 
 // Pass holds the times of blocks in one kind of pass.

@@ -29,7 +29,7 @@ func (t *Table) PassWork(p *Pass) []OpWork {
 			seen, positions = p.Tokens+1, p.Tokens+1
 		}
 		b := float64(p.Batch)
-		out = append(out, OpWork{"attention", b * 4 * q * seen, b * 2 * kv * float64(t.Machine.CacheBytes) * positions, a.Attend.MS})
+		out = append(out, OpWork{"attention", b * 4 * q * seen, b * 2 * (kv*float64(t.Machine.CacheBytes) + float64(a.KVHeads*t.Machine.CacheScaleBytes)) * positions, a.Attend.MS})
 		add("output", D*q, a.Output.MS)
 	}
 	if n := len(p.MLP); n > 0 {

@@ -50,8 +50,7 @@ const (
 // running sum of exponentials (online softmax). Row j of head h+i is row i*s.Len+j here.
 func (d *Device) prefillAttentionBlock(worker int, ab, qb *buffer, cache *kvCache, hs device.AttentionShape, h, heads int, s device.Span) {
 	w := &d.workers[worker]
-	nk, n := hs.K*hs.Dh, heads*s.Len
-	at := h / (hs.H / hs.K) * hs.Dh
+	n := heads * s.Len
 	z, y := w.take(2, n*keyBlock), w.take(3, n*hs.Dh)
 	for i := range n {
 		from := (h + i/s.Len) * hs.Dh
@@ -67,7 +66,7 @@ func (d *Device) prefillAttentionBlock(worker int, ab, qb *buffer, cache *kvCach
 	for t0 := 0; t0 < s.Start+s.Len; t0 += keyBlock {
 		T := min(keyBlock, s.Start+s.Len-t0)
 		page, row := cache.page(s.Slot, t0)
-		keys, values := page.keys.view(nk).at(row, at), page.values.view(nk).at(row, at)
+		keys, values := cache.block(w, page, row, h/(hs.H/hs.K), hs.Dh, T)
 		w.panels.multiply(d.set, z, keyBlock, &queries, 0, queries.panels(), keys.transposed(), 0, T, false)
 		for i := range n {
 			row := z[i*keyBlock : i*keyBlock+T]

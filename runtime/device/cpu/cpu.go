@@ -20,6 +20,7 @@ import (
 type Device struct {
 	set       kernel.Set
 	kvType    checkpoint.DType
+	int8KV    bool
 	pool      *pool
 	workers   []worker
 	shared    scratch // of the operation as a whole
@@ -54,6 +55,9 @@ type Options struct {
 	// which takes longer than the memory traffic that it saves: SmolLM2-135M with 2,048
 	// positions decodes at 0.75 to 0.87 of the rate of float32 on a Zen 3.
 	KVType checkpoint.DType
+	// Int8KV holds keys and values at 8 bits instead of KVType, each row of a head with a scale
+	// (device.QuantizeRow).
+	Int8KV bool
 }
 
 // New starts a device of the given number of threads, 0 = one per core.
@@ -74,19 +78,24 @@ func Open(o Options) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Device{set: set, kvType: o.KVType, pool: newPool(o.Threads), workers: make([]worker, o.Threads)}
+	d := &Device{set: set, kvType: o.KVType, int8KV: o.Int8KV, pool: newPool(o.Threads), workers: make([]worker, o.Threads)}
 	d.parts = parts{d.gemvPart, d.gateUpPart, d.attentionPart, d.combinePart}
 	return d, nil
 }
 
 var (
-	_ device.Trainer = (*Device)(nil)
+	_ device.Trainer       = (*Device)(nil)
+	_ device.PreciseCacher = (*Device)(nil)
 )
 
 // Capabilities: see device.Device.
 func (d *Device) Capabilities() device.Capabilities {
-	return device.Capabilities{Name: "cpu", Hardware: "cpu", Threads: d.pool.threads, PrefillRows: prefillRows, CacheElementBytes: d.kvType.Size(),
+	c := device.Capabilities{Name: "cpu", Hardware: "cpu", Threads: d.pool.threads, PrefillRows: prefillRows, CacheElementBytes: d.kvType.Size(),
 		Int8Weights: true, BF16Activations: true, HostMemory: true}
+	if d.int8KV {
+		c.CacheElementBytes, c.CacheScaleBytes = 1, scaleBytes
+	}
+	return c
 }
 
 // prefillRows use each weight many times, and bound the memory of the activations.

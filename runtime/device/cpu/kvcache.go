@@ -18,7 +18,9 @@ type kvCache struct {
 	set          kernel.Set
 	kind         checkpoint.DType // of its numbers
 	size         int              // positions of a page
+	int8         bool             // its numbers have 8 bits, with scales; kind does not apply
 	cols         int              // K*Dh
+	heads, dh    int              // K and Dh
 	maxPositions int
 	slots        [][]kvPage // the pages of each slot, in the order of positions
 	free         []kvPage
@@ -34,6 +36,7 @@ type kvPage struct {
 type kvRows struct {
 	f32       []float32 // [size, K*Dh]
 	f16, bf16 []uint16  // [size, K*Dh]
+	i8        *int8Rows
 }
 
 // newKVRows allocates n numbers.
@@ -70,6 +73,10 @@ func (r *kvRows) head(set kernel.Set, tmp []float32, at, c, T, Dh int) (rows []f
 	if r.f32 != nil {
 		return r.f32[at:], c
 	}
+	if r.i8 != nil {
+		r.i8.widen(set, tmp[:T*Dh], r.i8.head(at/Dh, c/Dh))
+		return tmp, Dh
+	}
 	// The rows of one head are apart in memory, which the processor does not foresee.
 	half := r.f16
 	if half == nil {
@@ -89,17 +96,31 @@ func (r *kvRows) head(set kernel.Set, tmp []float32, at, c, T, Dh int) (rows []f
 
 // NewKVCache makes a layer's cache. Its pages are allocated as slots reserve them.
 func (d *Device) NewKVCache(slots, maxPositions int, hs device.AttentionShape) (device.KVCache, error) {
+	return d.newKVCache(slots, maxPositions, hs, d.kvType, d.int8KV)
+}
+
+// NewPreciseKVCache makes a layer's cache of float32 numbers: see device.PreciseCacher.
+func (d *Device) NewPreciseKVCache(slots, maxPositions int, hs device.AttentionShape) (device.KVCache, error) {
+	return d.newKVCache(slots, maxPositions, hs, checkpoint.F32, false)
+}
+
+func (d *Device) newKVCache(slots, maxPositions int, hs device.AttentionShape, kind checkpoint.DType, eight bool) (device.KVCache, error) {
 	if slots < 0 || maxPositions < 0 || hs.K < 0 || hs.Dh < 0 {
 		return nil, fmt.Errorf("cache: want a size of 0 or more, got %d slots of %d positions, %d heads of %d", slots, maxPositions, hs.K, hs.Dh)
 	}
-	return &kvCache{set: d.set, kind: d.kvType, size: min(pageSize, max(maxPositions, 1)), cols: hs.K * hs.Dh, maxPositions: maxPositions, slots: make([][]kvPage, slots)}, nil
+	return &kvCache{set: d.set, kind: kind, int8: eight, size: min(pageSize, max(maxPositions, 1)), cols: hs.K * hs.Dh, heads: hs.K, dh: hs.Dh, maxPositions: maxPositions, slots: make([][]kvPage, slots)}, nil
 }
 
 // PageSize is the number of positions of a page.
 func (c *kvCache) PageSize() int { return c.size }
 
 // PageBytes is the memory of a page.
-func (c *kvCache) PageBytes() int64 { return 2 * int64(c.kind.Size()) * int64(c.size) * int64(c.cols) }
+func (c *kvCache) PageBytes() int64 {
+	if c.int8 {
+		return 2 * int64(c.size) * int64(c.heads) * int64(c.dh+scaleBytes)
+	}
+	return 2 * int64(c.kind.Size()) * int64(c.size) * int64(c.cols)
+}
 
 // Reserve: see device.KVCache.
 func (c *kvCache) Reserve(slot, positions int) error {
@@ -121,6 +142,9 @@ func (c *kvCache) take() kvPage {
 		return p
 	}
 	n, users := c.size*c.cols, 1
+	if c.int8 {
+		return kvPage{kvRows{i8: newInt8Rows(c.heads, c.size, c.dh)}, kvRows{i8: newInt8Rows(c.heads, c.size, c.dh)}, &users}
+	}
 	return kvPage{newKVRows(c.kind, n), newKVRows(c.kind, n), &users}
 }
 
@@ -159,6 +183,10 @@ func (c *kvCache) page(slot, position int) (p *kvPage, row int) {
 
 // store writes a position's key and value.   key, value [K*Dh]
 func (c *kvCache) store(slot, position int, key, value []float32) {
+	if c.int8 {
+		c.storeInt8(slot, position, key, value)
+		return
+	}
 	p, row := c.page(slot, position)
 	p.keys.store(c.set, row*c.cols, key)
 	p.values.store(c.set, row*c.cols, value)
