@@ -78,13 +78,15 @@ template <int Stages> struct Stage {
 // the first's thread of x a share of the cluster's rows as well, for all its blocks. A
 // stage's copies and what leads to them are to take less of a thread than its products of
 // the tensor cores: w.block(i) is found once a tile. w.load(to, map's k, block, barrier):
-// see product.
-template <int Tokens, int Groups, int Stages, int Blocks, class W>
+// see product. out.prefetch(m, M, r, rows): asks L2 for what is added to outputs of row m of x,
+// r.. of W, so that the epilogue does not wait for memory.
+template <int Tokens, int Groups, int Stages, int Blocks, class W, class Out>
 static __device__ __forceinline__ void fill(WgmmaTile<Tokens, Groups, Stages, Blocks>, u16 *stages, u64 *full,
                                             u64 *empty, const TensorMap *x, const W &w, int across, int tiles,
-                                            int steps, int rank, int group) {
+                                            int steps, int rank, int group, const Out &out, int M) {
   using S = WgmmaTile<Tokens, Groups, Stages, Blocks>;
   constexpr int kShare = Tokens / Blocks;
+  const int asked = ceil_div(Tokens, steps); // tokens of a step whose outputs' place is asked for
   Stage<Stages> s;
   for (int tile = blockIdx.x / Blocks; tile < tiles; tile += gridDim.x / Blocks) {
     const int m0 = tile % across * Tokens;
@@ -103,6 +105,9 @@ static __device__ __forceinline__ void fill(WgmmaTile<Tokens, Groups, Stages, Bl
           ptx::tma_load(to + S::kWeights, x, step * kTileK, m0, 0, b);
       }
       w.load(to + group * 64 * kTileK, step * kTileK, block, b);
+      if (group == Groups - 1 && Groups == 2) // the second has the time for it
+        for (int i = 0; i < asked && step * asked + i < Tokens; i++)
+          out.prefetch(m0 + step * asked + i, M, (tile / across * Blocks + rank) * Groups * 64, Groups * 64);
     }
   }
 }
@@ -237,7 +242,7 @@ static __device__ __forceinline__ void gemm_wgmma(WgmmaTile<Tokens, Groups, Stag
     if (Groups == 2)
       ptx::setmaxnreg_dec<40>();
     if (lane == 0 && warp < 5 * Groups)
-      fill(tile_of, stages, full, empty, x, w, across, tiles, steps, rank, warp - 4 * Groups);
+      fill(tile_of, stages, full, empty, x, w, across, tiles, steps, rank, warp - 4 * Groups, out, M);
   } else {
     if (Groups == 2)
       ptx::setmaxnreg_inc<232>();

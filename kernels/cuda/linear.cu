@@ -119,6 +119,7 @@ struct LinearWgmmaEpilogue {
   template <class T, int Tokens> using Writer = LinearWriter<Tokens, LinearWgmmaEpilogue>;
   float *y;
   int ldy, out, add;
+  __device__ __forceinline__ void prefetch(int m, int M, int r, int rows) const { prefetch_residual(*this, m, M, r, rows); }
 };
 
 #define LINEAR_WGMMA(T, name, tokens, threads, blocks, groups, stages, cluster)                                \

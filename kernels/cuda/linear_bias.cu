@@ -92,6 +92,7 @@ LINEAR_BIAS_TILE(Tile16x32, 16x32, 64, 3, 16, 32)
 // Rows r and r+8 of the 16 of a warp's results: a thread has one pair of them.
 template <class T> struct HalfBiasWgmmaEpilogue {
   template <class, int Tokens> using Writer = SharedMemoryWriter<T, Tokens, HalfBiasWgmmaEpilogue>;
+  __device__ __forceinline__ void prefetch(int, int, int, int) const {} // nothing is added to
   static constexpr int kParts = 2;
   u16 *y;
   int ldy, out;
@@ -163,6 +164,7 @@ struct FloatBiasWgmmaEpilogue {
   int ldy, out, add;
   const u16 *bias;
   int f;
+  __device__ __forceinline__ void prefetch(int m, int M, int r, int rows) const { prefetch_residual(*this, m, M, r, rows); }
 };
 
 #define LINEAR_BIAS_WGMMA(T, name, tokens, threads, blocks, groups, stages, cluster)                                   \

@@ -14,6 +14,13 @@ struct LinearTma {
   }
 };
 
+// prefetch_residual asks L2 for what is added to the outputs of row m of x, r.. of W.
+template <class Out>
+static __device__ __forceinline__ void prefetch_residual(const Out &out, int m, int M, int r, int rows) {
+  if (out.add && m < M && r < out.out)
+    ptx::prefetch_l2(out.y + (long long)m * out.ldy + r, (min(rows, out.out - r) * 4 + 15) & ~15);
+}
+
 // LinearWriter has every thread write what it has, 32 bytes a warp and token: of rows row
 // and row+8 of W two neighbours of every eight tokens. What is added to them is read four
 // such columns ahead.

@@ -174,6 +174,7 @@ struct QKVTma {
 
 struct QKVWgmmaEpilogue {
   template <class T, int Tokens> using Writer = SharedMemoryWriter<T, Tokens, QKVWgmmaEpilogue>;
+  __device__ __forceinline__ void prefetch(int, int, int, int) const {} // nothing is added to
   static constexpr int kParts = 2;
   u16 *q;
   int ldq, H, K, half, eights;
