@@ -275,9 +275,20 @@ speed() {
 	path llama-2-7b-exact llama-2-7b paper 7,11,15
 	path llama-3-8b-exact llama-3-8b mlp-only 8,12,17
 	pictured llava-1.5-7b llava-1.5-7b paper 7,11,15
+	long_context llama-2-7b 3968
 	path llama-2-7b-rounded llama-2-7b exact 7,11,15 --round-to 128
 	path llama-3-8b-rounded llama-3-8b mlp-only 8,12,17 --round-to 128
 	predicted tinyllama-1.1b
+}
+
+# long_context PRESET POSITIONS: decode of eight sequences after long prompts, with a KV cache of 16 bits
+# and of 8.
+long_context() {
+	local shape="--in $2 --out 64 --batch 8 --runs 4 --discard 1" kind
+	[ -n "$tiny" ] && shape="--in 70 --out 3 --batch 2 --runs 2 --discard 1"
+	for kind in 16-bit int8; do
+		run "$1 context $2 $kind" 90 bash -c './bin/mop bench "$1" --device cuda --format jsonl ${@:3} >"$2"' _ "$(model $1)" "$out/$1-$kind-kv.long.jsonl" $shape $([ $kind = int8 ] && echo --kv-type int8)
+	done
 }
 
 # predicted PRESET: sweep the sizes of a model, and verify the predictions from the table.

@@ -75,6 +75,15 @@ def main(part, folder):
         if rows:
             unit = "GB/s" if kind == "decode" else "prefill GFLOP/s"
             table([kind, "model", "compression", "end to end, ms", "first token, ms", "tokens/s", unit, "of copy", "speed-up", "gain"], rows)
+    rows = []
+    for f in sorted(folder.glob("*.long.jsonl")):
+        for r in models(f):
+            if "cut" in r:
+                rows.append((f.name.split(".long")[0], number(r["cut"]), number(r["ttft_ms"]), "-", f"cut off, {r['runs']} runs"))
+                continue
+            rows.append((f.name.split(".long")[0], number(r["e2e_ms"]["median"]), number(r["ttft_ms"]), number(r.get("decode_tps")), number(r["peak_bytes"] / 1e9) if r.get("peak_bytes") else "-"))
+    if rows:
+        table(["long context, KV cache", "end to end, ms", "first token, ms", "tokens/s", "memory, GB"], rows)
     rows, dense = [], {}
     for f in sorted(folder.glob("*.image.jsonl")):
         for r in models(f):

@@ -49,7 +49,7 @@ const (
 
 // openGPU continues as the companion binary with the same command line, which does not
 // return. If that is not possible it says why, and which GPUs there are.
-func openGPU(id DeviceID, _ string) (device.Device, []DeviceInfo, error) {
+func openGPU(id DeviceID, _ string, _ bool) (device.Device, []DeviceInfo, error) {
 	path, gpus, err := companion()
 	if err == nil && id.Index >= len(gpus) {
 		err = errNoSuchGPU

@@ -62,8 +62,8 @@ type DeviceOptions struct {
 	Threads int    // host threads that compute; 0 = all cores
 	Kernels string // a set of kernels of the CPU or of a GPU; "" or "auto" = the best one
 
-	// KVType is the type of the CPU's KV cache: "f32", "f16", "bf16" or "int8"; "" = f32. A GPU's
-	// cache has the 16-bit type that it computes in.
+	// KVType is the type of the KV cache: "f32", "f16", "bf16" or "int8"; "" = f32 on the CPU, and
+	// on a GPU the 16-bit type that it computes in. A GPU's can only be that or int8.
 	KVType string
 
 	// CPUOnly names an option that the user gave and that only the CPU supports;
@@ -94,7 +94,7 @@ func Device(o DeviceOptions) (device.Device, error) {
 			slog.Info("using the CPU although there is a GPU", "because", "only the CPU supports "+o.CPUOnly)
 		}
 	case id.Kind != "cpu":
-		dev, gpus, err := openGPU(id, o.GPUKernels())
+		dev, gpus, err := openGPU(id, o.GPUKernels(), o.KVType == "int8")
 		if dev != nil {
 			return dev, nil
 		}

@@ -9,9 +9,9 @@ import (
 	"mop/runtime/device/cuda"
 )
 
-// openGPU opens a GPU with a set of kernels, "" for the best one, and lists the GPUs that
-// there are.
-func openGPU(id DeviceID, kernels string) (device.Device, []DeviceInfo, error) {
+// openGPU opens a GPU with a set of kernels, "" for the best one, and KV caches of 16 or 8 bits,
+// and lists the GPUs that there are.
+func openGPU(id DeviceID, kernels string, int8KV bool) (device.Device, []DeviceInfo, error) {
 	gpus, err := listGPUs()
 	if err == nil && id.Index >= len(gpus) {
 		err = errNoSuchGPU
@@ -22,6 +22,9 @@ func openGPU(id DeviceID, kernels string) (device.Device, []DeviceInfo, error) {
 	d, err := cuda.OpenSet(id.Index, kernels)
 	if err != nil {
 		return nil, gpus, err
+	}
+	if int8KV {
+		d.SetInt8KV()
 	}
 	return d, gpus, nil
 }

@@ -13,7 +13,7 @@ import (
 const emulatedBytes = 8 << 30
 
 // openGPU opens the emulated GPU if it is asked for by name.
-func openGPU(id DeviceID, kernels string) (device.Device, []DeviceInfo, error) {
+func openGPU(id DeviceID, kernels string, int8KV bool) (device.Device, []DeviceInfo, error) {
 	gpus, _ := listGPUs()
 	if id.Kind == "auto" {
 		return nil, gpus, errors.New("auto does not choose the emulated GPU")
@@ -27,6 +27,9 @@ func openGPU(id DeviceID, kernels string) (device.Device, []DeviceInfo, error) {
 	d, err := cuda.OpenEmulated(1, emulatedBytes)
 	if err != nil {
 		return nil, gpus, err
+	}
+	if int8KV {
+		d.SetInt8KV()
 	}
 	return d, gpus, nil
 }

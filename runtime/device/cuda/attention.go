@@ -17,7 +17,7 @@ func (d *Device) Attention(kind device.Phase, a, q device.Buffer, kv device.KVCa
 	if hs.H == 0 && hs.K == 0 && ab.cols+qb.cols == 0 {
 		return
 	}
-	n := d.placeSpans(spans)
+	n := d.placeSpans(spans, kv)
 	if d.err != nil {
 		return
 	}
@@ -40,17 +40,17 @@ func (d *Device) Attention(kind device.Phase, a, q device.Buffer, kv device.KVCa
 		for _, s := range spans { // half of a prompt's own square is seen
 			pairs := float64(s.Len) * (float64(s.Start) + float64(s.Len)/2)
 			expected.flops += 4 * pairs * float64(hs.H*hs.Dh)
-			expected.bytes += 4*float64(s.Start+s.Len)*float64(hs.K*hs.Dh) + 4*float64(s.Len)*float64(hs.H*hs.Dh)
+			expected.bytes += float64(s.Start+s.Len)*cache.positionBytes() + 4*float64(s.Len)*float64(hs.H*hs.Dh)
 		}
 	}
 	d.expect(expected)
 	if w := attentionPrefillWidth(hs.Dh); kind == device.Prefill && w > 0 {
-		if d.info.Set == driver.SM90a {
+		if d.info.Set == driver.SM90a && !cache.int8 {
 			d.launch(fmt.Sprintf("attention_prefill_wgmma%d_%s", w, suffix(qb.dtype)), [3]int{min(d.queryTiles*hs.H, d.limits.sms), 1, 1}, attentionWGMMAThreads, attentionWGMMASharedBytes(w),
 				ab.p, ab.pitch, qb.p, qb.pitch, cache.table.p, cache.maxPages, d.scratchMemory(scratchQueryTiles, 16*d.queryTiles, false), d.queryTiles, hs.H, hs.K, hs.Dh, scale)
 			return
 		}
-		d.launch(fmt.Sprintf("attention_prefill_%d_%s", w, suffix(qb.dtype)), [3]int{d.queryTiles, hs.H, 1}, attentionPrefillThreads, attentionPrefillSharedBytes(w),
+		d.launch(fmt.Sprintf("attention_prefill_%s%d_%s", cache.kernelPart(), w, suffix(qb.dtype)), [3]int{d.queryTiles, hs.H, 1}, attentionPrefillThreads, attentionPrefillSharedBytes(w, cache.int8),
 			ab.p, ab.pitch, qb.p, qb.pitch, cache.table.p, cache.maxPages, d.scratchMemory(scratchQueryTiles, 16*d.queryTiles, false), hs.H, hs.K, hs.Dh, scale)
 		return
 	}
@@ -69,7 +69,7 @@ func (d *Device) Attention(kind device.Phase, a, q device.Buffer, kv device.KVCa
 // the slot of the first row if the slots are consecutive, and otherwise -1.
 func (d *Device) attentionDecode(ab, qb *buffer, cache *kvCache, hs device.AttentionShape, scale float32, n, first, positions int) {
 	const maxRows = 128 // rows of a launch; bounds the partial results
-	kernel := fmt.Sprintf("attention_decode_%d_%s", attentionDecodeWidth(hs.Dh), suffix(qb.dtype))
+	kernel := fmt.Sprintf("attention_decode_%s%d_%s", cache.kernelPart(), attentionDecodeWidth(hs.Dh), suffix(qb.dtype))
 	for at := 0; at < n; at += maxRows {
 		g := attentionDecodeGrid(hs, min(maxRows, n-at), positions)
 		first := first
@@ -81,7 +81,7 @@ func (d *Device) attentionDecode(ab, qb *buffer, cache *kvCache, hs device.Atten
 			partial = d.scratchMemory(scratchPartials, g[0]*g[1]*g[2]*attentionPartialElements(hs)*4, false)
 		}
 		counters := d.scratchMemory(scratchCounters, g[1]*g[2]*4, true)
-		d.launch(kernel, g, attentionDecodeThreads, attentionDecodeSharedBytes(hs.Dh),
+		d.launch(kernel, g, attentionDecodeThreads, attentionDecodeSharedBytes(hs.Dh, cache.int8),
 			ab.row(at), ab.pitch, qb.row(at), qb.pitch, cache.table.p, cache.maxPages, d.rowPositions(n)+pointer(8*at), first, hs.H/hs.K, hs.K, hs.Dh, scale, partial, counters)
 	}
 }

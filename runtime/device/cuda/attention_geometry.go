@@ -14,6 +14,9 @@ const (
 	attentionMaxSplits          = 16   // largest number of parts of a row
 )
 
+// scaleBytes is the size of the scale of a head's key or value in an 8-bit cache.
+const scaleBytes = 4
+
 // Sizes of prefill attention. The set sm_90a uses kernels/cuda/attention_prefill_wgmma.cuh,
 // the others kernels/cuda/attention_prefill.cu.
 const (
@@ -68,10 +71,16 @@ func attentionPartialElements(hs device.AttentionShape) int {
 	return min(attentionGroup, hs.H/hs.K) * (attentionDecodeWidth(hs.Dh) + 4)
 }
 
-// attentionDecodeSharedBytes returns the shared memory of decode attention: for each warp
-// the values of a round, whose memory its sums use afterwards, and the queries.
-func attentionDecodeSharedBytes(dh int) int {
+// attentionDecodeSharedBytes returns the shared memory of decode attention over a cache of 16 or
+// 8 bits: for each warp the values of a round, whose memory its sums use afterwards, and the
+// queries.
+func attentionDecodeSharedBytes(dh int, int8KV bool) int {
 	w := attentionDecodeWidth(dh)
+	if int8KV {
+		positions := attentionDecodeWarpElements / w
+		warp := max(positions*(w+16)+2*positions*scaleBytes, attentionGroup*(w+4)*4)
+		return 16 + attentionDecodeWarps*warp + attentionGroup*(roundUp(dh, 64)+8)*2
+	}
 	return 16 + attentionDecodeWarps*attentionDecodeWarpElements/w*(w+8)*2 + attentionGroup*(roundUp(dh, 64)+32)*2
 }
 
@@ -88,8 +97,14 @@ func attentionPrefillWidth(dh int) int {
 }
 
 // attentionPrefillSharedBytes returns the shared memory of prefill attention: queries, and
-// two pages of keys and values.
-func attentionPrefillSharedBytes(width int) int { return 5 * pageSize * width * 2 }
+// two pages of keys and values; or one of those, and the integers and scales of two.
+func attentionPrefillSharedBytes(width int, int8KV bool) int {
+	scales := 0
+	if int8KV {
+		scales = 2 * 2 * pageSize * scaleBytes
+	}
+	return 5*pageSize*width*2 + scales
+}
 
 // attentionWGMMASharedBytes returns the shared memory of prefill attention of sm_90a: two
 // tiles of queries, five slots of keys or values, and barriers.

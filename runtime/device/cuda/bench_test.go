@@ -58,6 +58,17 @@ func randomCache(b *testing.B, d *Device, T int, hs device.AttentionShape) devic
 		b.Fatal(err)
 	}
 	p := kv.(*kvCache)
+	if p.int8 {
+		r := rand.New(rand.NewPCG(1, 2))
+		one := [2]matrix{randomMatrix(r, pageSize, hs.K*hs.Dh, checkpoint.BF16), randomMatrix(r, pageSize, hs.K*hs.Dh, checkpoint.BF16)}
+		for _, at := range p.held.slots[0] { // the same numbers in all pages
+			page := int8Page(hs, one)
+			if err := d.driver.Upload(at, len(page), page, len(page)); err != nil {
+				b.Fatal(err)
+			}
+		}
+		return kv
+	}
 	for i, at := range p.held.slots[0] {
 		n := int(p.PageBytes() / 2)
 		d.launch("fill_random_bf16", [3]int{1, 1, 1}, 256, 0, at, n, n, uint64(i), random.Scale(0.5))
@@ -239,15 +250,22 @@ func BenchmarkDecodeLayer(b *testing.B) {
 // TFLOP/s, with every set of kernels.
 func BenchmarkAttention(b *testing.B) {
 	for _, hs := range []device.AttentionShape{{H: 32, K: 32, Dh: 128}, {H: 32, K: 8, Dh: 128}, {H: 29, K: 29, Dh: 128}} {
-		for _, T := range []int{128, 2048, 8192} {
-			b.Run(fmt.Sprintf("decode/%d-%d/%d", hs.H, hs.K, T), func(b *testing.B) {
-				d := open(b, 1)
-				kv := randomCache(b, d, T, hs)
-				a, q := emptyInner(b, d, 1, hs.H*hs.Dh), randomRows(b, d, 1, hs.H*hs.Dh)
-				span := []device.Span{{Start: T - 1, Len: 1}}
-				measure(b, d, func(int) { d.Attention(device.Decode, a, q, kv, hs, span) })
-				b.ReportMetric(4*float64(T)*float64(hs.K*hs.Dh)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
-			})
+		for _, kind := range []string{"", "int8-"} {
+			for _, T := range []int{128, 2048, 8192, 32768} {
+				if testing.Short() && T > 8192 {
+					continue // long in emulation
+				}
+				b.Run(fmt.Sprintf("%sdecode/%d-%d/%d", kind, hs.H, hs.K, T), func(b *testing.B) {
+					d := open(b, 1)
+					d.int8KV = kind != ""
+					defer func() { d.int8KV = false }()
+					kv := randomCache(b, d, T, hs)
+					a, q := emptyInner(b, d, 1, hs.H*hs.Dh), randomRows(b, d, 1, hs.H*hs.Dh)
+					span := []device.Span{{Start: T - 1, Len: 1}}
+					measure(b, d, func(int) { d.Attention(device.Decode, a, q, kv, hs, span) })
+					b.ReportMetric(kv.(*kvCache).positionBytes()*float64(T)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
+				})
+			}
 		}
 		for _, set := range sets(b) {
 			for _, T := range []int{512, 2048, 8192} {

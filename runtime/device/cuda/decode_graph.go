@@ -98,6 +98,7 @@ func (g *decodeGraph) Launch() error {
 	d := g.d
 	d.begin("decode step", operand{name: "rows", rows: g.recorder.n, cols: 1})
 	g.recorder.rows.upload()
+	d.gathered = gatheredRoPE{} // the step gathers others
 	if d.err != nil {
 		return d.err
 	}

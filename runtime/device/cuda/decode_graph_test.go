@@ -19,13 +19,15 @@ import (
 // Sequences with different lengths and sampling parameters join and leave a decoder in any
 // order. Each gets the tokens that it gets alone, sampled by the host, in any slot and row.
 // Joining and leaving within a bucket captures nothing, and a bucket is captured only once.
-func TestSequencesJoinAndLeave(t *testing.T) {
+func TestSequencesJoinAndLeave(t *testing.T) { checkJoinAndLeave(t, open(t, orders[0])) }
+
+func checkJoinAndLeave(t *testing.T, d *Device) {
+	t.Helper()
 	src, err := checkpoint.Open("../../model/testdata/different-bf16")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer src.Close()
-	d := open(t, orders[0])
 	m, err := model.Load(d, src)
 	if err != nil {
 		t.Fatal(err)

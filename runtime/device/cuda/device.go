@@ -40,24 +40,32 @@ type Device struct {
 	peak int64 // largest value of used
 
 	placedSpans []device.Span // the spans whose positions and query tiles are in scratch
+	placedRows  int           // queries of those tiles
 	queryTiles  int           // query tiles of placedSpans, for prefill attention
 	pass        spanTables    // spans of the training pass
 	scratch     [scratchCount]*buffer
 	pools       map[int64]*pagePool // by page size in bytes
 	ropeTables  []*ropeTable
+	int8KV      bool              // NewKVCache makes caches of 8 bits
+	staged      map[int]*stagedKV // for those, by the size of a page
+	gathered    gatheredRoPE
 }
 
-var _ device.Device = (*Device)(nil)
+var _ device.PreciseCacher = (*Device)(nil)
 
 func newDevice(g driver.Driver) *Device {
 	i := g.Info()
-	return &Device{driver: g, info: i, limits: deviceLimits{i.SMs, i.Shared}, tilePrices: tilePrices(i.Name), loggedRoundings: map[[2]checkpoint.DType]bool{}, pools: map[int64]*pagePool{}}
+	return &Device{driver: g, info: i, limits: deviceLimits{i.SMs, i.Shared}, tilePrices: tilePrices(i.Name), loggedRoundings: map[[2]checkpoint.DType]bool{}, pools: map[int64]*pagePool{}, staged: map[int]*stagedKV{}}
 }
 
 // Capabilities: see device.Device. Threads is 1 because the host only launches kernels.
 func (d *Device) Capabilities() device.Capabilities {
-	return device.Capabilities{Name: "cuda", Hardware: d.info.Name, Threads: 1, PrefillRows: prefillRows, TrainRows: prefillRows, CacheElementBytes: 2,
+	c := device.Capabilities{Name: "cuda", Hardware: d.info.Name, Threads: 1, PrefillRows: prefillRows, TrainRows: prefillRows, CacheElementBytes: 2,
 		Int8Weights: true, SingleType: true}
+	if d.int8KV {
+		c.CacheElementBytes, c.CacheScaleBytes = 1, scaleBytes
+	}
+	return c
 }
 
 // prefillRows is 16 times the rows of the 128x128 tile.
@@ -80,7 +88,7 @@ func (d *Device) takeError() error {
 	err := d.err
 	if errors.Is(err, device.ErrMemory) {
 		d.err = nil
-		d.placedSpans, d.pass = nil, spanTables{} // their upload may have failed
+		d.placedSpans, d.pass, d.gathered = nil, spanTables{}, gatheredRoPE{} // their upload may have failed
 	}
 	return err
 }

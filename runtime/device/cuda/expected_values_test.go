@@ -213,6 +213,10 @@ func fillCache(t testing.TB, d *Device, kv device.KVCache, seq int, rows [2]matr
 	t.Helper()
 	p := kv.(*kvCache)
 	p.dtype = rows[0].t
+	if p.int8 {
+		fillInt8Cache(t, d, p, seq, rows)
+		return
+	}
 	table := download[uint64](d, p.table.p, p.slots*p.maxPages)
 	line := p.heads.K * p.heads.Dh * 2
 	for part, m := range rows {
@@ -230,6 +234,9 @@ func fillCache(t testing.TB, d *Device, kv device.KVCache, seq int, rows [2]matr
 // zeros where there is no page.
 func readCache(d *Device, kv device.KVCache) (keys, values []float32) {
 	p := kv.(*kvCache)
+	if p.int8 {
+		return readInt8Cache(d, p)
+	}
 	n := pageSize * p.heads.K * roundUp(p.heads.Dh, 8)
 	keys, values = make([]float32, p.slots*p.maxPages*n), make([]float32, p.slots*p.maxPages*n)
 	for i, at := range download[uint64](d, p.table.p, p.slots*p.maxPages) {

@@ -73,7 +73,7 @@ func TestPipelineGeometry(t *testing.T) {
 		if want := pipelineSharedBytes(c.ld, c.rows, c.stages); p.shared != want || want > hopper.shared {
 			t.Errorf("%d rows of %d: want %d bytes of shared memory, got %d", c.n, c.ld, want, p.shared)
 		}
-		if got := p.shared+max(p.shared, attentionDecodeSharedBytes(128))+2*1024 <= 228<<10; got != c.twoBlocks {
+		if got := p.shared+max(p.shared, attentionDecodeSharedBytes(128, false), attentionDecodeSharedBytes(128, true))+2*1024 <= 228<<10; got != c.twoBlocks {
 			t.Errorf("%d rows of %d, %d bytes of shared memory: want two blocks on an SM: %v", c.n, c.ld, p.shared, c.twoBlocks)
 		}
 	}
@@ -173,8 +173,10 @@ func TestTilePrices(t *testing.T) {
 
 func TestAttentionSharedMemory(t *testing.T) {
 	for _, dh := range []int{2, 64, 128, maxHeadSize} {
-		if got := attentionDecodeSharedBytes(dh); 2*(got+1024) > 100<<10 && dh <= 128 || got > ada.shared {
-			t.Errorf("head size %d: want less shared memory, got %d bytes", dh, got)
+		for _, int8KV := range []bool{false, true} {
+			if got := attentionDecodeSharedBytes(dh, int8KV); 2*(got+1024) > 100<<10 && dh <= 128 || got > ada.shared {
+				t.Errorf("head size %d, int8 %v: want less shared memory, got %d bytes", dh, int8KV, got)
+			}
 		}
 	}
 	for dh, want := range map[int]int{2: 64, 64: 64, 66: 128, 128: 128, 130: 0} {
@@ -182,8 +184,11 @@ func TestAttentionSharedMemory(t *testing.T) {
 			t.Errorf("head size %d: want the kernel of width %d, got %d", dh, want, got)
 		}
 	}
-	if got := attentionPrefillSharedBytes(128); got != 81920 {
+	if got := attentionPrefillSharedBytes(128, false); got != 81920 {
 		t.Errorf("prefill: want 81920 bytes of shared memory, got %d", got)
+	}
+	if got := attentionPrefillSharedBytes(128, true); 2*(got+1024) > 164<<10 { // of an A100's SM
+		t.Errorf("prefill over 8 bits: want two blocks on an SM, got %d bytes of shared memory", got)
 	}
 	if got := attentionWGMMASharedBytes(128); got > hopper.shared || got%1024 != 0 {
 		t.Errorf("prefill of sm_90a: want a multiple of 1024 bytes that fits, got %d", got)

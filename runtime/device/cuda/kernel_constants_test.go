@@ -63,7 +63,7 @@ func TestKernelConstants(t *testing.T) {
 		{[]string{"gemv.cuh", "pipeline.cuh"}, map[string]int{"kPipelineThreads": pipelineThreads, "kStageBytes": pipelineStageBytes, "kPartialBytes": pipelinePartialBytes}},
 		{[]string{"gemm.cuh"}, map[string]int{"kStages": gemmStages, "kTileK": gemmTileK}},
 		{[]string{"gemm.cuh"}, map[string]int{"kTileK": driver.BoxCols}},
-		{[]string{"attention_decode.cu"}, map[string]int{"kGroup": attentionGroup, "kAttentionWarps": attentionDecodeWarps, "kSingleBlockRounds": attentionSingleBlockRounds, "kMaxSplits": attentionMaxSplits}},
+		{[]string{"attention_decode.cuh"}, map[string]int{"kGroup": attentionGroup, "kAttentionWarps": attentionDecodeWarps, "kSingleBlockRounds": attentionSingleBlockRounds, "kMaxSplits": attentionMaxSplits}},
 		{[]string{"attention_prefill_wgmma.cuh"}, map[string]int{"kTile": attentionWGMMARows}},
 		{[]string{"attention_bidirectional.cu"}, map[string]int{"kHeadTile": visionTileRows}},
 		{[]string{"attention_train.cuh"}, map[string]int{"kAnyColumns": maxHeadSize / 128}},
@@ -83,8 +83,12 @@ func TestKernelExpressions(t *testing.T) {
 	for _, c := range []struct{ file, want string }{
 		{"gemv.cuh", "kPerLane = 8, kPitchPadding = 32;"}, // gemvSharedBytes: rows of x are ld+32 elements
 		{"attention_decode.cu", fmt.Sprintf("kPositions = %d / Width;", attentionDecodeWarpElements)},
-		{"attention_decode.cu", "kPitch = Width + 4;"},      // attentionPartialElements
+		{"attention_decode.cuh", "kPitch = Width + 4;"},     // attentionPartialElements
 		{"attention_decode.cu", "kValuePitch = Width + 8;"}, // attentionDecodeSharedBytes
+		{"attention_decode_i8.cu", fmt.Sprintf("kPositions = %d / Width;", attentionDecodeWarpElements)},
+		{"attention_decode_i8.cu", "kValuePitch = Width + 16;"}, // attentionDecodeSharedBytes
+		{"attention_decode_i8.cu", "kPerLane = 16, kQueryPadding = 8;"},
+		{"attention_prefill_i8.cu", fmt.Sprintf("__launch_bounds__(%d, 2)", attentionPrefillThreads)},
 		{"attention_prefill_wgmma.cuh", "kSlot = Width / kTileK * kPanel, kSlots = 5;"},
 		{"attention_prefill_wgmma.cuh", "slots = queries + 2 * kSlot;"}, // attentionWGMMASharedBytes
 		{"gemm_wgmma.cuh", "kAtOnce = 32,"},                             // gemmTile.sharedBytes

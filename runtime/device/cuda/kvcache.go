@@ -24,7 +24,8 @@ type kvCache struct {
 	maxPages     int // pages of a slot
 	maxPositions int
 	heads        device.AttentionShape
-	dtype        checkpoint.DType
+	dtype        checkpoint.DType // of its numbers, or of those that are rounded to 8 bits
+	int8         bool
 	held         *heldPages
 	hasPadding   bool // the slot of padding rows has a page
 }
@@ -65,19 +66,32 @@ type pageSlab struct {
 }
 
 // NewKVCache allocates a layer's page table. In the pages the head size is rounded up to a
-// multiple of 8.
+// multiple of 8, or of 16 where the cache has 8 bits.
 func (d *Device) NewKVCache(slots, maxPositions int, hs device.AttentionShape) (device.KVCache, error) {
+	return d.newKVCache(slots, maxPositions, hs, d.int8KV)
+}
+
+// NewPreciseKVCache makes a cache of 16 bits: see device.PreciseCacher.
+func (d *Device) NewPreciseKVCache(slots, maxPositions int, hs device.AttentionShape) (device.KVCache, error) {
+	return d.newKVCache(slots, maxPositions, hs, false)
+}
+
+func (d *Device) newKVCache(slots, maxPositions int, hs device.AttentionShape, int8KV bool) (device.KVCache, error) {
 	if slots < 0 || maxPositions < 0 || hs.K < 0 || hs.Dh < 0 || hs.Dh > maxHeadSize || hs.Dh%2 != 0 {
 		return nil, fmt.Errorf("cuda: cache: want an even head size up to %d, got %d slots of %d positions, %d heads of %d", maxHeadSize, slots, maxPositions, hs.K, hs.Dh)
 	}
 	d.begin("cache")
-	size := max(int64(2*pageSize*hs.K*roundUp(hs.Dh, 8)*2), 16)
+	size := int64(2 * pageSize * hs.K * roundUp(hs.Dh, 8) * 2)
+	if int8KV {
+		size = int8PageBytes(hs)
+	}
+	size = max(size, 16)
 	of := d.pools[size]
 	if of == nil {
 		of = &pagePool{bytes: size}
 		d.pools[size] = of
 	}
-	c := &kvCache{device: d, slots: slots, maxPages: ceilDiv(maxPositions, pageSize), maxPositions: maxPositions, heads: hs, dtype: d.typeFor(checkpoint.F32),
+	c := &kvCache{device: d, slots: slots, maxPages: ceilDiv(maxPositions, pageSize), maxPositions: maxPositions, heads: hs, dtype: d.typeFor(checkpoint.F32), int8: int8KV,
 		held: &heldPages{pool: of, slots: make([][]pointer, slots)}}
 	var err error
 	if c.table, err = d.zeroed(slots+1, c.maxPages, c.maxPages, 8); err != nil {
@@ -91,6 +105,28 @@ func (c *kvCache) PageSize() int { return min(pageSize, max(c.maxPositions, 1)) 
 
 // PageBytes returns the size of a page in bytes.
 func (c *kvCache) PageBytes() int64 { return c.held.pool.bytes }
+
+// positionBytes returns the bytes of a position's keys and values, without padding.
+func (c *kvCache) positionBytes() float64 {
+	if c.int8 {
+		return 2 * float64(c.heads.K) * float64(c.heads.Dh+scaleBytes)
+	}
+	return 4 * float64(c.heads.K*c.heads.Dh)
+}
+
+// kernelPart returns what names of attention kernels say about the cache's type.
+func (c *kvCache) kernelPart() string {
+	if c.int8 {
+		return "i8_"
+	}
+	return ""
+}
+
+// isInt8 reports whether a cache has 8 bits.
+func isInt8(kv device.KVCache) bool {
+	c, ok := kv.(*kvCache)
+	return ok && c.int8
+}
 
 // Reserve: see device.KVCache.
 func (c *kvCache) Reserve(slot, positions int) error {
@@ -113,7 +149,7 @@ func (c *kvCache) reserve(slot, positions int) error {
 		at, err := d.takePage(c.held.pool)
 		if err == nil {
 			taken = append(taken, at)
-			if c.heads.Dh%8 != 0 { // the padding columns of each head must be zero
+			if c.heads.Dh%8 != 0 && !c.int8 { // the padding columns of each head must be zero
 				if err = d.driver.Clear(at, c.held.pool.bytes); err != nil {
 					err = d.failWith(fmt.Errorf("%v: clearing a page: %w", d.currentOperation, err))
 				}

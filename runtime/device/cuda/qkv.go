@@ -19,7 +19,7 @@ func (d *Device) QKV(kind device.Phase, q device.Buffer, kv device.KVCache, x de
 	if hs.H == 0 && hs.K == 0 && mq.rows+mk.rows+mv.rows+qb.cols == 0 {
 		return // no heads: nothing to compute or to store
 	}
-	n := d.placeSpans(spans)
+	n := d.placeSpans(spans, kv)
 	if d.err != nil {
 		return
 	}
@@ -45,9 +45,13 @@ func (d *Device) QKV(kind device.Phase, q device.Buffer, kv device.KVCache, x de
 	}
 	qb.dtype, cache.dtype = mq.dtype, mq.dtype
 	turn := d.ropeTable(rope, max(last, min(cache.maxPositions, 4096)))
-	positions := d.rowPositions(n)
+	table, pages, positions := cache.table.p, cache.maxPages, d.rowPositions(n)
+	if cache.int8 {
+		table, pages, positions, turn = d.stageKV(hs, n, turn)
+		defer d.appendInt8(cache, table, n)
+	}
 	rest := func(at, n int) []any {
-		return []any{hs.H, hs.K, hs.Dh, qb.row(at), qb.pitch, cache.table.p, cache.maxPages, positions + pointer(8*at), turn, n}
+		return []any{hs.H, hs.K, hs.Dh, qb.row(at), qb.pitch, table, pages, positions + pointer(8*at), turn, n}
 	}
 	rows := (hs.H + 2*hs.K) * hs.Dh
 	if kind == device.Prefill {

@@ -44,6 +44,9 @@ const (
 	scratchSpanRows                            // position and span length of every row [N, 2]
 	scratchSpanPositions                       // span and position of every row [N, 2]
 	scratchSpanTiles                           // tiles of spans in training attention [tiles, 4]
+	scratchStagedKV                            // keys and values of a pass before they have 8 bits
+	scratchStagedRows                          // slot 0 and row number of every row [N, 2]
+	scratchStagedRoPE                          // cosines and sines of every row [N, Dh/2, 2]; see Device.gathered
 	scratchCount
 )
 
@@ -82,6 +85,9 @@ var scratchNames = [scratchCount]string{
 	scratchSpanRows:         "span rows",
 	scratchSpanPositions:    "span positions",
 	scratchSpanTiles:        "span tiles",
+	scratchStagedKV:         "keys and values before rounding",
+	scratchStagedRows:       "row numbers of keys and values",
+	scratchStagedRoPE:       "RoPE of rows",
 }
 
 func (s scratchKind) String() string { return scratchNames[s] }

@@ -11,8 +11,8 @@ import (
 )
 
 // placeSpans uploads the slot and position of every row and the query tiles of prefill
-// attention, once for all layers of a pass. It returns the number of rows.
-func (d *Device) placeSpans(spans []device.Span) int {
+// attention over a cache, once for all layers of a pass. It returns the number of rows.
+func (d *Device) placeSpans(spans []device.Span, kv device.KVCache) int {
 	n := 0
 	for _, s := range spans {
 		if s.Start < 0 || s.Row < 0 || s.Len < 0 {
@@ -21,17 +21,17 @@ func (d *Device) placeSpans(spans []device.Span) int {
 		}
 		n = max(n, s.Row+s.Len)
 	}
-	if d.recorder != nil || slices.Equal(spans, d.placedSpans) {
+	rows := attentionQueryRows(d.info.Set, isInt8(kv))
+	if d.recorder != nil || rows == d.placedRows && slices.Equal(spans, d.placedSpans) {
 		return n
 	}
-	d.placedSpans = append(d.placedSpans[:0], spans...)
+	d.placedSpans, d.placedRows, d.gathered = append(d.placedSpans[:0], spans...), rows, gatheredRoPE{}
 	positions := make([][2]int32, n)
 	var queries [][4]int32
 	for _, s := range spans {
 		for i := range s.Len {
 			positions[s.Row+i] = [2]int32{int32(s.Slot), int32(s.Start + i)}
 		}
-		rows := attentionQueryRows(d.info.Set)
 		for i := 0; i < s.Len; i += rows {
 			queries = append(queries, [4]int32{int32(s.Row + i), int32(min(rows, s.Len-i)), int32(s.Start + i), int32(s.Slot)})
 		}
@@ -44,9 +44,10 @@ func (d *Device) placeSpans(spans []device.Span) int {
 	return n
 }
 
-// attentionQueryRows returns the number of queries of a tile of prefill attention.
-func attentionQueryRows(set string) int {
-	if set == driver.SM90a {
+// attentionQueryRows returns the number of queries of a tile of prefill attention over a cache of
+// 16 or 8 bits.
+func attentionQueryRows(set string, int8KV bool) int {
+	if set == driver.SM90a && !int8KV {
 		return attentionWGMMARows
 	}
 	return pageSize

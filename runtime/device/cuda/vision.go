@@ -85,6 +85,6 @@ func (d *Device) BidirectionalAttention(a, qkv device.Buffer, n, heads, dh int) 
 	}
 	ab.dtype = in.dtype
 	d.expect(work{flops: 4 * float64(n) * float64(n) * float64(ab.cols), bytes: 8 * float64(n) * float64(ab.cols)})
-	d.launch(fmt.Sprintf("attention_bidirectional_%d_%s", width, suffix(in.dtype)), [3]int{ceilDiv(n, visionTileRows), heads, 1}, attentionPrefillThreads, attentionPrefillSharedBytes(width),
+	d.launch(fmt.Sprintf("attention_bidirectional_%d_%s", width, suffix(in.dtype)), [3]int{ceilDiv(n, visionTileRows), heads, 1}, attentionPrefillThreads, attentionPrefillSharedBytes(width, false),
 		ab.p, ab.pitch, in.p, in.pitch, n, heads, dh, float32(math.Log2E/math.Sqrt(float64(dh))))
 }
