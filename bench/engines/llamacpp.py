@@ -84,7 +84,7 @@ class Model:
     """A GGUF file in llama.cpp, on the CPU, with a float32 KV cache."""
 
     def __init__(self, library, path):
-        self.lib, self.context = library.lib, None
+        self.library, self.lib, self.context = library, library.lib, None
         params = self.lib.llama_model_default_params()
         self.model = self.lib.llama_model_load_from_file(path.encode(), params)
         if not self.model:
@@ -120,11 +120,14 @@ class Model:
             raise SystemExit(f"llama_tokenize: {n} for {text!r}")
         return list(out[:n])
 
+    def decode(self, batch):
+        if status := self.lib.llama_decode(self.context, batch):
+            raise SystemExit(f"llama_decode of {batch.n_tokens} tokens: {status}\n" + "".join(self.library.messages[-5:]))
+
     def forward(self, tokens):
         """Logits after the last one of some tokens."""
         buffer = (ctypes.c_int32 * len(tokens))(*tokens)
-        if status := self.lib.llama_decode(self.context, self.lib.llama_batch_get_one(buffer, len(tokens))):
-            raise SystemExit(f"llama_decode: {status}")
+        self.decode(self.lib.llama_batch_get_one(buffer, len(tokens)))
         n = self.lib.llama_vocab_n_tokens(self.vocab)
         return np.ctypeslib.as_array(self.lib.llama_get_logits_ith(self.context, -1), (n,)).copy()
 
@@ -148,8 +151,7 @@ class Model:
             batch = self.lib.llama_batch_get_one(buffer, len(part))
             every = (ctypes.c_int8 * len(part))(*[1] * len(part))  # the positions whose logits are wanted
             batch.logits = ctypes.cast(every, ctypes.c_void_p)
-            if status := self.lib.llama_decode(self.context, batch):
-                raise SystemExit(f"llama_decode: {status}")
+            self.decode(batch)
             for i, token in enumerate(part[1:]):
                 row = np.ctypeslib.as_array(self.lib.llama_get_logits_ith(self.context, i), (vocab,)).astype(float)
                 total += np.log(np.exp(row - row.max()).sum()) + row.max() - row[token]

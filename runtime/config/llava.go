@@ -17,7 +17,9 @@ func (f *fields) languageModel() (wrapper map[string]any) {
 	if modelType != "llava" && modelType != "llava_llama" {
 		return nil
 	}
-	if a, ok := f.raw["architectures"].([]any); ok && len(a) > 0 && a[0] != "LlavaForConditionalGeneration" && a[0] != "LlavaLlamaForCausalLM" {
+	if a, ok := f.raw["architectures"].([]any); ok && len(a) > 0 && a[0] == "MopLlavaForConditionalGeneration" {
+		f.raw["architectures"] = []any{"LlavaForConditionalGeneration"} // the class of llavaCode, as transformers saves it
+	} else if ok && len(a) > 0 && a[0] != "LlavaForConditionalGeneration" && a[0] != "LlavaLlamaForCausalLM" {
 		f.fail("architectures: want LlavaForConditionalGeneration or LlavaLlamaForCausalLM, got %s", show(a[0]))
 	}
 	outer := f.raw

@@ -108,7 +108,10 @@ func TestLLaVAHFType(t *testing.T) {
 		if nested := strings.Contains(text, "text_config"); nested != strings.Contains(string(out), `"AutoConfig": "modeling_mop_llava.MopLlavaConfig"`) || nested != (len(c.RemoteCode()) == 2) {
 			t.Errorf("remote code %d, got %s", len(c.RemoteCode()), out)
 		}
-		back = must(Parse(out))
+		back = must(Parse([]byte(strings.Replace(string(out), `"LlavaForConditionalGeneration"`, `"MopLlavaForConditionalGeneration"`, 1))))
+		if !reflect.DeepEqual(back, must(Parse(out))) {
+			t.Error("the class that transformers saves makes another config")
+		}
 		back.Layers[0] = shape
 		if out := string(must(Marshal(back))); strings.Contains(out, "auto_map") {
 			t.Errorf("uniform again, got %s", out)
