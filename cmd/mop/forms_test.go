@@ -17,7 +17,7 @@ const casesDir = "../../bench/engines/cases"
 // initCase writes the random model of a case of bench/engines.
 func initCase(t *testing.T, name string, more ...string) string {
 	t.Helper()
-	out := filepath.Join(t.TempDir(), name)
+	out := filepath.Join(t.TempDir(), filepath.Base(name))
 	if _, err := mop(t, "", append([]string{"init", "--config", filepath.Join(casesDir, name+".json"), "--tokenizer", demoDir, "--seed", "1", "--out", out}, more...)...); err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestPruneWritesCard(t *testing.T) {
 // Layers with one number of query heads are exported as Nemotron-NAS with the same
 // tensors; others are refused with the name of the layer.
 func TestExportNemotronNAS(t *testing.T) {
-	model, out := initCase(t, "groups"), filepath.Join(t.TempDir(), "nas")
+	model, out := initCase(t, "../testdata/nemotron-nas"), filepath.Join(t.TempDir(), "nas")
 	if _, err := mop(t, "", "export", "nemotron-nas", "--model", model, "--out", out); err != nil {
 		t.Fatal(err)
 	}
@@ -148,8 +148,10 @@ func TestExportNemotronNAS(t *testing.T) {
 		t.Error("the remote code of another form is there")
 	}
 	refused := filepath.Join(t.TempDir(), "no")
-	if _, err := mop(t, "", "export", "nemotron-nas", "--model", initCase(t, "different"), "--out", refused); err == nil || errors.Is(err, errUsage) || !strings.Contains(err.Error(), "layer 2: want 6 query heads") {
-		t.Errorf("want an error that names layer 2, got %v", err)
+	for name, want := range map[string]string{"different": "layer 0: has an MLP", "groups": "layer 0: has an MLP, but neither it nor a layer before it has attention"} {
+		if _, err := mop(t, "", "export", "nemotron-nas", "--model", initCase(t, name), "--out", refused); err == nil || errors.Is(err, errUsage) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: want %q, got %v", name, want, err)
+		}
 	}
 	if _, err := os.Stat(refused); err == nil {
 		t.Error("a refused export left something")

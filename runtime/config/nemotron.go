@@ -38,6 +38,10 @@ func (c *Config) nemotronBlocks() (heads int, blocks []any, err error) {
 			attention["n_heads_in_group"] = s.Heads / s.KVHeads
 		}
 		if s.Intermediate > 0 {
+			if first < 0 {
+				return 0, nil, fmt.Errorf("layer %d: has an MLP, but neither it nor a layer before it has attention: vLLM's code for %s fails there; vLLM serves the model itself with --trust-remote-code",
+					l, TypeNemotronNAS)
+			}
 			ffn["intermediate_size"] = s.Intermediate
 		}
 		blocks = append(blocks, map[string]any{"attention": attention, "ffn": ffn})

@@ -49,7 +49,11 @@ func TestMarshalNemotron(t *testing.T) {
 	if _, err := Marshal(c); err == nil || !strings.Contains(err.Error(), "layer 4: want 4 query heads, as layer 0 has, got 2") {
 		t.Errorf("want an error that names layer 4, got %v", err)
 	}
-	c.Layers = []LayerShape{{0, 0, 6, 5}}
+	c.Layers = []LayerShape{{0, 0, 6, 0}, {0, 0, 6, 5}, {4, 4, 6, 5}}
+	if _, err := Marshal(c); err == nil || !strings.Contains(err.Error(), "layer 1: has an MLP") {
+		t.Errorf("want an error that names layer 1, got %v", err)
+	}
+	c.Layers = []LayerShape{{0, 0, 6, 0}}
 	if _, err := Marshal(c); err == nil || !strings.Contains(err.Error(), "attention") {
 		t.Errorf("want an error about attention, got %v", err)
 	}
