@@ -5,10 +5,11 @@
 // Rows come in pairs: neuron j's gate and up. gate_up_decode_*: N <= 8. Memory-bound: 4*I*ld
 // bytes; 8-bit weights in *_i8_*, their scales after their rows.
 // gate_up_decode_pipeline_* (sm_90a): one block per SM, see pipeline.cuh.
+// gate_up_decode_batch{8,16,32,64}_* (sm_90a): N up to that, takes h 16-bit, see pipeline_batch.cuh.
 // gate_up_prefill_*: any N, takes h 16-bit. Compute-bound for many rows: 4*N*I*D flops.
 // gate_up_prefill_wgmma* (sm_90a): persistent blocks, see gemm_wgmma.cuh: 518 us on an H100 for
 // llama-2-7b and 2048 rows. Other versions: docs/performance/decode.md and prefill.md
-#include "pipeline.cuh"
+#include "pipeline_batch.cuh"
 #include "gemm_wgmma.cuh"
 
 // up is kept as a distance: a choice between two pointers would live in memory.
@@ -44,9 +45,9 @@ template <class T> struct GateUpEpilogue {
   }
 };
 
-#define GATE_UP_PARAMETERS(E)                                                                                    \
-  const float *x, int ldx, int D, const u16 *gain, float eps, const E *gate, const E *up, int ld, int I, u16 *m, \
-      int ldm, int n
+#define GATE_UP_OUTPUT_PARAMETERS(E) const E *gate, const E *up, int ld, int I, u16 *m, int ldm, int n
+#define GATE_UP_PARAMETERS(E) \
+  const float *x, int ldx, int D, const u16 *gain, float eps, GATE_UP_OUTPUT_PARAMETERS(E)
 #define GATE_UP_DECODE(T, name, E)                                                                    \
   extern "C" __global__ void __launch_bounds__(256, 2) gate_up_decode_##name(GATE_UP_PARAMETERS(E)) { \
     GateUpRows<E> rows = gate_up_rows(gate, up, ld, I);                                               \
@@ -79,6 +80,15 @@ GATE_UP_PIPELINE(BF16, bf16, u16)
 GATE_UP_PIPELINE(F16, f16, u16)
 GATE_UP_PIPELINE(BF16, i8_bf16, i8)
 GATE_UP_PIPELINE(F16, i8_f16, i8)
+
+#define GATE_UP_BATCH(T, E, name, batch, blocks)                                                            \
+  extern "C" __global__ void __launch_bounds__(kBatchThreads, blocks) gate_up_decode_batch##batch##_##name( \
+      const u16 *h, int ldh, GATE_UP_OUTPUT_PARAMETERS(E), int stages) {                                    \
+    GateUpRows<E> rows = gate_up_rows(gate, up, ld, I);                                                     \
+    gemv_batch<T, E, batch>(h, ldh, rows, I, ld, n, stages,                                                 \
+                            scaled(rows, sizeof(E) == 1, GateUpEpilogue<T>{m, ldm}));                       \
+  }
+EACH_BATCH(GATE_UP_BATCH)
 #endif
 
 #define GATE_UP_PREFILL(T, E, name, Size, size, threads, blocks, rows, cols)                               \

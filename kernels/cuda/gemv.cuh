@@ -38,15 +38,20 @@ struct Batch {
 template <class T, class E> struct Format;
 template <class T> struct Format<T, u16> {
   static constexpr int kPerLane = 8, kPitchPadding = 32;
+  static constexpr int kPieces = 1; // of 16 bytes of x, multiplied one after another by multiply_piece
   using X = uint4;
   static __device__ __forceinline__ X at(const u16 *x, bool in) { return in ? ptx::ld_shared(x) : uint4{0, 0, 0, 0}; }
   static __device__ __forceinline__ void multiply(float (&c)[4], uint4 a, uint4 b, X y) {
     T::mma(c, a.x, b.x, a.y, b.y, y.x, y.y);
     T::mma(c, a.z, b.z, a.w, b.w, y.z, y.w);
   }
+  static __device__ __forceinline__ void multiply_piece(float (&c)[4], uint4 a, uint4 b, uint4 y, int) {
+    multiply(c, a, b, y);
+  }
 };
 template <class T> struct Format<T, i8> {
   static constexpr int kPerLane = 16, kPitchPadding = 8;
+  static constexpr int kPieces = 2;
   struct X {
     uint4 y, z;
   };
@@ -61,11 +66,13 @@ template <class T> struct Format<T, i8> {
     auto wide = [=](u32 v) { return T::from_bytes(ptx::unpack_bytes(v, upper)); };
     T::mma(c, wide(a0), wide(b0), wide(a1), wide(b1), y0, y1);
   }
+  static __device__ __forceinline__ void multiply_piece(float (&c)[4], uint4 a, uint4 b, uint4 y, int piece) {
+    two(c, a.x, b.x, a.y, b.y, piece, y.x, y.y);
+    two(c, a.z, b.z, a.w, b.w, piece, y.z, y.w);
+  }
   static __device__ __forceinline__ void multiply(float (&c)[4], uint4 a, uint4 b, X x) {
-    two(c, a.x, b.x, a.y, b.y, 0, x.y.x, x.y.y);
-    two(c, a.z, b.z, a.w, b.w, 0, x.y.z, x.y.w);
-    two(c, a.x, b.x, a.y, b.y, 1, x.z.x, x.z.y);
-    two(c, a.z, b.z, a.w, b.w, 1, x.z.z, x.z.w);
+    multiply_piece(c, a, b, x.y, 0);
+    multiply_piece(c, a, b, x.z, 1);
   }
 };
 

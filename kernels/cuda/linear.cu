@@ -7,13 +7,14 @@
 // SM, each with an equal share of the rows. x is 16-bit [N, in] (kind 0), or float32 that is
 // rounded on the way in (kind 1).
 // linear_decode_pipeline_* (sm_90a): one block per SM, see pipeline.cuh.
+// linear_decode_batch{8,16,32,64}_* (sm_90a): N up to that, 16-bit x, see pipeline_batch.cuh.
 // linear_prefill_*: any N, 16-bit x. Compute-bound for many rows: 2*N*out*in flops. Grid: tiles of
 // out by tiles of N. linear_prefill_wgmma* (sm_90a): persistent blocks, see gemm_wgmma.cuh.
 //
 // Versions of decode on an H100, down projection of llama-2-7b with eight rows of x:
 //   gemv.cuh 100 us; pipeline.cuh 40 us. Whole models: docs/performance/decode.md
 // Versions of prefill on an H100, 2048 rows: mma.sync 295 to 360 TFLOP/s, wgmma 666 to 763
-#include "pipeline.cuh"
+#include "pipeline_batch.cuh"
 #include "linear_wgmma.cuh"
 
 // The rows of one matrix as they are; a last row without a pair repeats.
@@ -45,9 +46,11 @@ struct LinearEpilogue {
   }
 };
 
-template <class T, class E>
-static __device__ __forceinline__ void linear_decode(float *y, int ldy, const void *x, int ldx, int kind, const E *w,
-                                                     int ld, int out, int in, int n, int add, const float *scales) {
+#define LINEAR_OUTPUT_PARAMETERS(E) \
+  float *y, int ldy, const E *w, int ld, int out, int n, int add, const float *scales
+#define LINEAR_DECODE_PARAMETERS(E) const void *x, int ldx, int kind, int in, LINEAR_OUTPUT_PARAMETERS(E)
+
+template <class T, class E> static __device__ __forceinline__ void linear_decode(LINEAR_DECODE_PARAMETERS(E)) {
   LinearRows<E> rows = {w, ld, out, scales};
   int r0, r1;
   block_rows(ceil_div(out, 2), r0, r1);
@@ -61,11 +64,9 @@ static __device__ __forceinline__ void linear_decode(float *y, int ldy, const vo
   gemv<T, E>(rows, r0, r1, ld, n, scaled(rows, sizeof(E) == 1, LinearEpilogue{y, ldy, out, add}));
 }
 
-#define LINEAR_DECODE(T, name, E)                                                                                    \
-  extern "C" __global__ void __launch_bounds__(256, 2)                                                               \
-      linear_decode_##name(float *y, int ldy, const void *x, int ldx, int kind, const E *w, int ld, int out, int in, \
-                           int n, int add, const float *scales) {                                                    \
-    linear_decode<T, E>(y, ldy, x, ldx, kind, w, ld, out, in, n, add, scales);                                       \
+#define LINEAR_DECODE(T, name, E)                                                                           \
+  extern "C" __global__ void __launch_bounds__(256, 2) linear_decode_##name(LINEAR_DECODE_PARAMETERS(E)) { \
+    linear_decode<T, E>(x, ldx, kind, in, y, ldy, w, ld, out, n, add, scales);                             \
   }
 #ifdef HAS_GEMV
 LINEAR_DECODE(BF16, bf16, u16)
@@ -88,18 +89,26 @@ template <class T, class E> struct LinearInput {
   }
 };
 
-#define LINEAR_PIPELINE(T, name, E)                                                                                   \
-  extern "C" __global__ void __launch_bounds__(kPipelineThreads, 2)                                                   \
-      linear_decode_pipeline_##name(float *y, int ldy, const void *x, int ldx, int kind, const E *w, int ld, int out, \
-                                    int in, int n, int add, const float *scales, int stages) {                        \
-    LinearRows<E> rows = {w, ld, out, scales};                                                                        \
-    gemv_pipelined<T, E>(rows, ceil_div(out, 2), ld, n, stages, LinearInput<T, E>{x, ldx, kind, in},                  \
-                         scaled(rows, sizeof(E) == 1, LinearEpilogue{y, ldy, out, add}));                             \
+#define LINEAR_PIPELINE(T, name, E)                                                            \
+  extern "C" __global__ void __launch_bounds__(kPipelineThreads, 2)                            \
+      linear_decode_pipeline_##name(LINEAR_DECODE_PARAMETERS(E), int stages) {                 \
+    LinearRows<E> rows = {w, ld, out, scales};                                                 \
+    gemv_pipelined<T, E>(rows, ceil_div(out, 2), ld, n, stages, LinearInput<T, E>{x, ldx, kind, in}, \
+                         scaled(rows, sizeof(E) == 1, LinearEpilogue{y, ldy, out, add}));      \
   }
 LINEAR_PIPELINE(BF16, bf16, u16)
 LINEAR_PIPELINE(F16, f16, u16)
 LINEAR_PIPELINE(BF16, i8_bf16, i8)
 LINEAR_PIPELINE(F16, i8_f16, i8)
+
+#define LINEAR_BATCH(T, E, name, rows, blocks)                                                         \
+  extern "C" __global__ void __launch_bounds__(kBatchThreads, blocks) linear_decode_batch##rows##_##name( \
+      const u16 *x, int ldx, LINEAR_OUTPUT_PARAMETERS(E), int stages) {                                \
+    LinearRows<E> of = {w, ld, out, scales};                                                           \
+    gemv_batch<T, E, rows>(x, ldx, of, ceil_div(out, 2), ld, n, stages,                                \
+                           scaled(of, sizeof(E) == 1, LinearEpilogue{y, ldy, out, add}));              \
+  }
+EACH_BATCH(LINEAR_BATCH)
 #endif
 
 #define LINEAR_PREFILL(T, E, name, Size, size, threads, blocks, rows, cols)                                         \

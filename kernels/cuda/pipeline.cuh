@@ -48,9 +48,9 @@ struct Pipeline {
   float *parts;
   u8 *stages;
   u64 *full, *empty, *staged; // staged: x is there
-  int count;
+  int count, bytes;           // stages, and the bytes of one
   int index, round;
-  __device__ __forceinline__ u8 *stage() const { return stages + index * kStageBytes; }
+  __device__ __forceinline__ u8 *stage() const { return stages + index * bytes; }
   __device__ __forceinline__ void next() {
     if (++index == count)
       index = 0, round++;
@@ -60,15 +60,17 @@ template <class E> static __device__ __forceinline__ Pipeline make_pipeline(int 
   float *parts = partial_sums<E>(ld, n);
   u8 *stages = (u8 *)parts + kPartialBytes;
   u64 *b = (u64 *)(stages + count * kStageBytes);
-  return {parts, stages, b, b + count, b + 2 * count, count, 0, 0};
+  return {parts, stages, b, b + count, b + 2 * count, count, kStageBytes, 0, 0};
 }
 
-// load_weights copies rows r0..r1-1, 16 at a time: each copying warp its rows of every stage,
-// a lane for each. A tile's rows past r1 stay as they are, and so do their sums, which
-// nobody reads. The next kernel may start when all is asked for.
-template <class E, class Rows>
+// load_weights copies rows r0..r1-1, StageRows of them at a time, Chunk bytes of each to a stage:
+// each copying warp its rows of every stage, a lane for each. ld is the number of elements that are
+// copied of a row. A tile's rows past r1 stay as they are, and so do their sums, which nobody reads.
+// The next kernel may start when all is asked for.
+template <class E, int StageRows, int Chunk, class Rows>
 static __device__ __forceinline__ void load_weights(Pipeline pipe, const Rows &rows, int r0, int r1, int ld) {
-  constexpr int kMine = kStageRows / kProducerWarps;
+  constexpr int kMine = StageRows / kProducerWarps;
+  static_assert(kMine <= 32, "a lane for each row");
   const int lane = threadIdx.x % 32, mine = threadIdx.x / 32 % kProducerWarps * kMine, bytes = ld * (int)sizeof(E);
   struct Walk { // over the stages: this lane's row of a tile, nullptr where there is none, and the chunk's first byte
     const u8 *row;
@@ -79,8 +81,8 @@ static __device__ __forceinline__ void load_weights(Pipeline pipe, const Rows &r
     return Walk{lane < kMine && r < r1 ? (const u8 *)rows.row(r) : nullptr, tile, 0};
   };
   auto next = [&](Walk &w) {
-    if ((w.at += kChunk) >= bytes)
-      w = start(w.tile + kStageRows);
+    if ((w.at += Chunk) >= bytes)
+      w = start(w.tile + StageRows);
   };
   Walk copied = start(r0), asked = copied;
   int ahead = 0; // stages before asked
@@ -88,18 +90,18 @@ static __device__ __forceinline__ void load_weights(Pipeline pipe, const Rows &r
     if (i == pipe.count || i > pipe.count && pipe.count < kDeepStages) {
       for (; ahead < i - pipe.count + kPrefetchStages && asked.tile < r1; ahead++, next(asked))
         if (ahead >= pipe.count && asked.row)
-          ptx::prefetch_l2(asked.row + asked.at, min(kChunk, bytes - asked.at));
+          ptx::prefetch_l2(asked.row + asked.at, min(Chunk, bytes - asked.at));
       if (asked.tile >= r1)
         cudaTriggerProgrammaticLaunchCompletion();
     }
-    const int part = min(kChunk, bytes - copied.at);
+    const int part = min(Chunk, bytes - copied.at);
     if (pipe.round > 0)
       ptx::mbarrier_wait_parity(pipe.empty + pipe.index, pipe.round - 1 & 1);
     if (lane == 0)
       ptx::mbarrier_arrive_expect_tx(pipe.full + pipe.index, max(0, min(kMine, r1 - copied.tile - mine)) * part);
     __syncwarp();
     if (copied.row)
-      ptx::cp_async_bulk_evict_first(pipe.stage() + (mine + lane) * kChunkPitch, copied.row + copied.at, part,
+      ptx::cp_async_bulk_evict_first(pipe.stage() + (mine + lane) * (Chunk + 64), copied.row + copied.at, part,
                                      pipe.full + pipe.index);
   }
   cudaTriggerProgrammaticLaunchCompletion();
@@ -213,7 +215,7 @@ static __device__ __forceinline__ void gemv_pipelined(const Rows &rows, int pair
   }
   __syncthreads();
   if (threadIdx.x >= kGemvThreads) {
-    load_weights<E>(pipe, rows, r0, r1, ld);
+    load_weights<E, kStageRows, kChunk>(pipe, rows, r0, r1, ld);
   } else {
     x.prefetch();
     cudaGridDependencySynchronize();

@@ -7,6 +7,7 @@
 // qkv_decode_*: N <= 8; every block computes the norm for itself. Memory-bound:
 // 2*(H + 2*K)*Dh*ld bytes; 8-bit weights in *_i8_*, their scales after their rows.
 // qkv_decode_pipeline_* (sm_90a): one block per SM, see pipeline.cuh.
+// qkv_decode_batch{8,16,32,64}_* (sm_90a): N up to that, takes h 16-bit, see pipeline_batch.cuh.
 // qkv_prefill_*: any N, takes h [N, D] 16-bit. Compute-bound for many rows: 2*N*(H + 2*K)*Dh*D flops.
 // qkv_prefill_wgmma* (sm_90a): persistent blocks, see gemm_wgmma.cuh.
 //
@@ -15,7 +16,7 @@
 //   results stored two bytes per lane                          487 us
 //   a producer per warpgroup, results stored 16 bytes per lane 306 us, norm included
 //   the product of the same shape alone                        277 us
-#include "pipeline.cuh"
+#include "pipeline_batch.cuh"
 #include "gemm_wgmma.cuh"
 
 // k and v are kept as distances: a choice between pointers would live in memory.
@@ -127,6 +128,17 @@ QKV_PIPELINE(BF16, bf16, u16)
 QKV_PIPELINE(F16, f16, u16)
 QKV_PIPELINE(BF16, i8_bf16, i8)
 QKV_PIPELINE(F16, i8_f16, i8)
+
+#define QKV_BATCH(T, E, name, batch, blocks)                                                            \
+  extern "C" __global__ void __launch_bounds__(kBatchThreads, blocks)                                   \
+      qkv_decode_batch##batch##_##name(const u16 *h, int ldh, QKV_PARAMETERS(E), int stages) {          \
+    QKVRows<E> rows = qkv_rows(wq, wk, wv, ld, H, K, Dh);                                               \
+    gemv_batch<T, E, batch>(                                                                            \
+        h, ldh, rows, (H + 2 * K) * Dh / 2, ld, n, stages,                                              \
+        scaled(rows, sizeof(E) == 1,                                                                    \
+               QKVEpilogue<T>{q, ldq, H, K, Dh, {table, pages, K, Dh + 7 & ~7}, positions, cos_sin}));  \
+  }
+EACH_BATCH(QKV_BATCH)
 #endif
 
 #define QKV_PREFILL(T, E, name, Size, size, threads, blocks, rows, cols)                                              \

@@ -164,7 +164,7 @@ struct Machine {
   const uint64_t *slots;
   uint64_t seed;
   int boxes;
-  Box box[256];
+  Box box[512];
   char error[512];
 };
 extern Machine m;

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"mop/runtime/checkpoint"
@@ -35,7 +36,11 @@ var matrices = []struct {
 func made(b *testing.B, d *Device, out, in int) *weight { return randomWeightOfKey(b, d, out, in, 1) }
 
 func randomWeightOfKey(b *testing.B, d *Device, out, in int, key uint64) *weight {
-	w, err := d.PlaceRandom(checkpoint.RandomSpec{Name: "w", DType: checkpoint.BF16, Shape: []int{out, in}, Key: key, Scale: random.Scale(0.02)}, device.PlaceOptions{})
+	return randomWeight(b, d, out, in, key, device.PlaceOptions{})
+}
+
+func randomWeight(b *testing.B, d *Device, out, in int, key uint64, o device.PlaceOptions) *weight {
+	w, err := d.PlaceRandom(checkpoint.RandomSpec{Name: "w", DType: checkpoint.BF16, Shape: []int{out, in}, Key: key, Scale: random.Scale(0.02)}, o)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -137,11 +142,14 @@ type layerOperation struct {
 	run    func(kind device.Phase, ws []device.Weight)
 }
 
-var layers = []struct {
+// layer is the shape of a model's layers.
+type layer struct {
 	name string
 	D, I int
 	hs   device.AttentionShape
-}{
+}
+
+var layers = []layer{
 	{"llama-2-7b", 4096, 11008, device.AttentionShape{H: 32, K: 32, Dh: 128}},
 	{"llama-3-8b", 4096, 14336, device.AttentionShape{H: 32, K: 8, Dh: 128}},
 }
@@ -177,24 +185,24 @@ func operationsOf(b *testing.B, d *Device, D, I int, hs device.AttentionShape, n
 	}
 }
 
-// bytes returns the size of an operation's 16-bit matrices.
-func (o layerOperation) bytes() (n float64) {
+// elements returns the number of elements of an operation's matrices.
+func (o layerOperation) elements() (n float64) {
 	for _, s := range o.shapes {
-		n += 2 * float64(s[0]) * float64(s[1])
+		n += float64(s[0]) * float64(s[1])
 	}
 	return n
 }
 
-// copies of its matrices take turns, so that none is in the cache.
-func (o layerOperation) copies(b *testing.B, d *Device, bytes float64) [][]device.Weight {
-	n := max(1, int(math.Ceil(bytes/o.bytes())))
+// copies of its matrices, of so many elements in all, take turns, so that none is in the cache.
+func (o layerOperation) copies(b *testing.B, d *Device, elements float64, stored device.PlaceOptions) [][]device.Weight {
+	n := max(1, int(math.Ceil(elements/o.elements())))
 	if testing.Short() {
 		n = 1
 	}
 	all := make([][]device.Weight, n)
 	for i := range all {
 		for j, s := range o.shapes {
-			all[i] = append(all[i], randomWeightOfKey(b, d, s[0], s[1], uint64(3+j)))
+			all[i] = append(all[i], randomWeight(b, d, s[0], s[1], uint64(3+j), stored))
 		}
 	}
 	return all
@@ -212,10 +220,10 @@ func BenchmarkPrefillLayer(b *testing.B) {
 			b.Run(set+"/"+l.name, func(b *testing.B) {
 				d := openSet(b, 1, set)
 				for _, o := range operationsOf(b, d, l.D, l.I, l.hs, n, n, []device.Span{{Len: n}}) {
-					ws := o.copies(b, d, 0)[0]
+					ws := o.copies(b, d, 0, device.PlaceOptions{})[0]
 					b.Run(o.name, func(b *testing.B) {
 						measure(b, d, func(int) { o.run(device.Prefill, ws) })
-						b.ReportMetric(float64(n)*o.bytes()*float64(b.N)/b.Elapsed().Seconds()/1e12, "TFLOP/s")
+						b.ReportMetric(2*float64(n)*o.elements()*float64(b.N)/b.Elapsed().Seconds()/1e12, "TFLOP/s")
 					})
 				}
 			})
@@ -223,25 +231,34 @@ func BenchmarkPrefillLayer(b *testing.B) {
 	}
 }
 
-// BenchmarkDecodeLayer: the same on one row and on eight, in GB/s of weights read.
+// BenchmarkDecodeLayer: the same on one to 64 rows, and on weights of 8 bits, in GB/s of weights
+// read. A product that reads them once at any batch takes about as long at 64 rows as at one.
 func BenchmarkDecodeLayer(b *testing.B) {
-	const T = 512
 	for _, l := range layers {
-		for _, n := range []int{1, 8} {
-			b.Run(fmt.Sprintf("%s/%d", l.name, n), func(b *testing.B) {
-				d := open(b, 1)
-				var spans []device.Span
-				for i := range n {
-					spans = append(spans, device.Span{Slot: i, Start: T - 1, Row: i, Len: 1})
-				}
-				for _, o := range operationsOf(b, d, l.D, l.I, l.hs, n, T, spans) {
-					ws := o.copies(b, d, 256<<20)
-					b.Run(o.name, func(b *testing.B) {
-						measure(b, d, func(i int) { o.run(device.Decode, ws[i%len(ws)]) })
-						b.ReportMetric(o.bytes()*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
-					})
-				}
-			})
+		for _, n := range []int{1, 8, 16, 32, 64} {
+			b.Run(fmt.Sprintf("%s/%d", l.name, n), func(b *testing.B) { decodeLayer(b, l, n, 2, device.PlaceOptions{}) })
+		}
+		for _, n := range []int{1, 8, 32} {
+			b.Run(fmt.Sprintf("%s-int8/%d", l.name, n), func(b *testing.B) { decodeLayer(b, l, n, 1, device.PlaceOptions{Int8: true}) })
+		}
+	}
+}
+
+func decodeLayer(b *testing.B, l layer, n int, weightBytes float64, stored device.PlaceOptions) {
+	const T = 512
+	d := open(b, 1)
+	var spans []device.Span
+	for i := range n {
+		spans = append(spans, device.Span{Slot: i, Start: T - 1, Row: i, Len: 1})
+	}
+	for _, o := range operationsOf(b, d, l.D, l.I, l.hs, n, T, spans) {
+		ws := o.copies(b, d, (256<<20)/weightBytes, stored)
+		b.Run(o.name, func(b *testing.B) {
+			measure(b, d, func(i int) { o.run(device.Decode, ws[i%len(ws)]) })
+			b.ReportMetric(weightBytes*o.elements()*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
+		})
+		for _, w := range slices.Concat(ws...) {
+			w.Free()
 		}
 	}
 }

@@ -32,7 +32,11 @@ func (d *Device) GateUp(kind device.Phase, m, x device.Buffer, n int, norm, wg, 
 			h.p, h.pitch, xb.cols, gate.p, up.p, gate.pitch, gate.rows, mb.p, mb.pitch, n)
 		return
 	}
-	d.launchGEMV("gate_up", gate, gate.rows, n, func(at, n int) []any {
-		return []any{xb.row(at), xb.pitch, xb.cols, g.p, float32(eps), gate.p, up.p, gate.pitch, gate.rows, mb.row(at), mb.pitch, n}
+	d.launchGEMV("gate_up", gate, gate.rows, n, gemvArguments{
+		x:    func(at int) []any { return []any{xb.row(at), xb.pitch, xb.cols, g.p, float32(eps)} },
+		half: func() rows16 { return d.normalize(xb, 0, n, g, eps) },
+		output: func(at, n int) []any {
+			return []any{gate.p, up.p, gate.pitch, gate.rows, mb.row(at), mb.pitch, n}
+		},
 	})
 }

@@ -41,45 +41,65 @@ func TestGEMVRowsPerPass(t *testing.T) {
 	}
 }
 
-// The pipelined products of sm_90a make few passes of equal size and have at least two
-// stages. Where x is small, a block of the next product or of attention fits the same SM.
+// In decode on sm_90a x stays in shared memory if that leaves at least four stages for the
+// weights. Otherwise x is copied with the weights, which are read once for up to 64 rows.
 func TestPipelineGeometry(t *testing.T) {
 	for _, c := range []struct {
-		ld, n, rows, stages int
-		twoBlocks           bool
+		ld, n         int
+		variant       string
+		rows, stages  int
+		twoBlocks     bool
+		weightsInByte int
 	}{
-		{4096, 1, 1, 5, true}, // 8256+4096+5*17424+8 = 99,480 bytes
-		{4096, 4, 4, 3, true},
-		{4096, 8, 8, 2, true}, // 66,048+4096+2*17424+8 = 105,000
-		{4096, 20, 7, 2, true},
-		{64, 1, 1, 5, true},
-		{11008, 1, 1, 4, true},
-		{11008, 8, 8, 2, false}, // 176,640+4096+2*17424+8 = 215,592
-		{14336, 8, 4, 6, false}, // eight rows alone are 229,888: 4+4 rather than 7+1
-		{14336, 7, 4, 6, false},
-		{65536, 2, 1, 5, false},
-		{131072, 1, 0, 0, false},
+		{4096, 1, "pipeline_", 1, 5, true, 2}, // 8256+4096+5*17424+8 = 99,480 bytes
+		{4096, 3, "pipeline_", 3, 4, true, 2},
+		{4096, 4, "batch8_", 4, 4, true, 2}, // 9216+4*23,056 = 101,440 bytes; x leaves three stages
+		{4096, 8, "batch8_", 8, 4, true, 2},
+		{64, 1, "pipeline_", 1, 5, true, 2},
+		{11008, 1, "pipeline_", 1, 4, true, 2},
+		{8848, 8, "pipeline_", 8, 4, false, 2}, // the shortest of the long rows that were measured with four
+		{11008, 8, "batch8_", 8, 4, true, 2},   // x leaves two stages
+		{14336, 1, "pipeline_", 1, 4, true, 2},
+		{14336, 8, "batch8_", 8, 4, true, 2}, // eight rows alone are 229,888 bytes
+		{65536, 2, "batch8_", 2, 4, true, 2},
+		{131072, 1, "batch8_", 1, 4, true, 2}, // no row of x fits
+		{4096, 9, "batch16_", 9, 8, false, 2},
+		{4096, 20, "batch32_", 20, 6, false, 2},
+		{4096, 64, "batch64_", 64, 4, false, 2}, // 9216+4*55,312 = 230,464 of 232,448 bytes
+		{4096, 65, "batch64_", 33, 4, false, 2}, // two passes of equal size
+		{4096, 200, "batch64_", 50, 4, false, 2},
+		{4096, 8, "batch8_", 8, 8, false, 1},
+		{4096, 16, "batch16_", 16, 6, false, 1},
+		{4096, 32, "batch32_", 32, 4, false, 1},
+		{4096, 64, "batch64_", 64, 2, false, 1},
 	} {
-		p := chooseGEMV(driver.SM90a, 1000, c.ld, c.n, hopper)
-		if p.rows != c.rows || p.stages != c.stages {
-			t.Errorf("%d rows of %d: want passes of %d with %d stages, got %d with %d", c.n, c.ld, c.rows, c.stages, p.rows, p.stages)
+		p := chooseGEMV(driver.SM90a, 1000, c.ld, c.weightsInByte, c.n, hopper)
+		if p.variant != c.variant || p.rows != c.rows || p.stages != c.stages || p.half != (c.variant != "pipeline_") {
+			t.Errorf("%d rows of %d: want %s in passes of %d with %d stages, got %+v", c.n, c.ld, c.variant, c.rows, c.stages, p)
 		}
-		if p.rows == 0 {
-			if p.shared <= hopper.shared {
-				t.Errorf("pitch %d: want more than %d bytes of shared memory, got %d", c.ld, hopper.shared, p.shared)
-			}
-			continue
-		}
-		if want := pipelineSharedBytes(c.ld, c.rows, c.stages); p.shared != want || want > hopper.shared {
-			t.Errorf("%d rows of %d: want %d bytes of shared memory, got %d", c.n, c.ld, want, p.shared)
+		if p.shared > hopper.shared {
+			t.Errorf("%d rows of %d: want at most %d bytes of shared memory, got %d", c.n, c.ld, hopper.shared, p.shared)
 		}
 		if got := p.shared+max(p.shared, attentionDecodeSharedBytes(128, false), attentionDecodeSharedBytes(128, true))+2*1024 <= 228<<10; got != c.twoBlocks {
 			t.Errorf("%d rows of %d, %d bytes of shared memory: want two blocks on an SM: %v", c.n, c.ld, p.shared, c.twoBlocks)
 		}
 	}
 	for _, set := range []string{driver.SM80, driver.SM90} {
-		if got, want := chooseGEMV(set, 1000, 4096, 8, hopper), (gemvLaunch{"", 8, gemvThreads, 125, gemvSharedBytes(4096, 8), 0}); got != want {
+		if got, want := chooseGEMV(set, 1000, 4096, 2, 8, hopper), (gemvLaunch{"", 8, gemvThreads, 125, gemvSharedBytes(4096, 8), 0, false}); got != want {
 			t.Errorf("%s: want %+v, got %+v", set, want, got)
+		}
+	}
+}
+
+// The weights are read once at every batch of up to 64 sequences, whatever the length of rows.
+func TestWeightsAreReadOnce(t *testing.T) {
+	for _, ld := range []int{64, 4096, 8848, 11008, 14336, 28672} {
+		for _, weightBytes := range []int{1, 2} {
+			for n := 1; n <= 64; n++ {
+				if p := chooseGEMV(driver.SM90a, 2048, ld, weightBytes, n, hopper); p.rows != n || p.stages < 2 {
+					t.Errorf("%d rows of %d: want one pass, got %+v", n, ld, p)
+				}
+			}
 		}
 	}
 }

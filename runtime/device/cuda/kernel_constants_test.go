@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -61,6 +62,7 @@ func TestKernelConstants(t *testing.T) {
 		{[]string{"types.cuh"}, map[string]int{"kPageSize": pageSize}},
 		{[]string{"gemv.cuh"}, map[string]int{"kGemvThreads": gemvThreads, "kGemvWarps": gemvWarps, "kSegmentRows": gemvSegmentRows}},
 		{[]string{"gemv.cuh", "pipeline.cuh"}, map[string]int{"kPipelineThreads": pipelineThreads, "kStageBytes": pipelineStageBytes, "kPartialBytes": pipelinePartialBytes}},
+		{[]string{"gemv.cuh", "pipeline.cuh", "pipeline_batch.cuh"}, map[string]int{"kBatchThreads": batchThreads, "kBatchChunk": batchChunk, "kBatchWeightBytes": batchWeightBytes, "kBatchPartialBytes": batchPartialBytes, "kDeepStages": pipelineDeepStages}},
 		{[]string{"gemm.cuh"}, map[string]int{"kStages": gemmStages, "kTileK": gemmTileK}},
 		{[]string{"gemm.cuh"}, map[string]int{"kTileK": driver.BoxCols}},
 		{[]string{"attention_decode.cuh"}, map[string]int{"kGroup": attentionGroup, "kAttentionWarps": attentionDecodeWarps, "kSingleBlockRounds": attentionSingleBlockRounds, "kMaxSplits": attentionMaxSplits}},
@@ -82,6 +84,7 @@ func TestKernelConstants(t *testing.T) {
 func TestKernelExpressions(t *testing.T) {
 	for _, c := range []struct{ file, want string }{
 		{"gemv.cuh", "kPerLane = 8, kPitchPadding = 32;"}, // gemvSharedBytes: rows of x are ld+32 elements
+		{"gemv.cuh", "kPerLane = 16, kPitchPadding = 8;"}, // batchSharedBytes
 		{"attention_decode.cu", fmt.Sprintf("kPositions = %d / Width;", attentionDecodeWarpElements)},
 		{"attention_decode.cuh", "kPitch = Width + 4;"},     // attentionPartialElements
 		{"attention_decode.cu", "kValuePitch = Width + 8;"}, // attentionDecodeSharedBytes
@@ -119,6 +122,17 @@ func numbers(t *testing.T, list string) (n []int) {
 		n = append(n, v)
 	}
 	return n
+}
+
+// The sizes of batches in Go and in pipeline_batch.cuh are the same.
+func TestBatchSources(t *testing.T) {
+	var got []int
+	for _, m := range regexp.MustCompile(`EACH_BATCH_FORMAT\(M, (\d+), \d\)`).FindAllStringSubmatch(kernelSource(t, "pipeline_batch.cuh"), -1) {
+		got = append(got, numbers(t, m[1])...)
+	}
+	if !slices.Equal(got, batchSizes) {
+		t.Errorf("want batches of %v as in Go, got %v", batchSizes, got)
+	}
 }
 
 // The tile tables in Go and in gemm.cuh list the same tiles.

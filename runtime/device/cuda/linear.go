@@ -36,9 +36,17 @@ func (d *Device) linear(kind device.Phase, y, x *buffer, n int, w *weight, add i
 	if x.size == 4 {
 		form = 1
 	}
-	d.launchGEMV("linear", w, ceilDiv(w.rows, 2), n, func(at, n int) []any {
-		return []any{y.row(at), y.pitch, x.row(at), x.pitch, form, w.p, w.pitch, w.rows, w.cols, n, add, w.scales(0)}
+	d.launchGEMV("linear", w, ceilDiv(w.rows, 2), n, gemvArguments{
+		x:      func(at int) []any { return []any{x.row(at), x.pitch, form, w.cols} },
+		half:   func() rows16 { return d.roundTo16Bit(x, n, w.dtype) },
+		output: func(at, n int) []any { return linearOutput(y.row(at), y.pitch, w, 0, w.rows, n, add) },
 	})
+}
+
+// linearOutput is the arguments of a decode product of n rows of x by rows lo..lo+out-1 of w,
+// from its result on.
+func linearOutput(y pointer, pitch int, w *weight, lo, out, n, add int) []any {
+	return []any{y, pitch, w.row(lo), w.pitch, out, n, add, w.scales(lo)}
 }
 
 // roundTo16Bit returns x as the input of a prefill product. Float32 rows are rounded to
@@ -59,8 +67,10 @@ func (d *Device) linearRows(kind device.Phase, y, x rows16, n int, w *weight, lo
 		d.linearPrefill(y, x, n, w, lo, out, 0)
 		return
 	}
-	d.launchGEMV("linear", w, ceilDiv(out, 2), n, func(at, n int) []any {
-		return []any{y.p + pointer(4*at*y.pitch), y.pitch, x.p + pointer(2*at*x.pitch), x.pitch, 0, w.row(lo), w.pitch, out, w.cols, n, 0, w.scales(lo)}
+	d.launchGEMV("linear", w, ceilDiv(out, 2), n, gemvArguments{
+		x:      func(at int) []any { return []any{x.row(at), x.pitch, 0, w.cols} },
+		half:   func() rows16 { return x },
+		output: func(at, n int) []any { return linearOutput(y.p+pointer(4*at*y.pitch), y.pitch, w, lo, out, n, 0) },
 	})
 }
 
@@ -77,17 +87,35 @@ func (d *Device) linearPrefill(y, x rows16, n int, w *weight, lo, out, add int) 
 		y.p, y.pitch, x.p, x.pitch, w.row(lo), w.pitch, out, w.cols, n, add, w.scales(lo))
 }
 
+// gemvArguments are the arguments of a decode product: of the kernels that normalize or round x
+// themselves those of x from row at on, or x in 16 bits, and then those from the outputs of n
+// rows on.
+type gemvArguments struct {
+	x      func(at int) []any
+	half   func() rows16
+	output func(at, n int) []any
+}
+
 // launchGEMV queues the decode product of an operation: n rows of x by pairs of rows of
-// weights like w, in as many passes as needed. args returns the kernel's arguments for n
-// rows starting at row at.
-func (d *Device) launchGEMV(op string, w *weight, pairs, n int, args func(at, n int) []any) {
+// weights like w, in as many passes as needed.
+func (d *Device) launchGEMV(op string, w *weight, pairs, n int, args gemvArguments) {
+	var h rows16
 	for at := 0; at < n; {
-		p := chooseGEMV(d.info.Set, pairs, w.pitch, n-at, d.limits)
+		p := chooseGEMV(d.info.Set, pairs, w.pitch, w.size, n-at, d.limits)
 		if p.rows == 0 {
 			d.fail(fmt.Errorf("rows of %d elements: want at most %d bytes of shared memory, got %d", w.pitch, d.limits.shared, p.shared))
 			return
 		}
-		a := args(at, p.rows)
+		var a []any
+		if p.half {
+			if at == 0 {
+				h = args.half()
+			}
+			a = []any{h.row(at), h.pitch}
+		} else {
+			a = args.x(at)
+		}
+		a = append(a, args.output(at, p.rows)...)
 		if p.stages > 0 {
 			a = append(a, p.stages)
 		}

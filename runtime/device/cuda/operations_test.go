@@ -181,21 +181,28 @@ func TestLinear(t *testing.T) {
 	})
 }
 
-// Long rows take many stages of the shared-memory pipeline in decode on sm_90a. They are
-// tested in every format and thread order.
+// Long rows take many stages of the shared-memory pipelines in decode on sm_90a. They are
+// tested in every format and thread order, with x in shared memory and with x in the stages.
 func TestLinearLongRows(t *testing.T) {
 	const D, I = 40, 5150
 	for _, set := range sets(t) {
 		for _, f := range formats {
 			for _, o := range orders {
-				for _, N := range []int{1, 8, 9} {
-					if testing.Short() && (o != orders[0] || N != 8) {
+				for N, variant := range map[int]string{1: "pipeline_", 4: "batch8_", 8: "pipeline_", 9: "batch16_", 27: "batch32_", 40: "batch64_"} {
+					if testing.Short() && (o != orders[0] || N != 4) {
 						continue
 					}
 					t.Run(fmt.Sprintf("%s/%v/%d/%d", set, f, N, o), func(t *testing.T) {
 						d := openSet(t, o, set)
-						if p := chooseGEMV(set, D/2, rowPitch(I), N, d.limits); (p.variant == "pipeline_") != (set == driver.SM90a) {
-							t.Fatalf("want a ring on sm_90a alone, got %+v", p)
+						if set != driver.SM90a {
+							variant = ""
+						}
+						ld, size := rowPitch(I), 2
+						if f.eight {
+							ld, size = roundUp(I, 128), 1
+						}
+						if p := chooseGEMV(set, D/2, ld, size, N, d.limits); p.variant != variant {
+							t.Fatalf("want the kernel %q, got %+v", variant, p)
 						}
 						checkLinear(t, d, rand.New(rand.NewPCG(uint64(N), o)), f, N, D, I)
 						if err := d.Sync(); err != nil {

@@ -66,7 +66,11 @@ func (d *Device) QKV(kind device.Phase, q device.Buffer, kv device.KVCache, x de
 			append([]any{h.p, h.pitch, xb.cols, mq.p, mk.p, mv.p, mq.pitch}, rest(0, n)...)...)
 		return
 	}
-	d.launchGEMV("qkv", mq, rows/2, n, func(at, n int) []any {
-		return append([]any{xb.row(at), xb.pitch, xb.cols, g.p, float32(eps), mq.p, mk.p, mv.p, mq.pitch}, rest(at, n)...)
+	d.launchGEMV("qkv", mq, rows/2, n, gemvArguments{
+		x:    func(at int) []any { return []any{xb.row(at), xb.pitch, xb.cols, g.p, float32(eps)} },
+		half: func() rows16 { return d.normalize(xb, 0, n, g, eps) },
+		output: func(at, n int) []any {
+			return append([]any{mq.p, mk.p, mv.p, mq.pitch}, rest(at, n)...)
+		},
 	})
 }

@@ -36,6 +36,9 @@ type rows16 struct {
 	pitch int
 }
 
+// row returns the address of a row.
+func (r rows16) row(i int) pointer { return r.p + pointer(2*i*r.pitch) }
+
 // normalize writes RMSNorm(x) of n rows, rounded to 16 bits, to scratch.
 func (d *Device) normalize(x *buffer, rows pointer, n int, g *weight, eps float64) rows16 {
 	ld := rowPitch(x.cols)
