@@ -41,7 +41,7 @@ func (o *options) register(root *cobra.Command) {
 func (o *options) weightsFlags(c *cobra.Command) {
 	c.Flags().StringVar(&o.weights.Weights, "weights", "stored", "type that matrices are held in: stored, as in the checkpoint; or int8, with a scale for each row, multiplied by 16-bit activations")
 	o.activationsFlag(c)
-	c.Flags().StringVar(&o.kvType, "kv-type", "", "type of the KV cache: int8, with a scale for each head and position; or on the CPU f32, f16 or bf16; a smaller type saves memory, but the CPU then decodes a long context more slowly (default f32; on a GPU the 16-bit type that it computes in)")
+	c.Flags().StringVar(&o.kvType, "kv-type", "", "type of the KV cache: int8, with a scale for each head and position; or on the CPU f32, f16 or bf16; a smaller type saves memory (default f32; on a GPU the 16-bit type that it computes in)")
 }
 
 func (o *options) activationsFlag(c *cobra.Command) {

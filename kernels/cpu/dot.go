@@ -66,12 +66,10 @@ func (t Type) RowBytes(n int) int {
 	return n * t.Size()
 }
 
-// Streams is how many rows of n elements DotRows takes at a time, each from a place of
-// its own: as many as a core reads fastest. More rows share what is read of the vector
-// and of the call; from memory, fewer are faster as long as the vector stays in the first
-// cache.
-func (t Type) Streams(n int) int {
-	if (t == F16 || t == BF16) && (n < 1024 || n > 3072) {
+// Streams is how many rows of the type DotRows takes at a time, each from a place of its own:
+// as many as a core reads fastest. More rows share what is read of the vector and of the call.
+func (t Type) Streams() int {
+	if t == F16 || t == BF16 {
 		return MaxStreams
 	}
 	return 4
@@ -79,6 +77,15 @@ func (t Type) Streams(n int) int {
 
 // MaxStreams is what Streams does not exceed.
 const MaxStreams = 6
+
+// maxVectors is what VectorsAtOnce does not exceed.
+const maxVectors = 4
+
+// productsAtOnce is how many products DotVectors computes at a time.
+const productsAtOnce = 12
+
+// RowsAtOnce is how many rows DotVectors multiplies with v vectors at a time.
+func RowsAtOnce(v int) int { return productsAtOnce / v }
 
 // Arranged is the length of the vector that Arrange makes of n floats.
 func Arranged(n int) int { return (n+31)/32*32 + 32 }
@@ -94,7 +101,7 @@ func (s Set) Arrange(dst, x []float32, t Type) {
 	}
 	n, step := len(x), s.step()
 	full := n / step * step
-	if s == Generic || s == AVX2 && n < step {
+	if s == Generic || n < step {
 		copy(dst, x)
 		return
 	}
@@ -107,13 +114,8 @@ func (s Set) Arrange(dst, x []float32, t Type) {
 	if rest == 0 {
 		return
 	}
-	var last [32]float32
+	var last [16]float32
 	tail := dst[full:]
-	if s == AVX512 { // rows are read under a mask
-		copy(last[:], x[full:])
-		arrangeBlock(tail[:step], last[:step], t)
-		return
-	}
 	// Rows are read up to their end, again with elements that were had already:
 	// those meet a zero here, and are zeroed themselves by the mask that follows,
 	// lest an infinity make that a NaN.
@@ -131,13 +133,10 @@ func (s Set) Arrange(dst, x []float32, t Type) {
 
 // step is how many elements of a row DotRows takes at a time.
 func (s Set) step() int {
-	switch s {
-	case AVX512:
-		return 32
-	case AVX2:
-		return 16
+	if s == Generic {
+		return 1
 	}
-	return 1
+	return 16
 }
 
 func arrangeBlock(dst, x []float32, t Type) {
@@ -153,7 +152,7 @@ func arrangeBlock(dst, x []float32, t Type) {
 
 // dotRowsGeneric is DotRows in plain Go.
 func dotRowsGeneric(t Type, out []float32, rows *[MaxStreams]unsafe.Pointer, x []float32, n int) {
-	streams := t.Streams(n)
+	streams := t.Streams()
 	for i := range out {
 		k, along := i%streams, i/streams*t.RowBytes(n)
 		if k > 0 && rows[k] == rows[k-1] {
@@ -206,4 +205,13 @@ func dotF16(w []uint16, x []float32) float32 {
 		tail[i] = FromF16(h)
 	}
 	return sumLanes(tail[:len(w)], x, s[0], s[1], s[2], s[3])
+}
+
+// dotVectorsGeneric is DotVectors in plain Go.
+func dotVectorsGeneric(t Type, out []float32, ld int, rows unsafe.Pointer, count int, x []float32, v, n int) {
+	for i := range v {
+		for r := range count {
+			out[i*ld+r] = dotGeneric(t, unsafe.Add(rows, r*t.RowBytes(n)), x[i*Arranged(n):], n)
+		}
+	}
 }

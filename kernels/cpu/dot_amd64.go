@@ -7,91 +7,44 @@ import (
 
 // DotRows multiplies one vector with the first row of each of the type's streams, then with
 // the rows that follow each of them in memory, and so on.
-// out [count][t.Streams(n)], rows [t.Streams(n)][count*n] of type t, x what Arrange made
+// out [count][t.Streams()], rows [t.Streams()][count*n] of type t, x what Arrange made
 // of n floats
 func (s Set) DotRows(t Type, out []float32, rows *[MaxStreams]unsafe.Pointer, x []float32, n int) {
 	_ = x[:Arranged(n)]
-	streams := t.Streams(n)
-	count := len(out) / streams
+	count := len(out) / t.Streams()
 	switch {
 	case count == 0:
 	case t == I8 && s != Generic && n > 0:
 		q, scales := int8Arranged(x, n)
 		dotsInt8AVX2((*[4]float32)(out), rows, &q[0], &scales[0], len(q), count, prefetchDistance(t))
-	case s == Generic || s == AVX2 && n < 16:
+	case s == Generic || n < 16:
 		dotRowsGeneric(t, out, rows, x, n)
-	case n == 0:
-		clear(out)
-	case s == AVX2 && t == BF16 && streams == 4:
-		dotsBF16x4AVX2(&out[0], rows, &x[0], n, count, prefetchDistance(t))
-	case s == AVX2 && t == BF16:
-		dotsBF16x6AVX2(&out[0], rows, &x[0], n, count, prefetchDistance(t))
-	case s == AVX2 && t == F16 && streams == 4:
-		dotsF16x4AVX2(&out[0], rows, &x[0], n, count, prefetchDistance(t))
-	case s == AVX2 && t == F16:
-		dotsF16x6AVX2(&out[0], rows, &x[0], n, count, prefetchDistance(t))
-	case s == AVX2:
-		dotsF32AVX2((*[4]float32)(out), rows, &x[0], n, count, prefetchDistance(t))
-	case t == BF16 && streams == 4:
-		dotsBF16x4AVX512(&out[0], rows, &x[0], n, count, prefetchDistance(t))
 	case t == BF16:
-		dotsBF16x6AVX512(&out[0], rows, &x[0], n, count, prefetchDistance(t))
-	case t == F16 && streams == 4:
-		dotsF16x4AVX512(&out[0], rows, &x[0], n, count, prefetchDistance(t))
+		dotsBF16AVX2(&out[0], rows, &x[0], n, count, prefetchDistance(t))
 	case t == F16:
-		dotsF16x6AVX512(&out[0], rows, &x[0], n, count, prefetchDistance(t))
+		dotsF16AVX2(&out[0], rows, &x[0], n, count, prefetchDistance(t))
 	default:
-		dotsF32AVX512((*[4]float32)(out), rows, &x[0], n, count, prefetchDistance(t))
+		dotsF32AVX2((*[4]float32)(out), rows, &x[0], n, count, prefetchDistance(t))
 	}
 }
 
-// The AVX2 kernels want n >= 16, those for AVX-512 n >= 1.
+// The kernels below want n >= 16.
 
 //go:noescape
-func dotsBF16x4AVX2(out *float32, rows *[MaxStreams]unsafe.Pointer, x *float32, n, count, ahead int)
+func dotsBF16AVX2(out *float32, rows *[MaxStreams]unsafe.Pointer, x *float32, n, count, ahead int)
 
 //go:noescape
-func dotsBF16x6AVX2(out *float32, rows *[MaxStreams]unsafe.Pointer, x *float32, n, count, ahead int)
-
-//go:noescape
-func dotsF16x4AVX2(out *float32, rows *[MaxStreams]unsafe.Pointer, x *float32, n, count, ahead int)
-
-//go:noescape
-func dotsF16x6AVX2(out *float32, rows *[MaxStreams]unsafe.Pointer, x *float32, n, count, ahead int)
+func dotsF16AVX2(out *float32, rows *[MaxStreams]unsafe.Pointer, x *float32, n, count, ahead int)
 
 //go:noescape
 func dotsF32AVX2(out *[4]float32, rows *[MaxStreams]unsafe.Pointer, x *float32, n, count, ahead int)
 
-//go:noescape
-func dotsBF16x4AVX512(out *float32, rows *[MaxStreams]unsafe.Pointer, x *float32, n, count, ahead int)
-
-//go:noescape
-func dotsBF16x6AVX512(out *float32, rows *[MaxStreams]unsafe.Pointer, x *float32, n, count, ahead int)
-
-//go:noescape
-func dotsF16x4AVX512(out *float32, rows *[MaxStreams]unsafe.Pointer, x *float32, n, count, ahead int)
-
-//go:noescape
-func dotsF16x6AVX512(out *float32, rows *[MaxStreams]unsafe.Pointer, x *float32, n, count, ahead int)
-
-//go:noescape
-func dotsF32AVX512(out *[4]float32, rows *[MaxStreams]unsafe.Pointer, x *float32, n, count, ahead int)
-
 // deinterleave gives each step of x its even elements first.   dst, x [n], n a
 // multiple of the step, n > 0
-func (s Set) deinterleave(dst, x []float32) {
-	if s == AVX512 {
-		deinterleave32(&dst[0], &x[0], len(x))
-	} else {
-		deinterleave16(&dst[0], &x[0], len(x))
-	}
-}
+func (s Set) deinterleave(dst, x []float32) { deinterleave16(&dst[0], &x[0], len(x)) }
 
 //go:noescape
 func deinterleave16(dst, x *float32, n int)
-
-//go:noescape
-func deinterleave32(dst, x *float32, n int)
 
 // prefetchDistance is how many bytes ahead of their use DotRows prefetches a row. The processor's own prefetching brings most of what a stream needs into the
 // second cache, but stops at pages. A Zen 4 wants the lines that it brought moved into

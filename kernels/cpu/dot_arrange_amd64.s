@@ -25,23 +25,3 @@ loop:
 	JNZ     loop
 	VZEROUPPER
 	RET
-
-// func deinterleave32(dst, x *float32, n int)
-TEXT ·deinterleave32(SB), NOSPLIT, $0-24
-	MOVQ dst+0(FP), DI
-	MOVQ x+8(FP), SI
-	MOVQ n+16(FP), CX
-
-loop:
-	SPLIT(0, Y2, Y3)
-	SPLIT(64, Y4, Y5)
-	VMOVUPS Y2, (DI)
-	VMOVUPS Y4, 32(DI)
-	VMOVUPS Y3, 64(DI)
-	VMOVUPS Y5, 96(DI)
-	ADDQ    $128, SI
-	ADDQ    $128, DI
-	SUBQ    $32, CX
-	JNZ     loop
-	VZEROUPPER
-	RET

@@ -1,12 +1,11 @@
 #include "textflag.h"
 
 // Four rows at R8..R11, then those that follow each of them, R12 times; DI walks along
-// their products. Two accumulators each: Y0 and Y1 of the first to Y6 and
-// Y7 of the fourth. BX walks along the arranged vector, whose present 16 floats
-// are in Y8 and Y9. The end of a row that is no multiple of 16 is read as the
+// their products. One accumulator each, Y0 to Y3, as in dot16_avx2_amd64.s. BX walks along the
+// arranged vector, whose present 16 floats are in Y8 and Y9. The end of a row that is no multiple of 16 is read as the
 // row's last 16 elements, those before it masked away.
 //
-// Every 64 bytes of a row, those AX bytes further on are asked for: see distance.
+// Every 64 bytes of a row, those AX bytes further on are prefetched: see prefetchDistance.
 
 #define BEGIN \
 	MOVQ rows+8(FP), AX; \
@@ -24,11 +23,7 @@
 	VXORPS Y0, Y0, Y0; \
 	VXORPS Y1, Y1, Y1; \
 	VXORPS Y2, Y2, Y2; \
-	VXORPS Y3, Y3, Y3; \
-	VXORPS Y4, Y4, Y4; \
-	VXORPS Y5, Y5, Y5; \
-	VXORPS Y6, Y6, Y6; \
-	VXORPS Y7, Y7, Y7
+	VXORPS Y3, Y3, Y3
 
 #define AHEAD \
 	PREFETCHT0 (R8)(AX*1); \
@@ -52,15 +47,11 @@
 	SUBQ  DX, R10; \
 	SUBQ  DX, R11
 
-// END adds each row's 16 lanes: accumulators, then halves, then neighbours.
+// END adds each row's eight lanes: neighbours, then halves.
 #define END \
-	VADDPS       Y1, Y0, Y0; \
-	VADDPS       Y3, Y2, Y2; \
-	VADDPS       Y5, Y4, Y4; \
-	VADDPS       Y7, Y6, Y6; \
+	VHADDPS      Y1, Y0, Y0; \
+	VHADDPS      Y3, Y2, Y2; \
 	VHADDPS      Y2, Y0, Y0; \
-	VHADDPS      Y6, Y4, Y4; \
-	VHADDPS      Y4, Y0, Y0; \
 	VEXTRACTF128 $1, Y0, X1; \
 	VADDPS       X1, X0, X0; \
 	VMOVUPS      X0, (DI); \
@@ -74,17 +65,17 @@
 	VMOVUPS (BX), Y8; \
 	VMOVUPS 32(BX), Y9
 
-#define SFROW(row, lo, hi) \
-	VFMADD231PS row, Y8, lo; \
-	VFMADD231PS 32 row, Y9, hi
+#define SFROW(row, sum) \
+	VFMADD231PS row, Y8, sum; \
+	VFMADD231PS 32 row, Y9, sum
 
-#define SFMASKED(row, lo, hi) \
+#define SFMASKED(row, sum) \
 	VMOVUPS     64(BX), Y11; \
 	VMOVUPS     96(BX), Y12; \
 	VANDPS      row, Y11, Y11; \
 	VANDPS      32 row, Y12, Y12; \
-	VFMADD231PS Y8, Y11, lo; \
-	VFMADD231PS Y9, Y12, hi
+	VFMADD231PS Y8, Y11, sum; \
+	VFMADD231PS Y9, Y12, sum
 
 // func dotsF32AVX2(out *[4]float32, rows *[MaxStreams]unsafe.Pointer, x *float32, n, count, ahead int)
 TEXT ·dotsF32AVX2(SB), NOSPLIT, $0-48
@@ -97,10 +88,10 @@ group:
 loop:
 	AHEAD
 	X16
-	SFROW((R8), Y0, Y1)
-	SFROW((R9), Y2, Y3)
-	SFROW((R10), Y4, Y5)
-	SFROW((R11), Y6, Y7)
+	SFROW((R8), Y0)
+	SFROW((R9), Y1)
+	SFROW((R10), Y2)
+	SFROW((R11), Y3)
 	NEXT(64)
 	ADDQ $64, BX
 	SUBQ $16, CX
@@ -110,10 +101,10 @@ loop:
 	JZ   done
 	BACK(4)
 	X16
-	SFMASKED((R8), Y0, Y1)
-	SFMASKED((R9), Y2, Y3)
-	SFMASKED((R10), Y4, Y5)
-	SFMASKED((R11), Y6, Y7)
+	SFMASKED((R8), Y0)
+	SFMASKED((R9), Y1)
+	SFMASKED((R10), Y2)
+	SFMASKED((R11), Y3)
 	NEXT(64)
 
 done:

@@ -45,7 +45,7 @@ func four(s Set, t Type, out *[4]float32, rows *[4]unsafe.Pointer, x []float32, 
 	for i := range all {
 		all[i] = rows[i%4]
 	}
-	got := make([]float32, t.Streams(n))
+	got := make([]float32, t.Streams())
 	s.DotRows(t, got, &all, x, n)
 	copy(out[:], got)
 	for i, v := range got {
@@ -101,7 +101,7 @@ func TestDots(t *testing.T) {
 					both := append(unsafe.Slice((*byte)(rows0[i]), size)[:size:size], unsafe.Slice((*byte)(rows0[j]), size)...)
 					return unsafe.Pointer(&both[0])
 				}
-				streams := ty.Streams(n)
+				streams := ty.Streams()
 				var pairs [MaxStreams]unsafe.Pointer
 				for i := range streams {
 					pairs[i] = pair(i%4, (i+i/4+1)%4)
@@ -111,6 +111,54 @@ func TestDots(t *testing.T) {
 				for i := range streams {
 					if along[i] != got[i%4] || along[streams+i] != got[(i+i/4+1)%4] {
 						t.Errorf("%v type %d n %d: other bits along rows that follow each other", s, ty, n)
+					}
+				}
+			}
+		}
+	}
+}
+
+// Several vectors at a time have the bits of each alone.
+func TestDotVectors(t *testing.T) {
+	for _, s := range sets() {
+		for ty := range I8 {
+			for _, n := range widths {
+				for v := 2; v <= s.VectorsAtOnce(ty, n); v++ {
+					rng := rand.New(rand.NewPCG(uint64(n), uint64(v)))
+					count, size := 3*RowsAtOnce(v), Arranged(n)
+					raw := make([]byte, 0, (count+MaxStreams)*n*ty.Size())
+					for range count {
+						one, _ := row(rng, ty, n)
+						raw = append(raw, one...)
+					}
+					x, arranged := make([]float32, n), make([]float32, v*size)
+					for i := range arranged {
+						arranged[i] = float32(math.NaN())
+					}
+					for i := range v {
+						for j := range x {
+							x[j] = float32(rng.NormFloat64())
+						}
+						s.Arrange(arranged[i*size:(i+1)*size], x, ty)
+					}
+					got := make([]float32, count*v+1)
+					got[count*v] = 7
+					s.DotVectors(ty, got[:count*v], count, unsafe.Pointer(&raw[0]), count, arranged, v, n, 0, 0)
+					if got[count*v] != 7 {
+						t.Fatalf("%v type %d n %d, %d vectors: written beyond the products", s, ty, n, v)
+					}
+					for r := range count {
+						var rows [MaxStreams]unsafe.Pointer
+						for i := range rows {
+							rows[i] = unsafe.Pointer(&raw[r*n*ty.Size()])
+						}
+						want := make([]float32, ty.Streams())
+						for i := range v {
+							s.DotRows(ty, want, &rows, arranged[i*size:(i+1)*size], n)
+							if g := got[i*count+r]; math.Float32bits(g) != math.Float32bits(want[0]) {
+								t.Fatalf("%v type %d n %d, row %d, vector %d of %d: want %v as alone, got %v", s, ty, n, r, i, v, want[0], g)
+							}
+						}
 					}
 				}
 			}
@@ -168,17 +216,41 @@ func BenchmarkDots(b *testing.B) {
 				b.Run(fmt.Sprintf("%v/type %d/%d", s, ty, n), func(b *testing.B) {
 					x := make([]float32, Arranged(n))
 					s.Arrange(x, make([]float32, n), ty)
-					count := len(w) / ty.RowBytes(n) / ty.Streams(n)
+					count := len(w) / ty.RowBytes(n) / ty.Streams()
 					var rows [MaxStreams]unsafe.Pointer
-					for i := range ty.Streams(n) {
+					for i := range ty.Streams() {
 						rows[i] = unsafe.Pointer(&w[i*count*ty.RowBytes(n)])
 					}
-					out := make([]float32, count*ty.Streams(n))
+					out := make([]float32, count*ty.Streams())
 					b.SetBytes(int64(len(out) * ty.RowBytes(n)))
 					for b.Loop() {
 						s.DotRows(ty, out, &rows, x, n)
 					}
 				})
+			}
+		}
+	}
+}
+
+// Rows that stay in the second cache, times several vectors.
+func BenchmarkDotVectors(b *testing.B) {
+	for _, s := range sets()[1:] {
+		for ty := range I8 {
+			for _, n := range []int{576, 1536} {
+				for v := 2; v <= s.VectorsAtOnce(ty, n); v++ {
+					b.Run(fmt.Sprintf("%v/type %d/%d/%d", s, ty, n, v), func(b *testing.B) {
+						const rows = 48
+						w, x := make([]byte, rows*ty.RowBytes(n)), make([]float32, v*Arranged(n))
+						for i := range v {
+							s.Arrange(x[i*Arranged(n):][:Arranged(n)], make([]float32, n), ty)
+						}
+						out := make([]float32, rows*v)
+						for b.Loop() {
+							s.DotVectors(ty, out, rows, unsafe.Pointer(&w[0]), rows, x, v, n, 0, 0)
+						}
+						b.ReportMetric(2*float64(len(out)*n)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+					})
+				}
 			}
 		}
 	}

@@ -21,10 +21,29 @@ func Pause(n int) { runtime.Gosched() }
 
 // DotRows multiplies one vector with the first row of each of the type's streams, then with
 // the rows that follow each of them in memory, and so on.
-// out [count][t.Streams(n)], rows [t.Streams(n)][count*n] of type t, x what Arrange made
+// out [count][t.Streams()], rows [t.Streams()][count*n] of type t, x what Arrange made
 // of n floats
 func (s Set) DotRows(t Type, out []float32, rows *[MaxStreams]unsafe.Pointer, x []float32, n int) {
 	dotRowsGeneric(t, out, rows, x, n)
+}
+
+// VectorsAtOnce is how many vectors DotVectors takes at most for rows of n elements of the
+// type; 1 where the set has no kernel for it.
+func (s Set) VectorsAtOnce(t Type, n int) int { return 1 }
+
+// DotVectors multiplies rows that follow one another in memory with v vectors, with the bits of
+// DotRows.
+// out [v][ld] for count rows, x [v][Arranged(n)] as Arrange makes them
+func (s Set) DotVectors(t Type, out []float32, ld int, rows unsafe.Pointer, count int, x []float32, v, n int, next uintptr, bytes int) {
+	dotVectorsGeneric(t, out, ld, rows, count, x, v, n)
+}
+
+// queryScores is QueryScores; sets other than Generic, which alone come here, are for amd64.
+func (s Set) queryScores(t Type, z []float32, ld int, keys unsafe.Pointer, count int, q []float32, v, n int, next uintptr, bytes int) {
+}
+
+// weightedSums is WeightedSums for the same sets.
+func (s Set) weightedSums(t Type, y []float32, ldy int, p []float32, ldp int, values unsafe.Pointer, count, v, n int, next uintptr, bytes int) {
 }
 
 // deinterleave gives each step of x its even elements first.   dst, x [n], n a
@@ -93,6 +112,7 @@ func (s Set) TileInt8(c []float32, ldc int, a, b, scales []float32, k int, add b
 // Sets other than Generic, which alone come here, are for amd64.
 
 func maxBlocks(x []float32) float32                         { return 0 }
+func maxFiniteBlocks(x []float32) (float32, bool)           { return 0, true }
 func sumBlocks(x []float32) float32                         { return 0 }
 func sumSquaresBlocks(x []float32) float32                  { return 0 }
 func sumAbsBlocks(x []float32) float64                      { return 0 }

@@ -1,6 +1,9 @@
 package cpu
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Max is the largest of x, -Inf where there is none.   x [n]
 func (s Set) Max(x []float32) float32 {
@@ -105,4 +108,21 @@ func (s Set) Scores(z, q, keys []float32, stride int) {
 	if T%8 > 0 { // the last eight once more: a score's bits do not depend on its place
 		scoreBlocks(z[T-8:], q, keys[(T-8)*stride:], stride)
 	}
+}
+
+// Argmax is the index of the largest of x, the first of equals, and whether all of x are finite
+// numbers; without it the index means nothing. x has at least one element.
+func (s Set) Argmax(x []float32) (best int, finite bool) {
+	n := s.block(x)
+	top, finite := x[len(x)-1], true
+	if n > 0 {
+		top, finite = maxFiniteBlocks(x[:n])
+	}
+	for _, v := range x[n:] {
+		top, finite = max(top, v), finite && v-v == 0
+	}
+	if !finite {
+		return 0, false
+	}
+	return slices.Index(x, top), true
 }

@@ -2,7 +2,10 @@ package cpu
 
 // The lengths below are multiples of eight, at least eight.
 
-func maxBlocks(x []float32) float32        { return maxAVX2(&x[0], len(x)) }
+func maxBlocks(x []float32) float32 { return maxAVX2(&x[0], len(x)) }
+func maxFiniteBlocks(x []float32) (top float32, finite bool) {
+	return maxFiniteAVX2(&x[0], len(x))
+}
 func sumBlocks(x []float32) float32        { return sumAVX2(&x[0], len(x)) }
 func sumSquaresBlocks(x []float32) float32 { return sumSquaresAVX2(&x[0], len(x)) }
 func sumAbsBlocks(x []float32) float64     { return sumAbsAVX2(&x[0], len(x)) }
@@ -19,6 +22,9 @@ func weightedSumBlocks(y, p, v []float32, stride int) {
 
 //go:noescape
 func maxAVX2(x *float32, n int) float32
+
+//go:noescape
+func maxFiniteAVX2(x *float32, n int) (top float32, finite bool)
 
 //go:noescape
 func sumAVX2(x *float32, n int) float32

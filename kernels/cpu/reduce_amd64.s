@@ -28,6 +28,35 @@ loop:
 	VZEROUPPER
 	RET
 
+// x - x is zero where x is finite, and a NaN elsewhere.
+//
+// func maxFiniteAVX2(x *float32, n int) (top float32, finite bool)
+TEXT ·maxFiniteAVX2(SB), NOSPLIT, $0-21
+	MOVQ    x+0(FP), SI
+	MOVQ    n+8(FP), CX
+	VMOVUPS (SI), Y0
+	VXORPS  Y3, Y3, Y3
+
+loop:
+	VMOVUPS (SI), Y1
+	VMAXPS  Y1, Y0, Y0
+	VSUBPS  Y1, Y1, Y2
+	VORPS   Y2, Y3, Y3
+	ADDQ    $32, SI
+	SUBQ    $8, CX
+	JNZ     loop
+	VEXTRACTF128 $1, Y0, X1
+	VMAXPS       X1, X0, X0
+	VPERMILPS    $0x4e, X0, X1
+	VMAXPS       X1, X0, X0
+	VPERMILPS    $0xb1, X0, X1
+	VMAXPS       X1, X0, X0
+	VMOVSS       X0, top+16(FP)
+	VPTEST       Y3, Y3
+	SETEQ        finite+20(FP)
+	VZEROUPPER
+	RET
+
 // func sumAVX2(x *float32, n int) float32
 TEXT ·sumAVX2(SB), NOSPLIT, $0-20
 	MOVQ   x+0(FP), SI

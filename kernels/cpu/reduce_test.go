@@ -97,3 +97,27 @@ func TestSiluMul(t *testing.T) {
 		}
 	}
 }
+
+// The largest element is the first of equals, wherever it stands; one that is not finite is found.
+func TestArgmax(t *testing.T) {
+	for _, s := range sets() {
+		for _, n := range []int{1, 7, 8, 9, 16, 33, 100} {
+			x := make([]float32, n)
+			for at := range n {
+				for i := range x {
+					x[i] = -3 - float32(i%5)
+				}
+				x[at], x[n-1-(n-1-at)/2] = -2, -2
+				if got, ok := s.Argmax(x); got != at || !ok {
+					t.Fatalf("%v n %d: want element %d of finite numbers, got %d, %v", s, n, at, got, ok)
+				}
+				for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+					x[at] = float32(bad)
+					if _, ok := s.Argmax(x); ok {
+						t.Fatalf("%v n %d: %v at %d is called finite", s, n, bad, at)
+					}
+				}
+			}
+		}
+	}
+}

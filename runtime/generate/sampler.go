@@ -7,7 +7,9 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"sync"
 
+	kernel "mop/kernels/cpu"
 	"mop/runtime/device"
 	"mop/runtime/random"
 )
@@ -74,14 +76,10 @@ func (p *Sampler) Seen() []int {
 
 // Next chooses a token and counts it as seen; logits [V] are not changed.
 func (p *Sampler) Next(logits []float32) (int, error) {
-	token, top := 0, logits[0]
-	for i, z := range logits {
-		if z-z != 0 {
-			return 0, fmt.Errorf("token %d: %w", i, ErrNotFinite)
-		}
-		if z > top {
-			token, top = i, z
-		}
+	token, finite := kernels().Argmax(logits)
+	if !finite {
+		i := slices.IndexFunc(logits, func(z float32) bool { return z-z != 0 })
+		return 0, fmt.Errorf("token %d: %w", i, ErrNotFinite)
 	}
 	if p.Rules.Any() {
 		logits = p.applyRules(logits)
@@ -92,6 +90,15 @@ func (p *Sampler) Next(logits []float32) (int, error) {
 	p.Accept(token)
 	return token, nil
 }
+
+// kernels are the fastest of this processor. Whichever they are, the largest logit is the same.
+var kernels = sync.OnceValue(func() kernel.Set {
+	s, err := kernel.Choose("auto")
+	if err != nil {
+		panic(err) // auto is always a set
+	}
+	return s
+})
 
 // applyRules gives a copy of the logits that the rules have changed.
 func (p *Sampler) applyRules(logits []float32) []float32 {

@@ -121,3 +121,49 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 		t.Errorf("want no allocation in a step, got %v", n)
 	}
 }
+
+// BenchmarkDecodeBatch decodes many sequences of the smallest preset at a time.
+func BenchmarkDecodeBatch(b *testing.B) {
+	c, err := config.Preset("smollm2-135m")
+	if err != nil {
+		b.Fatal(err)
+	}
+	m := load(b, checkpoint.Random(c, 0, checkpoint.BF16), 0)
+	for _, n := range []int{1, 2, 4, 8, 16} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			cache, err := kvcache.NewSequences(m.Device(), c, n, 512)
+			if err != nil {
+				b.Fatal(err)
+			}
+			tokens, rows := make([]int, 128), make([]int, n)
+			var prompts, steps []model.Chunk
+			for i := range n {
+				rows[i] = i
+				prompts = append(prompts, model.Chunk{Slot: i, Tokens: tokens})
+				steps = append(steps, model.Chunk{Slot: i, Tokens: tokens[:1]})
+			}
+			for b.Loop() {
+				if cache.Len(0) < 128 || cache.Len(0) == 256 {
+					b.StopTimer()
+					cache.Reset()
+					for range n {
+						if _, err := cache.Alloc(); err != nil {
+							b.Fatal(err)
+						}
+					}
+					if err := m.Forward(model.Pass{Cache: cache, Chunks: prompts, LastOnly: true}); err != nil {
+						b.Fatal(err)
+					}
+					b.StartTimer()
+				}
+				if err := m.Forward(model.Pass{Phase: device.Decode, Cache: cache, Chunks: steps}); err != nil {
+					b.Fatal(err)
+				}
+				if err := m.Logits(rows, func(int, []float32) error { return nil }); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N*n)/b.Elapsed().Seconds(), "tokens/s")
+		})
+	}
+}

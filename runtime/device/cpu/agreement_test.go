@@ -60,17 +60,17 @@ func randomBuffer(seed uint64, rows, cols int) *buffer {
 	return b
 }
 
-// newCacheOf is a cache of whole sequences of so many positions, one after the other in
-// keys and values, to which it writes.   keys, values [B*positions, K*Dh]
-func newCacheOf(keys, values *buffer, positions int) *kvCache {
-	c := &kvCache{size: min(pageSize, positions), cols: keys.cols, maxPositions: positions}
-	for from := 0; from < keys.rows; from += positions {
-		var pages []kvPage
-		for at := from; at < from+positions; at += c.size {
-			lo, hi := at*keys.cols, min(at+c.size, from+positions)*keys.cols
-			pages = append(pages, kvPage{keys: kvRows{f32: keys.data[lo:hi]}, values: kvRows{f32: values.data[lo:hi]}})
+// newCacheOf is a cache of whole sequences of so many positions, which are one after the other in
+// keys and values.   keys, values [B*positions, K*Dh]
+func newCacheOf(keys, values *buffer, positions int, hs device.AttentionShape) *kvCache {
+	c := &kvCache{kind: checkpoint.F32, size: min(pageSize, positions), heads: hs.K, dh: hs.Dh, maxPositions: positions, slots: make([][]kvPage, keys.rows/positions)}
+	for slot := range c.slots {
+		if err := c.Reserve(slot, positions); err != nil {
+			panic(err)
 		}
-		c.slots = append(c.slots, pages)
+		for i := range positions {
+			c.store(slot, i, keys.row(slot*positions+i), values.row(slot*positions+i))
+		}
 	}
 	return c
 }
@@ -122,7 +122,7 @@ func (ws randomWeights) outputs(t *testing.T, d *Device, kind device.Phase, dt c
 			v.data = append(v.data, randomBuffer(uint64(from+i)+99, positions, nk).data...)
 			spans = append(spans, device.Span{Slot: i, Start: context, Row: i, Len: 1})
 		}
-		kv := newCacheOf(k, v, positions)
+		kv := newCacheOf(k, v, positions, hs)
 		q, a := guarded(nq), guarded(nq)
 		d.QKV(kind, q, kv, x, gain, ws.place(t, d, dt, nq, D), ws.place(t, d, dt, nk, D), ws.place(t, d, dt, nk, D), 1e-5, hs, rope, spans)
 		keep("q", q)

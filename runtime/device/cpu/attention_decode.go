@@ -8,14 +8,13 @@ import (
 	"mop/runtime/device"
 )
 
-// attentionChunk is how many positions decode attention takes at a time for one head of one
-// row. The keys and values of a chunk stay in the L2 cache for all query heads that read
-// them, and the workers share the chunks of a long context. The order of the sums follows
-// from the size alone, not from the number of workers.
+// attentionChunk is how many positions decode attention takes at a time for one KV head of one
+// row. The workers share the chunks of a long context. The order of the sums follows from the
+// size alone, not from the number of workers.
 const attentionChunk = 256
 
 // attentionRow is a row of queries: its number, the cached pages of its sequence, the number
-// of positions that it sees, and how many units of work (a head and a chunk) come before
+// of positions that it sees, and how many units of work (a KV head and a chunk) come before
 // its own.
 type attentionRow struct {
 	row     int
@@ -33,81 +32,142 @@ type partial struct{ top, sum float32 }
 // decodeAttention is what the workers of attendRows share.
 type decodeAttention struct {
 	a, q  *buffer
+	cache *kvCache
 	hs    device.AttentionShape
 	rows  []attentionRow
 	parts []partial // [rows, H, chunks]
 	out   []float32 // [rows, H, chunks, Dh], of rows of more than one chunk
 }
 
-// decodeAttention computes Attention for one head and one chunk of a row's positions at a
-// time. Where a row has more than one chunk, their results are then combined in order.
+// decodeAttention computes Attention for the query heads of one KV head and one chunk of a row's
+// positions at a time. Where a row has more than one chunk, their results are then combined in
+// order.
 func (d *Device) decodeAttention(ab, qb *buffer, cache *kvCache, hs device.AttentionShape, spans []device.Span) {
 	o := &d.attention
-	o.a, o.q, o.hs, o.rows = ab, qb, hs, o.rows[:0]
+	o.a, o.q, o.cache, o.hs, o.rows = ab, qb, cache, hs, o.rows[:0]
 	units, bytes, long := 0, int64(0), false
 	for _, s := range spans {
 		for i := range s.Len {
 			r := attentionRow{s.Row + i, cache.slots[s.Slot], s.Start + i + 1, units}
-			units += hs.H * r.chunks()
+			units += hs.K * r.chunks()
 			bytes += int64(r.T) * int64(hs.H*hs.Dh*8)
 			long = long || r.chunks() > 1
 			o.rows = append(o.rows, r)
 		}
 	}
-	o.parts = slices.Grow(o.parts[:0], units)[:units]
-	o.out = d.shared.take(1, units*hs.Dh)
+	if units == 0 {
+		return
+	}
+	parts := units * (hs.H / hs.K)
+	o.parts = slices.Grow(o.parts[:0], parts)[:parts]
+	o.out = d.shared.take(1, parts*hs.Dh)
 	d.shareWork(units, bytes, d.parts.attention)
 	if long {
 		d.pool.run(len(o.rows)*hs.H, 1, d.parts.combine)
 	}
 }
 
-// output is where a head's sums over a chunk go.   y [Dh]
-func (o *decodeAttention) output(r *attentionRow, h, c int) (y []float32, p *partial) {
-	at := r.unit + h*r.chunks() + c
-	if r.chunks() == 1 {
-		return o.a.row(r.row)[h*o.hs.Dh : (h+1)*o.hs.Dh], &o.parts[at]
-	}
-	return o.out[at*o.hs.Dh : (at+1)*o.hs.Dh], &o.parts[at]
+// part is the number of a head's part of a chunk, among those of all rows.
+func (o *decodeAttention) part(r *attentionRow, h, c int) int {
+	return r.unit*(o.hs.H/o.hs.K) + h*r.chunks() + c
 }
 
-// attentionPart computes units lo..hi-1 of d.attends, each one head and one chunk.
+// output is where a head's sums over a chunk go, and those of the heads behind it, some floats
+// apart.   y [.., Dh]
+func (o *decodeAttention) output(r *attentionRow, h, c int) (y []float32, apart int) {
+	if r.chunks() == 1 {
+		return o.a.row(r.row)[h*o.hs.Dh : o.hs.H*o.hs.Dh], o.hs.Dh
+	}
+	return o.out[o.part(r, h, c)*o.hs.Dh:], r.chunks() * o.hs.Dh
+}
+
+// attentionPart computes units lo..hi-1 of d.attention.
 func (d *Device) attentionPart(worker, lo, hi int) {
-	o := &d.attention
-	hs, rows := o.hs, o.rows
-	share, nk := hs.H/hs.K, hs.K*hs.Dh
-	scale := float32(1 / math.Sqrt(float64(hs.Dh)))
-	w := &d.workers[worker]
-	z, i := w.take(0, attentionChunk), 0
-	// The keys and values of a KV head's chunk, as float32, for all of its query heads.
-	var keys, values []float32
-	var stride int
-	chunkOf := [3]int{-1} // row, KV head and chunk that they are of
+	o, i := &d.attention, 0
+	compute := d.attendHeads
+	if o.hs.Dh%16 > 0 || o.cache.int8 {
+		compute = d.attendOddHeads
+	}
 	for u := lo; u < hi; u++ {
-		for i+1 < len(rows) && rows[i+1].unit <= u {
+		for i+1 < len(o.rows) && o.rows[i+1].unit <= u {
 			i++
 		}
-		r := &rows[i]
-		chunks := r.chunks()
-		// The heads of one KV head come one after another, chunk by chunk.
-		k, c, of := (u-r.unit)/share/chunks, (u-r.unit)/share%chunks, (u-r.unit)%share
-		h, t0 := k*share+of, c*attentionChunk
-		z := z[:min(attentionChunk, r.T-t0)]
-		if id := [3]int{i, k, c}; id != chunkOf {
-			chunkOf = id
-			page, at := &r.pages[c], k*hs.Dh
-			keys, stride = page.keys.head(d.set, w.take(2, len(z)*hs.Dh), at, nk, len(z), hs.Dh)
-			values, _ = page.values.head(d.set, w.take(3, len(z)*hs.Dh), at, nk, len(z), hs.Dh)
+		r := &o.rows[i]
+		compute(worker, r, (u-r.unit)/r.chunks(), (u-r.unit)%r.chunks())
+	}
+}
+
+// attendHeads computes the sums of chunk c for all query heads of KV head k, up to four at a
+// time: keys and values are read once for them, in the type of the cache.
+func (d *Device) attendHeads(worker int, r *attentionRow, k, c int) {
+	o := &d.attention
+	hs, share := o.hs, o.hs.H/o.hs.K
+	T, w := min(attentionChunk, r.T-c*attentionChunk), &d.workers[worker]
+	at, bytes := o.cache.head(k), T*hs.Dh*o.cache.kind.Size()
+	t, keys := r.pages[c].keys.pointer(at)
+	_, values := r.pages[c].values.pointer(at)
+	next, nextBytes := uintptr(0), 0 // keys of the next chunk
+	if c+1 < r.chunks() {
+		_, p := r.pages[c+1].keys.pointer(at)
+		next, nextBytes = uintptr(p), bytes
+	}
+	scores := w.take(0, 4*attentionChunk)
+	for i := 0; i < share; {
+		n, h := vectorGroup(share-i), k*share+i
+		q := o.q.row(r.row)[h*hs.Dh : (h+n)*hs.Dh]
+		if n == 1 { // QueryScores reads two
+			two := w.take(2, 2*hs.Dh)
+			copy(two, q)
+			copy(two[hs.Dh:], q)
+			q = two
 		}
-		d.set.Scores(z, o.q.row(r.row)[h*hs.Dh:(h+1)*hs.Dh], keys, stride)
-		y, p := o.output(r, h, c)
-		p.top = scale * d.set.Max(z)
-		d.set.ExpScaled(z, z, scale, p.top)
-		p.sum = d.set.Sum(z)
-		d.set.WeightedSum(y, z, values, stride)
-		if chunks == 1 {
-			scaleVector(y, 1/p.sum)
+		d.set.QueryScores(t, scores, attentionChunk, keys, T, q, n, hs.Dh, uintptr(values), bytes)
+		for j := range n {
+			d.softmaxChunk(scores[j*attentionChunk:j*attentionChunk+T], &o.parts[o.part(r, h+j, c)])
 		}
+		y, apart := o.output(r, h, c)
+		d.set.WeightedSums(t, y, apart, scores, attentionChunk, values, T, n, hs.Dh, next, nextBytes)
+		d.finishChunk(r, h, n, c)
+		bytes, nextBytes = 0, 0
+		i += n
+	}
+}
+
+// attendOddHeads is attendHeads for heads and types of the cache that no kernel takes as they are.
+func (d *Device) attendOddHeads(worker int, r *attentionRow, k, c int) {
+	o := &d.attention
+	hs, share := o.hs, o.hs.H/o.hs.K
+	T, w, at := min(attentionChunk, r.T-c*attentionChunk), &d.workers[worker], o.cache.head(k)
+	keys := r.pages[c].keys.head(d.set, w.take(2, T*hs.Dh), at, T*hs.Dh)
+	values := r.pages[c].values.head(d.set, w.take(3, T*hs.Dh), at, T*hs.Dh)
+	z := w.take(0, T)
+	for h := k * share; h < (k+1)*share; h++ {
+		d.set.Scores(z, o.q.row(r.row)[h*hs.Dh:(h+1)*hs.Dh], keys, hs.Dh)
+		d.softmaxChunk(z, &o.parts[o.part(r, h, c)])
+		y, _ := o.output(r, h, c)
+		d.set.WeightedSum(y[:hs.Dh], z, values, hs.Dh)
+		d.finishChunk(r, h, 1, c)
+	}
+}
+
+// softmaxChunk replaces the products of a query and a chunk's keys by the exponentials of the
+// scores.
+func (d *Device) softmaxChunk(z []float32, p *partial) {
+	scale := float32(1 / math.Sqrt(float64(d.attention.hs.Dh)))
+	p.top = scale * d.set.Max(z)
+	d.set.ExpScaled(z, z, scale, p.top)
+	p.sum = d.set.Sum(z)
+}
+
+// finishChunk divides the sums of n heads by those of their weights where there is no other
+// chunk.
+func (d *Device) finishChunk(r *attentionRow, h, n, c int) {
+	o := &d.attention
+	if r.chunks() > 1 {
+		return
+	}
+	for j := h; j < h+n; j++ {
+		scaleVector(o.a.row(r.row)[j*o.hs.Dh:(j+1)*o.hs.Dh], 1/o.parts[o.part(r, j, c)].sum)
 	}
 }
 
@@ -118,7 +178,7 @@ func scaleVector(y []float32, f float32) {
 	}
 }
 
-// combinePart combines the chunks of heads lo..hi-1 of the rows of d.attends, a split-KV
+// combinePart combines the chunks of heads lo..hi-1 of the rows of d.attention, a split-KV
 // reduction.
 func (d *Device) combinePart(_, lo, hi int) {
 	o := &d.attention
@@ -129,7 +189,7 @@ func (d *Device) combinePart(_, lo, hi int) {
 		if chunks == 1 {
 			continue
 		}
-		first := r.unit + h*chunks
+		first := o.part(r, h, 0)
 		top, sum := o.parts[first].top, float32(0)
 		for u := first; u < first+chunks; u++ {
 			top = max(top, o.parts[u].top)

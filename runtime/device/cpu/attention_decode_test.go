@@ -17,11 +17,11 @@ func TestDecodeAttention(t *testing.T) {
 	best, _ := kernel.Choose("auto")
 	contexts := []int{1, attentionChunk, 7, attentionChunk + 1, 3*attentionChunk - 1}
 	const capacity = 3 * attentionChunk
-	for _, hs := range []device.AttentionShape{{H: 6, K: 2, Dh: 10}, {H: 3, K: 3, Dh: 64}, {H: 5, K: 1, Dh: 8}, {H: 3, K: 3, Dh: 8}, {H: 11, K: 11, Dh: 8}} {
+	for _, hs := range []device.AttentionShape{{H: 6, K: 2, Dh: 10}, {H: 3, K: 3, Dh: 64}, {H: 5, K: 1, Dh: 8}, {H: 3, K: 3, Dh: 8}, {H: 11, K: 11, Dh: 8}, {H: 9, K: 3, Dh: 64}, {H: 10, K: 2, Dh: 16}, {H: 7, K: 1, Dh: 80}} {
 		n, nk := len(contexts), hs.K*hs.Dh
 		q := randomBuffer(1, n, hs.H*hs.Dh)
 		keys, values := randomBuffer(2, n*capacity, nk), randomBuffer(3, n*capacity, nk)
-		kv := newCacheOf(keys, values, capacity)
+		kv := newCacheOf(keys, values, capacity, hs)
 		var spans []device.Span
 		for i, T := range contexts {
 			spans = append(spans, device.Span{Slot: i, Start: T - 1, Row: i, Len: 1})
@@ -58,7 +58,7 @@ func TestDecodeAttention(t *testing.T) {
 // and prefill passes then computes in float32, as with a float32 cache of those numbers.
 func TestCache16Bits(t *testing.T) {
 	for _, kind := range []checkpoint.DType{checkpoint.F16, checkpoint.BF16} {
-		for _, hs := range []device.AttentionShape{{H: 6, K: 2, Dh: 10}, {H: 3, K: 3, Dh: 64}, {H: 5, K: 1, Dh: 8}} {
+		for _, hs := range []device.AttentionShape{{H: 6, K: 2, Dh: 10}, {H: 3, K: 3, Dh: 64}, {H: 5, K: 1, Dh: 8}, {H: 9, K: 3, Dh: 64}, {H: 6, K: 1, Dh: 32}} {
 			const positions, n = attentionChunk + 70, 3
 			d, err := Open(Options{Threads: 2, KVType: kind})
 			if err != nil {

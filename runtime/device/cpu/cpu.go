@@ -28,6 +28,7 @@ type Device struct {
 	ops       uint64          // counts the decode operations
 	gemv      gemv            // the present one, of products
 	attention decodeAttention // the present one, of attention
+	append    appendRows      // the present one, of QKV
 	parts     parts
 	train     training // what only training needs
 	err       error
@@ -35,7 +36,7 @@ type Device struct {
 
 // parts are what workers do of decode operations, made once: a step of a small model
 // is over before the memory for many of them would be cleaned up.
-type parts struct{ gemv, gateUp, attention, combine func(worker, lo, hi int) }
+type parts struct{ gemv, gateUp, attention, combine, append func(worker, lo, hi int) }
 
 // worker is what one worker has to itself.
 type worker struct {
@@ -50,10 +51,8 @@ type Options struct {
 	Threads int    // 0 = one per core
 	Kernels string // a name of kernels/cpu.Names, "" = auto
 
-	// KVType is the type of the KV cache. Float16 and bfloat16 halve its memory, and
-	// float16 rounds 8 times more finely. Decode attention converts them to float32 first,
-	// which takes longer than the memory traffic that it saves: SmolLM2-135M with 2,048
-	// positions decodes at 0.75 to 0.87 of the rate of float32 on a Zen 3.
+	// KVType is the type of the KV cache. Float16 and bfloat16 halve its memory and what decode
+	// attention reads, and float16 rounds 8 times more finely.
 	KVType checkpoint.DType
 	// Int8KV holds keys and values at 8 bits instead of KVType, each row of a head with a scale
 	// (device.QuantizeRow).
@@ -79,7 +78,7 @@ func Open(o Options) (*Device, error) {
 		return nil, err
 	}
 	d := &Device{set: set, kvType: o.KVType, int8KV: o.Int8KV, pool: newPool(o.Threads), workers: make([]worker, o.Threads)}
-	d.parts = parts{d.gemvPart, d.gateUpPart, d.attentionPart, d.combinePart}
+	d.parts = parts{d.gemvPart, d.gateUpPart, d.attentionPart, d.combinePart, d.appendPart}
 	return d, nil
 }
 

@@ -61,7 +61,8 @@ type gemv struct {
 	ws            [3]*weight    // nil where there are fewer
 	out           [3]gemvOutput // of each
 	add           bool          // y += W x
-	piecesPerStep [3]int        // pieces of each one's stride: see count
+	piecesPerStep [3]int        // pieces of each one's step: see countPieces
+	vectors       bool          // several vectors at a time, see rowsTimesVectors
 }
 
 // gemvOutput is where the rows of a product go.
@@ -91,30 +92,47 @@ func (d *Device) shareWork(n int, bytes int64, task func(worker, lo, hi int)) {
 // runGEMV does the operation d.gemv.
 func (d *Device) runGEMV() {
 	o := &d.gemv
+	o.vectors = d.takesVectors(o)
 	total, bytes := o.countPieces()
 	d.shareWork(total, bytes*int64(o.n), d.parts.gemv)
 }
 
 // countPieces says how many pieces the matrices are, all of the same number of bytes, and how
-// many bytes in all. A stride of a matrix is some pieces: as many as of another, where
+// many bytes in all. A step of a matrix is some pieces: as many as of another, where
 // their types are the same.
 func (o *gemv) countPieces() (pieces int, bytes int64) {
-	unit := o.ws[0].stepBytes()
+	unit := o.stepBytes(o.ws[0])
 	for _, w := range o.ws {
 		if w != nil {
-			unit = gcd(unit, w.stepBytes())
+			unit = gcd(unit, o.stepBytes(w))
 			bytes += w.Bytes()
 		}
 	}
 	for i, w := range o.ws {
 		if w != nil {
-			if o.piecesPerStep[i] = 1; w.stepBytes() > unit {
-				o.piecesPerStep[i] = w.stepBytes() / unit
+			if o.piecesPerStep[i] = 1; o.stepBytes(w) > unit {
+				o.piecesPerStep[i] = o.stepBytes(w) / unit
 			}
-			pieces += w.streamSteps() * o.piecesPerStep[i]
+			pieces += o.countSteps(w) * o.piecesPerStep[i]
 		}
 	}
 	return pieces, bytes
+}
+
+// countSteps is the number of steps of a matrix: row blocks, or what streamSteps says.
+func (o *gemv) countSteps(w *weight) int {
+	if o.vectors {
+		return (w.shape[0] + blockRows - 1) / blockRows
+	}
+	return w.streamSteps()
+}
+
+// stepBytes is the size of a step.
+func (o *gemv) stepBytes(w *weight) int {
+	if o.vectors {
+		return blockRows * w.kind().RowBytes(w.shape[1])
+	}
+	return w.stepBytes()
 }
 
 // gcd divides nothing where a and b are the same, as they are but for unlike types.
@@ -125,16 +143,16 @@ func gcd(a, b int) int {
 	return max(a, 1)
 }
 
-// steps is the strides of matrix i that begin in the pieces lo..hi-1.
+// steps is the steps of matrix i that begin in the pieces lo..hi-1.
 func (o *gemv) steps(i, lo, hi int) (a, b int) {
 	for j := range i {
-		n := o.ws[j].streamSteps() * o.piecesPerStep[j]
+		n := o.countSteps(o.ws[j]) * o.piecesPerStep[j]
 		lo, hi = lo-n, hi-n
 	}
 	if per := o.piecesPerStep[i]; per > 1 {
 		lo, hi = (lo+per-1)/per, (hi+per-1)/per
 	}
-	return max(lo, 0), min(hi, o.ws[i].streamSteps())
+	return max(lo, 0), min(hi, o.countSteps(o.ws[i]))
 }
 
 // gemvPart computes some rows of each of the matrices in d.gemv, counted over them.
@@ -145,10 +163,19 @@ func (d *Device) gemvPart(worker, lo, hi int) {
 			break
 		}
 		if a, b := o.steps(i, lo, hi); a < b {
-			t, _ := w.bytes()
-			d.gemvRows(o.out[i].y, o.out[i].ld, w, a, b, d.arrangedInput(worker, &o.gemvInput, t), o.n, o.add)
+			d.gemvSteps(o.out[i], w, a, b, d.arrangedInput(worker, &o.gemvInput, w.kind()))
 		}
 	}
+}
+
+// gemvSteps computes the rows of steps lo..hi-1 of a matrix for the vectors of d.gemv, arranged.
+func (d *Device) gemvSteps(to gemvOutput, w *weight, lo, hi int, x []float32) {
+	o := &d.gemv
+	if o.vectors {
+		d.rowsTimesVectors(to, w, lo*blockRows, min(hi*blockRows, w.shape[0]), x, o.n, o.add)
+		return
+	}
+	d.gemvRows(to.y, to.ld, w, lo, hi, x, o.n, o.add)
 }
 
 // streamSteps is how long a stream of the matrix is, in rows. A worker reads some rows at a
@@ -158,15 +185,14 @@ func (d *Device) gemvPart(worker, lo, hi int) {
 // asked for ahead is what comes next.
 func (w *weight) streamSteps() int {
 	t, _ := w.bytes()
-	r, c := w.rowsCols()
-	return (r + t.Streams(c) - 1) / t.Streams(c)
+	return (w.shape[0] + t.Streams() - 1) / t.Streams()
 }
 
 // stepBytes is what one row of each stream takes.
 func (w *weight) stepBytes() int {
 	t, _ := w.bytes()
 	_, c := w.rowsCols()
-	return t.Streams(c) * t.RowBytes(c)
+	return t.Streams() * t.RowBytes(c)
 }
 
 // gemvRows computes y[i*ldy+r] (+)= W[r] . x[i] for the rows at lo..hi-1 of all
@@ -175,7 +201,7 @@ func (w *weight) stepBytes() int {
 func (d *Device) gemvRows(y []float32, ldy int, w *weight, lo, hi int, x []float32, n int, add bool) {
 	t, base := w.bytes()
 	total, c := w.rowsCols()
-	size, bytes, stride, streams := kernel.Arranged(c), t.RowBytes(c), w.streamSteps(), t.Streams(c)
+	size, bytes, stride, streams := kernel.Arranged(c), t.RowBytes(c), w.streamSteps(), t.Streams()
 	var rows [kernel.MaxStreams]unsafe.Pointer
 	var out [192]float32
 	for r := lo; r < hi; {

@@ -79,7 +79,7 @@ func TestQKVOfMixedTypes(t *testing.T) {
 		}
 		defer d.Close()
 		keys, values := &buffer{make([]float32, n*K*Dh), n, K * Dh}, &buffer{make([]float32, n*K*Dh), n, K * Dh}
-		kv := newCacheOf(keys, values, 1)
+		kv := newCacheOf(keys, values, 1, hs)
 		q, x := &buffer{make([]float32, n*H*Dh), n, H * Dh}, randomBuffer(1, n, D)
 		to := []*buffer{q, keys, values}
 		gain := ws.place(t, d, checkpoint.F32, D)
@@ -90,6 +90,10 @@ func TestQKVOfMixedTypes(t *testing.T) {
 		if !alone {
 			spans := []device.Span{{Slot: 0, Row: 0, Len: 1}, {Slot: 1, Row: 1, Len: 1}} // at position 0 nothing turns
 			d.QKV(device.Decode, q, kv, x, gain, w[0], w[1], w[2], 1e-5, hs, rope, spans)
+			for i := range n { // a page of one position
+				copy(keys.row(i), kv.slots[i][0].keys.f32)
+				copy(values.row(i), kv.slots[i][0].values.f32)
+			}
 		} else {
 			h := &buffer{make([]float32, n*D), n, D}
 			d.Norm(h, x, []int{0, 1}, gain, 1e-5)

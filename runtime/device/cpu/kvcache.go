@@ -19,14 +19,14 @@ type kvCache struct {
 	kind         checkpoint.DType // of its numbers
 	size         int              // positions of a page
 	int8         bool             // its numbers have 8 bits, with scales; kind does not apply
-	cols         int              // K*Dh
 	heads, dh    int              // K and Dh
 	maxPositions int
 	slots        [][]kvPage // the pages of each slot, in the order of positions
 	free         []kvPage
 }
 
-// kvPage is the keys and values of some consecutive positions.
+// kvPage is the keys and values of some consecutive positions. Those of a head follow one another
+// in memory.
 type kvPage struct {
 	keys, values kvRows
 	users        *int // slots that have it
@@ -34,8 +34,8 @@ type kvPage struct {
 
 // kvRows are keys or values in the type of the cache: exactly one slice is set.
 type kvRows struct {
-	f32       []float32 // [size, K*Dh]
-	f16, bf16 []uint16  // [size, K*Dh]
+	f32       []float32 // [K, size, Dh]
+	f16, bf16 []uint16  // [K, size, Dh]
 	i8        *int8Rows
 }
 
@@ -67,31 +67,30 @@ func (r *kvRows) view(c int) matrixView {
 	return matrixView{f32: r.f32, f16: r.f16, bf16: r.bf16, row: c, col: 1, scale: 1}
 }
 
-// head is rows 0..T-1 of one head of Dh columns, from column at of c on, as float32: where
-// they lie, or in tmp.   tmp [T*Dh]
-func (r *kvRows) head(set kernel.Set, tmp []float32, at, c, T, Dh int) (rows []float32, stride int) {
-	if r.f32 != nil {
-		return r.f32[at:], c
+// head is n numbers from element at on, as float32: where they lie, or in tmp.   tmp [n]
+func (r *kvRows) head(set kernel.Set, tmp []float32, at, n int) []float32 {
+	switch {
+	case r.f32 != nil:
+		return r.f32[at : at+n]
+	case r.i8 != nil:
+		r.i8.widen(set, tmp[:n], at/r.i8.dh)
+	case r.f16 != nil:
+		set.WidenF16(tmp[:n], r.f16[at:at+n])
+	default:
+		set.WidenBF16(tmp[:n], r.bf16[at:at+n])
 	}
-	if r.i8 != nil {
-		r.i8.widen(set, tmp[:T*Dh], r.i8.head(at/Dh, c/Dh))
-		return tmp, Dh
+	return tmp[:n]
+}
+
+// pointer is the type of the numbers and the address of element i, not of 8 bits.
+func (r *kvRows) pointer(i int) (kernel.Type, unsafe.Pointer) {
+	switch {
+	case r.f32 != nil:
+		return kernel.F32, unsafe.Pointer(&r.f32[i])
+	case r.f16 != nil:
+		return kernel.F16, unsafe.Pointer(&r.f16[i])
 	}
-	// The rows of one head are apart in memory, which the processor does not foresee.
-	half := r.f16
-	if half == nil {
-		half = r.bf16
-	}
-	kernel.Prefetch(unsafe.Pointer(&half[at]), 2*Dh, 2*c, T)
-	for t := range T {
-		to, from := tmp[t*Dh:(t+1)*Dh], at+t*c
-		if r.f16 != nil {
-			set.WidenF16(to, r.f16[from:from+Dh])
-		} else {
-			set.WidenBF16(to, r.bf16[from:from+Dh])
-		}
-	}
-	return tmp, Dh
+	return kernel.BF16, unsafe.Pointer(&r.bf16[i])
 }
 
 // NewKVCache makes a layer's cache. Its pages are allocated as slots reserve them.
@@ -108,7 +107,7 @@ func (d *Device) newKVCache(slots, maxPositions int, hs device.AttentionShape, k
 	if slots < 0 || maxPositions < 0 || hs.K < 0 || hs.Dh < 0 {
 		return nil, fmt.Errorf("cache: want a size of 0 or more, got %d slots of %d positions, %d heads of %d", slots, maxPositions, hs.K, hs.Dh)
 	}
-	return &kvCache{set: d.set, kind: kind, int8: eight, size: min(pageSize, max(maxPositions, 1)), cols: hs.K * hs.Dh, heads: hs.K, dh: hs.Dh, maxPositions: maxPositions, slots: make([][]kvPage, slots)}, nil
+	return &kvCache{set: d.set, kind: kind, int8: eight, size: min(pageSize, max(maxPositions, 1)), heads: hs.K, dh: hs.Dh, maxPositions: maxPositions, slots: make([][]kvPage, slots)}, nil
 }
 
 // PageSize is the number of positions of a page.
@@ -119,7 +118,7 @@ func (c *kvCache) PageBytes() int64 {
 	if c.int8 {
 		return 2 * int64(c.size) * int64(c.heads) * int64(c.dh+scaleBytes)
 	}
-	return 2 * int64(c.kind.Size()) * int64(c.size) * int64(c.cols)
+	return 2 * int64(c.kind.Size()) * int64(c.size) * int64(c.heads*c.dh)
 }
 
 // Reserve: see device.KVCache.
@@ -141,10 +140,11 @@ func (c *kvCache) take() kvPage {
 		*p.users = 1
 		return p
 	}
-	n, users := c.size*c.cols, 1
+	users := 1
 	if c.int8 {
 		return kvPage{kvRows{i8: newInt8Rows(c.heads, c.size, c.dh)}, kvRows{i8: newInt8Rows(c.heads, c.size, c.dh)}, &users}
 	}
+	n := c.heads * max(c.size, kernel.MinKeys) * c.dh
 	return kvPage{newKVRows(c.kind, n), newKVRows(c.kind, n), &users}
 }
 
@@ -181,6 +181,9 @@ func (c *kvCache) page(slot, position int) (p *kvPage, row int) {
 	return &c.slots[slot][position/c.size], position % c.size
 }
 
+// head is the element with which KV head k begins in a page.
+func (c *kvCache) head(k int) int { return k * c.size * c.dh }
+
 // store writes a position's key and value.   key, value [K*Dh]
 func (c *kvCache) store(slot, position int, key, value []float32) {
 	if c.int8 {
@@ -188,6 +191,9 @@ func (c *kvCache) store(slot, position int, key, value []float32) {
 		return
 	}
 	p, row := c.page(slot, position)
-	p.keys.store(c.set, row*c.cols, key)
-	p.values.store(c.set, row*c.cols, value)
+	for k := range c.heads {
+		from, to := k*c.dh, c.head(k)+row*c.dh
+		p.keys.store(c.set, to, key[from:from+c.dh])
+		p.values.store(c.set, to, value[from:from+c.dh])
+	}
 }

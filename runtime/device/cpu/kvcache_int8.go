@@ -20,9 +20,6 @@ func newInt8Rows(heads, size, dh int) *int8Rows {
 	return &int8Rows{make([]int8, heads*size*dh), make([]float32, heads*size), dh}
 }
 
-// head is the first row of KV head k of so many heads.
-func (o *int8Rows) head(k, heads int) int { return k * (len(o.scales) / heads) }
-
 // store rounds x to row r. Where x is not finite, neither is the scale, and attention gives NaNs
 // as it does with a float32 cache.   x [Dh]
 func (o *int8Rows) store(r int, x []float32) {
@@ -51,7 +48,8 @@ func (c *kvCache) storeInt8(slot, position int, key, value []float32) {
 // of 8 bits are widened into scratch memory of the worker.
 func (c *kvCache) block(w *worker, page *kvPage, row, k, dh, T int) (keys, values matrixView) {
 	if !c.int8 {
-		return page.keys.view(c.cols).at(row, k*dh), page.values.view(c.cols).at(row, k*dh)
+		first := k*c.size + row
+		return page.keys.view(dh).at(first, 0), page.values.view(dh).at(first, 0)
 	}
 	wideKeys, wideValues := w.take(4, T*dh), w.take(5, T*dh)
 	page.keys.i8.widen(c.set, wideKeys, k*c.size+row)

@@ -11,7 +11,7 @@ import (
 // fillInt8 stores random keys and values in a slot of an 8-bit cache, and what they become in one
 // of float32.
 func fillInt8(eight, wide *kvCache, slot, positions int, seed uint64) {
-	nk, q := eight.cols, make([]int8, eight.dh)
+	nk, q := eight.heads*eight.dh, make([]int8, eight.dh)
 	keys, values := randomBuffer(seed, positions, nk), randomBuffer(seed+1, positions, nk)
 	for i := range positions {
 		eight.store(slot, i, keys.row(i), values.row(i))

@@ -92,7 +92,8 @@ func (d *Device) GateUp(kind device.Phase, m, x device.Buffer, n int, norm, wg, 
 		})
 		return
 	}
-	d.shareWork(gate.streamSteps(), (gate.Bytes()+up.Bytes())*int64(n), d.parts.gateUp)
+	d.gemv.vectors = d.takesVectors(&d.gemv)
+	d.shareWork(d.gemv.countSteps(gate), (gate.Bytes()+up.Bytes())*int64(n), d.parts.gateUp)
 }
 
 // gateUpPart is some rows of GateUp in a decode pass, for gate and up of one type:
@@ -100,16 +101,21 @@ func (d *Device) GateUp(kind device.Phase, m, x device.Buffer, n int, norm, wg, 
 func (d *Device) gateUpPart(worker, lo, hi int) {
 	o := &d.gemv
 	gate, up, out := o.ws[0], o.ws[1], o.out[1]
-	r, q := gate.shape[0], gate.streamSteps()
-	g := d.workers[worker].take(0, o.n*r)
+	r := gate.shape[0]
+	g := gemvOutput{d.workers[worker].take(0, o.n*r), r}
 	x := d.arrangedInput(worker, &o.gemvInput, gate.kind())
-	d.gemvRows(g, r, gate, lo, hi, x, o.n, false)
-	d.gemvRows(out.y, out.ld, up, lo, hi, x, o.n, false)
+	d.gemvSteps(g, gate, lo, hi, x)
+	d.gemvSteps(out, up, lo, hi, x)
+	// The rows of the steps: one range, or one of each stream.
+	each, stride := 1, gate.streamSteps()
+	if o.vectors {
+		each, stride = blockRows, r
+	}
 	for i := range o.n {
-		for from := 0; from < r; from += q {
-			if a, b := from+lo, min(from+hi, r); a < b {
-				u := out.y[i*out.ld+a : i*out.ld+b]
-				d.set.SiluMul(u, g[i*r+a:i*r+b], u)
+		for from := 0; from < r; from += stride {
+			if a, b := from+lo*each, min(from+hi*each, r); a < b {
+				u := out.row(i)[a:b]
+				d.set.SiluMul(u, g.row(i)[a:b], u)
 			}
 		}
 	}

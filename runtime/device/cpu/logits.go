@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"math"
-	"slices"
 
 	"mop/runtime/device"
 )
@@ -29,9 +28,11 @@ func (d *Device) logits(h device.LMHead, rows []int, each func(at, n int, z *buf
 func (d *Device) Argmax(tokens []int, h device.LMHead, rows []int) {
 	d.logits(h, rows, func(at, n int, z *buffer) {
 		for i := range n {
-			if tokens[at+i] = argmax(z.row(i)); slices.ContainsFunc(z.row(i), func(v float32) bool { return v-v != 0 }) {
-				tokens[at+i] = -1
+			best, finite := d.set.Argmax(z.row(i))
+			if !finite {
+				best = -1
 			}
+			tokens[at+i] = best
 		}
 	})
 }

@@ -23,12 +23,17 @@ func (d *Device) QKV(kind device.Phase, q device.Buffer, kv device.KVCache, x de
 		d.runGEMV()
 	}
 	table := d.ropeTable(rope, last)
-	for _, s := range spans {
-		if s.Len <= 8 {
-			d.appendToCache(table, kv, hs, s, to, 0, s.Len)
-			continue
+	if kind == device.Decode {
+		d.append = appendRows{table, kv.(*kvCache), hs, spans, to}
+		if len(spans) < minSharedRows {
+			d.parts.append(0, 0, len(spans))
+		} else {
+			d.pool.split(len(spans), 1, d.pool.threads, 1, d.parts.append)
 		}
-		d.pool.run(s.Len, 8, func(_, lo, hi int) { d.appendToCache(table, kv, hs, s, to, lo, hi) })
+		return
+	}
+	for _, s := range spans {
+		d.pool.run(s.Len, 8, func(_, lo, hi int) { appendToCache(table, kv.(*kvCache), hs, s, to, lo, hi) })
 	}
 }
 
@@ -41,10 +46,30 @@ func (d *Device) multiplyQKV(h []float32, n, c int, ws [3]*weight, to [3]gemvOut
 	})
 }
 
+// appendRows is what the workers share that append the rows of a decode pass to the cache.
+type appendRows struct {
+	table *ropeTable
+	cache *kvCache
+	hs    device.AttentionShape
+	spans []device.Span
+	qkv   [3]gemvOutput
+}
+
+// minSharedRows is from how many rows on they are shared: fewer are done before another worker
+// knows of them.
+const minSharedRows = 4
+
+// appendPart appends spans lo..hi-1 of d.append to the cache.
+func (d *Device) appendPart(_, lo, hi int) {
+	o := &d.append
+	for _, s := range o.spans[lo:hi] {
+		appendToCache(o.table, o.cache, o.hs, s, o.qkv, 0, s.Len)
+	}
+}
+
 // appendToCache rotates the queries and keys of rows lo..hi-1 of a span (RoPE) and copies keys
 // and values to the cache.   q [.., H*Dh], k and v [.., K*Dh]
-func (d *Device) appendToCache(table *ropeTable, kv device.KVCache, hs device.AttentionShape, s device.Span, qkv [3]gemvOutput, lo, hi int) {
-	cache := kv.(*kvCache)
+func appendToCache(table *ropeTable, cache *kvCache, hs device.AttentionShape, s device.Span, qkv [3]gemvOutput, lo, hi int) {
 	for i := lo; i < hi; i++ {
 		cos, sin := table.at(s.Start + i)
 		row := s.Row + i
