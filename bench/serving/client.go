@@ -67,6 +67,9 @@ func (t Target) stream(ctx context.Context, client *http.Client, body []byte, s 
 	if t.Key != "" {
 		req.Header.Set("Authorization", "Bearer "+t.Key)
 	}
+	// A server may close an idle connection just when the next request is sent on it, as
+	// llama.cpp's does. The header, which is not sent, lets the transport send it again.
+	req.Header["Idempotency-Key"] = nil
 	start := time.Now()
 	resp, err := client.Do(req)
 	if err != nil {
