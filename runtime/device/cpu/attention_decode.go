@@ -86,7 +86,7 @@ func (d *Device) attentionPart(worker, lo, hi int) {
 	o, i := &d.attention, 0
 	compute := d.attendHeads
 	if o.hs.Dh%16 > 0 || o.cache.int8 {
-		compute = d.attendOddHeads
+		compute = d.attendHeadsFloat32
 	}
 	for u := lo; u < hi; u++ {
 		for i+1 < len(o.rows) && o.rows[i+1].unit <= u {
@@ -133,8 +133,9 @@ func (d *Device) attendHeads(worker int, r *attentionRow, k, c int) {
 	}
 }
 
-// attendOddHeads is attendHeads for heads and types of the cache that no kernel takes as they are.
-func (d *Device) attendOddHeads(worker int, r *attentionRow, k, c int) {
+// attendHeadsFloat32 is attendHeads for head sizes and types of the cache that QueryScores does not
+// take: it converts the chunk to float32 first.
+func (d *Device) attendHeadsFloat32(worker int, r *attentionRow, k, c int) {
 	o := &d.attention
 	hs, share := o.hs, o.hs.H/o.hs.K
 	T, w, at := min(attentionChunk, r.T-c*attentionChunk), &d.workers[worker], o.cache.head(k)

@@ -178,19 +178,7 @@ func checkRounded(t *testing.T, d *Device, eight, wide device.KVCache, hs device
 // Attention over several pages of 8 bits: see TestAttentionPages. Heads wider than 128, groups of
 // more than eight, sizes that are no multiples of 16.
 func TestInt8AttentionPages(t *testing.T) {
-	for i, hs := range []device.AttentionShape{{H: 2, K: 1, Dh: 64}, {H: 3, K: 3, Dh: 6}, {H: 10, K: 1, Dh: 16}, {H: 2, K: 2, Dh: 128}, {H: 1, K: 1, Dh: 136}, {H: 3, K: 1, Dh: 104}} {
-		for j, o := range orders {
-			for k, dt := range types {
-				if testing.Short() && (j > 0 || k > 0) {
-					continue
-				}
-				grow := [...]float64{-8, 0, 2}[(i+j+k)%3]
-				for _, set := range sets(t) {
-					t.Run(fmt.Sprintf("%+v/%g/%v/%s/%d", hs, grow, dt, set, o), func(t *testing.T) { checkAttentionPages(t, openInt8KV(t, o, set), hs, grow, dt, o) })
-				}
-			}
-		}
-	}
+	eachAttentionPages(t, []device.AttentionShape{{H: 2, K: 1, Dh: 64}, {H: 3, K: 3, Dh: 6}, {H: 10, K: 1, Dh: 16}, {H: 2, K: 2, Dh: 128}, {H: 1, K: 1, Dh: 136}, {H: 3, K: 1, Dh: 104}}, openInt8KV)
 }
 
 // The splits of a row depend only on its position: see TestAttentionSplits.

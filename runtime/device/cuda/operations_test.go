@@ -661,7 +661,14 @@ func checkLastRowAlone(t *testing.T, d *Device, q matrix, kv device.KVCache, hs 
 // anywhere, so that the running softmax is rescaled in every way. Passes over few pages come
 // between passes over many.
 func TestAttentionPages(t *testing.T) {
-	for i, hs := range []device.AttentionShape{{H: 2, K: 1, Dh: 64}, {H: 3, K: 3, Dh: 6}, {H: 10, K: 1, Dh: 16}, {H: 2, K: 2, Dh: 128}, {H: 1, K: 1, Dh: 136}} {
+	eachAttentionPages(t, []device.AttentionShape{{H: 2, K: 1, Dh: 64}, {H: 3, K: 3, Dh: 6}, {H: 10, K: 1, Dh: 16}, {H: 2, K: 2, Dh: 128}, {H: 1, K: 1, Dh: 136}}, openSet)
+}
+
+// eachAttentionPages checks attention over pages for shapes, types, sets and orders, on devices
+// that open gives.
+func eachAttentionPages(t *testing.T, shapes []device.AttentionShape, open func(t testing.TB, order uint64, set string) *Device) {
+	t.Helper()
+	for i, hs := range shapes {
 		for j, o := range orders {
 			for k, dt := range types {
 				if testing.Short() && (j > 0 || k > 0) {
@@ -669,7 +676,7 @@ func TestAttentionPages(t *testing.T) {
 				}
 				grow := [...]float64{-8, 0, 2}[(i+j+k)%3]
 				for _, set := range sets(t) {
-					t.Run(fmt.Sprintf("%+v/%g/%v/%s/%d", hs, grow, dt, set, o), func(t *testing.T) { checkAttentionPages(t, openSet(t, o, set), hs, grow, dt, o) })
+					t.Run(fmt.Sprintf("%+v/%g/%v/%s/%d", hs, grow, dt, set, o), func(t *testing.T) { checkAttentionPages(t, open(t, o, set), hs, grow, dt, o) })
 				}
 			}
 		}
