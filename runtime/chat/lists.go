@@ -36,6 +36,9 @@ func (b *budget) slice(args []jinja.Value, _ map[string]jinja.Value) (jinja.Valu
 			return v, fmt.Errorf("a slice: want integers, got %s", kindOf(a))
 		}
 	}
+	if bounds[2] != nil && *bounds[2] == 0 {
+		return v, errors.New("a slice: the step is zero")
+	}
 	switch {
 	case v.IsList():
 		items := sliceOf(v.AsList().Items, bounds)
@@ -49,7 +52,7 @@ func (b *budget) slice(args []jinja.Value, _ map[string]jinja.Value) (jinja.Valu
 	return v, fmt.Errorf("a slice: want a text or a list, got %s", kindOf(v))
 }
 
-// sliceOf copies the items of a Python slice. A step of 0 gives none.
+// sliceOf copies the items of a Python slice, whose step is not 0.
 func sliceOf[T any](items []T, bounds []*int64) (out []T) {
 	n, step := int64(len(items)), int64(1)
 	if bounds[2] != nil {
