@@ -18,7 +18,7 @@ import (
 // roofline, which is cached unless again asks for a new measurement.
 func environment(dev device.Device, o Options, again bool) (latency.Environment, error) {
 	info := machine.Describe()
-	env := latency.Environment{Device: dev.Capabilities().Hardware, CPU: info.CPU, Threads: dev.Capabilities().Threads, Commit: build.Commit(), Date: time.Now()}
+	env := latency.Environment{Device: dev.Capabilities().Hardware, CPU: info.CPU, Threads: dev.Capabilities().Threads, KVType: dev.Capabilities().CacheType, Commit: build.Commit(), Date: time.Now()}
 	if _, _, ok := hardware.OtherLoad(); ok {
 		env.Cores = info.Cores
 	}

@@ -11,6 +11,7 @@ type Environment struct {
 	Device       string    // "cpu", or the accelerator's name
 	CPU          string    // the processor's name
 	Threads      int       // that the device uses
+	KVType       string    // of the KV cache
 	Commit       string    // of mop; see package build
 	ReadGBps     float64   // the device's measured bandwidth, 1e9 bytes/s: of reading on the CPU, of a copy within its memory on a GPU; 0 = not measured
 	FMAGflops    float64   // its measured peak of multiply-adds, 1e9 operations/s; 0 = not measured
@@ -49,6 +50,7 @@ type Row struct {
 	Device  string `json:"device"`
 	CPU     string `json:"cpu"`
 	Threads int    `json:"threads"`
+	KVType  string `json:"kv_type,omitempty"` // of the KV cache
 	Commit  string `json:"commit"`
 
 	// Disturbances, as shares of all cores' time during the kept runs; nil if the
@@ -186,6 +188,7 @@ func row(p Protocol, s Model, dense, x *series, env Environment) Row {
 		Device:        env.Device,
 		CPU:           env.CPU,
 		Threads:       env.Threads,
+		KVType:        env.KVType,
 		Commit:        env.Commit,
 		Percentiles:   Percentiles{percentiles(x.total), percentiles(x.ttft), percentiles(x.gaps)},
 		Protocol:      p,

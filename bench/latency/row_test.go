@@ -37,7 +37,7 @@ func TestRowsByHand(t *testing.T) {
 		{Name: "dense", Params: 1000, BytesPerToken: 3e6, PrefillBytes: 14e6, PrefillFlops: 21e9, DecodeFlops: 5e6, PeakBytes: 77, Load: 1500 * time.Microsecond},
 		{Name: "half", Params: 600, Compression: 0.4, BytesPerToken: 2e6},
 	}
-	env := Environment{Device: "cpu", CPU: "Z80", Threads: 3, Commit: "c0ffee", ReadGBps: 1.6, FMAGflops: 600, FMAISA: "avx2", RooflineLoad: 0.04, Cores: 4, Date: time.Date(2026, 2, 6, 13, 0, 0, 0, time.FixedZone("", 3600))}
+	env := Environment{Device: "cpu", CPU: "Z80", Threads: 3, KVType: "int8", Commit: "c0ffee", ReadGBps: 1.6, FMAGflops: 600, FMAISA: "avx2", RooflineLoad: 0.04, Cores: 4, Date: time.Date(2026, 2, 6, 13, 0, 0, 0, time.FixedZone("", 3600))}
 	rows, err := Rows(p, models, samples, env)
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +91,7 @@ func TestRowsByHand(t *testing.T) {
 	// The extreme resamples are three times one round: 100/50 = 160/80 = 2, 110/40.
 	check("half lo", *h.Speedup.Lo, 2)
 	check("half hi", *h.Speedup.Hi, 2.75)
-	if d.Device != "cpu" || d.CPU != "Z80" || d.Threads != 3 || d.Commit != "c0ffee" || d.PeakBytes != 77 || d.Params != 1000 || d.Date != "2026-02-06T12:00:00Z" {
+	if d.Device != "cpu" || d.CPU != "Z80" || d.Threads != 3 || d.KVType != "int8" || d.Commit != "c0ffee" || d.PeakBytes != 77 || d.Params != 1000 || d.Date != "2026-02-06T12:00:00Z" {
 		t.Errorf("facts not carried: %+v", d)
 	}
 }

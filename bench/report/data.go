@@ -141,6 +141,7 @@ func columns() []column {
 		{"runs", func(e *Entry) any { return e.Protocol.Runs }},
 		{"discard", func(e *Entry) any { return e.Protocol.Discard }},
 		{"seed", func(e *Entry) any { return e.Protocol.Seed }},
+		{"kv_type", func(e *Entry) any { return e.KVType }},
 	}
 }
 

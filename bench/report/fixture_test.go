@@ -21,7 +21,7 @@ func fixture() Report {
 			PrefillGflops: f(24e-6 * float64(params) / ttft), PrefillShare: f(24e-6 * float64(params) / ttft / 190), PrefillReadGBps: f(2e-6 * float64(params) / ttft),
 			DecodeGflops: f(2e-6 * float64(params) / itl), FMAGflops: f(190), FMAISA: "avx2", OtherLoad: f(0.03), StealLoad: f(0.001), RooflineLoad: f(0.02),
 			PeakBytes: 2*params + 1<<20, LoadMS: 1.5,
-			Device: "cpu", CPU: "Example Processor", Threads: 2, Commit: "0123456789ab",
+			Device: "cpu", CPU: "Example Processor", Threads: 2, KVType: "f16", Commit: "0123456789ab",
 			Percentiles:   latency.Percentiles{E2E: map[string]float64{"p25": e2e * 0.99, "p75": e2e * 1.02, "p90": e2e * 1.05}},
 			BandwidthGBps: f(28.5), Protocol: latency.Default(), Go: "go1.26", Date: "2026-02-06T12:00:00Z",
 		}

@@ -152,12 +152,16 @@ func Conditions(r latency.Row) string {
 	if r.OtherLoad != nil && r.StealLoad != nil {
 		busy = fmt.Sprintf("; meanwhile other processes took %.0f %% of the cores, the hypervisor %.0f %%", 100**r.OtherLoad, 100**r.StealLoad)
 	}
+	cache := ""
+	if r.KVType != "" {
+		cache = ", KV cache " + r.KVType
+	}
 	machine := r.CPU
 	if r.Device != "cpu" {
 		machine = r.Device + " on " + r.CPU
 	}
-	return fmt.Sprintf("%d tokens in, %d out, batch %d, %d runs of which %d discarded, seed %d; %s, %d threads%s%s; commit %s, %s, %s",
-		p.In, p.Out, p.Batch, p.Runs, p.Discard, p.Seed, machine, r.Threads, bandwidth, busy, r.Commit, r.Go, r.Date)
+	return fmt.Sprintf("%d tokens in, %d out, batch %d, %d runs of which %d discarded, seed %d; %s, %d threads%s%s%s; commit %s, %s, %s",
+		p.In, p.Out, p.Batch, p.Runs, p.Discard, p.Seed, machine, r.Threads, cache, bandwidth, busy, r.Commit, r.Go, r.Date)
 }
 
 // Table pads its cells, so that it is readable in a terminal too. The first column is

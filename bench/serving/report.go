@@ -21,6 +21,7 @@ type Result struct {
 	CPU     string   `json:"cpu"`
 	Threads int      `json:"threads"`
 	Device  string   `json:"device"`
+	KVType  string   `json:"kv_type,omitempty"` // of the KV cache; "" = that of other servers
 	In      string   `json:"tokens_in"`
 	Out     string   `json:"tokens_out"`
 	Rounds  int      `json:"rounds"`
@@ -79,7 +80,11 @@ func (r Result) WriteDirectory(dir string) error {
 			return err
 		}
 	}
-	text := fmt.Sprintf("# Serving under load\n\n`%s`\n\nCommit %s, %s, %d threads, device %s.\n\n%s\n%s", r.Command, r.Commit, r.CPU, r.Threads, r.Device, table.String(), r.images())
+	cache := ""
+	if r.KVType != "" {
+		cache = ", KV cache " + r.KVType
+	}
+	text := fmt.Sprintf("# Serving under load\n\n`%s`\n\nCommit %s, %s, %d threads, device %s%s.\n\n%s\n%s", r.Command, r.Commit, r.CPU, r.Threads, r.Device, cache, table.String(), r.images())
 	for name, body := range map[string][]byte{"report.md": []byte(text), "results.json": data.Bytes(), "samples.jsonl": samples.Bytes()} {
 		if err := renameio.WriteFile(filepath.Join(dir, name), body, 0o644); err != nil {
 			return fmt.Errorf("report: %s: %w", name, err)

@@ -99,7 +99,7 @@ func benchCommand(o *options) *cobra.Command {
 		},
 	}
 	c.AddCommand(benchTrainingCommand(o), benchServeCommand(o))
-	o.weightsFlags(c)
+	o.generateFlags(c)
 	o.dtypeFlag(c)
 	f := c.Flags()
 	f.StringArrayVar(&planFiles, "plan", nil, "measure the base model and the shapes of a plan, with random weights; may be given several times")

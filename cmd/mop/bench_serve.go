@@ -61,7 +61,7 @@ func benchServeCommand(o *options) *cobra.Command {
 			return o.benchServe(c, compare.SplitNames(args[0]), s, e, key, format, dir)
 		},
 	}
-	o.weightsFlags(c)
+	o.generateFlags(c)
 	f := c.Flags()
 	f.Var(&concurrency, "concurrency", "requests under way at a time, with commas between them; none where only --rates is given")
 	f.StringVar(&rates, "rates", "", "mean requests per second of an open loop, with commas between them")
@@ -101,7 +101,7 @@ func (o *options) benchServe(c *cobra.Command, names []string, s serving.Options
 			return err
 		}
 		defer dev.Close()
-		result.Device, result.Threads = dev.Capabilities().Name, dev.Capabilities().Threads
+		result.Device, result.Threads, result.KVType = dev.Capabilities().Name, dev.Capabilities().Threads, dev.Capabilities().CacheType
 		for i := range specs {
 			specs[i].Weights, specs[i].Engine = o.weights, e
 		}

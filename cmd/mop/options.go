@@ -24,7 +24,8 @@ type options struct {
 	seed    uint64
 	kernels string             // the name of a set of the CPU's or a GPU's kernels
 	weights open.ModelOptions  // of the commands that run models
-	kvType  string             // of the KV cache
+	kvType  string             // of the KV cache, "" = the default
+	cpuKV   string             // the default on the CPU, "" = f32
 	from    open.SourceOptions // of random weights; only bench has the flag --dtype
 }
 
@@ -37,11 +38,25 @@ func (o *options) register(root *cobra.Command) {
 	f.Uint64Var(&o.seed, "seed", 0, "seed of everything random (default 0)")
 }
 
-// weightsFlags are for the commands that only run models.
-func (o *options) weightsFlags(c *cobra.Command) {
+// generateFlags are for the commands that generate text or measure how fast it is generated.
+// Their KV cache has 16 bits, which loses next to nothing and is faster.
+func (o *options) generateFlags(c *cobra.Command) {
+	o.runFlags(c, "f16")
+	run := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		o.cpuKV = "f16"
+		return run(c, args)
+	}
+}
+
+// weightsFlags are for the commands that compute logits or losses of models, with a precise
+// KV cache.
+func (o *options) weightsFlags(c *cobra.Command) { o.runFlags(c, "f32") }
+
+func (o *options) runFlags(c *cobra.Command, cpuKV string) {
 	c.Flags().StringVar(&o.weights.Weights, "weights", "stored", "type that matrices are held in: stored, as in the checkpoint; or int8, with a scale for each row, multiplied by 16-bit activations")
 	o.activationsFlag(c)
-	c.Flags().StringVar(&o.kvType, "kv-type", "", "type of the KV cache: int8, with a scale for each head and position; or on the CPU f32, f16 or bf16; a smaller type saves memory (default f32; on a GPU the 16-bit type that it computes in)")
+	c.Flags().StringVar(&o.kvType, "kv-type", "", "type of the KV cache: int8, with a scale for each head and position; or on the CPU f32, f16 or bf16; a smaller type saves memory (default "+cpuKV+"; on a GPU the 16-bit type that it computes in)")
 }
 
 func (o *options) activationsFlag(c *cobra.Command) {
@@ -91,7 +106,7 @@ func (o *options) check() error {
 
 // deviceOptions says which device the flags ask for.
 func (o *options) deviceOptions() open.DeviceOptions {
-	d := open.DeviceOptions{ID: o.device.DeviceID, Threads: o.threads, Kernels: o.kernels, KVType: o.kvType}
+	d := open.DeviceOptions{ID: o.device.DeviceID, Threads: o.threads, Kernels: o.kernels, KVType: o.kvType, CPUKVType: o.cpuKV}
 	switch {
 	case o.weights.Rounded():
 		d.CPUOnly = "--activations bfloat16"

@@ -111,7 +111,7 @@ func runCommand(o *options) *cobra.Command {
 			return nil
 		},
 	}
-	o.weightsFlags(c)
+	o.generateFlags(c)
 	f := c.Flags()
 	f.StringVar(&dir, "model", "", "model directory")
 	f.StringVar(&prompt, "prompt", "", "text to continue; empty = BOS alone")

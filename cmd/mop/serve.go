@@ -100,7 +100,7 @@ func serveCommand(o *options) *cobra.Command {
 			})
 		},
 	}
-	o.weightsFlags(c)
+	o.generateFlags(c)
 	f := c.Flags()
 	d.register(f)
 	f.StringVar(&host, "host", "127.0.0.1", "address to listen on; any but a loopback address needs --api-key")

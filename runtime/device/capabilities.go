@@ -7,6 +7,7 @@ type Capabilities struct {
 	Threads           int    // host threads that compute
 	PrefillRows       int    // rows that a prefill pass should have to keep the device busy
 	TrainRows         int    // tokens that a pass of training should have to keep the device busy; 0 = one example
+	CacheType         string // of the numbers in a KVCache: "f32", "f16", "bf16", "int8", or "16-bit" where it is the type that the device computes in
 	CacheElementBytes int    // bytes of one number in a KVCache
 	CacheScaleBytes   int    // bytes of the scale of a head's key or value in a KVCache; 0 = there are none
 	Int8Weights       bool   // PlaceOptions.Int8 is supported

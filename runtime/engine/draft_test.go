@@ -33,7 +33,13 @@ func draftOf(t testing.TB, m *model.Model, same bool) *model.Model {
 // have the tokens that they have alone, also with a penalty, probabilities or rules; afterwards
 // both caches are empty.
 func TestDraftIsGreedy(t *testing.T) {
-	m := heterogeneousModel(t)
+	for _, kv := range []checkpoint.DType{checkpoint.F32, checkpoint.F16} {
+		t.Run(kv.String(), func(t *testing.T) { testDraftIsGreedy(t, heterogeneousModelWithCache(t, kv)) })
+	}
+}
+
+func testDraftIsGreedy(t *testing.T, m *model.Model) {
+	t.Helper()
 	for _, same := range []bool{false, true} {
 		draft := draftOf(t, m, same)
 		for _, n := range []int{0, 1, 3, generate.MaxDraft} {

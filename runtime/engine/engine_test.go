@@ -20,9 +20,15 @@ import (
 // heterogeneousModel has random weights and layers that differ.
 func heterogeneousModel(t testing.TB) *model.Model {
 	t.Helper()
+	return heterogeneousModelWithCache(t, checkpoint.F32)
+}
+
+// heterogeneousModelWithCache is heterogeneousModel with a type of the KV cache.
+func heterogeneousModelWithCache(t testing.TB, kv checkpoint.DType) *model.Model {
+	t.Helper()
 	c := &config.Config{VocabSize: 50, HiddenSize: 12, HeadDim: 4, Layers: []config.LayerShape{{Heads: 3, KVHeads: 1, HeadDim: 4, Intermediate: 7}, {HeadDim: 4, Intermediate: 5}, {Heads: 2, KVHeads: 2, HeadDim: 4}},
 		RopeTheta: 10000, NormEps: 1e-5, MaxPositions: 700, BOS: 1, EOS: []int{49}, DType: "float32", Extra: map[string]any{"initializer_range": 0.7}}
-	dev, err := cpu.New(2)
+	dev, err := cpu.Open(cpu.Options{Threads: 2, KVType: kv})
 	if err != nil {
 		t.Fatal(err)
 	}

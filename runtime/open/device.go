@@ -62,9 +62,11 @@ type DeviceOptions struct {
 	Threads int    // host threads that compute; 0 = all cores
 	Kernels string // a set of kernels of the CPU or of a GPU; "" or "auto" = the best one
 
-	// KVType is the type of the KV cache: "f32", "f16", "bf16" or "int8"; "" = f32 on the CPU, and
-	// on a GPU the 16-bit type that it computes in. A GPU's can only be that or int8.
+	// KVType is the type of the KV cache: "f32", "f16", "bf16" or "int8"; "" = CPUKVType on the CPU,
+	// and on a GPU the 16-bit type that it computes in. A GPU's can only be that or int8.
 	KVType string
+	// CPUKVType is the type of the CPU's KV cache where KVType is ""; "" = f32.
+	CPUKVType string
 
 	// CPUOnly names an option that the user gave and that only the CPU supports;
 	// "auto" then means the CPU. "" = there is none.
@@ -115,7 +117,11 @@ func Device(o DeviceOptions) (device.Device, error) {
 
 // kvType is the type that KVType names, or whether it is int8.
 func (o DeviceOptions) kvType() (t checkpoint.DType, int8KV bool, err error) {
-	switch o.KVType {
+	name := o.KVType
+	if name == "" {
+		name = o.CPUKVType
+	}
+	switch name {
 	case "", "f32":
 		return checkpoint.F32, false, nil
 	case "f16":
@@ -125,7 +131,7 @@ func (o DeviceOptions) kvType() (t checkpoint.DType, int8KV bool, err error) {
 	case "int8":
 		return 0, true, nil
 	}
-	return 0, false, fmt.Errorf("kv-type: want one of f32, f16, bf16, int8, got %q", o.KVType)
+	return 0, false, fmt.Errorf("kv-type: want one of f32, f16, bf16, int8, got %q", name)
 }
 
 // Check refuses values that no device can be opened with.

@@ -113,6 +113,54 @@ func TestCache16Bits(t *testing.T) {
 	}
 }
 
+// A key or a value that float16 does not have makes attention over its position NaN, in every
+// type of pass, and leaves the positions before it and other sequences as they are.
+func TestCacheRange(t *testing.T) {
+	const positions, large = 9, 7e4
+	hs := device.AttentionShape{H: 2, K: 1, Dh: 16}
+	for _, inKeys := range []bool{true, false} {
+		d, err := Open(Options{Threads: 2, KVType: checkpoint.F16})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		kv, err := d.NewKVCache(2, positions, hs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, values := randomBuffer(2, positions, hs.Dh), randomBuffer(3, positions, hs.Dh)
+		for slot := range 2 {
+			if err := kv.Reserve(slot, positions); err != nil {
+				t.Fatal(err)
+			}
+			for i := range positions {
+				k, v := slices.Clone(keys.row(i)), slices.Clone(values.row(i))
+				if slot == 0 && i == 5 && inKeys {
+					k[3] = -large
+				} else if slot == 0 && i == 5 {
+					v[3] = large
+				}
+				kv.(*kvCache).store(slot, i, k, v)
+			}
+		}
+		q := randomBuffer(1, 2*positions, hs.H*hs.Dh)
+		copy(q.data[positions*q.cols:], q.data[:positions*q.cols])
+		a := &buffer{make([]float32, len(q.data)), 2 * positions, q.cols}
+		for _, phase := range []device.Phase{device.Decode, device.Prefill} {
+			if d.Attention(phase, a, q, kv, hs, []device.Span{{Slot: 0, Row: 0, Len: 5}, {Slot: 1, Row: positions, Len: positions}}); !slices.Equal(a.data[:5*q.cols], a.data[positions*q.cols:(positions+5)*q.cols]) {
+				t.Errorf("phase %v: want the positions before the large number to have the bits of another sequence's", phase)
+			}
+			d.Attention(phase, a, q, kv, hs, []device.Span{{Slot: 0, Start: 5, Row: 5, Len: positions - 5}, {Slot: 1, Row: positions, Len: positions}})
+			for i := range positions {
+				row, other := a.row(i), a.row(positions+i)
+				if nan := slices.ContainsFunc(row, func(x float32) bool { return x != x }); nan != (i >= 5) || slices.ContainsFunc(other, func(x float32) bool { return x != x }) {
+					t.Errorf("large number in keys %t, phase %v, position %d: want NaN from position 5 on of one sequence only, got %v and %v", inKeys, phase, i, row, other)
+				}
+			}
+		}
+	}
+}
+
 // referenceAttention holds a against softmax(q . keys / sqrt(Dh)) values.
 func referenceAttention(t *testing.T, set kernel.Set, a, q, keys, values *buffer, capacity int, hs device.AttentionShape, contexts []int) {
 	t.Helper()

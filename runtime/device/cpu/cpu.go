@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 
 	kernel "mop/kernels/cpu"
 	"mop/runtime/checkpoint"
@@ -89,10 +90,10 @@ var (
 
 // Capabilities: see device.Device.
 func (d *Device) Capabilities() device.Capabilities {
-	c := device.Capabilities{Name: "cpu", Hardware: "cpu", Threads: d.pool.threads, PrefillRows: prefillRows, CacheElementBytes: d.kvType.Size(),
+	c := device.Capabilities{Name: "cpu", Hardware: "cpu", Threads: d.pool.threads, PrefillRows: prefillRows, CacheType: strings.ToLower(d.kvType.String()), CacheElementBytes: d.kvType.Size(),
 		Int8Weights: true, BF16Activations: true, HostMemory: true}
 	if d.int8KV {
-		c.CacheElementBytes, c.CacheScaleBytes = 1, scaleBytes
+		c.CacheType, c.CacheElementBytes, c.CacheScaleBytes = "int8", 1, scaleBytes
 	}
 	return c
 }

@@ -195,5 +195,23 @@ func (c *kvCache) store(slot, position int, key, value []float32) {
 		from, to := k*c.dh, c.head(k)+row*c.dh
 		p.keys.store(c.set, to, key[from:from+c.dh])
 		p.values.store(c.set, to, value[from:from+c.dh])
+		if c.kind == checkpoint.F16 && (isTooLarge(p.keys.f16[to:to+c.dh]) || isTooLarge(p.values.f16[to:to+c.dh])) {
+			p.values.f16[to] = float16NaN
+		}
 	}
+}
+
+// float16NaN marks the value of a position of which a number is too large for float16. It makes
+// the logits NaN, which is an error of the sequence; the largest float16 in the number's place
+// would give wrong weights without one.
+const float16NaN = 0x7e00
+
+// isTooLarge reports whether one of some float16 numbers is the largest one, which NarrowF16 puts
+// in the place of larger ones, or not finite.
+func isTooLarge(x []uint16) bool {
+	var highest uint16
+	for _, v := range x {
+		highest |= v&0x7fff + (0x8000 - 0x7bff) // the largest one carries into the highest bit
+	}
+	return highest>>15 > 0
 }

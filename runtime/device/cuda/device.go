@@ -60,10 +60,10 @@ func newDevice(g driver.Driver) *Device {
 
 // Capabilities: see device.Device. Threads is 1 because the host only launches kernels.
 func (d *Device) Capabilities() device.Capabilities {
-	c := device.Capabilities{Name: "cuda", Hardware: d.info.Name, Threads: 1, PrefillRows: prefillRows, TrainRows: prefillRows, CacheElementBytes: 2,
+	c := device.Capabilities{Name: "cuda", Hardware: d.info.Name, Threads: 1, PrefillRows: prefillRows, TrainRows: prefillRows, CacheType: "16-bit", CacheElementBytes: 2,
 		Int8Weights: true, SingleType: true}
 	if d.int8KV {
-		c.CacheElementBytes, c.CacheScaleBytes = 1, scaleBytes
+		c.CacheType, c.CacheElementBytes, c.CacheScaleBytes = "int8", 1, scaleBytes
 	}
 	return c
 }
