@@ -76,10 +76,10 @@ func newCaches(m *model.Model, draft Draft, o kvcache.Options) (cache, other *kv
 	return cache, other, nil
 }
 
-// drafts reports whether the draft proposes tokens of a request. Rules change logits of the
-// model alone, and the embeddings of images are the model's.
+// drafts reports whether the draft proposes tokens of a request. Rules and grammars change logits
+// of the model alone, and the embeddings of images are the model's.
 func (e *Engine) drafts(r *request) bool {
-	return e.draft != nil && !r.Rules.Any() && len(r.Images) == 0
+	return e.draft != nil && !r.Rules.Any() && r.Grammar == nil && len(r.Images) == 0
 }
 
 // startDraft prepares a request that has its slot.

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"mop/internal/files"
+	"mop/runtime/constrain"
 	"mop/runtime/generate"
 	"mop/runtime/kvcache"
 	"mop/runtime/model"
@@ -75,6 +76,7 @@ type request struct {
 	slot    int // of the cache
 	pages   int // that it needs at most
 	sampler *generate.Sampler
+	match   *constrain.Match // the text so far; nil = any may follow
 
 	keys      []prefixKey        // of the beginnings of the prompt
 	computed  int                // positions of the prompt

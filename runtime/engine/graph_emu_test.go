@@ -39,6 +39,7 @@ func TestRandomArrivalsByGraph(t *testing.T) {
 	all := randomArrivals(t, host, r, 6, 40, params)
 	e := newEngine(t, m, Options{MaxBatch: 3, MaxContext: 90})
 	runArrivals(t, e, all)
+	testGrammarsInABatch(t, m, func() *Engine { return newEngine(t, m, Options{MaxBatch: 3, MaxContext: 90}) }, params[:1], randomArrivals(t, host, r, 3, 20, params))
 	if e.graphs == 0 || e.graphs > e.steps+1 { // a second one may be queued ahead
 		t.Errorf("want one launch a step, got %d in %d steps", e.graphs, e.steps)
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"mop/runtime/constrain"
 	"mop/runtime/device"
 	"mop/runtime/generate"
 	"mop/runtime/model"
@@ -21,6 +22,8 @@ type Request struct {
 	Sequence  int // number of the sequence among those of one seed, which have different random numbers
 	IgnoreEOS bool
 	Images    []Image // of the prompt, in the order of their positions
+	// Grammar is the texts that may be generated; nil = any. The request ends with its text.
+	Grammar *constrain.Grammar
 	// PrefixKey selects the requests that this one may share pages of equal prompts with,
 	// where the engine keeps some: those of the same key. "" = none.
 	PrefixKey string
@@ -52,7 +55,7 @@ func (r *Request) checkImages() error {
 }
 
 // needsLogits reports whether the host must see the logits of every step.
-func (r *Request) needsLogits() bool { return r.Logprobs || r.Rules.Any() }
+func (r *Request) needsLogits() bool { return r.Logprobs || r.Rules.Any() || r.Grammar != nil }
 
 // check refuses what no model can do. V is the size of the vocabulary.
 func (r *Request) check(V, context int) error {
@@ -77,6 +80,9 @@ func (r *Request) check(V, context int) error {
 	}
 	if err := r.checkImages(); err != nil {
 		return err
+	}
+	if r.Grammar != nil && (r.IgnoreEOS || r.Rules.MinTokens > 0) {
+		return errors.New("a request with a grammar ends with its text: want no minimum of tokens, and its end not ignored")
 	}
 	return r.Sampling.Check()
 }

@@ -117,6 +117,10 @@ func (e *Engine) admitWaiting() {
 			r.slot = slot
 			r.sampler = generate.NewSampler(r.Sampling, r.Sequence, r.Prompt)
 			r.sampler.Rules = r.Rules
+			if r.Grammar != nil {
+				r.match = r.Grammar.Match()
+				r.sampler.Constraint = r.match
+			}
 			e.running = append(e.running, r)
 			err = errors.Join(e.usePrefix(r), e.cache.Reserve(slot, r.positions()), e.startDraft(r))
 		}
@@ -318,6 +322,8 @@ func (e *Engine) deliver(r *request, t Token) {
 		r.result.tokens = append(r.result.tokens, t)
 		switch {
 		case !r.IgnoreEOS && slices.Contains(e.m.Config.EOS, t.ID):
+			r.result.finish = FinishEOS
+		case r.match != nil && r.match.Ended():
 			r.result.finish = FinishEOS
 		case r.generated == r.MaxTokens:
 			r.result.finish = FinishLength

@@ -32,10 +32,19 @@ func (r LogitRules) Any() bool {
 	return r.Presence != 0 || r.Frequency != 0 || len(r.Bias) > 0 || len(r.Forbidden) > 0 && r.MinTokens > 0
 }
 
+// Constraint says which tokens may come next, so that a text keeps a form.
+type Constraint interface {
+	// Restrict sets the logits of the tokens that must not come next to a value.   z [V]
+	Restrict(z []float32, to float32) error
+	// Accept takes in the token that comes next.
+	Accept(token int) error
+}
+
 // Sampler chooses the tokens of one sequence on the host, as SamplingParams says.
 type Sampler struct {
 	SamplingParams
-	Rules LogitRules
+	Rules      LogitRules
+	Constraint Constraint // nil = there is none
 
 	key        uint64 // of the sequence's stream of random numbers
 	pos        int    // of the last token
@@ -81,13 +90,22 @@ func (p *Sampler) Next(logits []float32) (int, error) {
 		i := slices.IndexFunc(logits, func(z float32) bool { return z-z != 0 })
 		return 0, fmt.Errorf("token %d: %w", i, ErrNotFinite)
 	}
-	if p.Rules.Any() {
+	changed := p.Rules.Any() || p.Constraint != nil
+	if changed {
 		logits = p.applyRules(logits)
 	}
-	if p.Temperature != 0 || p.HasPenalty() || p.Rules.Any() {
+	if p.Constraint != nil {
+		if err := p.Constraint.Restrict(logits, float32(math.Inf(-1))); err != nil {
+			return 0, err
+		}
+	}
+	if p.Temperature != 0 || p.HasPenalty() || changed {
 		token = p.choose(logits)
 	}
 	p.Accept(token)
+	if p.Constraint != nil {
+		return token, p.Constraint.Accept(token)
+	}
 	return token, nil
 }
 
@@ -169,6 +187,9 @@ func (p *Sampler) keep(logits []float32) (c []candidate, sum float64) {
 	top := math.Inf(-1)
 	for token := range logits {
 		z := p.penalized(token, logits[token])
+		if math.IsInf(z, -1) { // forbidden
+			continue
+		}
 		c = append(c, candidate{token, z})
 		top = max(top, z)
 	}

@@ -71,7 +71,6 @@ func (s *Server) readChat(f *fields) (*chatRequest, *apiError) {
 	if c.base.Rules.MinTokens > c.base.MaxTokens {
 		f.fail("min_tokens", "want at most the largest number of tokens, %d, got %d", c.base.MaxTokens, c.base.Rules.MinTokens)
 	}
-	f.neutral("response_format", `{"type":"text"}`)
 	f.neutral("tools", `[]`)
 	f.neutral("functions", `[]`)
 	f.neutral("tool_choice", `"none"`, `"auto"`)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"mop/runtime/constrain"
 	"mop/runtime/device"
 	"mop/runtime/engine"
 	"mop/runtime/model"
@@ -44,6 +45,8 @@ func asAPIError(err error) *apiError {
 		return &apiError{Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "context_length_exceeded", Message: err.Error()}
 	case errors.Is(err, model.ErrVocabulary), errors.Is(err, engine.ErrMemory):
 		return &apiError{Status: http.StatusBadRequest, Type: "invalid_request_error", Message: err.Error()}
+	case errors.Is(err, constrain.ErrTooComplex), errors.Is(err, constrain.ErrNoToken):
+		return badField("response_format", "%v", err)
 	case errors.Is(err, engine.ErrDevice):
 		return &apiError{Status: http.StatusServiceUnavailable, Type: "unavailable_error", Message: engine.ErrDevice.Error()}
 	case errors.Is(err, device.ErrMemory):

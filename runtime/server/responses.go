@@ -87,7 +87,10 @@ func (s *Server) readResponse(w http.ResponseWriter, r *http.Request) (*chatRequ
 	f.neutral("conversation")
 	f.neutral("tools", `[]`)
 	f.neutral("tool_choice", `"none"`, `"auto"`)
-	f.neutral("text", `{"format":{"type":"text"}}`, `{}`)
+	raw := f.raw["text"]
+	if c.readTextFormat(f); c.base.Grammar != nil {
+		a.Text = raw
+	}
 	f.neutral("truncation", `"disabled"`)
 	f.neutral("include", `[]`)
 	f.neutral("reasoning", `{}`)

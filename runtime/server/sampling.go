@@ -76,6 +76,8 @@ func (s *Server) readGeneration(f *fields) *generation {
 		g.base.Rules.MinTokens = n
 		g.base.Rules.Forbidden = g.model.config.EOS
 	}
+	g.readResponseFormat(f)
+	g.checkFormat(f)
 	f.neutral("use_beam_search", "false")
 	f.neutral("skip_special_tokens", "true")
 	f.neutral("include_stop_str_in_output", "false")

@@ -64,6 +64,7 @@ type Model struct {
 
 	config   *config.Config
 	template *chat.Template // nil = there is none
+	grammars grammars       // of the forms that requests want
 	vision   *vision.LLaVA  // nil = the model takes texts only
 	drafted  bool           // a draft proposes tokens
 	prefix   string         // key of the requests that may share pages of their prompts

@@ -42,6 +42,15 @@ func (t *Tokenizer) Piece(id int) []byte {
 	return t.pieces[id]
 }
 
+// Text returns the bytes that an id adds to a text behind other text; nil where it adds none,
+// as a control token.
+func (t *Tokenizer) Text(id int) []byte {
+	if !t.Has(id) || t.class[id] == control || t.class[id] == unknown {
+		return nil
+	}
+	return t.pieces[id]
+}
+
 // Stream decodes a text token by token.
 type Stream struct {
 	t     *Tokenizer

@@ -1,13 +1,19 @@
 package clients
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
+	"github.com/openai/openai-go/v3/responses"
+	"github.com/openai/openai-go/v3/shared"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"mop/runtime/device/cpu"
 	"mop/runtime/engine"
@@ -107,5 +113,100 @@ func TestOfficialOpenAIClient(t *testing.T) {
 	_, err = wrong.Models.List(ctx)
 	if e := (*openai.Error)(nil); !errors.As(err, &e) || e.StatusCode != 401 {
 		t.Errorf("want status 401, got %v", err)
+	}
+}
+
+// The structured outputs of the official client: texts that an independent validator finds valid,
+// whole, streamed, several, and as a response.
+func TestStructuredOutputs(t *testing.T) {
+	url := start(t, "sk-test")
+	client := openai.NewClient(option.WithBaseURL(url+"/v1/"), option.WithAPIKey("sk-test"), option.WithMaxRetries(0))
+	ctx := t.Context()
+	schema := map[string]any{
+		"type": "object", "additionalProperties": false, "required": []string{"name", "age", "friends", "mood"},
+		"properties": map[string]any{
+			"name":    map[string]any{"type": "string", "maxLength": 20},
+			"age":     map[string]any{"type": "integer", "minimum": 0, "maximum": 120},
+			"friends": map[string]any{"type": "array", "items": map[string]any{"$ref": "#/$defs/friend"}, "maxItems": 2},
+			"mood":    map[string]any{"enum": []string{"happy", "sad"}},
+		},
+		"$defs": map[string]any{"friend": map[string]any{"type": "object", "properties": map[string]any{"name": map[string]any{"type": "string", "pattern": "^[A-Z][a-z]{1,9}$"}}, "required": []string{"name"}, "additionalProperties": false}},
+	}
+	valid := func(text string) {
+		t.Helper()
+		c := jsonschema.NewCompiler()
+		data, err := json.Marshal(schema)
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.AddResource("schema.json", doc); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		if err := c.MustCompile("schema.json").Validate(answer); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	chat := openai.ChatCompletionNewParams{
+		Model: "demo", N: openai.Int(3), MaxTokens: openai.Int(300), Temperature: openai.Float(1), Seed: openai.Int(5),
+		Messages:       []openai.ChatCompletionMessageParamUnion{openai.UserMessage("Tell me about Lily.")},
+		ResponseFormat: openai.ChatCompletionNewParamsResponseFormatUnion{OfJSONSchema: &shared.ResponseFormatJSONSchemaParam{JSONSchema: shared.ResponseFormatJSONSchemaJSONSchemaParam{Name: "person", Description: openai.String("a person"), Strict: openai.Bool(true), Schema: schema}}},
+	}
+	answer, err := client.Chat.Completions.New(ctx, chat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range answer.Choices {
+		if valid(c.Message.Content); c.FinishReason != "stop" {
+			t.Errorf("want the finish reason stop, got %q", c.FinishReason)
+		}
+	}
+	if len(answer.Choices) != 3 || answer.Choices[0].Message.Content == answer.Choices[1].Message.Content {
+		t.Errorf("want three samples, got %+v", answer.Choices)
+	}
+	accumulated := openai.ChatCompletionAccumulator{}
+	parts := client.Chat.Completions.NewStreaming(ctx, chat)
+	for parts.Next() {
+		accumulated.AddChunk(parts.Current())
+	}
+	if parts.Err() != nil {
+		t.Fatal(parts.Err())
+	}
+	for i, c := range accumulated.Choices {
+		if c.Message.Content != answer.Choices[i].Message.Content {
+			t.Errorf("streamed: want %s, got %s", answer.Choices[i].Message.Content, c.Message.Content)
+		}
+	}
+	chat.N = openai.Int(1)
+	chat.ResponseFormat = openai.ChatCompletionNewParamsResponseFormatUnion{OfJSONObject: &shared.ResponseFormatJSONObjectParam{}}
+	object, err := client.Chat.Completions.New(ctx, chat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := object.Choices[0]; c.FinishReason == "stop" && json.Unmarshal([]byte(c.Message.Content), &map[string]any{}) != nil || !strings.HasPrefix(strings.TrimSpace(c.Message.Content), "{") {
+		t.Errorf("want an object, got %q", c.Message.Content)
+	}
+	response, err := client.Responses.New(ctx, responses.ResponseNewParams{
+		Model: "demo", MaxOutputTokens: openai.Int(300), Temperature: openai.Float(0), Store: openai.Bool(false),
+		Input: responses.ResponseNewParamsInputUnion{OfString: openai.String("Tell me about Tom.")},
+		Text:  responses.ResponseTextConfigParam{Format: responses.ResponseFormatTextConfigUnionParam{OfJSONSchema: &responses.ResponseFormatTextJSONSchemaConfigParam{Name: "person", Schema: schema, Strict: openai.Bool(true)}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	valid(response.OutputText())
+
+	delete(schema, "$defs")
+	_, err = client.Responses.New(ctx, responses.ResponseNewParams{Model: "demo", Store: openai.Bool(false), Input: responses.ResponseNewParamsInputUnion{OfString: openai.String("a")},
+		Text: responses.ResponseTextConfigParam{Format: responses.ResponseFormatTextConfigUnionParam{OfJSONSchema: &responses.ResponseFormatTextJSONSchemaConfigParam{Name: "person", Schema: schema}}}})
+	if e := (*openai.Error)(nil); !errors.As(err, &e) || e.StatusCode != 400 || e.Param != "text.format.schema" {
+		t.Errorf("want an error of the schema, got %v", err)
 	}
 }

@@ -1,0 +1,90 @@
+// Package constrain decides which tokens a model may generate so that its text becomes JSON of a
+// schema (constrained decoding).
+//
+// A schema is compiled into a pushdown automaton over bytes. Behind a text, the tokens of the
+// vocabulary whose bytes the automaton takes may follow; all others get no probability. What
+// leads to no complete text is removed from the automaton beforehand, so that every text can be
+// completed.
+//
+// The texts are some of those that the schema allows: members come in the order of the schema's
+// properties, white space is short, and numbers have a limited number of digits.
+package constrain
+
+import (
+	"slices"
+	"sync"
+)
+
+// Grammar is the texts of a schema in the tokens of a vocabulary. It may be used by many
+// goroutines and keeps what it has computed for all of them.
+type Grammar struct {
+	v    *Vocabulary
+	root int32
+
+	mu    sync.Mutex
+	a     *automaton
+	start *configuration
+}
+
+// NewGrammar makes the grammar of a schema. It returns an error where the vocabulary has no token
+// that such a text can begin with, or the schema has too many alternatives.
+func NewGrammar(s *Schema, v *Vocabulary) (*Grammar, error) {
+	g := &Grammar{v: v, root: s.root, a: newAutomaton(&s.p)}
+	var err error
+	if g.start, err = g.a.start(s.root); err != nil {
+		return nil, err
+	}
+	if _, err = v.maskOf(g.a, g.start); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// Match begins a text.
+func (g *Grammar) Match() *Match { return &Match{g: g, at: g.start} }
+
+// Match is the text of one sequence. It is not for concurrent use.
+type Match struct {
+	g     *Grammar
+	at    *configuration
+	ended bool // by an EOS token
+}
+
+// Restrict sets the logits of the tokens that must not come next to a value, such as negative
+// infinity.   z [V]
+func (m *Match) Restrict(z []float32, to float32) error {
+	m.g.mu.Lock()
+	allowed, err := m.g.v.maskOf(m.g.a, m.at)
+	m.g.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	for i := range z {
+		if i >= m.g.v.size || allowed.bits[i/64]>>(i%64)&1 == 0 {
+			z[i] = to
+		}
+	}
+	return nil
+}
+
+// Accept adds a token to the text. It must be one that Restrict allows.
+func (m *Match) Accept(token int) error {
+	if slices.Contains(m.g.v.eos, token) {
+		m.ended = true
+		return nil
+	}
+	m.g.mu.Lock()
+	defer m.g.mu.Unlock()
+	at := m.at
+	for _, b := range m.g.v.texts[token] {
+		var err error
+		if at, err = m.g.a.step(at, b); err != nil {
+			return err
+		}
+	}
+	m.at = at
+	return nil
+}
+
+// Ended reports whether nothing can follow but the end of the text.
+func (m *Match) Ended() bool { return m.ended || m.at.complete && len(m.at.positions) == 0 }

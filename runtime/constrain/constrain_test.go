@@ -1,0 +1,463 @@
+package constrain
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// eos is the token that ends texts of testVocabulary.
+const eos = 0
+
+// testVocabulary has a token for each byte, some with more bytes, and some that stand for no
+// text.
+func testVocabulary() *Vocabulary {
+	texts := [][]byte{nil, nil}
+	for b := range 256 {
+		texts = append(texts, []byte{byte(b)})
+	}
+	for _, t := range []string{`{"`, `":`, `": `, `", "`, `","`, `"}`, `"]`, "}}", "],", "\n  ", "\n\n", " {", "true", "fals", "ul", "12", "00", ".5", "e1", "é", "日本", "\\u00", "\\ud83d", "aaaaaaaa", "name", "ab\"c", "\xe6\x97", "\x97", "x\xe6", "\xa5\"", `\"`, `\\`, "-1", "10", "1,", ",1"} {
+		texts = append(texts, []byte(t))
+	}
+	texts = append(texts, []byte("}}")) // two tokens of one text
+	return NewVocabulary(len(texts)+3, func(i int) []byte {
+		if i < len(texts) {
+			return texts[i]
+		}
+		return nil
+	}, []int{eos})
+}
+
+func grammarOf(t testing.TB, schema string) *Grammar {
+	t.Helper()
+	s, err := Compile([]byte(schema))
+	if err != nil {
+		t.Fatalf("%s: %v", schema, err)
+	}
+	g, err := NewGrammar(s, testVocabulary())
+	if err != nil {
+		t.Fatalf("%s: %v", schema, err)
+	}
+	return g
+}
+
+// accepts reports whether a text is one of a schema's.
+func accepts(t testing.TB, schema, text string) bool {
+	t.Helper()
+	g := grammarOf(t, schema)
+	at := g.start
+	for i := range len(text) {
+		var err error
+		if at, err = g.a.step(at, text[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return at.complete
+}
+
+// Each schema takes some texts and not others.
+func TestTexts(t *testing.T) {
+	const point = `{"type":"object","properties":{"x":{"type":"integer"},"y":{"type":"integer"},"z":{"type":"integer"}},"required":["y"]}`
+	for _, c := range []struct {
+		schema  string
+		yes, no []string
+	}{
+		{`{"type":"null"}`, []string{"null", " null", "\n  null"}, []string{"", "nul", "null ", "  null", "true"}},
+		{`{"type":"boolean"}`, []string{"true", "false"}, []string{"True", "0"}},
+		{`{"type":"integer"}`, []string{"0", "-0", "7", "-12", "123456789012345678"}, []string{"", "-", "01", "1.0", "1e3", "+1", "1234567890123456789"}},
+		{`{"type":"number"}`, []string{"0", "-1.5", "1e5", "1.25E-10", "0.0"}, []string{".5", "1.", "1e", "1e100", "00", "NaN"}},
+		{`{"type":"integer","minimum":-3,"maximum":117}`, []string{"-3", "-1", "0", "9", "10", "99", "100", "117"}, []string{"-4", "118", "200", "1000", "-03", "-0.5"}},
+		{`{"type":"integer","minimum":0}`, []string{"0", "5", "999999999999999999"}, []string{"-1", "-0"}},
+		{`{"type":"integer","exclusiveMinimum":98,"exclusiveMaximum":1003}`, []string{"99", "100", "999", "1002"}, []string{"98", "1003", "9", "0"}},
+		{`{"type":"integer","maximum":-25}`, []string{"-25", "-30", "-100"}, []string{"-24", "0", "25", "-3"}},
+		{`{"type":"string"}`, []string{`""`, `"a b"`, `"\n\u00e9"`, `"é日😀"`, `"\ud83d\ude00"`}, []string{`"`, `"a`, `a`, "\"\n\"", `"\x"`, `"\u12"`, `"\ud83d"`, `"\ude00"`, "\"\xff\"", "\"\xc0\x80\"", "\"\xed\xa0\x80\""}},
+		{`{"type":"string","minLength":2,"maxLength":3}`, []string{`"ab"`, `"日本語"`, `"\n\"a"`, `"\ud83d\ude00b"`}, []string{`""`, `"a"`, `"abcd"`, `"\ud83d\ude00"`}},
+		{`{"type":"string","minLength":2}`, []string{`"ab"`, `"abcdefg"`}, []string{`"a"`}},
+		{`{"type":"string","maxLength":0}`, []string{`""`}, []string{`"a"`}},
+		{`{"type":"string","pattern":"^[a-c]+\\d?$"}`, []string{`"a"`, `"abc1"`}, []string{`""`, `"d"`, `"a11"`, `"xa"`}},
+		{`{"type":"string","pattern":"b"}`, []string{`"b"`, `"abc"`, `"\nb日"`}, []string{`""`, `"ac"`}},
+		{`{"type":"string","pattern":"^(?:\"|\\\\|\n|日)$"}`, []string{`"\""`, `"\\"`, `"\n"`, `"日"`}, []string{`"x"`, `"本"`, "\"\n\""}},
+		{`{"type":"string","pattern":"^(?i)ok|no$"}`, []string{`"OK"`, `"okay"`, `"yes no"`}, []string{`"book"`, `"nope"`}},
+		{`{"enum":["a",1,null,{"k":[true]},"é\""]}`, []string{`"a"`, `1`, `null`, `{"k":[true]}`, `"é\""`}, []string{`"b"`, `{"k": [true]}`}},
+		{`{"type":"string","enum":["a",1]}`, []string{`"a"`}, []string{"1"}},
+		{`{"const":"x","description":"d"}`, []string{`"x"`}, []string{`"y"`}},
+		{point, []string{`{"y":1}`, `{"x":1,"y":2}`, `{"y":1,"z":2}`, `{"x":1, "y": 2,"z":3}`, "{\n  \"y\": 1\n}"}, []string{`{}`, `{"x":1}`, `{"y":1,"x":2}`, `{"y":1,}`, `{"y":1,"w":2}`, `{"y" :1}`, `{"y":1`, `{,"y":1}`}},
+		{`{"type":"object","properties":{"a":{"type":"null"},"b":{"type":"null"}}}`, []string{`{}`, `{ }`, `{"a":null}`, `{"b":null}`, `{"a":null,"b":null}`}, []string{`{"b":null,"a":null}`, `{"a":null "b":null}`}},
+		{`{"type":"object","properties":{"ab":{"type":"null"},"a":{"type":"null"}},"additionalProperties":{"type":"boolean"}}`,
+			[]string{`{}`, `{"x":true}`, `{"abc":true}`, `{"":false}`, `{"ab":null,"x":true,"y":false}`, `{"b":true}`}, []string{`{"ab":true}`, `{"a":true}`, `{"x":null}`, `{"x":true,"ab":null}`, `{"\u0061":true}`}},
+		{`{"type":"object"}`, []string{`{}`, `{"a":[1,{"b":"c"}]}`}, []string{`[]`, `{"a"}`}},
+		{`{"type":"object","additionalProperties":false}`, []string{`{}`}, []string{`{"a":1}`}},
+		{`{"type":"object","required":["q"]}`, []string{`{"q":[]}`, `{"q":1,"r":2}`}, []string{`{}`, `{"r":2}`}},
+		{`{"type":"array","items":{"type":"null"}}`, []string{`[]`, `[ ]`, `[null]`, `[null, null,null]`}, []string{`[`, `[,]`, `[null,]`, `[true]`}},
+		{`{"type":"array","items":{"type":"null"},"minItems":1,"maxItems":2}`, []string{`[null]`, `[null,null]`}, []string{`[]`, `[null,null,null]`}},
+		{`{"type":"array","minItems":2,"items":{"type":"null"}}`, []string{`[null,null]`, `[null,null,null,null]`}, []string{`[null]`}},
+		{`{"type":"array","maxItems":0}`, []string{`[]`}, []string{`[1]`}},
+		{`{"type":"array","items":false}`, []string{`[]`}, []string{`[1]`}},
+		{`{"anyOf":[{"type":"null"},{"type":"array","items":{"$ref":"#"}}]}`, []string{`null`, `[]`, `[null,[[]]]`}, []string{`[1]`}},
+		{`{"$ref":"#/$defs/a~1b","$defs":{"a/b":{"type":"object","properties":{"next":{"$ref":"#/$defs/a%2Fb"}}}}}`, nil, nil},
+		{`{"$ref":"#/$defs/n","$defs":{"n":{"type":"object","properties":{"v":{"type":"integer"},"next":{"anyOf":[{"$ref":"#/$defs/n"},{"type":"null"}]}},"required":["v","next"]}}}`,
+			[]string{`{"v":1,"next":null}`, `{"v":1,"next":{"v":2,"next":null}}`}, []string{`{"v":1}`, `{"v":1,"next":{}}`}},
+		{`{"type":["string","null"],"maxLength":1}`, []string{`null`, `"a"`}, []string{`"ab"`, `1`}},
+		{`{"properties":{"a":{"type":"null"}}}`, []string{`{"a":null}`}, []string{`[]`}},
+		{`{"allOf":[{"type":"null"}]}`, []string{`null`}, []string{`1`}},
+		{`{}`, []string{`null`, `[1,"a",{"b":{}}]`, `-2.5`, `true`}, []string{`nul`, `[1,]`}},
+		{`true`, []string{`null`, `{}`}, nil},
+		{`{"anyOf":[{"type":"object","properties":{"self":{"$ref":"#"}},"required":["self"]},{"type":"null"}]}`, []string{`null`, `{"self":null}`, `{"self":{"self":null}}`}, []string{`{}`}},
+	} {
+		if c.yes == nil && c.no == nil { // an error: the pointer has no such name
+			if _, err := Compile([]byte(c.schema)); err == nil {
+				t.Errorf("%s: want an error", c.schema)
+			}
+			continue
+		}
+		for _, text := range c.yes {
+			if !accepts(t, c.schema, text) {
+				t.Errorf("%s: does not take %s", c.schema, text)
+			}
+		}
+		for _, text := range c.no {
+			if accepts(t, c.schema, text) {
+				t.Errorf("%s: takes %s", c.schema, text)
+			}
+		}
+	}
+}
+
+// A schema that is wrong, not supported or too large is an error that names the place.
+func TestRefusedSchemas(t *testing.T) {
+	for schema, want := range map[string]string{
+		`{"type":"object","properties":{"a":{"type":"string","format":"email"}}}`: `schema.properties.a: the keyword "format"`,
+		`{"oneOf":[{"type":"null"}]}`:               `"oneOf"`,
+		`{"type":"array","uniqueItems":true}`:       `"uniqueItems"`,
+		`{"type":"number","minimum":1}`:             "schema.minimum: is not supported for numbers",
+		`{"type":"integer","multipleOf":2}`:         `"multipleOf"`,
+		`{"type":"integer","minimum":0.5}`:          "whole number",
+		`{"type":"text"}`:                           "schema.type: want one of",
+		`{"type":[]}`:                               "schema.type",
+		`{"type":null}`:                             "schema.type",
+		`{"type":7}`:                                "schema.type",
+		`{"enum":[]}`:                               "schema.enum",
+		`{"enum":["a"],"minLength":1}`:              "schema.minLength: is not supported beside enum",
+		`{"anyOf":{}}`:                              "schema.anyOf",
+		`{"anyOf":[]}`:                              "schema.anyOf",
+		`{"anyOf":[3]}`:                             "schema.anyOf.0: want a schema, got 3",
+		`{"allOf":[{},{}]}`:                         "schema.allOf: is supported with 1 schema",
+		`{"anyOf":[{"type":"null"}],"type":"null"}`: "schema.type: is not supported beside anyOf",
+		`{"$ref":"#/$defs/x"}`:                      "there is no #/$defs/x",
+		`{"$ref":"http://x/y"}`:                     "reference within the schema",
+		`{"$ref":"#"}`:                              "refers to itself",
+		`{"anyOf":[{"$ref":"#/anyOf/1"},{"$ref":"#/anyOf/0"}]}`:              "refers to itself",
+		`{"type":"object","properties":{"a":{"$ref":"#"}},"required":["a"]}`: "no finite value",
+		`{"type":"integer","minimum":3,"maximum":2}`:                         "no finite value",
+		`false`:                        "no finite value",
+		`{"type":"string","enum":[1]}`: "no finite value",
+		`{"type":"array","minItems":2,"maxItems":1}`:                      "no finite value",
+		`{"type":"array","minItems":-1}`:                                  "schema.minItems",
+		`{"type":"array","minItems":99999999}`:                            "too large",
+		`{"type":"string","minLength":"1"}`:                               "schema.minLength",
+		`{"type":"string","pattern":"a(?=b)"}`:                            "schema.pattern: the regular expression",
+		`{"type":"string","pattern":"\\bx"}`:                              "schema.pattern: word boundaries",
+		`{"type":"string","pattern":"a","maxLength":3}`:                   "schema.maxLength: is not supported beside pattern",
+		`{"type":"string","pattern":"` + strings.Repeat("a", 1025) + `"}`: "at most 1024 bytes",
+		`{"type":"string","pattern":"(((a{1000}){1000}))"}`:               "schema.pattern",
+		`{"type":"string","pattern":3}`:                                   "schema.pattern",
+		`{"type":"object","properties":[]}`:                               "schema.properties",
+		`{"type":"object","required":"a"}`:                                "schema.required",
+		`{"type":"object","required":["a"],"additionalProperties":false}`: `"a" is required, but not allowed`,
+		`{"a":1,"a":2}`: "repeated",
+		`{"type":`:      "ends inside",
+		`{} {}`:         "data after",
+		strings.Repeat(`{"items":`, 100) + "true" + strings.Repeat("}", 100): "nested deeper",
+		`"` + strings.Repeat("x", MaxSchemaBytes) + `"`:                      "at most 65536 bytes",
+		`7`: "want a schema, got 7",
+		`{"type":"array","minItems":5000,"items":{"type":"array","minItems":5000,"items":{"enum":["` + strings.Repeat("y", 30000) + `"]}}}`: "too large",
+	} {
+		if _, err := Compile([]byte(schema)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.100s: want an error with %q, got %v", schema, want, err)
+		}
+	}
+}
+
+// A mask has the tokens whose bytes continue the text, one by one.
+func TestMasks(t *testing.T) {
+	v := testVocabulary()
+	for seed := range uint64(40) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		schema := randomSchema(random, 3)
+		g := grammarOf(t, schema)
+		m := g.Match()
+		for range 60 {
+			z := make([]float32, v.size)
+			if err := m.Restrict(z, -1); err != nil {
+				t.Fatal(err)
+			}
+			for token := range v.size {
+				want := token == eos && m.at.complete
+				if text := v.texts[token]; text != nil {
+					at := m.at
+					for _, b := range text {
+						at, _ = g.a.step(at, b)
+					}
+					want = at != g.a.dead
+				}
+				if got := z[token] == 0; got != want {
+					t.Fatalf("%s: token %d %q: want %t, got %t", schema, token, v.texts[token], want, got)
+				}
+			}
+			if token := pick(random, v, m, z, false); token == eos || m.Accept(token) != nil {
+				break
+			}
+		}
+	}
+}
+
+// pick chooses one of the tokens that a mask has, or one that brings the text to its end soon.
+func pick(random *rand.Rand, v *Vocabulary, m *Match, z []float32, soon bool) int {
+	var allowed []int
+	for token, x := range z {
+		if x == 0 {
+			allowed = append(allowed, token)
+		}
+	}
+	if !soon {
+		return allowed[random.IntN(len(allowed))]
+	}
+	best, rank := -1, math.MaxInt
+	for _, token := range allowed {
+		if token == eos {
+			return eos
+		}
+		if text := v.texts[token]; len(text) == 1 {
+			i := strings.IndexByte(`"}]ntf0123456789 {[`, text[0])
+			if i < 0 {
+				i = 100 + int(text[0])
+			}
+			if i < rank {
+				best, rank = token, i
+			}
+		}
+	}
+	return best
+}
+
+// generateText chooses tokens at random and, after some, those that end the text soon.
+func generateText(t testing.TB, random *rand.Rand, g *Grammar, n int) string {
+	t.Helper()
+	m, z := g.Match(), make([]float32, g.v.size)
+	var text []byte
+	for i := 0; !m.Ended(); i++ {
+		if i > n+3000 {
+			t.Fatalf("no end of %s", text)
+		}
+		clear(z)
+		if err := m.Restrict(z, -1); err != nil {
+			t.Fatal(err)
+		}
+		token := pick(random, g.v, m, z, i >= n)
+		if err := m.Accept(token); err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, g.v.texts[token]...)
+	}
+	return string(text)
+}
+
+// validator is an independent implementation of JSON schemas.
+func validator(schema string) (*jsonschema.Schema, error) {
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(schema))
+	if err != nil {
+		return nil, err
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("schema.json", doc); err != nil {
+		return nil, err
+	}
+	return c.Compile("schema.json")
+}
+
+// randomSchema writes a schema of what is supported.
+func randomSchema(r *rand.Rand, depth int) string {
+	n := 11
+	if depth == 0 {
+		n = 6
+	}
+	switch r.IntN(n) {
+	case 0:
+		return []string{`{"type":"null"}`, `{"type":"boolean"}`, `{"type":"number"}`, `{"type":["integer","null"]}`, `{"type":"string"}`, `{"type":"string","title":"t"}`}[r.IntN(6)]
+	case 1:
+		a := r.IntN(3000) - 1500
+		return fmt.Sprintf(`{"type":"integer","minimum":%d,"maximum":%d}`, a, a+r.IntN(1<<r.IntN(14)))
+	case 2:
+		a := r.IntN(4)
+		return fmt.Sprintf(`{"type":"string","minLength":%d,"maxLength":%d}`, a, a+r.IntN(6))
+	case 3:
+		return []string{`{"enum":["red","green","blue \"ß\"",3,null,[1,{"a":-2.5}]]}`, `{"const":{"k":"v"}}`, `{"type":"string","enum":["x",1,"y"]}`}[r.IntN(3)]
+	case 4:
+		return []string{`{"type":"string","pattern":"^[A-Z][a-z]{1,8}( [A-Z]\\.)?$"}`, `{"type":"string","pattern":"^x?\\d{2}-\\d"}`, `{"type":"string","pattern":"^[a-zß]{1,3}@\\w{1,4}\\.(com|org)$"}`, `{"type":"string","pattern":"^[^a-y\"]*$"}`}[r.IntN(4)]
+	case 5:
+		return `{}`
+	case 6:
+		a := r.IntN(3)
+		return fmt.Sprintf(`{"type":"array","items":%s,"minItems":%d,"maxItems":%d}`, randomSchema(r, depth-1), a, a+r.IntN(3))
+	case 7:
+		return fmt.Sprintf(`{"type":"array","items":%s}`, randomSchema(r, depth-1))
+	case 8:
+		return fmt.Sprintf(`{"anyOf":[%s,%s]}`, randomSchema(r, depth-1), randomSchema(r, depth-1))
+	}
+	var properties []string
+	var required []string
+	for i, name := range []string{"a", "ab", "b c", "ü\"", "n"}[:r.IntN(6)] {
+		properties = append(properties, fmt.Sprintf("%q:%s", name, randomSchema(r, depth-1)))
+		if i%2 == r.IntN(2) {
+			required = append(required, fmt.Sprintf("%q", name))
+		}
+	}
+	more := []string{"", `,"additionalProperties":false`, `,"additionalProperties":true`, `,"additionalProperties":` + randomSchema(r, 0)}[r.IntN(4)]
+	return fmt.Sprintf(`{"type":"object","properties":{%s},"required":[%s]%s}`, strings.Join(properties, ","), strings.Join(required, ","), more)
+}
+
+// Whatever tokens are chosen of those that are allowed, the text is JSON that an independent
+// validator finds valid.
+func TestRandomTextsAreValid(t *testing.T) {
+	schemas := []string{`{"$ref":"#/$defs/n","$defs":{"n":{"type":"object","properties":{"v":{"type":"integer"},"next":{"anyOf":[{"$ref":"#/$defs/n"},{"type":"null"}]}},"required":["v","next"]}}}`}
+	for seed := range uint64(150) {
+		schemas = append(schemas, randomSchema(rand.New(rand.NewPCG(seed, 2)), 3))
+	}
+	for i, schema := range schemas {
+		v, err := validator(schema)
+		if err != nil {
+			t.Fatalf("%s: %v", schema, err)
+		}
+		g := grammarOf(t, schema)
+		random := rand.New(rand.NewPCG(uint64(i), 3))
+		for range 8 {
+			text := generateText(t, random, g, random.IntN(120))
+			doc, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+			if err != nil {
+				t.Fatalf("%s: %s: %v", schema, text, err)
+			}
+			if err := v.Validate(doc); err != nil {
+				t.Fatalf("%s: %s: %v", schema, text, err)
+			}
+			var out any
+			if err := json.Unmarshal([]byte(text), &out); err != nil {
+				t.Fatalf("%s: %s: %v", schema, text, err)
+			}
+		}
+	}
+}
+
+// What is kept is forgotten now and then, and the masks stay the same.
+func TestForgetting(t *testing.T) {
+	g := grammarOf(t, `{"type":"array","items":{"type":"string","maxLength":1500},"maxItems":40}`)
+	m, z, again := g.Match(), make([]float32, g.v.size), make([]float32, g.v.size)
+	other := m.g.Match()
+	text := `["` + strings.Repeat("a", 1400) + `","` + strings.Repeat("b", 1500) + `"`
+	for i := range len(text) {
+		clear(z)
+		if err := m.Restrict(z, -1); err != nil {
+			t.Fatal(err)
+		}
+		if i%50 == 0 {
+			g.a.forget()
+			clear(again)
+			if err := m.Restrict(again, -1); err != nil || !slices.Equal(z, again) {
+				t.Fatalf("byte %d: the mask has changed: %v", i, err)
+			}
+		}
+		if token := 2 + int(text[i]); z[token] != 0 {
+			t.Fatalf("byte %d %q is not allowed", i, text[i])
+		} else if err := m.Accept(token); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(g.a.kept) > maxConfigurations {
+		t.Errorf("want at most %d kept, got %d", maxConfigurations, len(g.a.kept))
+	}
+	if err := other.Restrict(z, -1); err != nil {
+		t.Error(err)
+	}
+}
+
+// Too many alternatives that begin alike are an error, and no token an error of its own.
+func TestTooComplex(t *testing.T) {
+	s, err := Compile([]byte(`{"$ref":"#/$defs/r","$defs":{"r":{"anyOf":[{"type":"array","items":{"$ref":"#/$defs/r"}},{"type":"array","items":{"$ref":"#/$defs/r"},"maxItems":3},{"type":"array","items":{"$ref":"#/$defs/r"},"maxItems":5},{"type":"array","items":{"$ref":"#/$defs/r"},"maxItems":7}]}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := NewGrammar(s, testVocabulary())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := g.Match()
+	z := make([]float32, g.v.size)
+	for range 40 {
+		if err = m.Restrict(z, -1); err != nil {
+			break
+		}
+		if err = m.Accept(2 + '['); err != nil {
+			break
+		}
+	}
+	if err != ErrTooComplex {
+		t.Errorf("want %v, got %v", ErrTooComplex, err)
+	}
+	only := NewVocabulary(2, func(i int) []byte { return []byte("ab"[i : i+1]) }, nil)
+	if _, err := NewGrammar(s, only); err != ErrNoToken {
+		t.Errorf("want %v, got %v", ErrNoToken, err)
+	}
+}
+
+// FuzzCompile: any bytes are a schema or an error, and the texts of a schema that the validator
+// knows are valid.
+func FuzzCompile(f *testing.F) {
+	for seed := range uint64(8) {
+		f.Add([]byte(randomSchema(rand.New(rand.NewPCG(seed, 4)), 2)), seed)
+	}
+	f.Add([]byte(`{"$ref":"#/$defs/a","$defs":{"a":{"type":"array","items":{"$ref":"#"}}}}`), uint64(1))
+	vocabulary := testVocabulary()
+	f.Fuzz(func(t *testing.T, schema []byte, seed uint64) {
+		if len(schema) > 2000 {
+			return
+		}
+		s, err := Compile(schema)
+		if err != nil {
+			return
+		}
+		g, err := NewGrammar(s, vocabulary)
+		if err != nil {
+			return
+		}
+		random := rand.New(rand.NewPCG(seed, 0))
+		m, z := g.Match(), make([]float32, vocabulary.size)
+		var text []byte
+		for i := 0; !m.Ended(); i++ {
+			clear(z)
+			if i > 2000 || m.Restrict(z, -1) != nil {
+				return
+			}
+			token := pick(random, vocabulary, m, z, i > 50)
+			if m.Accept(token) != nil {
+				return
+			}
+			text = append(text, vocabulary.texts[token]...)
+		}
+		v, err := validator(string(schema))
+		if err != nil {
+			return
+		}
+		doc, err := jsonschema.UnmarshalJSON(strings.NewReader(string(text)))
+		if err != nil {
+			t.Fatalf("%s: %s: %v", schema, text, err)
+		}
+		if err := v.Validate(doc); err != nil {
+			t.Fatalf("%s: %s: %v", schema, text, err)
+		}
+	})
+}
