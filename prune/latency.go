@@ -22,7 +22,9 @@ import (
 )
 
 // LatencyFunc returns the latency in milliseconds of the base model with other layers.
-type LatencyFunc func(ctx context.Context, dev device.Device, base *config.Config, layers []config.LayerShape) (float64, error)
+// dense is the base's own latency, and 0 when that is what is asked for: a measured
+// latency is a share of the base's, so that it does not depend on when it was measured.
+type LatencyFunc func(ctx context.Context, dev device.Device, base *config.Config, layers []config.LayerShape, dense float64) (float64, error)
 
 // latenciesFile holds the measured latencies in the output directory, by the layers. A
 // model is measured once, so that a run that resumes decides as before.
@@ -30,6 +32,13 @@ const latenciesFile = "latencies.json"
 
 // measuredLatency returns the measured latency of a state's model.
 func (r *run) measuredLatency(ctx context.Context, s plan.State) (float64, error) {
+	dense := 0.0
+	if base := plan.New(r.base.Config()); !slices.Equal(s.Shapes(), base.Shapes()) {
+		var err error
+		if dense, err = r.measuredLatency(ctx, base); err != nil {
+			return 0, err
+		}
+	}
 	path := filepath.Join(r.Out, latenciesFile)
 	all := map[string]float64{}
 	data, err := os.ReadFile(path)
@@ -48,7 +57,7 @@ func (r *run) measuredLatency(ctx context.Context, s plan.State) (float64, error
 	if ms, ok := all[key]; ok && ms > 0 {
 		return ms, nil
 	}
-	ms, err := r.MeasureLatency(ctx, r.Device, r.base.Config(), s.Shapes())
+	ms, err := r.MeasureLatency(ctx, r.Device, r.base.Config(), s.Shapes(), dense)
 	if err != nil {
 		return 0, fmt.Errorf("latency: %w", err)
 	}
@@ -62,7 +71,7 @@ func (r *run) measuredLatency(ctx context.Context, s plan.State) (float64, error
 // latency is what the criterion compares: predicted, or measured where nothing predicts.
 func (r *run) latency(ctx context.Context, s plan.State) (float64, error) {
 	if r.PredictLatency != nil {
-		return r.PredictLatency(ctx, r.Device, r.base.Config(), s.Shapes())
+		return r.PredictLatency(ctx, r.Device, r.base.Config(), s.Shapes(), 0)
 	}
 	return r.measuredLatency(ctx, s)
 }

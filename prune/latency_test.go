@@ -13,15 +13,19 @@ import (
 )
 
 // byParams is the latency of a made-up device: a fixed part, and the parameters of the
-// layers, those of attention twice.
+// layers, those of attention twice. The base, which is measured first, takes 100 ms.
 func byParams(calls *int) LatencyFunc {
-	return func(_ context.Context, _ device.Device, base *config.Config, layers []config.LayerShape) (float64, error) {
+	var base0 float64
+	return func(_ context.Context, _ device.Device, base *config.Config, layers []config.LayerShape, dense float64) (float64, error) {
 		*calls++
 		ms := 1.0
 		for _, s := range layers {
 			ms += 1e-3 * float64(2*s.AttentionParams(base.HiddenSize)+s.MLPParams(base.HiddenSize))
 		}
-		return ms, nil
+		if dense == 0 {
+			base0, dense = ms, 100
+		}
+		return dense * ms / base0, nil
 	}
 }
 
@@ -32,9 +36,9 @@ func TestTargetLatency(t *testing.T) {
 	calls := 0
 	o.Criterion, o.TargetLatency, o.Targets, o.MeasureLatency = "latency", true, []float64{0.8, 0.6}, byParams(&calls)
 	plans := mustRun(t, o)
-	dense, _ := o.MeasureLatency(context.Background(), nil, &config.Config{HiddenSize: 24}, plans[0].Base.Shapes)
+	dense, _ := o.MeasureLatency(context.Background(), nil, &config.Config{HiddenSize: 24}, plans[0].Base.Shapes, 0)
 	for i, p := range plans {
-		ms, _ := o.MeasureLatency(context.Background(), nil, &config.Config{HiddenSize: 24}, p.TargetStep().Shapes)
+		ms, _ := o.MeasureLatency(context.Background(), nil, &config.Config{HiddenSize: 24}, p.TargetStep().Shapes, dense)
 		if share := ms / dense; math.Abs(share-o.Targets[i]) > 0.03 {
 			t.Errorf("want %v of the dense model's latency, got %.3f", o.Targets[i], share)
 		}
@@ -58,7 +62,7 @@ func TestLatencyCriterionUsesTheLatency(t *testing.T) {
 	kinds := func(attention, mlp float64) string {
 		o := tinyOptions(t, tinyModel(t, 1, nil))
 		o.Criterion, o.Targets = "latency", []float64{0.2}
-		o.PredictLatency = func(_ context.Context, _ device.Device, base *config.Config, layers []config.LayerShape) (float64, error) {
+		o.PredictLatency = func(_ context.Context, _ device.Device, base *config.Config, layers []config.LayerShape, _ float64) (float64, error) {
 			ms := 1.0
 			for _, s := range layers {
 				ms += attention*float64(s.AttentionParams(base.HiddenSize)) + mlp*float64(s.MLPParams(base.HiddenSize)) + 5

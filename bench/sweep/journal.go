@@ -25,8 +25,8 @@ func openVisits(table string, identity map[string]string) (visits, error) {
 		}
 	}
 	j, err := journal.Open(path, identity, func(_ int, v *visit) error {
-		if v.Key == "" || !(v.Prefill > 0) {
-			return errors.New("want a visit with a key and a time")
+		if v.Key == "" || !(v.Prefill > 0) || !(v.Beside > 0) {
+			return errors.New("want a visit with a key, a time and that of the base beside it")
 		}
 		return nil
 	})

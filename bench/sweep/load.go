@@ -40,23 +40,35 @@ func (m loadMeter) during(f func() error) (load float64, err error) {
 	return min(max(0, float64(taken)/float64(elapsed)/float64(m.cores)), 1), err
 }
 
-// slower is how much longer than the fastest of its kind a visit may take. A neighbour
-// on the same memory slows a machine down without showing in its load.
-const slower = 1.05
+// slower is how much longer than usual the base's decode steps may take during a visit. A
+// neighbour on the same memory slows a machine down without showing in its load.
+const slower = 1.25
 
-// usable marks the visits of one kind that were not disturbed: nothing else took more
-// than latency.Busy of the machine, and none took longer than the fastest undisturbed
-// one by more than the share slower. total[i] and load[i] are of visit i.
-func usable(total, load []float64) []bool {
-	ok := make([]bool, len(total))
-	fastest := 0.0
-	for i, t := range total {
-		if load[i] <= latency.Busy && (fastest == 0 || t < fastest) {
-			fastest = t
+// usual is the median of the base's decode steps over the visits without load.
+func (j visits) usual() float64 {
+	var quiet []float64
+	for _, v := range j.Records {
+		if v.Load <= latency.Busy {
+			quiet = append(quiet, v.Beside)
 		}
 	}
-	for i, t := range total {
-		ok[i] = load[i] <= latency.Busy && t <= slower*fastest
+	return median(quiet)
+}
+
+// usable reports whether a visit was not disturbed: nothing else took more than
+// latency.Busy of the machine, and the base beside it was not slower than usual by more
+// than the factor slower.
+func (v *visit) usable(usual float64) bool {
+	return v.Load <= latency.Busy && v.Beside <= slower*usual
+}
+
+// undisturbed counts the usable visits of one task.
+func (j visits) undisturbed(key string) (n int) {
+	usual := j.usual()
+	for _, v := range j.of(key) {
+		if v.usable(usual) {
+			n++
+		}
 	}
-	return ok
+	return n
 }

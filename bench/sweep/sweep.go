@@ -7,9 +7,11 @@
 // do in a real model. All kinds of visits take turns, each time with the blocks in a new
 // order. The medians over visits make a latency table (package predict).
 //
-// A visit is disturbed if other processes or the hypervisor took part of the machine, or
-// if it took longer than others of its kind. Disturbed visits are measured again and do
-// not count.
+// Decode steps take turns with those of the unpruned model, and count as shares of them:
+// what slows the machine down for tenths of seconds, such as other machines on the same
+// memory, slows both. A visit is disturbed if other processes or the hypervisor took part
+// of the machine, or if the unpruned model was much slower than usual. Disturbed visits are
+// measured again and do not count.
 package sweep
 
 import (
@@ -101,12 +103,24 @@ func Run(ctx context.Context, dev device.Device, o Options) (*Result, error) {
 		return nil, err
 	}
 	defer j.Close()
-	bytes := modelBytes(stackOf(o.Base, layers), o.DType)
-	if err := open.CheckMemory(dev, "the sweep's weights", float64(bytes)); err != nil {
+	own, beside, err := pairOfWeights(dev, o.Seed, o.DType, modelBytes(stackOf(o.Base, layers), o.DType), modelBytes(o.Base, o.DType))
+	if err != nil {
 		return nil, err
 	}
-	m := &measurer{dev: dev, base: o.Base, weights: newWeights(o.Seed, o.DType, bytes), place: o.Place,
-		meter: newLoadMeter(o.OtherLoad, o.Now), least: o.Least, now: o.Now}
+	x := settingsOf(o.Base, nil)[0]
+	base, err := place(dev, beside, o.Base, o.Place, x.Batch, x.In+x.Out)
+	if err != nil {
+		return nil, err
+	}
+	defer base.close()
+	prompts, err := x.prompts(o.Base)
+	if err != nil {
+		return nil, err
+	}
+	m := &measurer{dev: dev, base: o.Base, weights: own, place: o.Place, meter: newLoadMeter(o.OtherLoad, o.Now), least: o.Least, now: o.Now,
+		beside: func(ctx context.Context, _ [][]int, out int, step func()) error {
+			return base.generate(ctx, prompts, out, step)
+		}}
 	if err := o.measure(ctx, m, j, all); err != nil {
 		return nil, err
 	}
@@ -130,7 +144,7 @@ func (o *Options) measure(ctx context.Context, m *measurer, j visits, all []task
 		var short []*task
 		done := 0
 		for i := range all {
-			n := undisturbed(j.of(all[i].key))
+			n := j.undisturbed(all[i].key)
 			done += min(n, o.Visits)
 			if n < o.Visits {
 				short = append(short, &all[i])
@@ -158,7 +172,7 @@ func (o *Options) measure(ctx context.Context, m *measurer, j visits, all []task
 				return err
 			}
 			visited = true
-			if undisturbed([]*visit{v}) == 1 {
+			if v.usable(j.usual()) {
 				done++
 			}
 			o.Progress.Report(progress.Update{Phase: "undisturbed visits", Done: min(done, total), Total: total, Detail: fmt.Sprintf("%d visits", len(j.Records))})
@@ -170,24 +184,6 @@ func (o *Options) measure(ctx context.Context, m *measurer, j visits, all []task
 			return nil
 		}
 	}
-}
-
-// undisturbed counts the usable visits of one task.
-func undisturbed(visits []*visit) (n int) {
-	for _, ok := range usableOf(visits) {
-		if ok {
-			n++
-		}
-	}
-	return n
-}
-
-func usableOf(visits []*visit) []bool {
-	total, load := make([]float64, len(visits)), make([]float64, len(visits))
-	for i, v := range visits {
-		total[i], load[i] = v.total(), v.Load
-	}
-	return usable(total, load)
 }
 
 // identity is what all visits of a table have in common.
@@ -210,9 +206,8 @@ func (o *Options) identity(dev device.Device, layers int) map[string]string {
 func (o *Options) result(t *predict.Table, j visits, all []task) *Result {
 	r := &Result{Table: t, Visits: len(j.Records), Kinds: len(all)}
 	for i := range all {
-		visits := j.of(all[i].key)
-		n := undisturbed(visits)
-		r.Disturbed += len(visits) - n
+		n := j.undisturbed(all[i].key)
+		r.Disturbed += len(j.of(all[i].key)) - n
 		if n == 0 {
 			r.Unsettled++
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"mop/internal/journal"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
 	"mop/runtime/device/cpu"
@@ -121,10 +122,26 @@ func TestBusyMachine(t *testing.T) {
 	}
 }
 
+// A visit counts if nothing else used the machine and the base beside it was about as fast
+// as usual. Times of decode are scaled to the usual speed of the base.
 func TestUsable(t *testing.T) {
-	got := usable([]float64{10, 10.4, 11, 9, 10}, []float64{0, 0.01, 0, 0.5, 0.04})
+	j := visits{&journal.Journal[*visit]{}}
+	for i, load := range []float64{0, 0.01, 0, 0.5, 0.04} {
+		j.Records = append(j.Records, &visit{Key: "a", Beside: []float64{10, 10.4, 13, 9, 10}[i], Load: load, Decode: 5, DecodeOps: [][Operations]float64{{Down: 2}}})
+	}
+	var got []bool
+	for _, v := range j.Records {
+		got = append(got, v.usable(j.usual()))
+	}
 	if want := []bool{true, true, false, false, true}; !slices.Equal(got, want) {
 		t.Errorf("want %v, got %v", want, got)
+	}
+	kept, disturbed := keep(j.Records, 20)
+	if len(kept) != 3+1 || disturbed || kept[0].Decode != 10 || kept[0].DecodeOps[0][Down] != 4 {
+		t.Errorf("want the visits without load at twice their times, got %+v, %v", kept[0], disturbed)
+	}
+	if j.Records[0].DecodeOps[0][Down] != 2 {
+		t.Error("a visit was changed")
 	}
 }
 

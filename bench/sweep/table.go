@@ -21,6 +21,7 @@ func (o *Options) table(dev device.Device, j visits) (*predict.Table, error) {
 			keys = append(keys, x.key)
 		}
 	}
+	usual := j.usual()
 	builders := map[passKey]*passBuilder{}
 	calibrations := map[setting][]predict.Whole{}
 	for _, key := range keys {
@@ -29,7 +30,7 @@ func (o *Options) table(dev device.Device, j visits) (*predict.Table, error) {
 		if len(visits) == 0 {
 			continue
 		}
-		kept, disturbed := keep(visits)
+		kept, disturbed := keep(visits, usual)
 		if x.whole() {
 			if x.what == calibration {
 				calibrations[x.setting] = append(calibrations[x.setting], wholes(x, kept)...)
@@ -73,20 +74,40 @@ func (o *Options) table(dev device.Device, j visits) (*predict.Table, error) {
 	return t, t.Check()
 }
 
-// keep returns the undisturbed visits. If there is none, it returns the fastest third,
-// and disturbed is true.
-func keep(visits []*visit) (kept []*visit, disturbed bool) {
-	for i, ok := range usableOf(visits) {
-		if ok {
-			kept = append(kept, visits[i])
+// keep returns the undisturbed visits, their decode steps scaled to a usual step of the
+// base. If there is none, it returns the third with the fastest base, and disturbed is true.
+func keep(visits []*visit, usual float64) (kept []*visit, disturbed bool) {
+	if usual == 0 { // no visit was without load
+		usual = slices.MinFunc(visits, byBase).Beside
+	}
+	for _, v := range visits {
+		if v.usable(usual) {
+			kept = append(kept, v.scaled(usual))
 		}
 	}
 	if len(kept) > 0 {
 		return kept, false
 	}
-	kept = slices.Clone(visits)
-	slices.SortFunc(kept, func(a, b *visit) int { return cmp.Compare(a.total(), b.total()) })
-	return kept[:(len(kept)+2)/3], true
+	visits = slices.SortedFunc(slices.Values(visits), byBase)
+	for _, v := range visits[:(len(visits)+2)/3] {
+		kept = append(kept, v.scaled(usual))
+	}
+	return kept, true
+}
+
+func byBase(a, b *visit) int { return cmp.Compare(a.Beside, b.Beside) }
+
+// scaled is the visit as if the base's decode steps had taken so many milliseconds.
+func (v *visit) scaled(beside float64) *visit {
+	s, out := beside/v.Beside, *v
+	out.Decode *= s
+	out.DecodeOps = slices.Clone(v.DecodeOps)
+	for l := range out.DecodeOps {
+		for op := range out.DecodeOps[l] {
+			out.DecodeOps[l][op] *= s
+		}
+	}
+	return &out
 }
 
 func wholes(x task, visits []*visit) []predict.Whole {

@@ -5,19 +5,16 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"runtime"
 	"slices"
 	"text/tabwriter"
 	"time"
 
-	"mop/bench/latency"
 	"mop/internal/progress"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
 	"mop/runtime/device"
 	"mop/runtime/open"
 	"mop/runtime/predict"
-	"mop/runtime/timing"
 )
 
 // Shapes are a model that is to be measured, with random weights.
@@ -31,7 +28,7 @@ type VerifyOptions struct {
 	Workload predict.Workload
 	DType    checkpoint.DType
 	Place    open.ModelOptions
-	Runs     int // undisturbed runs of each model
+	Runs     int // undisturbed runs of each model at least
 	Tries    int // most runs of each model
 	Seed     uint64
 	Progress progress.Func
@@ -45,9 +42,10 @@ type VerifyOptions struct {
 type Verified struct {
 	Name      string  `json:"name"`
 	Predicted float64 `json:"predicted_ms"`
-	Measured  float64 `json:"measured_ms"` // median of the undisturbed runs
-	Error     float64 `json:"error"`       // predicted / measured - 1
+	Measured  float64 `json:"measured_ms"` // the measured share of the base's measured time
+	Error     float64 `json:"error"`       // predicted / measured - 1, both as shares of the base's time
 	Runs      int     `json:"runs"`        // that count
+	Interval  float64 `json:"interval"`    // half the width of the measured share's 95 % interval, relative
 	Disturbed bool    `json:"disturbed"`   // there were too few undisturbed runs
 }
 
@@ -58,16 +56,18 @@ type Verification struct {
 	Median   float64          `json:"median_error"` // of the absolute errors
 	Worst    float64          `json:"worst_error"`
 	// RepeatMedian and RepeatWorst are the machine's own error: how far single runs of the
-	// base, one in each turn, are from their median.
+	// base beside itself, one in each turn, are from equal.
 	RepeatMedian float64 `json:"repeat_median"`
 	RepeatWorst  float64 `json:"repeat_worst"`
-	Disturbed    int     `json:"disturbed"` // models with too few undisturbed runs
+	// BaseError is that of the base's own predicted time in milliseconds: how much slower
+	// or faster the whole machine is than when the table was measured.
+	BaseError float64 `json:"base_error"`
+	Disturbed int     `json:"disturbed"` // models with too few undisturbed runs
 }
 
-// Verify measures models end to end and compares the times with those that the table
-// predicts. All models take turns, the base first, because a machine may be slower for
-// seconds without showing any load: a run that was over 5 % slower than the model's fastest
-// one does not count, and the model has another turn.
+// Verify measures models end to end, each as a share of the base's time, and compares the
+// shares with those that the table predicts. All models take turns, and each has turns
+// until its share is known to half a percent or o.Tries are used up.
 func Verify(ctx context.Context, dev device.Device, t *predict.Table, base *config.Config, models []Shapes, o VerifyOptions) (*Verification, error) {
 	p, err := t.Predictor(o.Workload)
 	if err != nil {
@@ -77,12 +77,13 @@ func Verify(ctx context.Context, dev device.Device, t *predict.Table, base *conf
 	if err != nil {
 		return nil, err
 	}
+	defer m.Close()
 	all := append([]Shapes{{"base", base.Layers}}, models...)
-	runs := make([]times, len(all))
+	runs := make([]pairs, len(all))
 	for round := range max(o.Tries, o.Runs) {
 		settled := 0
 		for i, s := range all {
-			if i > 0 && len(runs[i].kept()) >= o.Runs {
+			if i > 0 && runs[i].settled(o.Runs) {
 				settled++
 				continue
 			}
@@ -95,12 +96,13 @@ func Verify(ctx context.Context, dev device.Device, t *predict.Table, base *conf
 			break
 		}
 	}
-	v := &Verification{Workload: o.Workload}
+	dense := median(runs[0].base)
+	v := &Verification{Workload: o.Workload, BaseError: p.Latency(base.Layers)/dense - 1}
 	var errors, repeats []float64
 	for i, s := range models {
-		one := runs[i+1].measured(o.Runs)
-		x := Verified{Name: s.Name, Predicted: p.Latency(s.Layers), Measured: one.MS, Runs: one.Runs, Disturbed: one.Disturbed}
-		x.Error = x.Predicted/x.Measured - 1
+		one := runs[i+1].measured(o.Runs, dense)
+		x := Verified{Name: s.Name, Predicted: p.Latency(s.Layers), Measured: one.MS, Runs: one.Runs, Interval: one.Interval, Disturbed: one.Disturbed}
+		x.Error = x.Predicted/p.Latency(base.Layers)/one.Share - 1
 		v.Models = append(v.Models, x)
 		if x.Disturbed {
 			v.Disturbed++
@@ -108,141 +110,11 @@ func Verify(ctx context.Context, dev device.Device, t *predict.Table, base *conf
 		errors = append(errors, math.Abs(x.Error))
 	}
 	v.Median, v.Worst = median(errors), slices.Max(errors)
-	center := median(runs[0].total)
-	for _, ms := range runs[0].total {
-		repeats = append(repeats, math.Abs(ms/center-1))
+	for _, share := range runs[0].share {
+		repeats = append(repeats, math.Abs(share-1))
 	}
 	v.RepeatMedian, v.RepeatWorst = median(repeats), slices.Max(repeats)
 	return v, nil
-}
-
-func withLayers(c *config.Config, layers []config.LayerShape) *config.Config {
-	d := c.Clone()
-	d.Layers = layers
-	return d
-}
-
-// Meter measures the latency of models of any shapes, with random weights, one at a time.
-type Meter struct {
-	dev     device.Device
-	base    *config.Config
-	weights *weights
-	o       VerifyOptions
-	load    loadMeter
-}
-
-// NewMeter prepares measurements of models up to the size of the base.
-func NewMeter(dev device.Device, base *config.Config, o VerifyOptions) (*Meter, error) {
-	bytes := modelBytes(base, o.DType)
-	if err := open.CheckMemory(dev, "random weights", float64(bytes)); err != nil {
-		return nil, err
-	}
-	return &Meter{dev: dev, base: base, weights: newWeights(o.Seed, o.DType, bytes), o: o, load: newLoadMeter(o.OtherLoad, o.Now)}, nil
-}
-
-// Measured is a measured latency.
-type Measured struct {
-	MS        float64 // median of the runs that count
-	Runs      int
-	Disturbed bool // fewer undisturbed runs than wanted
-}
-
-// Measure times a model with these layers until there are enough undisturbed runs.
-func (m *Meter) Measure(ctx context.Context, layers []config.LayerShape) (Measured, error) {
-	var x times
-	if err := m.turn(ctx, layers, max(m.o.Tries, m.o.Runs), &x); err != nil {
-		return Measured{}, err
-	}
-	return x.measured(m.o.Runs), nil
-}
-
-// turn times a model at most so many times more, and fewer when it has enough undisturbed
-// runs.
-func (m *Meter) turn(ctx context.Context, layers []config.LayerShape, tries int, x *times) error {
-	c, w := withLayers(m.base, layers), m.o.Workload
-	src, err := m.weights.source(c)
-	if err != nil {
-		return err
-	}
-	loaded, err := open.PlaceWeights(m.dev, src, m.o.Place)
-	if err != nil {
-		return err
-	}
-	defer loaded.Close()
-	cache, err := open.Cache(m.dev, c, w.Batch, w.In+w.Out)
-	if err != nil {
-		return err
-	}
-	defer cache.Close()
-	prompts, err := latency.Protocol{In: w.In, Out: w.Out, Batch: w.Batch, Runs: 1}.Prompts(c.VocabSize, c.EOS)
-	if err != nil {
-		return err
-	}
-	generate := timing.Generator(loaded, cache)
-	if _, err := timing.Measure(ctx, generate, prompts, min(w.Out, 2), m.o.Now); err != nil { // grows buffers
-		return err
-	}
-	for range tries {
-		runtime.GC()
-		var parts []float64
-		taken, err := m.load.during(func() error {
-			for elapsed := time.Duration(0); elapsed < leastRun; {
-				one, err := timing.Measure(ctx, generate, prompts, w.Out, m.o.Now)
-				if err != nil {
-					return err
-				}
-				parts, elapsed = append(parts, m.part(one)), elapsed+one.Total()
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		x.total, x.load = append(x.total, median(parts)), append(x.load, taken)
-		if len(x.kept()) >= m.o.Runs {
-			return nil
-		}
-	}
-	return nil
-}
-
-// times are the runs of one model: their milliseconds, and the load of others meanwhile.
-type times struct{ total, load []float64 }
-
-// kept are the times of undisturbed runs.
-func (x *times) kept() (out []float64) {
-	for i, ok := range usable(x.total, x.load) {
-		if ok {
-			out = append(out, x.total[i])
-		}
-	}
-	return out
-}
-
-// measured reduces the runs. If too few were undisturbed, the fastest ones are the least
-// disturbed.
-func (x *times) measured(runs int) Measured {
-	good := x.kept()
-	if len(good) >= runs {
-		return Measured{MS: median(good), Runs: len(good)}
-	}
-	good = slices.Sorted(slices.Values(x.total))[:min(runs, len(x.total))]
-	return Measured{MS: median(good), Runs: len(good), Disturbed: true}
-}
-
-// leastRun is the least time of what counts as one run: the system counts the time of other
-// processes in steps of 10 ms, and shorter runs are repeated until there are many of them.
-const leastRun = 200 * time.Millisecond
-
-// part is the time of the workload's part of a run, in milliseconds.
-func (m *Meter) part(r timing.Run) float64 {
-	switch m.o.Workload.Part {
-	case predict.PrefillOnly:
-		return ms(r.TTFT())
-	case predict.DecodeStep:
-		return ms(r.Total()-r.TTFT()) / float64(len(r.Tokens)-1)
-	}
-	return ms(r.Total())
 }
 
 // Write prints a table for people.
@@ -259,8 +131,8 @@ func (v *Verification) Write(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%d in, %d out, batch %d: error of the prediction: median %.1f %%, worst %.1f %%; the machine's own error on the base: median %.1f %%, worst %.1f %%\n",
-		v.Workload.In, v.Workload.Out, v.Workload.Batch, 100*v.Median, 100*v.Worst, 100*v.RepeatMedian, 100*v.RepeatWorst)
+	_, err := fmt.Fprintf(w, "%d in, %d out, batch %d: error of the predicted share of the base's time: median %.1f %%, worst %.1f %%; single runs of the base beside itself differ by %.1f %% in the median, %.1f %% at worst; the base's own predicted time is off by %+.1f %%\n",
+		v.Workload.In, v.Workload.Out, v.Workload.Batch, 100*v.Median, 100*v.Worst, 100*v.RepeatMedian, 100*v.RepeatWorst, 100*v.BaseError)
 	if err == nil && v.Disturbed > 0 {
 		_, err = fmt.Fprintf(w, "%d of %d models were disturbed by other load in too many runs: these errors are not those of the prediction\n", v.Disturbed, len(v.Models))
 	}

@@ -12,15 +12,17 @@ import (
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
 	"mop/runtime/device"
-	"mop/runtime/model"
 	"mop/runtime/open"
 	"mop/runtime/timing"
 )
 
-// visit is one measurement of a task: medians over some runs, in milliseconds.
+// visit is one measurement of a task: medians over some runs, in milliseconds. Every decode
+// step is measured beside one of the base, in the base setting. The times of decode are
+// those steps' shares of the base's steps, times the median of the base's steps.
 type visit struct {
 	Key     string              `json:"key"`
 	Load    float64             `json:"load"`    // share of the cores that others took
+	Beside  float64             `json:"beside"`  // a decode step of the base
 	Prefill float64             `json:"prefill"` // whole pass, sampling included
 	Decode  float64             `json:"decode"`  // whole step, sampling included
 	Runs    int                 `json:"runs"`
@@ -39,14 +41,12 @@ func (v *visit) extra(phase device.Phase) [Operations]float64 {
 	return v.DecodeOps[len(v.Layers)]
 }
 
-// total is what visits of one task are compared by.
-func (v *visit) total() float64 { return v.Prefill + float64(outTokens-1)*v.Decode }
-
 // measurer measures visits.
 type measurer struct {
 	dev     device.Device
 	base    *config.Config
 	weights *weights
+	beside  timing.Generate // the base in the base setting, whatever the prompts
 	place   open.ModelOptions
 	meter   loadMeter
 	least   time.Duration // a visit takes at least this long
@@ -56,93 +56,96 @@ type measurer struct {
 // visit measures a task once. The random numbers decide the order of the blocks.
 func (m *measurer) visit(ctx context.Context, t *task, r *rand.Rand) (*visit, error) {
 	c := t.config(m.base, r)
-	src, err := m.weights.source(c)
-	if err != nil {
-		return nil, err
-	}
 	dev := m.dev
 	var rec *Recorder
 	if !t.whole() {
 		rec = NewRecorder(m.dev, m.now)
 		dev = rec
 	}
-	loaded, err := open.PlaceWeights(dev, src, m.place)
+	own, err := place(dev, m.weights, c, m.place, t.setting.Batch, t.setting.In+t.setting.Out)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", t.key, err)
 	}
-	defer loaded.Close()
+	defer own.close()
 	if rec != nil {
-		rec.Watch(loaded)
+		rec.Watch(own.model)
 	}
 	v := &visit{Key: t.key}
 	if rec != nil {
 		v.Layers = c.Layers[:len(c.Layers)-1]
 	}
-	if err := m.runs(ctx, t, loaded, rec, v); err != nil {
+	if err := m.runs(ctx, t, own, rec, v); err != nil {
 		return nil, fmt.Errorf("%s: %w", t.key, err)
 	}
 	return v, nil
 }
 
 // runs generates again and again until the visit is long enough.
-func (m *measurer) runs(ctx context.Context, t *task, loaded *model.Model, rec *Recorder, v *visit) error {
+func (m *measurer) runs(ctx context.Context, t *task, own *placed, rec *Recorder, v *visit) error {
 	x := t.setting
-	cache, err := open.Cache(loaded.Device(), loaded.Config, x.Batch, x.In+x.Out)
+	prompts, err := x.prompts(m.base)
 	if err != nil {
 		return err
 	}
-	defer cache.Close()
-	prompts, err := latency.Protocol{In: x.In, Out: x.Out, Batch: x.Batch, Runs: 1}.Prompts(loaded.Config.VocabSize, loaded.Config.EOS)
-	if err != nil {
-		return err
-	}
-	generate := timing.Generator(loaded, cache)
-	sums := newOpTimes(len(loaded.Config.Layers))
-	run := func() (timing.Run, error) {
+	sums := newOpTimes(len(own.model.Config.Layers))
+	run := func() ([]timing.Run, error) {
 		if rec != nil {
 			rec.Clear()
 		}
-		return timing.Measure(ctx, generate, prompts, x.Out, m.now)
+		return timing.MeasureInTurns(ctx, []timing.Generate{own.generate, m.beside}, prompts, x.Out, m.now)
 	}
 	if _, err := run(); err != nil { // grows buffers and fills the tables of pages
 		return err
 	}
 	runtime.GC()
-	var prefill, decode []float64
-	add := func(one timing.Run) {
-		prefill = append(prefill, ms(one.TTFT()))
-		for i := 1; i < len(one.Tokens); i++ {
-			decode = append(decode, ms(one.Tokens[i]-one.Tokens[i-1]))
-		}
-		if rec != nil {
-			sums.add(rec.Calls, x)
-		}
-	}
+	var prefill, decode, beside []float64
 	v.Load, err = m.meter.during(func() error {
 		for elapsed := time.Duration(0); elapsed < m.least || v.Runs < 1; {
-			one, err := run()
+			both, err := run()
 			if err != nil {
 				return err
 			}
-			add(one)
+			one, base := steps(both[0]), steps(both[1])
+			prefill, beside = append(prefill, ms(both[0].TTFT())), append(beside, base...)
+			for i := range one {
+				decode = append(decode, one[i]/base[i])
+			}
+			if rec != nil {
+				sums.add(rec.Calls, base)
+			}
 			v.Runs++
-			elapsed += one.Total()
+			elapsed += both[0].Total()
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	v.Prefill, v.Decode = median(prefill), median(decode)
+	v.Beside = median(beside)
+	v.Prefill, v.Decode = median(prefill), median(decode)*v.Beside
 	if rec != nil {
-		v.PrefillOps, v.DecodeOps, err = sums.medians()
+		v.PrefillOps, v.DecodeOps, err = sums.medians(v.Beside)
 	}
 	return err
 }
 
+// prompts are random prompts of the setting.
+func (x setting) prompts(c *config.Config) ([][]int, error) {
+	return latency.Protocol{In: x.In, Out: x.Out, Batch: x.Batch, Runs: 1}.Prompts(c.VocabSize, c.EOS)
+}
+
+// steps are the decode steps of a run in milliseconds.
+func steps(r timing.Run) (out []float64) {
+	for i := 1; i < len(r.Tokens); i++ {
+		out = append(out, ms(r.Tokens[i]-r.Tokens[i-1]))
+	}
+	return out
+}
+
 // opTimes collects the times of operations by layer.
 type opTimes struct {
-	prefill, decode [][Operations][]float64 // [L] ms of each pass
+	prefill [][Operations][]float64 // [L] ms of each pass
+	decode  [][Operations][]float64 // [L] share of each step of the base
 }
 
 func newOpTimes(layers int) *opTimes {
@@ -150,13 +153,13 @@ func newOpTimes(layers int) *opTimes {
 }
 
 // add adds the calls of one run: the passes of prefill first, then the decode steps. A
-// prompt may take several passes, whose times add up.
-func (o *opTimes) add(calls []Call, x setting) {
+// prompt may take several passes, whose times add up. base are the base's decode steps.
+func (o *opTimes) add(calls []Call, base []float64) {
 	type cell struct {
 		layer int
 		op    Operation
 	}
-	// A run has Out-1 decode steps, which are the last calls of each layer's operation.
+	// The decode steps are the last calls of each layer's operation.
 	total := map[cell]int{}
 	for _, c := range calls {
 		total[cell{c.Layer, c.Op}]++
@@ -166,20 +169,21 @@ func (o *opTimes) add(calls []Call, x setting) {
 	for _, c := range calls {
 		k := cell{c.Layer, c.Op}
 		seen[k]++
-		if seen[k] <= total[k]-(x.Out-1) {
+		step := seen[k] - 1 - (total[k] - len(base))
+		if step < 0 {
 			first[k] += ms(c.Time)
 			continue
 		}
-		o.decode[c.Layer][c.Op] = append(o.decode[c.Layer][c.Op], ms(c.Time))
+		o.decode[c.Layer][c.Op] = append(o.decode[c.Layer][c.Op], ms(c.Time)/base[step])
 	}
 	for k, t := range first {
 		o.prefill[k.layer][k.op] = append(o.prefill[k.layer][k.op], t)
 	}
 }
 
-// medians reduces the collected times.
-func (o *opTimes) medians() (prefill, decode [][Operations]float64, err error) {
-	reduce := func(all [][Operations][]float64) [][Operations]float64 {
+// medians reduces the collected times. beside is the base's decode step in milliseconds.
+func (o *opTimes) medians(beside float64) (prefill, decode [][Operations]float64, err error) {
+	reduce := func(all [][Operations][]float64, unit float64) [][Operations]float64 {
 		out := make([][Operations]float64, len(all))
 		for l := range all {
 			for op := range all[l] {
@@ -187,12 +191,12 @@ func (o *opTimes) medians() (prefill, decode [][Operations]float64, err error) {
 					err = fmt.Errorf("layer %d: %v was not timed", l, Operation(op))
 					continue
 				}
-				out[l][op] = median(all[l][op])
+				out[l][op] = median(all[l][op]) * unit
 			}
 		}
 		return out
 	}
-	prefill, decode = reduce(o.prefill), reduce(o.decode)
+	prefill, decode = reduce(o.prefill, 1), reduce(o.decode, beside)
 	return prefill, decode, err
 }
 

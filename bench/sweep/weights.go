@@ -6,6 +6,8 @@ import (
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
+	"mop/runtime/device"
+	"mop/runtime/open"
 	"mop/runtime/random"
 )
 
@@ -26,6 +28,19 @@ func newWeights(seed uint64, dtype checkpoint.DType, bytes int64) *weights {
 	n := int(bytes) / dtype.Size()
 	spec := checkpoint.RandomSpec{Name: "sweep", DType: dtype, Shape: []int{n}, Key: seed + 1, Scale: random.Scale(0.02)}
 	return &weights{dtype, spec.Tensor().Data}
+}
+
+// pairOfWeights makes room for two models side by side. If the device has not enough
+// memory for both, they share one array.
+func pairOfWeights(dev device.Device, seed uint64, dtype checkpoint.DType, bytes, besideBytes int64) (own, beside *weights, err error) {
+	if err := open.CheckMemory(dev, "random weights of two models", float64(bytes+besideBytes)); err == nil {
+		return newWeights(seed, dtype, bytes), newWeights(seed+1, dtype, besideBytes), nil
+	}
+	if err := open.CheckMemory(dev, "random weights", float64(max(bytes, besideBytes))); err != nil {
+		return nil, nil, err
+	}
+	own = newWeights(seed, dtype, max(bytes, besideBytes))
+	return own, own, nil
 }
 
 // modelBytes is the room that a model needs.

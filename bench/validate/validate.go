@@ -221,15 +221,16 @@ func (v *Page) measure(ctx context.Context, dev device.Device, s *Subject, o swe
 	if err != nil {
 		return err
 	}
-	dense, err := m.Measure(ctx, s.Base.Layers)
+	defer m.Close()
+	dense, err := m.Base(ctx)
 	if err != nil {
 		return err
 	}
-	now, err := m.Measure(ctx, s.Layers)
+	now, err := m.Measure(ctx, s.Layers, dense)
 	if err != nil {
 		return err
 	}
-	v.DenseMeasured, v.Measured, v.Disturbed = &dense.MS, &now.MS, dense.Disturbed || now.Disturbed
+	v.DenseMeasured, v.Measured, v.Disturbed = &dense, &now.MS, now.Disturbed
 	if v.Profile, err = m.Profile(ctx, s.Layers); err != nil {
 		return err
 	}

@@ -108,7 +108,7 @@ func pruneLatency(c *cobra.Command, o *options, p *prune.Options, work *workload
 		return err
 	}
 	p.LatencyIdentity += ", table " + sum
-	p.PredictLatency = func(_ context.Context, _ device.Device, _ *config.Config, layers []config.LayerShape) (float64, error) {
+	p.PredictLatency = func(_ context.Context, _ device.Device, _ *config.Config, layers []config.LayerShape, _ float64) (float64, error) {
 		return predictor.Latency(layers), nil
 	}
 	return nil
@@ -118,16 +118,19 @@ func pruneLatency(c *cobra.Command, o *options, p *prune.Options, work *workload
 // calls are of one base and one device.
 func meterFunc(o *options, w predict.Workload) prune.LatencyFunc {
 	var meter *sweep.Meter
-	return func(ctx context.Context, dev device.Device, base *config.Config, layers []config.LayerShape) (float64, error) {
+	return func(ctx context.Context, dev device.Device, base *config.Config, layers []config.LayerShape, dense float64) (float64, error) {
 		if meter == nil {
 			var err error
 			if meter, err = sweep.NewMeter(dev, base, sweep.VerifyOptions{Workload: w, DType: o.from.ElementType(base), Place: o.weights, Runs: 3, Tries: 15, Seed: o.seed}); err != nil {
 				return 0, err
 			}
 		}
-		one, err := meter.Measure(ctx, layers)
+		if dense == 0 {
+			return meter.Base(ctx)
+		}
+		one, err := meter.Measure(ctx, layers, dense)
 		if err == nil && one.Disturbed {
-			slog.Warn("the machine was busy with other things: a measured latency is too long", "ms", one.MS)
+			slog.Warn("the machine was busy with other things: a measured latency may be wrong", "ms", one.MS)
 		}
 		return one.MS, err
 	}

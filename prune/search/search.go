@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -404,7 +405,13 @@ func (r *run) measure(ctx context.Context, layers []config.LayerShape) (float64,
 	if ms, ok := r.own.values[key]; ok {
 		return ms, nil
 	}
-	ms, err := r.Measure(ctx, r.dev, r.base.Config(), layers)
+	dense, base := 0.0, r.base.Config().Layers
+	if !slices.Equal(layers, base) {
+		if dense, err = r.measure(ctx, base); err != nil {
+			return 0, err
+		}
+	}
+	ms, err := r.Measure(ctx, r.dev, r.base.Config(), layers, dense)
 	if err != nil {
 		return 0, err
 	}

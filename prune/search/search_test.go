@@ -211,8 +211,11 @@ func TestTargetIsMeasured(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Measure = func(_ context.Context, _ device.Device, base *config.Config, layers []config.LayerShape) (float64, error) {
-		return (p.Latency(base.Layers) + p.Latency(layers)) / 2, nil
+	o.Measure = func(_ context.Context, _ device.Device, base *config.Config, layers []config.LayerShape, dense float64) (float64, error) {
+		if dense == 0 {
+			dense = p.Latency(base.Layers)
+		}
+		return dense * (1 + p.Latency(layers)/p.Latency(base.Layers)) / 2, nil
 	}
 	models, err := Run(context.Background(), o)
 	if err != nil {
@@ -223,8 +226,8 @@ func TestTargetIsMeasured(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := config.Config{Layers: o.Table.Model.Shapes}
-	measured, _ := o.Measure(context.Background(), nil, &c, shapes)
-	if share := measured / p.Latency(c.Layers); math.Abs(share-0.7) > 0.02 {
+	share, _ := o.Measure(context.Background(), nil, &c, shapes, 1)
+	if math.Abs(share-0.7) > 0.02 {
 		t.Errorf("want a measured share of about 0.7, got %v", share)
 	}
 }
