@@ -21,7 +21,7 @@ import (
 
 // Protocol is the demo's latency protocol: shorter runs than the paper's.
 func Protocol() latency.Protocol {
-	return latency.Protocol{In: 12, Out: 32, Batch: 1, Runs: 8, Discard: 2}
+	return latency.Protocol{In: 12, Out: 32, Batch: 1, Runs: 8, Discard: 2, Turns: latency.TurnsSteps}
 }
 
 // Options of a demo.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"mop/internal/progress"
@@ -28,8 +30,8 @@ type Options struct {
 // round, and returns the samples in the order in which they were taken, with discarded
 // ones flagged. On an error, or when ctx ends, the samples so far come with it.
 //
-// A garbage collection precedes each run, outside its time, so that no model pays for
-// what another one left.
+// A garbage collection precedes each run, or each round whose models take turns by steps,
+// outside its time, so that no model pays for what another one left.
 func Measure(ctx context.Context, p Protocol, models []Model, o Options) ([]Sample, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
@@ -38,52 +40,88 @@ func Measure(ctx context.Context, p Protocol, models []Model, o Options) ([]Samp
 	if err != nil {
 		return nil, err
 	}
-	now := o.Now
-	if now == nil {
-		now = time.Now
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	order := make([]int, len(models))
 	for i := range order {
 		order[i] = i
 	}
+	m := &measurement{Options: o, protocol: p, models: models, prompts: prompts, begin: o.Now()}
 	r := p.rand(streamOrder)
-	var samples []Sample
-	begin := now()
-	for round := 0; round < p.Runs || o.More != nil && o.More(round, samples); round++ {
+	for ; m.round < p.Runs || o.More != nil && o.More(m.round, m.samples); m.round++ {
 		r.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
-		for position, i := range order {
-			if err := ctx.Err(); err != nil {
-				return samples, err
-			}
-			runtime.GC()
-			others, steal := o.load()
-			one, err := timing.Measure(ctx, models[i].Generate, prompts, p.Out, now)
-			if err != nil {
-				return samples, fmt.Errorf("bench: %s: round %d: %w", models[i].Name, round, err)
-			}
-			othersAfter, stealAfter := o.load()
-			samples = append(samples, Sample{
-				Model:     models[i].Name,
-				Round:     round,
-				Position:  position,
-				Discarded: round < p.Discard,
-				Start:     one.Start.Sub(begin),
-				Total:     one.Total(),
-				TTFT:      one.TTFT(),
-				Others:    othersAfter - others,
-				Steal:     stealAfter - steal,
-				Stages:    models[i].stages(one.TTFT()),
-				Tokens:    one.Tokens,
-			})
-			o.Progress.Report(progress.Update{Phase: "latency runs", Done: len(samples), Total: max(p.Runs, round+1) * len(models)})
-			if o.Sample != nil {
-				if err := o.Sample(samples[len(samples)-1]); err != nil {
-					return samples, err
-				}
+		groups := [][]int{order}
+		if p.Turns != TurnsSteps {
+			groups = slices.Collect(slices.Chunk(order, 1))
+		}
+		for n, group := range groups {
+			if err := m.measure(ctx, group, n); err != nil {
+				return m.samples, err
 			}
 		}
 	}
-	return samples, nil
+	return m.samples, nil
+}
+
+// measurement is the state of Measure.
+type measurement struct {
+	Options
+	protocol Protocol
+	models   []Model
+	prompts  [][]int
+	begin    time.Time
+	round    int
+	samples  []Sample
+}
+
+// measure runs some models in turns. first is the position of the first one in the round.
+func (m *measurement) measure(ctx context.Context, group []int, first int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var names []string
+	var generate []timing.Generate
+	for _, i := range group {
+		names, generate = append(names, m.models[i].Name), append(generate, m.models[i].Generate)
+	}
+	runtime.GC()
+	others, steal := m.load()
+	runs, err := timing.MeasureInTurns(ctx, generate, m.prompts, m.protocol.Out, m.Now)
+	if err != nil {
+		return fmt.Errorf("bench: %s: round %d: %w", strings.Join(names, ", "), m.round, err)
+	}
+	othersAfter, stealAfter := m.load()
+	total := time.Duration(0)
+	for _, one := range runs {
+		total += one.Total()
+	}
+	for n, one := range runs {
+		model := &m.models[group[n]]
+		part := func(d time.Duration) time.Duration { // what was taken from the group, by time
+			return time.Duration(float64(d) * float64(one.Total()) / float64(total))
+		}
+		m.samples = append(m.samples, Sample{
+			Model:     model.Name,
+			Round:     m.round,
+			Position:  first + n,
+			Discarded: m.round < m.protocol.Discard,
+			Start:     one.Start.Sub(m.begin),
+			Total:     one.Total(),
+			TTFT:      one.TTFT(),
+			Others:    part(othersAfter - others),
+			Steal:     part(stealAfter - steal),
+			Stages:    model.stages(one.TTFT()),
+			Tokens:    one.Tokens,
+		})
+		m.Progress.Report(progress.Update{Phase: "latency runs", Done: len(m.samples), Total: max(m.protocol.Runs, m.round+1) * len(m.models)})
+		if m.Sample != nil {
+			if err := m.Sample(m.samples[len(m.samples)-1]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // stages are those of the last run, of which the prompt's pass is what is left of the time

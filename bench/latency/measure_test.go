@@ -42,6 +42,42 @@ func fake(c *clock, name string, first, gap time.Duration, slow func() float64, 
 	}}
 }
 
+// In turns by steps, a machine that becomes slower in the middle of a round slows all
+// models alike, so that their ratio stays.
+func TestMeasureInTurnsBySteps(t *testing.T) {
+	c := &clock{t: time.Unix(0, 0)}
+	slow := func() float64 { return 1 + float64(c.t.UnixMilli()/1000%3) } // another speed every second
+	models := []Model{
+		fake(c, "a", 80*time.Millisecond, 8*time.Millisecond, slow, nil),
+		fake(c, "b", 40*time.Millisecond, 4*time.Millisecond, slow, nil),
+	}
+	p := Protocol{In: 5, Out: 400, Batch: 1, Runs: 6, Turns: TurnsSteps}
+	samples, err := Measure(context.Background(), p, models, Options{Now: c.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(samples) != 12 {
+		t.Fatalf("want 12 samples, got %d", len(samples))
+	}
+	starts := map[string]int{}
+	for i := 0; i < len(samples); i += 2 {
+		a, b := samples[i], samples[i+1]
+		starts[a.Model]++
+		if a.Round != i/2 || b.Round != i/2 || a.Position != 0 || b.Position != 1 || len(a.Tokens) != p.Out {
+			t.Errorf("want both models of round %d, got %+v and %+v", i/2, a, b)
+		}
+		if a.Model == "b" {
+			a, b = b, a
+		}
+		if ratio := float64(a.Total) / float64(b.Total); math.Abs(ratio-2) > 0.02 {
+			t.Errorf("round %d: want twice the time, got %.3f", a.Round, ratio)
+		}
+	}
+	if starts["a"] == 0 || starts["b"] == 0 {
+		t.Errorf("want either model first in some round, got %v", starts)
+	}
+}
+
 func TestMeasureHoldsTheProtocol(t *testing.T) {
 	c := &clock{t: time.Unix(0, 0)}
 	var seen [][][]int

@@ -13,7 +13,18 @@ type Protocol struct {
 	Runs    int    `json:"runs"`    // rounds; every model runs once in each
 	Discard int    `json:"discard"` // rounds at the start that no statistic uses
 	Seed    uint64 `json:"seed"`    // of the prompt, the order within rounds, and the bootstrap
+
+	// Turns is what the models of a round take turns by: TurnsRuns, the default, or TurnsSteps.
+	Turns string `json:"turns,omitempty"`
 }
+
+// Values of Protocol.Turns. By steps, the single passes of all models take turns (see
+// timing.MeasureInTurns): on a machine that others slow down for tenths of seconds, ratios
+// repeat much better.
+const (
+	TurnsRuns  = "runs"
+	TurnsSteps = "steps"
+)
 
 // Default is the protocol of the MoP paper: 12 tokens in, 128 forced out,
 // batch 1, 20 runs of which the first 10 are discarded.
@@ -34,6 +45,9 @@ func (p Protocol) Validate() error {
 	}
 	if p.Discard < 0 || p.Discard >= p.Runs {
 		return fmt.Errorf("bench: discard: want 0 to %d, fewer than the %d runs, got %d", p.Runs-1, p.Runs, p.Discard)
+	}
+	if p.Turns != "" && p.Turns != TurnsRuns && p.Turns != TurnsSteps {
+		return fmt.Errorf("bench: turns: want %s or %s, got %q", TurnsRuns, TurnsSteps, p.Turns)
 	}
 	// Far above any use; the limits only keep a typing error from using up all memory
 	// or running without end.

@@ -160,8 +160,12 @@ func Conditions(r latency.Row) string {
 	if r.Device != "cpu" {
 		machine = r.Device + " on " + r.CPU
 	}
-	return fmt.Sprintf("%d tokens in, %d out, batch %d, %d runs of which %d discarded, seed %d; %s, %d threads%s%s%s; commit %s, %s, %s",
-		p.In, p.Out, p.Batch, p.Runs, p.Discard, p.Seed, machine, r.Threads, cache, bandwidth, busy, r.Commit, r.Go, r.Date)
+	turns := ""
+	if p.Turns == latency.TurnsSteps {
+		turns = ", models in turns by steps"
+	}
+	return fmt.Sprintf("%d tokens in, %d out, batch %d, %d runs of which %d discarded%s, seed %d; %s, %d threads%s%s%s; commit %s, %s, %s",
+		p.In, p.Out, p.Batch, p.Runs, p.Discard, turns, p.Seed, machine, r.Threads, cache, bandwidth, busy, r.Commit, r.Go, r.Date)
 }
 
 // Table pads its cells, so that it is readable in a terminal too. The first column is

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"os"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"mop/bench/compare"
 	"mop/bench/latency"
@@ -110,6 +112,7 @@ func benchCommand(o *options) *cobra.Command {
 	f.IntVar(&p.Batch, "batch", p.Batch, "sequences that run together")
 	f.IntVar(&p.Runs, "runs", p.Runs, "rounds")
 	f.IntVar(&p.Discard, "discard", p.Discard, "rounds at the start that do not count")
+	turnsFlag(f, p)
 	f.Float64Var(&b.Precision, "precision", 0, "measure more rounds until every speed-up's interval is at most this wide, as a share of the speed-up; 0 = no more rounds")
 	f.DurationVar(&b.Limit, "limit", b.Limit, "time after which --precision adds no more rounds")
 	f.StringVar(&format, "format", "md", strings.Join(report.Formats(), ", ")+"; jsonl has a line of kind sample after every run, and the models' rows at the end")
@@ -117,6 +120,11 @@ func benchCommand(o *options) *cobra.Command {
 	traceFlag(f, &traceFile, "a short run")
 	f.StringVar(&dir, "report", "", "write a directory with tables, raw samples and plots")
 	return c
+}
+
+// turnsFlag adds the flag of what models take turns by.
+func turnsFlag(f *pflag.FlagSet, p *latency.Protocol) {
+	f.StringVar(&p.Turns, "turns", cmp.Or(p.Turns, latency.TurnsRuns), "what the models of a round take turns by: runs, as in the paper; or steps, by single passes, whose ratios repeat better on a machine that others slow down")
 }
 
 func checkBench(b compare.Options, format string, names, planFiles []string, at []int, dtype string) error {

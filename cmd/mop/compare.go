@@ -112,6 +112,7 @@ func compareCommand(o *options) *cobra.Command {
 	f.IntVar(&s.Protocol.Batch, "batch", s.Protocol.Batch, "sequences that run together for the latency")
 	f.IntVar(&s.Protocol.Runs, "runs", s.Protocol.Runs, "rounds of the latency")
 	f.IntVar(&s.Protocol.Discard, "discard", s.Protocol.Discard, "rounds at the start that do not count")
+	turnsFlag(f, &s.Protocol)
 	f.IntVar(&s.Group, "group", s.Group, "most models that take turns in one process; the dense one is in every group")
 	f.BoolVar(&skipLatency, "skip-latency", false, "leave the latency to a later run of the same command")
 	return c

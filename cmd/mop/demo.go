@@ -56,5 +56,6 @@ func demoCommand(o *options) *cobra.Command {
 	f.StringVar(&d.Text, "text", "", "directory of the texts for --model")
 	f.IntVar(&d.Protocol.Runs, "runs", d.Protocol.Runs, "rounds of the latency measurement")
 	f.IntVar(&d.Protocol.Discard, "discard", d.Protocol.Discard, "rounds at the start that do not count")
+	turnsFlag(f, &d.Protocol)
 	return c
 }

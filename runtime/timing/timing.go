@@ -65,9 +65,13 @@ func Measure(ctx context.Context, g Generate, prompts [][]int, out int, now func
 	for i, t := range at {
 		r.Tokens[i] = t.Sub(r.Start)
 	}
-	// Rates and ratios divide by these.
-	if r.Tokens[0] <= 0 || (out > 1 && r.Tokens[out-1] <= r.Tokens[0]) {
-		return r, errors.New("the clock did not move between tokens")
+	return r, r.check()
+}
+
+// check returns an error for times that rates and ratios cannot be divided by.
+func (r Run) check() error {
+	if r.TTFT() <= 0 || (len(r.Tokens) > 1 && r.Total() <= r.TTFT()) {
+		return errors.New("the clock did not move between tokens")
 	}
-	return r, nil
+	return nil
 }

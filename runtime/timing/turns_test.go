@@ -66,7 +66,7 @@ func TestMeasureInTurnsRefusesIncompleteRuns(t *testing.T) {
 	}
 	for want, g := range map[string]Generate{
 		"want 4 tokens, got 3":                  steps(3, 1, nil),
-		"want 4 tokens, got more":               steps(5, 1, nil),
+		"want 4 tokens, got 5":                  steps(5, 1, nil),
 		"the clock did not move between tokens": steps(4, 0, nil),
 		"boom":                                  steps(2, 1, boom),
 	} {
