@@ -5,7 +5,7 @@
 #   sm_80  PTX 7.4; the launcher itself wants a driver of CUDA 11.8 (520) or later
 #   sm_90  PTX 7.8: drivers of CUDA 11.8 (520) and later; launches that overlap
 #   sm_90a PTX 8.0: drivers of CUDA 12.0 (525) and later, compute capability 9.0 alone;
-#          the files with a form of their own for it, in the place of sm_90's
+#          the files with a form of their own for it, in the place of sm_90's, and *_wgmma.cu
 set -euo pipefail
 out=$(mkdir -p "$1" && cd "$1" && pwd)
 cd "$(dirname "$0")/cuda"
@@ -19,7 +19,8 @@ compile() {
 }
 export -f compile
 export clang out
-for target in "80 74 *.cu" "90 78 *.cu" "90a 80 $(echo $(grep -l HOPPER *.cu))"; do
+all=$(ls *.cu | grep -v '_wgmma\.cu$') # whose kernels only sm_90a has
+for target in "80 74 $(echo $all)" "90 78 $(echo $all)" "90a 80 $(echo $(grep -l HOPPER *.cu))"; do
 	set -- $target
 	mkdir -p "$out/sm_$1"
 	for f in "${@:3}"; do

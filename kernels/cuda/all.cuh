@@ -24,6 +24,7 @@
 #include "attention_forward.cu"
 #include "attention_backward.cu"
 #include "linear_train.cu"
+#include "linear_train_wgmma.cu"
 #include "lora.cu"
 #include "linear_train_operands.cu"
 #include "cross_entropy.cu"

@@ -3,6 +3,7 @@
 //
 //   cross_entropy_half_*: half[n, v] = top * z', rounded. top puts the largest value, 1, well
 //     inside the type; back[n] = scale[n] / top is what the product with W is multiplied by.
+//     Without back half[n, v] = scale[n] * z', for a type with the range of float32.
 //     z, half [N, V]
 //   cross_entropy_float:  z[n, v] = scale[n] * z', in place
 //
@@ -26,9 +27,10 @@ static __device__ __forceinline__ void cross_entropy_half(u16 *half, int ldh, fl
   const Softmax p(state + 3 * n);
   const float *row = z + (long long)n * ldz;
   uint2 *to = (uint2 *)(half + (long long)n * ldh);
-  if (threadIdx.x == 0)
+  if (threadIdx.x == 0 && back)
     back[n] = {1, scale[n] / top};
-  auto value = [&](float z, int v) { return v < V ? (p(z) - (v == target ? 1 : 0)) * top : 0; };
+  const float factor = back ? top : scale[n];
+  auto value = [&](float z, int v) { return v < V ? (p(z) - (v == target ? 1 : 0)) * factor : 0; };
   for (int v = 4 * threadIdx.x; v < ldh; v += 4 * 256) {
     float4 l = v < V ? ptx::ld_global_f4(row + v) : float4{0, 0, 0, 0};
     to[v / 4] = {T::pack(value(l.x, v), value(l.y, v + 1)), T::pack(value(l.z, v + 2), value(l.w, v + 3))};

@@ -74,24 +74,37 @@ template <int Stages> struct Stage {
   }
 };
 
+// KSteps are the steps over K of a product of one pair of matrices: rows of x by rows of W.
+// kMNMajor: W lies across, 64 rows of k with 64 rows of W each. kScales: see gemm_wgmma.
+struct KSteps {
+  static constexpr bool kMNMajor = false, kScales = false;
+  const TensorMap *x;
+  int count;
+  __device__ __forceinline__ KSteps(const TensorMap *x, int K) : x(x), count(ceil_div(K, kTileK)) {}
+  __device__ __forceinline__ const TensorMap *map(int) const { return x; }
+  __device__ __forceinline__ int k(int step) const { return step * kTileK; }
+  template <class W> __device__ __forceinline__ const W &weights(const W &w, int) const { return w; }
+};
+
 // fill copies the stages of a block's tiles, one after another: a warpgroup's rows of W;
 // the first's thread of x a share of the cluster's rows as well, for all its blocks. A
 // stage's copies and what leads to them are to take less of a thread than its products of
 // the tensor cores: w.block(i) is found once a tile. w.load(to, map's k, block, barrier):
-// see product. out.prefetch(m, M, r, rows): asks L2 for what is added to outputs of row m of x,
+// see product. steps.map(step), steps.k(step): the rows of x of a step and its first element of K.
+// out.prefetch(m, M, r, rows): asks L2 for what is added to outputs of row m of x,
 // r.. of W, so that the epilogue does not wait for memory.
-template <int Tokens, int Groups, int Stages, int Blocks, class W, class Out>
+template <int Tokens, int Groups, int Stages, int Blocks, class K, class W, class Out>
 static __device__ __forceinline__ void fill(WgmmaTile<Tokens, Groups, Stages, Blocks>, u16 *stages, u64 *full,
-                                            u64 *empty, const TensorMap *x, const W &w, int across, int tiles,
-                                            int steps, int rank, int group, const Out &out, int M) {
+                                            u64 *empty, const K &steps, const W &w, int across, int tiles, int rank,
+                                            int group, const Out &out, int M) {
   using S = WgmmaTile<Tokens, Groups, Stages, Blocks>;
   constexpr int kShare = Tokens / Blocks;
-  const int asked = ceil_div(Tokens, steps); // tokens of a step whose outputs' place is asked for
+  const int asked = ceil_div(Tokens, steps.count); // tokens of a step whose outputs' place is asked for
   Stage<Stages> s;
   for (int tile = blockIdx.x / Blocks; tile < tiles; tile += gridDim.x / Blocks) {
     const int m0 = tile % across * Tokens;
     const typename W::Block block = w.block((tile / across * Blocks + rank) * Groups + group);
-    for (int step = 0; step < steps; step++, s.next()) {
+    for (int step = 0; step < steps.count; step++, s.next()) {
       u16 *to = stages + s.index * S::kStage;
       u64 *b = full + s.index;
       if (s.round > 0)
@@ -99,12 +112,12 @@ static __device__ __forceinline__ void fill(WgmmaTile<Tokens, Groups, Stages, Bl
       ptx::mbarrier_arrive_expect_tx(b, 2 * (64 + (group == 0 ? Tokens : 0)) * kTileK);
       if (group == 0) {
         if (Blocks > 1)
-          ptx::tma_load_multicast((1 << Blocks) - 1, to + S::kWeights + rank * kShare * kTileK, x, step * kTileK,
+          ptx::tma_load_multicast((1 << Blocks) - 1, to + S::kWeights + rank * kShare * kTileK, steps.map(step), steps.k(step),
                                   m0 + rank * kShare, 0, b);
         else
-          ptx::tma_load(to + S::kWeights, x, step * kTileK, m0, 0, b);
+          ptx::tma_load(to + S::kWeights, steps.map(step), steps.k(step), m0, 0, b);
       }
-      w.load(to + group * 64 * kTileK, step * kTileK, block, b);
+      steps.weights(w, step).load(to + group * 64 * kTileK, steps.k(step), block, b);
       if (group == Groups - 1 && Groups == 2) // the second has the time for it
         for (int i = 0; i < asked && step * asked + i < Tokens; i++)
           out.prefetch(m0 + step * asked + i, M, (tile / across * Blocks + rank) * Groups * 64, Groups * 64);
@@ -215,12 +228,13 @@ template <class T, int Tokens, class Out> struct SharedMemoryWriter {
 };
 
 // gemm_wgmma adds up K elements and has the results for rows m < M of x written, by
-// Out::Writer. blocks counts 64 rows of W. x: TMA tiles of Tokens/Blocks
+// Out::Writer. blocks counts 64 rows of W. steps: see KSteps; x: TMA tiles of Tokens/Blocks
 // rows. w.block(i) says which 64 rows are block i: w.load(to, k, block, barrier) copies 64
-// elements from k on of them.
-template <class T, int Tokens, int Groups, int Stages, int Blocks, class W, class Out>
-static __device__ __forceinline__ void gemm_wgmma(WgmmaTile<Tokens, Groups, Stages, Blocks> tile_of, const TensorMap *x,
-                                                  const W &w, int M, int blocks, int K, Out out) {
+// elements from k on of them. Where K::kScales is set, out.scale(c, m0, M, eight) changes the sums of the first
+// steps.first() steps before the others are added.
+template <class T, int Tokens, int Groups, int Stages, int Blocks, class K, class W, class Out>
+static __device__ __forceinline__ void gemm_wgmma(WgmmaTile<Tokens, Groups, Stages, Blocks> tile_of, const K &steps,
+                                                  const W &w, int M, int blocks, Out out) {
   using S = WgmmaTile<Tokens, Groups, Stages, Blocks>;
   u16 *stages = (u16 *)smem;
   u64 *full = (u64 *)(stages + Stages * S::kStage), *empty = full + Stages;
@@ -236,13 +250,12 @@ static __device__ __forceinline__ void gemm_wgmma(WgmmaTile<Tokens, Groups, Stag
   S::sync();
   cudaGridDependencySynchronize();
   cudaTriggerProgrammaticLaunchCompletion();
-  const int across = ceil_div(M, Tokens), tiles = across * ceil_div(blocks, Groups * Blocks),
-            steps = ceil_div(K, kTileK);
+  const int across = ceil_div(M, Tokens), tiles = across * ceil_div(blocks, Groups * Blocks);
   if (warp >= 4 * Groups) {
     if (Groups == 2)
       ptx::setmaxnreg_dec<40>();
     if (lane == 0 && warp < 5 * Groups)
-      fill(tile_of, stages, full, empty, x, w, across, tiles, steps, rank, warp - 4 * Groups, out, M);
+      fill(tile_of, stages, full, empty, steps, w, across, tiles, rank, warp - 4 * Groups, out, M);
   } else {
     if (Groups == 2)
       ptx::setmaxnreg_inc<232>();
@@ -256,31 +269,55 @@ static __device__ __forceinline__ void gemm_wgmma(WgmmaTile<Tokens, Groups, Stag
       float c[Tokens / 2] = {};
       ptx::warpgroup_fence_operand(c);
       int last = 0;
-      for (int step = 0; step < steps; step++, s.next()) {
-        const u16 *stage = stages + s.index * S::kStage;
-        ptx::mbarrier_wait_parity(full + s.index, s.round & 1);
-        const u64 a = descriptor(stage + group * 64 * kTileK), b = descriptor(stage + S::kWeights);
-        ptx::wgmma_fence();
+      auto multiply = [&](int from, int to) __attribute__((always_inline)) {
+        for (int step = from; step < to; step++, s.next()) {
+          const u16 *stage = stages + s.index * S::kStage;
+          ptx::mbarrier_wait_parity(full + s.index, s.round & 1);
+          const u64 a = K::kMNMajor ? ::across(stage + group * 64 * kTileK, 64 * kTileK)
+                                    : descriptor(stage + group * 64 * kTileK),
+                    b = descriptor(stage + S::kWeights);
+          ptx::wgmma_fence();
 #pragma unroll
-        for (int k = 0; k < kTileK / 16; k++) // 32 bytes on
-          T::wgmma(c, a + 2 * k, b + 2 * k);
-        ptx::wgmma_commit();
-        ptx::wgmma_wait<1>();
-        if (step > 0)
+          for (int k = 0; k < kTileK / 16; k++) // 32 bytes on, or 16 rows of 128
+            if constexpr (K::kMNMajor)
+              T::wgmma_mn_major_a(c, a + 128 * k, b + 2 * k);
+            else
+              T::wgmma(c, a + 2 * k, b + 2 * k);
+          ptx::wgmma_commit();
+          ptx::wgmma_wait<1>();
+          if (step > from)
+            leave(last);
+          last = s.index;
+        }
+      };
+      const int m0 = tile % across * Tokens, eight = ((tile / across * Blocks + rank) * Groups + group) * 4;
+      int from = 0;
+      if constexpr (K::kScales)
+        if (steps.first() > 0) {
+          from = steps.first();
+          multiply(0, from);
+          ptx::wgmma_wait<0>();
+          ptx::warpgroup_fence_operand(c);
           leave(last);
-        last = s.index;
-      }
-      auto results = Out::template Writer<T, Tokens>::make(out, exchange, tile % across * Tokens, M,
-                                                           ((tile / across * Blocks + rank) * Groups + group) * 4);
+          out.scale(c, m0, M, eight);
+          ptx::warpgroup_fence_operand(c);
+        }
+      multiply(from, steps.count);
+      auto results = Out::template Writer<T, Tokens>::make(out, exchange, m0, M, eight);
       results.start();
       ptx::wgmma_wait<0>();
       ptx::warpgroup_fence_operand(c);
-      if (steps > 0)
+      if (steps.count > from)
         leave(last);
       results.put(c);
     }
   }
   if (Blocks > 1) // the other's copies and arrivals come here
     ptx::cluster_sync();
+}
+template <class T, class Tile, class W, class Out>
+static __device__ __forceinline__ void gemm_wgmma(Tile tile, const TensorMap *x, const W &w, int M, int blocks, int K,
+                                                  Out out) {
+  gemm_wgmma<T>(tile, KSteps(x, K), w, M, blocks, out);
 }
 #endif

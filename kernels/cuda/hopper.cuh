@@ -130,6 +130,7 @@ static __device__ __forceinline__ void fence_proxy_async() {
 // wgmma: D[64, N] += A[64, 16] B[N, 16], D float32, A and B in shared memory where
 // descriptors say, by 128 threads, until wgmma_wait. Warp w of them holds rows 16w..;
 // with g = lane/4, t = lane%4: d[4j], d[4j+1] (g, 8j+2t..), d[4j+2], d[4j+3] (g+8, 8j+2t..).
+// wgmma_mn_major_a: A lies across, 16 rows of 64 elements of M, its next eight rows of k a stride on.
 // wgmma_first leaves out what D was. wgmma_across takes A from registers, as mma does, of
 // rows 16w.. in warp w; B lies across: 16 rows of N elements. Until wgmma_wait the
 // registers of A stay as they are.
@@ -182,6 +183,13 @@ template <int N> static __device__ __forceinline__ void warpgroup_fence_operand(
                  : "l"(da), "l"(db)                                                                 \
                  : "memory");                                                                       \
   }
+#define WGMMA_MN_MAJOR_A(type, n, a, b)                                                             \
+  static __device__ __forceinline__ void wgmma_mn_major_a_##type(float(&d)[n / 2], u64 da, u64 db) { \
+    asm volatile(WGMMA_TEXT(type, n, "%" #a ", %" #b ", 1, 1, 1, 1, 0")                             \
+                 : WGMMA_D##n("+f", 0)                                                              \
+                 : "l"(da), "l"(db)                                                                 \
+                 : "memory");                                                                       \
+  }
 #define WGMMA_ACROSS(type, n, a0, a1, a2, a3, b)                                                                \
   static __device__ __forceinline__ void wgmma_rs_mn_major_##type(float(&d)[n / 2], const u32(&a)[4], u64 db) { \
     asm volatile(WGMMA_TEXT(type, n, "{%" #a0 ",%" #a1 ",%" #a2 ",%" #a3 "}, %" #b ", 1, 1, 1, 1")              \
@@ -195,6 +203,11 @@ template <int N> static __device__ __forceinline__ void warpgroup_fence_operand(
   WGMMA(type, 64, 32, 33)                    \
   WGMMA(type, 128, 64, 65)                   \
   WGMMA(type, 256, 128, 129)                 \
+  WGMMA_MN_MAJOR_A(type, 16, 8, 9)           \
+  WGMMA_MN_MAJOR_A(type, 32, 16, 17)         \
+  WGMMA_MN_MAJOR_A(type, 64, 32, 33)         \
+  WGMMA_MN_MAJOR_A(type, 128, 64, 65)        \
+  WGMMA_MN_MAJOR_A(type, 256, 128, 129)      \
   WGMMA_ACROSS(type, 64, 32, 33, 34, 35, 36) \
   WGMMA_ACROSS(type, 128, 64, 65, 66, 67, 68)
 WGMMA_ALL(bf16)

@@ -87,8 +87,8 @@ static __device__ __forceinline__ void multiply_slices(Pipeline pipe, int r0, in
     // The pair and, of every eight, the row of x whose outputs this thread completes.
     const int pair = s0 / 2 + tid % 16, col = tid / 16;
     const bool mine = tid < 16 * kBatchColumns && 2 * pair < r1;
-    typename Out::Row row;
-    typename Out::Source source;
+    typename Out::Row row = {};
+    typename Out::Source source = {};
     float2 scales = {1, 1};
     auto prefetch = [&] {
       if (mine)

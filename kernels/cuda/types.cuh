@@ -19,6 +19,9 @@ struct BF16 {
   template <int N> static __device__ __forceinline__ void wgmma(float (&d)[N], u64 a, u64 b) {
     ptx::wgmma_bf16(d, a, b);
   }
+  template <int N> static __device__ __forceinline__ void wgmma_mn_major_a(float (&d)[N], u64 a, u64 b) {
+    ptx::wgmma_mn_major_a_bf16(d, a, b);
+  }
   template <int N> static __device__ __forceinline__ void wgmma_overwrite(float (&d)[N], u64 a, u64 b) {
     ptx::wgmma_overwrite_bf16(d, a, b);
   }

@@ -89,7 +89,7 @@ struct Product {
   uint64_t a, b;
   int group;
   bool first;               // what d was counts for nothing
-  bool across;              // B
+  bool across, across_a;    // B, A
   const uint32_t *own;      // this thread's registers of A, where it comes from there
   uint32_t quad[4][4];      // as they were, those of the four lanes that share rows
 };

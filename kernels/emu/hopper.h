@@ -210,6 +210,8 @@ template <int N> void part(const Product &p, float (*widen)(uint16_t)) {
   float a[2][16], b[16][N / 4], sum[2][N / 4] = {};
   if (p.own)
     quad16(a, p, widen);
+  else if (p.across_a)
+    column16(a[0], p.a, row, widen), column16(a[1], p.a, row + 8, widen);
   else
     row16(a[0], p.a, row, widen), row16(a[1], p.a, row + 8, widen);
   for (int n = 0; n < N / 4; n++) {
@@ -240,16 +242,18 @@ inline Product &started(Product p) {
   return f.started[f.products++] = p;
 }
 
-inline void wgmma(float *d, uint64_t a, uint64_t b, bool first, void (*run)(const Product &)) {
+inline void wgmma(float *d, uint64_t a, uint64_t b, bool first, bool across_a, void (*run)(const Product &)) {
   described(a), described(b);
-  started({run, d, a, b, 0, first, false, nullptr, {}});
+  if (across_a && start_of(a) % 1024)
+    fail("wgmma: descriptor %#llx: want an operand that lies across to begin with eight rows", (unsigned long long)a);
+  started({run, d, a, b, 0, first, false, across_a, nullptr, {}});
 }
 
 inline void wgmma_rs_mn_major(float *d, const uint32_t (&a)[4], uint64_t b, void (*run)(const Product &)) {
   described(b);
   if (start_of(b) % 1024 || leading(b) % 1024)
     fail("wgmma: descriptor %#llx: want an operand that lies across to begin with eight rows", (unsigned long long)b);
-  Product &p = started({run, d, 0, b, 0, false, true, a, {}});
+  Product &p = started({run, d, 0, b, 0, false, true, false, a, {}});
   Warp &w = warp();
   int me = lane();
   memcpy(w.in[me], a, 16);
@@ -356,8 +360,9 @@ template <int N> __device__ __forceinline__ void warpgroup_fence_operand(u32 (&)
 __device__ __forceinline__ void fence_proxy_async() { emu::m.now->proxies++; }
 #define WGMMA(type)                                                                                                                                  \
   template <int N> void run_##type(const emu::Product &p) { emu::part<2 * N>(p, emu::widen_##type); }                                                \
-  template <int N> __device__ __forceinline__ void wgmma_##type(float (&d)[N], u64 a, u64 b) { emu::wgmma(d, a, b, false, run_##type<N>); }          \
-  template <int N> __device__ __forceinline__ void wgmma_overwrite_##type(float (&d)[N], u64 a, u64 b) { emu::wgmma(d, a, b, true, run_##type<N>); } \
+  template <int N> __device__ __forceinline__ void wgmma_##type(float (&d)[N], u64 a, u64 b) { emu::wgmma(d, a, b, false, false, run_##type<N>); }   \
+  template <int N> __device__ __forceinline__ void wgmma_mn_major_a_##type(float (&d)[N], u64 a, u64 b) { emu::wgmma(d, a, b, false, true, run_##type<N>); } \
+  template <int N> __device__ __forceinline__ void wgmma_overwrite_##type(float (&d)[N], u64 a, u64 b) { emu::wgmma(d, a, b, true, false, run_##type<N>); } \
   template <int N> __device__ __forceinline__ void wgmma_rs_mn_major_##type(float (&d)[N], const u32 (&a)[4], u64 b) {                               \
     emu::wgmma_rs_mn_major(d, a, b, run_##type<N>);                                                                                                  \
   }

@@ -31,9 +31,10 @@ type Trainer interface {
 	// LinearForward: y[n] = W x[n] + s B u[n], u[n] = A drop(x[n]); without an adapter
 	// W x[n] alone. With add, y += it.  y [n, out], x [n, in], u [n, rank]
 	LinearForward(y, u, x Buffer, n int, w Weight, ad *Adapter, add bool)
-	// LinearBackward: x' += Wᵀ y' + drop(Aᵀ u'), u' = s Bᵀ y'; A' += u' drop(x)ᵀ;
-	// B' += s y' uᵀ; W' += y' xᵀ where dw is not nil. A nil dx is left out.
-	LinearBackward(dx, dw, dy, x, u Buffer, n int, w Weight, ad *Adapter)
+	// LinearBackward: x' = Wᵀ y' + drop(Aᵀ u'), u' = s Bᵀ y'; A' += u' drop(x)ᵀ;
+	// B' += s y' uᵀ; W' += y' xᵀ where dw is not nil. With add, x' += it. A nil dx is left
+	// out.
+	LinearBackward(dx, dw, dy, x, u Buffer, n int, w Weight, ad *Adapter, add bool)
 
 	// RoPE rotates every head of x [n, heads*Dh] by its row's position; back reverses it.
 	RoPE(x Buffer, dh int, rope RoPEFrequencies, spans []Span, back bool)

@@ -99,9 +99,9 @@ func (t *Trainer) Delta(layer int, p checkpoint.Param) ([]float32, error) {
 		return nil, err
 	}
 	defer product.Free()
-	// The backward pass of y = A x computes x' += A^T y' for each row: with y' = B
+	// The backward pass of y = A x computes x' = A^T y' for each row: with y' = B
 	// the rows of x' are those of B A.
-	t.dev.LinearBackward(product, nil, ad.B, nil, nil, out, t.dev.Parameter(ad.A, false), nil)
+	t.dev.LinearBackward(product, nil, ad.B, nil, nil, out, t.dev.Parameter(ad.A, false), nil, false)
 	delta := make([]float32, out*in)
 	t.dev.Read(delta, product, 0, out)
 	if err := t.dev.Sync(); err != nil {

@@ -32,15 +32,15 @@ func (t *Trainer) mlpBackward(i, n int, inputGrad bool) {
 	}
 	m, dm, du := y.scratch.m, y.scratch.dm, y.scratch.du
 	d.SwiGLU(m, saved.gate, saved.up, n)
-	t.linearBackward(i, n, t.cleared(dm, n), b.dx, m, checkpoint.WDown)
+	t.linearBackward(i, n, dm, b.dx, m, checkpoint.WDown, false)
 	d.SwiGLUBackward(dm, du, dm, saved.gate, saved.up, n)
 	d.NormForward(b.h, saved.mlpR, saved.mlpIn, n, y.MLPNorm, t.model.Config.NormEps)
 	var dh device.Buffer
 	if inputGrad || y.Shape.Heads > 0 {
-		dh = t.cleared(b.dh, n)
+		dh = b.dh
 	}
-	t.linearBackward(i, n, dh, dm, b.h, checkpoint.WGate)
-	t.linearBackward(i, n, dh, du, b.h, checkpoint.WUp)
+	t.linearBackward(i, n, dh, dm, b.h, checkpoint.WGate, false)
+	t.linearBackward(i, n, dh, du, b.h, checkpoint.WUp, true)
 	if dh != nil {
 		d.NormBackward(b.dx, t.grads[y.MLPNorm], dh, saved.mlpIn, saved.mlpR, n, y.MLPNorm)
 	}
@@ -54,35 +54,35 @@ func (t *Trainer) attentionBackward(i, n int, inputGrad bool) {
 	if s.Heads == 0 {
 		return
 	}
-	da, dq := t.cleared(y.scratch.da, n), t.cleared(y.scratch.dq, n)
+	da, dq := y.scratch.da, t.cleared(y.scratch.dq, n)
 	dk, dv := t.cleared(y.scratch.dk, n), t.cleared(y.scratch.dv, n)
-	t.linearBackward(i, n, da, b.dx, saved.a, checkpoint.WO)
+	t.linearBackward(i, n, da, b.dx, saved.a, checkpoint.WO, false)
 	d.AttentionBackward(dq, dk, dv, da, saved.a, saved.stats, saved.q, saved.k, saved.v, y.AttentionShape(), b.spans)
 	d.RoPE(dq, s.HeadDim, t.model.RoPE(), b.spans, true)
 	d.RoPE(dk, s.HeadDim, t.model.RoPE(), b.spans, true)
 	d.NormForward(b.h, saved.attnR, saved.attnIn, n, y.AttnNorm, t.model.Config.NormEps)
 	var dh device.Buffer
 	if inputGrad {
-		dh = t.cleared(b.dh, n)
+		dh = b.dh
 	}
-	t.linearBackward(i, n, dh, dq, b.h, checkpoint.WQ)
-	t.linearBackward(i, n, dh, dk, b.h, checkpoint.WK)
-	t.linearBackward(i, n, dh, dv, b.h, checkpoint.WV)
+	t.linearBackward(i, n, dh, dq, b.h, checkpoint.WQ, false)
+	t.linearBackward(i, n, dh, dk, b.h, checkpoint.WK, true)
+	t.linearBackward(i, n, dh, dv, b.h, checkpoint.WV, true)
 	if dh != nil {
 		d.NormBackward(b.dx, t.grads[y.AttnNorm], dh, saved.attnIn, saved.attnR, n, y.AttnNorm)
 	}
-}
-
-// linearBackward adds the gradients of a projection's input, weights and adapter. A
-// nil dx leaves out the input's.
-func (t *Trainer) linearBackward(i, n int, dx, dy, x device.Buffer, p checkpoint.Param) {
-	y := &t.layers[i]
-	w := y.Weight(p)
-	t.dev.LinearBackward(dx, t.grads[w], dy, x, y.saved.inner[p], n, w, t.adapterFor(i, p, true))
 }
 
 // cleared zeroes the first n rows of a buffer and returns it.
 func (t *Trainer) cleared(b device.Buffer, n int) device.Buffer {
 	t.dev.Clear(b, n)
 	return b
+}
+
+// linearBackward adds the gradients of a projection's weights and adapter, and sets the
+// gradient of its input, or adds it. A nil dx leaves out the input's.
+func (t *Trainer) linearBackward(i, n int, dx, dy, x device.Buffer, p checkpoint.Param, add bool) {
+	y := &t.layers[i]
+	w := y.Weight(p)
+	t.dev.LinearBackward(dx, t.grads[w], dy, x, y.saved.inner[p], n, w, t.adapterFor(i, p, true), add)
 }

@@ -22,7 +22,7 @@ func (d *Device) LinearForward(y, u, x device.Buffer, n int, w device.Weight, ad
 }
 
 // LinearBackward: see device.Trainer.
-func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.Weight, ad *device.Adapter) {
+func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.Weight, ad *device.Adapter, add bool) {
 	m := asWeight(w)
 	out, in := m.rowsCols()
 	dyb := data(dy)
@@ -30,7 +30,7 @@ func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.
 		d.product(data(dw).data, in, out, in, n, rowMajor(dyb.data, out).transposed(), rowMajor(data(x).data, in), true)
 	}
 	if dx != nil {
-		d.product(data(dx).data, in, n, in, out, rowMajor(dyb.data, out), m.view(), true)
+		d.product(data(dx).data, in, n, in, out, rowMajor(dyb.data, out), m.view(), add)
 	}
 	if ad == nil {
 		return

@@ -167,8 +167,19 @@ func TestLinearGradients(t *testing.T) {
 				for i := range dd {
 					dx64[i] += dd[i] * mask[i]
 				}
-				b.d.LinearBackward(dx, dw, dyb, x, u, n, w, ad)
+				before := slices.Clone(data(dx).data)
+				b.d.LinearBackward(dx, dw, dyb, x, u, n, w, ad, true)
 				b.compare("x'", dx, dx64, out+rank*out)
+				// What is set instead of added is the same without what was there before.
+				again, _ := b.buffer(n, in)
+				for i, v := range before {
+					dx64[i] -= float64(v)
+				}
+				other := &device.Adapter{A: ad.A, B: ad.B, Scale: ad.Scale, Drop: ad.Drop}
+				other.DA, _ = b.buffer(rank, in)
+				other.DB, _ = b.buffer(out, rank)
+				b.d.LinearBackward(again, nil, dyb, x, u, n, w, other, false)
+				b.compare("x' set", again, dx64, out+rank*out)
 				b.compare("w'", dw, dw64, n)
 				b.compare("A'", ad.DA, da64, n*out)
 				b.compare("B'", ad.DB, db64, n*in)
@@ -353,7 +364,7 @@ func TestTrainingThreads(t *testing.T) {
 		dx, _ := b.buffer(n, D)
 		dw, _ := b.buffer(I, D)
 		b.d.LinearForward(y, nil, x, n, w, nil, false)
-		b.d.LinearBackward(dx, dw, y, x, nil, n, w, nil)
+		b.d.LinearBackward(dx, dw, y, x, nil, n, w, nil, true)
 		kk, _ := b.buffer(n, 30)
 		v, _ := b.buffer(n, 30)
 		a, _ := b.buffer(n, D)

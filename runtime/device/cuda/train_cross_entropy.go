@@ -11,7 +11,7 @@ import (
 )
 
 // CrossEntropy: see device.Trainer. Rows of logits come a few at a time; their gradient
-// is 16-bit where the weights are, its largest element 1 but for the rows' scale.
+// is 16-bit where the weights are. In float16 the rows' scale is applied to the product.
 func (d *Device) CrossEntropy(nll []float64, dx, dw, x device.Buffer, w device.Weight, targets []int, scale []float32) {
 	const op = "cross entropy"
 	m := d.matrixWeight(op, w)
@@ -53,10 +53,10 @@ func (d *Device) CrossEntropy(nll []float64, dx, dw, x device.Buffer, w device.W
 		}
 		by, out := scales+pointer(4*r), dxb.floatRows(r, k)
 		if !m.isParameter() {
-			half, back := d.scratchMemory(scratchProductY, 2*most*ldh, false), d.scratchMemory(scratchProductScale, 8*most, false)
+			half, back := d.scratchMemory(scratchProductY, 2*most*ldh, false), pointer(0)
 			top := float32(1)
-			if m.dtype == checkpoint.F16 {
-				top = 1 << 14
+			if m.dtype == checkpoint.F16 { // too narrow for the scale
+				top, back = 1<<14, d.scratchMemory(scratchProductScale, 8*most, false)
 			}
 			d.launch("cross_entropy_half_"+suffix(m.dtype), [3]int{k, 1, 1}, 256, 0, half, ldh, back, z, ldz, V, at, to, by, top)
 			d.multiplyTransposed(out, halfOperand{rows16{half, ldh}, V}, back, m, adapterTerm{}, false)

@@ -12,17 +12,18 @@ import (
 )
 
 // Losses against the host's: of one row and of more than are taken at a time, a
-// vocabulary of 1 and odd ones, all types; the losses alone are the same bits.
+// vocabulary of 1 and odd ones, all types and sets; the losses alone are the same bits.
 func TestCrossEntropy(t *testing.T) {
 	for _, s := range []struct{ n, V, D int }{{1, 1, 3}, {3, 37, 8}, {300, 41, 24}, {67, 257, 65}, {2, 9941, 5}, {5, 7, 0}} {
-		for _, dt := range []checkpoint.DType{checkpoint.BF16, checkpoint.F16, checkpoint.F32} {
+		for i, dt := range slices.Repeat([]checkpoint.DType{checkpoint.BF16, checkpoint.F16, checkpoint.F32}, len(sets(t))) {
+			set := sets(t)[i/3]
 			var first [][]float32
 			for _, order := range orders {
 				if testing.Short() && (order != orders[0] || s.n*s.V*s.D > 200000) {
 					continue
 				}
-				t.Run(fmt.Sprint(s, dt, order), func(t *testing.T) {
-					p := newDevicePair(t, 11, order)
+				t.Run(fmt.Sprint(s, dt, set, order), func(t *testing.T) {
+					p := newDevicePairOfSet(t, 11, order, set)
 					hw, dw, w, uw := p.weightPair(dt, s.V, s.D)
 					x := p.guardedMatrix(s.n, s.D, func(i int) float64 { return 1 / math.Sqrt(float64(s.D)) })
 					gx, gw := p.guardedMatrix(s.n, s.D, one), p.guardedMatrix(s.V, s.D, zero)

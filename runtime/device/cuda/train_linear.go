@@ -7,6 +7,7 @@ import (
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
+	"mop/runtime/device/cuda/driver"
 )
 
 const trainTileThreads = 128
@@ -105,10 +106,47 @@ func (d *Device) launchSpread(kernel string, grid [3]int, shared int, args ...an
 
 // multiply is y (+)= W x, and an adapter's part.
 func (d *Device) multiply(y floatRows, x halfOperand, w *weight, l adapterTerm, add bool) {
-	m, s := d.weightOperand(w), chooseTrainTile(y.n, w.rows, d.limits)
+	m := d.weightOperand(w)
+	if d.trainsWithTMA(w) {
+		t := chooseWGMMATile(d.tilePrices, y.n, w.rows, d.limits)
+		d.launchTrainTMA("linear_train_", t, y.n, w.rows, x, []driver.TensorMap{
+			d.tensorMap(m.p, m.k, w.rows, 1, m.pitch, w.rows*m.pitch, 64),
+			d.tensorMap(l.matrix.p, l.rank, adapterRows(w.rows, l), 1, l.matrix.pitch, w.rows*l.matrix.pitch, 64),
+		}, l, flag(add), y.p, y.pitch, w.rows, x.k)
+		return
+	}
+	s := chooseTrainTile(y.n, w.rows, d.limits)
 	d.expect(productWork(y.n, x.k, w.rows, s.rows, s.cols, 2, float64(4*(1+flag(add))*y.n*w.rows)))
 	d.launchSpread("linear_train_"+s.name+"_"+suffix(w.operandType()), s.grid(y.n, w.rows), s.shared(),
 		y.p, y.pitch, x.p, x.pitch, m.p, m.pitch, y.n, w.rows, x.k, l.u.p, l.matrix.p, l.u.pitch, l.rank, flag(add))
+}
+
+// trainsWithTMA reports whether training multiplies a weight with wgmma
+// (kernels/cuda/linear_train_wgmma.cu). An adapter's numbers are bfloat16, and all operands of
+// wgmma have one type.
+func (d *Device) trainsWithTMA(w *weight) bool {
+	return d.info.Set == driver.SM90a && w.operandType() == checkpoint.BF16
+}
+
+// adapterRows is the rows of an adapter's matrix as a tensor: none without an adapter.
+func adapterRows(rows int, l adapterTerm) int {
+	if l.rank == 0 {
+		return 0
+	}
+	return rows
+}
+
+// launchTrainTMA queues a training product of the rows of x and out rows or columns of W: maps
+// are those of W and of the adapter's matrix.
+func (d *Device) launchTrainTMA(op string, t gemmTile, n, out int, x halfOperand, maps []driver.TensorMap, l adapterTerm, add int, y pointer, pitch, rows, cols int, dropout ...any) {
+	if n == 0 || out == 0 {
+		return
+	}
+	box := t.rows / t.cluster
+	args := []any{maps[0], maps[1], d.tensorMap(x.p, x.k, n, 1, x.pitch, n*x.pitch, box),
+		d.tensorMap(l.u.p, l.rank, adapterRows(n, l), 1, l.u.pitch, n*l.u.pitch, box), y, pitch, rows, cols, l.rank, n, add}
+	d.expect(productWork(n, x.k, out, t.rows, t.cols*t.cluster, 2, float64(4*(1+add)*n*out)))
+	d.launchCall(driver.Call{Kernel: op + t.name + "_bf16", Grid: t.persistentGrid(n, out, d.limits), Threads: t.threads, Shared: t.sharedBytes(), Cluster: t.cluster}, append(args, dropout...)...)
 }
 
 // adapterPartials makes the parts of an adapter's product of x, and x rounded to half where
@@ -135,7 +173,7 @@ func (d *Device) reduceAdapter(u floatRows, part pointer, parts int, f, g float3
 }
 
 // LinearBackward: see device.Trainer.
-func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.Weight, ad *device.Adapter) {
+func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.Weight, ad *device.Adapter, add bool) {
 	const op = "linear backward"
 	m := d.matrixWeight(op, w)
 	out, in := m.rows, m.cols
@@ -199,7 +237,7 @@ func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.
 			da.p, da.pitch, xb.p, xb.pitch, in, du.p, du.pitch, drop.keep, n, rank, drop.bits, drop.ld)
 	}
 	if dx != nil {
-		d.multiplyTransposed(dxb.floatRows(0, n), beside, scale, m, l, true)
+		d.multiplyTransposed(dxb.floatRows(0, n), beside, scale, m, l, add)
 	}
 }
 
@@ -212,9 +250,19 @@ func (d *Device) scaleToF16(dy floatRows) (halfOperand, pointer) {
 	return halfOperand{rows16{p, ld}, dy.cols}, scale
 }
 
-// multiplyTransposed is x' (+)= Wᵀ y', and an adapter's part.
+// multiplyTransposed is x' (+)= Wᵀ y', and an adapter's part. scale: of the rows of y' in
+// float16, or 0.
 func (d *Device) multiplyTransposed(dx floatRows, dy halfOperand, scale pointer, w *weight, l adapterTerm, add bool) {
-	m, s := d.transposedWeightOperand(w), chooseTrainTile(dx.n, w.cols, d.limits)
+	m := d.transposedWeightOperand(w)
+	if d.trainsWithTMA(w) && scale == 0 { // those kernels know no scale
+		t := chooseWGMMATile(d.tilePrices, dx.n, w.cols, d.limits)
+		d.launchTrainTMA("linear_train_dx_", t, dx.n, w.cols, dy, []driver.TensorMap{
+			d.tensorMap(m.p, w.cols, m.k, 1, m.pitch, m.k*m.pitch, 64),
+			d.tensorMap(l.matrix.p, w.cols, adapterRows(l.rank, l), 1, l.matrix.pitch, l.rank*l.matrix.pitch, 64),
+		}, l, flag(add), dx.p, dx.pitch, dy.k, w.cols, l.dropout.bits, l.dropout.ld, l.dropout.keep)
+		return
+	}
+	s := chooseTrainTile(dx.n, w.cols, d.limits)
 	d.expect(productWork(dx.n, dy.k, w.cols, s.rows, s.cols, 2, float64(4*(1+flag(add))*dx.n*w.cols)))
 	d.launchSpread("linear_train_dx_"+s.name+"_"+suffix(w.operandType()), s.grid(dx.n, w.cols), s.shared(),
 		dx.p, dx.pitch, dy.p, dy.pitch, m.p, m.pitch, dx.n, dy.k, w.cols, scale,

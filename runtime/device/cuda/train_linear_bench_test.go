@@ -37,7 +37,7 @@ func BenchmarkTraining(b *testing.B) {
 					b.ReportMetric(2*float64(n)*float64(m.out)*float64(m.in)*float64(b.N)/b.Elapsed().Seconds()/1e12, "TFLOP/s")
 				}
 				b.Run("forward", func(b *testing.B) { rate(b, func(int) { d.LinearForward(y, u, x, n, w, ad, false) }) })
-				b.Run("back", func(b *testing.B) { rate(b, func(int) { d.LinearBackward(dx, nil, dy, x, u, n, w, ad) }) })
+				b.Run("back", func(b *testing.B) { rate(b, func(int) { d.LinearBackward(dx, nil, dy, x, u, n, w, ad, true) }) })
 			})
 		}
 	}

@@ -5,10 +5,12 @@ package cuda
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
+	"mop/runtime/device/cuda/driver"
 )
 
 // matrixPair is one matrix or buffer on the host's device and on the one under test.
@@ -147,18 +149,26 @@ var linearCases = []linearCase{
 func TestLinearForwardBackward(t *testing.T) {
 	const bf = 0x1p-8
 	panels := map[string]int{}
+	all := wgmmaTiles
+	defer func() { wgmmaTiles = all }()
 	for i, s := range linearCases {
-		for _, dt := range []checkpoint.DType{checkpoint.BF16, checkpoint.F16, checkpoint.F32} {
+		for j, dt := range slices.Repeat([]checkpoint.DType{checkpoint.BF16, checkpoint.F16, checkpoint.F32}, len(sets(t))) {
+			set := sets(t)[j/3]
+			wgmma := set == driver.SM90a
+			if wgmma && dt == checkpoint.F16 {
+				continue // has the same kernels in all sets
+			}
 			var first [][]float32
 			for o, order := range orders {
 				if testing.Short() && (o > 0 || s.n*s.out*s.in > 200000) {
 					continue
 				}
-				t.Run(fmt.Sprint(s, dt, order), func(t *testing.T) {
-					p := newDevicePair(t, 11, order)
+				t.Run(fmt.Sprint(s, dt, set, order), func(t *testing.T) {
+					p := newDevicePairOfSet(t, 11, order, set)
+					wgmmaTiles = all[(2*o+i)%len(all):][:1] // another one in every order
 					have := p.dev.limits
 					defer func() { p.dev.limits = have }()
-					for sms := range 200 { // as many as make the device choose the panel, if any do
+					for sms := range 200 * (1 - flag(wgmma)) { // as many as make the device choose the panel, if any do
 						l := deviceLimits{sms: sms + 1, shared: have.shared}
 						if c := chooseTrainTile(s.n, s.out, l); c == []trainTile{trainTile128x128, trainTile128x64, trainTile64x64}[o] {
 							p.dev.limits = l
@@ -170,7 +180,12 @@ func TestLinearForwardBackward(t *testing.T) {
 					hw, dw, w, uw := p.weightPair(dt, s.out, s.in)
 					x, y := p.guardedMatrix(s.n, s.in, one), p.guardedMatrix(s.n, s.out, one)
 					dy := p.guardedMatrix(s.n, s.out, func(i int) float64 { return math.Ldexp(1, -7*(i%6)) })
-					u, gx, gw := p.guardedMatrix(s.n, max(s.rank, 1), one), p.guardedMatrix(s.n, s.in, zero), p.guardedMatrix(s.out, s.in, zero)
+					u, gw := p.guardedMatrix(s.n, max(s.rank, 1), one), p.guardedMatrix(s.out, s.in, zero)
+					add, before := (i+2)%4 < 2, zero
+					if !add { // x' is set, whatever was there
+						before = one
+					}
+					gx := p.guardedMatrix(s.n, s.in, before)
 					var host, dev *device.Adapter
 					var a, b, ga, gb *matrixPair
 					keep := 1.0
@@ -226,8 +241,8 @@ func TestLinearForwardBackward(t *testing.T) {
 					see.report(t)
 
 					p.copyToDevice(u)
-					p.host.LinearBackward(gx.host, gw.host, dy.host, x.host, hu, s.n, hw, host)
-					p.dev.LinearBackward(gx.dev, gw.dev, dy.dev, x.dev, du, s.n, dw, dev)
+					p.host.LinearBackward(gx.host, gw.host, dy.host, x.host, hu, s.n, hw, host, add)
+					p.dev.LinearBackward(gx.dev, gw.dev, dy.dev, x.dev, du, s.n, dw, dev, add)
 					gotX, gotW := p.deviceValues("x'", gx), p.deviceValues("w'", gw)
 					wantX, wantW := p.hostValues(gx), p.hostValues(gw)
 					dU, errDU := make([]float64, s.n*s.rank), make([]float64, s.n*s.rank)
@@ -269,7 +284,7 @@ func TestLinearForwardBackward(t *testing.T) {
 						}
 					}
 					see.report(t)
-					all := [][]float32{gotY, gotU, gotX, gotW}
+					results := [][]float32{gotY, gotU, gotX, gotW}
 					if s.rank > 0 {
 						gotA, gotB := p.deviceValues("A'", ga), p.deviceValues("B'", gb)
 						wantA, wantB := p.hostValues(ga), p.hostValues(gb)
@@ -297,13 +312,13 @@ func TestLinearForwardBackward(t *testing.T) {
 							}
 						}
 						see.report(t)
-						all = append(all, gotA, gotB)
+						results = append(results, gotA, gotB)
 					}
 					if first == nil {
-						first = all
+						first = results
 					}
-					for i := range all {
-						equal(t, fmt.Sprint("result ", i, " in another order"), first[i], all[i])
+					for i := range results {
+						equal(t, fmt.Sprint("result ", i, " in another order"), first[i], results[i])
 					}
 					if err := p.dev.Sync(); err != nil {
 						t.Error(err)
@@ -331,10 +346,10 @@ func equal(t *testing.T, what string, want, got []float32) {
 // B, and ones for x and y', the results are the masks, at even and odd widths.
 func TestDropoutMask(t *testing.T) {
 	for _, in := range []int{64, 33, 70} {
-		for i := range len(types) * len(orders) {
-			dt, order := types[i%len(types)], orders[i/len(types)]
-			t.Run(fmt.Sprint(in, dt, order), func(t *testing.T) {
-				p := newDevicePair(t, 11, order)
+		for i := range len(types) * len(orders) * len(sets(t)) {
+			dt, order, set := types[i%len(types)], orders[i/len(types)%len(orders)], sets(t)[i/len(types)/len(orders)]
+			t.Run(fmt.Sprint(in, dt, set, order), func(t *testing.T) {
+				p := newDevicePairOfSet(t, 11, order, set)
 				const n = 70
 				drop := device.Dropout{Probability: 0.4, Keys: []uint64{0x123456789abcdef, 7, 1 << 63}, Spans: []device.Span{{Row: 0, Len: 31}, {Row: 31, Len: 1}, {Row: 32, Len: n - 32}}}
 				if in == 70 {
@@ -374,8 +389,8 @@ func TestDropoutMask(t *testing.T) {
 				dev := &device.Adapter{A: ad[0].dev, B: ad[1].dev, DA: ad[2].dev, DB: ad[3].dev, Scale: 1, Drop: drop}
 				p.host.LinearForward(y.host, u.host, x.host, n, hw, host, false)
 				p.dev.LinearForward(y.dev, u.dev, x.dev, n, dw, dev, false)
-				p.host.LinearBackward(gx.host, nil, gy.host, x.host, u.host, n, hw, host)
-				p.dev.LinearBackward(gx.dev, nil, gy.dev, x.dev, u.dev, n, dw, dev)
+				p.host.LinearBackward(gx.host, nil, gy.host, x.host, u.host, n, hw, host, true)
+				p.dev.LinearBackward(gx.dev, nil, gy.dev, x.dev, u.dev, n, dw, dev, true)
 				dropped := 0
 				want := p.hostValues(u)
 				for _, v := range want[:n*in] {
@@ -410,9 +425,10 @@ func TestDropoutMask(t *testing.T) {
 
 // A row's bits depend on no other row: a sequence in a batch and alone.
 func TestLinearIsTheSameInABatch(t *testing.T) {
-	for _, dt := range []checkpoint.DType{checkpoint.BF16, checkpoint.F16, checkpoint.F32} {
-		t.Run(fmt.Sprint(dt), func(t *testing.T) {
-			p := newDevicePair(t, 11, 2)
+	for i, dt := range slices.Repeat([]checkpoint.DType{checkpoint.BF16, checkpoint.F16, checkpoint.F32}, len(sets(t))) {
+		set := sets(t)[i/3]
+		t.Run(fmt.Sprint(dt, set), func(t *testing.T) {
+			p := newDevicePairOfSet(t, 11, 2, set)
 			const n, cut, out, in, rank = 131, 77, 70, 300, 5
 			_, w, _, _ := p.weightPair(dt, out, in)
 			x, y, u := p.guardedMatrix(n, in, one), p.guardedMatrix(n, out, zero), p.guardedMatrix(n, rank, zero)
@@ -420,7 +436,7 @@ func TestLinearIsTheSameInABatch(t *testing.T) {
 			ad := &device.Adapter{A: p.plainMatrix(rank, in, one).dev, B: p.plainMatrix(out, rank, one).dev, DA: p.plainMatrix(rank, in, zero).dev, DB: p.plainMatrix(out, rank, zero).dev, Scale: 0.5}
 			ad.Drop = device.Dropout{Probability: 0.2, Keys: []uint64{5, 6}, Spans: []device.Span{{Row: 0, Len: cut}, {Row: cut, Len: n - cut}}}
 			p.dev.LinearForward(y.dev, u.dev, x.dev, n, w, ad, false)
-			p.dev.LinearBackward(dx.dev, nil, dy.dev, x.dev, u.dev, n, w, ad)
+			p.dev.LinearBackward(dx.dev, nil, dy.dev, x.dev, u.dev, n, w, ad, true)
 			part := func(of *matrixPair, v []float32) *matrixPair {
 				s := p.guardedMatrix(n-cut, of.cols, zero)
 				p.dev.Write(s.dev, 0, v[cut*of.cols:n*of.cols])
@@ -430,7 +446,7 @@ func TestLinearIsTheSameInABatch(t *testing.T) {
 			y1, u1, dx1 := p.guardedMatrix(n-cut, out, zero), p.guardedMatrix(n-cut, rank, zero), p.guardedMatrix(n-cut, in, zero)
 			ad.Drop.Keys, ad.Drop.Spans = []uint64{6}, []device.Span{{Row: 0, Len: n - cut}}
 			p.dev.LinearForward(y1.dev, u1.dev, x1.dev, n-cut, w, ad, false)
-			p.dev.LinearBackward(dx1.dev, nil, dy1.dev, x1.dev, u1.dev, n-cut, w, ad)
+			p.dev.LinearBackward(dx1.dev, nil, dy1.dev, x1.dev, u1.dev, n-cut, w, ad, true)
 			for _, c := range []struct {
 				what     string
 				all, one *matrixPair

@@ -25,13 +25,18 @@ type devicePair struct {
 }
 
 func newDevicePair(t *testing.T, seed, order uint64) *devicePair {
+	return newDevicePairOfSet(t, seed, order, sets(t)[0])
+}
+
+// newDevicePairOfSet is newDevicePair with a set of kernels.
+func newDevicePairOfSet(t *testing.T, seed, order uint64, set string) *devicePair {
 	t.Helper()
 	host, err := cpu.New(1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { host.Close() })
-	return &devicePair{t, host, open(t, order), rand.New(rand.NewPCG(seed, 7))}
+	return &devicePair{t, host, openSet(t, order, set), rand.New(rand.NewPCG(seed, 7))}
 }
 
 // bufferPair is a buffer on either device, of whose rows an operation is given n.

@@ -1,0 +1,115 @@
+// The large products of training with a matrix W [out, in] of bfloat16 (linear_train.cu) by what
+// compute capability 9.0 has for them (gemm_wgmma.cuh): persistent blocks, TMA tiles, wgmma.
+//
+//   linear_train_wgmma*:    y[n] (+)= W x[n] + B u[n]
+//   linear_train_dx_wgmma*: x'[n] (+)= W^T y'[n] + keep drop(A^T u'[n])
+//
+//   x [N, in], y' [N, out], W, u, u' [N, rank], B [out, rank], A [rank, in] bfloat16, as TMA tiles
+//   of 64 elements of K; y, x' f32; rank 0 = no adapter
+//
+// The adapter's steps of K come first, in the same registers. x' = W^T y' reads W as it lies in
+// memory: 64 rows of W with 64 columns each are an operand that lies across. Dropout is a factor
+// on the adapter's sums before the others are added.
+//
+// Compute-bound: 2*N*out*in flops; bound of a tile: gemm_wgmma.cuh. Versions: one; not measured.
+// Replaces linear_train*_128x128 on compute capability 9.0, whose mma.sync products reach at most
+// 62 % of this rate.
+#include "dropout.cuh"
+#include "linear_wgmma.cuh"
+
+#ifdef HOPPER
+// TrainSteps are the steps over K: those of the adapter, then those of the matrix.
+template <bool MNMajor> struct TrainSteps {
+  static constexpr bool kMNMajor = MNMajor, kScales = MNMajor;
+  const TensorMap *x, *u;
+  int adapter, count;
+  __device__ __forceinline__ TrainSteps(const TensorMap *x, const TensorMap *u, int K, int rank)
+      : x(x), u(u), adapter(ceil_div(rank, kTileK)), count(adapter + ceil_div(K, kTileK)) {}
+  __device__ __forceinline__ int first() const { return adapter; }
+  __device__ __forceinline__ const TensorMap *map(int step) const { return step < adapter ? u : x; }
+  __device__ __forceinline__ int k(int step) const { return (step < adapter ? step : step - adapter) * kTileK; }
+  template <class W> __device__ __forceinline__ typename W::Matrix weights(const W &w, int step) const {
+    return {step < adapter ? w.adapter : w.matrix};
+  }
+};
+
+// AcrossTma is the 64 columns of a block, in rows of K.
+struct AcrossTma {
+  const TensorMap *map; // [K, columns], TMA tiles of 64 rows
+  __device__ __forceinline__ void load(u16 *to, int k, int column, u64 *b) const {
+    ptx::tma_load(to, map, column, k, 0, b);
+  }
+};
+
+// TrainTma is W and the adapter's matrix beside it.
+template <class M> struct TrainTma {
+  using Matrix = M;
+  using Block = int; // its first row of W, or column
+  const TensorMap *matrix, *adapter;
+  __device__ __forceinline__ Block block(int i) const { return 64 * i; }
+};
+
+struct LinearTrainEpilogue {
+  template <class T, int Tokens> using Writer = LinearWriter<Tokens, LinearTrainEpilogue>;
+  float *y;
+  int ldy, out, add;
+  __device__ __forceinline__ void prefetch(int m, int M, int r, int rows) const {
+    prefetch_residual(*this, m, M, r, rows);
+  }
+};
+
+// LinearTrainDXEpilogue drops what the mask says of the adapter's sums, and scales them.
+struct LinearTrainDXEpilogue {
+  template <class T, int Tokens> using Writer = LinearWriter<Tokens, LinearTrainDXEpilogue>;
+  float *y;
+  int ldy, out, add;
+  DropoutMask mask;
+  float keep;
+  __device__ __forceinline__ void prefetch(int m, int M, int r, int rows) const {
+    prefetch_residual(*this, m, M, r, rows);
+  }
+  template <int N> __device__ __forceinline__ void scale(float (&c)[N], int m0, int M, int eight) const {
+    const int lane = threadIdx.x % 32, row = 16 * (eight + threadIdx.x / 32 % 4) + lane / 4, first = m0 + lane % 4 * 2;
+#pragma unroll
+    for (int i = 0; i < N / 4; i++)
+#pragma unroll
+      for (int j = 0; j < 2; j++) { // rows row and row+8 of W are bits of one word
+        const int token = first + 8 * i + j;
+        u32 kept = ~0u;
+        if (mask.bits && token < M && row < out)
+          kept = mask.row(token)[row / 32] >> row % 32;
+        c[4 * i + j] = kept & 1 ? c[4 * i + j] * keep : 0;
+        c[4 * i + 2 + j] = kept & 256 ? c[4 * i + 2 + j] * keep : 0;
+      }
+  }
+};
+
+#define LINEAR_TRAIN_WGMMA(T, name, tokens, threads, blocks, groups, stages, cluster)                                  \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) linear_train_wgmma##tokens##_##name(                   \
+      TensorMap w, TensorMap b, TensorMap x, TensorMap u, float *y, int ldy, int out, int in, int rank, int n,         \
+      int add) {                                                                                                       \
+    gemm_wgmma<T>(                                                                                                     \
+        WgmmaTile<tokens, groups, stages, cluster>{},                                                                  \
+        TrainSteps<false>(TENSOR_MAP_PARAM(linear_train_wgmma##tokens##_##name, 2, x),                                 \
+                          TENSOR_MAP_PARAM(linear_train_wgmma##tokens##_##name, 3, u), in, rank),                      \
+        TrainTma<LinearTma>{TENSOR_MAP_PARAM(linear_train_wgmma##tokens##_##name, 0, w),                               \
+                            TENSOR_MAP_PARAM(linear_train_wgmma##tokens##_##name, 1, b)},                              \
+        n, ceil_div(out, 64), LinearTrainEpilogue{y, ldy, out, add});                                                  \
+  }                                                                                                                    \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) linear_train_dx_wgmma##tokens##_##name(                \
+      TensorMap w, TensorMap a, TensorMap dy, TensorMap du, float *dx, int lddx, int out, int in, int rank, int n,     \
+      int add, const u32 *bits, int ldb, float keep) {                                                                 \
+    gemm_wgmma<T>(                                                                                                     \
+        WgmmaTile<tokens, groups, stages, cluster>{},                                                                  \
+        TrainSteps<true>(TENSOR_MAP_PARAM(linear_train_dx_wgmma##tokens##_##name, 2, dy),                              \
+                         TENSOR_MAP_PARAM(linear_train_dx_wgmma##tokens##_##name, 3, du), out, rank),                  \
+        TrainTma<AcrossTma>{TENSOR_MAP_PARAM(linear_train_dx_wgmma##tokens##_##name, 0, w),                            \
+                            TENSOR_MAP_PARAM(linear_train_dx_wgmma##tokens##_##name, 1, a)},                           \
+        n, ceil_div(in, 64), LinearTrainDXEpilogue{dx, lddx, in, add, {bits, ldb}, keep});                             \
+  }
+LINEAR_TRAIN_WGMMA(BF16, bf16, 256, 384, 1, 2, 4, 2)
+LINEAR_TRAIN_WGMMA(BF16, bf16, 128, 384, 1, 2, 6, 2)
+LINEAR_TRAIN_WGMMA(BF16, bf16, 64, 160, 2, 1, 6, 1)
+LINEAR_TRAIN_WGMMA(BF16, bf16, 32, 160, 2, 1, 8, 1)
+LINEAR_TRAIN_WGMMA(BF16, bf16, 16, 160, 2, 1, 9, 1)
+#endif
