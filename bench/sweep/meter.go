@@ -98,7 +98,7 @@ func (m *Meter) Base(ctx context.Context) (float64, error) {
 }
 
 // Measure times a model with these layers beside the base until its share of the base's
-// time is known to half a percent, or the tries are used up. dense is the base's time in
+// time is known to the wanted precision, or the tries are used up. dense is the base's time in
 // milliseconds.
 func (m *Meter) Measure(ctx context.Context, layers []config.LayerShape, dense float64) (Measured, error) {
 	var x pairs
@@ -153,7 +153,7 @@ func (m *Meter) turn(ctx context.Context, layers []config.LayerShape, tries int,
 			return err
 		}
 		x.base, x.share, x.load = append(x.base, base/runs), append(x.share, other/base), append(x.load, taken)
-		if x.settled(m.o.Runs) {
+		if x.settled(m.o.Runs, m.o.Precision) {
 			return nil
 		}
 	}
@@ -177,11 +177,9 @@ func (x *pairs) kept() (out []float64) {
 	return out
 }
 
-// precision is how well a share is measured: half the width of its 95 % interval.
-const precision = 0.01
-
-// settled reports whether there are enough undisturbed runs.
-func (x *pairs) settled(runs int) bool {
+// settled reports whether there are enough undisturbed runs: so many at least, and so many
+// that half the width of the share's 95 % interval is at most precision.
+func (x *pairs) settled(runs int, precision float64) bool {
 	good := x.kept()
 	return len(good) >= max(runs, 3) && interval(good) <= precision
 }

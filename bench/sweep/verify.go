@@ -30,8 +30,11 @@ type VerifyOptions struct {
 	Place    open.ModelOptions
 	Runs     int // undisturbed runs of each model at least
 	Tries    int // most runs of each model
-	Seed     uint64
-	Progress progress.Func
+	// Precision is how well a model's share of the base's time is to be known: half the
+	// width of its 95 % interval, relative.
+	Precision float64
+	Seed      uint64
+	Progress  progress.Func
 
 	// For tests; nil = the machine's.
 	Now       func() time.Time
@@ -67,7 +70,7 @@ type Verification struct {
 
 // Verify measures models end to end, each as a share of the base's time, and compares the
 // shares with those that the table predicts. All models take turns, and each has turns
-// until its share is known to half a percent or o.Tries are used up.
+// until its share is known to o.Precision or o.Tries are used up.
 func Verify(ctx context.Context, dev device.Device, t *predict.Table, base *config.Config, models []Shapes, o VerifyOptions) (*Verification, error) {
 	p, err := t.Predictor(o.Workload)
 	if err != nil {
@@ -83,7 +86,7 @@ func Verify(ctx context.Context, dev device.Device, t *predict.Table, base *conf
 	for round := range max(o.Tries, o.Runs) {
 		settled := 0
 		for i, s := range all {
-			if i > 0 && runs[i].settled(o.Runs) {
+			if i > 0 && runs[i].settled(o.Runs, o.Precision) {
 				settled++
 				continue
 			}

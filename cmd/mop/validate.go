@@ -58,7 +58,7 @@ func validateCommand(o *options) *cobra.Command {
 				}
 			}
 			place := open.ModelOptions{Weights: t.Machine.Weights, Activations: t.Machine.Activations}
-			page, err := validate.Run(c.Context(), dev, s, t, losses, sweep.VerifyOptions{Workload: work.Workload, DType: o.from.ElementType(s.Base), Place: place, Runs: 5, Tries: 20, Seed: o.seed})
+			page, err := validate.Run(c.Context(), dev, s, t, losses, sweep.VerifyOptions{Workload: work.Workload, DType: o.from.ElementType(s.Base), Place: place, Runs: 5, Tries: 20, Precision: 0.01, Seed: o.seed})
 			if err != nil {
 				return err
 			}

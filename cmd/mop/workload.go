@@ -121,7 +121,7 @@ func meterFunc(o *options, w predict.Workload) prune.LatencyFunc {
 	return func(ctx context.Context, dev device.Device, base *config.Config, layers []config.LayerShape, dense float64) (float64, error) {
 		if meter == nil {
 			var err error
-			if meter, err = sweep.NewMeter(dev, base, sweep.VerifyOptions{Workload: w, DType: o.from.ElementType(base), Place: o.weights, Runs: 3, Tries: 15, Seed: o.seed}); err != nil {
+			if meter, err = sweep.NewMeter(dev, base, sweep.VerifyOptions{Workload: w, DType: o.from.ElementType(base), Place: o.weights, Runs: 3, Tries: 15, Precision: 0.01, Seed: o.seed}); err != nil {
 				return 0, err
 			}
 		}
@@ -185,7 +185,7 @@ func verifyPlans(c *cobra.Command, o *options, name string, t *predict.Table, ba
 	}
 	bar := newBars(c.ErrOrStderr())
 	from := o.from
-	v, err := sweep.Verify(c.Context(), dev, t, base, models, sweep.VerifyOptions{Workload: w, DType: from.ElementType(base), Place: place, Runs: 3, Tries: 12, Seed: o.seed, Progress: bar.show})
+	v, err := sweep.Verify(c.Context(), dev, t, base, models, sweep.VerifyOptions{Workload: w, DType: from.ElementType(base), Place: place, Runs: 3, Tries: 12, Precision: 0.02, Seed: o.seed, Progress: bar.show})
 	bar.end()
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
