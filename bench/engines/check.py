@@ -127,11 +127,13 @@ def llava(mop, report, engine):
     import transformers
 
     data = os.path.join(DEMO, "text", "calibration.jsonl")
-    for name, flags in (("odd heads", ("--targets", "0.2")), ("different", ("--targets", "0.3", "--allocation", "global"))):
-        out = mop.fresh("llava-" + name.replace(" ", "-"))
-        mop.run("prune", "--model", os.path.join(HERE, "..", "..", "runtime", "vision", "testdata", "models", "dense"), "--calibration", data, "--prompts", "8",
-                "--method", "width", "--context", "64", "--out", out, "--device", "cpu", *flags)
-        directory = os.path.join(out, "0.20" if name == "odd heads" else "0.30")
+    models = os.path.join(HERE, "..", "..", "runtime", "vision", "testdata", "models")
+    different = ("--allocation", "global", "--targets")
+    # Names of tensors as up to transformers 4.51, and as later ones have them.
+    for name, base, flags in (("odd heads", "dense", ("--targets", "0.2")), ("different", "dense", (*different, "0.3")), ("different, later names", "pruned", (*different, "0.2"))):
+        out = mop.fresh("llava-" + name.replace(" ", "-").replace(",", ""))
+        mop.run("prune", "--model", os.path.join(models, base), "--calibration", data, "--prompts", "8", "--method", "width", "--context", "64", "--out", out, "--device", "cpu", *flags)
+        directory = os.path.join(out, flags[-1] + "0")
         ids = [i % 390 for i in IDS]  # below the placeholder of images
         ours, saved = mop.logits(directory, ids), mop.fresh("llava-saved")
         model, info = transformers.AutoModelForImageTextToText.from_pretrained(directory, trust_remote_code=True, output_loading_info=True)
