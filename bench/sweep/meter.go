@@ -195,10 +195,10 @@ func (x *pairs) measured(runs int, dense float64) Measured {
 }
 
 // interval is half the width of the 95 % interval of the mean by Student's t, relative to
-// the mean.
+// the mean; 1 for a single value.
 func interval(x []float64) float64 {
 	if len(x) < 2 {
-		return math.Inf(1)
+		return 1
 	}
 	mean, sd := stat.MeanStdDev(x, nil)
 	n := float64(len(x))

@@ -2,6 +2,8 @@ package sweep
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"mop/internal/journal"
+	"mop/internal/progress"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
 	"mop/runtime/device/cpu"
@@ -187,5 +190,35 @@ func TestParseWhat(t *testing.T) {
 	}
 	if _, err := ParseWhat("mlp,width"); err == nil {
 		t.Error("want an error for a quantity that does not exist")
+	}
+}
+
+// A verification that is stopped says what it has measured.
+func TestVerifyIsStopped(t *testing.T) {
+	o := options(t, filepath.Join(t.TempDir(), "table.json"), "mlp")
+	r, err := run(t, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev, err := cpu.New(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dev.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	small := slices.Clone(tiny().Layers)
+	small[0].Intermediate = 8
+	v, err := Verify(ctx, dev, r.Table, tiny(), []Shapes{{"small", small}}, VerifyOptions{Workload: predict.Workload{In: 12, Out: 9, Batch: 1}, DType: checkpoint.F32,
+		Runs: 3, Tries: 9, Precision: 0.1, Now: o.Now, OtherLoad: o.OtherLoad, Progress: func(progress.Update) { cancel() }})
+	if !errors.Is(err, context.Canceled) || v == nil || len(v.Models) != 1 || v.Models[0].Runs != 1 || !v.Models[0].Disturbed {
+		t.Fatalf("want one run of one model and the error, got %+v, %v", v, err)
+	}
+	// With a clock that counts its readings, both models take as long as each other.
+	if v.Models[0].Measured <= 0 || v.RepeatWorst != 0 {
+		t.Errorf("want a time and no error of the machine, got %+v", v)
+	}
+	if _, err := json.Marshal(v); err != nil {
+		t.Error(err)
 	}
 }

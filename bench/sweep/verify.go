@@ -70,8 +70,10 @@ type Verification struct {
 
 // Verify measures models end to end, each as a share of the base's time, and compares the
 // shares with those that the table predicts. All models take turns, and each has turns
-// until its share is known to o.Precision or o.Tries are used up.
+// until its share is known to o.Precision or o.Tries are used up. If ctx ends after all
+// models were measured once, what was measured comes with the error.
 func Verify(ctx context.Context, dev device.Device, t *predict.Table, base *config.Config, models []Shapes, o VerifyOptions) (*Verification, error) {
+	var stopped error
 	p, err := t.Predictor(o.Workload)
 	if err != nil {
 		return nil, err
@@ -83,6 +85,7 @@ func Verify(ctx context.Context, dev device.Device, t *predict.Table, base *conf
 	defer m.Close()
 	all := append([]Shapes{{"base", base.Layers}}, models...)
 	runs := make([]pairs, len(all))
+rounds:
 	for round := range max(o.Tries, o.Runs) {
 		settled := 0
 		for i, s := range all {
@@ -90,7 +93,12 @@ func Verify(ctx context.Context, dev device.Device, t *predict.Table, base *conf
 				settled++
 				continue
 			}
-			if err := m.turn(ctx, s.Layers, 1, &runs[i]); err != nil {
+			err := m.turn(ctx, s.Layers, 1, &runs[i])
+			if ctx.Err() != nil && round > 0 {
+				stopped = ctx.Err() // every model was measured: say what is known
+				break rounds
+			}
+			if err != nil {
 				return nil, fmt.Errorf("%s: %w", s.Name, err)
 			}
 		}
@@ -117,7 +125,7 @@ func Verify(ctx context.Context, dev device.Device, t *predict.Table, base *conf
 		repeats = append(repeats, math.Abs(share-1))
 	}
 	v.RepeatMedian, v.RepeatWorst = median(repeats), slices.Max(repeats)
-	return v, nil
+	return v, stopped
 }
 
 // Write prints a table for people.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -187,13 +188,14 @@ func verifyPlans(c *cobra.Command, o *options, name string, t *predict.Table, ba
 	from := o.from
 	v, err := sweep.Verify(c.Context(), dev, t, base, models, sweep.VerifyOptions{Workload: w, DType: from.ElementType(base), Place: place, Runs: 3, Tries: 12, Precision: 0.02, Seed: o.seed, Progress: bar.show})
 	bar.end()
-	if err != nil {
+	if v == nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
+	write := func() error { return v.Write(c.OutOrStdout()) }
 	if asJSON {
 		e := json.NewEncoder(c.OutOrStdout())
 		e.SetIndent("", "  ")
-		return e.Encode(v)
+		write = func() error { return e.Encode(v) }
 	}
-	return v.Write(c.OutOrStdout())
+	return errors.Join(write(), err)
 }
