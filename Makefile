@@ -1,6 +1,8 @@
 # mop: see README.md. `make help` lists the targets.
 .DEFAULT_GOAL := build
 export CGO_ENABLED = 0
+# The same flags for every target, so that the go command compiles each package once.
+export GOFLAGS ?= -trimpath
 # Results name the commit. The go command does not find it in a linked worktree.
 COMMIT := $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
 GOFLAGS_BUILD = -trimpath -buildvcs=auto -ldflags=-X=mop/internal/build.commit=$(COMMIT)
@@ -46,7 +48,9 @@ EMU = CGO_ENABLED=1 $(SANITIZE) go test -tags cudaemu
 EMU_SAMPLE = TestEmbedAndNorm|TestLinear|TestGateUp|TestQKVAndAttention|TestAMPSums|TestPlaceRandom|TestVision(LayerNorm|Linear|Attention|RandomTower)|TestSample|TestSequencesJoinAndLeave|TestGraphDecode|TestTrain(Norm|Rows|RoPE|SwiGLU|Attention|AdamW|Gradients)
 test: build ## run all tests
 	go test ./...
-	@if command -v g++ >/dev/null; then $(EMU) -short -run '$(EMU_SAMPLE)' ./runtime/device/cuda; else echo "no g++: the CUDA kernels' tests on the host are left out"; fi
+	@if [ -z "$(EMU_SAMPLE)" ]; then echo "EMU_SAMPLE is empty: the CUDA kernels' tests on the host are left out"; \
+	elif command -v g++ >/dev/null; then $(EMU) -short -run '$(EMU_SAMPLE)' ./runtime/device/cuda; \
+	else echo "no g++: the CUDA kernels' tests on the host are left out"; fi
 
 external-test: ## the server against Anthropic's Go client and in a headless browser; compiles for minutes
 	cd runtime/server/external && go test -count=1 ./...
@@ -59,7 +63,7 @@ examples: build ## run the examples on the demo's model
 RACE_PACKAGES = ./internal/files ./kernels/cpu ./runtime/device/cpu ./runtime/model ./runtime/train ./runtime/generate ./runtime/checkpoint/... ./runtime/metric ./runtime/open \
 	./runtime/engine ./runtime/server ./prune/criterion ./prune/score ./prune/refit ./prune/search ./prune/finetune ./bench/hardware ./bench/serving
 race: ## the tests of all packages with goroutines under the race detector; needs a C compiler
-	CGO_ENABLED=1 go test -race -short $(RACE_PACKAGES)
+	CGO_ENABLED=1 go test -race -short -vet=off $(RACE_PACKAGES)
 
 emu-test: emu-device-test emu-prune-test ## run every CUDA kernel and the CUDA device in the host emulation
 emu-device-test:

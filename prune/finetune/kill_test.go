@@ -29,6 +29,9 @@ func TestChild(t *testing.T) {
 // A run that is killed at random moments and resumed each time writes the same bytes as an
 // undisturbed run, and no other files.
 func TestKilled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs a training several times: not with -short")
+	}
 	straight, disturbed := testutil.KillRepeatedly(t, "killed", fixture(t, 1).Model)
 	testutil.CheckSameTree(t, "killed and gone on with", testutil.ReadTree(t, straight), testutil.ReadTree(t, disturbed), 4)
 	if left, err := os.ReadDir(filepath.Dir(disturbed)); err != nil || len(left) != 1 {

@@ -132,10 +132,14 @@ func (f *faultyFile) Sync() error {
 // succeeds and cleans up.
 func TestCrashAtEveryOperation(t *testing.T) {
 	before, after := Random(tinyConfig(), 1, F32), Random(tinyConfig(), 2, F32)
+	step := 1
+	if testing.Short() {
+		step = 5
+	}
 	for _, old := range []bool{false, true} {
 		for _, mode := range []string{"error", "stop", "power cut"} {
 			operations := 0
-			for n := 0; ; n++ {
+			for n := 0; ; n += step {
 				name := fmt.Sprintf("old %v, %s at operation %d", old, mode, n)
 				parent := t.TempDir()
 				dir := filepath.Join(parent, "m")
