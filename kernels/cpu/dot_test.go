@@ -10,7 +10,7 @@ import (
 )
 
 // widths of rows: around every step's multiples, primes, pruned models'.
-var widths = []int{1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 97, 128, 331, 1000, 2048, 5632, 9941, 10653}
+var widths = []int{1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 97, 128, 331, 1000, 1536, 2000, 2048, 5632, 9941, 10653}
 
 // row is n elements of a type, and what they are.
 func row(rng *rand.Rand, t Type, n int) ([]byte, []float64) {
@@ -125,7 +125,7 @@ func TestDotVectors(t *testing.T) {
 			for _, n := range widths {
 				for v := 2; v <= s.VectorsAtOnce(ty, n); v++ {
 					rng := rand.New(rand.NewPCG(uint64(n), uint64(v)))
-					count, size := 3*RowsAtOnce(v), Arranged(n)
+					count, size := 3*RowsAtOnce(v), VectorStride(n)
 					raw := make([]byte, 0, (count+MaxStreams)*n*ty.Size())
 					for range count {
 						one, _ := row(rng, ty, n)
@@ -139,7 +139,7 @@ func TestDotVectors(t *testing.T) {
 						for j := range x {
 							x[j] = float32(rng.NormFloat64())
 						}
-						s.Arrange(arranged[i*size:(i+1)*size], x, ty)
+						s.Arrange(arranged[i*size:][:Arranged(n)], x, ty)
 					}
 					got := make([]float32, count*v+1)
 					got[count*v] = 7
@@ -232,6 +232,24 @@ func BenchmarkDots(b *testing.B) {
 	}
 }
 
+// The vectors of any length lie at different places in their pages, each behind the one before.
+func TestVectorStride(t *testing.T) {
+	for n := range 12000 {
+		stride := VectorStride(n)
+		if stride < Arranged(n) || stride > Arranged(n)+1024 || stride%32 > 0 {
+			t.Fatalf("%d elements: got %d for %d", n, stride, Arranged(n))
+		}
+		for i := range maxVectors {
+			for j := range i {
+				a, b := i*stride*4%4096, j*stride*4%4096
+				if d := max(a, b) - min(a, b); min(d, 4096-d) < nearVectors {
+					t.Fatalf("%d elements: vectors %d and %d are %d bytes apart", n, j, i, d)
+				}
+			}
+		}
+	}
+}
+
 // Rows that stay in the second cache, times several vectors.
 func BenchmarkDotVectors(b *testing.B) {
 	for _, s := range sets()[1:] {
@@ -240,9 +258,9 @@ func BenchmarkDotVectors(b *testing.B) {
 				for v := 2; v <= s.VectorsAtOnce(ty, n); v++ {
 					b.Run(fmt.Sprintf("%v/type %d/%d/%d", s, ty, n, v), func(b *testing.B) {
 						const rows = 48
-						w, x := make([]byte, rows*ty.RowBytes(n)), make([]float32, v*Arranged(n))
+						w, x := make([]byte, rows*ty.RowBytes(n)), make([]float32, v*VectorStride(n))
 						for i := range v {
-							s.Arrange(x[i*Arranged(n):][:Arranged(n)], make([]float32, n), ty)
+							s.Arrange(x[i*VectorStride(n):][:Arranged(n)], make([]float32, n), ty)
 						}
 						out := make([]float32, rows*v)
 						for b.Loop() {

@@ -14,14 +14,14 @@ func (s Set) VectorsAtOnce(t Type, n int) int {
 // DotVectors multiplies rows that follow one another in memory with v vectors, with the bits of
 // DotRows. The elements of a row are converted to float32 once for all vectors. Meanwhile it
 // prefetches as many bytes from the address next on into the second cache; nothing is read.
-// out [v][ld] for count rows, a multiple of RowsAtOnce(v); x [v][Arranged(n)] as Arrange makes
+// out [v][ld] for count rows, a multiple of RowsAtOnce(v); x [v][VectorStride(n)] as Arrange makes
 // them; v at least 2 and at most VectorsAtOnce
 func (s Set) DotVectors(t Type, out []float32, ld int, rows unsafe.Pointer, count int, x []float32, v, n int, next uintptr, bytes int) {
 	if s == Generic {
 		dotVectorsGeneric(t, out, ld, rows, count, x, v, n)
 		return
 	}
-	dotVectors(t, t, out, ld, rows, count, x, Arranged(n), v, n, next, bytes)
+	dotVectors(t, t, out, ld, rows, count, x, VectorStride(n), v, n, next, bytes)
 }
 
 // naturalBF16 stands for bfloat16 rows and vectors that are not rearranged, and n a multiple of 16.

@@ -33,7 +33,7 @@ func (s Set) VectorsAtOnce(t Type, n int) int { return 1 }
 
 // DotVectors multiplies rows that follow one another in memory with v vectors, with the bits of
 // DotRows.
-// out [v][ld] for count rows, x [v][Arranged(n)] as Arrange makes them
+// out [v][ld] for count rows, x [v][VectorStride(n)] as Arrange makes them
 func (s Set) DotVectors(t Type, out []float32, ld int, rows unsafe.Pointer, count int, x []float32, v, n int, next uintptr, bytes int) {
 	dotVectorsGeneric(t, out, ld, rows, count, x, v, n)
 }

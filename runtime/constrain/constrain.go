@@ -11,6 +11,7 @@
 package constrain
 
 import (
+	"math/bits"
 	"slices"
 	"sync"
 )
@@ -59,10 +60,15 @@ func (m *Match) Restrict(z []float32, to float32) error {
 	if err != nil {
 		return err
 	}
-	for i := range z {
-		if i >= m.g.v.size || allowed.bits[i/64]>>(i%64)&1 == 0 {
-			z[i] = to
+	for i, word := range allowed.bits {
+		for others := ^word; others != 0; others &= others - 1 {
+			if token := 64*i + bits.TrailingZeros64(others); token < len(z) {
+				z[token] = to
+			}
 		}
+	}
+	for i := 64 * len(allowed.bits); i < len(z); i++ { // of a padded vocabulary
+		z[i] = to
 	}
 	return nil
 }

@@ -84,33 +84,49 @@ func (o *decodeAttention) output(r *attentionRow, h, c int) (y []float32, apart 
 // attentionPart computes units lo..hi-1 of d.attention.
 func (d *Device) attentionPart(worker, lo, hi int) {
 	o, i := &d.attention, 0
-	compute := d.attendHeads
-	if o.hs.Dh%16 > 0 || o.cache.int8 {
-		compute = d.attendHeadsFloat32
-	}
 	for u := lo; u < hi; u++ {
-		for i+1 < len(o.rows) && o.rows[i+1].unit <= u {
-			i++
-		}
+		i = o.rowOf(u, i)
 		r := &o.rows[i]
-		compute(worker, r, (u-r.unit)/r.chunks(), (u-r.unit)%r.chunks())
+		k, c := (u-r.unit)/r.chunks(), (u-r.unit)%r.chunks()
+		if o.hs.Dh%16 > 0 || o.cache.int8 {
+			d.attendHeadsFloat32(worker, r, k, c)
+			continue
+		}
+		next, bytes := o.keysOf(u+1, i)
+		d.attendHeads(worker, r, k, c, next, bytes)
 	}
 }
 
+// rowOf is the row of a unit, which is row i or one behind it.
+func (o *decodeAttention) rowOf(unit, i int) int {
+	for i+1 < len(o.rows) && o.rows[i+1].unit <= unit {
+		i++
+	}
+	return i
+}
+
+// keysOf says where the keys of a unit of row i or one behind it lie, for prefetching; no bytes
+// where there is no such unit.
+func (o *decodeAttention) keysOf(unit, i int) (at uintptr, bytes int) {
+	r := &o.rows[o.rowOf(unit, i)]
+	k, c := (unit-r.unit)/r.chunks(), (unit-r.unit)%r.chunks()
+	if k >= o.hs.K {
+		return 0, 0
+	}
+	_, p := r.pages[c].keys.pointer(o.cache.head(k))
+	return uintptr(p), min(attentionChunk, r.T-c*attentionChunk) * o.hs.Dh * o.cache.kind.Size()
+}
+
 // attendHeads computes the sums of chunk c for all query heads of KV head k, up to four at a
-// time: keys and values are read once for them, in the type of the cache.
-func (d *Device) attendHeads(worker int, r *attentionRow, k, c int) {
+// time: keys and values are read once for them, in the type of the cache. Meanwhile it prefetches
+// some bytes from next on.
+func (d *Device) attendHeads(worker int, r *attentionRow, k, c int, next uintptr, nextBytes int) {
 	o := &d.attention
 	hs, share := o.hs, o.hs.H/o.hs.K
 	T, w := min(attentionChunk, r.T-c*attentionChunk), &d.workers[worker]
 	at, bytes := o.cache.head(k), T*hs.Dh*o.cache.kind.Size()
 	t, keys := r.pages[c].keys.pointer(at)
 	_, values := r.pages[c].values.pointer(at)
-	next, nextBytes := uintptr(0), 0 // keys of the next chunk
-	if c+1 < r.chunks() {
-		_, p := r.pages[c+1].keys.pointer(at)
-		next, nextBytes = uintptr(p), bytes
-	}
 	scores := w.take(0, 4*attentionChunk)
 	for i := 0; i < share; {
 		n, h := vectorGroup(share-i), k*share+i

@@ -29,11 +29,11 @@ func (d *Device) newInput(x []float32, n, c int, ws ...*weight) gemvInput {
 }
 
 // arrangedInput is the input as kernel.DotRows wants it for rows of the given type, in the
-// worker's own memory: [n, kernel.Arranged(c)]. Every worker norms and arranges for
+// worker's own memory: [n, kernel.VectorStride(c)]. Every worker norms and arranges for
 // itself, once for each type in turn: of few vectors that takes less time than to
 // wait for another who does it.
 func (d *Device) arrangedInput(worker int, in *gemvInput, t kernel.Type) []float32 {
-	size, w := kernel.Arranged(in.c), &d.workers[worker]
+	size, w := kernel.VectorStride(in.c), &d.workers[worker]
 	out := w.take(1, in.n*size)
 	if w.op == in.op && w.arranged == t {
 		return out
@@ -201,7 +201,7 @@ func (w *weight) stepBytes() int {
 func (d *Device) gemvRows(y []float32, ldy int, w *weight, lo, hi int, x []float32, n int, add bool) {
 	t, base := w.bytes()
 	total, c := w.rowsCols()
-	size, bytes, stride, streams := kernel.Arranged(c), t.RowBytes(c), w.streamSteps(), t.Streams()
+	size, bytes, stride, streams := kernel.VectorStride(c), t.RowBytes(c), w.streamSteps(), t.Streams()
 	var rows [kernel.MaxStreams]unsafe.Pointer
 	var out [192]float32
 	for r := lo; r < hi; {

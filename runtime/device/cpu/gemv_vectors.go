@@ -15,8 +15,9 @@ import (
 const blockRows = 12
 
 // l2BlockBytes is how large a block of rows is at most, unless blockRows rows are larger. Two of
-// them and the vectors fit into the second cache.
-const l2BlockBytes = 64 << 10
+// them and the vectors fit into the second cache. The first block of an operation comes from memory
+// while nothing is multiplied, so that larger ones cost more than they save in calls.
+const l2BlockBytes = 32 << 10
 
 // takesVectors reports whether an operation multiplies several vectors at a time.
 func (d *Device) takesVectors(o *gemv) bool {
@@ -48,7 +49,7 @@ func vectorGroup(n int) int {
 func (d *Device) rowsTimesVectors(to gemvOutput, w *weight, lo, hi int, x []float32, n int, add bool) {
 	t, base := w.bytes()
 	total, c := w.rowsCols()
-	size, bytes := kernel.Arranged(c), t.RowBytes(c)
+	size, bytes := kernel.VectorStride(c), t.RowBytes(c)
 	each := min(max(l2BlockBytes/(blockRows*bytes), 1), maxBlocks) * blockRows
 	groups := (n + 3) / 4
 	for r := lo; r < hi; r += each {
