@@ -87,7 +87,10 @@ func (p *patternCompiler) at(x patternPlace) (int32, error) {
 	case syntax.InstAlt, syntax.InstAltMatch:
 		other := x
 		other.pc = inst.Arg
-		return from, errors.Join(skip(out), skip(other))
+		if err := skip(out); err != nil {
+			return 0, err
+		}
+		return from, skip(other)
 	case syntax.InstCapture, syntax.InstNop:
 		return from, skip(out)
 	case syntax.InstEmptyWidth:

@@ -13,8 +13,12 @@ import (
 	"mop/runtime/model"
 )
 
-// letters are the texts of the tokens of heterogeneousModel from 1 on, the last of which, EOS, has none.
-const letters = `{}[]",:-0123456789abcdefghijklmnopqrstuvwxyz .\`
+// letters are the texts of the tokens from 3 on. Those before it, and the last ones, are EOS in
+// the models of the tests, or stand for no text.
+const letters = `{}[]",:-0123456789abcdefghijklmnopqrstuvwxyz `
+
+// tokenOf is the token of a letter.
+func tokenOf(letter byte) int { return strings.IndexByte(letters, letter) + 3 }
 
 // grammarOf makes a grammar for a model with a small vocabulary.
 func grammarOf(t testing.TB, m *model.Model, schema string) *constrain.Grammar {
@@ -31,10 +35,10 @@ func grammarOf(t testing.TB, m *model.Model, schema string) *constrain.Grammar {
 }
 
 func textOf(token int) string {
-	if token < 1 || token > len(letters) {
+	if token < 3 || token >= len(letters)+3 {
 		return ""
 	}
-	return letters[token-1 : token]
+	return letters[token-3 : token-2]
 }
 
 // testGrammarsInABatch runs requests with grammars beside others without. Those with a grammar have the
@@ -95,10 +99,10 @@ func TestGrammarEnds(t *testing.T) {
 		bias         map[int]float64
 		finish       Finish
 	}{
-		{`{"const":"abc"}`, `"abc"`, map[int]float64{strings.IndexByte(letters, ' ') + 1: -100}, FinishEOS},
-		{`{"type":"integer"}`, "7", map[int]float64{strings.IndexByte(letters, '7') + 1: 50, 49: 100}, FinishEOS},
-		{`{"type":"string"}`, `"zzzz`, map[int]float64{strings.IndexByte(letters, 'z') + 1: 100, strings.IndexByte(letters, ' ') + 1: -100}, FinishLength},
-		{`{"type":"array","items":{"type":"integer"}}`, `[]`, map[int]float64{strings.IndexByte(letters, '[') + 1: 100, strings.IndexByte(letters, ']') + 1: 100}, FinishEOS},
+		{`{"const":"abc"}`, `"abc"`, map[int]float64{tokenOf(' '): -100}, FinishEOS},
+		{`{"type":"integer"}`, "7", map[int]float64{tokenOf('7'): 50, 49: 100}, FinishEOS},
+		{`{"type":"string"}`, `"zzzz`, map[int]float64{tokenOf('z'): 100, tokenOf(' '): -100}, FinishLength},
+		{`{"type":"array","items":{"type":"integer"}}`, `[]`, map[int]float64{tokenOf('['): 100, tokenOf(']'): 100}, FinishEOS},
 	} {
 		result := submit(t, e, Request{Prompt: []int{1, 2, 3}, MaxTokens: 5, Grammar: grammarOf(t, m, c.schema), Rules: generate.LogitRules{Bias: c.bias}})
 		for step(t, e) {
@@ -125,7 +129,7 @@ func TestGrammarTooComplex(t *testing.T) {
 	e := newEngine(t, m, Options{MaxBatch: 2})
 	again := `{"type":"array","items":{"$ref":"#/$defs/r"}}`
 	schema := `{"$ref":"#/$defs/r","$defs":{"r":{"anyOf":[` + strings.Repeat(again+",", 3) + again + `]}}}`
-	bad := submit(t, e, Request{Prompt: []int{1, 2}, MaxTokens: 60, Grammar: grammarOf(t, m, schema), Rules: generate.LogitRules{Bias: map[int]float64{strings.IndexByte(letters, '[') + 1: 100}}})
+	bad := submit(t, e, Request{Prompt: []int{1, 2}, MaxTokens: 60, Grammar: grammarOf(t, m, schema), Rules: generate.LogitRules{Bias: map[int]float64{tokenOf('['): 100}}})
 	neighbour := Request{Prompt: []int{1, 2, 3}, MaxTokens: 30, IgnoreEOS: true}
 	good := submit(t, e, neighbour)
 	for step(t, e) {
