@@ -43,11 +43,45 @@ mop_switch_stack:
   ret
 )");
 
-constexpr size_t kStack = 128 << 10;
 constexpr size_t kPageBytes = 4096;
+constexpr size_t kStack = 33 * kPageBytes + 17 * 64; // the stacks of a warp lie in different sets of the caches
 static unsigned char *stacks, *shared_end[kMaxBlocks];
 
-void to_scheduler() { mop_switch_stack(&m.now->sp, m.scheduler); }
+// A round: each runnable lane of a warp runs once, in a drawn order.
+static struct Round {
+  int warp, left, lane, stride; // lanes that had no turn yet, the first of them
+} current;
+
+static bool begin_round();
+
+// next_fiber returns the thread that runs next, or nullptr where the cluster has ended or there
+// is an error.
+EMU_UNCHECKED static Fiber *next_fiber() {
+  Round &r = current;
+  while (!m.error[0]) {
+    const Warp &w = m.warps[r.warp];
+    while (r.left > 0) {
+      const int l = r.lane;
+      r.left--, r.lane = (l + r.stride) & 31;
+      if (w.runnable >> l & 1)
+        return &m.fibers[r.warp * 32 + l];
+    }
+    if (!begin_round())
+      return nullptr;
+  }
+  return nullptr;
+}
+
+// to_scheduler goes on with another thread, from whose stack the processor's prediction of
+// returns is right, or with run_cluster.
+EMU_UNCHECKED void to_scheduler() {
+  Fiber *from = m.now, *to = next_fiber();
+  if (to == from)
+    return;
+  if (to)
+    m.now = to;
+  mop_switch_stack(&from->sp, to ? to->sp : m.scheduler);
+}
 
 void fail(const char *format, ...) {
   if (!m.error[0]) {
@@ -58,7 +92,7 @@ void fail(const char *format, ...) {
     vsnprintf(m.error + n, sizeof m.error - n, format, args);
     va_end(args);
   }
-  to_scheduler();
+  mop_switch_stack(&m.now->sp, m.scheduler);
   abort();
 }
 
@@ -171,6 +205,44 @@ static void left(Block &b) {
       say("a thread's products are not its warpgroup's", t, 0);
 }
 
+static void deadlock() {
+  Block &b = m.blocks[0];
+  int n = snprintf(m.error, sizeof m.error, "block (%d,%d,%d): deadlock: %d of %d threads at a barrier, warp 0 at %s", b.index[0], b.index[1], b.index[2],
+                   b.at_barrier + b.at_first, b.live, m.warps[0].here ? m.warps[0].op : "a barrier");
+  for (int i = 0; i < m.cluster * m.threads; i++)
+    if (const Fiber &f = m.fibers[i]; f.waits) {
+      snprintf(m.error + n, sizeof m.error - n, "; thread %d of block %d waits for parity %d at %#x: %d of %d arrivals and %ld bytes to come, %u phases ended", f.tid,
+               f.block->rank, f.parity, f.waits->at, f.waits->pending, f.waits->count, f.waits->bytes, f.waits->phase);
+      break;
+    }
+}
+
+// begin_round draws a warp with a runnable lane, and lets copies arrive; false where all threads
+// have ended, or there is an error.
+static bool begin_round() {
+  const int warps = m.cluster * m.threads / 32;
+  while (m.live > 0) {
+    uint64_t r = draw();
+    int w = r % warps, tried = 0;
+    while (tried < warps && !m.warps[w].runnable)
+      w = w + 1 < warps ? w + 1 : 0, tried++;
+    const bool none = tried == warps;
+    if (m.boxes && (none || r >> 60 < 4)) {
+      deliver((r >> 50 & 255) % m.boxes);
+      if (m.error[0])
+        return false;
+      continue;
+    }
+    if (none) {
+      deadlock();
+      return false;
+    }
+    current = {w, 32, (int)(r >> 32 & 31), (int)(r >> 40 & 31) | 1};
+    return true;
+  }
+  return false;
+}
+
 // run_cluster runs the fibers of a cluster's blocks, the first of them number first,
 // until all have ended.
 static void run_cluster(long long first) {
@@ -201,43 +273,13 @@ static void run_cluster(long long first) {
       f.sp = top - 6;
     }
   }
-  while (m.live > 0) {
-    uint64_t r = draw();
-    int w = -1;
-    for (int i = 0; i < warps; i++)
-      if (m.warps[(r + i) % warps].runnable) {
-        w = (r + i) % warps;
-        break;
-      }
-    if (m.boxes && (w < 0 || r >> 60 < 4)) {
-      deliver((r >> 50 & 255) % m.boxes);
-      if (m.error[0])
-        return;
-      continue;
-    }
-    if (w < 0) {
-      Block &b = m.blocks[0];
-      int n = snprintf(m.error, sizeof m.error, "block (%d,%d,%d): deadlock: %d of %d threads at a barrier, warp 0 at %s", b.index[0], b.index[1], b.index[2],
-                       b.at_barrier + b.at_first, b.live, m.warps[0].here ? m.warps[0].op : "a barrier");
-      for (int i = 0; i < m.cluster * m.threads; i++)
-        if (const Fiber &f = m.fibers[i]; f.waits) {
-          snprintf(m.error + n, sizeof m.error - n, "; thread %d of block %d waits for parity %d at %#x: %d of %d arrivals and %ld bytes to come, %u phases ended", f.tid,
-                   f.block->rank, f.parity, f.waits->at, f.waits->pending, f.waits->count, f.waits->bytes, f.waits->phase);
-          break;
-        }
-      return;
-    }
-    int start = r >> 32 & 31, stride = (r >> 40 & 31) | 1;
-    for (int i = 0; i < 32; i++) {
-      int l = (start + i * stride) & 31;
-      if (m.warps[w].runnable >> l & 1) {
-        m.now = &m.fibers[w * 32 + l];
-        mop_switch_stack(&m.scheduler, m.now->sp);
-        if (m.error[0])
-          return;
-      }
-    }
+  current.left = 0;
+  if (Fiber *first = next_fiber()) {
+    m.now = first;
+    mop_switch_stack(&m.scheduler, first->sp);
   }
+  if (m.error[0])
+    return;
   if (m.boxes)
     snprintf(m.error, sizeof m.error, "block (%d,%d,%d): it ended before a copy to its shared memory had", m.box[0].block->index[0], m.box[0].block->index[1],
              m.box[0].block->index[2]);
@@ -280,6 +322,7 @@ void ptx::cluster_sync() {
   stop(m.at_cluster, m.live, m.waiting_cluster, release_cluster);
 }
 
+#include "../emu/rendezvous.h"
 #include "emu_c.h"
 
 // mop_emu_launch gives nullptr or what went wrong, valid until the next call.

@@ -16,6 +16,8 @@
 #include <cstring>
 #include <utility>
 
+#include "vectors.h"
+
 // CUDA's keywords. KERNEL_ENTRY registers a kernel, so that it can be launched by name.
 #define __global__
 #define __device__
@@ -99,16 +101,15 @@ struct Fiber {
   int tid; // in the block
   Block *block;
   bool done;
-  int group, oldest; // cp.async: the open group, the oldest that is not complete
-  int copies;
-  Copy pending[192];
+  bool fenced;          // wgmma
+  int group, copies;    // cp.async: the open group, how many are pending
   const Barrier *waits; // for the end of a phase of this parity
   int parity;
-  bool fenced; // wgmma
-  uint32_t proxies; // fences between what it wrote and products
+  uint32_t proxies;     // fences between what it wrote and products
   int open, products;
-  Product started[16];
   uint64_t issued; // of the warpgroup's products, what all of its threads must agree on
+  Copy pending[192];
+  Product started[16];
 };
 
 // Warp is where 32 lanes meet: each puts its registers into in, the last to come
@@ -128,6 +129,7 @@ struct Barrier {
   int count, pending;
   long bytes;
   unsigned phase; // the number of those that have ended
+  uint32_t waiting[kMaxThreads / 32]; // lanes of the cluster's warps that wait for it
 };
 
 struct Block {
@@ -183,21 +185,7 @@ inline Warp &warp() { return m.warps[(m.now - m.fibers) / 32]; }
 inline int lane() { return m.now->tid % 32; }
 
 // meet waits for all lanes of the warp; the last runs work.
-template <class F> void meet(const char *op, F work) {
-  Warp &w = warp();
-  if (w.here == 0)
-    w.op = op;
-  else if (w.op != op)
-    fail("thread %d is at %s while its warp is at %s", m.now->tid, op, w.op);
-  if (++w.here == 32) {
-    work(w);
-    w.here = 0;
-    w.runnable = ~0u;
-    return;
-  }
-  w.runnable &= ~(1u << lane());
-  to_scheduler();
-}
+void meet(const char *op, void (*work)(Warp &));
 
 inline float widen_bf16(uint16_t b) {
   uint32_t u = (uint32_t)b << 16;
@@ -216,60 +204,20 @@ inline uint16_t narrow_bf16(float f) {
   return (u + 0x7fff + (u >> 16 & 1)) >> 16;
 }
 
-inline void mma(float (&c)[4], const uint32_t (&r)[6], const char *op, float (*widen)(uint16_t)) {
-  Warp &w = warp();
-  int me = lane();
-  memcpy(w.in[me], r, 24);
-  memcpy(w.acc[me], c, 16);
-  meet(op, [&](Warp &w) {
-    float a[16][16], bt[8][16];
-    auto two = [&](float *to, uint32_t v) { to[0] = widen((uint16_t)v), to[1] = widen((uint16_t)(v >> 16)); };
-    for (int l = 0; l < 32; l++) {
-      int g = l / 4, t = l % 4;
-      two(&a[g][2 * t], w.in[l][0]), two(&a[g + 8][2 * t], w.in[l][1]);
-      two(&a[g][2 * t + 8], w.in[l][2]), two(&a[g + 8][2 * t + 8], w.in[l][3]);
-      two(&bt[g][2 * t], w.in[l][4]), two(&bt[g][2 * t + 8], w.in[l][5]);
-    }
-    float b[16][8];
-    for (int k = 0; k < 16; k++)
-      for (int n = 0; n < 8; n++)
-        b[k][n] = bt[n][k];
-    for (int i = 0; i < 16; i++) {
-      float sum[8] = {};
-      for (int k = 0; k < 16; k++)
-        for (int n = 0; n < 8; n++)
-          sum[n] += a[i][k] * b[k][n];
-      for (int n = 0; n < 8; n++) {
-        w.acc[(i % 8) * 4 + n / 2][i / 8 * 2 + n % 2] += sum[n];
-      }
-    }
-  });
-  memcpy(c, w.acc[me], 16);
-}
+// The work of the warp's last lane.
+template <class T> void multiply_16x8x16(Warp &w);
+void multiply_tf32(Warp &w);
+void load_matrices(Warp &w);
+void load_transposed_matrices(Warp &w);
+void store_transposed_matrices(Warp &w);
+void exchange(Warp &w);
 
-// mma_tf32 drops the bits that tf32 does not have, as the tensor cores do.
-inline void mma_tf32(float (&c)[4], const uint32_t (&r)[6]) {
+inline void mma(float (&c)[4], const uint32_t (&r)[6], const char *op, void (*work)(Warp &)) {
   Warp &w = warp();
   int me = lane();
   memcpy(w.in[me], r, 24);
   memcpy(w.acc[me], c, 16);
-  meet("mma.tf32", [&](Warp &w) {
-    float a[16][8], b[8][8];
-    auto one = [](float &to, uint32_t v) { v &= ~0x1fffu, memcpy(&to, &v, 4); };
-    for (int l = 0; l < 32; l++) {
-      int g = l / 4, t = l % 4;
-      one(a[g][t], w.in[l][0]), one(a[g + 8][t], w.in[l][1]), one(a[g][t + 4], w.in[l][2]), one(a[g + 8][t + 4], w.in[l][3]);
-      one(b[t][g], w.in[l][4]), one(b[t + 4][g], w.in[l][5]);
-    }
-    for (int i = 0; i < 16; i++) {
-      float sum[8] = {};
-      for (int k = 0; k < 8; k++)
-        for (int n = 0; n < 8; n++)
-          sum[n] += a[i][k] * b[k][n];
-      for (int n = 0; n < 8; n++)
-        w.acc[(i % 8) * 4 + n / 2][i / 8 * 2 + n % 2] += sum[n];
-    }
-  });
+  meet(op, work);
   memcpy(c, w.acc[me], 16);
 }
 inline uint32_t tf32(float f) {
@@ -284,14 +232,7 @@ inline void ldmatrix(uint32_t (&r)[4], const void *row, bool trans) {
   w.address[me] = (void *)row;
   if ((uintptr_t)row % 16)
     fail("ldmatrix: the row of thread %d is not aligned to 16 bytes", m.now->tid);
-  meet(trans ? "ldmatrix.trans" : "ldmatrix", [&](Warp &w) {
-    for (int l = 0; l < 32; l++)
-      for (int j = 0; j < 4; j++) {
-        auto e = [&](int row, int col) { return (uint32_t)((const uint16_t *)w.address[j * 8 + row])[col]; };
-        int g = l / 4, t = l % 4;
-        w.out[l][j] = trans ? e(2 * t, g) | e(2 * t + 1, g) << 16 : e(g, 2 * t) | e(g, 2 * t + 1) << 16;
-      }
-  });
+  meet(trans ? "ldmatrix.trans" : "ldmatrix", trans ? load_transposed_matrices : load_matrices);
   memcpy(r, w.out[me], 16);
 }
 
@@ -308,12 +249,7 @@ inline void stmatrix_trans(void *column, const uint32_t (&r)[4]) {
   w.address[me] = column;
   if ((uintptr_t)column % 16)
     fail("stmatrix: the column of thread %d is not aligned to 16 bytes", m.now->tid);
-  meet("stmatrix.trans", [&](Warp &w) {
-    for (int j = 0; j < 4; j++)
-      for (int column = 0; column < 8; column++)
-        for (int row = 0; row < 8; row++)
-          ((uint16_t *)w.address[j * 8 + column])[row] = w.in[4 * row + column / 2][j] >> 16 * (column % 2);
-  });
+  meet("stmatrix.trans", store_transposed_matrices);
 }
 
 inline void aligned(const char *what, const void *p) {
@@ -338,10 +274,7 @@ inline u32 __shfl_xor_sync(u32, u32 v, int mask) {
   emu::Warp &w = emu::warp();
   int me = emu::lane();
   w.in[me][0] = v;
-  emu::meet("shfl", [&](emu::Warp &w) {
-    for (int l = 0; l < 32; l++)
-      w.out[l][0] = w.in[l][0];
-  });
+  emu::meet("shfl", emu::exchange);
   return w.out[me ^ mask][0];
 }
 inline float __shfl_xor_sync(u32 lanes, float v, int mask) {
@@ -361,10 +294,7 @@ inline double __shfl_xor_sync(u32 lanes, double v, int mask) {
 inline float __shfl_sync(u32, float v, int lane) {
   emu::Warp &w = emu::warp();
   memcpy(&w.in[emu::lane()][0], &v, 4);
-  emu::meet("shfl.idx", [&](emu::Warp &w) {
-    for (int l = 0; l < 32; l++)
-      w.out[l][0] = w.in[l][0];
-  });
+  emu::meet("shfl.idx", emu::exchange);
   memcpy(&v, &w.out[lane % 32][0], 4);
   return v;
 }
@@ -428,12 +358,14 @@ template <int N> __device__ __forceinline__ void cp_async_wait() {
 __device__ __forceinline__ void ldmatrix(u32 (&r)[4], const void *row) { emu::ldmatrix(r, row, false); }
 __device__ __forceinline__ void ldmatrix_trans(u32 (&r)[4], const void *row) { emu::ldmatrix(r, row, true); }
 __device__ __forceinline__ void mma_bf16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
-  emu::mma(c, {a0, a1, a2, a3, b0, b1}, "mma.bf16", emu::widen_bf16);
+  emu::mma(c, {a0, a1, a2, a3, b0, b1}, "mma.bf16", emu::multiply_16x8x16<emu::bf16_bits>);
 }
 __device__ __forceinline__ void mma_f16(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
-  emu::mma(c, {a0, a1, a2, a3, b0, b1}, "mma.f16", emu::widen_f16);
+  emu::mma(c, {a0, a1, a2, a3, b0, b1}, "mma.f16", emu::multiply_16x8x16<emu::f16_bits>);
 }
-__device__ __forceinline__ void mma_tf32(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) { emu::mma_tf32(c, {a0, a1, a2, a3, b0, b1}); }
+__device__ __forceinline__ void mma_tf32(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+  emu::mma(c, {a0, a1, a2, a3, b0, b1}, "mma.tf32", emu::multiply_tf32);
+}
 __device__ __forceinline__ u32 tf32(float v) { return emu::tf32(v); }
 __device__ __forceinline__ u32 unpack_bytes(u32 v, int upper) {
   v >>= upper ? 16 : 0;

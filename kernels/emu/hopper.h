@@ -14,7 +14,7 @@ namespace emu {
 inline uint32_t offset(const void *p) { return (uint32_t)((const unsigned char *)p - m.now->block->shared); }
 
 // The swizzle of 128 bytes: chunks of 16 bytes are turned by bits 7 to 9 of the address.
-inline uint32_t swizzled(uint32_t at) { return at ^ (at >> 7 & 7) << 4; }
+EMU_UNCHECKED inline uint32_t swizzled(uint32_t at) { return at ^ (at >> 7 & 7) << 4; }
 
 void sync_first(int threads);
 
@@ -38,11 +38,10 @@ inline void ended(Barrier &b) {
     return;
   b.phase++;
   b.pending = b.count;
-  for (int i = 0; i < m.cluster * m.threads; i++)
-    if (Fiber &f = m.fibers[i]; f.waits == &b) {
-      f.waits = nullptr;
-      m.warps[i / 32].runnable |= 1u << i % 32;
-    }
+  for (int w = 0; w < m.cluster * m.threads / 32; w++) {
+    m.warps[w].runnable |= b.waiting[w];
+    b.waiting[w] = 0;
+  }
 }
 
 inline void arrived(Barrier &b) {
@@ -123,9 +122,9 @@ inline long put(const Box &x) {
       long long c[3] = {x.at[0], x.at[1] + (long long)y, x.at[2] + (long long)z};
       if (c[1] >= 0 && c[1] < (long long)t.dims[1] && c[2] >= 0 && c[2] < (long long)t.dims[2]) {
         const unsigned char *from = (const unsigned char *)t.address + c[1] * t.strides[0] + c[2] * t.strides[1];
-        for (long long e = 0; e < (long long)t.box[0]; e++)
-          if (c[0] + e >= 0 && c[0] + e < (long long)t.dims[0])
-            memcpy(row + e, from + 2 * (c[0] + e), 2);
+        const long long lo = c[0] < 0 ? -c[0] : 0, in = (long long)t.dims[0] - c[0], hi = in < (long long)t.box[0] ? in : (long long)t.box[0];
+        if (lo < hi)
+          memcpy(row + lo, from + 2 * (c[0] + lo), 2 * (hi - lo));
       }
       for (uint64_t e = 0; e < t.box[0]; e += 8, to += 16)
         memcpy(x.block->shared + swizzled(to), row + e, 16), x.block->written[swizzled(to) / 16] = 0;
@@ -148,7 +147,7 @@ inline void deliver(int i) {
 }
 
 // readable refuses 16 bytes that no product may read.
-inline void readable(uint32_t at, uint64_t descriptor) {
+EMU_UNCHECKED inline void readable(uint32_t at, uint64_t descriptor) {
   if (at + 16 > m.shared_bytes)
     fail("wgmma: descriptor %#llx leaves the shared memory", (unsigned long long)descriptor);
   const Fiber *block = m.fibers + m.now->block->rank * m.threads;
@@ -156,44 +155,70 @@ inline void readable(uint32_t at, uint64_t descriptor) {
     fail("wgmma: thread %d wrote %#x of shared memory and did not fence it", (w >> 20) - 1, at);
 }
 
-inline uint32_t start_of(uint64_t descriptor) { return (descriptor & 0x3fff) << 4; }
-inline uint32_t leading(uint64_t descriptor) { return (descriptor >> 16 & 0x3fff) << 4; }
-inline uint32_t stride(uint64_t descriptor) { return (descriptor >> 32 & 0x3fff) << 4; }
+EMU_UNCHECKED inline uint32_t start_of(uint64_t descriptor) { return (descriptor & 0x3fff) << 4; }
+EMU_UNCHECKED inline uint32_t leading(uint64_t descriptor) { return (descriptor >> 16 & 0x3fff) << 4; }
+EMU_UNCHECKED inline uint32_t stride(uint64_t descriptor) { return (descriptor >> 32 & 0x3fff) << 4; }
 
 // row16 reads 16 elements of k of a row of an operand.
-inline void row16(float *to, uint64_t descriptor, int row, float (*widen)(uint16_t)) {
+template <class T> EMU_UNCHECKED inline void row16(float *to, uint64_t descriptor, int row) {
   for (int chunk = 0; chunk < 2; chunk++) {
     uint32_t at = swizzled(start_of(descriptor) + row / 8 * stride(descriptor) + row % 8 * 128 + chunk * 16);
     readable(at, descriptor);
-    uint16_t v[8];
-    memcpy(v, m.now->block->shared + at, 16);
-    for (int i = 0; i < 8; i++)
-      to[8 * chunk + i] = widen(v[i]);
+    widen_row<T>(to + 8 * chunk, m.now->block->shared + at);
   }
 }
 
-// column16 reads the same of an operand that lies across: 64 elements of n side by side
-// in each of eight rows of k, those of the next 64 a leading distance on, the next eight
-// rows a stride.
-inline void column16(float *to, uint64_t descriptor, int n, float (*widen)(uint16_t)) {
+// across_at returns where an element of an operand lies that lies across: 64 elements of n side by
+// side in each of eight rows of k, those of the next 64 a leading distance on, the next eight rows
+// a stride.
+EMU_UNCHECKED inline uint32_t across_at(uint64_t descriptor, int k, int n) {
+  return swizzled(start_of(descriptor) + n / 64 * leading(descriptor) + k / 8 * stride(descriptor) + k % 8 * 128 + n % 64 * 2);
+}
+
+// column16 reads 16 elements of k of a column of such an operand.
+template <class T> EMU_UNCHECKED inline void column16(float *to, uint64_t descriptor, int n) {
   for (int k = 0; k < 16; k++) {
-    uint32_t at = swizzled(start_of(descriptor) + n / 64 * leading(descriptor) + k / 8 * stride(descriptor) + k % 8 * 128 + n % 64 * 2);
+    uint32_t at = across_at(descriptor, k, n);
     readable(at & ~15u, descriptor);
     uint16_t v;
     memcpy(&v, m.now->block->shared + at, 2);
-    to[k] = widen(v);
+    to[k] = T::widen(u32x4{v})[0];
+  }
+}
+
+// columns16 reads a row of k of it, two columns of each eighth.
+template <class T, int N> EMU_UNCHECKED inline void columns16(float *to, uint64_t descriptor, int k, int column) {
+  uint32_t words[N / 8];
+  for (int n = 0; n < N; n += 8) {
+    uint32_t at = across_at(descriptor, k, n);
+    readable(at, descriptor);
+    memcpy(&words[n / 8], m.now->block->shared + at + 2 * column, 4);
+  }
+  int n = 0;
+  for (; n + 4 <= N / 8; n += 4) {
+    float lower[4], upper[4];
+    widen_pairs<T>(load4(words + n), lower, upper);
+    for (int i = 0; i < 4; i++)
+      to[2 * (n + i)] = lower[i], to[2 * (n + i) + 1] = upper[i];
+  }
+  for (; n < N / 8; n++) {
+    float lower[4], upper[4];
+    widen_pairs<T>(u32x4{words[n]}, lower, upper);
+    to[2 * n] = lower[0], to[2 * n + 1] = upper[0];
   }
 }
 
 // quad16 gives a row of A out of the registers of the four lanes that share it, and its
 // eighth next one.
-inline void quad16(float (&a)[2][16], const Product &p, float (*widen)(uint16_t)) {
+template <class T> EMU_UNCHECKED inline void quad16(float (&a)[2][16], const Product &p) {
   if (memcmp(p.own, p.quad[m.now->tid % 4], sizeof p.quad[0]))
     fail("wgmma: thread %d has written registers of A that a product under way reads", m.now->tid);
-  for (int t = 0; t < 4; t++)
+  for (int t = 0; t < 4; t++) {
+    float lower[4], upper[4];
+    widen_pairs<T>(load4(p.quad[t]), lower, upper);
     for (int i = 0; i < 4; i++)
-      for (int half = 0; half < 2; half++)
-        a[i % 2][i / 2 * 8 + 2 * t + half] = widen((uint16_t)(p.quad[t][i] >> 16 * half));
+      a[i % 2][i / 2 * 8 + 2 * t] = lower[i], a[i % 2][i / 2 * 8 + 2 * t + 1] = upper[i];
+  }
 }
 
 // described refuses what is no operand of swizzled rows of 128 bytes, eight of them at a
@@ -204,31 +229,38 @@ inline void described(uint64_t d) {
     fail("wgmma: descriptor %#llx: want swizzled rows of 128 bytes, eight of them at a multiple of 1024", (unsigned long long)d);
 }
 
-// part makes this thread's part of a product: rows g and g+8 of its warp's 16.
-template <int N> void part(const Product &p, float (*widen)(uint16_t)) {
+// part makes this thread's part of a product: rows g and g+8 of its warp's 16, two columns of
+// each eighth.
+template <class T, int N> EMU_UNCHECKED void part(const Product &p) {
+  constexpr int kColumns = N / 4;
   int t = m.now->tid % 128, row = t / 32 * 16 + t % 32 / 4, column = t % 4 * 2;
-  float a[2][16], b[16][N / 4], sum[2][N / 4] = {};
+  float a[2][16], b[16][(kColumns + 3) / 4 * 4] = {};
   if (p.own)
-    quad16(a, p, widen);
+    quad16<T>(a, p);
   else if (p.across_a)
-    column16(a[0], p.a, row, widen), column16(a[1], p.a, row + 8, widen);
+    column16<T>(a[0], p.a, row), column16<T>(a[1], p.a, row + 8);
   else
-    row16(a[0], p.a, row, widen), row16(a[1], p.a, row + 8, widen);
-  for (int n = 0; n < N / 4; n++) {
-    float one[16];
-    (p.across ? column16 : row16)(one, p.b, n / 2 * 8 + column + n % 2, widen);
+    row16<T>(a[0], p.a, row), row16<T>(a[1], p.a, row + 8);
+  if (p.across)
     for (int k = 0; k < 16; k++)
-      b[k][n] = one[k];
-  }
-  for (int h = 0; h < 2; h++) {
-    for (int k = 0; k < 16; k++)
-      for (int n = 0; n < N / 4; n++)
-        sum[h][n] += a[h][k] * b[k][n];
-    for (int n = 0; n < N / 4; n++) {
-      float &d = p.d[n / 2 * 4 + h * 2 + n % 2];
-      d = (p.first ? 0 : d) + sum[h][n];
+      columns16<T, N>(b[k], p.b, k, column);
+  else
+    for (int n = 0; n < kColumns; n++) {
+      float one[16];
+      row16<T>(one, p.b, n / 2 * 8 + column + n % 2);
+      for (int k = 0; k < 16; k++)
+        b[k][n] = one[k];
     }
-  }
+  for (int h = 0; h < 2; h++)
+    for (int n = 0; n < kColumns; n += 4) {
+      f32x4 sum = _mm_setzero_ps();
+      for (int k = 0; k < 16; k++)
+        sum += _mm_set1_ps(a[h][k]) * _mm_loadu_ps(&b[k][n]);
+      for (int i = 0; i < 4 && n + i < kColumns; i++) {
+        float &d = p.d[(n + i) / 2 * 4 + h * 2 + i % 2];
+        d = (p.first ? 0 : d) + sum[i];
+      }
+    }
 }
 
 inline Product &started(Product p) {
@@ -294,7 +326,7 @@ __device__ __forceinline__ void mbarrier_init(u64 *b, int count) {
     emu::fail("mbarrier.init: %#x is no place for a barrier", emu::offset(b));
   if (emu::barrier_at(block, emu::offset(b)) || block.barriers == sizeof block.barrier / sizeof block.barrier[0])
     emu::fail("mbarrier.init: there is a barrier at %#x, or there are too many", emu::offset(b));
-  block.barrier[block.barriers++] = {emu::offset(b), count, count, 0, 0};
+  block.barrier[block.barriers++] = {emu::offset(b), count, count, 0, 0, {}};
 }
 __device__ __forceinline__ void fence_mbarrier_init() {}
 __device__ __forceinline__ void mbarrier_arrive_expect_tx(u64 *b, int bytes) {
@@ -318,8 +350,10 @@ __device__ __forceinline__ void mbarrier_wait_parity(u64 *b, int parity) {
   emu::Barrier &barrier = emu::barrier(*f.block, b);
   while ((int)(barrier.phase & 1) == parity) {
     f.waits = &barrier, f.parity = parity;
+    barrier.waiting[(emu::m.now - emu::m.fibers) / 32] |= 1u << emu::lane();
     emu::warp().runnable &= ~(1u << emu::lane());
     emu::to_scheduler();
+    f.waits = nullptr;
   }
 }
 
@@ -359,7 +393,7 @@ template <int N> __device__ __forceinline__ void warpgroup_fence_operand(float (
 template <int N> __device__ __forceinline__ void warpgroup_fence_operand(u32 (&)[N]) {}
 __device__ __forceinline__ void fence_proxy_async() { emu::m.now->proxies++; }
 #define WGMMA(type)                                                                                                                                  \
-  template <int N> void run_##type(const emu::Product &p) { emu::part<2 * N>(p, emu::widen_##type); }                                                \
+  template <int N> void run_##type(const emu::Product &p) { emu::part<emu::type##_bits, 2 * N>(p); }                                                 \
   template <int N> __device__ __forceinline__ void wgmma_##type(float (&d)[N], u64 a, u64 b) { emu::wgmma(d, a, b, false, false, run_##type<N>); }   \
   template <int N> __device__ __forceinline__ void wgmma_mn_major_a_##type(float (&d)[N], u64 a, u64 b) { emu::wgmma(d, a, b, false, true, run_##type<N>); } \
   template <int N> __device__ __forceinline__ void wgmma_overwrite_##type(float (&d)[N], u64 a, u64 b) { emu::wgmma(d, a, b, true, false, run_##type<N>); } \
