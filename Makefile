@@ -85,16 +85,22 @@ $(CUDA_11)/include/cuda.h:
 	python3 -m pip install -q --no-deps --target out/cuda11 nvidia-cuda-runtime-cu11==11.8.89
 
 out/cuda/link/libcuda.so: $(CUDA_HOME)/include/cuda.h kernels/emu/libcuda.sh
-	CUDA_HOME=$(CUDA_HOME) kernels/emu/libcuda.sh out/cuda/link stub
+	CUDA_HOME=$(CUDA_HOME) kernels/emu/libcuda.sh out/cuda/link
+
+# The host emulation for the emulated libcuda, which is linked with two versions of CUDA's
+# headers.
+out/cuda/emulation.o: $(wildcard kernels/cuda/*.c* kernels/cuda/ptx/entries.inc kernels/emu/*.h)
+	mkdir -p out/cuda
+	g++ -c -fPIC -DCUEMU -std=c++17 -O1 -fno-strict-aliasing -w -Wno-psabi kernels/cuda/emu.cc -o $@
 
 cuda: build out/cuda/link/libcuda.so ## build ./bin/mop and its companion for GPUs, ./bin/mop-cuda
 	$(CUDA_BUILD) build $(GOFLAGS_BUILD) -tags cuda -o bin/mop-cuda ./cmd/mop
 
 launcher-headers: out/cuda/link/libcuda.so $(CUDA_11)/include/cuda.h ## fetch the CUDA headers that launcher-test needs
 
-launcher-test: cuda launcher-headers ## test the CUDA driver code against an emulated libcuda
+launcher-test: cuda launcher-headers out/cuda/emulation.o ## test the CUDA driver code against an emulated libcuda
 	$(CUDA_BUILD) vet -tags cuda,cudalibemu ./runtime/device/cuda ./cmd/mop
-	CUDA_HOME=$(CUDA_HOME) kernels/emu/libcuda.sh out/cuda/emulated
+	CUDA_HOME=$(CUDA_HOME) kernels/emu/libcuda.sh out/cuda/emulated out/cuda/emulation.o
 	$(CUDA_BUILD) test -c -trimpath -tags cuda,cudalibemu -o out/cuda/emulated.test ./runtime/device/cuda
 	cd runtime/device/cuda && LD_LIBRARY_PATH=$(CURDIR)/out/cuda/emulated ../../../out/cuda/emulated.test -test.short
 	LD_LIBRARY_PATH=out/cuda/emulated ./bin/mop inspect --devices | grep 'kernels of sm_90a$$'
@@ -110,7 +116,7 @@ launcher-test: cuda launcher-headers ## test the CUDA driver code against an emu
 	# with today's headers, both with a driver of the oldest version.
 	$(call cuda_build,$(CUDA_11)) build $(GOFLAGS_BUILD) -tags cuda -o out/cuda11/bin/mop-cuda ./cmd/mop
 	cp bin/mop out/cuda11/bin/
-	CUDA_HOME=$(CUDA_11) kernels/emu/libcuda.sh out/cuda11/emulated
+	CUDA_HOME=$(CUDA_11) kernels/emu/libcuda.sh out/cuda11/emulated out/cuda/emulation.o
 	LD_LIBRARY_PATH=out/cuda11/emulated kernels/emu/options.sh out/cuda11/bin/mop
 	LD_LIBRARY_PATH=out/cuda11/emulated kernels/emu/options.sh bin/mop
 	rm -rf out/cuda/recovered
@@ -163,10 +169,11 @@ fuzz: ## run every fuzz target for FUZZTIME each
 	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep ^Fuzz); do \
 		echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$p || exit 1; done; done
 
-nightly: ## long fuzzing, other programs' clients, ten minutes of bad clients, and all tests under the race detector
+nightly: ## long fuzzing, other programs' clients, ten minutes of bad clients, large shapes of CUDA kernels in every thread order, all tests under the race detector
 	$(MAKE) fuzz FUZZTIME=5m
 	$(MAKE) external-test
 	go test -run TestSoak -count=1 ./runtime/server -soak 10m -timeout 20m
+	$(EMU) -timeout 2h ./runtime/device/cuda -every-order
 	CGO_ENABLED=1 go test -race -timeout 2h ./...
 
 clean: ## delete bin/ and out/

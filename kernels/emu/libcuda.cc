@@ -12,12 +12,14 @@
 // overlapping launch, and instantiating a graph, are to end in.
 #include <cuda.h>
 
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <map>
-#include <set>
 #include <string>
 #include <vector>
 
-#include "../cuda/emu.cc"
+#include "../cuda/emu_c.h"
 
 namespace {
 struct Device;

@@ -185,9 +185,6 @@ func TestInt8AttentionPages(t *testing.T) {
 func TestInt8AttentionSplits(t *testing.T) {
 	for _, hs := range []device.AttentionShape{{H: 3, K: 1, Dh: 128}, {H: 2, K: 2, Dh: 64}} {
 		for _, o := range orders {
-			if testing.Short() && o != orders[0] {
-				continue
-			}
 			t.Run(fmt.Sprintf("%+v/%d", hs, o), func(t *testing.T) { checkAttentionSplits(t, openInt8KV(t, o, sets(t)[0]), hs) })
 		}
 	}

@@ -458,7 +458,7 @@ func TestGraphDecode(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer src.Close()
-	d := open(t, orders[1])
+	d := open(t, orders[len(orders)-1])
 	m, err := model.Load(d, src)
 	if err != nil {
 		t.Fatal(err)

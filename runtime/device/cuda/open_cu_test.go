@@ -3,7 +3,9 @@
 package cuda
 
 import (
+	"flag"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 
@@ -12,8 +14,19 @@ import (
 	"mop/runtime/device/cuda/driver"
 )
 
-// orders: a GPU draws its own order of threads.
+// orders: a GPU draws its own order of threads. With -short there is one.
 var orders = []uint64{1, 1}
+
+// ordersOfLargeShape returns all: a GPU is fast.
+func ordersOfLargeShape(int) []uint64 { return orders }
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() {
+		orders = orders[:1]
+	}
+	os.Exit(m.Run())
+}
 
 // one device for all tests of a set: opening one compiles every kernel that is used.
 var gpus = map[string]*Device{}

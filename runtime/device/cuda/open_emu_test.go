@@ -14,8 +14,21 @@ import (
 	"mop/runtime/device/cuda/driver"
 )
 
-// orders are the seeds of the thread orders that every kernel is tested with.
+// orders are the seeds of the thread orders that every kernel is tested with; with -short the
+// first one only.
 var orders = []uint64{1, 2, 3}
+
+var everyOrder = flags.Bool("every-order", false, "test large shapes under every thread order, which takes three times as long")
+
+// ordersOfLargeShape returns the thread orders of a test that takes long: one of them, by its
+// number, so that the types and sets of a shape meet all of them together. That every kernel
+// runs under every order is checked at the end.
+func ordersOfLargeShape(i int) []uint64 {
+	if *everyOrder {
+		return orders
+	}
+	return orders[i%len(orders):][:1]
+}
 
 // sets returns the sets of kernels that are tested, the default first.
 func sets(testing.TB) []string { return []string{driver.SM80, driver.SM90a} }
@@ -65,6 +78,10 @@ func (e tried) Record(calls []driver.Call) (driver.Recording, error) {
 
 // All tests together run every kernel under every thread order.
 func TestMain(m *testing.M) {
+	flags.Parse()
+	if testing.Short() {
+		orders = orders[:1]
+	}
 	code := m.Run()
 	whole := !testing.Short()
 	for _, name := range []string{"test.run", "test.skip", "test.list"} {

@@ -72,11 +72,15 @@ func eachShapeAndSet(t *testing.T, test func(t *testing.T, d *Device, r *rand.Ra
 var kinds = []device.Phase{device.Decode, device.Prefill}
 
 func eachShapeOn(t *testing.T, sets []string, test func(t *testing.T, d *Device, r *rand.Rand, f format, N, D int, hs device.AttentionShape, I int)) {
-	for _, s := range shapes {
-		for _, f := range formats {
-			for _, set := range sets {
-				for _, o := range orders {
-					if testing.Short() && (o != orders[0] || s.N*(s.D+s.I) > 4000) {
+	for i, s := range shapes {
+		for j, f := range formats {
+			for k, set := range sets {
+				under := orders
+				if s.N*s.H*s.Dh > 20000 {
+					under = ordersOfLargeShape(i + j + k)
+				}
+				for _, o := range under {
+					if testing.Short() && s.N*(s.D+s.I) > 4000 {
 						continue
 					}
 					if f.eight && s.I > 5000 && o != orders[s.N%len(orders)] {
@@ -189,7 +193,7 @@ func TestLinearLongRows(t *testing.T) {
 		for _, f := range formats {
 			for _, o := range orders {
 				for N, variant := range map[int]string{1: "pipeline_", 4: "batch8_", 8: "pipeline_", 9: "batch16_", 27: "batch32_", 40: "batch64_"} {
-					if testing.Short() && (o != orders[0] || N != 4) {
+					if testing.Short() && N != 4 {
 						continue
 					}
 					t.Run(fmt.Sprintf("%s/%v/%d/%d", set, f, N, o), func(t *testing.T) {
@@ -669,13 +673,13 @@ func TestAttentionPages(t *testing.T) {
 func eachAttentionPages(t *testing.T, shapes []device.AttentionShape, open func(t testing.TB, order uint64, set string) *Device) {
 	t.Helper()
 	for i, hs := range shapes {
-		for j, o := range orders {
-			for k, dt := range types {
-				if testing.Short() && (j > 0 || k > 0) {
-					continue
-				}
-				grow := [...]float64{-8, 0, 2}[(i+j+k)%3]
-				for _, set := range sets(t) {
+		for k, dt := range types {
+			for l, set := range sets(t) {
+				for _, o := range ordersOfLargeShape(i + k + l) {
+					if testing.Short() && k > 0 {
+						continue
+					}
+					grow := [...]float64{-8, 0, 2}[(i+k+slices.Index(orders, o))%3]
 					t.Run(fmt.Sprintf("%+v/%g/%v/%s/%d", hs, grow, dt, set, o), func(t *testing.T) { checkAttentionPages(t, open(t, o, set), hs, grow, dt, o) })
 				}
 			}
@@ -688,9 +692,6 @@ func eachAttentionPages(t *testing.T, shapes []device.AttentionShape, open func(
 func TestAttentionSplits(t *testing.T) {
 	for _, hs := range []device.AttentionShape{{H: 3, K: 1, Dh: 128}, {H: 2, K: 2, Dh: 64}} {
 		for _, o := range orders {
-			if testing.Short() && o != orders[0] {
-				continue
-			}
 			t.Run(fmt.Sprintf("%+v/%d", hs, o), func(t *testing.T) { checkAttentionSplits(t, open(t, o), hs) })
 		}
 	}

@@ -196,7 +196,7 @@ func TestTrainSteps(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer host.Close()
-			d := open(t, orders[1])
+			d := open(t, orders[len(orders)-1])
 			o := train.Options{Rank: 4, Alpha: 8, Dropout: 0.1, Targets: checkpoint.Projections(), Seed: 3}
 			a, b := newTrainer(t, host, src, o), newTrainer(t, d, src, o)
 			var start [][]float32

@@ -30,9 +30,6 @@ func eachVisionCase(t *testing.T, sizes [][3]int, test func(t *testing.T, d *Dev
 		for _, dt := range types {
 			for _, set := range sets(t) {
 				for _, o := range orders {
-					if testing.Short() && o != orders[0] {
-						continue
-					}
 					t.Run(fmt.Sprintf("%v/%v/%s/%d", size, dt, set, o), func(t *testing.T) {
 						d := openSet(t, o, set)
 						test(t, d, rand.New(rand.NewPCG(uint64(size[0]*1000+size[1]), o)), dt, size)
