@@ -112,7 +112,7 @@ func serveCommand(o *options) *cobra.Command {
 	f.StringVar(&memory, "kv-memory", "0", "memory of each model's KV cache, such as 512M or 4G, 0 = enough for --max-batch sequences of --max-context positions")
 	f.IntVar(&e.QueueLimit, "queue", 0, "sequences that may wait; further ones get status 429, 0 = 16 times --max-batch")
 	f.IntVar(&e.StepTokens, "step-tokens", 0, "tokens that a step computes; fewer make waiting shorter while others' prompts are computed, 0 = what suits the device")
-	f.IntVar(&e.Prefixes, "prefix-cache", 0, "beginnings of prompts that are kept, so that later requests that begin the same way do not compute them again, 0 = none (CPU only)")
+	f.IntVar(&e.Prefixes, "prefix-cache", 0, "beginnings of prompts that are kept, so that later requests that begin the same way do not compute them again, 0 = none")
 	f.StringVar(&template, "chat-template", "", "chat template: a file, or the name of a built-in one; default: the checkpoint's own")
 	f.DurationVar(&s.DrainTimeout, "drain", 30*time.Second, "time that running requests may take to finish after SIGTERM")
 	return c

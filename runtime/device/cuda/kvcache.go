@@ -32,8 +32,9 @@ type kvCache struct {
 
 // heldPages are the pages of a cache's slots.
 type heldPages struct {
-	pool  *pagePool
-	slots [][]pointer // of each slot, in the order of positions
+	pool   *pagePool
+	slots  [][]pointer     // of each slot, in the order of positions
+	shared map[pointer]int // how many slots have a page beside one
 }
 
 // releaseAll returns all pages to their pool.
@@ -43,9 +44,18 @@ func (h *heldPages) releaseAll() {
 	}
 }
 
-// release returns a slot's pages to their pool.
+// release returns the pages to their pool that a slot alone has.
 func (h *heldPages) release(slot int) {
-	h.pool.free = append(h.pool.free, h.slots[slot]...)
+	for _, p := range h.slots[slot] {
+		switch others := h.shared[p]; others {
+		case 0:
+			h.pool.free = append(h.pool.free, p)
+		case 1:
+			delete(h.shared, p)
+		default:
+			h.shared[p] = others - 1
+		}
+	}
 	h.slots[slot] = nil
 }
 
@@ -92,7 +102,7 @@ func (d *Device) newKVCache(slots, maxPositions int, hs device.AttentionShape, i
 		d.pools[size] = of
 	}
 	c := &kvCache{device: d, slots: slots, maxPages: ceilDiv(maxPositions, pageSize), maxPositions: maxPositions, heads: hs, dtype: d.typeFor(checkpoint.F32), int8: int8KV,
-		held: &heldPages{pool: of, slots: make([][]pointer, slots)}}
+		held: &heldPages{pool: of, slots: make([][]pointer, slots), shared: map[pointer]int{}}}
 	var err error
 	if c.table, err = d.zeroed(slots+1, c.maxPages, c.maxPages, 8); err != nil {
 		return nil, err
@@ -167,6 +177,27 @@ func (c *kvCache) reserve(slot, positions int) error {
 	}
 	c.held.slots[slot] = append(c.held.slots[slot], taken...)
 	return failed
+}
+
+// Share: see device.PageSharer.
+func (c *kvCache) Share(to, from, pages int) error {
+	d, slots := c.device, c.held.slots
+	if to < 0 || to >= c.slots || from < 0 || from >= c.slots || len(slots[to]) > 0 || pages < 0 || pages > len(slots[from]) {
+		return fmt.Errorf("cuda: cache: want %d pages of slot %d for slot %d without pages, of %d slots", pages, from, to, c.slots)
+	}
+	if pages == 0 || d.err != nil {
+		return d.err
+	}
+	d.begin("share", c.operand())
+	list := slots[from][:pages]
+	if d.uploadBytes(c.table.row(to), bytesOf(list), "pages"); d.err != nil { // the table was not updated
+		return d.err
+	}
+	for _, p := range list {
+		c.held.shared[p]++
+	}
+	slots[to] = append(slots[to], list...)
+	return nil
 }
 
 // Release: see device.KVCache. Queued steps may still use the pages: whoever takes them next

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -277,5 +278,44 @@ func TestOutOfMemoryAfterSomePages(t *testing.T) {
 	c.capacity += 7 * one
 	if err := kv.Reserve(0, 10*pageSize); err != nil || len(kv.(*kvCache).held.slots[0]) != 10 {
 		t.Errorf("with room: want 10 pages, got %d, %v", len(kv.(*kvCache).held.slots[0]), err)
+	}
+}
+
+// Pages that slots share are free when none of the slots has them any more.
+func TestSharedPages(t *testing.T) {
+	d := newDevice(&countingDriver{capacity: 1 << 30, sizes: map[pointer]int64{}})
+	kv, err := d.NewKVCache(4, 10*pageSize, device.AttentionShape{H: 1, K: 1, Dh: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(kv.Free)
+	if err := kv.Reserve(0, 3*pageSize); err != nil {
+		t.Fatal(err)
+	}
+	c := kv.(device.PageSharer)
+	for _, wrong := range [][3]int{{0, 0, 1}, {1, 0, 4}, {1, 0, -1}, {4, 0, 1}, {1, 4, 1}, {-1, 0, 1}} {
+		if err := c.Share(wrong[0], wrong[1], wrong[2]); err == nil {
+			t.Errorf("%v: want an error", wrong)
+		}
+	}
+	held := kv.(*kvCache).held
+	free := func() int { return len(held.pool.free) }
+	for to := 1; to <= 3; to++ {
+		if err := c.Share(to, to-1, 3-to/2); err != nil { // 3, 2 and 2 pages
+			t.Fatal(err)
+		}
+	}
+	if err := kv.Reserve(3, 4*pageSize); err != nil || !slices.Equal(held.slots[3][:2], held.slots[0][:2]) || held.slots[3][2] == held.slots[0][2] {
+		t.Errorf("want 2 shared pages and 2 others, got %v beside %v, %v", held.slots[3], held.slots[0], err)
+	}
+	before := free()
+	for i, want := range []int{0, 1, 1, 5} { // the third page goes with slot 1, the others with slot 3
+		kv.Release(i)
+		if got := free() - before; got != want {
+			t.Errorf("after slot %d: want %d free pages more, got %d", i, want, got)
+		}
+	}
+	if len(held.shared) != 0 {
+		t.Errorf("want no shared pages, got %v", held.shared)
 	}
 }
