@@ -75,9 +75,9 @@ template <int Stages> struct Stage {
 };
 
 // KSteps are the steps over K of a product of one pair of matrices: rows of x by rows of W.
-// kMNMajor: W lies across, 64 rows of k with 64 rows of W each. kScales: see gemm_wgmma.
+// kMNMajor: W lies across, 64 rows of k with 64 rows of W each. kApart: see gemm_wgmma.
 struct KSteps {
-  static constexpr bool kMNMajor = false, kScales = false;
+  static constexpr bool kMNMajor = false, kApart = false;
   const TensorMap *x;
   int count;
   __device__ __forceinline__ KSteps(const TensorMap *x, int K) : x(x), count(ceil_div(K, kTileK)) {}
@@ -230,8 +230,8 @@ template <class T, int Tokens, class Out> struct SharedMemoryWriter {
 // gemm_wgmma adds up K elements and has the results for rows m < M of x written, by
 // Out::Writer. blocks counts 64 rows of W. steps: see KSteps; x: TMA tiles of Tokens/Blocks
 // rows. w.block(i) says which 64 rows are block i: w.load(to, k, block, barrier) copies 64
-// elements from k on of them. Where K::kScales is set, out.scale(c, m0, M, eight) changes the sums of the first
-// steps.first() steps before the others are added.
+// elements from k on of them. Where K::kApart is set, the first steps.first() steps are bfloat16,
+// and out.scale(c, m0, M, eight) changes their sums before the others are added.
 template <class T, int Tokens, int Groups, int Stages, int Blocks, class K, class W, class Out>
 static __device__ __forceinline__ void gemm_wgmma(WgmmaTile<Tokens, Groups, Stages, Blocks> tile_of, const K &steps,
                                                   const W &w, int M, int blocks, Out out) {
@@ -269,7 +269,8 @@ static __device__ __forceinline__ void gemm_wgmma(WgmmaTile<Tokens, Groups, Stag
       float c[Tokens / 2] = {};
       ptx::warpgroup_fence_operand(c);
       int last = 0;
-      auto multiply = [&](int from, int to) __attribute__((always_inline)) {
+      auto multiply = [&](auto type, int from, int to) __attribute__((always_inline)) {
+        using Type = decltype(type);
         for (int step = from; step < to; step++, s.next()) {
           const u16 *stage = stages + s.index * S::kStage;
           ptx::mbarrier_wait_parity(full + s.index, s.round & 1);
@@ -280,9 +281,9 @@ static __device__ __forceinline__ void gemm_wgmma(WgmmaTile<Tokens, Groups, Stag
 #pragma unroll
           for (int k = 0; k < kTileK / 16; k++) // 32 bytes on, or 16 rows of 128
             if constexpr (K::kMNMajor)
-              T::wgmma_mn_major_a(c, a + 128 * k, b + 2 * k);
+              Type::wgmma_mn_major_a(c, a + 128 * k, b + 2 * k);
             else
-              T::wgmma(c, a + 2 * k, b + 2 * k);
+              Type::wgmma(c, a + 2 * k, b + 2 * k);
           ptx::wgmma_commit();
           ptx::wgmma_wait<1>();
           if (step > from)
@@ -292,17 +293,17 @@ static __device__ __forceinline__ void gemm_wgmma(WgmmaTile<Tokens, Groups, Stag
       };
       const int m0 = tile % across * Tokens, eight = ((tile / across * Blocks + rank) * Groups + group) * 4;
       int from = 0;
-      if constexpr (K::kScales)
+      if constexpr (K::kApart)
         if (steps.first() > 0) {
           from = steps.first();
-          multiply(0, from);
+          multiply(BF16{}, 0, from);
           ptx::wgmma_wait<0>();
           ptx::warpgroup_fence_operand(c);
           leave(last);
           out.scale(c, m0, M, eight);
           ptx::warpgroup_fence_operand(c);
         }
-      multiply(from, steps.count);
+      multiply(T{}, from, steps.count);
       auto results = Out::template Writer<T, Tokens>::make(out, exchange, m0, M, eight);
       results.start();
       ptx::wgmma_wait<0>();

@@ -23,19 +23,27 @@ static __device__ __forceinline__ void prefetch_residual(const Out &out, int m, 
 
 // LinearWriter has every thread write what it has, 32 bytes a warp and token: of rows row
 // and row+8 of W two neighbours of every eight tokens. What is added to them is read four
-// such columns ahead.
-template <int Tokens, class Out> struct LinearWriter {
+// such columns ahead. Where Scaled is set, sums are multiplied by out.factor(token) first.
+template <int Tokens, class Out, bool Scaled = false> struct LinearWriter {
   static constexpr int kColumns = Tokens / 8 < 4 ? Tokens / 8 : 4, kRounds = Tokens / 8 / kColumns;
   float *y; // of the thread's first token and row
   int ldy;
   int left, right;    // tokens from that on: of row, of row+8
   int add, right_add; // those that are added to
+  float *factors; // of the warpgroup's tokens, in shared memory
   float old[2][4 * kColumns];
 
-  static __device__ __forceinline__ LinearWriter make(const Out &out, u8 *, int m0, int M, int eight) {
+  static __device__ __forceinline__ LinearWriter make(const Out &out, u8 *shared, int m0, int M, int eight) {
+    float *factors = (float *)shared + threadIdx.x / 128 * Tokens;
+    if constexpr (Scaled) {
+      for (int i = threadIdx.x % 128; i < Tokens; i += 128)
+        factors[i] = out.factor(min(m0 + i, M - 1));
+      ptx::warpgroup_sync();
+    }
     const int lane = threadIdx.x % 32, m = m0 + lane % 4 * 2, row = 16 * (eight + threadIdx.x / 32 % 4) + lane / 4;
     const int left = row < out.out ? M - m : 0, right = row + 8 < out.out ? left : 0;
-    return {out.y + (long long)m * out.ldy + row, out.ldy, left, right, out.add ? left : 0, out.add ? right : 0};
+    return {out.y + (long long)m * out.ldy + row, out.ldy, left, right, out.add ? left : 0, out.add ? right : 0,
+            factors + lane % 4 * 2};
   }
   __device__ __forceinline__ float *at(int token) const { return y + (long long)token * ldy; }
   __device__ __forceinline__ void read(int round) {
@@ -58,10 +66,11 @@ template <int Tokens, class Out> struct LinearWriter {
     for (int i = 0; i < 2 * kColumns; i++) {
       const int token = (round * kColumns + i / 2) * 8 + i % 2;
       const float *o = old[round % 2] + 2 * i, *sums = c + 4 * (i / 2) + i % 2;
+      const float f = Scaled ? factors[token] : 1;
       if (token < left)
-        at(token)[0] = o[0] + sums[0];
+        at(token)[0] = o[0] + f * sums[0];
       if (token < right)
-        at(token)[8] = o[1] + sums[2];
+        at(token)[8] = o[1] + f * sums[2];
     }
   }
   __device__ __forceinline__ void put(const float (&c)[Tokens / 2]) {
@@ -71,6 +80,8 @@ template <int Tokens, class Out> struct LinearWriter {
         read(round + 1);
       write(round, c + 4 * kColumns * round);
     }
+    if (Scaled)
+      ptx::warpgroup_sync(); // the next tile's factors take the place of this one's
   }
 };
 #endif

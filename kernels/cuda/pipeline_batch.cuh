@@ -85,19 +85,20 @@ static __device__ __forceinline__ void multiply_slices(Pipeline pipe, int r0, in
   const int tid = threadIdx.x, warp = tid / 32, g = tid % 32 / 4, t = tid % 4, steps = K / kStep;
   for (int s0 = r0; s0 < r1; s0 += kBatchStageRows) {
     // The pair and, of every eight, the row of x whose outputs this thread completes.
-    const int pair = s0 / 2 + tid % 16, col = tid / 16;
-    const bool mine = tid < 16 * kBatchColumns && 2 * pair < r1;
+    int pair = 0, col = 0;
+    bool mine = false;
     typename Out::Row row = {};
     typename Out::Source source = {};
     float2 scales = {1, 1};
-    auto prefetch = [&] {
+    auto prefetch = [&](int tid) {
+      pair = s0 / 2 + tid % 16, col = tid / 16, mine = tid < 16 * kBatchColumns && 2 * pair < r1;
       if (mine)
         scales = out.scales(pair);
       if (mine && col < n)
         row = out.row(col), source = out.source(row, pair);
     };
     if (Rows < 64) // else the sums leave no registers for it
-      prefetch();
+      prefetch(tid);
     float c[2][2][kTiles][4] = {}; // of two steps, of two tiles of 16 rows of W, of eight rows of x each
     for (int k = 0; k < steps; k += 2 * kGemvWarps)
 #pragma unroll
@@ -129,7 +130,7 @@ static __device__ __forceinline__ void multiply_slices(Pipeline pipe, int r0, in
           pipe.next();
         }
     if (Rows == 64)
-      prefetch();
+      prefetch(ptx::opaque(tid));
 #pragma unroll
     for (int m = 0; m < kTiles; m++) {
       if (m > 0 && kBatchColumns * m >= n)

@@ -44,6 +44,9 @@ struct F16 {
   template <int N> static __device__ __forceinline__ void wgmma(float (&d)[N], u64 a, u64 b) {
     ptx::wgmma_f16(d, a, b);
   }
+  template <int N> static __device__ __forceinline__ void wgmma_mn_major_a(float (&d)[N], u64 a, u64 b) {
+    ptx::wgmma_mn_major_a_f16(d, a, b);
+  }
   template <int N> static __device__ __forceinline__ void wgmma_overwrite(float (&d)[N], u64 a, u64 b) {
     ptx::wgmma_overwrite_f16(d, a, b);
   }

@@ -107,9 +107,9 @@ func (d *Device) launchSpread(kernel string, grid [3]int, shared int, args ...an
 // multiply is y (+)= W x, and an adapter's part.
 func (d *Device) multiply(y floatRows, x halfOperand, w *weight, l adapterTerm, add bool) {
 	m := d.weightOperand(w)
-	if d.trainsWithTMA(w) {
+	if d.trainsWithTMA() {
 		t := chooseWGMMATile(d.tilePrices, y.n, w.rows, d.limits)
-		d.launchTrainTMA("linear_train_", t, y.n, w.rows, x, []driver.TensorMap{
+		d.launchTrainTMA("linear_train_", suffix(w.operandType()), t, y.n, w.rows, x, []driver.TensorMap{
 			d.tensorMap(m.p, m.k, w.rows, 1, m.pitch, w.rows*m.pitch, 64),
 			d.tensorMap(l.matrix.p, l.rank, adapterRows(w.rows, l), 1, l.matrix.pitch, w.rows*l.matrix.pitch, 64),
 		}, l, flag(add), y.p, y.pitch, w.rows, x.k)
@@ -121,12 +121,9 @@ func (d *Device) multiply(y floatRows, x halfOperand, w *weight, l adapterTerm, 
 		y.p, y.pitch, x.p, x.pitch, m.p, m.pitch, y.n, w.rows, x.k, l.u.p, l.matrix.p, l.u.pitch, l.rank, flag(add))
 }
 
-// trainsWithTMA reports whether training multiplies a weight with wgmma
-// (kernels/cuda/linear_train_wgmma.cu). An adapter's numbers are bfloat16, and all operands of
-// wgmma have one type.
-func (d *Device) trainsWithTMA(w *weight) bool {
-	return d.info.Set == driver.SM90a && w.operandType() == checkpoint.BF16
-}
+// trainsWithTMA reports whether training multiplies by wgmma
+// (kernels/cuda/linear_train_wgmma.cu).
+func (d *Device) trainsWithTMA() bool { return d.info.Set == driver.SM90a }
 
 // adapterRows is the rows of an adapter's matrix as a tensor: none without an adapter.
 func adapterRows(rows int, l adapterTerm) int {
@@ -138,7 +135,7 @@ func adapterRows(rows int, l adapterTerm) int {
 
 // launchTrainTMA queues a training product of the rows of x and out rows or columns of W: maps
 // are those of W and of the adapter's matrix.
-func (d *Device) launchTrainTMA(op string, t gemmTile, n, out int, x halfOperand, maps []driver.TensorMap, l adapterTerm, add int, y pointer, pitch, rows, cols int, dropout ...any) {
+func (d *Device) launchTrainTMA(op, dtype string, t gemmTile, n, out int, x halfOperand, maps []driver.TensorMap, l adapterTerm, add int, y pointer, pitch, rows, cols int, dropout ...any) {
 	if n == 0 || out == 0 {
 		return
 	}
@@ -146,7 +143,7 @@ func (d *Device) launchTrainTMA(op string, t gemmTile, n, out int, x halfOperand
 	args := []any{maps[0], maps[1], d.tensorMap(x.p, x.k, n, 1, x.pitch, n*x.pitch, box),
 		d.tensorMap(l.u.p, l.rank, adapterRows(n, l), 1, l.u.pitch, n*l.u.pitch, box), y, pitch, rows, cols, l.rank, n, add}
 	d.expect(productWork(n, x.k, out, t.rows, t.cols*t.cluster, 2, float64(4*(1+add)*n*out)))
-	d.launchCall(driver.Call{Kernel: op + t.name + "_bf16", Grid: t.persistentGrid(n, out, d.limits), Threads: t.threads, Shared: t.sharedBytes(), Cluster: t.cluster}, append(args, dropout...)...)
+	d.launchCall(driver.Call{Kernel: op + t.name + "_" + dtype, Grid: t.persistentGrid(n, out, d.limits), Threads: t.threads, Shared: t.sharedBytes(), Cluster: t.cluster}, append(args, dropout...)...)
 }
 
 // adapterPartials makes the parts of an adapter's product of x, and x rounded to half where
@@ -254,12 +251,12 @@ func (d *Device) scaleToF16(dy floatRows) (halfOperand, pointer) {
 // float16, or 0.
 func (d *Device) multiplyTransposed(dx floatRows, dy halfOperand, scale pointer, w *weight, l adapterTerm, add bool) {
 	m := d.transposedWeightOperand(w)
-	if d.trainsWithTMA(w) && scale == 0 { // those kernels know no scale
+	if d.trainsWithTMA() {
 		t := chooseWGMMATile(d.tilePrices, dx.n, w.cols, d.limits)
-		d.launchTrainTMA("linear_train_dx_", t, dx.n, w.cols, dy, []driver.TensorMap{
+		d.launchTrainTMA("linear_train_dx_", suffix(w.operandType()), t, dx.n, w.cols, dy, []driver.TensorMap{
 			d.tensorMap(m.p, w.cols, m.k, 1, m.pitch, m.k*m.pitch, 64),
 			d.tensorMap(l.matrix.p, w.cols, adapterRows(l.rank, l), 1, l.matrix.pitch, l.rank*l.matrix.pitch, 64),
-		}, l, flag(add), dx.p, dx.pitch, dy.k, w.cols, l.dropout.bits, l.dropout.ld, l.dropout.keep)
+		}, l, flag(add), dx.p, dx.pitch, dy.k, w.cols, l.dropout.bits, l.dropout.ld, l.dropout.keep, scale)
 		return
 	}
 	s := chooseTrainTile(dx.n, w.cols, d.limits)
