@@ -7,12 +7,17 @@
 //   positions [N]             sequence and position of each row
 //   sequence                  row n is of sequence + n; < 0: the sequence is in positions
 //   group                     query heads per KV head;  scale: log2(e) / sqrt(Dh)
-//   partial [N * gridDim.y, gridDim.x, min(group, 8), Width+4] f32: results of splits
+//   partial [N * gridDim.y, room, min(group, 8), Width+4] f32: results of splits
 //   counters [N * gridDim.y]  splits that have ended; zero before and after
+//   rows, room                N; the splits that a row may have, gridDim.x of attention_decode_*
 //
-// Grid: (splits, K * ceil(group/8) * ceil(Dh/Width), N), 256 threads. A block takes one split of a
-// row's positions for up to eight query heads of one KV head, so that a position is read once,
-// and Width columns of their values. Memory-bound: 4*K*Dh*T bytes and 4*H*Dh*T flops per row.
+// attention_decode_*: grid (splits, K * ceil(group/8) * ceil(Dh/Width), N), 256 threads. A block takes
+// one split of a row's positions for up to eight query heads of one KV head, so that a position is
+// read once, and Width columns of their values. Memory-bound: 4*K*Dh*T bytes and 4*H*Dh*T flops per
+// row.
+// attention_decode_balanced_*: grid (any number, the same, 1). Blocks have equal shares of the splits
+// of all rows, one after another, so that none is without work where rows have fewer splits than
+// the longest.
 //
 // Stages: load_q; then per step of 2048/Width positions and warp load_k (registers), compute_qk,
 // update_softmax, load_v (shared memory), accumulate_v; then store_warp, merge_warps (shared
@@ -21,7 +26,7 @@
 // second product has its B operand. Each weight enters that as two 16-bit numbers, the second
 // what rounding the first left, so that only the rounding of sums is lost. Warps and splits are
 // combined in their order. How positions fall to warps and splits follows from the row's own
-// position, so the grid, which is for the longest row, does not change the bits.
+// position, so the grid does not change the bits.
 //
 // Versions, on an H100, 32 query and 32 KV heads of 128 (docs/performance/attention.md):
 //   1. b8e3e79, the first GPU run: 128 positions 9173 ns (228.6 GB/s), 2048 21401 ns (1568 GB/s)
@@ -29,6 +34,7 @@
 //      positions, parallel reduction: 4866 ns (431.0 GB/s), 13259 ns (2531 GB/s)
 //   3. the first page's address is read together with the position: not measured alone
 //   4. named stages, the same arithmetic: not measured
+//   5. attention_decode_balanced_* for many rows: not measured
 #include "attention_decode.cuh"
 
 // HalfReader is the Reader (attention_decode.cuh) of a cache of 16 bits.
@@ -141,6 +147,12 @@ template <int Width> struct HalfReader {
       int group, int K, int Dh, float scale, float *partial, u32 *counters) {                                         \
     attention_decode<T, width, HalfReader<width>>(a, lda, q, ldq, {table, pages, K, Dh + 7 & ~7}, positions,          \
                                                   sequence, group, Dh, scale, partial, counters);                     \
+  }                                                                                                                   \
+  extern "C" __global__ void __launch_bounds__(32 * kAttentionWarps, 2) attention_decode_balanced_##width##_##name(   \
+      u16 *a, int lda, const u16 *q, int ldq, const u64 *table, int pages, const uint2 *positions, int rows,          \
+      int room, int group, int K, int Dh, float scale, float *partial, u32 *counters) {                               \
+    attention_decode_balanced<T, width, HalfReader<width>>(a, lda, q, ldq, {table, pages, K, Dh + 7 & ~7}, positions, \
+                                                           rows, room, group, Dh, scale, partial, counters);          \
   }
 ATTENTION_DECODE(BF16, bf16, 64)
 ATTENTION_DECODE(F16, f16, 64)

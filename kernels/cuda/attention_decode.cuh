@@ -145,41 +145,107 @@ static __device__ __forceinline__ void reduce_split_kv(float *sums, const float 
 
 static __device__ __forceinline__ int divide(int a, int b) { return b == 1 ? a : (u32)a / (u32)b; } // b is mostly 1
 
-// attention_decode is the whole kernel; its parameters are those of the kernels' files.
-template <class T, int Width, class Reader>
-static __device__ __forceinline__ void attention_decode(u16 *a, int lda, const u16 *q, int ldq,
-                                                        typename Reader::Cache cache, const uint2 *positions,
-                                                        int sequence, int group, int Dh, float scale, float *partial,
-                                                        u32 *counters) {
+// Splits says how a row's positions are cut, which its own position alone decides.
+template <int Positions> struct Splits {
+  int steps, rounds, share; // of Positions; of all warps; rounds of a split
+  __device__ __forceinline__ explicit Splits(int pos) {
+    steps = pos / Positions + 1, rounds = ceil_div(steps, kAttentionWarps);
+    share = rounds <= kSingleBlockRounds ? rounds : ceil_div(rounds, kMaxSplits);
+  }
+  __device__ __forceinline__ int count() const { return ceil_div(rounds, share); }
+  // cost of a split, in rounds: one for its beginning and its end. The bound keeps sums of 128
+  // rows times blocks in 32 bits.
+  __device__ __forceinline__ int cost() const { return min(share, 511) + 1; }
+};
+
+// A block's share of the splits of many rows: splits lie on a line in the order of rows, as long as
+// they cost; blocks have equal parts of it, and take the splits that begin there. at: row times
+// kMaxSplits plus split; left: how much of the block's part lies after its beginning.
+struct Share {
+  int at, left;
+};
+
+// find_share finds this block's share of up to 128 rows, with a warp.
+template <int Positions>
+static __device__ __forceinline__ Share find_share(const uint2 *positions, int rows, int lane) {
+  constexpr int kRows = 4; // of a lane
+  int cost[kRows], sum = 0;
+#pragma unroll
+  for (int i = 0; i < kRows; i++) {
+    const int row = kRows * lane + i;
+    const Splits<Positions> s(row < rows ? positions[row].y : 0);
+    cost[i] = row < rows ? s.count() * s.cost() : 0;
+    sum += cost[i];
+  }
+  int end = sum;
+#pragma unroll
+  for (int d = 1; d < 32; d *= 2) {
+    const int before = __shfl_sync(0xffffffff, end, max(lane - d, 0));
+    end += lane >= d ? before : 0;
+  }
+  const u32 total = (u32)__shfl_sync(0xffffffff, end, 31);
+  const int from = total * blockIdx.x / gridDim.x, to = total * (blockIdx.x + 1) / gridDim.x;
+  // The row in whose splits the part begins: of the first lane that ends past it.
+  u32 owner = end <= from;
+#pragma unroll
+  for (int d = 1; d < 32; d *= 2)
+    owner += __shfl_xor_sync(0xffffffff, owner, d);
+  int row = kRows * lane, at = end - sum;
+#pragma unroll
+  for (int i = 0; i < kRows - 1; i++)
+    if (row == kRows * lane + i && at + cost[i] <= from)
+      row++, at += cost[i];
+  row = __shfl_sync(0xffffffff, row, owner), at = __shfl_sync(0xffffffff, at, owner);
+  const Splits<Positions> s(positions[row].y);
+  int part = ceil_div(from - at, s.cost());
+  at += part * s.cost();
+  if (part == s.count())
+    row++, part = 0;
+  return {row * kMaxSplits + part, to - at};
+}
+
+// attention_split computes one split, that of the block in the grid or (Balanced) the one that share
+// is at.
+template <bool Balanced, class T, int Width, class Reader>
+static __device__ __forceinline__ void
+attention_split(u16 *a, int lda, const u16 *q, int ldq, typename Reader::Cache cache, const uint2 *positions,
+                int sequence, int group, int Dh, float scale, float *partial, u32 *counters, int room, Share *share) {
   using E = typename Reader::Element;
   constexpr int kPositions = Reader::kPositions, kPitch = Partial<Width>::kPitch, kWords = Width / 64,
                 kWarp = Reader::kWarp;
   static_assert(kWarp >= kGroup * kPitch && kWarp % 4 == 0);
-  // Which row, split, KV head, query heads and columns of values this block has.
-  const int tid = threadIdx.x, warp = tid / 32, lane = tid % 32, g = lane / 4, t = lane % 4;
+  // Which row, split, KV head, query heads and columns of values this block has. In a loop over
+  // splits all of it is found anew for each: there are no registers to keep it in.
+  const int tid = Balanced ? (int)ptx::opaque(threadIdx.x) : threadIdx.x, warp = tid / 32, lane = tid % 32, g = lane / 4,
+            t = lane % 4;
   const int Dp = cache.Dp, groups = ceil_div(group, kGroup), slices = ceil_div(Dp, Width);
-  const int n = blockIdx.z, part = blockIdx.x, unit = divide(blockIdx.y, slices), slice = blockIdx.y - unit * slices;
+  const int y = Balanced ? (int)ptx::opaque(blockIdx.y) : blockIdx.y, unit = divide(y, slices), slice = y - unit * slices;
+  auto own_row = [&] { return Balanced ? share->at / kMaxSplits : (int)blockIdx.z; };
+  auto own_part = [&] { return Balanced ? share->at % kMaxSplits : (int)blockIdx.x; };
   const int kh = divide(unit, groups), in = (unit - kh * groups) * kGroup, h0 = kh * group + in,
             heads = min(kGroup, group - in);
   const int stride = min(kGroup, group); // heads that partial results have room for
   const int width = Dp + 63 & ~63, pitch = width + Reader::kQueryPadding;
-  int *flags = (int *)smem;                         // number of splits; whether this block is the last of them
+  int *flags = (int *)smem;                         // number of splits; whether this block is the last of them; Share
   float *sums = (float *)(flags + 4);               // [kAttentionWarps, kWarp]: values, then partial results
   u16 *qs = (u16 *)(sums + kAttentionWarps * kWarp); // queries [8, pitch]
-  cudaGridDependencySynchronize();
-  cudaTriggerProgrammaticLaunchCompletion();
 
   // Where the sequence is known, the address of the first page is read together with the
   // position: of the step that this warp has, unless splits are longer than one round.
+  const int n = own_row(), part = own_part();
   const uint2 row = positions[n]; // sequence, position
   const int guess = part * kAttentionWarps + warp;
-  const u64 *table = cache.table + (long long)(sequence < 0 ? 0 : sequence + n) * cache.pages;
-  const u64 guessed = table[min(guess * kPositions / kPageSize, cache.pages - 1)];
-  const int pos = row.y, steps = pos / kPositions + 1, rounds = ceil_div(steps, kAttentionWarps);
-  const int share = rounds <= kSingleBlockRounds ? rounds : ceil_div(rounds, kMaxSplits);
-  if (part * share >= rounds || guessed % 2) // an address is never odd: this makes the compiler load it now
+  const u64 *table = cache.table;
+  u64 guessed = 0;
+  if (!Balanced) {
+    table += (long long)(sequence < 0 ? 0 : sequence + n) * cache.pages;
+    guessed = table[min(guess * kPositions / kPageSize, cache.pages - 1)];
+  }
+  const int pos = row.y;
+  const Splits<kPositions> split(pos);
+  if (part * split.share >= split.rounds || guessed % 2) // an address is never odd: this makes the compiler load it now
     return;
-  const int end = min(steps, (part + 1) * share * kAttentionWarps);
+  const int end = min(split.steps, (part + 1) * split.share * kAttentionWarps);
 
   // load_q: each warp reads one query head, two elements a lane.
   const u16 *from = q + (long long)n * ldq + (h0 + warp) * Dh;
@@ -190,14 +256,14 @@ static __device__ __forceinline__ void attention_decode(u16 *a, int lda, const u
     first[i] = load_q(2 * lane + 64 * i);
 
   // The first keys and values.
-  int step = part * share * kAttentionWarps + warp;
-  if (sequence < 0)
+  int step = part * split.share * kAttentionWarps + warp;
+  if (Balanced || sequence < 0)
     table = cache.table + (long long)row.x * cache.pages;
   auto page = [&](int step) { return (const E *)table[min(step, end - 1) * kPositions / kPageSize] + Reader::part(cache, kh); };
   const Reader kv = {cache, pos, Reader::line(cache), slice * Width, lane};
   typename Reader::Keys k;
   float *vs = sums + warp * kWarp;
-  const E *now = sequence < 0 || step != guess ? page(step) : (const E *)guessed + Reader::part(cache, kh),
+  const E *now = Balanced || sequence < 0 || step != guess ? page(step) : (const E *)guessed + Reader::part(cache, kh),
           *next = page(step + kAttentionWarps);
   if (step < end)
     kv.load_k(k, now, step), kv.load_v(vs, now, step);
@@ -209,8 +275,10 @@ static __device__ __forceinline__ void attention_decode(u16 *a, int lda, const u
   for (int d = Width + 2 * lane; d < width; d += 64)
     Reader::store_query(mine, d, load_q(d));
   if (tid == 0)
-    flags[0] = ceil_div(rounds, share);
+    flags[0] = split.count();
   __syncthreads();
+  if (Balanced && tid == 0) // all have read it
+    share->left -= split.cost();
 
   // This warp's steps. Keys and values of the next step are under way while it multiplies.
   float o[Width / 16][4] = {}, m = -kInf, l = 0;
@@ -241,12 +309,13 @@ static __device__ __forceinline__ void attention_decode(u16 *a, int lda, const u
   __syncthreads();
 
   // The block's result: the output where the row has one split, else a partial result.
+  const int to_row = own_row(), to_part = own_part(); // again: there were no registers to keep them in
   auto store = [&](int j, int d, const Unnormalized &x) {
     if (d + slice * Width < Dh)
-      a[(long long)n * lda + (h0 + j) * Dh + slice * Width + d] = narrow<T>(x.o / x.l);
+      a[(long long)to_row * lda + (h0 + j) * Dh + slice * Width + d] = narrow<T>(x.o / x.l);
   };
-  const int counter = n * gridDim.y + blockIdx.y, splits = flags[0];
-  float *all = partial + (long long)counter * gridDim.x * stride * kPitch;
+  const int counter = to_row * gridDim.y + y, splits = flags[0];
+  float *all = partial + (long long)counter * room * stride * kPitch;
   for (int i = tid; i < heads * Width; i += 32 * kAttentionWarps) {
     const int j = i / Width, d = i % Width;
     const Unnormalized x = merge_warps<Width, kWarp>(sums + j * kPitch, d);
@@ -254,7 +323,7 @@ static __device__ __forceinline__ void attention_decode(u16 *a, int lda, const u
       store(j, d, x);
       continue;
     }
-    float *to = all + (part * stride + j) * kPitch;
+    float *to = all + (to_part * stride + j) * kPitch;
     to[d] = x.o;
     if (d == 0)
       to[Width] = x.m, to[Width + 1] = x.l;
@@ -276,4 +345,44 @@ static __device__ __forceinline__ void attention_decode(u16 *a, int lda, const u
   __syncthreads();
   for (int i = tid; i < heads * Width; i += 32 * kAttentionWarps)
     store(i / Width, i % Width, merge_warps<Width, kWarp>(sums + i / Width * kPitch, i % Width));
+}
+
+// attention_decode is a kernel whose blocks have one split each, attention_decode_balanced one
+// whose blocks have equal shares of all; the parameters are those of the kernels' files.
+template <class T, int Width, class Reader>
+static __device__ __forceinline__ void attention_decode(u16 *a, int lda, const u16 *q, int ldq,
+                                                        typename Reader::Cache cache, const uint2 *positions,
+                                                        int sequence, int group, int Dh, float scale, float *partial,
+                                                        u32 *counters) {
+  cudaGridDependencySynchronize();
+  cudaTriggerProgrammaticLaunchCompletion();
+  attention_split<false, T, Width, Reader>(a, lda, q, ldq, cache, positions, sequence, group, Dh, scale, partial,
+                                           counters, gridDim.x, nullptr);
+}
+
+template <class T, int Width, class Reader>
+static __device__ __forceinline__ void
+attention_decode_balanced(u16 *a, int lda, const u16 *q, int ldq, typename Reader::Cache cache, const uint2 *positions,
+                          int rows, int room, int group, int Dh, float scale, float *partial, u32 *counters) {
+  cudaGridDependencySynchronize();
+  cudaTriggerProgrammaticLaunchCompletion();
+  int *flags = (int *)smem; // of attention_split
+  Share *share = (Share *)(flags + 2);
+  if (threadIdx.x < 32) {
+    const Share mine = find_share<Reader::kPositions>(positions, rows, threadIdx.x);
+    if (threadIdx.x == 0)
+      *share = mine;
+  }
+  for (;;) {
+    __syncthreads();
+    if (share->left <= 0)
+      return;
+    attention_split<true, T, Width, Reader>(a, lda, q, ldq, cache, positions, -1, group, Dh, scale, partial, counters,
+                                            room, share);
+    __syncthreads();
+    if (threadIdx.x == 0) {
+      const int row = share->at / kMaxSplits, next = share->at % kMaxSplits + 1;
+      share->at = next == flags[0] ? (row + 1) * kMaxSplits : row * kMaxSplits + next;
+    }
+  }
 }

@@ -165,3 +165,13 @@ ATTENTION_DECODE_I8(BF16, bf16, 64)
 ATTENTION_DECODE_I8(F16, f16, 64)
 ATTENTION_DECODE_I8(BF16, bf16, 128)
 ATTENTION_DECODE_I8(F16, f16, 128)
+
+#define ATTENTION_DECODE_BALANCED_I8(T, name)                                                                        \
+  extern "C" __global__ void __launch_bounds__(32 * kAttentionWarps, 2) attention_decode_balanced_i8_64_##name(      \
+      u16 *a, int lda, const u16 *q, int ldq, const u64 *table, int pages, const uint2 *positions, int rows,         \
+      int room, int group, int K, int Dh, float scale, float *partial, u32 *counters) {                              \
+    attention_decode_balanced<T, 64, Int8Reader<64>>(a, lda, q, ldq, {table, pages, K, i8_row_pitch(Dh)}, positions, \
+                                                     rows, room, group, Dh, scale, partial, counters);               \
+  }
+ATTENTION_DECODE_BALANCED_I8(BF16, bf16)
+ATTENTION_DECODE_BALANCED_I8(F16, f16)

@@ -112,6 +112,11 @@ static __device__ __forceinline__ float __shfl_sync(u32, float v, int lane) {
   asm volatile("shfl.sync.idx.b32 %0, %1, %2, 31, 0xffffffff;" : "=f"(r) : "f"(v), "r"(lane));
   return r;
 }
+static __device__ __forceinline__ int __shfl_sync(u32, int v, int lane) {
+  int r;
+  asm volatile("shfl.sync.idx.b32 %0, %1, %2, 31, 0xffffffff;" : "=r"(r) : "r"(v), "r"(lane));
+  return r;
+}
 
 // cudaGridDependencySynchronize waits until the previous kernel of the stream has ended
 // and its writes are visible. cudaTriggerProgrammaticLaunchCompletion lets the next kernel

@@ -291,7 +291,8 @@ inline double __shfl_xor_sync(u32 lanes, double v, int mask) {
   memcpy(&v, &b, 8);
   return v;
 }
-inline float __shfl_sync(u32, float v, int lane) {
+template <class T> T __shfl_sync(u32, T v, int lane) {
+  static_assert(sizeof(T) == 4);
   emu::Warp &w = emu::warp();
   memcpy(&w.in[emu::lane()][0], &v, 4);
   emu::meet("shfl.idx", emu::exchange);

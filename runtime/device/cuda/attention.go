@@ -69,7 +69,7 @@ func (d *Device) Attention(kind device.Phase, a, q device.Buffer, kv device.KVCa
 // the slot of the first row if the slots are consecutive, and otherwise -1.
 func (d *Device) attentionDecode(ab, qb *buffer, cache *kvCache, hs device.AttentionShape, scale float32, n, first, positions int) {
 	const maxRows = 128 // rows of a launch; bounds the partial results
-	kernel := fmt.Sprintf("attention_decode_%s%d_%s", cache.kernelPart(), attentionDecodeWidth(hs.Dh), suffix(qb.dtype))
+	kernel := fmt.Sprintf("%s%d_%s", cache.kernelPart(), attentionDecodeWidth(hs.Dh), suffix(qb.dtype))
 	for at := 0; at < n; at += maxRows {
 		g := attentionDecodeGrid(hs, min(maxRows, n-at), positions)
 		first := first
@@ -81,7 +81,14 @@ func (d *Device) attentionDecode(ab, qb *buffer, cache *kvCache, hs device.Atten
 			partial = d.scratchMemory(scratchPartials, g[0]*g[1]*g[2]*attentionPartialElements(hs)*4, false)
 		}
 		counters := d.scratchMemory(scratchCounters, g[1]*g[2]*4, true)
-		d.launch(kernel, g, attentionDecodeThreads, attentionDecodeSharedBytes(hs.Dh, cache.int8),
-			ab.row(at), ab.pitch, qb.row(at), qb.pitch, cache.table.p, cache.maxPages, d.rowPositions(n)+pointer(8*at), first, hs.H/hs.K, hs.K, hs.Dh, scale, partial, counters)
+		args := []any{ab.row(at), ab.pitch, qb.row(at), qb.pitch, cache.table.p, cache.maxPages, d.rowPositions(n) + pointer(8*at)}
+		name, how := "attention_decode_", []any{first}
+		// There is no balanced kernel for wide heads at 8 bits: it would spill registers.
+		if blocks := balancedAttentionBlocks(g, d.limits.sms); blocks > 0 && !(cache.int8 && attentionDecodeWidth(hs.Dh) == 128) {
+			name, how = "attention_decode_balanced_", []any{g[2], g[0]}
+			g = [3]int{blocks, g[1], 1}
+		}
+		args = append(append(args, how...), hs.H/hs.K, hs.K, hs.Dh, scale, partial, counters)
+		d.launch(name+kernel, g, attentionDecodeThreads, attentionDecodeSharedBytes(hs.Dh, cache.int8), args...)
 	}
 }

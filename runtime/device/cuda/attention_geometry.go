@@ -50,6 +50,29 @@ func attentionDecodeGrid(hs device.AttentionShape, rows, positions int) [3]int {
 	return [3]int{min(splits, attentionMaxSplits), hs.K * ceilDiv(hs.H/hs.K, attentionGroup) * ceilDiv(hs.Dh, w), rows}
 }
 
+// attentionDecodeBlocks are the blocks of decode attention that an SM holds; see its launch bounds.
+const attentionDecodeBlocks = 2
+
+// balancedAttentionBlocks returns for how many blocks a head's splits of all rows are shared, where
+// the grid of attentionDecodeGrid would leave many without work: rows have fewer splits than the
+// longest, and the blocks of a grid do not run at once. It is 0 where that grid serves.
+func balancedAttentionBlocks(grid [3]int, sms int) int {
+	slots, heads, rows := attentionDecodeBlocks*sms, grid[1], grid[2]
+	if grid[0] == 1 || rows == 1 || grid[0]*heads*rows <= slots {
+		return 0
+	}
+	// As many blocks as fill one turn of all SMs, or more turns where those are fuller by a tenth.
+	best, fullest := 1, 0.0
+	for turns := 1; turns <= 3; turns++ {
+		blocks := min(max(1, turns*slots/heads), grid[0]*rows)
+		full := float64(blocks*heads) / float64(roundUp(blocks*heads, slots))
+		if full > 1.1*fullest {
+			best, fullest = blocks, full
+		}
+	}
+	return best
+}
+
 // consecutiveSlots returns the slot of the first row if every row is one token and its slot
 // is the one after the slot of the row before it. Otherwise it returns -1.
 func consecutiveSlots(spans []device.Span) int {

@@ -240,6 +240,24 @@ func TestAttentionDecodeGrid(t *testing.T) {
 		}
 	}
 	for _, c := range []struct {
+		grid [3]int
+		want int
+	}{
+		{[3]int{16, 32, 1}, 0},
+		{[3]int{1, 32, 64}, 0},
+		{[3]int{4, 8, 8}, 0},
+		{[3]int{16, 32, 64}, 8},
+		{[3]int{16, 8, 64}, 33},
+		{[3]int{16, 29, 2}, 9},
+		{[3]int{16, 150, 8}, 5},
+		{[3]int{16, 300, 8}, 2},
+		{[3]int{3, 100, 2}, 5},
+	} {
+		if got := balancedAttentionBlocks(c.grid, hopper.sms); got != c.want {
+			t.Errorf("grid %v: want %d blocks a head, got %d", c.grid, c.want, got)
+		}
+	}
+	for _, c := range []struct {
 		spans []device.Span
 		want  int
 	}{

@@ -181,6 +181,9 @@ func TestInt8AttentionPages(t *testing.T) {
 	eachAttentionPages(t, []device.AttentionShape{{H: 2, K: 1, Dh: 64}, {H: 3, K: 3, Dh: 6}, {H: 10, K: 1, Dh: 16}, {H: 2, K: 2, Dh: 128}, {H: 1, K: 1, Dh: 136}, {H: 3, K: 1, Dh: 104}}, openInt8KV)
 }
 
+// See TestAttentionBalanced.
+func TestInt8AttentionBalanced(t *testing.T) { eachAttentionBalanced(t, openInt8KV) }
+
 // The splits of a row depend only on its position: see TestAttentionSplits.
 func TestInt8AttentionSplits(t *testing.T) {
 	for _, hs := range []device.AttentionShape{{H: 3, K: 1, Dh: 128}, {H: 2, K: 2, Dh: 64}} {

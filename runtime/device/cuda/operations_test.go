@@ -718,9 +718,22 @@ func checkAttentionSplits(t *testing.T, d *Device, hs device.AttentionShape) {
 		spans[i] = device.Span{Start: p, Row: i, Len: 1}
 	}
 	checkAttention(t, d, device.Decode, q, kv, hs, spans)
-	together := emptyInner(t, d, len(positions), cols)
-	d.Attention(device.Decode, together, q, kv, hs, spans)
-	want := read(d, together)
+	// On few SMs blocks take several splits, on many one.
+	have := d.limits
+	defer func() { d.limits = have }()
+	var want []float32
+	for _, sms := range []int{1000, 1, 2, 7} {
+		d.limits.sms = sms
+		together := emptyInner(t, d, len(positions), cols)
+		d.Attention(device.Decode, together, q, kv, hs, spans)
+		got := read(d, together)
+		if want == nil {
+			want = got
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("on %d SMs the rows have other bits than on 1000", sms)
+		}
+	}
 	for i, p := range positions {
 		q := matrix{rows: 1, cols: cols, v: all.row(i), t: all.t}.inner(t, d)
 		alone, longer := emptyInner(t, d, 1, cols), emptyInner(t, d, 1, cols)
@@ -731,6 +744,69 @@ func checkAttentionSplits(t *testing.T, d *Device, hs device.AttentionShape) {
 			if !slices.Equal(got, want[i*cols:(i+1)*cols]) {
 				t.Errorf("position %d: a row %s has other bits than among others", p, what)
 			}
+		}
+	}
+	if err := d.Sync(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Rows of many lengths, whose splits fall to blocks in equal shares, have the bits that they have
+// alone, however many blocks there are.
+func TestAttentionBalanced(t *testing.T) { eachAttentionBalanced(t, openSet) }
+
+func eachAttentionBalanced(t *testing.T, open func(t testing.TB, order uint64, set string) *Device) {
+	t.Helper()
+	for _, dh := range []int{64, 128} {
+		for _, o := range orders {
+			for _, dt := range types {
+				if testing.Short() && o != orders[0] {
+					continue
+				}
+				t.Run(fmt.Sprint(dh, dt, o), func(t *testing.T) {
+					checkAttentionBalanced(t, open(t, o, sets(t)[0]), device.AttentionShape{H: 2, K: 2, Dh: dh}, dt)
+				})
+			}
+		}
+	}
+}
+
+func checkAttentionBalanced(t *testing.T, d *Device, hs device.AttentionShape, dt checkpoint.DType) {
+	r := rand.New(rand.NewPCG(uint64(hs.Dh), 6))
+	turn := 8 * attentionDecodeWarpElements / hs.Dh
+	positions := []int{5, 3*turn + 1, 0, turn, 2*turn - 1, 2 * turn, 17} // of splits 1 3 1 1 1 3 1
+	kv, err := d.NewKVCache(len(positions), 4*turn, hs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(kv.Free)
+	kv.(*kvCache).dtype = dt
+	cols := hs.H * hs.Dh
+	all, spans := randomMatrix(r, len(positions), cols, dt), make([]device.Span, len(positions))
+	for i, p := range positions {
+		if err := kv.Reserve(i, p+1); err != nil {
+			t.Fatal(err)
+		}
+		fillCache(t, d, kv, i, [2]matrix{randomMatrix(r, p+1, hs.K*hs.Dh, dt), randomMatrix(r, p+1, hs.K*hs.Dh, dt)})
+		spans[i] = device.Span{Slot: i, Start: p, Row: i, Len: 1}
+	}
+	q := all.inner(t, d)
+	checkAttention(t, d, device.Decode, q, kv, hs, spans)
+	var want []float32
+	for i, p := range positions {
+		one := matrix{rows: 1, cols: cols, v: all.row(i), t: dt}.inner(t, d)
+		a := emptyInner(t, d, 1, cols)
+		d.Attention(device.Decode, a, one, kv, hs, []device.Span{{Slot: i, Start: p, Len: 1}})
+		want = append(want, read(d, a)...)
+	}
+	have := d.limits
+	defer func() { d.limits = have }()
+	for _, sms := range []int{1, 2, 5, 9, 1000} { // 1000: one block for each split
+		d.limits.sms = sms
+		a := emptyInner(t, d, len(positions), cols)
+		d.Attention(device.Decode, a, q, kv, hs, spans)
+		if !slices.Equal(read(d, a), want) {
+			t.Errorf("on %d SMs: rows have other bits than alone", sms)
 		}
 	}
 	if err := d.Sync(); err != nil {
