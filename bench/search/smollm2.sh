@@ -39,11 +39,11 @@ size)
     $mop prune --model "$model" --out "$out/paper" --targets 0.2 --exact-target --sequence G \
         --calibration "$alpaca" --prompts 128 $(resume "$out/paper")
     $mop search --model "$model" --out "$out/size" --target-bytes 0.8 --seed "$seed" --refit --neuron-score wanda \
-        --calibration "$c4" --prompts 128 --text "$c4" --generations 8 $(resume "$out/size")
+        --calibration "$c4" --prompts 128 --text "$c4" --generations 3 $(resume "$out/size")
     ;;
 latency)
     $mop search --model "$model" --out "$out/searched" --latency "$table" --target-latency "$target" --seed "$seed" \
-        --refit --neuron-score wanda --calibration "$c4" --prompts 128 --text "$c4" --generations 8 $(resume "$out/searched")
+        --refit --neuron-score wanda --calibration "$c4" --prompts 128 --text "$c4" --generations 3 $(resume "$out/searched")
     $mop prune --model "$model" --out "$out/mop-$target" --target-latency "$target" --criterion kl --seed "$seed" \
         --calibration "$c4" --prompts 128 --text "$c4" $(resume "$out/mop-$target")
     $mop prune --model "$model" --out "$out/width-$target" --target-latency "$target" --sequence GGGGGGGGGGGGGGGG \

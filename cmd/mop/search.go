@@ -118,6 +118,7 @@ func searchCommand(o *options) *cobra.Command {
 	f.IntVar(&s.Context, "context", s.Context, "tokens in a window, BOS included")
 	f.IntVar(&s.LossWindows, "loss-windows", s.LossWindows, "windows for the losses of single blocks and evolution's first stage")
 	f.IntVar(&s.Windows, "windows", s.Windows, "windows of evolution's last stage")
+	f.StringVar(&s.Attention, "attention", "auto", "attention blocks: search makes them smaller too; keep leaves them; auto keeps them in models with grouped-query attention, since on windows of few tokens a loss of KV heads costs less than it does on long text")
 	f.IntVar(&s.Levels, "levels", s.Levels, "sizes of an MLP block, evenly spaced, that the search chooses among")
 	f.DurationVar(&s.Time, "time", s.Time, "time of each target's evolution, about; 0 = dynamic programming only")
 	f.IntVar(&s.Generations, "generations", 0, "generations of evolution, instead of --time")

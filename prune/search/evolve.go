@@ -149,10 +149,10 @@ func (j *job) offspring(r *rand.Rand, parent genome) []genome {
 // target.
 func (j *job) mutate(r *rand.Rand, parent genome) (genome, bool) {
 	g := parent.clone()
-	base := j.base.Config().Layers
+	base, keep := j.base.Config().Layers, j.keepAttention()
 	for range 1 + r.IntN(3) {
 		from, to := r.IntN(len(base)), r.IntN(len(base))
-		if r.IntN(3) == 0 {
+		if !keep && r.IntN(3) == 0 {
 			if g.KVHeads[from] > 0 {
 				g.KVHeads[from]--
 			}

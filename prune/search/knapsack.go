@@ -67,20 +67,26 @@ func solve(blocks [][]choice, bin float64, room int) []int {
 
 // divide finds the genome of the least sum of losses whose cost is at most a share of the
 // dense model's.
-func (s grid) divide(x *losses, k *cost, target float64) (genome, error) {
+func (s grid) divide(x *losses, k *cost, target float64, keepAttention bool) (genome, error) {
 	base := s.layers
-	fixed := k.total(base)
+	fixed, kept := k.total(base), 0.0
 	var blocks [][]choice
 	for l, y := range base {
 		attention := make([]choice, y.KVHeads+1)
 		for kv := range attention {
 			attention[kv] = choice{k.attention(s.shape(l, kv, 0)), x.attention[l][kv]}
+			if keepAttention && kv < y.KVHeads {
+				attention[kv].loss = math.Inf(1)
+			}
 		}
 		mlp := make([]choice, s.levels+1)
 		for v := range mlp {
 			mlp[v] = choice{k.mlp(s.shape(l, 0, v)), x.mlp[l][v]}
 		}
 		fixed -= attention[y.KVHeads].cost + mlp[s.levels].cost
+		if keepAttention {
+			kept += attention[y.KVHeads].cost
+		}
 		blocks = append(blocks, attention, mlp)
 	}
 	// Costs of blocks are those of ordinary layers; the last layers of a prompt differ a
@@ -102,5 +108,5 @@ func (s grid) divide(x *losses, k *cost, target float64) (genome, error) {
 		}
 		budget -= over * 1.01
 	}
-	return genome{}, fmt.Errorf("target %v: beyond reach: what is outside of the layers takes %.3f of the dense model's time or bytes", target, max(0, fixed/k.total(base)*k.factor))
+	return genome{}, fmt.Errorf("target %v: beyond reach: what is outside of the blocks that the search makes smaller takes %.3f of the dense model's time or bytes", target, max(0, (fixed+kept)/k.total(base)*k.factor))
 }

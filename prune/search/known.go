@@ -69,7 +69,7 @@ func (b *BlockLosses) Sum(from []int, shapes []config.LayerShape) float64 {
 // ms, and nil where none are so fast.
 func (b *BlockLosses) Within(p *predict.Predictor, ms float64) []config.LayerShape {
 	k := predictedCost(p)
-	g, err := b.divide(b.losses, k, ms/k.total(b.layers))
+	g, err := b.divide(b.losses, k, ms/k.total(b.layers), false)
 	if err != nil {
 		return nil
 	}

@@ -27,6 +27,12 @@ import (
 // Objectives are the values of Options.Objective.
 func Objectives() []string { return []string{"latency", "bytes"} }
 
+// AttentionChoices are the values of Options.Attention: search makes attention blocks
+// smaller too, keep leaves them as they are, and auto keeps them in models with
+// grouped-query attention, as MoP does with LLaMA-3. On windows of few tokens a loss of KV
+// heads costs less than it does on long text.
+func AttentionChoices() []string { return []string{"auto", "keep", "search"} }
+
 // Options of a search.
 type Options struct {
 	Model, Out string    // directories
@@ -56,6 +62,8 @@ type Options struct {
 	LossWindows int // windows on which the loss of a block is measured
 	Windows     int // windows of evolution's last stage; the first stage has LossWindows
 
+	Attention string // what becomes of attention blocks, one of AttentionChoices; "" = auto
+
 	Levels      int           // sizes of an MLP block, evenly spaced, that evolution chooses among
 	Time        time.Duration // of each target's evolution, about
 	Generations int           // of each target's evolution; 0 = as many as fit into Time
@@ -83,6 +91,8 @@ func (o *Options) Check() error {
 	switch {
 	case !slices.Contains(Objectives(), o.Objective):
 		return fmt.Errorf("objective: want one of %s, got %q", strings.Join(Objectives(), ", "), o.Objective)
+	case o.Attention != "" && !slices.Contains(AttentionChoices(), o.Attention):
+		return fmt.Errorf("attention: want one of %s, got %q", strings.Join(AttentionChoices(), ", "), o.Attention)
 	case o.Objective == "latency" && o.Table == nil:
 		return errors.New("objective latency: want a latency table")
 	case o.Prompts < 1 || o.LossWindows < 1 || o.Windows < o.LossWindows || o.Context < 2:

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"mop/internal/progress"
@@ -125,6 +126,7 @@ func tinyOptions(t *testing.T, out string) Options {
 		t.Fatal(err)
 	}
 	o := Defaults()
+	o.Attention = "search"
 	o.Model, o.Out, o.Targets, o.Table, o.Calibration, o.Text = dir, out, []float64{0.7}, proportional(c), text, text
 	o.Prompts, o.Context, o.LossWindows, o.Windows, o.Levels, o.Generations, o.Offspring = 2, 16, 1, 3, 6, 2, 4
 	o.OpenDevice = func() (device.Device, error) { return cpu.New(2) }
@@ -229,6 +231,35 @@ func TestTargetIsMeasured(t *testing.T) {
 	share, _ := o.Measure(context.Background(), nil, &c, shapes, 1)
 	if math.Abs(share-0.7) > 0.02 {
 		t.Errorf("want a measured share of about 0.7, got %v", share)
+	}
+}
+
+// Attention blocks stay as they are in a model with grouped-query attention, unless they
+// are asked for.
+func TestAttentionIsKept(t *testing.T) {
+	for _, attention := range []string{"", "auto", "keep", "search"} {
+		o := tinyOptions(t, filepath.Join(t.TempDir(), "out"))
+		o.Objective, o.Attention, o.Generations, o.Time, o.Targets = "bytes", attention, 3, 0, []float64{0.9}
+		if attention == "search" {
+			o.Targets = []float64{0.65} // MLP blocks alone do not reach it
+		}
+		models, err := Run(context.Background(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shapes, err := models[0].Plan.LayerShapes(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept := !slices.ContainsFunc(shapes, func(s config.LayerShape) bool { return s.KVHeads < o.Table.Model.Shapes[0].KVHeads })
+		if kept != (attention != "search") {
+			t.Errorf("attention %q: got the shapes %v", attention, shapes)
+		}
+	}
+	o := tinyOptions(t, filepath.Join(t.TempDir(), "out"))
+	o.Attention = "cut"
+	if _, err := Run(context.Background(), o); err == nil || !strings.Contains(err.Error(), `attention: want one of auto, keep, search, got "cut"`) {
+		t.Errorf("want a refusal, got %v", err)
 	}
 }
 
