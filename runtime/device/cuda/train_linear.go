@@ -112,13 +112,13 @@ func (d *Device) multiply(y floatRows, x halfOperand, w *weight, l adapterTerm, 
 		d.launchTrainTMA("linear_train_", suffix(w.operandType()), t, y.n, w.rows, x, []driver.TensorMap{
 			d.tensorMap(m.p, m.k, w.rows, 1, m.pitch, w.rows*m.pitch, 64),
 			d.tensorMap(l.matrix.p, l.rank, adapterRows(w.rows, l), 1, l.matrix.pitch, w.rows*l.matrix.pitch, 64),
-		}, l, flag(add), y.p, y.pitch, w.rows, x.k)
+		}, l, asInt(add), y.p, y.pitch, w.rows, x.k)
 		return
 	}
 	s := chooseTrainTile(y.n, w.rows, d.limits)
-	d.expect(productWork(y.n, x.k, w.rows, s.rows, s.cols, 2, float64(4*(1+flag(add))*y.n*w.rows)))
+	d.expect(productWork(y.n, x.k, w.rows, s.rows, s.cols, 2, float64(4*(1+asInt(add))*y.n*w.rows)))
 	d.launchSpread("linear_train_"+s.name+"_"+suffix(w.operandType()), s.grid(y.n, w.rows), s.shared(),
-		y.p, y.pitch, x.p, x.pitch, m.p, m.pitch, y.n, w.rows, x.k, l.u.p, l.matrix.p, l.u.pitch, l.rank, flag(add))
+		y.p, y.pitch, x.p, x.pitch, m.p, m.pitch, y.n, w.rows, x.k, l.u.p, l.matrix.p, l.u.pitch, l.rank, asInt(add))
 }
 
 // trainsWithTMA reports whether training multiplies by wgmma
@@ -256,14 +256,14 @@ func (d *Device) multiplyTransposed(dx floatRows, dy halfOperand, scale pointer,
 		d.launchTrainTMA("linear_train_dx_", suffix(w.operandType()), t, dx.n, w.cols, dy, []driver.TensorMap{
 			d.tensorMap(m.p, w.cols, m.k, 1, m.pitch, m.k*m.pitch, 64),
 			d.tensorMap(l.matrix.p, w.cols, adapterRows(l.rank, l), 1, l.matrix.pitch, l.rank*l.matrix.pitch, 64),
-		}, l, flag(add), dx.p, dx.pitch, dy.k, w.cols, l.dropout.bits, l.dropout.ld, l.dropout.keep, scale)
+		}, l, asInt(add), dx.p, dx.pitch, dy.k, w.cols, l.dropout.bits, l.dropout.ld, l.dropout.keep, scale)
 		return
 	}
 	s := chooseTrainTile(dx.n, w.cols, d.limits)
-	d.expect(productWork(dx.n, dy.k, w.cols, s.rows, s.cols, 2, float64(4*(1+flag(add))*dx.n*w.cols)))
+	d.expect(productWork(dx.n, dy.k, w.cols, s.rows, s.cols, 2, float64(4*(1+asInt(add))*dx.n*w.cols)))
 	d.launchSpread("linear_train_dx_"+s.name+"_"+suffix(w.operandType()), s.grid(dx.n, w.cols), s.shared(),
 		dx.p, dx.pitch, dy.p, dy.pitch, m.p, m.pitch, dx.n, dy.k, w.cols, scale,
-		l.u.p, l.u.pitch, l.matrix.p, l.matrix.pitch, l.rank, l.dropout.bits, l.dropout.ld, l.dropout.keep, flag(add))
+		l.u.p, l.u.pitch, l.matrix.p, l.matrix.pitch, l.rank, l.dropout.bits, l.dropout.ld, l.dropout.keep, asInt(add))
 }
 
 // addWeightGradient adds y'ᵀ x, to 16 bits of float32, whatever type the weight has.

@@ -165,7 +165,7 @@ func TestLinearForwardBackward(t *testing.T) {
 					wgmmaTiles = all[(2*o+i)%len(all):][:1] // another one in every order
 					have := p.dev.limits
 					defer func() { p.dev.limits = have }()
-					for sms := range 200 * (1 - flag(wgmma)) { // as many as make the device choose the panel, if any do
+					for sms := range 200 * (1 - asInt(wgmma)) { // as many as make the device choose the panel, if any do
 						l := deviceLimits{sms: sms + 1, shared: have.shared}
 						if c := chooseTrainTile(s.n, s.out, l); c == []trainTile{trainTile128x128, trainTile128x64, trainTile64x64}[o] {
 							p.dev.limits = l

@@ -93,7 +93,7 @@ func (d *Device) transposedWeightOperand(w *weight) halfOperand {
 func (d *Device) splitByColumns(to scratchKind, x floatRows, second bool) halfOperand {
 	ld := rowPitch(x.cols)
 	p := d.scratchMemory(to, 2*x.n*3*ld, false)
-	d.launch("split_bf16x3", [3]int{x.n, 1, 1}, 256, 0, p, 3*ld, uint64(ld), ld, x.p, x.pitch, x.n, x.cols, flag(second))
+	d.launch("split_bf16x3", [3]int{x.n, 1, 1}, 256, 0, p, 3*ld, uint64(ld), ld, x.p, x.pitch, x.n, x.cols, asInt(second))
 	return halfOperand{rows16{p, 3 * ld}, 3 * ld}
 }
 
@@ -102,11 +102,11 @@ func (d *Device) splitByColumns(to scratchKind, x floatRows, second bool) halfOp
 func (d *Device) splitByRows(to scratchKind, x floatRows, rows int, second bool) halfOperand {
 	ld := rowPitch(x.cols)
 	p := d.scratchMemory(to, 2*3*rows*ld, false)
-	d.launch("split_bf16x3", [3]int{rows, 1, 1}, 256, 0, p, ld, uint64(rows)*uint64(ld), ld, x.p, x.pitch, x.n, x.cols, flag(second))
+	d.launch("split_bf16x3", [3]int{rows, 1, 1}, 256, 0, p, ld, uint64(rows)*uint64(ld), ld, x.p, x.pitch, x.n, x.cols, asInt(second))
 	return halfOperand{rows16{p, ld}, 3 * rows}
 }
 
-func flag(b bool) int {
+func asInt(b bool) int {
 	if b {
 		return 1
 	}
