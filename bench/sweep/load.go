@@ -63,8 +63,7 @@ func (v *visit) usable(usual float64) bool {
 }
 
 // undisturbed counts the usable visits of one task.
-func (j visits) undisturbed(key string) (n int) {
-	usual := j.usual()
+func (j visits) undisturbed(key string, usual float64) (n int) {
 	for _, v := range j.of(key) {
 		if v.usable(usual) {
 			n++

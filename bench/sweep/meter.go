@@ -25,12 +25,12 @@ import (
 // that what slows the machine down slows both, and the share of the base's time repeats
 // much better than the time.
 type Meter struct {
-	dev     device.Device
-	base    *config.Config
-	weights *weights
-	o       VerifyOptions
-	load    loadMeter
-	beside  *placed // the base
+	dev    device.Device
+	base   *config.Config
+	own    *weights // of the model under test
+	beside *weights // of the base
+	o      VerifyOptions
+	load   loadMeter
 }
 
 // placed is a model that is ready to generate.
@@ -69,15 +69,18 @@ func NewMeter(dev device.Device, base *config.Config, o VerifyOptions) (*Meter, 
 	if err != nil {
 		return nil, err
 	}
-	m := &Meter{dev: dev, base: base, weights: own, o: o, load: newLoadMeter(o.OtherLoad, o.Now)}
-	if m.beside, err = place(dev, beside, base, o.Place, o.Workload.Batch, o.Workload.In+o.Workload.Out); err != nil {
-		return nil, err
-	}
-	return m, nil
+	return &Meter{dev: dev, base: base, own: own, beside: beside, o: o, load: newLoadMeter(o.OtherLoad, o.Now)}, nil
 }
 
-// Close frees the base.
-func (m *Meter) Close() { m.beside.close() }
+// place loads a model with these layers.
+func (m *Meter) place(w *weights, layers []config.LayerShape) (*placed, error) {
+	return place(m.dev, w, withLayers(m.base, layers), m.o.Place, m.o.Workload.Batch, m.o.Workload.In+m.o.Workload.Out)
+}
+
+// prompts are random prompts of the workload.
+func (m *Meter) prompts() ([][]int, error) {
+	return setting{m.o.Workload.Batch, m.o.Workload.In, m.o.Workload.Out}.prompts(m.base)
+}
 
 // Measured is a measured latency.
 type Measured struct {
@@ -90,46 +93,54 @@ type Measured struct {
 
 // Base measures the latency of the base alone, in milliseconds.
 func (m *Meter) Base(ctx context.Context) (float64, error) {
-	var x pairs
-	if err := m.turn(ctx, m.base.Layers, max(1, m.o.Runs), &x); err != nil {
-		return 0, err
-	}
-	return median(x.base), nil
+	x, err := m.measure(ctx, m.base.Layers, m.o.Runs)
+	return median(x.base), err
 }
 
 // Measure times a model with these layers beside the base until its share of the base's
-// time is known to the wanted precision, or the tries are used up. dense is the base's time in
-// milliseconds.
+// time is known to the wanted precision, or the tries are used up. dense is the base's time
+// in milliseconds.
 func (m *Meter) Measure(ctx context.Context, layers []config.LayerShape, dense float64) (Measured, error) {
-	var x pairs
-	if err := m.turn(ctx, layers, max(m.o.Tries, m.o.Runs), &x); err != nil {
+	x, err := m.measure(ctx, layers, m.o.Tries)
+	if err != nil {
 		return Measured{}, err
 	}
 	return x.measured(m.o.Runs, dense), nil
 }
 
+// measure times a model beside the base. Both are in the device's memory only meanwhile.
+func (m *Meter) measure(ctx context.Context, layers []config.LayerShape, tries int) (x pairs, err error) {
+	base, err := m.place(m.beside, m.base.Layers)
+	if err != nil {
+		return x, err
+	}
+	defer base.close()
+	err = m.turn(ctx, base, layers, max(1, tries, m.o.Runs), &x)
+	return x, err
+}
+
 // turn times a model beside the base at most so many times more, and fewer when that is
 // enough.
-func (m *Meter) turn(ctx context.Context, layers []config.LayerShape, tries int, x *pairs) error {
-	c, w := withLayers(m.base, layers), m.o.Workload
-	own, err := place(m.dev, m.weights, c, m.o.Place, w.Batch, w.In+w.Out)
+func (m *Meter) turn(ctx context.Context, base *placed, layers []config.LayerShape, tries int, x *pairs) error {
+	own, err := m.place(m.own, layers)
 	if err != nil {
 		return err
 	}
 	defer own.close()
-	prompts, err := latency.Protocol{In: w.In, Out: w.Out, Batch: w.Batch, Runs: 1}.Prompts(c.VocabSize, c.EOS)
+	w := m.o.Workload
+	prompts, err := m.prompts()
 	if err != nil {
 		return err
 	}
 	// Every second run begins with the base.
-	together := func(n, out int) (base, other timing.Run, err error) {
-		order := []timing.Generate{m.beside.generate, own.generate}
+	together := func(n, out int) (of, other timing.Run, err error) {
+		order := []timing.Generate{base.generate, own.generate}
 		if n%2 == 1 {
 			slices.Reverse(order)
 		}
 		runs, err := timing.MeasureInTurns(ctx, order, prompts, out, m.o.Now)
 		if err != nil {
-			return base, other, err
+			return of, other, err
 		}
 		return runs[n%2], runs[1-n%2], nil
 	}
@@ -138,21 +149,21 @@ func (m *Meter) turn(ctx context.Context, layers []config.LayerShape, tries int,
 	}
 	for range tries {
 		runtime.GC()
-		base, other, runs, elapsed := 0.0, 0.0, 0.0, time.Duration(0)
+		of, other, runs, elapsed := 0.0, 0.0, 0.0, time.Duration(0)
 		taken, err := m.load.during(func() error {
 			for n := len(x.share); elapsed < leastRun; n++ {
 				b, o, err := together(n, w.Out)
 				if err != nil {
 					return err
 				}
-				base, other, runs, elapsed = base+m.part(b), other+m.part(o), runs+1, elapsed+b.Total()
+				of, other, runs, elapsed = of+m.part(b), other+m.part(o), runs+1, elapsed+b.Total()
 			}
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		x.base, x.share, x.load = append(x.base, base/runs), append(x.share, other/base), append(x.load, taken)
+		x.base, x.share, x.load = append(x.base, of/runs), append(x.share, other/of), append(x.load, taken)
 		if x.settled(m.o.Runs, m.o.Precision) {
 			return nil
 		}

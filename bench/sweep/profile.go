@@ -6,7 +6,6 @@ import (
 
 	"mop/bench/latency"
 	"mop/runtime/config"
-	"mop/runtime/open"
 	"mop/runtime/timing"
 )
 
@@ -26,34 +25,23 @@ type PassProfile struct {
 
 // Profile times the operations of a model with these layers, in its place in a run.
 func (m *Meter) Profile(ctx context.Context, layers []config.LayerShape) (*Profile, error) {
-	c, w := withLayers(m.base, layers), m.o.Workload
-	src, err := m.weights.source(c)
+	w, rec := m.o.Workload, NewRecorder(m.dev, m.o.Now)
+	own, err := place(rec, m.own, withLayers(m.base, layers), m.o.Place, w.Batch, w.In+w.Out)
 	if err != nil {
 		return nil, err
 	}
-	rec := NewRecorder(m.dev, m.o.Now)
-	loaded, err := open.PlaceWeights(rec, src, m.o.Place)
+	defer own.close()
+	rec.Watch(own.model)
+	prompts, err := m.prompts()
 	if err != nil {
 		return nil, err
 	}
-	defer loaded.Close()
-	rec.Watch(loaded)
-	cache, err := open.Cache(rec, c, w.Batch, w.In+w.Out)
-	if err != nil {
-		return nil, err
-	}
-	defer cache.Close()
-	prompts, err := latency.Protocol{In: w.In, Out: w.Out, Batch: w.Batch, Runs: 1}.Prompts(c.VocabSize, c.EOS)
-	if err != nil {
-		return nil, err
-	}
-	generate := timing.Generator(loaded, cache)
 	var best *Profile
 	for n := range 6 { // the first run grows buffers
 		rec.Clear()
 		var one timing.Run
 		load, err := m.load.during(func() (err error) {
-			one, err = timing.Measure(ctx, generate, prompts, w.Out, m.o.Now)
+			one, err = timing.Measure(ctx, own.generate, prompts, w.Out, m.o.Now)
 			return err
 		})
 		if err != nil {

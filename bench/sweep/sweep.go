@@ -103,12 +103,13 @@ func Run(ctx context.Context, dev device.Device, o Options) (*Result, error) {
 		return nil, err
 	}
 	defer j.Close()
-	own, beside, err := pairOfWeights(dev, o.Seed, o.DType, modelBytes(stackOf(o.Base, layers), o.DType), modelBytes(o.Base, o.DType))
+	beside := withLayers(o.Base, o.Base.Layers[:layers]) // what every decode step is measured beside
+	own, besideWeights, err := pairOfWeights(dev, o.Seed, o.DType, modelBytes(stackOf(o.Base, layers), o.DType), modelBytes(beside, o.DType))
 	if err != nil {
 		return nil, err
 	}
 	x := settingsOf(o.Base, nil)[0]
-	base, err := place(dev, beside, o.Base, o.Place, x.Batch, x.In+x.Out)
+	base, err := place(dev, besideWeights, beside, o.Place, x.Batch, x.In+x.Out)
 	if err != nil {
 		return nil, err
 	}
@@ -142,9 +143,9 @@ func (o *Options) measure(ctx context.Context, m *measurer, j visits, all []task
 	r := rand.New(rand.NewPCG(o.Seed, uint64(len(j.Records))+1))
 	for {
 		var short []*task
-		done := 0
+		done, usual := 0, j.usual()
 		for i := range all {
-			n := j.undisturbed(all[i].key)
+			n := j.undisturbed(all[i].key, usual)
 			done += min(n, o.Visits)
 			if n < o.Visits {
 				short = append(short, &all[i])
@@ -205,8 +206,9 @@ func (o *Options) identity(dev device.Device, layers int) map[string]string {
 
 func (o *Options) result(t *predict.Table, j visits, all []task) *Result {
 	r := &Result{Table: t, Visits: len(j.Records), Kinds: len(all)}
+	usual := j.usual()
 	for i := range all {
-		n := j.undisturbed(all[i].key)
+		n := j.undisturbed(all[i].key, usual)
 		r.Disturbed += len(j.of(all[i].key)) - n
 		if n == 0 {
 			r.Unsettled++

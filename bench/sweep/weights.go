@@ -30,10 +30,10 @@ func newWeights(seed uint64, dtype checkpoint.DType, bytes int64) *weights {
 	return &weights{dtype, spec.Tensor().Data}
 }
 
-// pairOfWeights makes room for two models side by side. If the device has not enough
-// memory for both, they share one array.
+// pairOfWeights makes room for two models side by side. They share one array if the device
+// copies weights into its own memory, or if the machine has no room for two.
 func pairOfWeights(dev device.Device, seed uint64, dtype checkpoint.DType, bytes, besideBytes int64) (own, beside *weights, err error) {
-	if err := open.CheckMemory(dev, "random weights of two models", float64(bytes+besideBytes)); err == nil {
+	if dev.Capabilities().HostMemory && open.CheckMemory(dev, "random weights of two models", float64(bytes+besideBytes)) == nil {
 		return newWeights(seed, dtype, bytes), newWeights(seed+1, dtype, besideBytes), nil
 	}
 	if err := open.CheckMemory(dev, "random weights", float64(max(bytes, besideBytes))); err != nil {

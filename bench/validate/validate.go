@@ -221,7 +221,6 @@ func (v *Page) measure(ctx context.Context, dev device.Device, s *Subject, o swe
 	if err != nil {
 		return err
 	}
-	defer m.Close()
 	dense, err := m.Base(ctx)
 	if err != nil {
 		return err
