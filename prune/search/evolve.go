@@ -149,7 +149,7 @@ func (j *job) offspring(r *rand.Rand, parent genome) []genome {
 // target.
 func (j *job) mutate(r *rand.Rand, parent genome) (genome, bool) {
 	g := parent.clone()
-	base, keep := j.base.Config().Layers, j.keepAttention()
+	base, keep := j.base.Config().Layers, j.keepsAttention(j.Attention)
 	for range 1 + r.IntN(3) {
 		from, to := r.IntN(len(base)), r.IntN(len(base))
 		if !keep && r.IntN(3) == 0 {

@@ -32,6 +32,14 @@ type grid struct {
 	levels int
 }
 
+// keepsAttention reports whether attention blocks stay as they are; see AttentionChoices.
+func (g grid) keepsAttention(choice string) bool {
+	if choice == "" || choice == "auto" {
+		return slices.ContainsFunc(g.layers, func(s config.LayerShape) bool { return s.KVHeads < s.Heads })
+	}
+	return choice == "keep"
+}
+
 // width is the number of neurons of a level.
 func (g grid) width(l, level int) int { return g.layers[l].Intermediate * level / g.levels }
 

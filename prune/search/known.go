@@ -66,10 +66,10 @@ func (b *BlockLosses) Sum(from []int, shapes []config.LayerShape) float64 {
 }
 
 // Within returns the shapes with the least sum of losses whose predicted time is at most
-// ms, and nil where none are so fast.
+// ms, and nil where none are so fast. Attention is kept where a search keeps it.
 func (b *BlockLosses) Within(p *predict.Predictor, ms float64) []config.LayerShape {
 	k := predictedCost(p)
-	g, err := b.divide(b.losses, k, ms/k.total(b.layers), false)
+	g, err := b.divide(b.losses, k, ms/k.total(b.layers), b.keepsAttention("auto"))
 	if err != nil {
 		return nil
 	}

@@ -121,14 +121,6 @@ func Run(ctx context.Context, o Options) ([]Model, error) {
 	return models, nil
 }
 
-// keepAttention reports whether attention blocks stay as they are.
-func (r *run) keepAttention() bool {
-	if r.Attention == "" || r.Attention == "auto" {
-		return slices.ContainsFunc(r.base.Config().Layers, func(s config.LayerShape) bool { return s.KVHeads < s.Heads })
-	}
-	return r.Attention == "keep"
-}
-
 func (r *run) dir() string { return filepath.Join(r.Out, sharedDir) }
 
 // prepare reads the texts and opens the files that all jobs share.
@@ -336,7 +328,7 @@ func (r *run) search(ctx context.Context, target float64, x *losses, k cost) (Mo
 	identity := r.identity()
 	identity["objective"] = fmt.Sprintf("%s of %+v, table %s", r.Objective, r.Workload, r.Identity)
 	identity["evolution"] = fmt.Sprintf("%d windows, %d offspring, %d generations of %v", r.Windows, r.Offspring, r.Generations, r.Time)
-	if r.keepAttention() {
+	if r.keepsAttention(r.Attention) {
 		identity["blocks"] = "attention is kept"
 	}
 	if r.Short > 0 {
@@ -374,7 +366,7 @@ func (r *run) search(ctx context.Context, target float64, x *losses, k cost) (Mo
 // start divides the target over the blocks. If models are measured, the predicted share is
 // corrected until the measured one is the target, or nearly.
 func (r *run) start(ctx context.Context, target float64, x *losses, k *cost) (genome, error) {
-	g, err := r.divide(x, k, target, r.keepAttention())
+	g, err := r.divide(x, k, target, r.keepsAttention(r.Attention))
 	if err != nil || r.Measure == nil || r.Objective != "latency" {
 		return g, err
 	}
@@ -398,7 +390,7 @@ func (r *run) start(ctx context.Context, target float64, x *losses, k *cost) (ge
 			return g, fmt.Errorf("beyond reach: a model of %.3f of the predicted time takes %.3f of the measured one", predicted, measured)
 		}
 		k.factor = target / aim
-		if g, err = r.divide(x, k, target, r.keepAttention()); err != nil {
+		if g, err = r.divide(x, k, target, r.keepsAttention(r.Attention)); err != nil {
 			return g, err
 		}
 	}

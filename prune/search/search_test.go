@@ -256,6 +256,10 @@ func TestAttentionIsKept(t *testing.T) {
 			t.Errorf("attention %q: got the shapes %v", attention, shapes)
 		}
 	}
+	each := grid{layers: []config.LayerShape{{Heads: 4, KVHeads: 4}, {}}} // a KV head for each query head
+	if each.keepsAttention("auto") || !each.keepsAttention("keep") {
+		t.Error("auto: want attention to be searched where no KV head has several query heads")
+	}
 	o := tinyOptions(t, filepath.Join(t.TempDir(), "out"))
 	o.Attention = "cut"
 	if _, err := Run(context.Background(), o); err == nil || !strings.Contains(err.Error(), `attention: want one of auto, keep, search, got "cut"`) {

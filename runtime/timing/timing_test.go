@@ -30,12 +30,18 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
+// A run that is not complete is an error, alone and in turns with another one, which then
+// ends too.
 func TestMeasureRefusesIncompleteRuns(t *testing.T) {
 	boom := errors.New("boom")
 	clock := time.Unix(0, 0)
+	now := func() time.Time { return clock }
 	steps := func(n int, tick time.Duration, err error) Generate {
-		return func(_ context.Context, _ [][]int, _ int, step func()) error {
+		return func(ctx context.Context, _ [][]int, _ int, step func()) error {
 			for range n {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
 				clock = clock.Add(tick)
 				step()
 			}
@@ -48,8 +54,17 @@ func TestMeasureRefusesIncompleteRuns(t *testing.T) {
 		"the clock did not move between tokens": steps(4, 0, nil),
 		"boom":                                  steps(2, 1, boom),
 	} {
-		if _, err := Measure(context.Background(), g, nil, 4, func() time.Time { return clock }); err == nil || err.Error() != want {
+		if _, err := Measure(context.Background(), g, nil, 4, now); err == nil || err.Error() != want {
 			t.Errorf("want %q, got %v", want, err)
+		}
+		ended := false
+		other := func(ctx context.Context, prompts [][]int, out int, step func()) error {
+			err := steps(out, 1, nil)(ctx, prompts, out, step)
+			ended = true
+			return err
+		}
+		if _, err := MeasureInTurns(context.Background(), []Generate{other, g}, nil, 4, now); err == nil || err.Error() != want || !ended {
+			t.Errorf("in turns: want %q and the end of the other run, got %v, %v", want, err, ended)
 		}
 	}
 }

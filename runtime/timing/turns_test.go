@@ -2,7 +2,6 @@ package timing
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -39,43 +38,5 @@ func TestMeasureInTurns(t *testing.T) {
 	}
 	if want := []string{"a", "b", "b", "a", "a", "b"}; !slices.Equal(order, want) {
 		t.Errorf("want the order %v, got %v", want, order)
-	}
-}
-
-// The error of one model ends the others.
-func TestMeasureInTurnsRefusesIncompleteRuns(t *testing.T) {
-	boom := errors.New("boom")
-	clock := time.Unix(0, 0)
-	steps := func(n int, tick time.Duration, err error) Generate {
-		return func(ctx context.Context, _ [][]int, _ int, token func()) error {
-			for range n {
-				if ctx.Err() != nil {
-					return ctx.Err()
-				}
-				clock = clock.Add(tick)
-				token()
-			}
-			return err
-		}
-	}
-	ended := false
-	other := func(ctx context.Context, _ [][]int, out int, token func()) error {
-		err := steps(out, 1, nil)(ctx, nil, 0, token)
-		ended = true
-		return err
-	}
-	for want, g := range map[string]Generate{
-		"want 4 tokens, got 3":                  steps(3, 1, nil),
-		"want 4 tokens, got 5":                  steps(5, 1, nil),
-		"the clock did not move between tokens": steps(4, 0, nil),
-		"boom":                                  steps(2, 1, boom),
-	} {
-		ended = false
-		if _, err := MeasureInTurns(context.Background(), []Generate{other, g}, nil, 4, func() time.Time { return clock }); err == nil || err.Error() != want {
-			t.Errorf("want %q, got %v", want, err)
-		}
-		if !ended {
-			t.Errorf("%s: the other model's run goes on", want)
-		}
 	}
 }
