@@ -13,7 +13,8 @@
 #   size      the paper's width branch and the search at 20 % fewer parameters
 #   latency   the search, MoP's path and one width for all at TARGET of the dense latency
 #             (default 0.7), seed SEED (default 1)           (an idle machine)
-#   quality   perplexity and KL of all models in OUT
+#   recovery  the same short training of all models in OUT, each to a directory beside it
+#   quality   perplexity of all models in OUT
 set -euo pipefail
 stage=${1:?a stage} model=${2:?the model} data=${3:?the data} out=${4:?a folder}
 mop=${MOP:-./bin/mop} target=${TARGET:-0.7} seed=${SEED:-1}
@@ -48,6 +49,14 @@ latency)
         --calibration "$c4" --prompts 128 --text "$c4" $(resume "$out/mop-$target")
     $mop prune --model "$model" --out "$out/width-$target" --target-latency "$target" --sequence GGGGGGGGGGGGGGGG \
         --calibration "$c4" --prompts 128 $(resume "$out/width-$target")
+    ;;
+recovery)
+    for plan in "$out"/*/*/plan.json; do
+        dir=$(dirname "$plan")
+        case $dir in *-recovered) continue ;; esac
+        $mop recover --model "$dir" --data "$alpaca" --out "$dir-recovered" --steps 40 --batch 4 --max-length 128 \
+            --lr 1e-3 --rank 16 --alpha 32 $(resume "$dir-recovered")
+    done
     ;;
 quality)
     for plan in "$out"/*/*/plan.json; do
