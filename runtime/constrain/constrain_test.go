@@ -76,7 +76,7 @@ func TestTexts(t *testing.T) {
 		{`{"type":"integer","minimum":0}`, []string{"0", "5", "999999999999999999"}, []string{"-1", "-0"}},
 		{`{"type":"integer","exclusiveMinimum":98,"exclusiveMaximum":1003}`, []string{"99", "100", "999", "1002"}, []string{"98", "1003", "9", "0"}},
 		{`{"type":"integer","maximum":-25}`, []string{"-25", "-30", "-100"}, []string{"-24", "0", "25", "-3"}},
-		{`{"type":"string"}`, []string{`""`, `"a b"`, `"\n\u00e9"`, `"é日😀"`, `"\ud83d\ude00"`}, []string{`"`, `"a`, `a`, "\"\n\"", `"\x"`, `"\u12"`, `"\ud83d"`, `"\ude00"`, "\"\xff\"", "\"\xc0\x80\"", "\"\xed\xa0\x80\""}},
+		{`{"type":"string"}`, []string{`""`, `"a b"`, `"\n\u00e9"`, `"é日😀"`, `"\ud83d\ude00"`, `"\u4f60\uD7ff\ue000\uFFFF"`}, []string{`"`, `"a`, `a`, "\"\n\"", `"\x"`, `"\u12"`, `"\ud83d"`, `"\ude00"`, "\"\xff\"", "\"\xc0\x80\"", "\"\xed\xa0\x80\""}},
 		{`{"type":"string","minLength":2,"maxLength":3}`, []string{`"ab"`, `"日本語"`, `"\n\"a"`, `"\ud83d\ude00b"`}, []string{`""`, `"a"`, `"abcd"`, `"\ud83d\ude00"`}},
 		{`{"type":"string","minLength":2}`, []string{`"ab"`, `"abcdefg"`}, []string{`"a"`}},
 		{`{"type":"string","maxLength":0}`, []string{`""`}, []string{`"a"`}},

@@ -80,20 +80,17 @@ func (c *compiler) unplain() int32 {
 		escape := c.then(from, '\\')
 		c.p.oneOf(escape, to, `"\/bfnrt`)
 		u := c.then(escape, 'u')
-		// Four hexadecimal digits. Those from d800 on are halves of a pair.
-		c.hex(c.hexIn(c.hexIn(c.hexIn(u, "012356789abcefABCEF"), hexDigits), hexDigits), to, hexDigits)
+		// Four hexadecimal digits. Those from d800 to dfff are halves of a pair.
+		c.p.oneOf(c.hexIn(c.hexIn(c.hexIn(u, "0123456789abcefABCEF"), hexDigits), hexDigits), to, hexDigits)
 		d := c.hexIn(u, "dD")
-		c.hex(c.hexIn(c.hexIn(d, "01234567"), hexDigits), to, hexDigits)
+		c.p.oneOf(c.hexIn(c.hexIn(d, "01234567"), hexDigits), to, hexDigits)
 		high := c.hexIn(c.hexIn(c.hexIn(d, "89abAB"), hexDigits), hexDigits)
 		low := c.hexIn(c.then(c.then(high, '\\'), 'u'), "dD")
-		c.hex(c.hexIn(c.hexIn(low, "cdefCDEF"), hexDigits), to, hexDigits)
+		c.p.oneOf(c.hexIn(c.hexIn(low, "cdefCDEF"), hexDigits), to, hexDigits)
 	})
 }
 
 const hexDigits = "0123456789abcdefABCDEF"
-
-// hex adds one of some digits.
-func (c *compiler) hex(from, to int32, digits string) { c.p.oneOf(from, to, digits) }
 
 // hexIn adds one of some digits and gives the state behind it.
 func (c *compiler) hexIn(from int32, digits string) int32 {
