@@ -415,6 +415,20 @@ func TestTooComplex(t *testing.T) {
 	}
 }
 
+// An enum may have more values that begin alike than a text may have places, and the same value twice.
+func TestLongEnum(t *testing.T) {
+	var values []string
+	for i := range 2 * maxPositions {
+		values = append(values, fmt.Sprintf(`"value %d"`, i), fmt.Sprint(i%700))
+	}
+	schema := `{"enum":[` + strings.Join(values, ",") + `]}`
+	for text, want := range map[string]bool{`"value 7"`: true, `"value 1023"`: true, "69": true, "699": true, `"value 1024"`: false, "700": false, `"value "`: false, `"value 1"`: true} {
+		if got := accepts(t, schema, text); got != want {
+			t.Errorf("%s: want %t, got %t", text, want, got)
+		}
+	}
+}
+
 // FuzzCompile: any bytes are a schema or an error, and the texts of a schema that the validator
 // knows are valid.
 func FuzzCompile(f *testing.F) {

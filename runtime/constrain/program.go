@@ -71,6 +71,32 @@ func (p *program) literal(from, to int32, text string) {
 	}
 }
 
+// literals adds paths for some texts, which are not empty. Those that begin alike share states, so
+// that a text is at one place among any number of them.
+func (p *program) literals(from, to int32, texts []string) {
+	type path struct {
+		from int32
+		b    byte
+		last bool
+	}
+	added := map[path]int32{}
+	for _, text := range texts {
+		at := from
+		for i := range len(text) {
+			x := path{at, text[i], i+1 == len(text)}
+			next, ok := added[x]
+			if !ok {
+				if next = to; !x.last {
+					next = p.addState()
+				}
+				p.byteRange(at, next, x.b, x.b)
+				added[x] = next
+			}
+			at = next
+		}
+	}
+}
+
 // skip adds a path without a byte.
 func (p *program) skip(from, to int32) {
 	p.states[from].empty = append(p.states[from].empty, to)

@@ -251,13 +251,14 @@ func (c *compiler) constants(from, to int32, list []any, s *members, at string) 
 	if err != nil {
 		return err
 	}
+	var texts []string
 	for _, v := range list {
 		if t := typeOf(v); slices.Contains(allowed, t) || t == "integer" && slices.Contains(allowed, "number") {
-			c.p.literal(from, to, compact(v))
+			texts = append(texts, compact(v))
 		}
-		if c.p.full() {
-			return errTooLarge
-		}
+	}
+	if c.p.literals(from, to, texts); c.p.full() {
+		return errTooLarge
 	}
 	return nil
 }
