@@ -126,7 +126,7 @@ func typeOf(v any) string {
 	case string:
 		return "string"
 	case json.Number:
-		if _, ok := integerOf(v); ok {
+		if _, ok := integerOf(v); ok || !strings.ContainsAny(v.String(), ".eE") {
 			return "integer"
 		}
 		return "number"

@@ -113,6 +113,8 @@ var types = []string{"object", "array", "string", "integer", "number", "boolean"
 func (c *compiler) compile(from, to int32, s *members, at string) error {
 	has := func(keyword string) bool { _, ok := s.values[keyword]; return ok }
 	switch {
+	case has("$id") && at != "": // references below it would begin there
+		return fmt.Errorf("%s: is only supported at the root of the schema", name(at+"/$id"))
 	case has("$ref"):
 		if err := s.only(at, "$ref"); err != nil {
 			return err
@@ -385,11 +387,16 @@ func (c *compiler) share(name string, add func(from, to int32)) int32 {
 	return r
 }
 
-// integerOf is the value of a number without a fraction.
+// integerOf is the value of a number without a fraction that is not very large.
 func integerOf(v any) (*big.Int, bool) {
 	n, ok := v.(json.Number)
-	if !ok || len(n) > 40 || strings.ContainsAny(n.String(), "eE") {
+	if !ok || len(n) > 40 {
 		return nil, false
+	}
+	if _, exponent, ok := strings.Cut(strings.ToLower(n.String()), "e"); ok {
+		if e, err := strconv.Atoi(exponent); err != nil || e < -40 || e > 40 {
+			return nil, false
+		}
 	}
 	r, ok := new(big.Rat).SetString(n.String())
 	if !ok || !r.IsInt() {
@@ -409,10 +416,7 @@ func (s *members) count(keyword string, absent int, at string) (int, error) {
 		return 0, fmt.Errorf("%s: want a whole number of 0 or more, got %s", name(at+"/"+keyword), clip(compact(v)))
 	}
 	if n.Int64() > maxStates {
-		if keyword == "maxItems" || keyword == "maxLength" { // more than a context has
-			return absent, nil
-		}
-		return 0, errTooLarge
+		return 0, fmt.Errorf("%s: %w", name(at+"/"+keyword), errTooLarge)
 	}
 	return int(n.Int64()), nil
 }

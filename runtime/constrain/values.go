@@ -150,7 +150,7 @@ func (c *compiler) integer(from, to int32, s *members, at string) error {
 		}
 		n, ok := integerOf(v)
 		if !ok {
-			return fmt.Errorf("%s: want a whole number of at most 40 characters, got %s", name(at+"/"+k), clip(compact(v)))
+			return fmt.Errorf("%s: want a whole number of at most 40 digits, got %s", name(at+"/"+k), clip(compact(v)))
 		}
 		switch k {
 		case "exclusiveMinimum":
