@@ -80,40 +80,20 @@ func parseValue(d *json.Decoder, depth int) (any, error) {
 
 // compact writes a value without white space.
 func compact(v any) string {
-	var b strings.Builder
-	writeJSON(&b, v)
-	return b.String()
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.Encode(v) // has no way to fail
+	return string(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
 }
 
-func writeJSON(b *strings.Builder, v any) {
-	switch v := v.(type) {
-	case *members:
-		b.WriteByte('{')
-		for i, name := range v.names {
-			if i > 0 {
-				b.WriteByte(',')
-			}
-			writeJSON(b, name)
-			b.WriteByte(':')
-			writeJSON(b, v.values[name])
-		}
-		b.WriteByte('}')
-	case []any:
-		b.WriteByte('[')
-		for i, x := range v {
-			if i > 0 {
-				b.WriteByte(',')
-			}
-			writeJSON(b, x)
-		}
-		b.WriteByte(']')
-	default: // has no way to fail
-		var one bytes.Buffer
-		e := json.NewEncoder(&one)
-		e.SetEscapeHTML(false)
-		e.Encode(v)
-		b.Write(bytes.TrimSuffix(one.Bytes(), []byte("\n")))
+// MarshalJSON writes the members in their order.
+func (m *members) MarshalJSON() ([]byte, error) {
+	var list []string
+	for _, name := range m.names {
+		list = append(list, compact(name)+":"+compact(m.values[name]))
 	}
+	return []byte("{" + strings.Join(list, ",") + "}"), nil
 }
 
 // typeOf is the JSON type of a value, "integer" for a number without a fraction.

@@ -45,9 +45,6 @@ func Compile(schema []byte) (*Schema, error) {
 	return c.finish(value)
 }
 
-// CompileObject compiles the schema of any JSON object.
-func CompileObject() (*Schema, error) { return Compile([]byte(`{"type":"object"}`)) }
-
 // finish makes the schema of a value, which white space may precede: many tokenizers begin a
 // text with a space.
 func (c *compiler) finish(value int32) (*Schema, error) {

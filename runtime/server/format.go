@@ -23,7 +23,10 @@ type namedGrammar struct {
 	grammar *constrain.Grammar
 }
 
-// grammar gives the grammar of a schema, of any JSON object where schema is "".
+// anyObject is the schema of a text of the type json_object.
+const anyObject = `{"type":"object"}`
+
+// grammar gives the grammar of a schema.
 func (m *Model) grammar(schema string) (*constrain.Grammar, error) {
 	g := &m.grammars
 	g.mu.Lock()
@@ -37,11 +40,7 @@ func (m *Model) grammar(schema string) (*constrain.Grammar, error) {
 	}
 	vocabulary := g.vocabulary
 	g.mu.Unlock()
-	compile := func() (*constrain.Schema, error) { return constrain.Compile([]byte(schema)) }
-	if schema == "" {
-		compile = constrain.CompileObject
-	}
-	compiled, err := compile()
+	compiled, err := constrain.Compile([]byte(schema))
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +103,7 @@ func (g *generation) readFormatType(in *fields) string {
 	switch kind {
 	case "text", "json_schema":
 	case "json_object":
-		g.setGrammar(in, "type", "")
+		g.setGrammar(in, "type", anyObject)
 	default:
 		in.fail("type", "want text, json_object or json_schema, got %q", clip([]byte(kind)))
 	}
