@@ -13,28 +13,36 @@ import (
 	"mop/runtime/open"
 )
 
-// On a device that decodes by graphs, requests that arrive and are canceled at random have the
-// tokens that each has alone without graphs, and a decode step stays one launch while
-// sequences join and leave.
-func TestRandomArrivalsByGraph(t *testing.T) {
+// graphModels loads a model on a device that decodes by graphs, and the same one on the same device
+// without them.
+func graphModels(t *testing.T) (m, host *model.Model) {
+	t.Helper()
 	dev, err := open.Device(open.DeviceOptions{ID: open.DeviceID{Kind: "cuda"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer dev.Close()
+	t.Cleanup(func() { dev.Close() })
 	src, err := checkpoint.Open("../model/testdata/different-bf16")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer src.Close()
-	m, err := model.Load(dev, src)
+	m, err = model.Load(dev, src)
 	if err != nil {
 		t.Fatal(err)
 	}
-	host, err := model.Load(struct{ device.Device }{dev}, src)
+	host, err = model.Load(struct{ device.Device }{dev}, src)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return m, host
+}
+
+// On a device that decodes by graphs, requests that arrive and are canceled at random have the
+// tokens that each has alone without graphs, and a decode step stays one launch while
+// sequences join and leave.
+func TestRandomArrivalsByGraph(t *testing.T) {
+	m, host := graphModels(t)
 	r := rand.New(rand.NewPCG(2, 7))
 	params := []device.SamplingParams{{}, {RepetitionPenalty: 1.3, Seed: 1}, {Temperature: 1, Seed: 2}}
 	all := randomArrivals(t, host, r, 6, 40, params)
@@ -52,24 +60,7 @@ func TestRandomArrivalsByGraph(t *testing.T) {
 // Requests that share pages of their prompts on a device that decodes by graphs have the tokens
 // that they have alone, and what they share is not computed again.
 func TestPrefixesByGraph(t *testing.T) {
-	dev, err := open.Device(open.DeviceOptions{ID: open.DeviceID{Kind: "cuda"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dev.Close()
-	src, err := checkpoint.Open("../model/testdata/different-bf16")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer src.Close()
-	m, err := model.Load(dev, src)
-	if err != nil {
-		t.Fatal(err)
-	}
-	host, err := model.Load(struct{ device.Device }{dev}, src)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m, host := graphModels(t)
 	r := rand.New(rand.NewPCG(4, 7))
 	e := newEngine(t, m, Options{MaxBatch: 3, MaxContext: 90, Prefixes: 2, StepTokens: 64})
 	text := randomPrompt(r, 64)
