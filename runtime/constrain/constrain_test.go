@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
+	"mop/internal/testutil"
 )
 
 // eos is the token that ends texts of testVocabulary.
@@ -275,19 +275,6 @@ func generateText(t testing.TB, random *rand.Rand, g *Grammar, n int) string {
 	return string(text)
 }
 
-// validator is an independent implementation of JSON schemas.
-func validator(schema string) (*jsonschema.Schema, error) {
-	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(schema))
-	if err != nil {
-		return nil, err
-	}
-	c := jsonschema.NewCompiler()
-	if err := c.AddResource("schema.json", doc); err != nil {
-		return nil, err
-	}
-	return c.Compile("schema.json")
-}
-
 // randomSchema writes a schema of what is supported.
 func randomSchema(r *rand.Rand, depth int) string {
 	n := 11
@@ -337,7 +324,7 @@ func TestRandomTextsAreValid(t *testing.T) {
 		schemas = append(schemas, randomSchema(rand.New(rand.NewPCG(seed, 2)), 3))
 	}
 	for i, schema := range schemas {
-		v, err := validator(schema)
+		v, err := testutil.JSONSchema(schema)
 		if err != nil {
 			t.Fatalf("%s: %v", schema, err)
 		}
@@ -345,11 +332,7 @@ func TestRandomTextsAreValid(t *testing.T) {
 		random := rand.New(rand.NewPCG(uint64(i), 3))
 		for range 8 {
 			text := generateText(t, random, g, random.IntN(120))
-			doc, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
-			if err != nil {
-				t.Fatalf("%s: %s: %v", schema, text, err)
-			}
-			if err := v.Validate(doc); err != nil {
+			if err := testutil.CheckJSON(v, text); err != nil {
 				t.Fatalf("%s: %s: %v", schema, text, err)
 			}
 			var out any
@@ -469,15 +452,11 @@ func FuzzCompile(f *testing.F) {
 			}
 			text = append(text, vocabulary.texts[token]...)
 		}
-		v, err := validator(string(schema))
+		v, err := testutil.JSONSchema(string(schema))
 		if err != nil {
 			return
 		}
-		doc, err := jsonschema.UnmarshalJSON(strings.NewReader(string(text)))
-		if err != nil {
-			t.Fatalf("%s: %s: %v", schema, text, err)
-		}
-		if err := v.Validate(doc); err != nil {
+		if err := testutil.CheckJSON(v, string(text)); err != nil {
 			t.Fatalf("%s: %s: %v", schema, text, err)
 		}
 	})

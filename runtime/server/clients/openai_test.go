@@ -1,7 +1,6 @@
 package clients
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,8 +12,8 @@ import (
 	"github.com/openai/openai-go/v3/option"
 	"github.com/openai/openai-go/v3/responses"
 	"github.com/openai/openai-go/v3/shared"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"mop/internal/testutil"
 	"mop/runtime/device/cpu"
 	"mop/runtime/engine"
 	"mop/runtime/server"
@@ -132,25 +131,17 @@ func TestStructuredOutputs(t *testing.T) {
 		},
 		"$defs": map[string]any{"friend": map[string]any{"type": "object", "properties": map[string]any{"name": map[string]any{"type": "string", "pattern": "^[A-Z][a-z]{1,9}$"}}, "required": []string{"name"}, "additionalProperties": false}},
 	}
+	data, err := json.Marshal(schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiled, err := testutil.JSONSchema(string(data))
+	if err != nil {
+		t.Fatal(err)
+	}
 	valid := func(text string) {
 		t.Helper()
-		c := jsonschema.NewCompiler()
-		data, err := json.Marshal(schema)
-		if err != nil {
-			t.Fatal(err)
-		}
-		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := c.AddResource("schema.json", doc); err != nil {
-			t.Fatal(err)
-		}
-		answer, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
-		if err != nil {
-			t.Fatalf("%s: %v", text, err)
-		}
-		if err := c.MustCompile("schema.json").Validate(answer); err != nil {
+		if err := testutil.CheckJSON(compiled, text); err != nil {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
