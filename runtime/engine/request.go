@@ -82,7 +82,7 @@ func (r *Request) check(V, context int) error {
 		return err
 	}
 	if r.Grammar != nil && (r.IgnoreEOS || r.Rules.MinTokens > 0) {
-		return errors.New("a request with a grammar ends with its text: want no minimum of tokens, and its end not ignored")
+		return errors.New("a request with a grammar ends when its text is complete: want neither a minimum of tokens nor an EOS that is ignored")
 	}
 	return r.Sampling.Check()
 }

@@ -142,9 +142,9 @@ func (g *generation) checkFormat(f *fields) {
 		return
 	}
 	if g.base.IgnoreEOS {
-		f.fail("ignore_eos", "is not supported beside a response_format: the text ends with its form")
+		f.fail("ignore_eos", "is not supported beside a response_format: the text ends when it is complete")
 	}
 	if g.base.Rules.MinTokens > 0 {
-		f.fail("min_tokens", "is not supported beside a response_format: the text ends with its form")
+		f.fail("min_tokens", "is not supported beside a response_format: the text ends when it is complete")
 	}
 }
