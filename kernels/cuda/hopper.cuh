@@ -131,7 +131,7 @@ static __device__ __forceinline__ void fence_proxy_async() {
 // descriptors say, by 128 threads, until wgmma_wait. Warp w of them holds rows 16w..;
 // with g = lane/4, t = lane%4: d[4j], d[4j+1] (g, 8j+2t..), d[4j+2], d[4j+3] (g+8, 8j+2t..).
 // wgmma_mn_major_a: A lies across, 16 rows of 64 elements of M, its next eight rows of k a stride on.
-// wgmma_first leaves out what D was. wgmma_across takes A from registers, as mma does, of
+// wgmma_overwrite leaves out what D was. wgmma_rs_mn_major takes A from registers, as mma does, of
 // rows 16w.. in warp w; B lies across: 16 rows of N elements. Until wgmma_wait the
 // registers of A stay as they are.
 static __device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
@@ -170,26 +170,17 @@ template <int N> static __device__ __forceinline__ void warpgroup_fence_operand(
 #define WGMMA_D256(c, i) WGMMA_D128(c, i), WGMMA_D128(c, i + 64)
 #define WGMMA_TEXT(type, n, factors) \
   "wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." #type "." #type " {" WGMMA_LIST_##n "}, " factors ";"
-#define WGMMA(type, n, a, b)                                                                        \
-  static __device__ __forceinline__ void wgmma_##type(float(&d)[n / 2], u64 da, u64 db) {           \
-    asm volatile(WGMMA_TEXT(type, n, "%" #a ", %" #b ", 1, 1, 1, 0, 0")                             \
-                 : WGMMA_D##n("+f", 0)                                                              \
-                 : "l"(da), "l"(db)                                                                 \
-                 : "memory");                                                                       \
-  }                                                                                                 \
-  static __device__ __forceinline__ void wgmma_overwrite_##type(float(&d)[n / 2], u64 da, u64 db) { \
-    asm volatile(WGMMA_TEXT(type, n, "%" #a ", %" #b ", 0, 1, 1, 0, 0")                             \
-                 : WGMMA_D##n("=f", 0)                                                              \
-                 : "l"(da), "l"(db)                                                                 \
-                 : "memory");                                                                       \
+#define WGMMA(name, type, n, sums, a, b, factors)                                          \
+  static __device__ __forceinline__ void name##_##type(float(&d)[n / 2], u64 da, u64 db) { \
+    asm volatile(WGMMA_TEXT(type, n, "%" #a ", %" #b ", " factors)                         \
+                 : WGMMA_D##n(sums, 0)                                                     \
+                 : "l"(da), "l"(db)                                                        \
+                 : "memory");                                                              \
   }
-#define WGMMA_MN_MAJOR_A(type, n, a, b)                                                             \
-  static __device__ __forceinline__ void wgmma_mn_major_a_##type(float(&d)[n / 2], u64 da, u64 db) { \
-    asm volatile(WGMMA_TEXT(type, n, "%" #a ", %" #b ", 1, 1, 1, 1, 0")                             \
-                 : WGMMA_D##n("+f", 0)                                                              \
-                 : "l"(da), "l"(db)                                                                 \
-                 : "memory");                                                                       \
-  }
+#define WGMMA_FORMS(type, n, a, b)                             \
+  WGMMA(wgmma, type, n, "+f", a, b, "1, 1, 1, 0, 0")           \
+  WGMMA(wgmma_overwrite, type, n, "=f", a, b, "0, 1, 1, 0, 0") \
+  WGMMA(wgmma_mn_major_a, type, n, "+f", a, b, "1, 1, 1, 1, 0")
 #define WGMMA_ACROSS(type, n, a0, a1, a2, a3, b)                                                                \
   static __device__ __forceinline__ void wgmma_rs_mn_major_##type(float(&d)[n / 2], const u32(&a)[4], u64 db) { \
     asm volatile(WGMMA_TEXT(type, n, "{%" #a0 ",%" #a1 ",%" #a2 ",%" #a3 "}, %" #b ", 1, 1, 1, 1")              \
@@ -198,16 +189,11 @@ template <int N> static __device__ __forceinline__ void warpgroup_fence_operand(
                  : "memory");                                                                                   \
   }
 #define WGMMA_ALL(type)                      \
-  WGMMA(type, 16, 8, 9)                      \
-  WGMMA(type, 32, 16, 17)                    \
-  WGMMA(type, 64, 32, 33)                    \
-  WGMMA(type, 128, 64, 65)                   \
-  WGMMA(type, 256, 128, 129)                 \
-  WGMMA_MN_MAJOR_A(type, 16, 8, 9)           \
-  WGMMA_MN_MAJOR_A(type, 32, 16, 17)         \
-  WGMMA_MN_MAJOR_A(type, 64, 32, 33)         \
-  WGMMA_MN_MAJOR_A(type, 128, 64, 65)        \
-  WGMMA_MN_MAJOR_A(type, 256, 128, 129)      \
+  WGMMA_FORMS(type, 16, 8, 9)                \
+  WGMMA_FORMS(type, 32, 16, 17)              \
+  WGMMA_FORMS(type, 64, 32, 33)              \
+  WGMMA_FORMS(type, 128, 64, 65)             \
+  WGMMA_FORMS(type, 256, 128, 129)           \
   WGMMA_ACROSS(type, 64, 32, 33, 34, 35, 36) \
   WGMMA_ACROSS(type, 128, 64, 65, 66, 67, 68)
 WGMMA_ALL(bf16)
