@@ -89,7 +89,7 @@ out/cuda/link/libcuda.so: $(CUDA_HOME)/include/cuda.h kernels/emu/libcuda.sh
 
 # The host emulation for the emulated libcuda, which is linked with two versions of CUDA's
 # headers.
-out/cuda/emulation.o: $(wildcard kernels/cuda/*.c* kernels/cuda/ptx/entries.inc kernels/emu/*.h)
+out/cuda/emulation.o: $(wildcard kernels/cuda/*.c* kernels/cuda/*.h kernels/cuda/ptx/entries.inc kernels/emu/*.h)
 	mkdir -p out/cuda
 	g++ -c -fPIC -DCUEMU -std=c++17 -O1 -fno-strict-aliasing -w -Wno-psabi kernels/cuda/emu.cc -o $@
 
@@ -169,7 +169,7 @@ fuzz: ## run every fuzz target for FUZZTIME each
 	@for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep ^Fuzz); do \
 		echo "$$p $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$p || exit 1; done; done
 
-nightly: ## long fuzzing, other programs' clients, ten minutes of bad clients, large shapes of CUDA kernels in every thread order, all tests under the race detector
+nightly: ## long fuzzing, other programs' clients, ten minutes of bad clients, the CUDA kernels' large shapes in every thread order, and all tests under the race detector
 	$(MAKE) fuzz FUZZTIME=5m
 	$(MAKE) external-test
 	go test -run TestSoak -count=1 ./runtime/server -soak 10m -timeout 20m
