@@ -154,7 +154,6 @@ func TestLinearForwardBackward(t *testing.T) {
 	for i, s := range linearCases {
 		for j, dt := range slices.Repeat([]checkpoint.DType{checkpoint.BF16, checkpoint.F16, checkpoint.F32}, len(sets(t))) {
 			set := sets(t)[j/3]
-			wgmma := set == driver.SM90a
 			var first [][]float32
 			for o, order := range orders {
 				if testing.Short() && s.n*s.out*s.in > 200000 {
@@ -162,15 +161,18 @@ func TestLinearForwardBackward(t *testing.T) {
 				}
 				t.Run(fmt.Sprint(s, dt, set, order), func(t *testing.T) {
 					p := newDevicePairOfSet(t, 11, order, set)
-					wgmmaTiles = all[(2*o+i)%len(all):][:1] // another one in every order
 					have := p.dev.limits
 					defer func() { p.dev.limits = have }()
-					for sms := range 200 * (1 - asInt(wgmma)) { // as many as make the device choose the panel, if any do
-						l := deviceLimits{sms: sms + 1, shared: have.shared}
-						if c := chooseTrainTile(s.n, s.out, l); c == []trainTile{trainTile128x128, trainTile128x64, trainTile64x64}[o] {
-							p.dev.limits = l
-							panels[c.name]++
-							break
+					if set == driver.SM90a {
+						wgmmaTiles = all[(2*o+i)%len(all):][:1] // another one in every order
+					} else {
+						for sms := range 200 { // as many as make the device choose the panel, if any do
+							l := deviceLimits{sms: sms + 1, shared: have.shared}
+							if c := chooseTrainTile(s.n, s.out, l); c == []trainTile{trainTile128x128, trainTile128x64, trainTile64x64}[o] {
+								p.dev.limits = l
+								panels[c.name]++
+								break
+							}
 						}
 					}
 					drop := []float64{0, 0.3}[i%2]
