@@ -194,14 +194,14 @@ template <class T, int N> EMU_UNCHECKED inline void columns16(float *to, uint64_
     readable(at, descriptor);
     memcpy(&words[n / 8], m.now->block->shared + at + 2 * column, 4);
   }
-  int n = 0;
-  for (; n + 4 <= N / 8; n += 4) {
+  constexpr int kWhole = N / 8 / 4 * 4;
+  for (int n = 0; n < kWhole; n += 4) {
     float lower[4], upper[4];
     widen_pairs<T>(load4(words + n), lower, upper);
     for (int i = 0; i < 4; i++)
       to[2 * (n + i)] = lower[i], to[2 * (n + i) + 1] = upper[i];
   }
-  for (; n < N / 8; n++) {
+  for (int n = kWhole; n < N / 8; n++) {
     float lower[4], upper[4];
     widen_pairs<T>(u32x4{words[n]}, lower, upper);
     to[2 * n] = lower[0], to[2 * n + 1] = upper[0];
