@@ -7,6 +7,7 @@ import (
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
 	"mop/runtime/device"
+	"mop/runtime/device/cpu"
 	"mop/runtime/kvcache"
 	"mop/runtime/model"
 )
@@ -122,13 +123,14 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 	}
 }
 
-// BenchmarkDecodeBatch decodes many sequences of the smallest preset at a time.
+// BenchmarkDecodeBatch decodes many sequences of the smallest preset at a time, with the
+// KV cache of mop serve.
 func BenchmarkDecodeBatch(b *testing.B) {
 	c, err := config.Preset("smollm2-135m")
 	if err != nil {
 		b.Fatal(err)
 	}
-	m := load(b, checkpoint.Random(c, 0, checkpoint.BF16), 0)
+	m := loadWith(b, checkpoint.Random(c, 0, checkpoint.BF16), cpu.Options{KVType: checkpoint.F16})
 	for _, n := range []int{1, 2, 4, 8, 16} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			cache, err := kvcache.NewSequences(m.Device(), c, n, 512)

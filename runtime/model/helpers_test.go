@@ -13,7 +13,12 @@ import (
 
 func load(t testing.TB, src checkpoint.Source, threads int) *model.Model {
 	t.Helper()
-	dev, err := cpu.New(threads)
+	return loadWith(t, src, cpu.Options{Threads: threads})
+}
+
+func loadWith(t testing.TB, src checkpoint.Source, o cpu.Options) *model.Model {
+	t.Helper()
+	dev, err := cpu.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
