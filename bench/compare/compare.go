@@ -27,6 +27,7 @@ type Options struct {
 	From     open.SourceOptions // of random weights
 	Weights  open.ModelOptions
 	Kernels  string // the set that the device was opened with
+	KVType   string // of the KV cache: see device.WithCacheType
 
 	// Precision asks for more rounds than the protocol's until every speed-up's interval
 	// is at most this wide, as a share of the speed-up. That an interval is wide decides,
@@ -48,12 +49,16 @@ type Options struct {
 // Run loads all models on a device, the dense one first, and measures them. On an error
 // the samples so far come with it.
 func Run(ctx context.Context, dev device.Device, models []Model, o Options) ([]report.Entry, []latency.Sample, error) {
-	loaded, layers, closeAll, err := load(dev, models, &o)
+	caches, err := device.WithCacheType(dev, o.KVType)
+	if err != nil {
+		return nil, nil, err
+	}
+	loaded, layers, closeAll, err := load(dev, caches, models, &o)
 	defer closeAll()
 	if err != nil {
 		return nil, nil, err
 	}
-	env, err := environment(dev, o, false)
+	env, err := environment(caches, o, false)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -84,7 +89,7 @@ func Run(ctx context.Context, dev device.Device, models []Model, o Options) ([]r
 		return nil, samples, err
 	}
 	if env.RooflineLoad > latency.Busy || exceedsRoofline(rows) {
-		again, err := environment(dev, o, true)
+		again, err := environment(caches, o, true)
 		if err != nil {
 			return nil, samples, err
 		}
@@ -110,8 +115,8 @@ func exceedsRoofline(rows []latency.Row) bool {
 	})
 }
 
-// load loads all models. closeAll is never nil, and is called whatever else load returns.
-func load(dev device.Device, models []Model, o *Options) (loaded []latency.Model, layers [][]report.Layer, closeAll func(), err error) {
+// load loads all models; caches makes their KV caches. closeAll is never nil, and is called whatever else load returns.
+func load(dev, caches device.Device, models []Model, o *Options) (loaded []latency.Model, layers [][]report.Layer, closeAll func(), err error) {
 	var closers []func() error
 	closeAll = func() {
 		for _, c := range slices.Backward(closers) {
@@ -149,7 +154,7 @@ func load(dev device.Device, models []Model, o *Options) (loaded []latency.Model
 				return nil, nil, closeAll, fmt.Errorf("%s: an image has %d tokens, that of %s has %d", x.Name, n, models[0].Name, o.Protocol.In-text)
 			}
 		}
-		one, cache, err := underTest(dev, m, x.Name, o.Protocol, time.Since(start))
+		one, cache, err := underTest(caches, m, x.Name, o.Protocol, time.Since(start))
 		if err != nil {
 			return nil, nil, closeAll, fmt.Errorf("%s: %w", x.Name, err)
 		}
@@ -173,18 +178,18 @@ func load(dev device.Device, models []Model, o *Options) (loaded []latency.Model
 }
 
 // underTest describes a loaded model to package latency, with the cache that it runs with.
-func underTest(dev device.Device, m *model.Model, name string, p latency.Protocol, load time.Duration) (latency.Model, *kvcache.Cache, error) {
+func underTest(caches device.Device, m *model.Model, name string, p latency.Protocol, load time.Duration) (latency.Model, *kvcache.Cache, error) {
 	c := m.Config
 	if p.In+p.Out > c.MaxPositions {
 		return latency.Model{}, nil, fmt.Errorf("%d tokens in and %d out: %w of %d", p.In, p.Out, model.ErrContext, c.MaxPositions)
 	}
-	cache, err := open.Cache(dev, c, p.Batch, p.In+p.Out)
+	cache, err := open.Cache(caches, c, p.Batch, p.In+p.Out)
 	if err != nil {
 		return latency.Model{}, nil, err
 	}
 	// A decode step reads the weights once for all sequences, and each sequence's cache.
 	weights := m.BytesPerToken(0)
-	perToken := weights/int64(p.Batch) + m.BytesPerToken(p.In+p.Out/2) - weights
+	perToken := weights/int64(p.Batch) + int64(open.CacheBytes(caches, c, 1, p.In+p.Out/2))
 	special := slices.Clone(c.EOS)
 	if c.BOS >= 0 {
 		special = append(special, c.BOS)
@@ -193,7 +198,7 @@ func underTest(dev device.Device, m *model.Model, name string, p latency.Protoco
 		Name: name, Params: c.Params(), Vocab: c.VocabSize, SpecialTokens: special, Context: c.MaxPositions,
 		BytesPerToken: perToken, PrefillBytes: weights,
 		PrefillFlops: int64(p.Batch) * model.PromptFlops(c, p.In), DecodeFlops: model.Flops(c, p.In+p.Out/2, 1, 1),
-		PeakBytes: m.WeightBytes() + int64(open.CacheBytes(dev, c, p.Batch, p.In+p.Out)), Load: load,
+		PeakBytes: m.WeightBytes() + int64(open.CacheBytes(caches, c, p.Batch, p.In+p.Out)), Load: load,
 		Generate: timing.Generator(m, cache),
 	}, cache, nil
 }

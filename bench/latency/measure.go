@@ -81,13 +81,13 @@ func (m *measurement) measure(ctx context.Context, group []int, first int) error
 		return err
 	}
 	var names []string
-	var generate []timing.Generate
+	var models []timing.InTurns
 	for _, i := range group {
-		names, generate = append(names, m.models[i].Name), append(generate, m.models[i].Generate)
+		names, models = append(names, m.models[i].Name), append(models, timing.InTurns{Generate: m.models[i].Generate})
 	}
 	runtime.GC()
 	others, steal := m.load()
-	runs, err := timing.MeasureInTurns(ctx, generate, m.prompts, m.protocol.Out, m.Now)
+	runs, err := timing.MeasureInTurns(ctx, models, m.prompts, m.protocol.Out, m.Now)
 	if err != nil {
 		return fmt.Errorf("bench: %s: round %d: %w", strings.Join(names, ", "), m.round, err)
 	}

@@ -60,7 +60,7 @@ func (s *study) measureGroup(ctx context.Context, group []instance) error {
 		}
 		models, l.Shapes = append(models, compare.Checkpoint(name, m.Dir, open.SourceOptions{})), append(l.Shapes, m.Shape)
 	}
-	entries, samples, err := compare.Run(ctx, s.device, models, compare.Options{Protocol: s.Protocol, Kernels: s.Kernels, Progress: s.progress("latency")})
+	entries, samples, err := compare.Run(ctx, s.device, models, compare.Options{Protocol: s.Protocol, Kernels: s.Kernels, KVType: open.LatencyKVType(s.device, s.KVType), Progress: s.progress("latency")})
 	if err != nil {
 		return err
 	}

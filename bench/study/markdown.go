@@ -98,7 +98,10 @@ func (r *Result) mainTable() string {
 		}
 		if l := e.Latency; l != nil {
 			line[7], line[8] = fmt.Sprintf("%.1f", l.E2E), fmt.Sprintf("%.2f", l.Speedup.Median)
-			if l.Speedup.Lo != nil && len(e.Models) == 1 {
+			if l.ShareSD != nil {
+				line[7] += fmt.Sprintf(" ± %.1f", *l.SD)
+			}
+			if l.Speedup.Lo != nil {
 				line[8] = fmt.Sprintf("%.2f [%.2f, %.2f]", l.Speedup.Median, *l.Speedup.Lo, *l.Speedup.Hi)
 			}
 			if l.Gain != nil {
@@ -123,11 +126,18 @@ func (r *Result) mainTable() string {
 func (e *Entry) name() string {
 	switch {
 	case e.Target > 0:
-		return fmt.Sprintf("%s %s %%", e.Row, strconv.FormatFloat(math.Round(1e4*e.Target)/100, 'g', -1, 64))
+		return e.Row + " " + percent(e.Target)
+	case e.LatencyTarget > 0:
+		return fmt.Sprintf("%s, %s of the latency", e.Row, percent(e.LatencyTarget))
 	case e.Row == denseName:
 		return denseName
 	}
 	return fmt.Sprintf("%s, %.1f %% smaller", e.Row, 100*e.Compression.Mean)
+}
+
+// percent writes a share.
+func percent(share float64) string {
+	return strconv.FormatFloat(math.Round(1e4*share)/100, 'g', -1, 64) + " %"
 }
 
 func (r *Result) mainNotes() string {
@@ -179,7 +189,11 @@ func (r *Result) Verdict() string {
 		if p.Recovered {
 			state = "recovered"
 		}
-		fmt.Fprintf(&b, "- %.0f %%, %s, %s against %s", 100*p.Target, state, p.Row, p.Other)
+		at := percent(p.Target)
+		if p.LatencyTarget > 0 {
+			at = percent(p.LatencyTarget) + " of the latency"
+		}
+		fmt.Fprintf(&b, "- %s, %s, %s against %s", at, state, p.Row, p.Other)
 		if math.Abs(p.Size-1) > 0.005 {
 			fmt.Fprintf(&b, " (%.1f %% %s)", 100*math.Abs(p.Size-1), map[bool]string{true: "larger", false: "smaller"}[p.Size > 1])
 		}

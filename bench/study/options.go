@@ -57,6 +57,7 @@ type Options struct {
 	Protocol latency.Protocol
 	Group    int    // models that are measured in turns, the dense one among them
 	Kernels  string // the set that the device was opened with
+	KVType   string // of the KV cache while latency is measured; "" = that of open.LatencyKVType
 	Command  string // for the report
 
 	OpenDevice func() (device.Device, error)

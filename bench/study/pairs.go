@@ -8,10 +8,12 @@ import (
 
 // Pair compares two rows at one target, question by question.
 type Pair struct {
-	Target    float64 `json:"target"`
-	Row       string  `json:"row"`
-	Other     string  `json:"other"`
-	Recovered bool    `json:"recovered"`
+	Target float64 `json:"target"`
+	// LatencyTarget is that of both where they were to have a share of the latency.
+	LatencyTarget float64 `json:"latency_target,omitempty"`
+	Row           string  `json:"row"`
+	Other         string  `json:"other"`
+	Recovered     bool    `json:"recovered"`
 	// Average is the difference of the average accuracies, over the first models; Stderr is
 	// that over the questions, which both have answered.
 	Average *float64 `json:"average,omitempty"`
@@ -28,7 +30,7 @@ func (r *Result) comparePairs() {
 	first := r.Rows[1].Row
 	for i, a := range r.Rows {
 		for _, b := range r.Rows {
-			if i == 0 || a.Row != first || b.Row == first || b.Target != a.Target || a.Target == 0 {
+			if i == 0 || a.Row != first || b.Row == first || b.goal() != a.goal() || a.goal() == (goal{}) {
 				continue
 			}
 			for _, recovered := range []bool{false, true} {
@@ -40,8 +42,10 @@ func (r *Result) comparePairs() {
 	}
 }
 
+func (e *Entry) goal() goal { return goal{e.Target, e.LatencyTarget} }
+
 func pair(a, b Entry, recovered bool) (Pair, bool) {
-	p := Pair{Target: a.Target, Row: a.Row, Other: b.Row, Recovered: recovered, Size: a.Params.Mean / b.Params.Mean}
+	p := Pair{Target: a.Target, LatencyTarget: a.LatencyTarget, Row: a.Row, Other: b.Row, Recovered: recovered, Size: a.Params.Mean / b.Params.Mean}
 	x, y := a.Before, b.Before
 	qx, qy := a.Models[0].Before, b.Models[0].Before
 	if recovered {

@@ -91,15 +91,15 @@ func (s *study) prune(ctx context.Context) error {
 	return nil
 }
 
-// nearTarget is how far a finished model's compression is from its plan's target at most.
-const nearTarget = 0.05
-
-// describeModels adds the models that a row was given. Those of one target are of
-// several seeds.
+// describeModels adds the models that a row was given. Those of one goal are of several seeds.
+// A model that is alone with its goal stands for every seed of the study, as one does that a
+// row has pruned and that no seed changes.
 func (s *study) describeModels(r Row, seed uint64) error {
 	if seed != s.Seed {
 		return nil
 	}
+	var models []instance
+	of := map[goal]int{}
 	for _, dir := range r.Models {
 		d, err := describe(dir, &s.dense)
 		if err != nil {
@@ -107,14 +107,40 @@ func (s *study) describeModels(r Row, seed uint64) error {
 		}
 		m := instance{Row: r.Name, Flags: r.Flags, Seed: seed, Description: d}
 		if p, err := plan.Load(filepath.Join(dir, "plan.json")); err == nil {
-			m.Seed = p.Seed
-			if math.Abs(p.Target-d.Compression) < nearTarget { // else it is a share of the latency
-				m.Target = p.Target
-			}
+			m.Seed, m.goal = p.Seed, goalOf(p, d.Compression)
 		}
-		s.models = append(s.models, m)
+		of[m.goal]++
+		models = append(models, m)
+	}
+	for _, m := range models {
+		if of[m.goal] > 1 || m.goal == (goal{}) || s.Seeds == 1 {
+			s.models = append(s.models, m)
+			continue
+		}
+		for _, m.Seed = range s.seeds() {
+			s.models = append(s.models, m)
+		}
 	}
 	return nil
+}
+
+// nearTarget is how far a finished model's compression is from its plan's target at most.
+const nearTarget = 0.05
+
+// goalOf is what a finished model was to reach. Its plan says whether the target is a share of
+// the latency (mop prune --target-latency, mop search), a share of the bytes that are kept
+// (mop search --target-bytes), or a compression.
+func goalOf(p *plan.Plan, compression float64) goal {
+	_, shareOfLatency := p.Settings["target"].(string)
+	switch objective := p.Settings["objective"]; {
+	case objective == "latency" || shareOfLatency:
+		return goal{LatencyTarget: p.Target}
+	case objective == "bytes":
+		return goal{Target: math.Round(1e6*(1-p.Target)) / 1e6}
+	case math.Abs(p.Target-compression) < nearTarget:
+		return goal{Target: p.Target}
+	}
+	return goal{}
 }
 
 // pruneRow prunes the model by a row to all targets that are not finished yet. A row that
@@ -156,7 +182,7 @@ func (s *study) pruneRow(ctx context.Context, r Row, seed uint64) error {
 	for _, target := range s.Targets {
 		d := s.pruned(r.Name, first, target).Description
 		d.Dir = filepath.Join(s.Out, d.Dir)
-		s.models = append(s.models, instance{r.Name, r.Flags, target, seed, d})
+		s.models = append(s.models, instance{r.Name, r.Flags, goal{Target: target}, seed, d})
 	}
 	return nil
 }

@@ -40,16 +40,19 @@ type Recovery struct {
 
 // Entry is a row at one target: the models of all seeds.
 type Entry struct {
-	Row         string         `json:"row"`
-	Flags       string         `json:"flags,omitempty"`
-	Target      float64        `json:"target"` // 0 = it was not pruned to one
-	Models      []ModelResult  `json:"models"`
-	Params      Stat           `json:"params"`
-	Compression Stat           `json:"compression"`
-	Before      *Summary       `json:"before,omitempty"`
-	After       *Summary       `json:"after,omitempty"` // recovery
-	Latency     *LatencyResult `json:"latency,omitempty"`
-	Fronts      []string       `json:"pareto,omitempty"` // the Pareto fronts that it is on
+	Row    string  `json:"row"`
+	Flags  string  `json:"flags,omitempty"`
+	Label  string  `json:"label"`  // the row and its target
+	Target float64 `json:"target"` // compression; 0 = it was not pruned to one
+	// LatencyTarget is the share of the dense model's latency that was asked for instead.
+	LatencyTarget float64        `json:"latency_target,omitempty"`
+	Models        []ModelResult  `json:"models"`
+	Params        Stat           `json:"params"`
+	Compression   Stat           `json:"compression"`
+	Before        *Summary       `json:"before,omitempty"`
+	After         *Summary       `json:"after,omitempty"` // recovery
+	Latency       *LatencyResult `json:"latency,omitempty"`
+	Fronts        []string       `json:"pareto,omitempty"` // the Pareto fronts that it is on
 }
 
 // ModelResult is one model of an entry.
@@ -89,7 +92,8 @@ type LatencyResult struct {
 	TTFT    float64       `json:"ttft_ms"`
 	ITL     *float64      `json:"itl_ms,omitempty"`
 	Speedup latency.Ratio `json:"speedup"`
-	Share   float64       `json:"share"` // of the dense model's latency
+	Share   float64       `json:"share"`              // of the dense model's latency
+	ShareSD *float64      `json:"share_sd,omitempty"` // over models of several shapes
 	Gain    *float64      `json:"gain_per_compression,omitempty"`
 }
 
@@ -143,7 +147,7 @@ func (s *study) groups() [][]instance {
 			if m.Row != row.Name {
 				continue
 			}
-			i := slices.IndexFunc(of, func(g []instance) bool { return g[0].Target == m.Target && m.Target > 0 })
+			i := slices.IndexFunc(of, func(g []instance) bool { return g[0].goal == m.goal && m.goal != goal{} })
 			if i < 0 {
 				of = append(of, []instance{m})
 				continue
@@ -158,7 +162,7 @@ func (s *study) groups() [][]instance {
 
 // entry sums up the models of a row and target.
 func (s *study) entry(models []instance) Entry {
-	e := Entry{Row: models[0].Row, Flags: models[0].Flags, Target: models[0].Target}
+	e := Entry{Row: models[0].Row, Flags: models[0].Flags, Target: models[0].Target, LatencyTarget: models[0].LatencyTarget}
 	var params, compression []float64
 	var before, after []*Quality
 	for _, m := range models {
@@ -171,6 +175,7 @@ func (s *study) entry(models []instance) Entry {
 		before, after = append(before, r.Before), append(after, r.After)
 	}
 	e.Params, e.Compression = stat(params), stat(compression)
+	e.Label = e.name()
 	e.Before, e.After = summary(before), summary(after)
 	e.Latency = s.latencyResult(models, e.Compression.Mean)
 	return e
@@ -194,6 +199,9 @@ func (s *study) latencyResult(models []instance, compression float64) *LatencyRe
 	if len(models) > 1 {
 		l.Speedup.Median = 1 / l.Share
 		l.SD = stat(e2e).SD
+		if sd := stat(share).SD; *sd > 0 {
+			l.ShareSD, l.Speedup.Lo, l.Speedup.Hi = sd, nil, nil // these were of the first model
+		}
 	}
 	if compression > 0 {
 		gain := (1 - l.Share) / compression

@@ -6,8 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"mop/bench/latency"
 	"mop/bench/tasks/zeroshot"
 	"mop/internal/journal"
+	"mop/prune/plan"
 	"mop/runtime/metric"
 )
 
@@ -68,6 +70,71 @@ func TestPairs(t *testing.T) {
 	}
 	if _, _, ok := pairedDifference(a, map[string]Answers{"x": {Norm: "00"}}); ok {
 		t.Error("other questions: want no difference")
+	}
+}
+
+// A plan says what its model was to reach: a compression, a share of the latency or of the bytes.
+func TestGoals(t *testing.T) {
+	for _, c := range []struct {
+		settings    map[string]any
+		target      float64
+		compression float64
+		want        goal
+	}{
+		{nil, 0.2, 0.21, goal{Target: 0.2}},
+		{nil, 0.7, 0.3, goal{}}, // of a plan that does not say it
+		{map[string]any{"objective": "latency", "target": 0.6}, 0.6, 0.58, goal{LatencyTarget: 0.6}},
+		{map[string]any{"objective": "bytes", "target": 0.8}, 0.8, 0.2, goal{Target: 0.2}},
+		{map[string]any{"target": "share of the dense model's latency"}, 0.5, 0.52, goal{LatencyTarget: 0.5}},
+	} {
+		if got := goalOf(&plan.Plan{Settings: c.settings, Target: c.target}, c.compression); got != c.want {
+			t.Errorf("%v, %v: want %+v, got %+v", c.settings, c.target, c.want, got)
+		}
+	}
+}
+
+// Models of one name and one share of the latency are one entry with error bars, rows of equal
+// shares are compared, and the fronts are over the means.
+func TestSeedsOfASearch(t *testing.T) {
+	s := &study{Options: Options{Rows: []Row{{Name: "search"}, {Name: "mop"}}, Latency: true}, cells: &journal.Journal[cell]{}}
+	l := &latencyCell{Shapes: []string{"d"}, Rows: []latency.Row{{E2E: latency.Spread{Median: 100}}}}
+	add := func(row string, share float64, seed uint64, id string, ppl, ms float64) {
+		s.models = append(s.models, instance{row, "finished models", goal{LatencyTarget: share}, seed, Description{ID: id, Shape: id, Params: 50, Compression: 0.5}})
+		s.cells.Records = append(s.cells.Records, cell{Quality: &qualityCell{ID: id, Quality: Quality{Perplexity: &metric.PerplexityResult{PPL: ppl}}}})
+		lo := 1.0
+		l.Shapes, l.Rows = append(l.Shapes, id), append(l.Rows, latency.Row{E2E: latency.Spread{Median: ms}, Speedup: latency.Ratio{Median: 100 / ms, Lo: &lo, Hi: &lo}})
+	}
+	add("search", 0.7, 1, "a", 10, 68)
+	add("search", 0.7, 2, "b", 12, 70)
+	add("search", 0.7, 3, "c", 14, 72)
+	add("search", 0.6, 1, "e", 20, 60)
+	add("mop", 0.7, 0, "f", 30, 70)
+	s.dense = Description{ID: "d", Shape: "d", Params: 100}
+	s.cells.Records = append(s.cells.Records, cell{Latency: l}, cell{Quality: &qualityCell{ID: "d", Quality: Quality{Perplexity: &metric.PerplexityResult{PPL: 5}}}})
+	r := s.result()
+	if len(r.Rows) != 4 {
+		t.Fatalf("want the dense model and three entries, got %+v", r.Rows)
+	}
+	e := r.Rows[1]
+	if len(e.Models) != 3 || e.Label != "search, 70 % of the latency" || e.Before.PPL.Mean != 12 || *e.Before.PPL.SD != 2 {
+		t.Errorf("want three seeds with a mean of 12 ± 2, got %+v", e)
+	}
+	if x := e.Latency; math.Abs(x.Share-0.7) > 1e-12 || x.ShareSD == nil || math.Abs(*x.ShareSD-0.02) > 1e-12 || x.Speedup.Lo != nil {
+		t.Errorf("want 0.70 ± 0.02 of the latency, got %+v", x)
+	}
+	if r.Rows[2].Latency.ShareSD != nil || r.Rows[2].Latency.Speedup.Lo == nil {
+		t.Errorf("one model: want the interval of its own measurement, got %+v", r.Rows[2].Latency)
+	}
+	for i, want := range []bool{true, true, false} {
+		if got := slices.Contains(r.Rows[i+1].Fronts, "ppl/latency"); got != want {
+			t.Errorf("%s: want it on the front %v, got %v", r.Rows[i+1].Label, want, got)
+		}
+	}
+	if len(r.Pairs) != 1 || r.Pairs[0].LatencyTarget != 0.7 || r.Pairs[0].Other != "mop" || *r.Pairs[0].PPL != 0.4 {
+		t.Errorf("want the rows compared at 0.7 of the latency, got %+v", r.Pairs)
+	}
+	if md := r.Markdown(); !strings.Contains(md, "search, 70 % of the latency") || !strings.Contains(md, "12.00 ± 2.000") || !strings.Contains(md, "70.0 ± 2.0") || !strings.Contains(md, "- 70 % of the latency, as pruned, search against mop") {
+		t.Errorf("got %s", md)
 	}
 }
 

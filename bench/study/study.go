@@ -13,6 +13,7 @@ import (
 	"mop/internal/machine"
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
+	"mop/runtime/open"
 )
 
 // study is a running one.
@@ -30,10 +31,14 @@ type study struct {
 // instance is a model of a row.
 type instance struct {
 	Row, Flags string
-	Target     float64 // compression that was asked for; 0 = the model was given
-	Seed       uint64
+	goal
+	Seed uint64
 	Description
 }
+
+// goal is what was asked of a model: a compression or a share of the dense model's latency. It
+// is zero where neither is known.
+type goal struct{ Target, LatencyTarget float64 }
 
 // label names a model for messages.
 func (m instance) label() string {
@@ -127,8 +132,15 @@ func (s *study) prepare() error {
 	if s.dense, err = describe(s.Model, nil); err != nil {
 		return err
 	}
-	info := machine.Describe()
-	s.machine = fmt.Sprintf("%s on %s, %d threads, kernels %s", s.device.Capabilities().Hardware, info.CPU, s.device.Capabilities().Threads, s.Kernels)
+	caches, err := device.WithCacheType(s.device, open.LatencyKVType(s.device, s.KVType))
+	if err != nil {
+		return err
+	}
+	info, can := machine.Describe(), caches.Capabilities()
+	s.machine = fmt.Sprintf("%s on %s, %d threads, kernels %s", can.Hardware, info.CPU, can.Threads, s.Kernels)
+	if can.CacheType != "f32" { // the cache of all studies before the type could be chosen
+		s.machine += ", KV cache " + can.CacheType
+	}
 	if !s.Recover {
 		return nil
 	}

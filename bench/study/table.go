@@ -17,7 +17,7 @@ func (r *Result) CSV() []byte {
 			header = append(header, state+t+"_acc", state+t+"_acc_norm", state+t+"_stderr")
 		}
 	}
-	header = append(header, "e2e_ms", "ttft_ms", "latency_share", "speedup", "speedup_lo", "speedup_hi", "gain_per_compression")
+	header = append(header, "e2e_ms", "ttft_ms", "latency_share", "speedup", "speedup_lo", "speedup_hi", "gain_per_compression", "latency_target", "latency_share_sd")
 	_ = w.Write(header) // a buffer takes everything
 	for _, e := range r.Rows {
 		line := []string{e.Row, number(&e.Target), strconv.Itoa(len(e.Models)), number(&e.Params.Mean), number(&e.Compression.Mean)}
@@ -25,6 +25,7 @@ func (r *Result) CSV() []byte {
 			line = append(line, r.qualityColumns(q)...)
 		}
 		line = append(line, latencyColumns(e.Latency)...)
+		line = append(line, latencyGoal(e)...)
 		_ = w.Write(line)
 	}
 	w.Flush()
@@ -60,6 +61,18 @@ func latencyColumns(l *LatencyResult) []string {
 		return make([]string, 7)
 	}
 	return []string{number(&l.E2E), number(&l.TTFT), number(&l.Share), number(&l.Speedup.Median), number(l.Speedup.Lo), number(l.Speedup.Hi), number(l.Gain)}
+}
+
+// latencyGoal are the columns of a share of the latency that was asked for.
+func latencyGoal(e Entry) []string {
+	out := []string{"", ""}
+	if e.LatencyTarget > 0 {
+		out[0] = number(&e.LatencyTarget)
+	}
+	if e.Latency != nil {
+		out[1] = number(e.Latency.ShareSD)
+	}
+	return out
 }
 
 func number(x *float64) string {

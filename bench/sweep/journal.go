@@ -25,8 +25,8 @@ func openVisits(table string, identity map[string]string) (visits, error) {
 		}
 	}
 	j, err := journal.Open(path, identity, func(_ int, v *visit) error {
-		if v.Key == "" || !(v.Prefill > 0) || !(v.Beside > 0) {
-			return errors.New("want a visit with a key, a time and that of the base beside it")
+		if v.Key == "" || v.Setting.Batch < 1 || !(v.Prefill > 0) || !(v.Beside.Prefill > 0) || !(v.Beside.Decode > 0) {
+			return errors.New("want a visit with a key, a setting, a time and those of the base beside it, got one of another version of mop: give another --out")
 		}
 		return nil
 	})

@@ -26,6 +26,7 @@ import (
 // much better than the time.
 type Meter struct {
 	dev    device.Device
+	caches device.Device // dev, for making KV caches of the wanted type
 	base   *config.Config
 	own    *weights // of the model under test
 	beside *weights // of the base
@@ -35,9 +36,27 @@ type Meter struct {
 
 // placed is a model that is ready to generate.
 type placed struct {
-	model    *model.Model
-	cache    *kvcache.Cache
-	generate timing.Generate
+	model *model.Model
+	cache *kvcache.Cache
+	turns timing.InTurns
+}
+
+// with is the model with a cache for a setting, which the caller closes.
+func (p *placed) with(caches device.Device, x setting) (*placed, error) {
+	cache, err := open.Cache(caches, p.model.Config, x.Batch, x.In+x.Out)
+	if err != nil {
+		return nil, err
+	}
+	q := &placed{p.model, cache, p.turns}
+	q.turns.Generate = timing.Generator(p.model, cache)
+	return q, nil
+}
+
+// divide divides the next runs into turns, after one whose times are given.
+func (p *placed) divide(r timing.Run) {
+	if p.turns.Divided != nil {
+		p.turns.Divided.Divide(r.TTFT())
+	}
 }
 
 func (p *placed) close() {
@@ -45,36 +64,45 @@ func (p *placed) close() {
 	p.model.Close()
 }
 
-// place loads a model for so many sequences of so many positions.
-func place(dev device.Device, w *weights, c *config.Config, o open.ModelOptions, sequences, capacity int) (*placed, error) {
+// place loads a model on a device, with a KV cache that caches makes for so many sequences of so many positions.
+func place(dev, caches device.Device, w *weights, c *config.Config, o open.ModelOptions, sequences, capacity int) (*placed, error) {
 	src, err := w.source(c)
 	if err != nil {
 		return nil, err
+	}
+	var divided *timing.Divided
+	if dev.Capabilities().HostMemory { // others queue operations
+		divided = timing.NewDivided(dev)
+		dev = divided
 	}
 	m, err := open.PlaceWeights(dev, src, o)
 	if err != nil {
 		return nil, err
 	}
-	cache, err := open.Cache(dev, c, sequences, capacity)
+	cache, err := open.Cache(caches, c, sequences, capacity)
 	if err != nil {
 		m.Close()
 		return nil, err
 	}
-	return &placed{m, cache, timing.Generator(m, cache)}, nil
+	return &placed{m, cache, timing.InTurns{Generate: timing.Generator(m, cache), Divided: divided}}, nil
 }
 
 // NewMeter prepares measurements of models up to the size of the base.
 func NewMeter(dev device.Device, base *config.Config, o VerifyOptions) (*Meter, error) {
+	caches, err := device.WithCacheType(dev, o.KVType)
+	if err != nil {
+		return nil, err
+	}
 	own, beside, err := pairOfWeights(dev, o.Seed, o.DType, modelBytes(base, o.DType), modelBytes(base, o.DType))
 	if err != nil {
 		return nil, err
 	}
-	return &Meter{dev: dev, base: base, own: own, beside: beside, o: o, load: newLoadMeter(o.OtherLoad, o.Now)}, nil
+	return &Meter{dev: dev, caches: caches, base: base, own: own, beside: beside, o: o, load: newLoadMeter(o.OtherLoad, o.Now)}, nil
 }
 
 // place loads a model with these layers.
 func (m *Meter) place(w *weights, layers []config.LayerShape) (*placed, error) {
-	return place(m.dev, w, withLayers(m.base, layers), m.o.Place, m.o.Workload.Batch, m.o.Workload.In+m.o.Workload.Out)
+	return place(m.dev, m.caches, w, withLayers(m.base, layers), m.o.Place, m.o.Workload.Batch, m.o.Workload.In+m.o.Workload.Out)
 }
 
 // prompts are random prompts of the workload.
@@ -134,7 +162,7 @@ func (m *Meter) turn(ctx context.Context, base *placed, layers []config.LayerSha
 	}
 	// Every second run begins with the base.
 	together := func(n, out int) (of, other timing.Run, err error) {
-		order := []timing.Generate{base.generate, own.generate}
+		order := []timing.InTurns{base.turns, own.turns}
 		if n%2 == 1 {
 			slices.Reverse(order)
 		}
@@ -144,9 +172,12 @@ func (m *Meter) turn(ctx context.Context, base *placed, layers []config.LayerSha
 		}
 		return runs[n%2], runs[1-n%2], nil
 	}
-	if _, _, err := together(0, min(w.Out, 2)); err != nil { // grows buffers
+	b, o, err := together(0, min(w.Out, 2)) // grows buffers
+	if err != nil {
 		return err
 	}
+	base.divide(b)
+	own.divide(o)
 	for range tries {
 		runtime.GC()
 		of, other, runs, elapsed := 0.0, 0.0, 0.0, time.Duration(0)

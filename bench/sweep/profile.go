@@ -26,7 +26,7 @@ type PassProfile struct {
 // Profile times the operations of a model with these layers, in its place in a run.
 func (m *Meter) Profile(ctx context.Context, layers []config.LayerShape) (*Profile, error) {
 	w, rec := m.o.Workload, NewRecorder(m.dev, m.o.Now)
-	own, err := place(rec, m.own, withLayers(m.base, layers), m.o.Place, w.Batch, w.In+w.Out)
+	own, err := place(rec, m.caches, m.own, withLayers(m.base, layers), m.o.Place, w.Batch, w.In+w.Out)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func (m *Meter) Profile(ctx context.Context, layers []config.LayerShape) (*Profi
 		rec.Clear()
 		var one timing.Run
 		load, err := m.load.during(func() (err error) {
-			one, err = timing.Measure(ctx, own.generate, prompts, w.Out, m.o.Now)
+			one, err = timing.Measure(ctx, own.turns.Generate, prompts, w.Out, m.o.Now)
 			return err
 		})
 		if err != nil {

@@ -7,9 +7,9 @@
 // do in a real model. All kinds of visits take turns, each time with the blocks in a new
 // order. The medians over visits make a latency table (package predict).
 //
-// Decode steps take turns with those of the unpruned model, and count as shares of them:
-// what slows the machine down for tenths of seconds, such as other machines on the same
-// memory, slows both. A visit is disturbed if other processes or the hypervisor took part
+// All passes take turns with those of the unpruned model in the same setting, and count as
+// shares of them: what slows the machine down for tenths of seconds, such as other machines
+// on the same memory, slows both. A visit is disturbed if other processes or the hypervisor took part
 // of the machine, or if the unpruned model was much slower than usual. Disturbed visits are
 // measured again and do not count.
 package sweep
@@ -103,25 +103,17 @@ func Run(ctx context.Context, dev device.Device, o Options) (*Result, error) {
 		return nil, err
 	}
 	defer j.Close()
-	beside := withLayers(o.Base, o.Base.Layers[:layers]) // what every decode step is measured beside
+	beside := withLayers(o.Base, o.Base.Layers[:layers]) // what every pass is measured beside
 	own, besideWeights, err := pairOfWeights(dev, o.Seed, o.DType, modelBytes(stackOf(o.Base, layers), o.DType), modelBytes(beside, o.DType))
 	if err != nil {
 		return nil, err
 	}
-	x := settingsOf(o.Base, nil)[0]
-	base, err := place(dev, besideWeights, beside, o.Place, x.Batch, x.In+x.Out)
+	base, err := place(dev, dev, besideWeights, beside, o.Place, 1, 1)
 	if err != nil {
 		return nil, err
 	}
 	defer base.close()
-	prompts, err := x.prompts(o.Base)
-	if err != nil {
-		return nil, err
-	}
-	m := &measurer{dev: dev, base: o.Base, weights: own, place: o.Place, meter: newLoadMeter(o.OtherLoad, o.Now), least: o.Least, now: o.Now,
-		beside: func(ctx context.Context, _ [][]int, out int, step func()) error {
-			return base.generate(ctx, prompts, out, step)
-		}}
+	m := &measurer{dev: dev, base: o.Base, weights: own, place: o.Place, meter: newLoadMeter(o.OtherLoad, o.Now), least: o.Least, now: o.Now, beside: base}
 	if err := o.measure(ctx, m, j, all); err != nil {
 		return nil, err
 	}
@@ -145,7 +137,7 @@ func (o *Options) measure(ctx context.Context, m *measurer, j visits, all []task
 		var short []*task
 		done, usual := 0, j.usual()
 		for i := range all {
-			n := j.undisturbed(all[i].key, usual)
+			n := j.undisturbed(&all[i], usual)
 			done += min(n, o.Visits)
 			if n < o.Visits {
 				short = append(short, &all[i])
@@ -173,7 +165,7 @@ func (o *Options) measure(ctx context.Context, m *measurer, j visits, all []task
 				return err
 			}
 			visited = true
-			if v.usable(j.usual()) {
+			if v.usable(j.usual()[t.setting]) {
 				done++
 			}
 			o.Progress.Report(progress.Update{Phase: "undisturbed visits", Done: min(done, total), Total: total, Detail: fmt.Sprintf("%d visits", len(j.Records))})
@@ -197,18 +189,26 @@ func (o *Options) identity(dev device.Device, layers int) map[string]string {
 		"processor":   info.CPU + " " + info.Kind,
 		"threads":     fmt.Sprint(dev.Capabilities().Threads),
 		"kernels":     o.Kernels,
-		"cache":       fmt.Sprintf("%d bytes a number", dev.Capabilities().CacheElementBytes),
+		"cache":       cacheIdentity(dev.Capabilities()),
 		"weights":     o.Place.Weights,
 		"activations": o.Place.Activations,
 		"commit":      build.Commit(),
 	}
 }
 
+// cacheIdentity names the type of the KV cache. Two types of the CPU have two bytes.
+func cacheIdentity(can device.Capabilities) string {
+	if can.CacheType == "f16" || can.CacheType == "bf16" {
+		return can.CacheType
+	}
+	return fmt.Sprintf("%d bytes a number", can.CacheElementBytes)
+}
+
 func (o *Options) result(t *predict.Table, j visits, all []task) *Result {
 	r := &Result{Table: t, Visits: len(j.Records), Kinds: len(all)}
 	usual := j.usual()
 	for i := range all {
-		n := j.undisturbed(all[i].key, usual)
+		n := j.undisturbed(&all[i], usual)
 		r.Disturbed += len(j.of(all[i].key)) - n
 		if n == 0 {
 			r.Unsettled++
@@ -229,5 +229,5 @@ func (o *Options) source(dev device.Device) predict.Source {
 	}
 	return predict.Source{Device: can.Hardware, CPU: machine.Describe().CPU, ClockMHz: o.ClockMHz, Driver: o.Driver, Threads: can.Threads, Kernels: o.Kernels,
 		Weights: weights, Activations: activations, PrefillRows: can.PrefillRows, ReadGBps: o.ReadGBps, FMAGflops: o.FMAGflops,
-		CacheBytes: can.CacheElementBytes, CacheScaleBytes: can.CacheScaleBytes, Commit: build.Commit(), Go: runtime.Version(), Date: o.Now().UTC().Format(time.RFC3339)}
+		CacheType: can.CacheType, CacheBytes: can.CacheElementBytes, CacheScaleBytes: can.CacheScaleBytes, Commit: build.Commit(), Go: runtime.Version(), Date: o.Now().UTC().Format(time.RFC3339)}
 }

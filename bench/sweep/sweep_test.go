@@ -126,24 +126,31 @@ func TestBusyMachine(t *testing.T) {
 }
 
 // A visit counts if nothing else used the machine and the base beside it was about as fast
-// as usual. Times of decode are scaled to the usual speed of the base.
+// as usual in its setting. Times are scaled to the usual speed of the base.
 func TestUsable(t *testing.T) {
 	j := visits{&journal.Journal[*visit]{}}
-	for i, load := range []float64{0, 0.01, 0, 0.5, 0.04} {
-		j.Records = append(j.Records, &visit{Key: "a", Beside: []float64{10, 10.4, 13, 9, 10}[i], Load: load, Decode: 5, DecodeOps: [][Operations]float64{{Down: 2}}})
+	x := setting{1, 12, 9}
+	for i, load := range []float64{0, 0.01, 0, 0.5, 0.04, 0} {
+		j.Records = append(j.Records, &visit{Key: "a", Setting: x, Load: load, Prefill: 30, Decode: 5,
+			Beside:     baseTimes{[]float64{50, 52, 50, 45, 50, 65}[i], []float64{10, 10.4, 13, 9, 10, 10}[i]},
+			PrefillOps: [][Operations]float64{{Down: 6}}, DecodeOps: [][Operations]float64{{Down: 2}}})
 	}
+	j.Records = append(j.Records, &visit{Key: "b", Setting: setting{1, 512, 9}, Beside: baseTimes{900, 12}})
 	var got []bool
 	for _, v := range j.Records {
-		got = append(got, v.usable(j.usual()))
+		got = append(got, v.usable(j.usual()[v.Setting]))
 	}
-	if want := []bool{true, true, false, false, true}; !slices.Equal(got, want) {
+	if want := []bool{true, true, false, false, true, false, true}; !slices.Equal(got, want) {
 		t.Errorf("want %v, got %v", want, got)
 	}
-	kept, disturbed := keep(j.Records, 20)
-	if len(kept) != 3+1 || disturbed || kept[0].Decode != 10 || kept[0].DecodeOps[0][Down] != 4 {
-		t.Errorf("want the visits without load at twice their times, got %+v, %v", kept[0], disturbed)
+	if n := j.undisturbed(&task{key: "a", setting: x}, j.usual()); n != 3 {
+		t.Errorf("want 3 undisturbed visits, got %d", n)
 	}
-	if j.Records[0].DecodeOps[0][Down] != 2 {
+	kept, disturbed := keep(j.of("a"), baseTimes{150, 20})
+	if len(kept) != 5 || disturbed || kept[0].Decode != 10 || kept[0].DecodeOps[0][Down] != 4 || kept[0].Prefill != 90 || kept[0].PrefillOps[0][Down] != 18 {
+		t.Errorf("want the visits without load at twice and three times their times, got %+v, %v", kept[0], disturbed)
+	}
+	if j.Records[0].DecodeOps[0][Down] != 2 || j.Records[0].PrefillOps[0][Down] != 6 {
 		t.Error("a visit was changed")
 	}
 }

@@ -30,7 +30,7 @@ func (o *Options) table(dev device.Device, j visits) (*predict.Table, error) {
 		if len(visits) == 0 {
 			continue
 		}
-		kept, disturbed := keep(visits, usual)
+		kept, disturbed := keep(visits, usual[x.setting])
 		if x.whole() {
 			if x.what == calibration {
 				calibrations[x.setting] = append(calibrations[x.setting], wholes(x, kept)...)
@@ -74,10 +74,10 @@ func (o *Options) table(dev device.Device, j visits) (*predict.Table, error) {
 	return t, t.Check()
 }
 
-// keep returns the undisturbed visits, their decode steps scaled to a usual step of the
-// base. If there is none, it returns the third with the fastest base, and disturbed is true.
-func keep(visits []*visit, usual float64) (kept []*visit, disturbed bool) {
-	if usual == 0 { // no visit was without load
+// keep returns the undisturbed visits of a task, scaled to a usual speed of the base. If there
+// is none, it returns the third with the fastest base, and disturbed is true.
+func keep(visits []*visit, usual baseTimes) (kept []*visit, disturbed bool) {
+	if usual == (baseTimes{}) { // no visit was without load
 		usual = slices.MinFunc(visits, byBase).Beside
 	}
 	for _, v := range visits {
@@ -95,19 +95,24 @@ func keep(visits []*visit, usual float64) (kept []*visit, disturbed bool) {
 	return kept, true
 }
 
-func byBase(a, b *visit) int { return cmp.Compare(a.Beside, b.Beside) }
+func byBase(a, b *visit) int { return cmp.Compare(a.Beside.Decode, b.Beside.Decode) }
 
-// scaled is the visit as if the base's decode steps had taken so many milliseconds.
-func (v *visit) scaled(beside float64) *visit {
-	s, out := beside/v.Beside, *v
-	out.Decode *= s
-	out.DecodeOps = slices.Clone(v.DecodeOps)
-	for l := range out.DecodeOps {
-		for op := range out.DecodeOps[l] {
-			out.DecodeOps[l][op] *= s
+// scaled is the visit as if the base had taken so long.
+func (v *visit) scaled(base baseTimes) *visit {
+	prefill, decode, out := base.Prefill/v.Beside.Prefill, base.Decode/v.Beside.Decode, *v
+	out.Prefill, out.PrefillOps = v.Prefill*prefill, scaleAll(v.PrefillOps, prefill)
+	out.Decode, out.DecodeOps = v.Decode*decode, scaleAll(v.DecodeOps, decode)
+	return &out
+}
+
+func scaleAll(ops [][Operations]float64, factor float64) [][Operations]float64 {
+	out := slices.Clone(ops)
+	for l := range out {
+		for op := range out[l] {
+			out[l][op] *= factor
 		}
 	}
-	return &out
+	return out
 }
 
 func wholes(x task, visits []*visit) []predict.Whole {

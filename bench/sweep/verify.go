@@ -28,8 +28,9 @@ type VerifyOptions struct {
 	Workload predict.Workload
 	DType    checkpoint.DType
 	Place    open.ModelOptions
-	Runs     int // undisturbed runs of each model at least
-	Tries    int // most runs of each model
+	KVType   string // of the KV cache: see device.WithCacheType
+	Runs     int    // undisturbed runs of each model at least
+	Tries    int    // most runs of each model
 	// Precision is how well a model's share of the base's time is to be known: half the
 	// width of its 95 % interval, relative.
 	Precision float64

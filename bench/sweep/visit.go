@@ -16,13 +16,15 @@ import (
 	"mop/runtime/timing"
 )
 
-// visit is one measurement of a task: medians over some runs, in milliseconds. Every decode
-// step is measured beside one of the base, in the base setting. The times of decode are
-// those steps' shares of the base's steps, times the median of the base's steps.
+// visit is one measurement of a task: medians over some runs, in milliseconds. Everything is
+// measured beside the base in the same setting: prefill in turns with the base's prefill,
+// each decode step beside one of the base. Times are the shares of the base's, times the
+// median of the base's.
 type visit struct {
 	Key     string              `json:"key"`
-	Load    float64             `json:"load"`    // share of the cores that others took
-	Beside  float64             `json:"beside"`  // a decode step of the base
+	Setting setting             `json:"setting"`
+	Load    float64             `json:"load"` // share of the cores that others took
+	Beside  baseTimes           `json:"base"`
 	Prefill float64             `json:"prefill"` // whole pass, sampling included
 	Decode  float64             `json:"decode"`  // whole step, sampling included
 	Runs    int                 `json:"runs"`
@@ -31,6 +33,12 @@ type visit struct {
 	// prefill are the sums over its calls.
 	PrefillOps [][Operations]float64 `json:"prefill_ops,omitempty"`
 	DecodeOps  [][Operations]float64 `json:"decode_ops,omitempty"`
+}
+
+// baseTimes are the times of the base in a setting, in milliseconds.
+type baseTimes struct {
+	Prefill float64 `json:"prefill"`
+	Decode  float64 `json:"decode"` // a step
 }
 
 // extra returns the times of the extra layer.
@@ -46,7 +54,7 @@ type measurer struct {
 	dev     device.Device
 	base    *config.Config
 	weights *weights
-	beside  timing.Generate // the base in the base setting, whatever the prompts
+	beside  *placed // the base; each visit gives it a cache for its setting
 	place   open.ModelOptions
 	meter   loadMeter
 	least   time.Duration // a visit takes at least this long
@@ -62,7 +70,7 @@ func (m *measurer) visit(ctx context.Context, t *task, r *rand.Rand) (*visit, er
 		rec = NewRecorder(m.dev, m.now)
 		dev = rec
 	}
-	own, err := place(dev, m.weights, c, m.place, t.setting.Batch, t.setting.In+t.setting.Out)
+	own, err := place(dev, m.dev, m.weights, c, m.place, t.setting.Batch, t.setting.In+t.setting.Out)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", t.key, err)
 	}
@@ -70,59 +78,78 @@ func (m *measurer) visit(ctx context.Context, t *task, r *rand.Rand) (*visit, er
 	if rec != nil {
 		rec.Watch(own.model)
 	}
-	v := &visit{Key: t.key}
+	beside, err := m.beside.with(m.dev, t.setting)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", t.key, err)
+	}
+	defer beside.cache.Close()
+	v := &visit{Key: t.key, Setting: t.setting}
 	if rec != nil {
 		v.Layers = c.Layers[:len(c.Layers)-1]
 	}
-	if err := m.runs(ctx, t, own, rec, v); err != nil {
+	if err := m.runs(ctx, t, own, beside, rec, v); err != nil {
 		return nil, fmt.Errorf("%s: %w", t.key, err)
 	}
 	return v, nil
 }
 
-// runs generates again and again until the visit is long enough.
-func (m *measurer) runs(ctx context.Context, t *task, own *placed, rec *Recorder, v *visit) error {
+// runs generates again and again until the visit is long enough. Every second run begins with
+// the base.
+func (m *measurer) runs(ctx context.Context, t *task, own, beside *placed, rec *Recorder, v *visit) error {
 	x := t.setting
 	prompts, err := x.prompts(m.base)
 	if err != nil {
 		return err
 	}
 	sums := newOpTimes(len(own.model.Config.Layers))
-	run := func() ([]timing.Run, error) {
+	together := func() (of, base timing.Run, err error) {
 		if rec != nil {
 			rec.Clear()
 		}
-		return timing.MeasureInTurns(ctx, []timing.Generate{own.generate, m.beside}, prompts, x.Out, m.now)
+		first := v.Runs % 2
+		order := []timing.InTurns{own.turns, beside.turns}
+		if first == 1 {
+			slices.Reverse(order)
+		}
+		both, err := timing.MeasureInTurns(ctx, order, prompts, x.Out, m.now)
+		if err != nil {
+			return of, base, err
+		}
+		return both[first], both[1-first], nil
 	}
-	if _, err := run(); err != nil { // grows buffers and fills the tables of pages
+	of, base, err := together() // grows buffers and fills the tables of pages
+	if err != nil {
 		return err
 	}
+	own.divide(of)
+	beside.divide(base)
 	runtime.GC()
-	var prefill, decode, beside []float64
+	var prefill, decode, basePrefill, baseDecode []float64
 	v.Load, err = m.meter.during(func() error {
 		for elapsed := time.Duration(0); elapsed < m.least || v.Runs < 1; {
-			both, err := run()
+			of, base, err := together()
 			if err != nil {
 				return err
 			}
-			one, base := steps(both[0]), steps(both[1])
-			prefill, beside = append(prefill, ms(both[0].TTFT())), append(beside, base...)
+			one, steps := stepsOf(of), stepsOf(base)
+			prefill, basePrefill = append(prefill, ms(of.TTFT())/ms(base.TTFT())), append(basePrefill, ms(base.TTFT()))
+			baseDecode = append(baseDecode, steps...)
 			for i := range one {
-				decode = append(decode, one[i]/base[i])
+				decode = append(decode, one[i]/steps[i])
 			}
 			if rec != nil {
-				sums.add(rec.Calls, base)
+				sums.add(rec.Calls, ms(base.TTFT()), steps)
 			}
 			v.Runs++
-			elapsed += both[0].Total()
+			elapsed += of.Total()
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	v.Beside = median(beside)
-	v.Prefill, v.Decode = median(prefill), median(decode)*v.Beside
+	v.Beside = baseTimes{median(basePrefill), median(baseDecode)}
+	v.Prefill, v.Decode = median(prefill)*v.Beside.Prefill, median(decode)*v.Beside.Decode
 	if rec != nil {
 		v.PrefillOps, v.DecodeOps, err = sums.medians(v.Beside)
 	}
@@ -134,27 +161,25 @@ func (x setting) prompts(c *config.Config) ([][]int, error) {
 	return latency.Protocol{In: x.In, Out: x.Out, Batch: x.Batch, Runs: 1}.Prompts(c.VocabSize, c.EOS)
 }
 
-// steps are the decode steps of a run in milliseconds.
-func steps(r timing.Run) (out []float64) {
+// stepsOf are the decode steps of a run in milliseconds.
+func stepsOf(r timing.Run) (out []float64) {
 	for i := 1; i < len(r.Tokens); i++ {
 		out = append(out, ms(r.Tokens[i]-r.Tokens[i-1]))
 	}
 	return out
 }
 
-// opTimes collects the times of operations by layer.
-type opTimes struct {
-	prefill [][Operations][]float64 // [L] ms of each pass
-	decode  [][Operations][]float64 // [L] share of each step of the base
-}
+// opTimes collects the times of operations by layer, as shares of the base's prefill and of
+// its decode step beside them.
+type opTimes struct{ prefill, decode [][Operations][]float64 } // [L]
 
 func newOpTimes(layers int) *opTimes {
 	return &opTimes{make([][Operations][]float64, layers), make([][Operations][]float64, layers)}
 }
 
 // add adds the calls of one run: the passes of prefill first, then the decode steps. A
-// prompt may take several passes, whose times add up. base are the base's decode steps.
-func (o *opTimes) add(calls []Call, base []float64) {
+// prompt may take several passes, whose times add up. The base's times are in milliseconds.
+func (o *opTimes) add(calls []Call, prefill float64, steps []float64) {
 	type cell struct {
 		layer int
 		op    Operation
@@ -169,20 +194,20 @@ func (o *opTimes) add(calls []Call, base []float64) {
 	for _, c := range calls {
 		k := cell{c.Layer, c.Op}
 		seen[k]++
-		step := seen[k] - 1 - (total[k] - len(base))
+		step := seen[k] - 1 - (total[k] - len(steps))
 		if step < 0 {
 			first[k] += ms(c.Time)
 			continue
 		}
-		o.decode[c.Layer][c.Op] = append(o.decode[c.Layer][c.Op], ms(c.Time)/base[step])
+		o.decode[c.Layer][c.Op] = append(o.decode[c.Layer][c.Op], ms(c.Time)/steps[step])
 	}
 	for k, t := range first {
-		o.prefill[k.layer][k.op] = append(o.prefill[k.layer][k.op], t)
+		o.prefill[k.layer][k.op] = append(o.prefill[k.layer][k.op], t/prefill)
 	}
 }
 
-// medians reduces the collected times. beside is the base's decode step in milliseconds.
-func (o *opTimes) medians(beside float64) (prefill, decode [][Operations]float64, err error) {
+// medians reduces the collected shares to milliseconds.
+func (o *opTimes) medians(base baseTimes) (prefill, decode [][Operations]float64, err error) {
 	reduce := func(all [][Operations][]float64, unit float64) [][Operations]float64 {
 		out := make([][Operations]float64, len(all))
 		for l := range all {
@@ -196,7 +221,7 @@ func (o *opTimes) medians(beside float64) (prefill, decode [][Operations]float64
 		}
 		return out
 	}
-	prefill, decode = reduce(o.prefill, 1), reduce(o.decode, beside)
+	prefill, decode = reduce(o.prefill, base.Prefill), reduce(o.decode, base.Decode)
 	return prefill, decode, err
 }
 

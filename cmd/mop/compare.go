@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -23,7 +24,7 @@ var sharedFlags = []string{"calibration", "prompts", "calibration-sample", "text
 
 func compareCommand(o *options) *cobra.Command {
 	s := study.Defaults()
-	var methods, targets, tasks string
+	var methods, targets, tasks, kvType string
 	var rows, dirs []string
 	var skipLatency bool
 	s.Recipe.Every = 20
@@ -59,8 +60,11 @@ func compareCommand(o *options) *cobra.Command {
 				return usage("--recover-steps: belongs to a training that was not asked for: give --recover FILE")
 			}
 			recipeDefaults(c, s.Model, &s.Recipe, "recover-rank", "recover-alpha")
-			s.Seed, s.Latency, s.Kernels, s.Protocol.Seed = o.seed, !skipLatency, o.kernels, o.seed
+			s.Seed, s.Latency, s.Kernels, s.KVType, s.Protocol.Seed = o.seed, !skipLatency, o.kernels, kvType, o.seed
 			s.Command = "mop " + quoted(os.Args[1:])
+			if err := o.checkLatencyKV(kvType); err != nil {
+				return err
+			}
 			s.OpenDevice = func() (device.Device, error) {
 				return openFor(o, s.Recover || slices.ContainsFunc(s.Rows, func(r study.Row) bool { return r.Prune.NeedsTrainer() }))
 			}
@@ -86,7 +90,7 @@ func compareCommand(o *options) *cobra.Command {
 	f.StringVar(&s.Out, "out", "", "directory for the models, the finished cells and the report")
 	f.StringVar(&methods, "methods", "", "methods with commas between them, a row each: values of mop prune --method")
 	f.StringArrayVar(&rows, "row", nil, "NAME=FLAGS: a row with flags of mop prune of its own; may be given several times")
-	f.StringArrayVar(&dirs, "dirs", nil, "NAME=DIR[,NAME=DIR...]: finished models as rows; those of one name are one series")
+	f.StringArrayVar(&dirs, "dirs", nil, "NAME=DIR[,NAME=DIR...]: finished models as rows; those of one name are one series, and those of one name and target are its seeds; DIR may be a pattern such as './searched/0.70-seed*'")
 	f.StringVar(&targets, "targets", "0.2,0.3,0.4", "compressions, as shares of all parameters")
 	f.IntVar(&s.Seeds, "seeds", s.Seeds, "number of seeds, from --seed: of what is random in pruning and training")
 	copyFlags(c, commandOfPrune(&options{}, nil))
@@ -113,6 +117,7 @@ func compareCommand(o *options) *cobra.Command {
 	f.IntVar(&s.Protocol.Runs, "runs", s.Protocol.Runs, "rounds of the latency")
 	f.IntVar(&s.Protocol.Discard, "discard", s.Protocol.Discard, "rounds at the start that do not count")
 	turnsFlag(f, &s.Protocol)
+	latencyKVFlag(c, &kvType)
 	f.IntVar(&s.Group, "group", s.Group, "most models that take turns in one process; the dense one is in every group")
 	f.BoolVar(&skipLatency, "skip-latency", false, "leave the latency to a later run of the same command")
 	return c
@@ -177,10 +182,37 @@ func studyRows(c *cobra.Command, o *options, model, methods string, rows, dirs [
 				given[name] = i
 				out = append(out, study.Row{Name: name, Flags: "finished models"})
 			}
-			out[i].Models = append(out[i].Models, dir)
+			models, err := modelDirs(dir)
+			if err != nil {
+				return nil, err
+			}
+			out[i].Models = append(out[i].Models, models...)
 		}
 	}
 	return out, nil
+}
+
+// modelDirs are the models that a pattern such as ./searched/0.70-seed* matches, or the one of
+// that name.
+func modelDirs(pattern string) ([]string, error) {
+	if !strings.ContainsAny(pattern, "*?[") {
+		return []string{pattern}, nil
+	}
+	if _, err := os.Stat(pattern); err == nil {
+		return []string{pattern}, nil
+	}
+	matches, err := filepath.Glob(pattern)
+	if err != nil {
+		return nil, usage("--dirs: %v: %q", err, pattern)
+	}
+	matches = slices.DeleteFunc(matches, func(dir string) bool {
+		_, err := os.Stat(filepath.Join(dir, "config.json"))
+		return err != nil
+	})
+	if len(matches) == 0 {
+		return nil, fmt.Errorf("--dirs: want models that match %q, got none", pattern)
+	}
+	return matches, nil
 }
 
 // methodFlags are the flags of mop prune for a method.
@@ -197,13 +229,28 @@ func pruneOptions(o *options, model string, flags []string) (prune.Options, erro
 	})
 	c.SilenceErrors, c.SilenceUsage = true, true
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
-	c.SetArgs(append(flags, "--model="+model, "--out=-"))
-	err := c.Execute()
-	if err == nil && out.Recovery.Final {
-		err = usage("--recover belongs to the study, not to a row")
+	run := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		for _, name := range studyFlags {
+			if c.Flags().Changed(name) {
+				return usage("--%s belongs to the study, not to a row", name)
+			}
+		}
+		for name, value := range map[string]string{"model": model, "out": "-"} {
+			if err := c.Flags().Set(name, value); err != nil {
+				return err
+			}
+		}
+		return run(c, args)
 	}
+	c.SetArgs(flags)
+	err := c.Execute()
 	return out, err
 }
+
+// studyFlags are the flags of mop prune that a row cannot have. A model that was pruned to a
+// share of the latency, or by a plan, can be a row by --dirs.
+var studyFlags = []string{"model", "out", "targets", "target-latency", "plan", "resume", "recover", "recover-steps", "recover-split"}
 
 // quoted writes arguments as a shell reads them.
 func quoted(args []string) string {

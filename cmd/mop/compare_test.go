@@ -1,7 +1,9 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"mop/bench/study"
@@ -62,6 +64,12 @@ func TestStudyRowsRefused(t *testing.T) {
 		{rows: []string{"x=--no-such-flag 1"}},
 		{rows: []string{"x='open"}},
 		{rows: []string{"x=--recover rows.json"}},
+		{rows: []string{"x=--target-latency 0.7"}},
+		{rows: []string{"x=--targets 0.5"}},
+		{rows: []string{"x=--plan plan.json"}},
+		{rows: []string{"x=--out elsewhere"}},
+		{dirs: []string{"none=" + filepath.Join(t.TempDir(), "*")}},
+		{dirs: []string{"pattern=[x"}},
 		{dirs: []string{"only-a-name"}},
 	} {
 		_, err := studyRows(compareCommand(o), o, model, c.methods, c.rows, c.dirs)
@@ -69,5 +77,25 @@ func TestStudyRowsRefused(t *testing.T) {
 			var none []study.Row
 			t.Errorf("%+v: want an error, got none and %v", c, none)
 		}
+	}
+}
+
+// A pattern stands for the models among what it matches.
+func TestModelPatterns(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"0.70-seed2", "0.70-seed1", "0.80-seed1"} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name, "config.json"), nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "0.70-seed1.log"), nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := studyRows(compareCommand(&options{}), &options{}, dir, "", nil, []string{"search=" + filepath.Join(dir, "0.70-seed*") + ",other=x"})
+	if want := []string{filepath.Join(dir, "0.70-seed1"), filepath.Join(dir, "0.70-seed2")}; err != nil || len(rows) != 2 || !slices.Equal(rows[0].Models, want) {
+		t.Errorf("want %v and another row, got %+v, %v", want, rows, err)
 	}
 }

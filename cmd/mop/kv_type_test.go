@@ -30,7 +30,8 @@ func TestKLOfCacheTypes(t *testing.T) {
 }
 
 // What generates text, or measures how fast it is generated, has a cache of float16 unless
-// --kv-type says otherwise; what computes losses has float32.
+// --kv-type says otherwise; what computes losses has float32. Commands that do both have
+// float16 for the latency alone.
 func TestDefaultCacheTypes(t *testing.T) {
 	for flag, want := range map[string]string{"": "f16", "f32": "f32", "int8": "int8"} {
 		args := []string{"bench", demoDir, "--in", "4", "--out", "2", "--runs", "1", "--discard", "0", "--format", "json", "--device", "cpu"}
@@ -48,7 +49,7 @@ func TestDefaultCacheTypes(t *testing.T) {
 			t.Errorf("mop bench --kv-type %q: want a row of %s, got %v %v", flag, want, rows, err)
 		}
 	}
-	for name, want := range map[string]string{"run": "f16", "serve": "f16", "bench": "f16", "eval": "f32", "sweep": "f32", "logits": "f32"} {
+	for name, want := range map[string]string{"run": "f16", "serve": "f16", "bench": "f16", "sweep": "f16", "plan": "f16", "validate": "f16", "prune": "f16", "search": "f16", "compare": "f16", "eval": "f32", "logits": "f32"} {
 		args := []string{name, "--help"}
 		if name == "eval" {
 			args = []string{name, "ppl", "--help"}

@@ -72,6 +72,7 @@ func TestFromSweepToValidatedPlan(t *testing.T) {
 			t.Errorf("%v: want wrong use and %q, got %v", args, want, err)
 		}
 	}
+	checkTableKVTypes(t, table, file, cpu)
 	// A table of another model is refused by every command that reads it.
 	other := filepath.Join(dir, "other")
 	if err := os.WriteFile(other, []byte(`{"version":1}`), 0o666); err != nil {
@@ -84,6 +85,69 @@ func TestFromSweepToValidatedPlan(t *testing.T) {
 		model, file, _ := strings.Cut(args, " ")
 		if _, err := mop(t, "", "plan", "--model", model, "--sequence", "L", "--latency", file); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+}
+
+// A table says with which KV cache it was measured, and every command that measures or predicts
+// by it refuses another one. Tables of former versions have float32.
+func checkTableKVTypes(t *testing.T, table, planFile string, cpu []string) {
+	t.Helper()
+	text, err := os.ReadFile(table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var former map[string]any
+	if err := json.Unmarshal(text, &former); err != nil {
+		t.Fatal(err)
+	}
+	m := former["machine"].(map[string]any)
+	if m["cache_type"] != "f16" || m["cache_element"] != 2.0 {
+		t.Errorf("want a table of float16, the default of mop bench, got %v", m)
+	}
+	delete(m, "cache_type")
+	m["cache_element"] = 4
+	old := filepath.Join(filepath.Dir(table), "old.json")
+	if text, err = json.Marshal(former); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(old, text, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(filepath.Dir(table), "out")
+	verify := []string{"plan", "--model", demoDir, "--criterion", "random", "--target", "0.2", "--out-tokens", "4", "--verify", "1"}
+	searched := []string{"search", "--model", demoDir, "--out", out, "--target-latency", "0.8", "--calibration", "x", "--text", "x"}
+	pruned := []string{"prune", "--model", demoDir, "--out", out, "--criterion", "latency", "--calibration", "x", "--text", "x"}
+	for _, c := range []struct {
+		table, want string
+		args        []string
+	}{
+		{old, "KV cache of type f32, not f16: give --kv-type f32", verify},
+		{table, "KV cache of type f16, not f32", append(verify, "--kv-type", "f32")},
+		{old, "type f32, not f16", []string{"validate", planFile}},
+		{old, "type f32, not int8", []string{"validate", planFile, "--measure=false", "--kv-type", "int8"}},
+		{table, "type f16, not int8", []string{"plan", "--model", demoDir, "--sequence", "L", "--kv-type", "int8"}},
+		{old, "type f32, not f16", searched},
+		{table, "type f16, not f32", append(searched, "--measure=false", "--kv-type", "f32")},
+		{table, "type f16, not f32", append(pruned, "--kv-type", "f32")},
+		{old, "type f32, not f16", append(pruned[:len(pruned):len(pruned)], "--kv-type", "f16")},
+	} {
+		_, err := mop(t, "", append(append(c.args[:len(c.args):len(c.args)], "--latency", c.table), cpu...)...)
+		if err == nil || errors.Is(err, errUsage) || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), c.table) {
+			t.Errorf("%v: want %q, got %v", c.args, c.want, err)
+		}
+	}
+	if out, err := mop(t, "", append(append(verify, "--kv-type", "f32", "--latency", old), cpu...)...); err != nil {
+		t.Errorf("the table's own type: want a verification, got %q, %v", out, err)
+	}
+	for want, args := range map[string][]string{
+		"kv-type: want one of f32": {"search", "--model", demoDir, "--out", out, "--target-latency", "0.8", "--kv-type", "f64"},
+		"only the CPU supports it": {"compare", "--model", demoDir, "--out", out, "--methods", "depth", "--kv-type", "f32", "--device", "cuda"},
+		"need --criterion latency": {"prune", "--model", demoDir, "--out", out, "--kv-type", "f32"},
+		"need --latency TABLE":     {"plan", "--model", demoDir, "--sequence", "L", "--kv-type", "f32"},
+	} {
+		if _, err := mop(t, "", args...); !errors.Is(err, errUsage) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: want wrong use and %q, got %v", args, want, err)
 		}
 	}
 }

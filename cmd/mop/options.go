@@ -41,10 +41,21 @@ func (o *options) register(root *cobra.Command) {
 // generateFlags are for the commands that generate text or measure how fast it is generated.
 // Their KV cache has 16 bits, which loses next to nothing and is faster.
 func (o *options) generateFlags(c *cobra.Command) {
-	o.runFlags(c, "f16")
+	o.runFlags(c, open.LatencyKV)
+	o.openWithLatencyKV(c)
+}
+
+// measureFlags are for the commands that measure latencies as a table has them.
+func (o *options) measureFlags(c *cobra.Command) {
+	o.kvTypeFlag(c, open.LatencyKV)
+	o.openWithLatencyKV(c)
+}
+
+// openWithLatencyKV makes the CPU's KV cache one of 16 bits unless --kv-type is given.
+func (o *options) openWithLatencyKV(c *cobra.Command) {
 	run := c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {
-		o.cpuKV = "f16"
+		o.cpuKV = open.LatencyKV
 		return run(c, args)
 	}
 }
@@ -54,9 +65,35 @@ func (o *options) generateFlags(c *cobra.Command) {
 func (o *options) weightsFlags(c *cobra.Command) { o.runFlags(c, "f32") }
 
 func (o *options) runFlags(c *cobra.Command, cpuKV string) {
+	o.kvTypeFlag(c, cpuKV)
 	c.Flags().StringVar(&o.weights.Weights, "weights", "stored", "type that matrices are held in: stored, as in the checkpoint; or int8, with a scale for each row, multiplied by 16-bit activations")
 	o.activationsFlag(c)
-	c.Flags().StringVar(&o.kvType, "kv-type", "", "type of the KV cache: int8, with a scale for each head and position; or on the CPU f32, f16 or bf16; a smaller type saves memory (default "+cpuKV+"; on a GPU the 16-bit type that it computes in)")
+}
+
+// kvTypes is the help on the values of --kv-type.
+const kvTypes = "int8, with a scale for each head and position; or on the CPU f32, f16 or bf16"
+
+func (o *options) kvTypeFlag(c *cobra.Command, cpuKV string) {
+	c.Flags().StringVar(&o.kvType, "kv-type", "", "type of the KV cache: "+kvTypes+"; a smaller type saves memory (default "+cpuKV+"; on a GPU the 16-bit type that it computes in)")
+}
+
+// latencyKVFlag is for the commands that compute losses, with a precise KV cache, and measure
+// latencies beside them, with the cache of mop bench.
+func latencyKVFlag(c *cobra.Command, to *string) {
+	c.Flags().StringVar(to, "kv-type", "", "type of the KV cache while a latency is measured: "+kvTypes+" (default "+open.LatencyKV+"; on a GPU the 16-bit type that it computes in); losses are computed with f32")
+}
+
+// checkLatencyKV refuses types that no device has, and contradicting flags.
+func (o *options) checkLatencyKV(kind string) error {
+	d := o.deviceOptions()
+	d.KVType = kind
+	if err := d.Check(); err != nil {
+		return usage("--%v", err)
+	}
+	if kind != "" && kind != "int8" && o.device.Kind == "cuda" {
+		return usage("--kv-type %s: only the CPU supports it: want --device cpu or auto, got %s", kind, o.device.text)
+	}
+	return nil
 }
 
 func (o *options) activationsFlag(c *cobra.Command) {

@@ -153,8 +153,8 @@ func planCommand(o *options) *cobra.Command {
 			if verify != 0 && tableFile == "" || verify < 0 {
 				return usage("--verify: want a number of plans and --latency TABLE to verify, got %d", verify)
 			}
-			if tableFile == "" && work.changed(c) {
-				return usage("--in, --out-tokens, --batch and --part need --latency TABLE")
+			if tableFile == "" && (work.changed(c) || o.kvType != "") {
+				return usage("--in, --out-tokens, --batch, --part and --kv-type need --latency TABLE")
 			}
 			dryRun := func(seed uint64) (*plan.Plan, error) {
 				path, err := chooser.Path(criterion.Settings{Seed: seed, Sequence: sequence})
@@ -176,7 +176,7 @@ func planCommand(o *options) *cobra.Command {
 				return err
 			}
 			if tableFile != "" {
-				table, predictor, err := work.predictor(tableFile, base)
+				table, predictor, err := work.predictor(tableFile, o.kvType, base)
 				if err != nil {
 					return err
 				}
@@ -186,7 +186,7 @@ func planCommand(o *options) *cobra.Command {
 					if err != nil {
 						return err
 					}
-					return verifyPlans(c, o, name, table, base, models, work.Workload, asJSON)
+					return verifyPlans(c, o, name, tableFile, table, base, models, work.Workload, asJSON)
 				}
 			}
 			if asJSON {
@@ -206,5 +206,6 @@ func planCommand(o *options) *cobra.Command {
 	f.IntVar(&verify, "verify", 0, "measure this many plans with random weights and compare with the predictions: steps of the path, or of other random paths")
 	work.register(c)
 	widthFlags(c, &w)
+	o.measureFlags(c)
 	return c
 }

@@ -26,7 +26,7 @@ func pruneCommand(o *options) *cobra.Command { return commandOfPrune(o, runPrune
 // commandOfPrune has the flags of mop prune, and gives the options that they say to do.
 func commandOfPrune(o *options, do func(*cobra.Command, prune.Options) error) *cobra.Command {
 	var p prune.Options
-	var targets, latencies, sample, train, tableFile string
+	var targets, latencies, sample, train, tableFile, kvType string
 	work := workloadFlags{Workload: predict.Workload{In: 12, Out: 128, Batch: 1}}
 	var replay []string
 	p.Recovery.Recipe = finetune.Defaults()
@@ -62,7 +62,7 @@ func commandOfPrune(o *options, do func(*cobra.Command, prune.Options) error) *c
 			if p.Targets, err = plan.ParseTargets(targets); err != nil {
 				return usage("%v", err)
 			}
-			if err := pruneLatency(c, o, &p, &work, tableFile); err != nil {
+			if err := pruneLatency(c, o, &p, &work, kvType, tableFile); err != nil {
 				return err
 			}
 			if sample != "first" && sample != "seeded" {
@@ -93,6 +93,7 @@ func commandOfPrune(o *options, do func(*cobra.Command, prune.Options) error) *c
 	f.StringVar(&latencies, "target-latency", "", "instead of --targets: shares of the unpruned model's latency, such as 0.6,0.7,0.8, met by measurement on the device")
 	f.StringVar(&tableFile, "latency", "", "latency table of mop sweep, from which criterion latency predicts times instead of measuring them")
 	work.register(c)
+	latencyKVFlag(c, &kvType)
 	f.BoolVar(&p.ExactTarget, "exact-target", false, "meet each target exactly, by a last width step of the size that is missing")
 	f.StringVar(&p.Method, "method", "mop", "what is removed: "+method.Help()+" (docs/methods.md)")
 	f.StringVar(&p.Criterion, "criterion", "kl", "what decides between a depth step and a width step: "+criterion.Help())

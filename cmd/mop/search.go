@@ -7,20 +7,18 @@ import (
 	"github.com/spf13/cobra"
 
 	"mop/internal/files"
-	"mop/internal/machine"
 	"mop/prune"
 	"mop/prune/plan"
 	"mop/prune/score"
 	"mop/prune/search"
 	"mop/runtime/device"
-	"mop/runtime/open"
 	"mop/runtime/predict"
 )
 
 func searchCommand(o *options) *cobra.Command {
 	s := search.Defaults()
 	work := workloadFlags{Workload: s.Workload}
-	var targets, targetBytes, tableFile string
+	var targets, targetBytes, tableFile, kvType string
 	var measure bool
 	c := &cobra.Command{
 		Use:   "search --model DIR --latency TABLE --target-latency 0.6,0.7,0.8 --out DIR",
@@ -51,7 +49,11 @@ func searchCommand(o *options) *cobra.Command {
 			if err := work.check(); err != nil {
 				return err
 			}
+			if err := o.checkLatencyKV(kvType); err != nil {
+				return err
+			}
 			s.Workload, s.Seed = work.Workload, o.seed
+			meter := &tableMeter{options: o, workload: s.Workload, kvType: kvType}
 			if s.Objective == "latency" {
 				if tableFile == "" {
 					return usage("search: --target-latency needs --latency TABLE")
@@ -62,20 +64,25 @@ func searchCommand(o *options) *cobra.Command {
 				if s.Identity, err = files.Sum(tableFile); err != nil {
 					return err
 				}
+				if err := checkTableKV(kvType, tableFile, s.Table); err != nil {
+					return err
+				}
 				if measure {
-					info := machine.Describe()
-					s.Identity += fmt.Sprintf(", measured on %s %s, device %s, threads %d, kernels %s", info.CPU, info.Kind, o.device.text, o.threads, o.kernels)
-					s.Measure = meterFunc(o, s.Workload)
+					s.Identity += ", measured on " + meter.identity()
+					meter.table, meter.file, s.Measure = s.Table, tableFile, meter.measure
 				}
 			}
 			if s.Recipe.Data == "" {
 				s.Recipe.Data = s.Calibration
 			}
 			s.OpenDevice = func() (device.Device, error) {
-				if s.Short > 0 {
-					return o.openTrainer()
+				dev, err := openFor(o, s.Short > 0)
+				if err == nil {
+					if err = meter.check(dev); err != nil {
+						dev.Close()
+					}
 				}
-				return open.Device(o.deviceOptions())
+				return dev, err
 			}
 			bar := newBars(c.ErrOrStderr())
 			s.Progress = bar.show
@@ -107,6 +114,7 @@ func searchCommand(o *options) *cobra.Command {
 	f.StringVar(&targets, "target-latency", "", "shares of the dense model's latency, with commas between them")
 	f.StringVar(&targetBytes, "target-bytes", "", "shares of the dense model's parameters, instead of --target-latency")
 	work.register(c)
+	latencyKVFlag(c, &kvType)
 	f.BoolVar(&measure, "measure", true, "meet the target by measurement on the device; false: by the table's prediction alone")
 	f.StringVar(&s.Calibration, "calibration", "", "prompts for the scores and the refit, as of mop prune")
 	f.IntVar(&s.Prompts, "prompts", s.Prompts, "number of prompts")

@@ -75,7 +75,7 @@ func sweepCommand(o *options) *cobra.Command {
 			return report.WriteSweep(dir, r.Table)
 		},
 	}
-	o.weightsFlags(c)
+	o.generateFlags(c)
 	o.dtypeFlag(c)
 	f := c.Flags()
 	f.StringVar(&name, "model", "", "model directory or preset:NAME; only its shapes are used")

@@ -9,7 +9,6 @@ import (
 	"mop/bench/validate"
 	"mop/prune/search"
 	"mop/runtime/device"
-	"mop/runtime/open"
 	"mop/runtime/predict"
 )
 
@@ -37,6 +36,9 @@ func validateCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := checkTableKV(o.kvType, tableFile, t); err != nil {
+				return err
+			}
 			s, err := validate.Open(args[0], t)
 			if err != nil {
 				return err
@@ -53,12 +55,11 @@ func validateCommand(o *options) *cobra.Command {
 					return err
 				}
 				defer dev.Close()
-				if err := sameMachine(dev, t, o); err != nil {
+				if err := sameMachine(dev, "", tableFile, t, o); err != nil {
 					return err
 				}
 			}
-			place := open.ModelOptions{Weights: t.Machine.Weights, Activations: t.Machine.Activations}
-			page, err := validate.Run(c.Context(), dev, s, t, losses, sweep.VerifyOptions{Workload: work.Workload, DType: o.from.ElementType(s.Base), Place: place, Runs: 5, Tries: 20, Precision: 0.01, Seed: o.seed})
+			page, err := validate.Run(c.Context(), dev, s, t, losses, sweep.VerifyOptions{Workload: work.Workload, DType: tableDType(t, s.Base), Place: placeOf(t), Runs: 5, Tries: 20, Precision: 0.01, Seed: o.seed})
 			if err != nil {
 				return err
 			}
@@ -76,5 +77,6 @@ func validateCommand(o *options) *cobra.Command {
 	f.BoolVar(&measure, "measure", true, "measure on the device as well; false: predictions only")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	work.register(c)
+	o.measureFlags(c)
 	return c
 }

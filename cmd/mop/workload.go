@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,6 +16,7 @@ import (
 	"mop/internal/machine"
 	"mop/prune"
 	"mop/prune/plan"
+	"mop/runtime/checkpoint"
 	"mop/runtime/config"
 	"mop/runtime/device"
 	"mop/runtime/open"
@@ -59,8 +62,8 @@ func (w *workloadFlags) check() error {
 	return nil
 }
 
-// predictor loads a latency table for a model.
-func (w *workloadFlags) predictor(file string, base *config.Config) (*predict.Table, *predict.Predictor, error) {
+// predictor loads a latency table for a model. kvType is that of --kv-type.
+func (w *workloadFlags) predictor(file, kvType string, base *config.Config) (*predict.Table, *predict.Predictor, error) {
 	if err := w.check(); err != nil {
 		return nil, nil, err
 	}
@@ -71,6 +74,9 @@ func (w *workloadFlags) predictor(file string, base *config.Config) (*predict.Ta
 	if err := t.CheckModel(base); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", file, err)
 	}
+	if err := checkTableKV(kvType, file, t); err != nil {
+		return nil, nil, err
+	}
 	p, err := t.Predictor(w.Workload)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", file, err)
@@ -78,21 +84,24 @@ func (w *workloadFlags) predictor(file string, base *config.Config) (*predict.Ta
 	return t, p, nil
 }
 
-// pruneLatency gives a pruning run what it needs of latencies.
-func pruneLatency(c *cobra.Command, o *options, p *prune.Options, work *workloadFlags, tableFile string) error {
+// pruneLatency gives a pruning run what it needs of latencies. kvType is that of --kv-type.
+func pruneLatency(c *cobra.Command, o *options, p *prune.Options, work *workloadFlags, kvType, tableFile string) error {
 	criterionUses := p.Criterion == "latency"
 	if !criterionUses && !p.TargetLatency {
-		if work.changed(c) {
-			return usage("--in, --out-tokens, --batch and --part need --criterion latency or --target-latency")
+		if work.changed(c) || kvType != "" {
+			return usage("--in, --out-tokens, --batch, --part and --kv-type need --criterion latency or --target-latency")
 		}
 		return nil
 	}
 	if err := work.check(); err != nil {
 		return err
 	}
-	p.MeasureLatency = meterFunc(o, work.Workload)
-	info := machine.Describe()
-	p.LatencyIdentity = fmt.Sprintf("%+v on %s %s, device %s, threads %d, kernels %s", work.Workload, info.CPU, info.Kind, o.device.text, o.threads, o.kernels)
+	if err := o.checkLatencyKV(kvType); err != nil {
+		return err
+	}
+	meter := &tableMeter{options: o, workload: work.Workload, kvType: kvType}
+	p.MeasureLatency = meter.measure
+	p.LatencyIdentity = fmt.Sprintf("%+v on %s", work.Workload, meter.identity())
 	if tableFile == "" {
 		return nil
 	}
@@ -100,7 +109,7 @@ func pruneLatency(c *cobra.Command, o *options, p *prune.Options, work *workload
 	if err != nil {
 		return err
 	}
-	_, predictor, err := work.predictor(tableFile, base)
+	table, predictor, err := work.predictor(tableFile, kvType, base)
 	if err != nil {
 		return err
 	}
@@ -109,32 +118,67 @@ func pruneLatency(c *cobra.Command, o *options, p *prune.Options, work *workload
 		return err
 	}
 	p.LatencyIdentity += ", table " + sum
+	if p.TargetLatency { // predictions and measurements have to agree
+		meter.table, meter.file = table, tableFile
+	}
 	p.PredictLatency = func(_ context.Context, _ device.Device, _ *config.Config, layers []config.LayerShape, _ float64) (float64, error) {
 		return predictor.Latency(layers), nil
 	}
 	return nil
 }
 
-// meterFunc measures models with random weights, since values do not change times. All
-// calls are of one base and one device.
-func meterFunc(o *options, w predict.Workload) prune.LatencyFunc {
-	var meter *sweep.Meter
-	return func(ctx context.Context, dev device.Device, base *config.Config, layers []config.LayerShape, dense float64) (float64, error) {
-		if meter == nil {
-			var err error
-			if meter, err = sweep.NewMeter(dev, base, sweep.VerifyOptions{Workload: w, DType: o.from.ElementType(base), Place: o.weights, Runs: 3, Tries: 15, Precision: 0.01, Seed: o.seed}); err != nil {
-				return 0, err
-			}
-		}
-		if dense == 0 {
-			return meter.Base(ctx)
-		}
-		one, err := meter.Measure(ctx, layers, dense)
-		if err == nil && one.Disturbed {
-			slog.Warn("the machine was busy with other things: a measured latency may be wrong", "ms", one.MS)
-		}
-		return one.MS, err
+// tableMeter measures models with random weights, since values do not change times. All
+// measurements are of one base and one device.
+type tableMeter struct {
+	*options
+	workload predict.Workload
+	kvType   string         // that of --kv-type
+	table    *predict.Table // whose machine and settings must be these ones; nil = none
+	file     string         // of the table
+	meter    *sweep.Meter
+}
+
+// identity names the machine and what the device is opened with.
+func (m *tableMeter) identity() string {
+	info := machine.Describe()
+	text := fmt.Sprintf("%s %s, device %s, threads %d, kernels %s", info.CPU, info.Kind, m.device.text, m.threads, m.kernels)
+	if kind := cmp.Or(m.kvType, open.LatencyKV); kind != "f32" { // the only one of former versions
+		text += ", KV cache " + kind
 	}
+	return text
+}
+
+// check refuses a device on which the table was not measured.
+func (m *tableMeter) check(dev device.Device) error {
+	if m.table == nil {
+		return nil
+	}
+	return sameMachine(dev, open.LatencyKVType(dev, m.kvType), m.file, m.table, m.options)
+}
+
+// measure is a prune.LatencyFunc.
+func (m *tableMeter) measure(ctx context.Context, dev device.Device, base *config.Config, layers []config.LayerShape, dense float64) (float64, error) {
+	if m.meter == nil {
+		if err := m.check(dev); err != nil {
+			return 0, err
+		}
+		v := sweep.VerifyOptions{Workload: m.workload, DType: m.from.ElementType(base), Place: m.weights, KVType: open.LatencyKVType(dev, m.kvType), Runs: 3, Tries: 15, Precision: 0.01, Seed: m.seed}
+		if m.table != nil {
+			v.DType, v.Place = tableDType(m.table, base), placeOf(m.table)
+		}
+		var err error
+		if m.meter, err = sweep.NewMeter(dev, base, v); err != nil {
+			return 0, err
+		}
+	}
+	if dense == 0 {
+		return m.meter.Base(ctx)
+	}
+	one, err := m.meter.Measure(ctx, layers, dense)
+	if err == nil && one.Disturbed {
+		slog.Warn("the machine was busy with other things: a measured latency may be wrong", "ms", one.MS)
+	}
+	return one.MS, err
 }
 
 // verifiedPlans chooses n plans to measure: a random path of another seed for each, or
@@ -162,31 +206,64 @@ func verifiedPlans(p *plan.Plan, n int, dryRun func(seed uint64) (*plan.Plan, er
 	return out, nil
 }
 
-// sameMachine refuses a table of another machine, whose times would be compared with
-// this one's.
-func sameMachine(dev device.Device, t *predict.Table, o *options) error {
-	m, got, cpu := t.Machine, dev.Capabilities(), machine.Describe().CPU
-	if got.Hardware == m.Device && got.Threads == m.Threads && cpu == m.CPU && o.kernels == m.Kernels && got.CacheElementBytes == m.CacheBytes {
+// sameMachine refuses a table of another machine or of other settings, whose times would be
+// compared with this one's. kvType is the type of the KV cache that is measured with.
+func sameMachine(dev device.Device, kvType, file string, t *predict.Table, o *options) error {
+	caches, err := device.WithCacheType(dev, kvType)
+	if err != nil {
+		return err
+	}
+	m, got := t.Machine, caches.Capabilities()
+	if !m.SameKVType(got.CacheType) {
+		return kvTypeError(file, t, got.CacheType)
+	}
+	var other []string
+	for _, x := range []struct{ what, want, got string }{
+		{"device", m.Device, got.Hardware}, {"processor", m.CPU, machine.Describe().CPU},
+		{"threads", fmt.Sprint(m.Threads), fmt.Sprint(got.Threads)}, {"kernels", m.Kernels, o.kernels}} {
+		if x.want != x.got {
+			other = append(other, fmt.Sprintf("%s %s, not %s", x.what, x.want, x.got))
+		}
+	}
+	if len(other) == 0 {
 		return nil
 	}
-	return fmt.Errorf("the latency table was measured on %s (%s) with %d threads, kernels %s and %d bytes for a number in the KV cache, this is %s (%s) with %d, %s and %d: measure here with mop sweep, or choose the same flags",
-		m.Device, m.CPU, m.Threads, m.Kernels, m.CacheBytes, got.Hardware, cpu, got.Threads, o.kernels, got.CacheElementBytes)
+	return fmt.Errorf("%s: the latency table was measured with %s: measure here with mop sweep, or choose the same flags", file, strings.Join(other, "; "))
+}
+
+// checkTableKV refuses a type of --kv-type that is not the table's. "" = the flag is not given.
+func checkTableKV(kvType, file string, t *predict.Table) error {
+	if kvType != "" && !t.Machine.SameKVType(kvType) {
+		return kvTypeError(file, t, kvType)
+	}
+	return nil
+}
+
+func kvTypeError(file string, t *predict.Table, got string) error {
+	return fmt.Errorf("%s: the latency table was measured with a KV cache of type %s, not %s: give --kv-type %[2]s, or measure another table with mop sweep", file, t.Machine.KVType(), got)
+}
+
+// placeOf is how a table's weights were held, and tableDType the type of random ones.
+func placeOf(t *predict.Table) open.ModelOptions {
+	return open.ModelOptions{Weights: t.Machine.Weights, Activations: t.Machine.Activations}
+}
+
+func tableDType(t *predict.Table, base *config.Config) checkpoint.DType {
+	return open.SourceOptions{DType: strings.ToLower(t.Model.DType)}.ElementType(base)
 }
 
 // verifyPlans measures plans on the table's device.
-func verifyPlans(c *cobra.Command, o *options, name string, t *predict.Table, base *config.Config, models []sweep.Shapes, w predict.Workload, asJSON bool) error {
-	place := open.ModelOptions{Weights: t.Machine.Weights, Activations: t.Machine.Activations}
+func verifyPlans(c *cobra.Command, o *options, name, tableFile string, t *predict.Table, base *config.Config, models []sweep.Shapes, w predict.Workload, asJSON bool) error {
 	dev, err := o.open()
 	if err != nil {
 		return err
 	}
 	defer dev.Close()
-	if err := sameMachine(dev, t, o); err != nil {
+	if err := sameMachine(dev, "", tableFile, t, o); err != nil {
 		return err
 	}
 	bar := newBars(c.ErrOrStderr())
-	from := o.from
-	v, err := sweep.Verify(c.Context(), dev, t, base, models, sweep.VerifyOptions{Workload: w, DType: from.ElementType(base), Place: place, Runs: 3, Tries: 12, Precision: 0.02, Seed: o.seed, Progress: bar.show})
+	v, err := sweep.Verify(c.Context(), dev, t, base, models, sweep.VerifyOptions{Workload: w, DType: tableDType(t, base), Place: placeOf(t), Runs: 3, Tries: 12, Precision: 0.02, Seed: o.seed, Progress: bar.show})
 	bar.end()
 	if v == nil {
 		return fmt.Errorf("%s: %w", name, err)

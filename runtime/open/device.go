@@ -134,6 +134,19 @@ func (o DeviceOptions) kvType() (t checkpoint.DType, int8KV bool, err error) {
 	return 0, false, fmt.Errorf("kv-type: want one of f32, f16, bf16, int8, got %q", name)
 }
 
+// LatencyKV is the type of the CPU's KV cache while text is generated or a latency is measured,
+// unless another one is asked for.
+const LatencyKV = "f16"
+
+// LatencyKVType is the type of KV caches on a device while a latency is measured, for
+// device.WithCacheType: the one that was asked for, or else the default.
+func LatencyKVType(dev device.Device, asked string) string {
+	if asked == "" && dev.Capabilities().HostMemory {
+		return LatencyKV
+	}
+	return asked
+}
+
 // Check refuses values that no device can be opened with.
 func (o DeviceOptions) Check() error {
 	_, _, err := o.kvType()

@@ -55,11 +55,30 @@ type Source struct {
 	PrefillRows     int     `json:"prefill_rows"`
 	ReadGBps        float64 `json:"read_gbps"`             // roofline, 0 = not measured
 	FMAGflops       float64 `json:"fma_gflops"`            // roofline, 0 = not measured
+	CacheType       string  `json:"cache_type,omitempty"`  // of the KV cache: see KVType
 	CacheBytes      int     `json:"cache_element"`         // bytes of one number in the KV cache
 	CacheScaleBytes int     `json:"cache_scale,omitempty"` // bytes of the scale of a head's key or value
 	Commit          string  `json:"commit"`
 	Go              string  `json:"go"`
 	Date            string  `json:"date"` // RFC 3339, UTC
+}
+
+// KVType is the type of the KV cache, as in device.Capabilities. Tables of former versions
+// have only the bytes of a number; with two bytes it is "16-bit", which is any type of 16 bits.
+func (s Source) KVType() string {
+	if s.CacheType != "" {
+		return s.CacheType
+	}
+	return map[int]string{1: "int8", 2: sixteenBits, 4: "f32"}[s.CacheBytes]
+}
+
+// sixteenBits stands for the 16-bit type that a device computes in.
+const sixteenBits = "16-bit"
+
+// SameKVType reports whether times with a KV cache of a type can be compared with the table's.
+func (s Source) SameKVType(kind string) bool {
+	t := s.KVType()
+	return t == kind || t == sixteenBits && (kind == "f16" || kind == "bf16")
 }
 
 // Pass holds the times of blocks in one kind of pass.

@@ -63,7 +63,7 @@ func TestMeasureRefusesIncompleteRuns(t *testing.T) {
 			ended = true
 			return err
 		}
-		if _, err := MeasureInTurns(context.Background(), []Generate{other, g}, nil, 4, now); err == nil || err.Error() != want || !ended {
+		if _, err := MeasureInTurns(context.Background(), []InTurns{{Generate: other}, {Generate: g}}, nil, 4, now); err == nil || err.Error() != want || !ended {
 			t.Errorf("in turns: want %q and the end of the other run, got %v, %v", want, err, ended)
 		}
 	}

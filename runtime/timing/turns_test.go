@@ -3,8 +3,11 @@ package timing
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"mop/runtime/device"
 )
 
 // Each model has the times of its own passes, and the order of the models is reversed at
@@ -29,7 +32,7 @@ func TestMeasureInTurns(t *testing.T) {
 			return nil
 		}
 	}
-	runs, err := MeasureInTurns(context.Background(), []Generate{fake("a", 10, 3), fake("b", 7, 2)}, [][]int{{1}}, 3, func() time.Time { return clock })
+	runs, err := MeasureInTurns(context.Background(), []InTurns{{Generate: fake("a", 10, 3)}, {Generate: fake("b", 7, 2)}}, [][]int{{1}}, 3, func() time.Time { return clock })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,5 +41,63 @@ func TestMeasureInTurns(t *testing.T) {
 	}
 	if want := []string{"a", "b", "b", "a", "a", "b"}; !slices.Equal(order, want) {
 		t.Errorf("want the order %v, got %v", want, order)
+	}
+}
+
+// slowDevice needs some time for each output or down projection.
+type slowDevice struct {
+	device.Device
+	clock *time.Time
+	took  time.Duration
+	log   *[]string
+	name  string
+}
+
+func (d slowDevice) AddLinear(phase device.Phase, _, _ device.Buffer, _ int, _ device.Weight) {
+	*d.clock = d.clock.Add(d.took)
+	if phase == device.Prefill {
+		*d.log = append(*d.log, d.name)
+	}
+}
+
+// The prefill of two models is divided into turns of about 25 ms, and each has the time of its
+// own turns. Decode steps are not divided.
+func TestPrefillIsDividedIntoTurns(t *testing.T) {
+	clock, log := time.Unix(0, 0), []string{}
+	model := func(name string, took time.Duration) InTurns {
+		d := NewDivided(slowDevice{nil, &clock, took, &log, name})
+		return InTurns{Divided: d, Generate: func(_ context.Context, _ [][]int, out int, token func()) error {
+			for range 8 {
+				d.AddLinear(device.Prefill, nil, nil, 1, nil)
+			}
+			token()
+			for range out - 1 {
+				d.AddLinear(device.Decode, nil, nil, 1, nil)
+				token()
+			}
+			return nil
+		}}
+	}
+	models := []InTurns{model("a", 13*time.Millisecond), model("b", 26*time.Millisecond)}
+	for divided, want := range []string{"aaaaaaaabbbbbbbb", "aabaabaabaabbbbb"} {
+		log = log[:0]
+		runs, err := MeasureInTurns(t.Context(), models, nil, 3, func() time.Time { return clock })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(log, ""); got != want {
+			t.Errorf("divided %d: want the turns %s, got %s", divided, want, got)
+		}
+		for i, ms := range []time.Duration{13, 26} {
+			ms *= time.Millisecond
+			if want := []time.Duration{8 * ms, 9 * ms, 10 * ms}; !slices.Equal(runs[i].Tokens, want) {
+				t.Errorf("divided %d: want %v, got %v", divided, want, runs[i].Tokens)
+			}
+			models[i].Divided.Divide(runs[i].TTFT())
+		}
+	}
+	models[0].Divided.Divide(40 * time.Millisecond)
+	if models[0].Divided.every != 0 {
+		t.Error("a pass of less than two turns: want it undivided")
 	}
 }

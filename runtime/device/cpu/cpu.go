@@ -86,6 +86,7 @@ func Open(o Options) (*Device, error) {
 var (
 	_ device.Trainer       = (*Device)(nil)
 	_ device.PreciseCacher = (*Device)(nil)
+	_ device.CacheTyper    = (*Device)(nil)
 )
 
 // Capabilities: see device.Device.

@@ -103,6 +103,27 @@ func (d *Device) NewPreciseKVCache(slots, maxPositions int, hs device.AttentionS
 	return d.newKVCache(slots, maxPositions, hs, checkpoint.F32, false)
 }
 
+// cacheTypes are the types of KV caches by their names; int8 has another layout.
+var cacheTypes = map[string]checkpoint.DType{"f32": checkpoint.F32, "f16": checkpoint.F16, "bf16": checkpoint.BF16, "int8": 0}
+
+// NewKVCacheOf: see device.CacheTyper.
+func (d *Device) NewKVCacheOf(kind string, slots, maxPositions int, hs device.AttentionShape) (device.KVCache, error) {
+	t, ok := cacheTypes[kind]
+	if !ok {
+		return nil, fmt.Errorf("cache: want one of the types f32, f16, bf16, int8, got %q", kind)
+	}
+	return d.newKVCache(slots, maxPositions, hs, t, kind == "int8")
+}
+
+// CacheTypeBytes: see device.CacheTyper.
+func (d *Device) CacheTypeBytes(kind string) (element, scale int, ok bool) {
+	if kind == "int8" {
+		return 1, scaleBytes, true
+	}
+	t, ok := cacheTypes[kind]
+	return t.Size(), 0, ok
+}
+
 func (d *Device) newKVCache(slots, maxPositions int, hs device.AttentionShape, kind checkpoint.DType, eight bool) (device.KVCache, error) {
 	if slots < 0 || maxPositions < 0 || hs.K < 0 || hs.Dh < 0 {
 		return nil, fmt.Errorf("cache: want a size of 0 or more, got %d slots of %d positions, %d heads of %d", slots, maxPositions, hs.K, hs.Dh)

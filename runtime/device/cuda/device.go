@@ -51,7 +51,10 @@ type Device struct {
 	gathered    gatheredRoPE
 }
 
-var _ device.PreciseCacher = (*Device)(nil)
+var (
+	_ device.PreciseCacher = (*Device)(nil)
+	_ device.CacheTyper    = (*Device)(nil)
+)
 
 func newDevice(g driver.Driver) *Device {
 	i := g.Info()

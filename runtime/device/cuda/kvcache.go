@@ -86,6 +86,22 @@ func (d *Device) NewPreciseKVCache(slots, maxPositions int, hs device.AttentionS
 	return d.newKVCache(slots, maxPositions, hs, false)
 }
 
+// NewKVCacheOf: see device.CacheTyper.
+func (d *Device) NewKVCacheOf(kind string, slots, maxPositions int, hs device.AttentionShape) (device.KVCache, error) {
+	if _, _, ok := d.CacheTypeBytes(kind); !ok {
+		return nil, fmt.Errorf("cuda: cache: want one of the types 16-bit, int8, got %q", kind)
+	}
+	return d.newKVCache(slots, maxPositions, hs, kind == "int8")
+}
+
+// CacheTypeBytes: see device.CacheTyper.
+func (d *Device) CacheTypeBytes(kind string) (element, scale int, ok bool) {
+	if kind == "int8" {
+		return 1, scaleBytes, true
+	}
+	return 2, 0, kind == "16-bit"
+}
+
 func (d *Device) newKVCache(slots, maxPositions int, hs device.AttentionShape, int8KV bool) (device.KVCache, error) {
 	if slots < 0 || maxPositions < 0 || hs.K < 0 || hs.Dh < 0 || hs.Dh > maxHeadSize || hs.Dh%2 != 0 {
 		return nil, fmt.Errorf("cuda: cache: want an even head size up to %d, got %d slots of %d positions, %d heads of %d", maxHeadSize, slots, maxPositions, hs.K, hs.Dh)
