@@ -2,9 +2,11 @@ package cpu
 
 import (
 	"math"
+	"math/rand/v2"
 	"testing"
 	"unsafe"
 
+	kernel "mop/kernels/cpu"
 	"mop/runtime/checkpoint"
 	"mop/runtime/device"
 )
@@ -54,5 +56,69 @@ func TestLogitReductions(t *testing.T) {
 	near("kl of row 1", kl, div[1].KL)
 	if div[0].SameArgmax || !div[1].SameArgmax {
 		t.Errorf("same: want false and true (a tie takes the lower), got %v %v", div[0].SameArgmax, div[1].SameArgmax)
+	}
+}
+
+// exactKL is the KL divergence by its definition, in float64.
+func exactKL(p, q []float32) (kl float64) {
+	lp, lq := logSumExp(p), logSumExp(q)
+	for i := range p {
+		kl += math.Exp(float64(p[i])-lp) * ((float64(p[i]) - lp) - (float64(q[i]) - lq))
+	}
+	return kl
+}
+
+func TestDivergence(t *testing.T) {
+	for _, name := range []string{"auto", "generic"} {
+		t.Run(name, func(t *testing.T) { testDivergence(t, name) })
+	}
+}
+
+func testDivergence(t *testing.T, kernels string) {
+	set, err := kernel.Choose(kernels)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &Device{set: set}
+	r := rand.New(rand.NewPCG(1, 2))
+	const V = 49_153
+	p, q := make([]float32, V), make([]float32, V)
+	for _, scale := range []float32{0, 1e-3, 0.1, 3} {
+		for i := range p {
+			p[i] = 4 * float32(r.NormFloat64())
+			q[i] = p[i] + scale*float32(r.NormFloat64())
+		}
+		want, got := exactKL(p, q), d.divergence(p, q).KL
+		if math.Abs(want-got) > 1e-7+1e-6*want {
+			t.Errorf("logits that differ by %v: want KL %v, got %v", scale, want, got)
+		}
+		if scale == 0 && got != 0 {
+			t.Errorf("equal logits: want KL 0, got %v", got)
+		}
+	}
+	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
+		for _, z := range [][]float32{p, q} {
+			keep := z[V/2]
+			z[V/2] = bad
+			if got := d.divergence(p, q).KL; got == got {
+				t.Errorf("a logit of %v: want KL NaN, got %v", bad, got)
+			}
+			z[V/2] = keep
+		}
+	}
+}
+
+func BenchmarkDivergence(b *testing.B) {
+	set, err := kernel.Choose("auto")
+	if err != nil {
+		b.Fatal(err)
+	}
+	d := &Device{set: set}
+	p, q := make([]float32, 49_152), make([]float32, 49_152)
+	for i := range p {
+		p[i], q[i] = float32(i%97)/10, float32(i%89)/10
+	}
+	for b.Loop() {
+		d.divergence(p, q)
 	}
 }
