@@ -24,7 +24,7 @@ func (k *Cache) Share(to, from, positions int) error {
 		return fmt.Errorf("cache: the device cannot share pages")
 	case !k.Allocated(to) || !k.Allocated(from) || len(k.slots[to].pages) > 0:
 		return fmt.Errorf("cache: want a sequence without pages in slot %d and one in slot %d", to, from)
-	case positions%k.pageSize != 0 || positions > k.slots[from].length:
+	case positions < 0 || positions%k.pageSize != 0 || positions > k.slots[from].length:
 		return fmt.Errorf("cache: want whole pages of %d positions of a sequence of %d, got %d", k.pageSize, k.slots[from].length, positions)
 	}
 	n := positions / k.pageSize

@@ -36,6 +36,7 @@ func TestShare(t *testing.T) {
 	for what, err := range map[string]error{
 		"no whole page":             k.Share(1, 0, n+1),
 		"more than is there":        k.Share(1, 0, 3*n),
+		"a negative number":         k.Share(1, 0, -n),
 		"a slot without a sequence": k.Share(3, 0, n),
 		"from one without":          k.Share(1, 3, n),
 		"into one with pages":       k.Share(0, 0, n),

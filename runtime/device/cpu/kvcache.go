@@ -171,7 +171,7 @@ func (c *kvCache) take() kvPage {
 
 // Share: see device.PageSharer.
 func (c *kvCache) Share(to, from, pages int) error {
-	if to < 0 || to >= len(c.slots) || from < 0 || from >= len(c.slots) || len(c.slots[to]) > 0 || pages > len(c.slots[from]) {
+	if to < 0 || to >= len(c.slots) || from < 0 || from >= len(c.slots) || len(c.slots[to]) > 0 || pages < 0 || pages > len(c.slots[from]) {
 		return fmt.Errorf("cache: want %d pages of slot %d for slot %d without pages, of %d slots", pages, from, to, len(c.slots))
 	}
 	for _, p := range c.slots[from][:pages] {
