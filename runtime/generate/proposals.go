@@ -18,9 +18,8 @@ func (p *Sampler) distribution(logits []float32) (choice int, d Distribution, er
 			return 0, nil, fmt.Errorf("token %d: %w", i, ErrNotFinite)
 		}
 	}
-	choice = p.choose(logits)
-	if p.Temperature == 0 {
-		return choice, nil, nil
+	if choice, err = p.choose(logits); err != nil || p.Temperature == 0 {
+		return choice, nil, err
 	}
 	kept, sum := p.keep(logits)
 	d = make(Distribution, len(kept))

@@ -75,6 +75,10 @@ func NewSampler(s SamplingParams, seq int, prompt []int) *Sampler {
 // weights are not, or they are too large for its type.
 var ErrNotFinite = errors.New("the logit is not finite")
 
+// ErrNoToken is returned where no token may come next: the rules forbid all those that the
+// constraint allows.
+var ErrNoToken = errors.New("every token is forbidden")
+
 // Key is the key of the sequence's stream of random numbers.
 func (p *Sampler) Key() uint64 { return p.key }
 
@@ -100,7 +104,10 @@ func (p *Sampler) Next(logits []float32) (int, error) {
 		}
 	}
 	if p.Temperature != 0 || p.HasPenalty() || changed {
-		token = p.choose(logits)
+		var err error
+		if token, err = p.choose(logits); err != nil {
+			return 0, err
+		}
 	}
 	p.Accept(token)
 	if p.Constraint != nil {
@@ -146,8 +153,9 @@ func (p *Sampler) Accept(token int) {
 	p.pos++
 }
 
-// choose gives the next token, with a penalty or at a temperature.
-func (p *Sampler) choose(logits []float32) int {
+// choose gives the next token, with a penalty or at a temperature. Logits of negative infinity
+// are those of forbidden tokens.
+func (p *Sampler) choose(logits []float32) (int, error) {
 	if p.Temperature == 0 {
 		best := 0
 		for token := range logits {
@@ -155,9 +163,15 @@ func (p *Sampler) choose(logits []float32) int {
 				best = token
 			}
 		}
-		return best
+		if math.IsInf(float64(logits[best]), -1) {
+			return 0, ErrNoToken
+		}
+		return best, nil
 	}
 	kept, _ := p.keep(logits)
+	if len(kept) == 0 {
+		return 0, ErrNoToken
+	}
 	token, least := kept[0].token, math.Inf(1)
 	for _, x := range kept {
 		e := random.Exponential(p.key, uint64(p.pos)*uint64(len(logits))+uint64(x.token)) / x.z
@@ -165,7 +179,7 @@ func (p *Sampler) choose(logits []float32) int {
 			token, least = x.token, e
 		}
 	}
-	return token
+	return token, nil
 }
 
 // penalized is a logit after the repetition penalty.
@@ -193,7 +207,9 @@ func (p *Sampler) keep(logits []float32) (c []candidate, sum float64) {
 		c = append(c, candidate{token, z})
 		top = max(top, z)
 	}
-	p.candidates = c
+	if p.candidates = c; len(c) == 0 {
+		return nil, 0
+	}
 	weight := func(z float64) float64 { return math.Exp((z - top) / p.Temperature) }
 	topP := p.TopP > 0 && p.TopP < 1
 	if p.TopK > 0 && p.TopK < len(c) {

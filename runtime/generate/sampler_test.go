@@ -44,7 +44,11 @@ func TestGoldenDistributions(t *testing.T) {
 		p := NewSampler(s, 0, c.Seen)
 		got := make([]float64, len(c.Logits))
 		if s.Temperature == 0 {
-			got[p.choose(c.Logits)] = 1
+			token, err := p.choose(c.Logits)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[token] = 1
 		} else {
 			list, sum := p.keep(c.Logits)
 			for _, x := range list {
@@ -184,6 +188,39 @@ func TestSortTopKeepsTheSame(t *testing.T) {
 			if math.Abs(sum-want) > 1e-9*want || s.TopK > 0 && len(list) > s.TopK {
 				t.Errorf("%+v: want a sum of %v over %d tokens, got %v", s, want, len(list), sum)
 			}
+		}
+	}
+}
+
+// onlyToken allows one token.
+type onlyToken int
+
+func (c onlyToken) Restrict(z []float32, to float32) error {
+	for token := range z {
+		if token != int(c) {
+			z[token] = to
+		}
+	}
+	return nil
+}
+
+func (onlyToken) Accept(int) error { return nil }
+
+// Where the rules forbid all that a constraint allows, there is no next token, with any sampling;
+// the sampler is unchanged, and goes on where something is allowed again.
+func TestNoToken(t *testing.T) {
+	logits := []float32{3, 2, 1}
+	for _, s := range []SamplingParams{{}, {RepetitionPenalty: 2}, {RepetitionPenalty: 0.5}, {Temperature: 1}, {Temperature: 1, TopK: 2}, {Temperature: 1, TopP: 0.5}, {Temperature: 1, MinP: 0.1}} {
+		p := NewSampler(s, 0, []int{0, 2})
+		p.Rules, p.Constraint = LogitRules{Forbidden: []int{2}, MinTokens: 2}, onlyToken(2)
+		for range 3 {
+			if token, err := p.Next(logits); !errors.Is(err, ErrNoToken) {
+				t.Fatalf("%+v: want %v, got token %d, %v", s, ErrNoToken, token, err)
+			}
+		}
+		p.Rules.MinTokens = 0
+		if token, err := p.Next(logits); err != nil || token != 2 {
+			t.Errorf("%+v: want token 2, got %d, %v", s, token, err)
 		}
 	}
 }
