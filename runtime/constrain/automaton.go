@@ -22,15 +22,16 @@ type frame struct {
 	id    uint32
 }
 
-// configuration is the set of the positions of a text. What follows from it is kept until the
-// automaton forgets it.
+// configuration is the set of the positions of a text. The next ones are kept until the
+// automaton forgets them.
 type configuration struct {
 	positions []position // with edges, in order
 	complete  bool       // the text may end here
 
-	kept uint64 // automaton.forgotten when next and mask were computed
+	kept uint64 // automaton.forgotten when next was computed
 	next *[256]*configuration
 	mask *mask
+	fill *filling // the mask so far; nil = not begun, or done
 }
 
 // ErrTooComplex is returned where a text has more possible continuations than are followed.
@@ -39,8 +40,15 @@ var ErrTooComplex = errors.New("the schema has too many alternatives that begin 
 // maxPositions bounds a configuration.
 const maxPositions = 512
 
-// maxConfigurations is how many configurations are kept.
-const maxConfigurations = 1024
+// How many configurations are kept, and how many positions and frames they have together.
+const (
+	maxConfigurations = 1024
+	maxKeptSize       = 1 << 17
+)
+
+// computedWork is the work of following a position, in the unit that work is counted in: a step
+// from a configuration to the next one that is kept already.
+const computedWork = 4
 
 // automaton computes configurations. It is not for concurrent use.
 type automaton struct {
@@ -48,7 +56,9 @@ type automaton struct {
 	frames    map[frameKey]*frame
 	nextID    uint32
 	kept      map[string]*configuration
+	size      int    // positions of the configurations that are kept
 	forgotten uint64 // how often everything that was kept was forgotten
+	work      int    // of all steps so far
 
 	dead *configuration // without continuations, of all texts that are none
 
@@ -76,14 +86,14 @@ func newAutomaton(p *program) *automaton {
 
 // forget drops what is kept. Configurations that are in use stay valid.
 func (a *automaton) forget() {
-	a.frames, a.kept = map[frameKey]*frame{}, map[string]*configuration{}
+	a.frames, a.kept, a.size = map[frameKey]*frame{}, map[string]*configuration{}, 0
 	a.forgotten++
 }
 
 // refresh drops what a configuration has kept where the automaton has forgotten it.
 func (a *automaton) refresh(c *configuration) {
 	if c.kept != a.forgotten {
-		c.kept, c.next, c.mask = a.forgotten, nil, nil
+		c.kept, c.next = a.forgotten, nil
 	}
 }
 
@@ -101,9 +111,11 @@ func (a *automaton) start(rule int32) (*configuration, error) {
 func (a *automaton) step(c *configuration, b byte) (*configuration, error) {
 	a.refresh(c)
 	if c.next != nil && c.next[b] != nil {
+		a.work++
 		return c.next[b], nil
 	}
 	a.begin()
+	defer func() { a.work += 1 + computedWork*(len(c.positions)+len(a.seen)) }()
 	for _, x := range c.positions {
 		for _, e := range a.p.states[x.state].edges {
 			if e.lo <= b && b <= e.hi {
@@ -197,9 +209,10 @@ func (a *automaton) intern() *configuration {
 	if c := a.kept[string(a.key)]; c != nil {
 		return c
 	}
-	if len(a.kept) >= maxConfigurations {
+	if len(a.kept) >= maxConfigurations || a.size+len(a.frames) >= maxKeptSize {
 		a.forget()
 	}
+	a.size += len(a.positions)
 	c := &configuration{positions: slices.Clone(a.positions), complete: a.complete, kept: a.forgotten}
 	a.kept[string(a.key)] = c
 	return c

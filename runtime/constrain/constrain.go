@@ -11,6 +11,7 @@
 package constrain
 
 import (
+	"math"
 	"math/bits"
 	"slices"
 	"sync"
@@ -27,19 +28,24 @@ type Grammar struct {
 	start *configuration
 }
 
-// NewGrammar makes the grammar of a schema. It returns an error where the vocabulary has no token
-// that such a text can begin with, or the schema has too many alternatives.
+// NewGrammar makes the grammar of a schema. It returns an error where no token of the vocabulary is
+// the beginning of such a text, or the schema has too many alternatives. Where little work does not
+// show that, Prepare and Restrict return the error.
 func NewGrammar(s *Schema, v *Vocabulary) (*Grammar, error) {
 	g := &Grammar{v: v, root: s.root, a: newAutomaton(&s.p)}
 	var err error
 	if g.start, err = g.a.start(s.root); err != nil {
 		return nil, err
 	}
-	if _, err = v.maskOf(g.a, g.start); err != nil {
+	if _, err = v.fill(g.a, g.start, firstMaskWork); err != nil {
 		return nil, err
 	}
 	return g, nil
 }
+
+// firstMaskWork is how much of the first mask NewGrammar computes. That is all of it for most
+// schemas; the rest of the others is left to Prepare.
+const firstMaskWork = 1 << 17
 
 // Match begins a text.
 func (g *Grammar) Match() *Match { return &Match{g: g, at: g.start} }
@@ -51,15 +57,25 @@ type Match struct {
 	ended bool // by an EOS token
 }
 
+// Prepare computes which tokens may come next, until that is done or so much work was done. It
+// reports whether Restrict has nothing left to compute, and how much work it did. Work is counted in
+// transitions of the automaton by one byte, one that must be computed as several; it may exceed
+// the limit by one such transition.
+func (m *Match) Prepare(limit int) (done bool, work int, err error) {
+	m.g.mu.Lock()
+	defer m.g.mu.Unlock()
+	before := m.g.a.work
+	done, err = m.g.v.fill(m.g.a, m.at, limit)
+	return done, m.g.a.work - before, err
+}
+
 // Restrict sets the logits of the tokens that must not come next to a value, such as negative
 // infinity.   z [V]
 func (m *Match) Restrict(z []float32, to float32) error {
-	m.g.mu.Lock()
-	allowed, err := m.g.v.maskOf(m.g.a, m.at)
-	m.g.mu.Unlock()
-	if err != nil {
+	if _, _, err := m.Prepare(math.MaxInt); err != nil {
 		return err
 	}
+	allowed := m.at.mask
 	for i, word := range allowed.bits {
 		for others := ^word; others != 0; others &= others - 1 {
 			if token := 64*i + bits.TrailingZeros64(others); token < len(z) {

@@ -356,6 +356,7 @@ func TestForgetting(t *testing.T) {
 		}
 		if i%50 == 0 {
 			g.a.forget()
+			m.at.mask = nil
 			clear(again)
 			if err := m.Restrict(again, -1); err != nil || !slices.Equal(z, again) {
 				t.Fatalf("byte %d: the mask has changed: %v", i, err)
@@ -401,6 +402,95 @@ func TestTooComplex(t *testing.T) {
 	only := NewVocabulary(2, func(i int) []byte { return []byte("ab"[i : i+1]) }, nil)
 	if _, err := NewGrammar(s, only); err != ErrNoToken {
 		t.Errorf("want %v, got %v", ErrNoToken, err)
+	}
+}
+
+// hardSchema has texts whose configurations have hundreds of positions, each one different from
+// the one before.
+const hardSchema = `{"type":"string","pattern":"[ab]*a[ab]{200}$"}`
+
+// Prepare computes a mask piece by piece, with a limited amount of work in each, and in the end
+// it is what Restrict computes as a whole; sequences at the same place share the work.
+func TestPrepare(t *testing.T) {
+	for _, limit := range []int{1, 1000, 100000} {
+		g, whole := grammarOf(t, hardSchema), grammarOf(t, hardSchema).Match()
+		m, same := g.Match(), g.Match()
+		z, want := make([]float32, g.v.size), make([]float32, g.v.size)
+		pieces := 0
+		for _, b := range []byte(`"` + strings.Repeat("ab", 30)) {
+			for done := false; !done; pieces++ {
+				var work int
+				var err error
+				if done, work, err = m.Prepare(limit); err != nil {
+					t.Fatal(err)
+				}
+				if work > limit+computedWork*5*maxPositions+1 || work == 0 && !done {
+					t.Fatalf("a piece of %d: %d work", limit, work)
+				}
+			}
+			if done, work, err := same.Prepare(0); !done || work != 0 || err != nil {
+				t.Fatalf("want the mask of the other sequence, got %t, %d work, %v", done, work, err)
+			}
+			clear(z)
+			clear(want)
+			if err := m.Restrict(z, -1); err != nil {
+				t.Fatal(err)
+			}
+			if err := whole.Restrict(want, -1); err != nil || !slices.Equal(z, want) {
+				t.Fatalf("pieces of %d: the mask differs: %v", limit, err)
+			}
+			for _, m := range []*Match{m, same, whole} {
+				if err := m.Accept(2 + int(b)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if limit == 1000 && pieces < 1000 {
+			t.Errorf("want a schema that is hard to follow, got %d pieces", pieces)
+		}
+		if len(g.a.kept) > maxConfigurations || g.a.size+len(g.a.frames) > maxKeptSize+5*maxPositions {
+			t.Errorf("want a limited memory, got %d configurations of %d positions, %d frames", len(g.a.kept), g.a.size, len(g.a.frames))
+		}
+	}
+}
+
+// A mask that takes too much work is an error, in pieces too.
+func TestMaskTooComplex(t *testing.T) {
+	texts := make([][]byte, 1<<14)
+	for i := range texts { // all of them go on with the text
+		texts[i] = fmt.Appendf(nil, "%014b", i)
+	}
+	s, err := Compile([]byte(`{"type":"string","pattern":"[01]*0[01]{250}$"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := NewGrammar(s, NewVocabulary(len(texts)+1, func(i int) []byte {
+		if i == len(texts) {
+			return []byte(`"`)
+		}
+		return texts[i]
+	}, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := g.Match()
+	if err := m.Accept(len(texts)); err != nil {
+		t.Fatal(err)
+	}
+	for range 30 {
+		done := false
+		for err = nil; !done && err == nil; {
+			done, _, err = m.Prepare(1 << 20)
+		}
+		if err == nil {
+			err = m.Accept(0)
+		}
+		if err != nil {
+			break
+		}
+	}
+	if again := m.Restrict(make([]float32, len(texts)+1), -1); err != ErrTooComplex || again != ErrTooComplex {
+		t.Errorf("want %v, got %v and %v", ErrTooComplex, err, again)
 	}
 }
 

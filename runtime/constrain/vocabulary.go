@@ -80,19 +80,65 @@ func (m *mask) add(token int) {
 	m.n++
 }
 
-// maxMaskWork bounds the work for one mask, in positions of configurations.
+// maxMaskWork bounds the positions that are followed for one mask.
 const maxMaskWork = 1 << 23
 
 // ErrNoToken is returned where no token continues a text.
 var ErrNoToken = errors.New("no token of the vocabulary continues the text as the schema wants it")
 
-// maskOf gives the tokens that continue a text. The work for it does not depend on what is kept,
-// so that a text always gives the same mask or the same error.
-func (v *Vocabulary) maskOf(a *automaton, c *configuration) (*mask, error) {
-	a.refresh(c)
+// filling is a mask that is being computed, token by token in the order of the trie.
+type filling struct {
+	mask *mask
+	node int // of the trie, that comes next
+	path [maxTokenBytes + 1]*configuration
+	work int // positions that were followed
+}
+
+// fill computes the mask of the tokens that continue a text until it is done, or until the
+// automaton has done so much work; the next call goes on. Whether there is an error does not
+// depend on what is kept, so that a text always gives the same mask or the same error.
+func (v *Vocabulary) fill(a *automaton, c *configuration, work int) (done bool, err error) {
 	if c.mask != nil {
-		return c.mask, nil
+		return true, nil
 	}
+	if c.fill == nil {
+		c.fill = &filling{mask: v.endMask(c)}
+		c.fill.path[0] = c
+	}
+	f := c.fill
+	for start := a.work; f.node < len(v.nodes)-1; {
+		if a.work-start >= work {
+			return false, nil
+		}
+		n := &v.nodes[f.node]
+		above := f.path[n.depth-1]
+		if f.work += len(above.positions); f.work > maxMaskWork {
+			return false, ErrTooComplex
+		}
+		next, err := a.step(above, n.b)
+		if err != nil {
+			return false, err
+		}
+		if next == a.dead {
+			f.node = int(n.end)
+			continue
+		}
+		f.work += len(next.positions)
+		for _, token := range v.tokens[n.from:v.nodes[f.node+1].from] {
+			f.mask.add(int(token))
+		}
+		f.path[n.depth] = next
+		f.node++
+	}
+	if f.mask.n == 0 {
+		return false, ErrNoToken
+	}
+	c.mask, c.fill = f.mask, nil
+	return true, nil
+}
+
+// endMask is the mask of the tokens that end a text.
+func (v *Vocabulary) endMask(c *configuration) *mask {
 	m := &mask{bits: make([]uint64, (v.size+63)/64)}
 	if c.complete {
 		for _, token := range v.eos {
@@ -101,34 +147,5 @@ func (v *Vocabulary) maskOf(a *automaton, c *configuration) (*mask, error) {
 			}
 		}
 	}
-	var path [maxTokenBytes + 1]*configuration
-	path[0] = c
-	work := 0
-	for i := 0; i < len(v.nodes)-1; {
-		n := &v.nodes[i]
-		above := path[n.depth-1]
-		work += len(above.positions)
-		if work > maxMaskWork {
-			return nil, ErrTooComplex
-		}
-		next, err := a.step(above, n.b)
-		if err != nil {
-			return nil, err
-		}
-		if next == a.dead {
-			i = int(n.end)
-			continue
-		}
-		for _, token := range v.tokens[n.from:v.nodes[i+1].from] {
-			m.add(int(token))
-		}
-		path[n.depth] = next
-		i++
-	}
-	if m.n == 0 {
-		return nil, ErrNoToken
-	}
-	a.refresh(c)
-	c.mask = m
-	return m, nil
+	return m
 }

@@ -64,9 +64,11 @@ type Engine struct {
 	stats    Stats
 	wake     chan struct{}
 
-	running []*request // of the goroutine that steps
-	steps   int
-	graphs  int // launches of decode graphs
+	running  []*request // of the goroutine that steps
+	steps    int
+	graphs   int // launches of decode graphs
+	maskWork int // for masks that a step does at most
+	masked   int // work for masks in the last step
 }
 
 // request is a request with its state.
@@ -77,6 +79,7 @@ type request struct {
 	pages   int // that it needs at most
 	sampler *generate.Sampler
 	match   *constrain.Match // the text so far; nil = any may follow
+	ready   bool             // what may follow is known
 
 	keys      []prefixKey        // of the beginnings of the prompt
 	computed  int                // positions of the prompt
@@ -97,7 +100,7 @@ type request struct {
 // Stats describes the engine's present state and its work so far.
 type Stats struct {
 	Running, Waiting  int   // requests
-	PagesUsed, Pages  int   // of the KV cache
+	PagesUsed, Pages  int   // of the KV cache; of the model's and the draft's the larger number
 	Drafted, Accepted int64 // tokens that the draft proposed, and of them those that the model accepted
 	Checked           int64 // proposals that the model decided about: those behind a refused one are void
 	DraftSteps        int64 // steps with proposals
@@ -128,7 +131,7 @@ func New(m *model.Model, o Options) (*Engine, error) {
 	case o.MaxContext < 1 || o.MaxContext > m.Config.MaxPositions:
 		return nil, fmt.Errorf("engine: want a context of 1 to %d positions, got %d", m.Config.MaxPositions, o.MaxContext)
 	}
-	e := &Engine{m: m, o: o, canceled: map[uint64]bool{}, wake: make(chan struct{}, 1)}
+	e := &Engine{m: m, o: o, canceled: map[uint64]bool{}, wake: make(chan struct{}, 1), maskWork: maskWork}
 	if err := e.makeCaches(); err != nil {
 		return nil, err
 	}
@@ -290,7 +293,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			e.Stop()
-			e.endAll(FinishCanceled, ctx.Err())
+			e.endAll(FinishCanceled, ErrClosed)
 			return ctx.Err()
 		case <-e.wake:
 		}

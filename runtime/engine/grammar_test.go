@@ -144,3 +144,61 @@ func TestGrammarTooComplex(t *testing.T) {
 		t.Errorf("at the end: %+v", s)
 	}
 }
+
+// Requests with grammars that are hard to follow do not delay others: a step does a limited amount
+// of work for them, while the others get a token in every step. Their own tokens are the same as with
+// any amount of work, and each of them goes on.
+func TestHardGrammarsDelayNoOthers(t *testing.T) {
+	m := heterogeneousModel(t)
+	const hard = `{"type":"string","pattern":"^(a?b?){150}$"}` // a text is at hundreds of places in it
+	request := func(seed int) Request {
+		return Request{Prompt: []int{1, 2, seed}, MaxTokens: 12, Sampling: device.SamplingParams{Temperature: 1, Seed: uint64(seed)},
+			Grammar: grammarOf(t, m, hard), Rules: generate.LogitRules{Bias: map[int]float64{tokenOf('a'): 50, tokenOf('b'): 50}}}
+	}
+	neighbour := Request{Prompt: []int{1, 2, 3}, MaxTokens: 400, IgnoreEOS: true}
+	want := alone(t, m, neighbour)
+	unlimited := newEngine(t, m, Options{MaxBatch: 4})
+	unlimited.maskWork = 1 << 40
+	e := newEngine(t, m, Options{MaxBatch: 4})
+	e.maskWork = 30000
+	good := submit(t, e, neighbour)
+	var bad, free []*Result
+	for seed := range 3 {
+		bad, free = append(bad, submit(t, e, request(seed+1))), append(free, submit(t, unlimited, request(seed+1)))
+	}
+	for step(t, unlimited) {
+	}
+	most, steps, last := 0, 0, 0
+	for ; good.Finish() == ""; steps++ {
+		step(t, e)
+		if got := len(good.tokens); got != steps+1 {
+			t.Fatalf("step %d: want a token of the neighbour in every step, got %d", steps, got)
+		}
+		// Each of three may exceed its share by one transition of the automaton.
+		if e.masked > e.maskWork+3*4*5*512 {
+			t.Fatalf("step %d: %d work for masks, the limit is %d", steps, e.masked, e.maskWork)
+		}
+		if most = max(most, e.masked); bad[2].Finish() == "" {
+			last = steps
+		}
+	}
+	if most < e.maskWork/2 {
+		t.Errorf("want grammars that are hard to follow, got at most %d work in a step", most)
+	}
+	if got := ids(t, good); !slices.Equal(got, want) {
+		t.Errorf("the neighbour: want %v, got %v", want, got)
+	}
+	if last < 40 {
+		t.Errorf("want grammars that take many steps, the last one ended after %d", last)
+	}
+	for step(t, e) {
+	}
+	for i := range bad {
+		if got, want := ids(t, bad[i]), ids(t, free[i]); !slices.Equal(got, want) || len(got) != 12 {
+			t.Errorf("request %d: want %v, got %v, %v", i, want, got, bad[i].err)
+		}
+	}
+	if s := e.Stats(); s.PagesUsed != 0 || s.Running != 0 {
+		t.Errorf("at the end: %+v", s)
+	}
+}

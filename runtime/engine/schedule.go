@@ -12,7 +12,7 @@ type budget struct {
 }
 
 // progress is how far a request's prompt has been computed. One that is held waits for the
-// embeddings of its images.
+// embeddings of its images, or for the tokens that its grammar allows.
 type progress struct {
 	prompt, computed int
 	held             bool

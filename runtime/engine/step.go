@@ -27,21 +27,24 @@ func (e *Engine) Step() (busy bool, err error) {
 	if err := e.computeImage(); err != nil {
 		return true, err
 	}
-	var graph, host []*request // that decode
+	var graph []*request // that decode without the host
+	for _, r := range e.running {
+		if r.computed >= len(r.Prompt) && e.decoder != nil && !r.needsLogits() {
+			graph = append(graph, r)
+		}
+	}
+	err = e.launchGraph(graph, len(graph) < len(e.running))
+	e.prepareMasks() // while the graph runs
+	var host []*request
 	positions := make([]progress, len(e.running))
 	for i, r := range e.running {
-		positions[i] = progress{len(r.Prompt), r.computed, len(r.images) < len(r.Images)}
-		switch {
-		case !positions[i].decodes():
-		case e.decoder != nil && !r.needsLogits():
-			graph = append(graph, r)
-		default:
+		positions[i] = progress{len(r.Prompt), r.computed, len(r.images) < len(r.Images) || !r.ready}
+		if positions[i].decodes() && r.ready && (e.decoder == nil || r.needsLogits()) {
 			host = append(host, r)
 		}
 	}
-	chunks := prefillChunks(positions, budget{tokens: e.o.StepTokens, chunk: e.o.StepTokens})
-	if err = e.launchGraph(graph, len(chunks) > 0 || len(host) > 0); err == nil {
-		err = e.prefill(chunks)
+	if err == nil {
+		err = e.prefill(prefillChunks(positions, budget{tokens: e.o.StepTokens, chunk: e.o.StepTokens}))
 	}
 	if err == nil && e.draft != nil {
 		err = e.decodeDrafted(host)
@@ -164,6 +167,10 @@ func (e *Engine) updateStats() {
 			slots = append(slots, r.slot)
 		}
 		used = e.cache.PagesOf(slots)
+	}
+	if e.draft != nil {
+		others, _ := e.draft.cache.Pages()
+		used = max(used, others)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
