@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -17,9 +18,10 @@ import (
 	"time"
 )
 
-// mop serve finishes what runs after SIGTERM and exits with status 0.
-func TestServeFinishesOnSIGTERM(t *testing.T) {
-	c := exec.Command(program(t), "serve", demoDir, "--port", "0", "--served-model-name", "demo")
+// startServe runs mop serve until it is ready, and gives its address.
+func startServe(t *testing.T, args ...string) (c *exec.Cmd, url string) {
+	t.Helper()
+	c = exec.Command(program(t), append([]string{"serve", "--port", "0", "--served-model-name", "demo"}, args...)...)
 	stderr, err := c.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -27,8 +29,8 @@ func TestServeFinishesOnSIGTERM(t *testing.T) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer c.Process.Kill()
-	url, lines := "", bufio.NewScanner(stderr)
+	t.Cleanup(func() { c.Process.Kill() })
+	lines := bufio.NewScanner(stderr)
 	for url == "" && lines.Scan() {
 		url = regexp.MustCompile(`http://[0-9.:]+`).FindString(lines.Text())
 	}
@@ -41,6 +43,12 @@ func TestServeFinishesOnSIGTERM(t *testing.T) {
 		resp.Body.Close()
 		ready = resp.StatusCode == http.StatusOK
 	}
+	return c, url
+}
+
+// mop serve finishes what runs after SIGTERM and exits with status 0.
+func TestServeFinishesOnSIGTERM(t *testing.T) {
+	c, url := startServe(t, demoDir)
 	resp, err := http.Post(url+"/v1/completions", "application/json", strings.NewReader(`{"model":"demo","prompt":"Once","max_tokens":300,"ignore_eos":true,"stream":true}`))
 	if err != nil {
 		t.Fatal(err)
@@ -58,6 +66,30 @@ func TestServeFinishesOnSIGTERM(t *testing.T) {
 	}
 	if err := c.Wait(); err != nil {
 		t.Errorf("want status 0, got %v", err)
+	}
+}
+
+// When nothing can be computed any more, as after the loss of a device, the request gets 503 and
+// the server ends with a status of its own. Here the file of the weights is cut.
+func TestServeStatusOfALostDevice(t *testing.T) {
+	dir := copyDemo(t)
+	c, url := startServe(t, dir)
+	path := filepath.Join(dir, "model.safetensors")
+	st, err := os.Stat(path)
+	if err == nil {
+		err = os.Truncate(path, st.Size()/2)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.Post(url+"/v1/completions", "application/json", strings.NewReader(`{"prompt":"Once","max_tokens":3}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	var exit *exec.ExitError
+	if err := c.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 3 || resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("want an answer of 503 and the status 3, got %d and %v", resp.StatusCode, err)
 	}
 }
 

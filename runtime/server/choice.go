@@ -2,11 +2,13 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"mop/runtime/constrain"
 	"mop/runtime/engine"
 	"mop/runtime/generate"
 	"mop/runtime/tokenizer"
@@ -22,7 +24,8 @@ type choice struct {
 	decoder   *tokenizer.Stream
 	text      strings.Builder // that was not handed out yet
 	filter    generate.StopFilter
-	minTokens int // before which no stop string counts
+	minTokens int    // before which no stop string counts
+	format    string // the field of the request that has the form of the text
 
 	generated int
 	finish    string // "" while it runs
@@ -32,9 +35,10 @@ type choice struct {
 	intervals []time.Duration // between tokens
 }
 
-func newChoice(m *Model, result *engine.Result, r *engine.Request, stops []string) *choice {
-	c := &choice{model: m, result: result, prompt: r.Prompt, minTokens: r.Rules.MinTokens, decoder: m.Tokenizer.Stream(r.Prompt[len(r.Prompt)-1])}
-	c.filter = generate.StopFilter{W: &c.text, Stops: stops}
+func newChoice(g *generation, result *engine.Result, r *engine.Request) *choice {
+	m := g.model
+	c := &choice{model: m, result: result, prompt: r.Prompt, minTokens: r.Rules.MinTokens, format: g.format, decoder: m.Tokenizer.Stream(r.Prompt[len(r.Prompt)-1])}
+	c.filter = generate.StopFilter{W: &c.text, Stops: g.stops}
 	return c
 }
 
@@ -42,6 +46,9 @@ func newChoice(m *Model, result *engine.Result, r *engine.Request, stops []strin
 // string the request is canceled.
 func (c *choice) next(ctx context.Context) (text string, tokens []engine.Token, err error) {
 	got, done, err := c.result.Next(ctx)
+	if errors.Is(err, constrain.ErrTooComplex) || errors.Is(err, constrain.ErrNoToken) {
+		err = badField(c.format, "%v", err)
+	}
 	if err != nil {
 		return "", nil, err
 	}

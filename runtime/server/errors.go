@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"net/http"
 
-	"mop/runtime/constrain"
 	"mop/runtime/device"
 	"mop/runtime/engine"
+	"mop/runtime/generate"
 	"mop/runtime/model"
 )
 
@@ -45,14 +45,22 @@ func asAPIError(err error) *apiError {
 		return &apiError{Status: http.StatusBadRequest, Type: "invalid_request_error", Code: "context_length_exceeded", Message: err.Error()}
 	case errors.Is(err, model.ErrVocabulary), errors.Is(err, engine.ErrMemory):
 		return &apiError{Status: http.StatusBadRequest, Type: "invalid_request_error", Message: err.Error()}
-	case errors.Is(err, constrain.ErrTooComplex), errors.Is(err, constrain.ErrNoToken):
-		return badField("response_format", "%v", err)
+	case errors.Is(err, generate.ErrNoToken):
+		return badRequest("%v", err)
 	case errors.Is(err, engine.ErrDevice):
 		return &apiError{Status: http.StatusServiceUnavailable, Type: "unavailable_error", Message: engine.ErrDevice.Error()}
 	case errors.Is(err, device.ErrMemory):
 		return &apiError{Status: http.StatusServiceUnavailable, Type: "unavailable_error", Message: "the device has no memory for the request"}
 	}
 	return &apiError{Status: http.StatusInternalServerError, Type: "internal_error", Message: err.Error()}
+}
+
+// param is the field that is wrong, nil where there is none.
+func (e *apiError) param() *string {
+	if e.Param == "" {
+		return nil
+	}
+	return &e.Param
 }
 
 // body is the JSON of an error.
@@ -63,10 +71,7 @@ func (e *apiError) body() []byte {
 		Param   *string `json:"param"`
 		Code    any     `json:"code"`
 	}
-	in := inner{Message: e.Message, Type: e.Type}
-	if e.Param != "" {
-		in.Param = &e.Param
-	}
+	in := inner{Message: e.Message, Type: e.Type, Param: e.param()}
 	switch {
 	case e.Code != "":
 		in.Code = e.Code
@@ -81,7 +86,9 @@ func (e *apiError) body() []byte {
 }
 
 // write answers a request with the error.
-func (e *apiError) write(w http.ResponseWriter) {
+func (e *apiError) write(w http.ResponseWriter) { e.writeBody(w, e.body()) }
+
+func (e *apiError) writeBody(w http.ResponseWriter, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	switch e.Status {
 	case http.StatusTooManyRequests:
@@ -90,7 +97,7 @@ func (e *apiError) write(w http.ResponseWriter) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
 	w.WriteHeader(e.Status)
-	w.Write(e.body())
+	w.Write(body)
 }
 
 // writeJSON answers a request with a value.

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -30,7 +29,7 @@ func TestRefusedFields(t *testing.T) {
 		{"seed", `"seed":1.5`}, {"seed", `"seed":"1"`}, {"seed", `"seed":99999999999999999999`},
 		{"logprobs", `"logprobs":21`}, {"logprobs", `"logprobs":true`}, {"logprobs", `"logprobs":-1`},
 		{"stop", `"stop":["a","b","c","d","e"]`}, {"stop", `"stop":""`}, {"stop", `"stop":7`}, {"stop", `"stop":[null]`}, {"stop", `"stop":"` + strings.Repeat("a", 257) + `"`},
-		{"logit_bias", `"logit_bias":{"1024":1}`}, {"logit_bias", `"logit_bias":{"-1":1}`}, {"logit_bias", `"logit_bias":{"x":1}`}, {"logit_bias", `"logit_bias":[]`}, {"logit_bias.5", `"logit_bias":{"5":101}`},
+		{"logit_bias", `"logit_bias":{"1024":1}`}, {"logit_bias", `"logit_bias":{"-1":1}`}, {"logit_bias", `"logit_bias":{"x":1}`}, {"logit_bias", `"logit_bias":[]`}, {"logit_bias.5", `"logit_bias":{"5":101}`}, {"logit_bias.5", `"logit_bias":{"5":null}`}, {"logit_bias.5", `"logit_bias":{"5":"1"}`},
 		{"min_tokens", `"min_tokens":17`}, {"min_tokens", `"min_tokens":-1`}, {"ignore_eos", `"ignore_eos":"yes"`}, {"echo", `"echo":1`},
 		{"stream", `"stream":"true"`}, {"stream_options", `"stream_options":{"include_usage":true}`}, {"stream_options.frob", `"stream":true,"stream_options":{"frob":1}`},
 		{"best_of", `"best_of":3`}, {"suffix", `"suffix":"x"`}, {"frobnicate", `"frobnicate":1`}, {"guided_json", `"guided_json":{}`}, {"user_", `"user_":0`},
@@ -65,6 +64,11 @@ func TestRefusedFields(t *testing.T) {
 		if r.errorOf(data); status != want {
 			t.Errorf("%s: want %d, got %d", path, want, status)
 		}
+	}
+	// A null is as good as nothing, as clients send it.
+	nulls := `"n":null,"max_tokens":null,"temperature":0,"top_p":null,"top_k":null,"min_p":null,"seed":null,"stop":null,"logit_bias":null,"logprobs":null,"echo":null,"stream":null,"stream_options":null,"presence_penalty":null,"repetition_penalty":null,"min_tokens":null,"response_format":null,"user":null,"model":null,"frobnicate":null`
+	if got, want := r.complete(`{"prompt":"Once",`+nulls+`}`), r.complete(`{"prompt":"Once","temperature":0}`); got.Choices[0].Text != want.Choices[0].Text || *got.Usage != *want.Usage {
+		t.Errorf("with nulls: want %+v, got %+v", want, got)
 	}
 	// The default number of tokens never exceeds the context.
 	if c := r.complete(`{"prompt":[` + strings.Repeat("5,", 509) + `5],"temperature":0,"ignore_eos":true}`); c.Usage.CompletionTokens != 3 {
@@ -137,41 +141,36 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
-// Where the queue is full, clients are told to come back.
+// Where the queue is full, clients are told to come back, at every endpoint, and what waits is
+// answered.
 func TestQueueFull(t *testing.T) {
-	r := start(t, Options{}, engine.Options{MaxBatch: 1, QueueLimit: 2})
-	body := r.open(t.Context(), 500)
-	defer body.Close()
-	var wg sync.WaitGroup
-	full := make(chan *http.Response, 8)
-	for range 8 {
-		wg.Go(func() {
-			resp, err := http.Post(r.url+"/v1/completions", "application/json", strings.NewReader(`{"prompt":"a","max_tokens":1}`))
+	r, steps := startGated(t, Options{}, engine.Options{MaxBatch: 1, QueueLimit: 2})
+	answered := make(chan int)
+	for range 2 {
+		go func() {
+			status, _ := r.post("/v1/completions", `{"prompt":"a","max_tokens":1}`)
+			answered <- status
+		}()
+	}
+	r.until("the queue is full", func() bool { return r.model.Engine.Stats().Waiting == 2 })
+	for path, body := range map[string]string{"/v1/completions": `{"prompt":"a"`, "/v1/chat/completions": `{"messages":[{"role":"user","content":"a"}]`, "/v1/responses": `{"input":"a"`, "/v1/messages": `{"messages":[{"role":"user","content":"a"}],"max_tokens":1`} {
+		for _, end := range []string{`}`, `,"stream":true}`} {
+			resp, err := http.Post(r.url+path, "application/json", strings.NewReader(body+end))
 			if err != nil {
-				t.Error(err)
-				return
+				t.Fatal(err)
 			}
-			if resp.StatusCode == 429 {
-				full <- resp
-				return
-			}
-			io.Copy(io.Discard, resp.Body)
+			data, _ := io.ReadAll(resp.Body)
 			resp.Body.Close()
-		})
-	}
-	wg.Wait()
-	close(full)
-	refused := 0
-	for resp := range full {
-		data, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if r.errorOf(data); resp.Header.Get("Retry-After") == "" {
-			t.Error("want a header Retry-After")
+			if r.errorOf(data); resp.StatusCode != 429 || resp.Header.Get("Retry-After") == "" {
+				t.Errorf("%s: want 429 with a header Retry-After, got %d with %v", path, resp.StatusCode, resp.Header)
+			}
 		}
-		refused++
 	}
-	if refused == 0 {
-		t.Log("the long request ended before the queue was full")
+	steps.open()
+	for range 2 {
+		if status := <-answered; status != 200 {
+			t.Errorf("one that waited: got %d", status)
+		}
 	}
 	r.refused("/v1/completions", `{"prompt":"a","n":3}`, 400) // more than the queue can ever hold
 }
@@ -241,13 +240,16 @@ func TestChat(t *testing.T) {
 // lives on.
 func TestHostileTemplate(t *testing.T) {
 	r := start(t, Options{}, engine.Options{})
-	for _, source := range []string{
+	for i, source := range []string{
 		`{% for a in range(100000) %}{% for b in range(100000) %}{% for c in range(100000) %}x{% endfor %}{% endfor %}{% endfor %}`,
 		`{% include '/etc/passwd' %}`, `{% import '/etc/passwd' as p %}{{ p }}`, `{% extends '/etc/passwd' %}`,
 	} {
 		template, err := chat.Parse("hostile", source, nil)
+		if (err == nil) != (i == 0) { // the others are refused when they are loaded
+			t.Errorf("%.40s: got %v", source, err)
+		}
 		if err != nil {
-			continue // refused when it was loaded
+			continue
 		}
 		r.model.SetTemplate(template)
 		status, data := r.post("/v1/chat/completions", `{"messages":[{"role":"user","content":"a"}],"max_tokens":4}`)

@@ -65,7 +65,8 @@ func (m *Model) grammar(schema string) (*constrain.Grammar, error) {
 
 // readResponseFormat reads the form that a text must have.
 func (g *generation) readResponseFormat(f *fields) {
-	in := f.object("response_format")
+	g.format = "response_format"
+	in := f.object(g.format)
 	if in == nil {
 		return
 	}
@@ -83,6 +84,7 @@ func (g *generation) readResponseFormat(f *fields) {
 
 // readTextFormat reads the member text of a response.
 func (g *generation) readTextFormat(f *fields) {
+	g.format = "text.format"
 	text := f.object("text")
 	if text == nil {
 		return

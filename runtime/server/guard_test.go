@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -196,6 +197,45 @@ func TestLargeAndSlowRequests(t *testing.T) {
 	}
 }
 
+// zeros is a body of a gigabyte that counts what was read of it.
+type zeros struct{ left, read atomic.Int64 }
+
+func (z *zeros) Read(b []byte) (int, error) {
+	n := min(int64(len(b)), z.left.Load())
+	if z.left.Add(-n); n == 0 {
+		return 0, io.EOF
+	}
+	clear(b[:n])
+	z.read.Add(n)
+	return int(n), nil
+}
+
+// A body of a gigabyte is refused, whether its length is known or not, and most of it is not read.
+func TestEndlessBody(t *testing.T) {
+	r := start(t, Options{}, engine.Options{})
+	for path := range map[string]bool{"/v1/completions": true, "/v1/chat/completions": true, "/v1/responses": true, "/v1/messages": true, "/tokenize": true, "/detokenize": true} {
+		for _, length := range []int64{1 << 30, -1} {
+			body := &zeros{}
+			body.left.Store(1 << 30)
+			req, err := http.NewRequest("POST", r.url+path, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.ContentLength = length
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatalf("%s: %v", path, err)
+			}
+			data, _ := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if r.errorOf(data); resp.StatusCode != 413 || body.read.Load() > 64<<20 {
+				t.Errorf("%s, length %d: want 413 soon, got %d after %d bytes", path, length, resp.StatusCode, body.read.Load())
+			}
+		}
+	}
+	r.complete(greedy + `}`)
+}
+
 // Logs hold ids and counts, never prompts, answers or keys.
 func TestLogsHoldNoContent(t *testing.T) {
 	var log lockedBuffer
@@ -245,11 +285,16 @@ func TestStopFinishesWhatRuns(t *testing.T) {
 		t.Errorf("want nil, got %v", err)
 	}
 
-	r = start(t, Options{DrainTimeout: time.Millisecond}, engine.Options{})
+	var log lockedBuffer
+	r, steps := startGated(t, Options{DrainTimeout: time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))}, engine.Options{})
+	steps.steps <- struct{}{} // to find nothing to do
+	steps.steps <- struct{}{} // for the first token
 	body = r.open(t.Context(), 500)
 	r.stop()
-	if rest, _ := io.ReadAll(body); strings.Contains(string(rest), "[DONE]") {
-		t.Log("the stream was done before it could be canceled")
+	r.until("the time is over", func() bool { return strings.Contains(log.String(), "canceling the requests") })
+	steps.open()
+	if rest, err := io.ReadAll(body); err != nil || strings.Contains(string(rest), "[DONE]") || !strings.Contains(string(rest), "shutting down") {
+		t.Errorf("the stream that did not end in time: %v, %.300s", err, rest)
 	}
 	err = <-r.ended
 	r.ended <- err

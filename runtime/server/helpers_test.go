@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,6 +62,36 @@ func startSpec(t testing.TB, o Options, spec Spec) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startLoaded(t, o, m)
+}
+
+// gate lets an engine make a number of steps, and any number once it is open.
+type gate struct {
+	steps chan struct{}
+	once  sync.Once
+}
+
+func (g *gate) Lock()   { <-g.steps }
+func (g *gate) Unlock() {}
+func (g *gate) open()   { g.once.Do(func() { close(g.steps) }) }
+
+// startGated serves the demo's model with an engine whose steps a gate lets pass.
+func startGated(t testing.TB, o Options, e engine.Options) (*running, *gate) {
+	t.Helper()
+	steps := &gate{steps: make(chan struct{}, 100)}
+	e.MaxBatch = orDefault(e.MaxBatch, 4)
+	m, err := Load(devOf(t), Spec{Name: "demo", Dir: demoDir, Engine: e, Chat: chatTemplate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Engine.ShareDevice(steps)
+	r := startLoaded(t, o, m)
+	t.Cleanup(steps.open) // before that of the server
+	return r, steps
+}
+
+func startLoaded(t testing.TB, o Options, m *Model) *running {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -28,11 +28,7 @@ type messagesUsage struct {
 }
 
 // writeMessages answers a request of /v1/messages with the error.
-func (e *apiError) writeMessages(w http.ResponseWriter) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(e.Status)
-	w.Write(e.messagesBody())
-}
+func (e *apiError) writeMessages(w http.ResponseWriter) { e.writeBody(w, e.messagesBody()) }
 
 func (e *apiError) messagesBody() []byte {
 	var inner struct{ Error json.RawMessage }

@@ -206,7 +206,7 @@ func (s *Server) streamResponse(w http.ResponseWriter, r *http.Request, a *respo
 	for p := range parts(r.Context(), choices) {
 		if p.err != nil {
 			e := asAPIError(p.err)
-			send("error", object{"code": e.Type, "message": e.Message, "param": nil})
+			send("error", object{"code": e.Type, "message": e.Message, "param": e.param()})
 			return
 		}
 		text += p.text

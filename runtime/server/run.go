@@ -30,7 +30,7 @@ func (g *generation) submit(prompts [][]int) ([]*choice, *apiError) {
 	}
 	choices := make([]*choice, len(results))
 	for i, r := range results {
-		choices[i] = newChoice(g.model, r, &requests[i], g.stops)
+		choices[i] = newChoice(g, r, &requests[i])
 	}
 	return choices, nil
 }

@@ -25,7 +25,8 @@ type generation struct {
 	base     engine.Request // without prompt and sequence number
 	n        int
 	stops    []string
-	explicit bool // the number of tokens was given
+	format   string // the field that has the form of the text
+	explicit bool   // the number of tokens was given
 	stream   bool
 	usage    bool // of streams
 }
@@ -125,6 +126,9 @@ func readBias(f *fields, vocabulary int) map[int]float64 {
 		if err != nil || token < 0 || token >= vocabulary || strconv.Itoa(token) != key {
 			f.fail("logit_bias", "want token ids below %d, got %q", vocabulary, clip([]byte(key)))
 			return nil
+		}
+		if !in.has(key) {
+			in.fail(key, "want a number from -100 to 100, got null")
 		}
 		bias[token] = in.number(key, 0, -100, 100)
 	}

@@ -176,10 +176,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, load func() ([]*Mode
 	select {
 	case <-ctx.Done():
 		s.o.Logger.Info("stopping: requests that run may finish", "limit", s.o.DrainTimeout)
-	case err := <-stepped: // the requests that ended with it still get their answers
-		answers, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(s.o.DrainTimeout, 2*time.Second))
-		defer cancel()
-		return errors.Join(err, ignoreDeadline(web.Shutdown(answers)))
+	case err := <-stepped:
+		return errors.Join(err, answerEnded(ctx, web))
 	case err := <-served:
 		stopSteps()
 		<-stepped
@@ -197,5 +195,13 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, load func() ([]*Mode
 	if err := <-stepped; err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
-	return nil
+	return answerEnded(ctx, web)
+}
+
+// answerEnded lets the requests that have just ended get their answers, which takes no longer
+// than it takes to write them.
+func answerEnded(ctx context.Context, web *http.Server) error {
+	answers, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	return ignoreDeadline(web.Shutdown(answers))
 }
