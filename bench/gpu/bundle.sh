@@ -25,11 +25,11 @@ if [ -d "$data/stories260K" ]; then
 else
 	echo "bundle: no stories260K under $data: its tests will count as not run" >&2
 fi
-for name in tokenizer-llama2 zero-shot; do
+for name in tokenizer-llama2 tokenizer-llama3 zero-shot; do
 	if [ -d "$data/$name" ]; then
 		cp -r "$data/$name" "$out/data/"
 	else
-		echo "bundle: no $name under $data: the part quality will fail" >&2
+		echo "bundle: no $name under $data: the parts quality and serving need it" >&2
 	fi
 done
 [ -z "${SANITIZER:-}" ] || cp -r "$SANITIZER" "$out/sanitizer"

@@ -1,26 +1,29 @@
 #!/usr/bin/env bash
-# gpu-suite.sh trace|kernels|speed|training|peers|quality [--quick] [--budget=SECONDS], or
-# gpu-suite.sh --quick for a slice of kernels, speed, training and peers, or
-# gpu-suite.sh all [--budget=SECONDS] for the slices, trace, training, speed, kernels and peers
-# in 15 minutes, each in the time that is left. Steps that do not fit the time budget of a part
-# are cut off or not run, and their rows say so. The script runs from its own folder on a machine
-# with a GPU and Python; it needs neither Go nor a network. Every row is written to results/ as
-# soon as it is known. The exit status is 0 only if every row is ok; a step that could not run is
-# not ok.
+# gpu-suite.sh trace|kernels|speed|training|serving|peers|quality|details [--quick]
+# [--budget=SECONDS], or gpu-suite.sh first|second|all [--budget=SECONDS] for several parts, each in the time that is
+# left: first is at most nine minutes of the most valuable rows, second the rest in another nine,
+# all the two of them in 15 minutes; or gpu-suite.sh --quick for a slice of kernels, speed,
+# training and peers. Steps that do not fit the time budget of a part are cut off or not run, and
+# their rows say so. The script runs from its own folder on a machine with a GPU and Python; it
+# needs neither Go nor a network. Every row is written to results/ as soon as it is known. The
+# exit status is 0 only if every row is ok; a step that could not run is not ok.
 #
 #   trace    every kernel launch of a training step, of prompts and of decode steps timed; the
 #            prices of the tiles of wgmma; three minutes in all
 #   kernels  every kernel against its formula; whole models, prunes by kl and training
 #            against the CPU and PyTorch; memcheck on small shapes, racecheck on one of
 #            each kind (both need compute-sanitizer)
-#   speed    the card's roofline by PyTorch; each kernel; llama-2-7b and llama-3-8b
-#            along the released path, paper-exact and rounded widths; llava-1.5-7b with
-#            one picture; a sweep of tinyllama-1.1b, and 20 random plans against the
-#            predictions from its table
+#   speed    the card's roofline by PyTorch; llama-2-7b along the released path; decode of 1 to
+#            64 sequences; weights of 8 bits; llama-3-8b along its path; long contexts with a
+#            KV cache of 16 bits and of 8
 #   training adapters of llama-2-7b and llama-3-8b at 40 %, 512 tokens a row and Alpaca's
-#            own lengths, against peft (needs torch, transformers and peft)
-#   peers    PyTorch transformers on the same shapes (needs torch and transformers)
+#            own lengths
+#   serving  llama-2-7b and llama-3-8b behind the server, 1, 8 and 16 requests at a time
+#   peers    peft on the shapes of training and PyTorch transformers on those of speed (needs
+#            torch, transformers and peft)
 #   quality  llama-2-7b (random weights) through the five tasks, all questions
+#   details  each kernel alone; llava-1.5-7b with one picture; rounded widths; a sweep of
+#            tinyllama-1.1b, and 20 random plans against the predictions from its table
 #
 # --tiny tests the scripts themselves on a machine without a GPU, with a libcuda that runs the
 # kernels on the host. It uses the demo's model everywhere, and its times mean nothing.
@@ -34,7 +37,7 @@ usage() {
 part= quick= tiny= budget=
 for a in "$@"; do
 	case $a in
-	trace | kernels | speed | training | peers | quality | all) [ -z "$part" ] || usage; part=$a ;;
+	trace | kernels | speed | training | serving | peers | quality | details | first | second | all) [ -z "$part" ] || usage; part=$a ;;
 	--quick) quick=1 ;;
 	--tiny) tiny=--tiny ;;
 	--budget=*[!0-9]* | --budget=) usage ;;
@@ -57,32 +60,40 @@ trap stop TERM INT HUP
 leash=()
 setpriv --pdeathsig TERM true 2>/dev/null && leash=(setpriv --pdeathsig TERM)
 
-if [ "$part" = all ]; then
+case $part in first | second | all)
 	[ -z "$quick" ] || usage
-	rc=0 most=${budget:-900} begin=$SECONDS
-	# at PART SECONDS: run a part within SECONDS of the time that is left. A part for which less
-	# than 10 seconds are left is not started, nor are the slices without the time of all four.
+	rc=0 most=${budget:-$([ $part = all ] && echo 900 || echo 540)} begin=$SECONDS
+	# at SECONDS PART...: run a part within SECONDS of the time that is left. A part for which less
+	# than 10 seconds are left is not started.
 	at() {
-		local left=$((most - (SECONDS - begin))) least=10
-		[ "$1" = quick ] && least=$2
-		if [ $left -lt $least ]; then
-			echo "$1: not started, no time left" >&2
+		local left=$((most - (SECONDS - begin))) seconds=$1
+		shift
+		if [ $left -lt 10 ]; then
+			echo "$*: not started, no time left" >&2
 			rc=1
 			return
 		fi
-		"${leash[@]}" "$root/gpu-suite.sh" ${1/#quick/--quick} $tiny $([ "$1" = quick ] || echo --budget=$((left < $2 ? left : $2))) &
+		"${leash[@]}" "$root/gpu-suite.sh" "$@" $tiny --budget=$((left < seconds ? left : seconds)) &
 		child=$!
 		wait "$child" || rc=1
 		child=
 	}
-	at quick 175
-	at trace 180
-	at training 200
-	at speed 300
-	at kernels 120
-	at peers 525
+	if [ $part != second ]; then
+		at 50 kernels --quick
+		at 170 trace
+		at 200 speed
+		at 120 training
+	fi
+	if [ $part != first ]; then
+		at 70 serving
+		at 120 kernels
+		at 60 quality --quick
+		at 210 peers
+		at 525 details
+	fi
 	exit $rc
-fi
+	;;
+esac
 
 if [ -z "$part" ]; then
 	[ -n "$quick" ] && [ -z "$budget" ] || usage
@@ -265,20 +276,42 @@ pictured() {
 
 speed() {
 	run roofline 60 bash -c '"$1" roofline.py $2 >"$3"' _ "$python" "${quick:+--quick} $tiny" "$out/roofline.jsonl"
-	cd repo/runtime/device/cuda
-	alone 140 "$([ -n "$quick" ] && echo '^BenchmarkDecode$/^sm_/llama-2-7b/^(o|down)$/^1$' || echo 'Decode|Prefill|Attention')"
-	cd "$root"
 	if [ -n "$quick" ]; then
+		cd repo/runtime/device/cuda
+		alone 140 '^BenchmarkDecode$/^sm_/llama-2-7b/^(o|down)$/^1$'
+		cd "$root"
 		path llama-2-7b-exact llama-2-7b paper 15
 		return
 	fi
 	path llama-2-7b-exact llama-2-7b paper 7,11,15
+	batches llama-2-7b 1 2 4 8 16 32 64
+	batches llama-2-7b-int8 1 8 32
 	path llama-3-8b-exact llama-3-8b mlp-only 8,12,17
-	pictured llava-1.5-7b llava-1.5-7b paper 7,11,15
+	batches llama-3-8b 8 64
 	long_context llama-2-7b 3968
+}
+
+# details: what speed leaves out.
+details() {
+	run roofline 60 bash -c '"$1" roofline.py $2 >"$3"' _ "$python" "${quick:+--quick} $tiny" "$out/roofline.jsonl"
+	cd repo/runtime/device/cuda
+	alone 200 'Decode|Prefill|Attention|Train|TileChoice'
+	cd "$root"
+	pictured llava-1.5-7b llava-1.5-7b paper 7,11,15
+	predicted tinyllama-1.1b
 	path llama-2-7b-rounded llama-2-7b exact 7,11,15 --round-to 128
 	path llama-3-8b-rounded llama-3-8b mlp-only 8,12,17 --round-to 128
-	predicted tinyllama-1.1b
+}
+
+# batches PRESET[-int8] SEQUENCES...: decode of several sequences together, of the dense model.
+batches() {
+	local name=$1 preset=${1%-int8} weights= shape="--in 12 --out 64 --runs 4 --discard 1" n
+	[ "$name" = "$preset" ] || weights="--weights int8"
+	[ -n "$tiny" ] && shape="--in 12 --out 3 --runs 2 --discard 1"
+	shift
+	for n in "$@"; do
+		run "$name batch $n" 40 bash -c './bin/mop bench "$1" --device cuda --format jsonl ${@:3} >"$2"' _ "$(model $preset)" "$out/$name-$n.batch.jsonl" --batch $n $shape $weights
+	done
 }
 
 # long_context PRESET POSITIONS: decode of eight sequences after long prompts, with a KV cache of 16 bits
@@ -318,14 +351,9 @@ training() {
 		run "$1 plan" 20 bash -c './bin/mop plan --device cpu --model "$1" --sequence LGGLLLGGLLGLGLLGGL --rule "$2" --json >"$3"' _ $(model $1) $2 "$plan" || continue
 		trained "$1 512" $1 "$plan" $3 512 $([ -n "$quick" ] && echo 1 || echo 2)
 		trained "$1 alpaca" $1 "$plan" $3 alpaca $([ -n "$quick" ] && echo 2 || echo 8)
+		[ -n "$quick" ] || trained "$1 one example a pass" $1 "$plan" $3 512 2 --pass-tokens 1
 		[ -n "$quick" ] || trained "$1 recompute" $1 "$plan" $3 512 2 --recompute
 	done
-	run peft 240 bash -o pipefail -c '"$1" peers_training.py $2 | tee "$3"' _ "$python" "${quick:+--quick} $tiny" "$out/peft.jsonl"
-	if grep -q '"error"' "$out/peft.jsonl"; then row "a peer's shape" FAIL "$(grep -m1 -o '"error": "[^"]*"' "$out/peft.jsonl")"; fi
-	[ -n "$quick" ] && return
-	cd repo/runtime/device/cuda
-	alone 120 Train
-	cd "$root"
 }
 
 # traced NAME SECONDS ARGS...: mop bench with a trace; the table is kept if it is cut off.
@@ -347,20 +375,40 @@ trace() {
 	run "plan" 20 bash -c './bin/mop plan --device cpu --model "$1" --sequence LGGLLLGGLLGLGLLGGL --rule paper --json >"$2"' _ "$(model llama-2-7b)" "$plan"
 	local at=$([ -n "$tiny" ] && echo 1 || echo 15)
 	traced training-512 40 training "$(model llama-2-7b)" --plan "$plan" --at $at $train
+	traced training-1x512 30 training "$(model llama-2-7b)" --plan "$plan" --at $at $train --pass-tokens 1
 	traced training-512-no-dropout 40 training "$(model llama-2-7b)" --plan "$plan" --at $at --dropout 0 $train
 	traced prefill 60 "$(model llama-2-7b)" --plan "$plan" --at $([ -n "$tiny" ] && echo 1 || echo 7,11,15) $prompt
 	traced decode-8 40 "$(model llama-3-8b)" --batch 8 $decode
 	traced decode-1 30 "$(model llama-2-7b)" $decode
+	traced decode-1-int8 30 "$(model llama-2-7b)" --weights int8 $decode
+	traced decode-64 40 "$(model llama-2-7b)" --batch 64 $decode
 	cd repo/runtime/device/cuda
 	export MOP_TILE_PRICES=$out/tile_prices.json
-	alone 60 "$([ -n "$tiny" ] && echo '^BenchmarkTiles$' || echo '^Benchmark(Tiles|Training)$')"
+	alone 60 "$([ -n "$tiny" ] && echo '^BenchmarkTiles$' || echo '^Benchmark(Tiles|TileChoice|Training)$')"
 	cd "$root"
 	cat "$out"/*.md >"$out/trace.md" 2>/dev/null
 }
 
+# peer NAME SECONDS SCRIPT FILE: rows of a script in FILE.jsonl. A shape that a peer refuses is a row too.
+peer() {
+	run "$1" "$2" bash -o pipefail -c '"$1" "$2" $3 | tee "$4"' _ "$python" "$3" "${quick:+--quick} $tiny" "$out/$4.jsonl"
+	if grep -q '"error"' "$out/$4.jsonl"; then row "a shape of $1" FAIL "$(grep -m1 -o '"error": "[^"]*"' "$out/$4.jsonl")"; fi
+}
+
 peers() {
-	run transformers 520 bash -o pipefail -c '"$1" peers.py $2 | tee "$3"' _ "$python" "${quick:+--quick} $tiny" "$out/peers.jsonl"
-	if grep -q '"error"' "$out/peers.jsonl"; then row "a peer's shape" FAIL "$(grep -m1 -o '"error": "[^"]*"' "$out/peers.jsonl")"; fi
+	[ -n "$quick" ] || peer peft 240 peers_training.py peft
+	peer transformers 520 peers.py peers
+}
+
+# serving: random prompts of 128 tokens, 128 generated, to the server in the same process.
+serving() {
+	local base shape="--concurrency 1,8,16 --in 128 --out 128 --rounds 1" tokenizer
+	[ -n "$tiny" ] && shape="--concurrency 1,2 --in 8 --out 3 --rounds 1 --requests 2"
+	for base in "llama-2-7b data/tokenizer-llama2" "llama-3-8b data/tokenizer-llama3"; do
+		set -- $base
+		[ -n "$tiny" ] && set -- $1 repo/bench/demo/model
+		run "$1 serving" 60 bash -c './bin/mop bench serve "$1" --tokenizer "$2" --device cuda --format json ${@:4} >"$3"' _ "$(model $1)" "$2" "$out/$1.serving.json" $shape
+	done
 }
 
 # quality scores every question of the five tasks. Random weights answer at random; what is

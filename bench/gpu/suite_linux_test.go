@@ -201,11 +201,43 @@ func TestPartsRun(t *testing.T) {
 	}
 	dir := bundle(t)
 	write(t, dir, map[string]string{"repo/runtime/device/cuda/device.test": "#!/bin/sh\necho 'BenchmarkA 1 2 GB/s'\n", "bin/python": "#!/bin/sh\n"})
-	for part, row := range map[string]string{"quality": "llama-2-7b five tasks\tok", "trace": "decode-1\tok", "speed": "llava-1.5-7b image\tok", "training": "llama-3-8b recompute\tok", "peers": "transformers\tok"} {
+	for part, row := range map[string]string{"quality": "llama-2-7b five tasks\tok", "trace": "decode-64\tok", "speed": "llama-2-7b context 3968 int8\tok",
+		"training": "llama-3-8b recompute\tok", "serving": "llama-3-8b serving\tok", "peers": "transformers\tok", "details": "llama-3-8b-rounded prefill\tok"} {
 		c := exec.Command("bash", filepath.Join(dir, "gpu-suite.sh"), part)
 		c.Env = append(os.Environ(), "PYTHON="+filepath.Join(dir, "bin/python"))
 		if said, err := c.CombinedOutput(); err != nil || !strings.Contains(string(said), row) {
 			t.Errorf("%s: want the row %q and every row ok, got %v: %s", part, row, err, said)
+		}
+	}
+}
+
+// The two runs of nine minutes start their parts in order, each in the time that is left, and a
+// part for which there is none is named.
+func TestRunsOfParts(t *testing.T) {
+	if _, err := exec.LookPath("timeout"); err != nil {
+		t.Skip(err)
+	}
+	for run, parts := range map[string][]string{"first": {"kernels-quick", "trace", "speed", "training"}, "second": {"serving", "kernels", "quality-quick", "peers", "details"}} {
+		dir := bundle(t)
+		write(t, dir, map[string]string{"repo/runtime/device/cuda/device.test": "#!/bin/sh\necho 'BenchmarkA 1 2 GB/s'\n", "bin/python": "#!/bin/sh\n",
+			"repo/prune/prune.test": "#!/bin/sh\n", "repo/prune/finetune/finetune.test": "#!/bin/sh\n"})
+		start := func(args ...string) string {
+			c := exec.Command("bash", append([]string{filepath.Join(dir, "gpu-suite.sh"), run}, args...)...)
+			c.Env = append(os.Environ(), "PYTHON="+filepath.Join(dir, "bin/python"))
+			said, err := c.CombinedOutput()
+			if err == nil {
+				t.Errorf("%s %v: no sanitizer, or no time: want a status other than 0", run, args)
+			}
+			return string(said)
+		}
+		start()
+		for _, part := range parts {
+			if rows, err := os.ReadFile(filepath.Join(dir, "results", part, "rows.tsv")); err != nil || len(rows) == 0 {
+				t.Errorf("%s: want rows of %s, got %q, %v", run, part, rows, err)
+			}
+		}
+		if said := start("--budget=9"); strings.Count(said, "not started, no time left") != len(parts) {
+			t.Errorf("%s: want every part named that has no time, got %s", run, said)
 		}
 	}
 }

@@ -76,6 +76,27 @@ def main(part, folder):
             unit = "GB/s" if kind == "decode" else "prefill GFLOP/s"
             table([kind, "model", "compression", "end to end, ms", "first token, ms", "tokens/s", unit, "of copy", "speed-up", "gain"], rows)
     rows = []
+    for f in sorted(folder.glob("*.batch.jsonl"), key=lambda f: (f.name.rsplit("-", 1)[0], int(re.search(r"-(\d+)\.batch", f.name)[1]))):
+        name, sequences = f.name.removesuffix(".batch.jsonl").rsplit("-", 1)
+        for r in models(f):
+            if "cut" in r:
+                rows.append((name, sequences, *["-"] * 4, f"cut off, {r['runs']} runs"))
+                continue
+            tps = r.get("decode_tps")
+            gbps = r["bytes_per_token"] * tps / 1e9 if tps else None
+            rows.append((name, sequences, number(1000 * int(sequences) / tps) if tps else "-", number(tps), number(gbps), f"{100 * gbps / copy:.0f} %" if gbps and copy else "-",
+                         number(r["peak_bytes"] / 1e9) if r.get("peak_bytes") else "-"))
+    if rows:
+        table(["decode", "sequences", "step, ms", "tokens/s", "GB/s", "of copy", "memory, GB"], rows)
+    rows = []
+    for f in sorted(folder.glob("*.serving.json")):
+        for result in [json.loads(f.read_text())] if f.stat().st_size else []:
+            for r in result["rows"]:
+                percentiles = [r[k].get("percentiles") or {} for k in ("ttft", "itl")]
+                rows.append((f.name.split(".serving")[0], r["level"], r["requests"], number(r["output_tokens_per_s"]), *(number(p.get("p50")) for p in percentiles), r["errors"]))
+    if rows:
+        table(["serving", "load", "requests", "output tokens/s", "TTFT p50, ms", "ITL p50, ms", "errors"], rows)
+    rows = []
     for f in sorted(folder.glob("*.long.jsonl")):
         for r in models(f):
             if "cut" in r:
@@ -96,7 +117,7 @@ def main(part, folder):
                          number(s["prefill_ms"]), number(language), number(dense.setdefault(f, language) / language)))
     if rows:
         table(["with a picture", "compression", "end to end, ms", "preprocessing, ms", "vision, ms", "projection, ms", "prefill, ms", "language model, ms", "its speed-up"], rows)
-    rows = [(r["model"], r.get("how", "mop") + (", recompute" if r.get("recompute") else ""), r["lengths"], r["rank"], number(r.get("train_tps"), 5), number(r.get("train_tflops")),
+    rows = [(r["model"], r.get("how", "mop") + (", recompute" if r.get("recompute") else "") + (", one example a pass" if r.get("how") is None and not r.get("pass_tokens") else ""), r["lengths"], r["rank"], number(r.get("train_tps"), 5), number(r.get("train_tflops")),
              number(r["peak_bytes"] / 1e9) if r.get("peak_bytes") else "-", number(r.get("recipe_hours"), 3), r.get("error", ""))
             for f in ["training.jsonl", "peft.jsonl"] for r in lines(folder / f)]
     if rows:

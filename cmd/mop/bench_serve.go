@@ -18,14 +18,15 @@ import (
 func benchServeCommand(o *options) *cobra.Command {
 	var s serving.Options
 	var e engine.Options
-	var in, out, rates, format, dir, key string
+	var in, out, rates, format, dir, key, tok string
 	concurrency := intsFlag{values: []int{1, 4, 8}, min: 1, want: "numbers from 1"}
 	c := &cobra.Command{
-		Use:   "serve URL|DIR[,...]",
+		Use:   "serve URL|DIR|preset:NAME[,...]",
 		Short: "Measure throughput and latency under load",
-		Long: "Measure models behind the OpenAI API under load. A directory is served in this process, a URL\n" +
-			"by the server there. All models take turns; the first one is the dense one. --concurrency\n" +
-			"is a closed loop, --rates an open loop with Poisson arrivals. Prompts are random tokens.",
+		Long: "Measure models behind the OpenAI API under load. A directory is served in this process, and so\n" +
+			"is a preset with random weights; a URL by the server there. All models take turns; the first\n" +
+			"one is the dense one. --concurrency is a closed loop, --rates an open loop with Poisson\n" +
+			"arrivals. Prompts are random tokens.",
 		Example: "  mop bench serve ./model,./pruned/0.40 --concurrency 1,4,8 --report ./report\n  mop bench serve http://127.0.0.1:8000 --rates 0.5,1,2 --max-ttft 500ms",
 		Args:    exactly(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -58,7 +59,7 @@ func benchServeCommand(o *options) *cobra.Command {
 			if err := s.Check(); err != nil {
 				return usage("bench serve: %v", err)
 			}
-			return o.benchServe(c, compare.SplitNames(args[0]), s, e, key, format, dir)
+			return o.benchServe(c, compare.SplitNames(args[0]), s, e, tok, key, format, dir)
 		},
 	}
 	o.generateFlags(c)
@@ -73,6 +74,7 @@ func benchServeCommand(o *options) *cobra.Command {
 	f.DurationVar(&s.MaxTTFT, "max-ttft", 0, "goodput counts requests with at most this time to first token, 0 = any")
 	f.DurationVar(&s.MaxITL, "max-itl", 0, "goodput counts requests with at most this mean time between tokens, 0 = any")
 	f.IntVar(&e.MaxBatch, "max-batch", 16, "sequences that run at a time, of directories")
+	f.StringVar(&tok, "tokenizer", "", "directory of the tokenizer, for a model without one such as preset:NAME; default: the model's")
 	f.StringVar(&key, "api-key", "", "API key of the URLs")
 	f.StringVar(&format, "format", "md", "md or json")
 	f.StringVar(&dir, "report", "", "directory for a report with plots and all samples")
@@ -80,7 +82,7 @@ func benchServeCommand(o *options) *cobra.Command {
 }
 
 // benchServe measures URLs, and directories that it serves itself.
-func (o *options) benchServe(c *cobra.Command, names []string, s serving.Options, e engine.Options, key, format, dir string) (err error) {
+func (o *options) benchServe(c *cobra.Command, names []string, s serving.Options, e engine.Options, tok, key, format, dir string) (err error) {
 	ctx := c.Context()
 	host := machine.Describe()
 	result := serving.Result{Command: "mop " + strings.Join(os.Args[1:], " "), Commit: build.Commit(), CPU: host.CPU, Device: "remote", In: s.In.String(), Out: s.Out.String(), Rounds: s.Rounds}
@@ -103,7 +105,7 @@ func (o *options) benchServe(c *cobra.Command, names []string, s serving.Options
 		defer dev.Close()
 		result.Device, result.Threads, result.KVType = dev.Capabilities().Name, dev.Capabilities().Threads, dev.Capabilities().CacheType
 		for i := range specs {
-			specs[i].Weights, specs[i].Engine = o.weights, e
+			specs[i].Weights, specs[i].Engine, specs[i].Tokenizer = o.weights, e, tok
 		}
 		targets, vocab, closeAll, err := serving.Local(ctx, dev, specs)
 		if err != nil {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ import (
 // Spec says which model is served, and how.
 type Spec struct {
 	Name    string // that clients select it by
-	Dir     string // the checkpoint
+	Dir     string // the checkpoint, or preset:NAME with a Tokenizer
 	Weights open.ModelOptions
 	Engine  engine.Options
 	// Chat is the chat template: the name of a built-in one or a file; "" = the checkpoint's own.
@@ -27,6 +28,8 @@ type Spec struct {
 	// Draft is the directory of a smaller model that proposes tokens; "" = there is none.
 	Draft       string
 	DraftTokens int // proposed at a time; 0 = as many as are fastest by measurement
+	// Tokenizer is the directory of the tokenizer; "" = the checkpoint's own.
+	Tokenizer string
 }
 
 // Check returns an error if there is no such checkpoint, draft or chat template. It reads no
@@ -48,7 +51,7 @@ func (s Spec) Check() error {
 
 // Load loads a model onto a device that others may share.
 func Load(dev device.Device, spec Spec) (*Model, error) {
-	t, err := tokenizer.Open(spec.Dir)
+	t, err := tokenizer.Open(cmp.Or(spec.Tokenizer, spec.Dir))
 	if err != nil {
 		return nil, err
 	}

@@ -57,3 +57,30 @@ func BenchmarkTiles(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkTileChoice times qkv of step 7 of the path of llama-2-7b, 29 heads, with each of the
+// large tiles of wgmma: the prices decide between them.
+func BenchmarkTileChoice(b *testing.B) {
+	if !slices.Contains(sets(b), driver.SM90a) {
+		b.Skip("no set with tiles of wgmma")
+	}
+	n := 2048
+	if testing.Short() {
+		n = 2
+	}
+	l := layer{"", 4096, 9941, device.AttentionShape{H: 29, K: 29, Dh: 128}}
+	d := openSet(b, 1, driver.SM90a)
+	qkv := operationsOf(b, d, l.D, l.I, l.hs, n, n, []device.Span{{Len: n}})[0]
+	ws := qkv.copies(b, d, 0, device.PlaceOptions{})[0]
+	for _, tile := range wgmmaTiles {
+		if tile.cluster < 2 {
+			continue
+		}
+		b.Run(tile.name, func(b *testing.B) {
+			defer func(all []gemmTile) { wgmmaTiles = all }(wgmmaTiles)
+			wgmmaTiles = []gemmTile{tile}
+			measure(b, d, func(int) { qkv.run(device.Prefill, ws) })
+			b.ReportMetric(2*float64(n)*qkv.elements()*float64(b.N)/b.Elapsed().Seconds()/1e12, "TFLOP/s")
+		})
+	}
+}
