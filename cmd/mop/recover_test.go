@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"mop/internal/testutil"
 	"mop/runtime/checkpoint"
@@ -141,5 +144,31 @@ func TestRecoverStories(t *testing.T) {
 	}
 	if !(a-d < b-c) {
 		t.Errorf("the dense model gains %.3f by the same training, the cut one %.3f", a-d, b-c)
+	}
+}
+
+// An interrupted command says how to continue.
+func TestInterrupted(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	c := exec.Command(program(t), "recover", "--model", demoDir, "--data", "../../bench/demo/text/recovery.txt", "--out", out, "--device", "cpu", "--epochs", "1000")
+	var errs bytes.Buffer
+	c.Stderr = &errs
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(time.Minute, func() { c.Process.Kill() })
+	defer late.Stop()
+	for {
+		if _, err := os.Stat(out + ".training"); err == nil {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := c.Process.Signal(os.Interrupt); err != nil {
+		t.Skip(err)
+	}
+	err := c.Wait()
+	if want := "mop: interrupted: the same command with --resume continues\n"; c.ProcessState.ExitCode() != 1 || !strings.HasSuffix(errs.String(), want) {
+		t.Errorf("want status 1 and %q, got %v and %q", want, err, errs.String())
 	}
 }

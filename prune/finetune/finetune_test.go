@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -14,12 +13,10 @@ import (
 	"strings"
 	"testing"
 
-	"mop/internal/progress"
-	"mop/internal/testutil"
 	"mop/runtime/checkpoint"
 	"mop/runtime/dataset"
-	"mop/runtime/device"
 	"mop/runtime/device/cpu"
+	"mop/runtime/tokenizer"
 )
 
 // The training data is dataset's, which has golden examples of it.
@@ -197,192 +194,6 @@ func compareAdapters(t *testing.T, golden, path string) {
 	t.Logf("adapters: at most %.1f %% of the tolerance", 100*worst)
 }
 
-// A run that is stopped at any step and resumed writes the same bytes as one that is not
-// stopped, at any number of threads, with dropout and shuffling.
-func TestResume(t *testing.T) {
-	whole := fixture(t, 1)
-	whole.Dropout, whole.Seed, whole.Every, whole.Steps = 0.1, 7, 3, 8
-	if _, err := Run(context.Background(), whole); err != nil {
-		t.Fatal(err)
-	}
-	want := testutil.ReadTree(t, whole.Out)
-	stops := []int{1, 2, 3, 4, 5, 6, 7, 8}
-	if testing.Short() {
-		stops = []int{2, 4, 7}
-	}
-	for _, stop := range stops {
-		o := whole
-		o.Out, o.Log = filepath.Join(t.TempDir(), "out"), filepath.Join(t.TempDir(), "log.jsonl")
-		dev, err := cpu.New(1 + stop%3)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer dev.Close()
-		o.Device = dev
-		// The panic ends the run without any cleaning up, as a kill does.
-		killed := errors.New("killed")
-		seen := 0
-		func() {
-			defer func() {
-				if r := recover(); r != killed {
-					t.Fatal("the run was not stopped:", r)
-				}
-			}()
-			o.Progress = func(p progress.Update) {
-				if seen = p.Done; p.Done == stop {
-					panic(killed)
-				}
-			}
-			_, err := Run(context.Background(), o)
-			t.Fatal("want it stopped, got", err)
-		}()
-		o.Progress = nil
-		if stop > whole.Every { // a state was stored
-			if _, err := Run(context.Background(), o); err == nil {
-				t.Fatal("without --resume an interrupted run is overwritten")
-			}
-		}
-		o.Resume = true
-		if _, err := Run(context.Background(), o); err != nil {
-			t.Fatal(err)
-		}
-		testutil.CheckSameTree(t, fmt.Sprintf("stopped at step %d", seen), want, testutil.ReadTree(t, o.Out), 4)
-		text, err := os.ReadFile(o.Log)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
-			var s Step
-			if err := json.Unmarshal([]byte(line), &s); err != nil || s.Step != i+1 {
-				t.Errorf("log, line %d: %q", i+1, line)
-			}
-		}
-		if n := bytes.Count(text, []byte("\n")); n != 8 {
-			t.Errorf("log: want 8 rows, got %d", n)
-		}
-		if _, err := Run(context.Background(), o); err != nil { // finished already
-			t.Fatal(err)
-		}
-	}
-	other := whole
-	other.Seed = 8
-	other.Out = filepath.Join(t.TempDir(), "out")
-	if _, err := Run(context.Background(), other); err != nil {
-		t.Fatal(err)
-	}
-	if want["model.safetensors"] == testutil.ReadTree(t, other.Out)["model.safetensors"] {
-		t.Error("another seed gives the same model")
-	}
-}
-
-// A resumed run cuts its passes as before it was stopped, whatever the device would take now:
-// another cut gives adapters with other bytes.
-func TestResumeKeepsPasses(t *testing.T) {
-	whole := fixture(t, 1)
-	whole.PassTokens, whole.Every, whole.Steps = 400, 1, 6
-	run := func(ctx context.Context, o Options) (map[string]string, error) {
-		o.Out, o.SaveAdapter = whole.Out+".out", whole.Out+".adapter"
-		r, err := Run(ctx, o)
-		if err != nil {
-			return nil, err
-		}
-		if r.PassTokens != 400 && !(o.PassTokens == 1 && !o.Resume) {
-			t.Errorf("want passes of 400 tokens in the result, got %d", r.PassTokens)
-		}
-		files := testutil.ReadTree(t, o.SaveAdapter)
-		for _, dir := range []string{o.Out, o.SaveAdapter} {
-			if err := os.RemoveAll(dir); err != nil {
-				t.Fatal(err)
-			}
-		}
-		return files, nil
-	}
-	want, err := run(context.Background(), whole)
-	if err != nil {
-		t.Fatal(err)
-	}
-	other := whole
-	other.PassTokens = 1
-	if got, err := run(context.Background(), other); err != nil || got[adapterFile] == want[adapterFile] {
-		t.Errorf("want another adapter with one example in a pass, got the same, %v", err)
-	}
-	stopped := whole
-	ctx, stop := context.WithCancel(context.Background())
-	stopped.Progress = func(p progress.Update) {
-		if p.Done == 2 {
-			stop()
-		}
-	}
-	if _, err := run(ctx, stopped); !errors.Is(err, context.Canceled) {
-		t.Fatal("want it stopped, got", err)
-	}
-	other.Resume = true
-	got, err := run(context.Background(), other)
-	if err != nil {
-		t.Fatal(err)
-	}
-	testutil.CheckSameTree(t, "resumed with other passes", want, got, 2)
-}
-
-// A cancelled run stores its state.
-func TestCancelStoresState(t *testing.T) {
-	o := fixture(t, 2)
-	o.Every = 100
-	ctx, cancel := context.WithCancel(context.Background())
-	o.Progress = func(p progress.Update) {
-		if p.Done == 4 {
-			cancel()
-		}
-	}
-	if _, err := Run(ctx, o); !errors.Is(err, context.Canceled) {
-		t.Fatalf("want it cancelled, got %v", err)
-	}
-	if _, err := os.Stat(filepath.Join(o.Out+".training", stateName(4))); err != nil {
-		t.Error(err)
-	}
-}
-
-// If training changes nothing, the merged model equals the base. Full training writes the
-// types of the checkpoint.
-func TestMerge(t *testing.T) {
-	o := fixture(t, 2)
-	o.Steps, o.LearningRate = 1, 1e-30
-	if _, err := Run(context.Background(), o); err != nil {
-		t.Fatal(err)
-	}
-	base, err := checkpoint.Open(o.Model)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer base.Close()
-	equal := func(dir string) (same, all int) {
-		m, err := checkpoint.Open(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer m.Close()
-		for _, info := range checkpoint.ExpectedTensors(base.Config()) {
-			a, _ := base.Tensor(info.Name)
-			b, _ := m.Tensor(info.Name)
-			if all++; bytes.Equal(a.Data, b.Data) && a.DType == b.DType {
-				same++
-			}
-		}
-		return same, all
-	}
-	if same, all := equal(o.Out); same != all {
-		t.Errorf("an adapter of nothing changes %d of %d tensors", all-same, all)
-	}
-	o = fixture(t, 2)
-	o.Full, o.Steps = true, 3
-	if _, err := Run(context.Background(), o); err != nil {
-		t.Fatal(err)
-	}
-	if same, _ := equal(o.Out); same != 0 {
-		t.Errorf("full training left %d tensors as they were", same)
-	}
-}
-
 // Training on one example lowers its loss.
 func TestLearns(t *testing.T) {
 	for _, full := range []bool{false, true} {
@@ -402,59 +213,6 @@ func TestLearns(t *testing.T) {
 	}
 }
 
-// Errors are one line, and nothing is left at OUT.
-func TestBadInput(t *testing.T) {
-	write := func(name, text string) string {
-		path := filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	for _, c := range []struct {
-		change func(o *Options)
-		want   string
-	}{
-		{func(o *Options) { o.Data = write("a.json", "{}") }, "no row to train on, 1 skipped: row 1: an empty object"},
-		{func(o *Options) { o.Data = write("a.json", "[]") }, "no row to train on"},
-		{func(o *Options) { o.Data = write("a.json", `[7, {"instruction": "x"}]`) }, "no row to train on, 2 skipped"},
-		{func(o *Options) { o.Data = write("a.jsonl", "{\n") }, "no row to train on, 1 skipped"},
-		{func(o *Options) { o.Data = write("a.txt", " \n") }, "no row to train on"},
-		{func(o *Options) { o.Strict = true }, "data.json: row 4: no output (4 such rows)"},
-		{func(o *Options) { o.LearningRate = 1e30; o.MaxGradNorm = 0; o.Every = 1; o.Steps = 5 }, "not finite"},
-		{func(o *Options) { o.AdapterInit = t.TempDir() }, "adapter_config.json"},
-		{func(o *Options) { o.Average = "rows" }, "loss-average"},
-		{func(o *Options) { o.Data = write("a.json", `[{"instruction": "x"}]`) }, "1 skipped: row 1: no output"},
-		{func(o *Options) { o.SaveAdapter = o.Out }, "apart from the model's"},
-		{func(o *Options) { o.SaveAdapter = filepath.Join(o.Out, "adapter") }, "apart from the model's"},
-		{func(o *Options) { o.SaveAdapter, o.Out = o.Out, filepath.Join(o.Out, "model") }, "apart from the model's"},
-		{func(o *Options) { o.Log = o.Out }, "apart from the model's"},
-		{func(o *Options) { o.Batch = math.MaxInt }, "batch: want 1 to 2147483648"},
-		{func(o *Options) { o.Epochs, o.Steps = math.MaxInt, 0 }, "epochs: want 1 to 2147483648"},
-		{func(o *Options) { o.Rank = 1 << 17 }, "rank: want 1 to 65536, got 131072"},
-		{func(o *Options) { o.MaxGradNorm = math.Inf(1) }, "clip: want a number of at least 0"},
-		{func(o *Options) { o.Eps = math.Inf(1) }, "eps: want a number above 0"},
-		{func(o *Options) { o.AdapterInit = adapterOf(t, math.MaxInt, 10) }, "adapter_config.json: rank: want 1 to 65536"},
-		{func(o *Options) { o.AdapterInit = adapterOf(t, 0, 10) }, "adapter_config.json: rank: want 1"},
-		{func(o *Options) { o.LearningRate, o.Every = 1e300, 0 }, "after training: not finite"},
-		{func(o *Options) { o.LearningRate, o.Every = 1e300, 1 }, "not finite after training"},
-		{func(o *Options) { o.LearningRate, o.Every, o.Full = 1e300, 0, true }, "after training: not finite"},
-		{func(o *Options) { o.Out = o.Model }, "lies in the model's directory"},
-		{func(o *Options) { o.Targets = nil }, "nothing to train"},
-	} {
-		o := fixture(t, 1)
-		o.Steps = 1
-		c.change(&o)
-		_, err := Run(context.Background(), o)
-		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("want one line with %q, got %v", c.want, err)
-		}
-		if _, err := os.Stat(o.Out); err == nil && o.Out != o.Model {
-			t.Errorf("%s: something stands at OUT", c.want)
-		}
-	}
-}
-
 // adapterOf writes an adapter directory with a config but no weights.
 func adapterOf(t *testing.T, rank int, alpha float64) string {
 	t.Helper()
@@ -464,73 +222,6 @@ func adapterOf(t *testing.T, rank int, alpha float64) string {
 		t.Fatal(err)
 	}
 	return dir
-}
-
-// A log overwrites another log, even one whose first line is incomplete, but no other file.
-func TestLogOverwritesOnlyLogs(t *testing.T) {
-	for text, ok := range map[string]bool{"": true, `{"st`: true, `{"step":1}` + "\n": true, `{"instruction": "x"}`: false, "{": true, "x": false} {
-		o := fixture(t, 1)
-		o.Steps, o.Log = 1, filepath.Join(t.TempDir(), "file")
-		if err := os.WriteFile(o.Log, []byte(text), 0o666); err != nil {
-			t.Fatal(err)
-		}
-		_, err := Run(context.Background(), o)
-		after, _ := os.ReadFile(o.Log)
-		switch {
-		case ok && (err != nil || !strings.HasPrefix(string(after), logStart)):
-			t.Errorf("%q: want a log in its place, got %q, %v", text, after, err)
-		case !ok && (err == nil || !strings.Contains(err.Error(), "give another --log") || string(after) != text):
-			t.Errorf("%q: want a refusal and the file as it was, got %q, %v", text, after, err)
-		}
-	}
-}
-
-// The error of a loss that is not finite names the step, the rows and the last stored state.
-func TestNotFinite(t *testing.T) {
-	o := fixture(t, 2)
-	o.LearningRate, o.MaxGradNorm, o.Every, o.NoShuffle, o.Steps = 1e30, 0, 1, true, 5
-	_, err := Run(context.Background(), o)
-	want := "step 2: not finite"
-	if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "rows [6 7 8 10] of "+goldenData) || !strings.Contains(err.Error(), "the checkpoint of step 1 is complete") {
-		t.Errorf("want %q with its rows, got %v", want, err)
-	}
-	if b, err := checkpoint.OpenTensorFile(filepath.Join(o.Out+".training", stateName(1))); err != nil {
-		t.Error(err)
-	} else {
-		b.Close()
-	}
-}
-
-// A run that has stored no state leaves no directory that other runs would refuse. Files
-// that are not of a run are not changed.
-func TestNoStateStored(t *testing.T) {
-	o := fixture(t, 2)
-	o.LearningRate, o.MaxGradNorm, o.Every, o.Steps = 1e39, 0, 1, 2
-	if _, err := Run(context.Background(), o); err == nil || !strings.Contains(err.Error(), "not finite after training") {
-		t.Fatalf("want no first state, got %v", err)
-	}
-	training := o.Out + ".training"
-	if exists(training) {
-		t.Error("a run that has stored nothing has left its directory")
-	}
-	if err := os.MkdirAll(training, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(training, identityFile), []byte(`{"run":"one that was killed before its first state"}`), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	o.LearningRate, o.Steps = 1e-3, 1
-	if _, err := Run(context.Background(), o); err != nil {
-		t.Error(err)
-	}
-	o.Out = filepath.Join(t.TempDir(), "out")
-	note := filepath.Join(o.Out+".training", "note")
-	if err := errors.Join(os.Mkdir(filepath.Dir(note), 0o777), os.WriteFile(note, nil, 0o666)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Run(context.Background(), o); err == nil || !strings.Contains(err.Error(), "give another --out") || !exists(note) {
-		t.Errorf("want a person's directory left alone, got %v", err)
-	}
 }
 
 // If the last update makes the model worse, which no step's loss shows, there is a warning.
@@ -549,26 +240,6 @@ func TestWarnsIfWorse(t *testing.T) {
 		if got := strings.Count(log.String(), "made the model worse"); got != 1 && want || got != 0 && !want {
 			t.Errorf("rate %v: want the warning: %v, got %s", rate, want, log.String())
 		}
-	}
-}
-
-// Two runs cannot use one directory at a time.
-func TestOneAtATime(t *testing.T) {
-	o := fixture(t, 1)
-	o.Steps, o.Resume = 2, true
-	var second error
-	o.Progress = func(p progress.Update) {
-		if p.Done == 1 {
-			other := o
-			other.Progress = nil
-			_, second = Run(context.Background(), other)
-		}
-	}
-	if _, err := Run(context.Background(), o); err != nil {
-		t.Fatal(err)
-	}
-	if second == nil || !strings.Contains(second.Error(), "another run is using it") {
-		t.Errorf("want the second run refused, got %v", second)
 	}
 }
 
@@ -594,50 +265,33 @@ func TestWarnsOfLess(t *testing.T) {
 	}
 }
 
-// An empty directory at OUT is used, as by a prune. One with files is refused and not
-// changed.
-func TestEmptyOut(t *testing.T) {
-	o := fixture(t, 1)
-	o.Steps = 1
-	if err := os.Mkdir(o.Out, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Run(context.Background(), o); err != nil {
-		t.Fatal(err)
-	}
-	if !exists(filepath.Join(o.Out, resultFile)) {
-		t.Error("no model in the directory that was empty")
-	}
-	o.Out = t.TempDir()
-	note := filepath.Join(o.Out, "note")
-	if err := os.WriteFile(note, []byte("x"), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Run(context.Background(), o); err == nil || !strings.Contains(err.Error(), "give another --out") || !exists(note) {
-		t.Errorf("a directory with a file: want it refused, got %v", err)
-	}
-}
-
-// Wrong options are an OptionsError, for which no device is opened. Any other failure is
-// not one.
-func TestOptionsError(t *testing.T) {
-	failed := errors.New("no device")
-	opened := 0
-	o := fixture(t, 1)
-	o.Device, o.OpenDevice = nil, func() (device.Device, error) {
-		opened++
-		return nil, failed
-	}
-	o.Rank = 0
-	if _, err := Run(context.Background(), o); !errors.As(err, &OptionsError{}) || opened != 0 {
-		t.Errorf("rank 0: want an OptionsError and no device opened, got %v and %d opened", err, opened)
-	}
-	o.Rank = 1
-	if _, err := Run(context.Background(), o); !errors.Is(err, failed) || errors.As(err, &OptionsError{}) || opened != 1 {
-		t.Errorf("want %v, got %v and %d opened", failed, err, opened)
-	}
-	o.OpenDevice = nil
-	if _, err := Run(context.Background(), o); !errors.As(err, &OptionsError{}) {
-		t.Errorf("no device: want an OptionsError, got %v", err)
+// The end of a text that training teaches is the one of the settings beside the tokenizer,
+// else the configuration's.
+func TestTaughtEOS(t *testing.T) {
+	for _, c := range []struct {
+		settings   string
+		configured []int
+		want       int
+	}{
+		{``, []int{2}, 2}, {``, []int{4, 2}, 2}, {``, []int{4}, 4}, {``, nil, 2}, {``, []int{9}, 2}, {``, []int{3}, 2},
+		{`{"eos_token":"<end>"}`, []int{2}, 4}, {`{"eos_token":"</s>"}`, []int{4}, 2}, {`{"bos_token":"<s>"}`, []int{4}, 4},
+	} {
+		dir := t.TempDir()
+		const text = `{"added_tokens":[{"id":1,"content":"<s>","special":true},{"id":2,"content":"</s>","special":true},{"id":4,"content":"<end>","special":true}],"model":{"type":"BPE","vocab":{"a":0,"<s>":1,"</s>":2,"b":3,"<end>":4},"merges":[]}}`
+		if err := os.WriteFile(filepath.Join(dir, "tokenizer.json"), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if c.settings != "" {
+			if err := os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), []byte(c.settings), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tok, err := tokenizer.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := taughtEOS(tok, c.configured); len(got) == 0 || got[0] != c.want {
+			t.Errorf("%s, configured %v: want %d first, got %v", c.settings, c.configured, c.want, got)
+		}
 	}
 }

@@ -91,3 +91,44 @@ func TestFailureAtSync(t *testing.T) {
 		}
 	}
 }
+
+// If training changes nothing, the merged model equals the base. Full training writes the
+// types of the checkpoint.
+func TestMerge(t *testing.T) {
+	o := fixture(t, 2)
+	o.Steps, o.LearningRate = 1, 1e-30
+	if _, err := Run(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	base, err := checkpoint.Open(o.Model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer base.Close()
+	equal := func(dir string) (same, all int) {
+		m, err := checkpoint.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		for _, info := range checkpoint.ExpectedTensors(base.Config()) {
+			a, _ := base.Tensor(info.Name)
+			b, _ := m.Tensor(info.Name)
+			if all++; bytes.Equal(a.Data, b.Data) && a.DType == b.DType {
+				same++
+			}
+		}
+		return same, all
+	}
+	if same, all := equal(o.Out); same != all {
+		t.Errorf("an adapter of nothing changes %d of %d tensors", all-same, all)
+	}
+	o = fixture(t, 2)
+	o.Full, o.Steps = true, 3
+	if _, err := Run(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	if same, _ := equal(o.Out); same != 0 {
+		t.Errorf("full training left %d tensors as they were", same)
+	}
+}

@@ -3,7 +3,9 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -71,5 +73,41 @@ func TestBenchLines(t *testing.T) {
 	}
 	if row.Kind != "" || row.Model != demoDir || row.E2E.Median != kept[1] {
 		t.Errorf("want a row of the median %v ms, got %s", kept[1], lines[4])
+	}
+}
+
+// A model whose path has a comma can be measured, and a report is written neither over
+// foreign files nor into a model.
+func TestBenchPaths(t *testing.T) {
+	dir := t.TempDir()
+	model := filepath.Join(dir, "mö del,7b")
+	if err := os.Rename(copyDemo(t), model); err != nil {
+		t.Fatal(err)
+	}
+	report := filepath.Join(dir, "report")
+	args := func(report string) []string {
+		return []string{"bench", model + "," + demoDir, "--runs", "2", "--discard", "1", "--out", "2", "--threads", "1", "--report", report}
+	}
+	for range 2 { // the second one replaces the first report
+		if _, err := mop(t, "", args(report)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "report.md"), []byte("mine"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ report, want string }{
+		{model, "lies in the model's directory"},
+		{filepath.Join(model, "sub"), "lies in the model's directory"},
+		{copyDemo(t), "holds a model"},
+		{dir, "no report has written it"},
+		{filepath.Join(dir, "report.md"), "want a directory"},
+	} {
+		if _, err := mop(t, "", args(c.report)...); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("--report %s: want an error with %q, got %v", c.report, c.want, err)
+		}
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, "report.md")); err != nil || string(text) != "mine" {
+		t.Errorf("a foreign file was changed: %q, %v", text, err)
 	}
 }

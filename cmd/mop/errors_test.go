@@ -1,78 +1,13 @@
 package main
 
 import (
+	"bytes"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 )
-
-// A divergence between models of different tokenizers is refused.
-func TestKLOfTwoTokenizers(t *testing.T) {
-	dir := t.TempDir()
-	other, text := copyDemo(t), filepath.Join(dir, "text.txt")
-	if err := os.WriteFile(text, []byte("Once there was a ring."), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	kl := func() error {
-		_, err := mop(t, "", "eval", "kl", "--model", demoDir, "--reference", other, "--text", text)
-		return err
-	}
-	if err := kl(); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(other, "tokenizer.json")
-	json, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	swapped := strings.NewReplacer(`"a":`, `"b":`, `"b":`, `"a":`).Replace(string(json))
-	if swapped == string(json) {
-		t.Fatal("the tokenizer has no pieces a and b")
-	}
-	if err := os.WriteFile(path, []byte(swapped), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	if err := kl(); err == nil || !strings.Contains(err.Error(), "different tokenizers: id") {
-		t.Errorf("want a refusal, got %v", err)
-	}
-}
-
-// A model whose path has a comma can be measured, and a report is written neither over
-// foreign files nor into a model.
-func TestBenchPaths(t *testing.T) {
-	dir := t.TempDir()
-	model := filepath.Join(dir, "mö del,7b")
-	if err := os.Rename(copyDemo(t), model); err != nil {
-		t.Fatal(err)
-	}
-	report := filepath.Join(dir, "report")
-	args := func(report string) []string {
-		return []string{"bench", model + "," + demoDir, "--runs", "2", "--discard", "1", "--out", "2", "--threads", "1", "--report", report}
-	}
-	for range 2 { // the second one replaces the first report
-		if _, err := mop(t, "", args(report)...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.WriteFile(filepath.Join(dir, "report.md"), []byte("mine"), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct{ report, want string }{
-		{model, "lies in the model's directory"},
-		{filepath.Join(model, "sub"), "lies in the model's directory"},
-		{copyDemo(t), "holds a model"},
-		{dir, "no report has written it"},
-		{filepath.Join(dir, "report.md"), "want a directory"},
-	} {
-		if _, err := mop(t, "", args(c.report)...); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("--report %s: want an error with %q, got %v", c.report, c.want, err)
-		}
-	}
-	if text, err := os.ReadFile(filepath.Join(dir, "report.md")); err != nil || string(text) != "mine" {
-		t.Errorf("a foreign file was changed: %q, %v", text, err)
-	}
-}
 
 // Wrong flags have exit status 2, before a model is loaded.
 func TestWrongFlags(t *testing.T) {
@@ -131,5 +66,34 @@ func TestPlainJSONErrors(t *testing.T) {
 	_, err := mop(t, "", "prune", "--model", demoDir, "--out", filepath.Join(t.TempDir(), "x"), "--plan", path)
 	if err == nil || !strings.Contains(err.Error(), "steps: want a list, got a number") {
 		t.Errorf("plan.json: got %v", err)
+	}
+}
+
+// Errors say what is wanted.
+func TestErrorsSayWhatIsWanted(t *testing.T) {
+	dir := t.TempDir()
+	weights := filepath.Join(dir, "model.bin")
+	// llama2.c, version 0: hidden size 2, one neuron, layer and head, 1025 tokens, 4 positions.
+	var model bytes.Buffer
+	binary.Write(&model, binary.LittleEndian, []int32{2, 1, 1, 1, 1, 1025, 4})
+	model.Write(make([]byte, 4*(2*1025+2+4*4+2+3*2+2+2*4)))
+	if err := os.WriteFile(weights, model.Bytes(), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ args, says string }{
+		{"import foo", `import: want a format, llama2c or gguf, got "foo"`},
+		{"eval foo", `eval: want ppl or kl or tasks or vqa, got "foo"`},
+		{"eval", "eval: want ppl or kl or tasks or vqa, got nothing"},
+		{"bench " + demoDir + " --dtype f16", "--dtype is of random weights"},
+		{"prune --model " + demoDir + " --out main.go/b --criterion random", "main.go"},
+		{"recover --model " + demoDir + " --data main.go --out main.go/b", "main.go"},
+		{"import llama2c --weights " + weights + " --tokenizer " + demoDir + "/tokenizer.json --out " + dir + "/out", "want 1025 tokens"},
+	} {
+		if _, err := mop(t, "", strings.Fields(c.args)...); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("mop %s: want %q, got %v", c.args, c.says, err)
+		}
+	}
+	if text, err := mop(t, "", "run", "--help"); err != nil || !strings.Contains(text, "(default 0)") {
+		t.Errorf("want the default seed, got %s, %v", text, err)
 	}
 }
