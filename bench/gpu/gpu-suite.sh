@@ -63,10 +63,12 @@ setpriv --pdeathsig TERM true 2>/dev/null && leash=(setpriv --pdeathsig TERM)
 case $part in first | second | all)
 	[ -z "$quick" ] || usage
 	rc=0 most=${budget:-$([ $part = all ] && echo 900 || echo 540)} begin=$SECONDS
+	[ -n "$tiny" ] && [ -z "$budget" ] && most=86400
 	# at SECONDS PART...: run a part within SECONDS of the time that is left. A part for which less
 	# than 10 seconds are left is not started.
 	at() {
 		local left=$((most - (SECONDS - begin))) seconds=$1
+		[ $most -eq 86400 ] && seconds=$left
 		shift
 		if [ $left -lt 10 ]; then
 			echo "$*: not started, no time left" >&2
@@ -120,7 +122,7 @@ if [ -n "$quick" ]; then
 	case $part in kernels) limit=60 ;; peers) limit=35 ;; *) limit=40 ;; esac
 fi
 [ $part = trace ] && limit=180
-[ -n "$tiny" ] && limit=3600
+[ -n "$tiny" ] && limit=86400
 limit=${budget:-$limit}
 git_commit=$(cat commit 2>/dev/null || echo unknown)
 {
@@ -135,7 +137,8 @@ row() { printf '%s\t%s\t%s\n' "$1" "$2" "$3" | tee -a "$rows"; }
 # table prints the rows written so far.
 table() { "$python" "$root/table.py" "$part" "$out" | tee "$out/table.md"; }
 
-# run NAME SECONDS CMD...: the command's log in its own file, its row when it ends.
+# run NAME SECONDS CMD...: the command's log in its own file, its row when it ends. A shell in CMD
+# execs its last program, so that one that does not stop when its time is over is killed.
 run() {
 	local name=$1 most=$2 left=$((limit - (SECONDS - begin)))
 	shift 2
@@ -143,7 +146,7 @@ run() {
 		row "$name" "NOT RUN" "no time left"
 		return 1
 	fi
-	[ -n "$tiny" ] && most=$((5 * most))
+	[ -n "$tiny" ] && most=$left # an emulated GPU takes as long as it takes
 	[ "$most" -gt $left ] && most=$left
 	local log="$out/${name//[^A-Za-z0-9._-]/_}.log" start=$SECONDS rc
 	running=$name
@@ -153,7 +156,7 @@ run() {
 	rc=$?
 	child= running=
 	local took="$((SECONDS - start)) s"
-	if [ $rc -eq 124 ]; then
+	if [ $rc -eq 124 ] || [ $rc -eq 137 -a $((SECONDS - start)) -ge "$most" ]; then
 		row "$name" "TIME OUT" "$took"
 	elif [ $rc -ne 0 ]; then
 		row "$name" FAIL "$took; $(grep -m1 -E 'FAIL|rror|mop:' "$log" | cut -c1-160)"
@@ -245,7 +248,7 @@ alone() {
 	local time=100x
 	[ -n "$quick" ] && time=20x
 	[ -n "$tiny" ] && time=1x
-	run "kernels alone" $1 bash -c '"$1" -test.run "^\$" $5 -test.bench "$3" -test.benchtime "$4" >"$2"' _ "$tests" "$out/kernels.txt" "$2" $time "${tiny:+-test.short}"
+	run "kernels alone" $1 bash -c 'exec "$1" -test.run "^\$" $5 -test.bench "$3" -test.benchtime "$4" >"$2"' _ "$tests" "$out/kernels.txt" "$2" $time "${tiny:+-test.short}"
 	grep -q '^Benchmark' "$out/kernels.txt" || row "kernels alone" FAIL "no benchmark ran"
 }
 
@@ -255,27 +258,27 @@ path() {
 	preset=$(model $2)
 	shift 4
 	local plan=$out/$name.plan.json
-	run "$name plan" 20 bash -c './bin/mop plan --device cpu --model "$1" --sequence LGGLLLGGLLGLGLLGGL --rule "$2" --json "${@:4}" >"$3"' _ "$preset" "$rule" "$plan" "$@" || return
+	run "$name plan" 20 bash -c 'exec ./bin/mop plan --device cpu --model "$1" --sequence LGGLLLGGLLGLGLLGGL --rule "$2" --json "${@:4}" >"$3"' _ "$preset" "$rule" "$plan" "$@" || return
 	local decode="--in 12 --out 128 --runs 10 --discard 4" prefill="--in 2048 --out 1 --runs 6 --discard 2"
 	[ -n "$quick" ] && decode="--in 12 --out 32 --runs 3 --discard 1"
 	[ -n "$tiny" ] && decode="--in 12 --out 3 --runs 2 --discard 1" prefill="--in 70 --out 1 --runs 2 --discard 1"
-	run "$name decode" 150 bash -c './bin/mop bench "$1" --plan "$2" --at "$3" --device cuda --format jsonl ${@:5} >"$4"' _ "$preset" "$plan" "$at" "$out/$name.decode.jsonl" $decode
-	[ -n "$quick" ] || run "$name prefill" 100 bash -c './bin/mop bench "$1" --plan "$2" --at "$3" --device cuda --format jsonl ${@:5} >"$4"' _ "$preset" "$plan" "$at" "$out/$name.prefill.jsonl" $prefill
+	run "$name decode" 150 bash -c 'exec ./bin/mop bench "$1" --plan "$2" --at "$3" --device cuda --format jsonl ${@:5} >"$4"' _ "$preset" "$plan" "$at" "$out/$name.decode.jsonl" $decode
+	[ -n "$quick" ] || run "$name prefill" 100 bash -c 'exec ./bin/mop bench "$1" --plan "$2" --at "$3" --device cuda --format jsonl ${@:5} >"$4"' _ "$preset" "$plan" "$at" "$out/$name.prefill.jsonl" $prefill
 }
 
 # pictured NAME PRESET RULE STEPS: measure a model that sees with one picture, along a path.
 pictured() {
 	local name=$1 picture=repo/runtime/vision/testdata/pictures/exact.jpg plan=$out/$1.plan.json
 	if [ -n "$tiny" ]; then
-		run "$name image" 100 bash -c './bin/mop bench repo/runtime/vision/testdata/models/dense --image "$1" --in 8 --out 3 --runs 2 --discard 1 --device cuda --format jsonl >"$2"' _ $picture "$out/$name.image.jsonl"
+		run "$name image" 100 bash -c 'exec ./bin/mop bench repo/runtime/vision/testdata/models/dense --image "$1" --in 8 --out 3 --runs 2 --discard 1 --device cuda --format jsonl >"$2"' _ $picture "$out/$name.image.jsonl"
 		return
 	fi
-	run "$name plan" 20 bash -c './bin/mop plan --device cpu --model "preset:$1" --sequence LGGLLLGGLLGLGLLGGL --rule "$2" --json >"$3"' _ $2 $3 "$plan" || return
-	run "$name image" 150 bash -c './bin/mop bench "preset:$1" --plan "$2" --at "$3" --image "$4" --in 40 --out 64 --runs 10 --discard 4 --device cuda --format jsonl >"$5"' _ $2 "$plan" $4 $picture "$out/$name.image.jsonl"
+	run "$name plan" 20 bash -c 'exec ./bin/mop plan --device cpu --model "preset:$1" --sequence LGGLLLGGLLGLGLLGGL --rule "$2" --json >"$3"' _ $2 $3 "$plan" || return
+	run "$name image" 150 bash -c 'exec ./bin/mop bench "preset:$1" --plan "$2" --at "$3" --image "$4" --in 40 --out 64 --runs 10 --discard 4 --device cuda --format jsonl >"$5"' _ $2 "$plan" $4 $picture "$out/$name.image.jsonl"
 }
 
 speed() {
-	run roofline 60 bash -c '"$1" roofline.py $2 >"$3"' _ "$python" "${quick:+--quick} $tiny" "$out/roofline.jsonl"
+	run roofline 60 bash -c 'exec "$1" roofline.py $2 >"$3"' _ "$python" "${quick:+--quick} $tiny" "$out/roofline.jsonl"
 	if [ -n "$quick" ]; then
 		cd repo/runtime/device/cuda
 		alone 140 '^BenchmarkDecode$/^sm_/llama-2-7b/^(o|down)$/^1$'
@@ -293,7 +296,7 @@ speed() {
 
 # details: what speed leaves out.
 details() {
-	run roofline 60 bash -c '"$1" roofline.py $2 >"$3"' _ "$python" "${quick:+--quick} $tiny" "$out/roofline.jsonl"
+	run roofline 60 bash -c 'exec "$1" roofline.py $2 >"$3"' _ "$python" "${quick:+--quick} $tiny" "$out/roofline.jsonl"
 	cd repo/runtime/device/cuda
 	alone 200 'Decode|Prefill|Attention|Train|TileChoice'
 	cd "$root"
@@ -310,7 +313,7 @@ batches() {
 	[ -n "$tiny" ] && shape="--in 12 --out 3 --runs 2 --discard 1"
 	shift
 	for n in "$@"; do
-		run "$name batch $n" 40 bash -c './bin/mop bench "$1" --device cuda --format jsonl ${@:3} >"$2"' _ "$(model $preset)" "$out/$name-$n.batch.jsonl" --batch $n $shape $weights
+		run "$name batch $n" 40 bash -c 'exec ./bin/mop bench "$1" --device cuda --format jsonl ${@:3} >"$2"' _ "$(model $preset)" "$out/$name-$n.batch.jsonl" --batch $n $shape $weights
 	done
 }
 
@@ -320,7 +323,7 @@ long_context() {
 	local shape="--in $2 --out 64 --batch 8 --runs 4 --discard 1" kind
 	[ -n "$tiny" ] && shape="--in 70 --out 3 --batch 2 --runs 2 --discard 1"
 	for kind in 16-bit int8; do
-		run "$1 context $2 $kind" 90 bash -c './bin/mop bench "$1" --device cuda --format jsonl ${@:3} >"$2"' _ "$(model $1)" "$out/$1-$kind-kv.long.jsonl" $shape $([ $kind = int8 ] && echo --kv-type int8)
+		run "$1 context $2 $kind" 90 bash -c 'exec ./bin/mop bench "$1" --device cuda --format jsonl ${@:3} >"$2"' _ "$(model $1)" "$out/$1-$kind-kv.long.jsonl" $shape $([ $kind = int8 ] && echo --kv-type int8)
 	done
 }
 
@@ -329,8 +332,8 @@ predicted() {
 	local table=$out/$1.latency.json preset
 	[ -n "$tiny" ] && return # a sweep runs too many passes for an emulated device
 	preset=$(model $1)
-	run "$1 sweep" 300 bash -c './bin/mop sweep --model "$1" --what mlp,heads,context --device cuda --visits 5 --limit 4m --out "$2" --report "$2.report"' _ "$preset" "$table" || return
-	run "$1 predictions" 200 bash -c './bin/mop plan --model "$1" --criterion random --target 0.4 --latency "$2" --verify 20 --device cuda --json >"$2.verified"' _ "$preset" "$table"
+	run "$1 sweep" 300 bash -c 'exec ./bin/mop sweep --model "$1" --what mlp,heads,context --device cuda --visits 5 --limit 4m --out "$2" --report "$2.report"' _ "$preset" "$table" || return
+	run "$1 predictions" 200 bash -c 'exec ./bin/mop plan --model "$1" --criterion random --target 0.4 --latency "$2" --verify 20 --device cuda --json >"$2.verified"' _ "$preset" "$table"
 }
 
 # trained NAME PRESET PLAN STEP LENGTHS STEPS EXTRA...: measure training of one shape.
@@ -338,7 +341,7 @@ trained() {
 	local name=$1
 	shift
 	[ -n "$tiny" ] && set -- "${@:1:3}" 9 1 --batch 2 "${@:6}"
-	run "$name" 120 bash -c './bin/mop bench training "$1" --plan "$2" --at "$3" --lengths "$4" --steps "$5" --device cuda --format jsonl "${@:7}" >>"$6"' _ "$(model $1)" "${@:2:4}" "$out/training.jsonl" "${@:6}"
+	run "$name" 120 bash -c 'exec ./bin/mop bench training "$1" --plan "$2" --at "$3" --lengths "$4" --steps "$5" --device cuda --format jsonl "${@:7}" >>"$6"' _ "$(model $1)" "${@:2:4}" "$out/training.jsonl" "${@:6}"
 }
 
 training() {
@@ -348,7 +351,7 @@ training() {
 		set -- $base
 		[ -n "$quick" ] && [ $1 = llama-3-8b ] && continue
 		plan=$out/$1.plan.json
-		run "$1 plan" 20 bash -c './bin/mop plan --device cpu --model "$1" --sequence LGGLLLGGLLGLGLLGGL --rule "$2" --json >"$3"' _ $(model $1) $2 "$plan" || continue
+		run "$1 plan" 20 bash -c 'exec ./bin/mop plan --device cpu --model "$1" --sequence LGGLLLGGLLGLGLLGGL --rule "$2" --json >"$3"' _ $(model $1) $2 "$plan" || continue
 		trained "$1 512" $1 "$plan" $3 512 $([ -n "$quick" ] && echo 1 || echo 2)
 		trained "$1 alpaca" $1 "$plan" $3 alpaca $([ -n "$quick" ] && echo 2 || echo 8)
 		[ -n "$quick" ] || trained "$1 one example a pass" $1 "$plan" $3 512 2 --pass-tokens 1
@@ -360,7 +363,7 @@ training() {
 traced() {
 	local name=$1 most=$2
 	shift 2
-	run "$name" $most bash -c './bin/mop bench "${@:2}" --device cuda --format jsonl --trace "$1.md" >"$1.jsonl"' _ "$out/$name" "$@"
+	run "$name" $most bash -c 'exec ./bin/mop bench "${@:2}" --device cuda --format jsonl --trace "$1.md" >"$1.jsonl"' _ "$out/$name" "$@"
 }
 
 trace() {
@@ -372,7 +375,7 @@ trace() {
 		"${leash[@]}" timeout "$limit" nvidia-smi --query-gpu=timestamp,clocks.sm,clocks.mem,power.draw,temperature.gpu --format=csv,noheader -lms 500 >"$out/clock.csv" 2>&1 &
 	fi
 	plan=$out/llama-2-7b.plan.json
-	run "plan" 20 bash -c './bin/mop plan --device cpu --model "$1" --sequence LGGLLLGGLLGLGLLGGL --rule paper --json >"$2"' _ "$(model llama-2-7b)" "$plan"
+	run "plan" 20 bash -c 'exec ./bin/mop plan --device cpu --model "$1" --sequence LGGLLLGGLLGLGLLGGL --rule paper --json >"$2"' _ "$(model llama-2-7b)" "$plan"
 	local at=$([ -n "$tiny" ] && echo 1 || echo 15)
 	traced training-512 40 training "$(model llama-2-7b)" --plan "$plan" --at $at $train
 	traced training-1x512 30 training "$(model llama-2-7b)" --plan "$plan" --at $at $train --pass-tokens 1
@@ -407,7 +410,7 @@ serving() {
 	for base in "llama-2-7b data/tokenizer-llama2" "llama-3-8b data/tokenizer-llama3"; do
 		set -- $base
 		[ -n "$tiny" ] && set -- $1 repo/bench/demo/model
-		run "$1 serving" 60 bash -c './bin/mop bench serve "$1" --tokenizer "$2" --device cuda --format json ${@:4} >"$3"' _ "$(model $1)" "$2" "$out/$1.serving.json" $shape
+		run "$1 serving" 60 bash -c 'exec ./bin/mop bench serve "$1" --tokenizer "$2" --device cuda --format json ${@:4} >"$3"' _ "$(model $1)" "$2" "$out/$1.serving.json" $shape
 	done
 }
 
@@ -417,7 +420,7 @@ quality() {
 	local questions=0 tokenizer=data/tokenizer-llama2 # of each task; 0 = all
 	[ -n "$quick" ] && questions=40
 	[ -n "$tiny" ] && questions=2 tokenizer=
-	run "llama-2-7b five tasks" 590 bash -c './bin/mop eval tasks --device cuda --model "$1" --tokenizer "$2" --tasks piqa,hellaswag,winogrande,arc_easy,arc_challenge --data data/zero-shot --limit "$3" --json >"$4"' _ "$(model llama-2-7b)" "$tokenizer" "$questions" "$out/tasks.json"
+	run "llama-2-7b five tasks" 590 bash -c 'exec ./bin/mop eval tasks --device cuda --model "$1" --tokenizer "$2" --tasks piqa,hellaswag,winogrande,arc_easy,arc_challenge --data data/zero-shot --limit "$3" --json >"$4"' _ "$(model llama-2-7b)" "$tokenizer" "$questions" "$out/tasks.json"
 }
 
 $part

@@ -241,3 +241,25 @@ func TestRunsOfParts(t *testing.T) {
 		}
 	}
 }
+
+// A program that does not stop when its time is over is killed, so that it is not on the GPU
+// beside the next one.
+func TestStubbornProgram(t *testing.T) {
+	if _, err := exec.LookPath("timeout"); err != nil {
+		t.Skip(err)
+	}
+	dir := bundle(t)
+	waits := filepath.Join(dir, "waits")
+	write(t, dir, map[string]string{"bin/mop": "#!/bin/sh\ntrap '' TERM\necho $$ >" + waits + "\nwhile :; do sleep 0.1; done\n"})
+	c := exec.Command("bash", filepath.Join(dir, "gpu-suite.sh"), "quality", "--budget=7")
+	c.Env = append(os.Environ(), "PYTHON="+filepath.Join(dir, "bin/python"))
+	if said, err := c.CombinedOutput(); err == nil || !strings.Contains(string(said), "five tasks\tTIME OUT") {
+		t.Errorf("want the row TIME OUT and a status other than 0, got %v: %s", err, said)
+	}
+	text, err := os.ReadFile(waits)
+	var pid int
+	if _, scan := fmt.Sscan(string(text), &pid); err != nil || scan != nil {
+		t.Fatal(err, scan)
+	}
+	eventually(t, "the program ends", func() bool { return syscall.Kill(pid, 0) != nil })
+}
