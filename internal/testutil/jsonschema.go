@@ -6,13 +6,15 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// JSONSchema compiles a schema by an implementation that is independent of this repository.
+// JSONSchema compiles a schema by an implementation that is independent of this repository. It
+// checks formats, too.
 func JSONSchema(schema string) (*jsonschema.Schema, error) {
 	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(schema))
 	if err != nil {
 		return nil, err
 	}
 	c := jsonschema.NewCompiler()
+	c.AssertFormat()
 	if err := c.AddResource("schema.json", doc); err != nil {
 		return nil, err
 	}

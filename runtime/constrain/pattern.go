@@ -16,8 +16,11 @@ type patternCompiler struct {
 	*compiler
 	prog   *syntax.Prog
 	states map[patternPlace]int32
-	end    int32 // behind the string
-	tail   int32 // behind an occurrence, where any characters may follow; -1 = not made yet
+	end    int32         // behind the string
+	tails  map[int]int32 // behind an occurrence, where any characters may follow, by patternPlace.n
+
+	// The number of characters of a string; most is -1 where there is no limit.
+	least, most int
 }
 
 // patternPlace is a place in the regular expression's program.
@@ -25,10 +28,12 @@ type patternPlace struct {
 	pc    uint32
 	begin bool // no character came yet
 	ended bool // no character may follow
+	n     int  // characters so far, as far as they make a difference
 }
 
-// pattern adds the paths of a regular expression, which may match anywhere in a string.
-func (c *compiler) pattern(from, to int32, expression string) error {
+// pattern adds the paths of a regular expression, which may match anywhere in a string of at least
+// and at most so many characters.
+func (c *compiler) pattern(from, to int32, expression string, least, most int) error {
 	if len(expression) > maxPatternBytes {
 		return fmt.Errorf("want at most %d bytes, got %d", maxPatternBytes, len(expression))
 	}
@@ -36,25 +41,109 @@ func (c *compiler) pattern(from, to int32, expression string) error {
 	if err != nil {
 		return fmt.Errorf("the regular expression is wrong or not supported: %w", err)
 	}
-	prog, err := syntax.Compile(parsed.Simplify())
+	parsed = parsed.Simplify()
+	prog, err := syntax.Compile(parsed)
 	if err != nil {
 		return err
 	}
-	p := &patternCompiler{compiler: c, prog: prog, states: map[patternPlace]int32{}, end: to, tail: -1}
+	if low, high := lengths(parsed); anchored(parsed) && low >= least && high >= 0 && (most < 0 || high <= most) {
+		least, most = 0, -1 // which every match has
+	}
+	p := &patternCompiler{compiler: c, prog: prog, states: map[patternPlace]int32{}, tails: map[int]int32{}, end: to, least: least, most: most}
 	start, err := p.at(patternPlace{pc: uint32(prog.Start), begin: true})
 	if err != nil {
 		return err
 	}
-	later, err := p.at(patternPlace{pc: uint32(prog.Start)})
-	if err != nil {
-		return err
-	}
 	c.p.skip(from, start)
-	before := c.p.addState() // behind characters in front of an occurrence
-	p.anyCharacter(from, before)
-	p.anyCharacter(before, before)
-	c.p.skip(before, later)
-	return nil
+	// Characters may come in front of an occurrence.
+	for n := 0; ; {
+		next, ok := p.more(n)
+		if !ok {
+			return nil
+		}
+		before := c.p.addState()
+		p.anyCharacter(from, before)
+		later, err := p.at(patternPlace{pc: uint32(prog.Start), n: next})
+		if err != nil {
+			return err
+		}
+		c.p.skip(before, later)
+		if next == n {
+			p.anyCharacter(before, before)
+			return nil
+		}
+		from, n = before, next
+	}
+}
+
+// more counts one more character. It reports whether there may be one.
+func (p *patternCompiler) more(n int) (next int, ok bool) {
+	if p.most < 0 {
+		return min(n+1, p.least), true
+	}
+	return n + 1, n < p.most
+}
+
+// tail gives the state behind an occurrence and n characters.
+func (p *patternCompiler) tail(n int) int32 {
+	if s, ok := p.tails[n]; ok {
+		return s
+	}
+	s := p.p.addState()
+	p.tails[n] = s
+	if n >= p.least {
+		p.p.skip(s, p.end)
+	}
+	if next, ok := p.more(n); ok {
+		p.anyCharacter(s, p.tail(next))
+	}
+	return s
+}
+
+// anchored reports whether a regular expression matches whole strings only.
+func anchored(r *syntax.Regexp) bool {
+	return r.Op == syntax.OpConcat && r.Sub[0].Op == syntax.OpBeginText && r.Sub[len(r.Sub)-1].Op == syntax.OpEndText
+}
+
+// lengths gives the least and the most characters that a simplified regular expression matches, -1
+// = there is no limit.
+func lengths(r *syntax.Regexp) (least, most int) {
+	switch r.Op {
+	case syntax.OpLiteral:
+		return len(r.Rune), len(r.Rune)
+	case syntax.OpCharClass, syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		return 1, 1
+	case syntax.OpCapture:
+		return lengths(r.Sub[0])
+	case syntax.OpQuest:
+		_, most = lengths(r.Sub[0])
+		return 0, most
+	case syntax.OpStar, syntax.OpPlus, syntax.OpRepeat:
+		return 0, -1
+	case syntax.OpConcat:
+		for _, s := range r.Sub {
+			a, b := lengths(s)
+			if least += a; most < 0 || b < 0 {
+				most = -1
+			} else {
+				most += b
+			}
+		}
+	case syntax.OpAlternate:
+		least = -1
+		for _, s := range r.Sub {
+			a, b := lengths(s)
+			if least < 0 || a < least {
+				least = a
+			}
+			if most < 0 || b < 0 {
+				most = -1
+			} else {
+				most = max(most, b)
+			}
+		}
+	}
+	return least, most
 }
 
 // anyCharacter adds the paths of one character.
@@ -106,24 +195,20 @@ func (p *patternCompiler) at(x patternPlace) (int32, error) {
 		}
 		return 0, errors.New("word boundaries and the beginnings and ends of lines are not supported")
 	case syntax.InstMatch:
-		if x.ended {
+		if !x.ended {
+			p.p.skip(from, p.tail(x.n))
+		} else if x.n >= p.least {
 			p.p.skip(from, p.end)
-			return from, nil
 		}
-		if p.tail < 0 {
-			p.tail = p.p.addState()
-			p.anyCharacter(p.tail, p.tail)
-			p.p.skip(p.tail, p.end)
-		}
-		p.p.skip(from, p.tail)
 		return from, nil
 	case syntax.InstFail:
 		return from, nil
 	}
-	if x.ended {
+	n, ok := p.more(x.n)
+	if x.ended || !ok {
 		return from, nil
 	}
-	to, err := p.at(patternPlace{pc: inst.Out})
+	to, err := p.at(patternPlace{pc: inst.Out, n: n})
 	if err != nil {
 		return 0, err
 	}

@@ -1,10 +1,8 @@
 package constrain
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"math/big"
 	"net/url"
 	"slices"
 	"strconv"
@@ -26,6 +24,7 @@ type compiler struct {
 	p      program
 	rules  map[string]int32 // of schemas by their JSON pointers
 	shared map[string]int32 // rules that several schemas use, by name
+	looks  int              // at schemas, by what finds out how they relate
 }
 
 // Compile compiles a schema. An error names the keyword that is not supported or wrong.
@@ -90,15 +89,15 @@ func (c *compiler) rule(schema any, at string) (int32, error) {
 }
 
 // annotations say nothing about which values are valid.
-var annotations = []string{"title", "description", "default", "examples", "example", "$schema", "$id", "$comment", "$defs", "definitions", "deprecated", "readOnly", "writeOnly"}
+var annotations = []string{"title", "description", "default", "examples", "example", "$schema", "$id", "$comment", "$defs", "definitions", "deprecated", "readOnly", "writeOnly", "discriminator"}
 
 // keywords of each type.
 var keywords = map[string][]string{
 	"object":  {"properties", "required", "additionalProperties"},
-	"array":   {"items", "minItems", "maxItems"},
-	"string":  {"minLength", "maxLength", "pattern"},
-	"integer": {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"},
-	"number":  {},
+	"array":   {"items", "prefixItems", "minItems", "maxItems", "uniqueItems"},
+	"string":  {"minLength", "maxLength", "pattern", "format"},
+	"integer": {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"},
+	"number":  {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"},
 	"boolean": {},
 	"null":    {},
 }
@@ -112,6 +111,8 @@ func (c *compiler) compile(from, to int32, s *members, at string) error {
 	switch {
 	case has("$id") && at != "": // references below it would begin there
 		return fmt.Errorf("%s: is only supported at the root of the schema", name(at+"/$id"))
+	case has("format") && formats[textOf(s.values["format"])] == "":
+		return fmt.Errorf("%s: want one of %s, got %s", name(at+"/format"), formatNames(), clip(compact(s.values["format"])))
 	case has("$ref"):
 		if err := s.only(at, "$ref"); err != nil {
 			return err
@@ -122,6 +123,14 @@ func (c *compiler) compile(from, to int32, s *members, at string) error {
 			return err
 		}
 		return c.alternatives(from, to, s.values["anyOf"], at+"/anyOf", -1)
+	case has("oneOf"):
+		if err := s.only(at, "oneOf"); err != nil {
+			return err
+		}
+		if err := c.alternatives(from, to, s.values["oneOf"], at+"/oneOf", -1); err != nil {
+			return err
+		}
+		return c.checkExclusive(s.values["oneOf"].([]any), at+"/oneOf")
 	case has("allOf"):
 		if err := s.only(at, "allOf"); err != nil {
 			return err
@@ -165,7 +174,7 @@ func known(keyword string) bool {
 			return true
 		}
 	}
-	return slices.Contains([]string{"type", "$ref", "anyOf", "allOf", "enum", "const"}, keyword)
+	return slices.Contains([]string{"type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"}, keyword)
 }
 
 func unsupported(at, keyword string) error {
@@ -174,24 +183,31 @@ func unsupported(at, keyword string) error {
 
 // reference adds the paths of a schema elsewhere in the document.
 func (c *compiler) reference(from, to int32, ref any, at string) error {
-	target, ok := ref.(string)
-	pointer, local := strings.CutPrefix(target, "#")
-	if !ok || !local {
-		return fmt.Errorf("%s: want a reference within the schema such as \"#/$defs/name\", got %s", name(at+"/$ref"), clip(compact(ref)))
-	}
-	pointer, err := url.PathUnescape(pointer)
+	pointer, schema, err := c.target(ref)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name(at+"/$ref"), err)
-	}
-	schema, found := c.find(pointer)
-	if !found {
-		return fmt.Errorf("%s: there is no %s", name(at+"/$ref"), clip(target))
 	}
 	r, err := c.rule(schema, pointer)
 	if err == nil {
 		c.p.call(from, to, r)
 	}
 	return err
+}
+
+// target gives the JSON pointer of a reference, and the schema there.
+func (c *compiler) target(ref any) (pointer string, schema any, err error) {
+	text, ok := ref.(string)
+	pointer, local := strings.CutPrefix(text, "#")
+	if !ok || !local {
+		return "", nil, fmt.Errorf("want a reference within the schema such as \"#/$defs/name\", got %s", clip(compact(ref)))
+	}
+	if pointer, err = url.PathUnescape(pointer); err != nil {
+		return "", nil, err
+	}
+	if schema, ok = c.find(pointer); !ok {
+		return "", nil, fmt.Errorf("there is no %s", clip(text))
+	}
+	return pointer, schema, nil
 }
 
 // find gives the value at a JSON pointer.
@@ -246,20 +262,29 @@ func (c *compiler) alternatives(from, to int32, list any, at string, n int) erro
 
 // constants adds a path for each of some values that have the schema's type.
 func (c *compiler) constants(from, to int32, list []any, s *members, at string) error {
-	allowed, err := s.types(at)
+	list, err := s.ofTypes(list, at)
 	if err != nil {
 		return err
 	}
 	var texts []string
 	for _, v := range list {
-		if t := typeOf(v); slices.Contains(allowed, t) || t == "integer" && slices.Contains(allowed, "number") {
-			texts = append(texts, compact(v))
-		}
+		texts = append(texts, compact(v))
 	}
 	if c.p.literals(from, to, texts); c.p.full() {
 		return errTooLarge
 	}
 	return nil
+}
+
+// ofTypes gives those of some values that have a type of the schema.
+func (s *members) ofTypes(list []any, at string) (of []any, err error) {
+	allowed, err := s.types(at)
+	for _, v := range list {
+		if t := typeOf(v); slices.Contains(allowed, t) || t == "integer" && slices.Contains(allowed, "number") {
+			of = append(of, v)
+		}
+	}
+	return of, err
 }
 
 // types lists the types that a schema names. Where it names none, they are those that its
@@ -346,12 +371,7 @@ func (c *compiler) oneType(from, to int32, t string, s *members, at string) erro
 	case "integer":
 		return c.integer(from, to, s, at)
 	case "number":
-		for _, k := range keywords["integer"] {
-			if _, ok := s.values[k]; ok {
-				return fmt.Errorf("%s: is not supported for numbers, only for integers", name(at+"/"+k))
-			}
-		}
-		c.p.call(from, to, c.number())
+		return c.decimal(from, to, s, at)
 	case "boolean":
 		c.p.literal(from, to, "true")
 		c.p.literal(from, to, "false")
@@ -382,24 +402,6 @@ func (c *compiler) share(name string, add func(from, to int32)) int32 {
 		add(c.p.rules[r].start, c.p.rules[r].end)
 	}
 	return r
-}
-
-// integerOf is the value of a number without a fraction that is not very large.
-func integerOf(v any) (*big.Int, bool) {
-	n, ok := v.(json.Number)
-	if !ok || len(n) > 40 {
-		return nil, false
-	}
-	if _, exponent, ok := strings.Cut(strings.ToLower(n.String()), "e"); ok {
-		if e, err := strconv.Atoi(exponent); err != nil || e < -40 || e > 40 {
-			return nil, false
-		}
-	}
-	r, ok := new(big.Rat).SetString(n.String())
-	if !ok || !r.IsInt() {
-		return nil, false
-	}
-	return r.Num(), true
 }
 
 // count reads a keyword whose value is a number of 0 or more.

@@ -15,19 +15,26 @@ func (c *compiler) text(from, to int32, s *members, at string) error {
 	if err != nil {
 		return err
 	}
-	if pattern, ok := s.values["pattern"]; ok {
-		for _, k := range []string{"minLength", "maxLength"} {
-			if _, ok := s.values[k]; ok {
-				return fmt.Errorf("%s: is not supported beside pattern", name(at+"/"+k))
-			}
-		}
+	pattern, ok := s.values["pattern"]
+	format, also := s.values["format"]
+	switch {
+	case ok && also:
+		return fmt.Errorf("%s: is not supported beside pattern", name(at+"/format"))
+	case also:
+		pattern = "^(?:" + formats[textOf(format)] + ")$"
+	}
+	if ok || also {
 		expression, ok := pattern.(string)
 		if !ok {
 			return fmt.Errorf("%s: want a regular expression, got %s", name(at+"/pattern"), clip(compact(pattern)))
 		}
 		inside := c.p.addState()
-		if err := c.pattern(c.then(from, '"'), inside, expression); err != nil {
-			return fmt.Errorf("%s: %w", name(at+"/pattern"), err)
+		if err := c.pattern(c.then(from, '"'), inside, expression, least, most); err != nil {
+			keyword := "/pattern"
+			if also {
+				keyword = "/format"
+			}
+			return fmt.Errorf("%s: %w", name(at+keyword), err)
 		}
 		c.p.oneOf(inside, to, `"`)
 		return nil

@@ -1,10 +1,6 @@
 package constrain
 
-import (
-	"fmt"
-	"math/big"
-	"strings"
-)
+import "strings"
 
 // Limits of what is generated, so that a model cannot go on without an end.
 const (
@@ -43,54 +39,6 @@ func (c *compiler) then(from int32, b byte) int32 {
 	to := c.p.addState()
 	c.p.byteRange(from, to, b, b)
 	return to
-}
-
-// array adds the paths of arrays.
-func (c *compiler) array(from, to int32, s *members, at string) error {
-	least, err := s.count("minItems", 0, at)
-	if err != nil {
-		return err
-	}
-	most, err := s.count("maxItems", -1, at)
-	if err != nil {
-		return err
-	}
-	item := int32(0)
-	if schema, ok := s.values["items"]; ok {
-		item, err = c.rule(schema, at+"/items")
-		if err != nil {
-			return err
-		}
-	} else {
-		item = c.any()
-	}
-	open := c.then(from, '[')
-	if least == 0 {
-		c.p.oneOf(c.spaced(open), to, "]")
-	}
-	if most == 0 {
-		return nil
-	}
-	next := c.spaced(open) // where an item begins
-	for n := 1; ; n++ {
-		behind := c.p.addState()
-		c.p.call(next, behind, item)
-		if n >= least {
-			c.p.oneOf(c.spaced(behind), to, "]")
-		}
-		if n == most {
-			return nil
-		}
-		comma := c.then(behind, ',')
-		if most < 0 && n >= least { // any number of items
-			c.p.call(comma, next, c.space())
-			return nil
-		}
-		next = c.spaced(comma)
-		if c.p.full() {
-			return errTooLarge
-		}
-	}
 }
 
 // number is the rule of numbers.
@@ -136,59 +84,6 @@ func (c *compiler) digits(from, to int32, least, most int) {
 		c.p.byteRange(from, next, '0', '9')
 		from = next
 	}
-}
-
-// integer adds the paths of integers within the limits of a schema.
-func (c *compiler) integer(from, to int32, s *members, at string) error {
-	limit := new(big.Int).Exp(big.NewInt(10), big.NewInt(maxDigits), nil)
-	least, most := new(big.Int).Sub(big.NewInt(1), limit), new(big.Int).Sub(limit, big.NewInt(1))
-	limited := false
-	for _, k := range keywords["integer"] {
-		v, ok := s.values[k]
-		if !ok {
-			continue
-		}
-		n, ok := integerOf(v)
-		if !ok {
-			return fmt.Errorf("%s: want a whole number of at most 40 digits, got %s", name(at+"/"+k), clip(compact(v)))
-		}
-		switch k {
-		case "exclusiveMinimum":
-			n = new(big.Int).Add(n, big.NewInt(1))
-		case "exclusiveMaximum":
-			n = new(big.Int).Sub(n, big.NewInt(1))
-		}
-		limited = true
-		if strings.HasSuffix(strings.ToLower(k), "minimum") {
-			if n.Cmp(least) > 0 {
-				least = n
-			}
-		} else if n.Cmp(most) < 0 {
-			most = n
-		}
-	}
-	if !limited {
-		c.anyInteger(from, to)
-		return nil
-	}
-	if least.Cmp(most) > 0 {
-		return nil // there is none
-	}
-	if least.Sign() < 0 {
-		high := big.NewInt(-1)
-		if most.Sign() < 0 {
-			high = most
-		}
-		c.between(c.then(from, '-'), to, new(big.Int).Neg(high).String(), new(big.Int).Neg(least).String())
-	}
-	if most.Sign() >= 0 {
-		low := big.NewInt(0)
-		if least.Sign() > 0 {
-			low = least
-		}
-		c.between(from, to, low.String(), most.String())
-	}
-	return nil
 }
 
 // between adds the paths of the whole numbers from low to high, which are not negative.
