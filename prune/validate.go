@@ -21,6 +21,22 @@ import (
 // file, and validateFiles needs the model and the texts. A check that is not here is part
 // of reading a file.
 
+// Check refuses what Run would refuse of the options, the model's sizes and the texts, before
+// anything is computed. It does not read the weights.
+func Check(o Options) error {
+	r := &run{Options: o}
+	if err := r.validateOptions(); err != nil {
+		return OptionsError{err}
+	}
+	base, err := checkpoint.Open(o.Model)
+	if err != nil {
+		return err
+	}
+	defer base.Close()
+	r.base = base
+	return r.validateTexts()
+}
+
 // validateOptions checks the options by themselves, fills in the defaults, and looks up
 // criterion and score.
 func (r *run) validateOptions() error {
@@ -73,6 +89,25 @@ func (r *run) validateRecovery() error {
 // validateFiles checks the options against the model, which is open, and against the
 // files. It reads the texts and computes what identifies the run.
 func (r *run) validateFiles() error {
+	err := r.validateTexts()
+	if err != nil {
+		return err
+	}
+	if err := checkpoint.CheckFinite(r.base); err != nil {
+		return fmt.Errorf("%s: %w", r.Model, err)
+	}
+	if r.checksum, err = checkpoint.Checksum(r.base); err != nil {
+		return err
+	}
+	if r.fineTuning, err = r.Recovery.identity(); err != nil {
+		return err
+	}
+	r.key, err = r.identityKey()
+	return err
+}
+
+// validateTexts checks the options against the model's sizes and the texts.
+func (r *run) validateTexts() error {
 	if err := r.checkOutput(); err != nil {
 		return err
 	}
@@ -92,20 +127,7 @@ func (r *run) validateFiles() error {
 		return err
 	}
 	// Rows that cannot be trained on are found before the steps, which may take hours.
-	if err := r.checkTrainingData(); err != nil {
-		return err
-	}
-	if err := checkpoint.CheckFinite(r.base); err != nil {
-		return fmt.Errorf("%s: %w", r.Model, err)
-	}
-	if r.checksum, err = checkpoint.Checksum(r.base); err != nil {
-		return err
-	}
-	if r.fineTuning, err = r.Recovery.identity(); err != nil {
-		return err
-	}
-	r.key, err = r.identityKey()
-	return err
+	return r.checkTrainingData()
 }
 
 // checkTrainingData reads the rows that the run will fine-tune on.

@@ -41,7 +41,7 @@ func WriteSweep(dir string, t *predict.Table) error {
 }
 
 func sweepConditions(m predict.Source) string {
-	s := fmt.Sprintf("%s, %s, %d threads, kernels %s, weights %s, activations %s", m.Device, m.CPU, m.Threads, m.Kernels, m.Weights, m.Activations)
+	s := fmt.Sprintf("%s, %s, %d threads, kernels %s, weights %s, activations %s, KV cache %s", m.Device, m.CPU, m.Threads, m.Kernels, m.Weights, m.Activations, m.KVType())
 	if m.ClockMHz > 0 {
 		s += fmt.Sprintf(", %.0f MHz", m.ClockMHz)
 	}

@@ -15,6 +15,10 @@
 #             (default 0.7), seed SEED (default 1)           (an idle machine)
 #   recovery  the same short training of all models in OUT, each to a directory beside it
 #   quality   perplexity of all models in OUT
+#   front     one report: perplexity against measured latency of the models of stage latency, as
+#             they are and trained like those of stage recovery; the seeds of a search are one
+#             point with error bars. SEEDS (default 3) trainings of each of the other models
+#                                                            (an idle machine)
 set -euo pipefail
 stage=${1:?a stage} model=${2:?the model} data=${3:?the data} out=${4:?a folder}
 mop=${MOP:-./bin/mop} target=${TARGET:-0.7} seed=${SEED:-1}
@@ -64,6 +68,12 @@ quality)
         echo "$dir"
         $mop eval ppl --model "$dir" --text "$test" --context 512 --max-tokens-per-document 9484
     done
+    ;;
+front)
+    $mop compare --model "$model" --out "$out/front" --seeds "${SEEDS:-3}" \
+        --dirs "search=$out/searched/0.??-seed?,mop=$out/mop-0.*/0.??,one width=$out/width-0.*/0.??" \
+        --ppl-text "$test" --ppl-context 512 --recover "$alpaca" --recover-steps 40 --recover-batch 4 \
+        --recover-max-length 128 --recover-lr 1e-3 --recover-rank 16 --recover-alpha 32 --turns steps --runs 12 --discard 2
     ;;
 *)
     echo "no such stage: $stage" >&2

@@ -56,7 +56,9 @@ func describe(dir string, base *Description) (Description, error) {
 		from = append(from, l.From)
 	}
 	d.Path = pathOf(p)
-	d.Layers, err = report.Layers(c.Layers, from)
+	if d.Layers, err = report.Layers(c.Layers, from); err != nil {
+		err = fmt.Errorf("%s: its plan.json is of another model: %w", dir, err)
+	}
 	return d, err
 }
 
@@ -194,11 +196,43 @@ func (s *study) prunedDir(row string, seed uint64) string {
 
 // runPrune prunes the model by a row.
 func (s *study) runPrune(ctx context.Context, r Row, seed uint64, targets []float64) error {
+	_, err := prune.Run(ctx, s.pruneOptions(r, seed, targets))
+	return err
+}
+
+func (s *study) pruneOptions(r Row, seed uint64, targets []float64) prune.Options {
 	o := r.Prune
 	o.Model, o.Out, o.Targets, o.Seed, o.Device, o.Resume = s.Model, s.prunedDir(r.Name, seed), targets, seed, s.device, true
 	o.Progress = s.progress(r.Name)
-	_, err := prune.Run(ctx, o)
-	return err
+	return o
+}
+
+// checkRows refuses rows that cannot be pruned, and models of another vocabulary, before hours
+// of evaluation. Rows that are finished need their texts no more.
+func (s *study) checkRows() error {
+	for _, r := range s.Rows {
+		for _, dir := range r.Models {
+			c, err := config.Load(filepath.Join(dir, "config.json"))
+			if err != nil {
+				return fmt.Errorf("%s: %w", r.Name, err)
+			}
+			if c.VocabSize != s.vocab {
+				return fmt.Errorf("%s: %s has a vocabulary of %d, the dense model one of %d: perplexities of two tokenizers cannot be compared", r.Name, dir, c.VocabSize, s.vocab)
+			}
+		}
+		var missing []float64
+		for _, target := range s.Targets {
+			if len(r.Models) == 0 && s.pruned(r.Name, s.Seed, target) == nil {
+				missing = append(missing, target)
+			}
+		}
+		if len(missing) > 0 {
+			if err := prune.Check(s.pruneOptions(r, s.Seed, missing)); err != nil {
+				return fmt.Errorf("%s: %w", r.Name, err)
+			}
+		}
+	}
+	return nil
 }
 
 // restore makes a pruned model again whose directory was removed.

@@ -2,14 +2,18 @@ package study
 
 import (
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"mop/bench/demo"
 	"mop/bench/latency"
 	"mop/bench/tasks/zeroshot"
 	"mop/internal/journal"
 	"mop/prune/plan"
+	"mop/runtime/config"
 	"mop/runtime/metric"
 )
 
@@ -183,5 +187,57 @@ func TestColumnsThatNothingFills(t *testing.T) {
 		if n := strings.Count(line, ","); n != strings.Count(lines[0], ",") {
 			t.Errorf("csv: want lines of one length, got %q", line)
 		}
+	}
+}
+
+// A finished model that is alone with its goal stands for every seed of the study, and models of
+// one goal have the seeds of their plans.
+func TestSeedsOfFinishedModels(t *testing.T) {
+	dir := t.TempDir()
+	model, _, err := demo.Unpack(filepath.Join(dir, "demo"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(filepath.Join(model, "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := plan.New(c)
+	finished := func(name string, target float64, seed uint64) string {
+		p := plan.NewPlan(c, plan.Options{Rule: "mlp-only", RoundTo: 1, HeadsMultiple: 1, Allocation: plan.Uniform})
+		p.Add(c, state, plan.Width, "", nil)
+		p.Settings, p.Target, p.Seed, p.Step, p.Layers = map[string]any{"objective": "latency", "target": target}, target, seed, 1, state.Layers
+		out := filepath.Join(dir, name)
+		if err := os.CopyFS(out, os.DirFS(model)); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Create(filepath.Join(out, "plan.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if err := p.Write(f); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	row := Row{Name: "found", Models: []string{finished("a", 0.7, 1), finished("b", 0.7, 2), finished("c", 0.6, 1), model}}
+	s := &study{Options: Options{Rows: []Row{row}, Seed: 5, Seeds: 3}}
+	if s.dense, err = describe(model, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.prune(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	type have struct {
+		share float64
+		seed  uint64
+	}
+	var got []have
+	for _, m := range s.models {
+		got = append(got, have{m.LatencyTarget, m.Seed})
+	}
+	if want := []have{{0.7, 1}, {0.7, 2}, {0.6, 5}, {0.6, 6}, {0.6, 7}, {0, 5}}; !slices.Equal(got, want) {
+		t.Errorf("want %v, got %v", want, got)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"mop/internal/journal"
 	"mop/internal/machine"
 	"mop/runtime/checkpoint"
+	"mop/runtime/config"
 	"mop/runtime/device"
 	"mop/runtime/open"
 )
@@ -22,6 +23,7 @@ type study struct {
 	device  device.Device
 	trainer device.Trainer // the same one, where models are trained
 	dense   Description
+	vocab   int    // of the dense model
 	recipe  string // identifies the training, without its seed
 	machine string // identifies what latencies are measured on
 	cells   *journal.Journal[cell]
@@ -81,6 +83,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	defer s.cells.Close()
+	if err := s.checkRows(); err != nil {
+		return nil, err
+	}
 	for _, phase := range []func(context.Context) error{s.evaluateDense, s.prune, s.evaluateAll, s.recoverAll, s.measureAll} {
 		if err := phase(ctx); err != nil {
 			return nil, errors.Join(err, s.reportSoFar())
@@ -132,6 +137,11 @@ func (s *study) prepare() error {
 	if s.dense, err = describe(s.Model, nil); err != nil {
 		return err
 	}
+	c, err := config.Load(filepath.Join(s.Model, "config.json"))
+	if err != nil {
+		return err
+	}
+	s.vocab = c.VocabSize
 	caches, err := device.WithCacheType(s.device, open.LatencyKVType(s.device, s.KVType))
 	if err != nil {
 		return err

@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"flag"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -282,5 +284,31 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "out")); err == nil {
 		t.Error("wrong options have made the directory")
+	}
+}
+
+// Rows that cannot be pruned and models of another tokenizer are found before anything is
+// evaluated.
+func TestRowsAreCheckedFirst(t *testing.T) {
+	dir := t.TempDir()
+	for want, change := range map[string]func(*Options){
+		"magnitude: prompts: want at least 1": func(o *Options) { o.Rows[1].Prune.Prompts = -1 },
+		"depth: target 0.99: beyond reach":    func(o *Options) { o.Targets = []float64{0.99} },
+		"magnitude: stat missing.jsonl":       func(o *Options) { o.Rows[1].Prune.Method, o.Rows[1].Prune.Calibration = "wanda-sp", "missing.jsonl" },
+		"given: " + dir + "/other has a vocabulary of 97, the dense model one of 1024": func(o *Options) {
+			o.Rows = append(o.Rows, Row{Name: "given", Models: []string{filepath.Join(dir, "other")}})
+		},
+	} {
+		o := demoStudy(t, filepath.Join(dir, "demo"), filepath.Join(dir, "out"))
+		if err := os.CopyFS(filepath.Join(dir, "other"), os.DirFS("../../runtime/model/testdata/mha-f32")); err != nil && !errors.Is(err, fs.ErrExist) {
+			t.Fatal(err)
+		}
+		change(&o)
+		seen := evaluations(&o)
+		_, err := Run(context.Background(), o)
+		testutil.CheckError(t, want, err, want)
+		if len(seen) > 0 {
+			t.Errorf("%s: want nothing computed, got %v", want, seen)
+		}
 	}
 }

@@ -26,11 +26,13 @@ type Subject struct {
 	// Layers are those of the pruned model.
 	Layers []config.LayerShape
 	From   []int // the base's layers that they come from
+
+	model *config.Config // a model without a plan
 }
 
 // Open reads a plan.json, a directory with one, or a directory of a model alone, whose
-// dense model is then the table's.
-func Open(name string, t *predict.Table) (*Subject, error) {
+// dense model is then that of the table.
+func Open(name string) (*Subject, error) {
 	file := name
 	if st, err := os.Stat(name); err != nil {
 		return nil, err
@@ -51,17 +53,31 @@ func Open(name string, t *predict.Table) (*Subject, error) {
 		for _, l := range p.Layers {
 			s.From = append(s.From, l.From)
 		}
-		s.fillFrom()
-		return s, t.CheckModel(s.Base)
+		return s, nil
 	}
 	c, err := config.Load(filepath.Join(name, "config.json"))
 	if err != nil {
 		return nil, err
 	}
+	s.model, s.Layers = c, c.Layers
+	return s, nil
+}
+
+// UseTable completes the subject by a table's dense model where it has none, and refuses a table
+// of another one.
+func (s *Subject) UseTable(t *predict.Table) error {
 	m := t.Model
-	s.Base, s.Layers = configOf(m.VocabSize, m.HiddenSize, m.Tied, m.Shapes), c.Layers
+	if s.Base != nil {
+		if err := t.CheckModel(s.Base); err != nil {
+			return err
+		}
+	} else if err := t.CheckModel(s.model); err != nil {
+		return err
+	} else {
+		s.Base = configOf(m.VocabSize, m.HiddenSize, m.Tied, m.Shapes)
+	}
 	s.fillFrom()
-	return s, t.CheckModel(c)
+	return nil
 }
 
 // fillFrom fills in From where it follows from the number of layers.

@@ -117,7 +117,10 @@ func TestPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
-	s, err := Open(file, table(1))
+	s, err := Open(file)
+	if err == nil {
+		err = s.UseTable(table(1))
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +152,7 @@ func TestPage(t *testing.T) {
 			t.Errorf("want %q in the page:\n%s", want, out.String())
 		}
 	}
-	if _, err := Open(filepath.Join(t.TempDir(), "none"), table(1)); err == nil {
+	if _, err := Open(filepath.Join(t.TempDir(), "none")); err == nil {
 		t.Error("want an error for a file that does not exist")
 	}
 }

@@ -56,8 +56,11 @@ func compareCommand(o *options) *cobra.Command {
 			if s.Rows, err = studyRows(c, o, s.Model, methods, rows, dirs); err != nil {
 				return err
 			}
-			if s.Recover = s.Recipe.Data != ""; !s.Recover && c.Flags().Changed("recover-steps") {
-				return usage("--recover-steps: belongs to a training that was not asked for: give --recover FILE")
+			s.Recover = s.Recipe.Data != ""
+			for _, name := range []string{"recover-steps", "recover-split", "recover-batch", "recover-max-length", "recover-lr", "recover-rank", "recover-alpha"} {
+				if c.Flags().Changed(name) && !s.Recover {
+					return usage("--%s: belongs to a training that was not asked for: give --recover FILE", name)
+				}
 			}
 			recipeDefaults(c, s.Model, &s.Recipe, "recover-rank", "recover-alpha")
 			s.Seed, s.Latency, s.Kernels, s.KVType, s.Protocol.Seed = o.seed, !skipLatency, o.kernels, kvType, o.seed
@@ -79,7 +82,7 @@ func compareCommand(o *options) *cobra.Command {
 				if wrong := (prune.OptionsError{}); errors.As(err, &wrong) {
 					return usage("%v", wrong)
 				}
-				return err
+				return repeatable(err)
 			}
 			_, err = fmt.Fprint(c.OutOrStdout(), result.Markdown())
 			return err

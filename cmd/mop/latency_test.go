@@ -56,17 +56,24 @@ func TestFromSweepToValidatedPlan(t *testing.T) {
 		t.Errorf("got %q, %v", out, err)
 	}
 	for want, args := range map[string][]string{
-		"--latency TABLE":          {"plan", "--model", demoDir, "--sequence", "L", "--round-to", "auto"},
-		"need --latency":           {"plan", "--model", demoDir, "--sequence", "L", "--batch", "2"},
-		"want all, prefill or":     {"plan", "--model", demoDir, "--sequence", "L", "--latency", table, "--part", "half"},
-		"what: want all, or":       {"sweep", "--model", demoDir, "--what", "width", "--out", table},
-		"--target-latency needs":   {"search", "--model", demoDir, "--out", dir, "--target-latency", "0.5"},
-		"want either":              {"search", "--model", demoDir, "--out", dir},
-		"give one of them":         {"prune", "--model", demoDir, "--out", dir, "--targets", "0.2", "--target-latency", "0.8"},
-		"want a number or auto":    {"plan", "--model", demoDir, "--sequence", "L", "--round-to", "some"},
-		"want a number of plans":   {"plan", "--model", demoDir, "--sequence", "L", "--verify", "3"},
-		"--latency is required":    {"validate", file},
-		"need --criterion latency": {"prune", "--model", demoDir, "--out", dir, "--batch", "4"},
+		"--latency TABLE":                 {"plan", "--model", demoDir, "--sequence", "L", "--round-to", "auto"},
+		"need --latency":                  {"plan", "--model", demoDir, "--sequence", "L", "--batch", "2"},
+		"want all, prefill or":            {"plan", "--model", demoDir, "--sequence", "L", "--latency", table, "--part", "half"},
+		"what: want all, or":              {"sweep", "--model", demoDir, "--what", "width", "--out", table},
+		"--target-latency needs":          {"search", "--model", demoDir, "--out", dir, "--target-latency", "0.5"},
+		"want either":                     {"search", "--model", demoDir, "--out", dir},
+		"give one of them":                {"prune", "--model", demoDir, "--out", dir, "--targets", "0.2", "--target-latency", "0.8"},
+		"want a number or auto":           {"plan", "--model", demoDir, "--sequence", "L", "--round-to", "some"},
+		"want a number of plans":          {"plan", "--model", demoDir, "--sequence", "L", "--verify", "3"},
+		"--latency is required":           {"validate", file},
+		"--target-latency: want shares":   {"search", "--model", demoDir, "--out", dir, "--target-latency", "-0.5", "--latency", table},
+		"shares of the dense model":       {"prune", "--model", demoDir, "--out", dir, "--target-latency", "1.5"},
+		"--target-bytes needs none":       {"search", "--model", demoDir, "--out", dir, "--target-bytes", "0.5", "--latency", table},
+		"--time and --generations":        {"search", "--model", demoDir, "--out", dir, "--target-bytes", "0.5", "--time", "1m", "--generations", "3"},
+		"give --short-recovery":           {"search", "--model", demoDir, "--out", dir, "--target-bytes", "0.5", "--recover", "rows"},
+		"at most 512 positions":           {"plan", "--model", demoDir, "--sequence", "L", "--latency", table, "--in", "500"},
+		"want at most 512 positions, the": {"search", "--model", demoDir, "--out", dir, "--target-latency", "0.5", "--latency", table, "--in", "500"},
+		"need --criterion latency":        {"prune", "--model", demoDir, "--out", dir, "--batch", "4"},
 	} {
 		if _, err := mop(t, "", args...); !errors.Is(err, errUsage) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: want wrong use and %q, got %v", args, want, err)

@@ -38,6 +38,17 @@ func resumable(err error) error {
 	return fmt.Errorf("%w: %w", err, errResume)
 }
 
+// errRepeat says how to continue a command that was interrupted.
+var errRepeat = errors.New("the same command continues")
+
+// repeatable adds errRepeat to the error of an interrupted command that goes on where it was.
+func repeatable(err error) error {
+	if !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, errRepeat)
+}
+
 func usage(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errUsage, fmt.Sprintf(format, args...))
 }
@@ -57,8 +68,11 @@ func run(ctx context.Context, args []string) int {
 		return 0
 	}
 	if cause := err; ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		if err = errors.New("interrupted"); errors.Is(cause, errResume) {
-			err = fmt.Errorf("interrupted: %w", errResume)
+		err = errors.New("interrupted")
+		for _, how := range []error{errResume, errRepeat} {
+			if errors.Is(cause, how) {
+				err = fmt.Errorf("interrupted: %w", how)
+			}
 		}
 	}
 	// Joined errors have a line each.

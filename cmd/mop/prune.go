@@ -56,11 +56,15 @@ func commandOfPrune(o *options, do func(*cobra.Command, prune.Options) error) *c
 				if c.Flags().Changed("targets") {
 					return usage("--targets and --target-latency: give one of them")
 				}
-				targets = latencies
 			}
 			var err error
-			if p.Targets, err = plan.ParseTargets(targets); err != nil {
-				return usage("%v", err)
+			if p.TargetLatency {
+				p.Targets, err = parseShares("target-latency", latencies)
+			} else if p.Targets, err = plan.ParseTargets(targets); err != nil {
+				err = usage("%v", err)
+			}
+			if err != nil {
+				return err
 			}
 			if err := pruneLatency(c, o, &p, &work, kvType, tableFile); err != nil {
 				return err

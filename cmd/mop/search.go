@@ -8,10 +8,10 @@ import (
 
 	"mop/internal/files"
 	"mop/prune"
-	"mop/prune/plan"
 	"mop/prune/score"
 	"mop/prune/search"
 	"mop/runtime/device"
+	"mop/runtime/open"
 	"mop/runtime/predict"
 )
 
@@ -38,13 +38,17 @@ func searchCommand(o *options) *cobra.Command {
 			if (targets == "") == (targetBytes == "") {
 				return usage("search: want either --target-latency or --target-bytes")
 			}
+			if err := checkSearchFlags(c); err != nil {
+				return err
+			}
+			flag := "target-latency"
 			s.Objective = "latency"
 			if targetBytes != "" {
-				s.Objective, targets = "bytes", targetBytes
+				s.Objective, flag = "bytes", "target-bytes"
 			}
 			var err error
-			if s.Targets, err = plan.ParseTargets(targets); err != nil {
-				return usage("%v", err)
+			if s.Targets, err = parseShares(flag, c.Flag(flag).Value.String()); err != nil {
+				return err
 			}
 			if err := work.check(); err != nil {
 				return err
@@ -64,9 +68,20 @@ func searchCommand(o *options) *cobra.Command {
 				if s.Identity, err = files.Sum(tableFile); err != nil {
 					return err
 				}
+				base, err := open.Config(s.Model)
+				if err != nil {
+					return err
+				}
+				if err := s.Table.CheckModel(base); err != nil {
+					return fmt.Errorf("%s: %w", tableFile, err)
+				}
 				if err := checkTableKV(kvType, tableFile, s.Table); err != nil {
 					return err
 				}
+				if most := base.MaxPositions; work.In+work.Out > most {
+					return usage("--in and --out-tokens: want at most %d positions, the model's context, got %d", most, work.In+work.Out)
+				}
+				work.warnExtrapolated(tableFile, s.Table)
 				if measure {
 					s.Identity += ", measured on " + meter.identity()
 					meter.table, meter.file, s.Measure = s.Table, tableFile, meter.measure
@@ -136,4 +151,23 @@ func searchCommand(o *options) *cobra.Command {
 	hfTypeFlag(c, &s.HFType)
 	f.BoolVar(&s.Resume, "resume", false, "continue a search that was stopped")
 	return c
+}
+
+// checkSearchFlags refuses flags that exclude each other, and those that would have no effect.
+func checkSearchFlags(c *cobra.Command) error {
+	given := func(name string) bool { return c.Flags().Changed(name) }
+	if given("target-bytes") {
+		for _, name := range []string{"latency", "in", "out-tokens", "batch", "part", "kv-type", "measure"} {
+			if given(name) {
+				return usage("search: --%s is of latencies: --target-bytes needs none, leave it out", name)
+			}
+		}
+	}
+	if given("time") && given("generations") {
+		return usage("search: --time and --generations: give one of them")
+	}
+	if given("recover") && !given("short-recovery") {
+		return usage("search: --recover belongs to a training that was not asked for: give --short-recovery N")
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -43,6 +44,14 @@ func sweepCommand(o *options) *cobra.Command {
 			if s.Base, err = open.Config(name); err != nil {
 				return err
 			}
+			if dir != "" { // before the measurements, after which a wrong directory would be an error
+				if err := report.CheckDirectory(dir, name); err != nil {
+					return err
+				}
+				if err := os.MkdirAll(dir, 0o777); err != nil {
+					return err
+				}
+			}
 			s.Name, s.Seed, s.Place, s.Kernels, s.DType = name, o.seed, o.weights, o.kernels, o.from.ElementType(s.Base)
 			dev, err := o.open()
 			if err != nil {
@@ -67,7 +76,7 @@ func sweepCommand(o *options) *cobra.Command {
 			r, err := sweep.Run(c.Context(), dev, s)
 			bar.end()
 			if err != nil {
-				return err
+				return repeatable(err)
 			}
 			if err := printSweep(c.OutOrStdout(), r); err != nil || dir == "" {
 				return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -39,10 +40,14 @@ func validateCommand(o *options) *cobra.Command {
 			if err := checkTableKV(o.kvType, tableFile, t); err != nil {
 				return err
 			}
-			s, err := validate.Open(args[0], t)
+			s, err := validate.Open(args[0])
 			if err != nil {
 				return err
 			}
+			if err := s.UseTable(t); err != nil {
+				return fmt.Errorf("%s: %w", tableFile, err)
+			}
+			work.warnExtrapolated(tableFile, t)
 			var losses *search.BlockLosses
 			if searched != "" {
 				if losses, err = search.ReadLosses(searched, s.Base); err != nil {

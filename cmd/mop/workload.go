@@ -62,6 +62,27 @@ func (w *workloadFlags) check() error {
 	return nil
 }
 
+// warnExtrapolated says where a table's measurements are too few for the workload.
+func (w *workloadFlags) warnExtrapolated(file string, t *predict.Table) {
+	if why := t.Extrapolated(w.Workload); why != "" {
+		slog.Warn("predicted times are extrapolated: sweep the batch or the context that is asked for", "table", file, "because", why)
+	}
+}
+
+// parseShares reads the value of a flag whose targets are shares of the dense model.
+func parseShares(flag, text string) ([]float64, error) {
+	targets, err := plan.ParseTargets(text)
+	if err == nil {
+		err = plan.CheckTargets(targets)
+	}
+	if errors.Is(err, plan.ErrTarget) {
+		return nil, usage("--%s: want shares of the dense model between 0 and 1, such as 0.6,0.8, got %q", flag, text)
+	} else if err != nil {
+		return nil, usage("--%s: %v", flag, err)
+	}
+	return targets, nil
+}
+
 // predictor loads a latency table for a model. kvType is that of --kv-type.
 func (w *workloadFlags) predictor(file, kvType string, base *config.Config) (*predict.Table, *predict.Predictor, error) {
 	if err := w.check(); err != nil {
@@ -77,6 +98,10 @@ func (w *workloadFlags) predictor(file, kvType string, base *config.Config) (*pr
 	if err := checkTableKV(kvType, file, t); err != nil {
 		return nil, nil, err
 	}
+	if most := base.MaxPositions; w.In+w.Out > most {
+		return nil, nil, usage("--in and --out-tokens: want at most %d positions, the model's context, got %d", most, w.In+w.Out)
+	}
+	w.warnExtrapolated(file, t)
 	p, err := t.Predictor(w.Workload)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", file, err)

@@ -1,7 +1,6 @@
 package search
 
 import (
-	"fmt"
 	"math"
 )
 
@@ -108,5 +107,5 @@ func (s grid) divide(x *losses, k *cost, target float64, keepAttention bool) (ge
 		}
 		budget -= over * 1.01
 	}
-	return genome{}, fmt.Errorf("target %v: beyond reach: what is outside of the blocks that the search makes smaller takes %.3f of the dense model's time or bytes", target, max(0, (fixed+kept)/k.total(base)*k.factor))
+	return genome{}, beyondReach(target, max(0, (fixed+kept)/k.total(base)*k.factor))
 }

@@ -144,6 +144,38 @@ func (o *Options) cost(base *config.Config) (*cost, error) {
 	return predictedCost(p), nil
 }
 
+// cheapest are the shapes of the least cost that a search can choose.
+func (g grid) cheapest(keepAttention bool) []config.LayerShape {
+	x := g.dense()
+	for l := range x.Levels {
+		x.Levels[l] = 0
+		if !keepAttention {
+			x.KVHeads[l] = 0
+		}
+	}
+	return g.shapes(x)
+}
+
+// checkReach refuses targets that are out of reach, before anything is measured. Where models
+// are measured, the share may be smaller than the predicted one.
+func (r *run) checkReach(k *cost) error {
+	margin := 1.0
+	if r.Measure != nil && r.Objective == "latency" {
+		margin = 1.25
+	}
+	least := k.share(r.layers, r.cheapest(r.keepsAttention(r.Attention)))
+	for _, target := range r.Targets {
+		if least > margin*target {
+			return beyondReach(target, least)
+		}
+	}
+	return nil
+}
+
+func beyondReach(target, least float64) error {
+	return fmt.Errorf("target %v: beyond reach: what is outside of the blocks that the search makes smaller takes %.3f of the dense model's time or bytes", target, least)
+}
+
 // predictedCost is the time that a table predicts.
 func predictedCost(p *predict.Predictor) *cost {
 	return &cost{p.Latency, p.Attention, func(s config.LayerShape) float64 { return p.MLP(s.Intermediate) }, 1}

@@ -95,6 +95,9 @@ func Run(ctx context.Context, o Options) ([]Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := r.checkReach(k); err != nil {
+		return nil, err
+	}
 	if err := checkpoint.CheckFinite(base); err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Model, err)
 	}

@@ -1,6 +1,7 @@
 package predict
 
 import (
+	"fmt"
 	"math"
 
 	"mop/runtime/config"
@@ -171,3 +172,22 @@ func (t *Table) otherAt(phase device.Phase, batch int, tokens float64) float64 {
 	}
 	return overBatch(curves, batch, tokens)
 }
+
+// Extrapolated says how far beyond the measured passes a workload is, "" where it is not over
+// twice as long or of a larger batch.
+func (t *Table) Extrapolated(w Workload) string {
+	batch, tokens := 0, 0.0
+	for _, p := range t.Passes {
+		batch, tokens = max(batch, p.Batch), max(tokens, p.Tokens)
+	}
+	switch need := float64(w.In + w.Out); {
+	case w.Batch > batch:
+		return fmt.Sprintf("batches of up to %d were measured, not %d", batch, w.Batch)
+	case need > 2*tokens+outMargin:
+		return fmt.Sprintf("up to %.0f positions were measured, not %.0f", tokens, need)
+	}
+	return ""
+}
+
+// outMargin is a number of positions that change a step's time little in any table.
+const outMargin = 128

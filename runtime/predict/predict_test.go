@@ -175,3 +175,43 @@ func TestRoundTo(t *testing.T) {
 		t.Errorf("want any width, got %d, %v", m, ok)
 	}
 }
+
+func TestExtrapolated(t *testing.T) {
+	for _, c := range []struct {
+		w    Workload
+		want string
+	}{
+		{Workload{In: 12, Out: 128, Batch: 1}, ""},
+		{Workload{In: 1000, Out: 300, Batch: 8}, ""},
+		{Workload{In: 4000, Out: 128, Batch: 1}, "up to 600 positions were measured, not 4128"},
+		{Workload{In: 12, Out: 128, Batch: 9}, "batches of up to 8 were measured, not 9"},
+	} {
+		if got := table().Extrapolated(c.w); got != c.want {
+			t.Errorf("%+v: want %q, got %q", c.w, c.want, got)
+		}
+	}
+}
+
+// Tables of former versions have the bytes of a number in the KV cache alone.
+func TestKVType(t *testing.T) {
+	for _, c := range []struct {
+		s     Source
+		kind  string
+		same  []string
+		other []string
+	}{
+		{Source{CacheBytes: 4}, "f32", []string{"f32"}, []string{"f16", "int8", "16-bit"}},
+		{Source{CacheBytes: 2}, "16-bit", []string{"f16", "bf16", "16-bit"}, []string{"f32", "int8"}},
+		{Source{CacheBytes: 1}, "int8", []string{"int8"}, []string{"f16"}},
+		{Source{CacheType: "f16", CacheBytes: 2}, "f16", []string{"f16"}, []string{"bf16", "16-bit", "f32"}},
+	} {
+		if got := c.s.KVType(); got != c.kind {
+			t.Errorf("%+v: want %s, got %s", c.s, c.kind, got)
+		}
+		for _, kind := range append(c.same, c.other...) {
+			if want := slices.Contains(c.same, kind); c.s.SameKVType(kind) != want {
+				t.Errorf("%+v and %s: want equal %v", c.s, kind, want)
+			}
+		}
+	}
+}

@@ -37,6 +37,14 @@ func (d *Divided) Divide(prefill time.Duration) {
 	}
 }
 
+// Turns is about the number of turns of the next run's prefill.
+func (d *Divided) Turns() int {
+	if d.every == 0 {
+		return 1
+	}
+	return max(1, d.passOps/d.every)
+}
+
 // AddLinear: see device.Device.
 func (d *Divided) AddLinear(phase device.Phase, x, a device.Buffer, n int, w device.Weight) {
 	d.Device.AddLinear(phase, x, a, n, w)

@@ -117,6 +117,17 @@ func TestBadData(t *testing.T) {
 			t.Errorf("%v: want %q, got %v", c.files, c.want, err)
 		}
 	}
+	for want, row := range map[string]string{
+		"choices: want at least 2, got 0":         `{"question":"q","choices":{"text":[],"label":[]},"answerKey":"A"}`,
+		"want a label for each of 2 texts, got 3": `{"question":"q","choices":{"text":["x","y"],"label":["A","B","C"]},"answerKey":"A"}`,
+		"answerKey: want one of":                  `{"question":"q","choices":{"text":["x","y"],"label":["A","B"]},"answerKey":"C"}`,
+	} {
+		dir := t.TempDir()
+		write(t, dir, "arc_easy.jsonl", row)
+		if _, err := Find(dir, arcEasy(), 0); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "arc_easy.jsonl: line 1") {
+			t.Errorf("%s: want %q, got %v", row, want, err)
+		}
+	}
 	dir := t.TempDir()
 	write(t, dir, "a/train.jsonl", row)
 	write(t, dir, "b/valid.jsonl", row)

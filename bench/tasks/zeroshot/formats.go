@@ -60,6 +60,9 @@ func lettered(key, hint string, make ask) Format {
 				return Question{}, fmt.Errorf("question: want a string: %w", err)
 			}
 		}
+		if len(r.Choices.Label) != len(r.Choices.Text) {
+			return Question{}, fmt.Errorf("choices: want a label for each of %d texts, got %d", len(r.Choices.Text), len(r.Choices.Label))
+		}
 		gold, err := goldLetter(r.Choices.Label, r.Key)
 		if err != nil {
 			return Question{}, err
@@ -95,6 +98,9 @@ func stem(hint string, make ask) Format {
 }
 
 func goldLetter(labels []string, key string) (int, error) {
+	if len(labels) < 2 {
+		return 0, fmt.Errorf("choices: want at least 2, got %d", len(labels))
+	}
 	gold := slices.Index(labels, strings.TrimSpace(key))
 	if gold < 0 {
 		return 0, fmt.Errorf("answerKey: want one of %q, got %q", labels, key)
