@@ -15,6 +15,7 @@ import (
 	"mop/internal/files"
 	"mop/internal/machine"
 	"mop/prune"
+	"mop/prune/criterion"
 	"mop/prune/plan"
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
@@ -109,10 +110,16 @@ func (w *workloadFlags) predictor(file, kvType string, base *config.Config) (*pr
 	return t, p, nil
 }
 
+// needsLatency reports whether the criterion of this name compares latencies.
+func needsLatency(name string) bool {
+	c, _ := criterion.ByName(name) // an unknown name is refused by prune
+	s, ok := c.(criterion.Scorer)
+	return ok && s.Needs().Latency
+}
+
 // pruneLatency gives a pruning run what it needs of latencies. kvType is that of --kv-type.
 func pruneLatency(c *cobra.Command, o *options, p *prune.Options, work *workloadFlags, kvType, tableFile string) error {
-	criterionUses := p.Criterion == "latency"
-	if !criterionUses && !p.TargetLatency {
+	if !needsLatency(p.Criterion) && !p.TargetLatency {
 		if work.changed(c) || kvType != "" {
 			return usage("--in, --out-tokens, --batch, --part and --kv-type need --criterion latency or --target-latency")
 		}
