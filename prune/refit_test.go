@@ -15,7 +15,7 @@ import (
 
 // With Refit, only o_proj and down_proj of the targets' models differ, refit.json says how,
 // and no matrix has a larger error on the held-out prompts. A run that is resumed with it
-// writes the model anew; a plan alone cannot make it again.
+// writes the model again; a plan alone cannot make it again.
 func TestRefit(t *testing.T) {
 	model := tinyModel(t, 1, nil)
 	o := tinyOptions(t, model)

@@ -1,5 +1,6 @@
 // Package compare loads models side by side on one device, measures their latency in
-// turns by the protocol of package latency, and returns the entries of a report.
+// turns by the protocol of package latency, and returns the entries of a report. It is
+// what mop bench does; mop compare, which compares pruning methods, is package study.
 package compare
 
 import (

@@ -26,7 +26,7 @@ type Options struct {
 	More func(rounds int, samples []Sample) bool
 }
 
-// Measure runs every model once a round, in an order that is shuffled anew for each
+// Measure runs every model once a round, in an order that is shuffled again for each
 // round, and returns the samples in the order in which they were taken, with discarded
 // ones flagged. On an error, or when ctx ends, the samples so far come with it.
 //

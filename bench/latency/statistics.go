@@ -96,7 +96,7 @@ func speedup(p Protocol, dense, model []float64) Ratio {
 	if len(dense) < 2 {
 		return s
 	}
-	// The stream starts anew for each model: all intervals of a report come
+	// The stream starts again for each model: all intervals of a report come
 	// from the same resamples of rounds.
 	r := p.rand(streamBootstrap)
 	lo, hi := bootstrap(dense, model, Resamples, func(index []int) {

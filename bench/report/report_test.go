@@ -25,7 +25,7 @@ import (
 
 // Golden files here fix the format; they were checked by eye. After a wanted
 // change: go test ./bench/report -update, and read the difference.
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// BuiltPath returns the place of something that a target of the Makefile leaves under
+// BuiltPath returns the path of something that a target of the Makefile leaves under
 // out/, or skips the test where it has not been made.
 func BuiltPath(t testing.TB, name, target string) string {
 	t.Helper()

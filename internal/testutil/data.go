@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// DataPath returns the file's place, or skips the test where it is absent.
+// DataPath returns the file's path, or skips the test where it is absent.
 func DataPath(t testing.TB, name string) string {
 	t.Helper()
 	root := os.Getenv("MOP_TEST_DATA")

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// allocateGlobally divides a width step anew, by scores across the whole model. The
+// allocateGlobally divides a width step in another way, by scores across the whole model. The
 // total number of neurons and the total parameters of the heads that the uniform step
 // removes are kept, apart from each other.
 //

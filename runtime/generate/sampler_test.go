@@ -103,7 +103,7 @@ func TestSampleFrequencies(t *testing.T) {
 		return k
 	}
 	if k := differ(draw(7, 0)); k > 0 {
-		t.Errorf("the same seed samples %d of %d tokens anew", k, n)
+		t.Errorf("the same seed samples %d of %d tokens differently", k, n)
 	}
 	for what, other := range map[string][]int{"another seed": draw(8, 0), "another sequence": draw(7, 1)} {
 		if k := differ(other); k < n/2 {

@@ -15,7 +15,7 @@ var (
 	ErrContext    = errors.New("longer than the context")
 )
 
-// Chunk is a run of tokens of one cache sequence. They follow the positions that the
+// Chunk is a run of consecutive tokens of one sequence. They follow the positions that the
 // cache already holds of it.
 type Chunk struct {
 	Slot   int
@@ -75,7 +75,7 @@ type ResidualObserver interface {
 	Residual(layer int, x device.Buffer, n int)
 }
 
-// LongPrompt is the number of tokens from which LastOnly computes fewer passRows in the
+// LongPrompt is the number of tokens from which LastOnly computes fewer rows in the
 // last layers. Below it, reading the weights takes most of the time, and leaving out
 // rows would save nothing.
 const LongPrompt = 32
@@ -96,7 +96,7 @@ type workspace struct {
 	tokens []int         // [n] of the pass
 	given  []Embeddings  // of the pass, by its rows
 	spans  []device.Span // of the pass
-	seen   []bool        // by cache sequence: the pass has a chunk of it
+	seen   []bool        // by slot: the pass has a chunk of it
 }
 
 // Forward runs a pass and appends its positions to the cache. Logits, Hidden, NLL and

@@ -47,7 +47,7 @@ func TestMarkdown(t *testing.T) {
 	}
 }
 
-// A README.md that somebody wrote is kept; mop's own is written anew.
+// A README.md that somebody wrote is kept; mop's own is written again.
 func TestContentsKeepsForeignCards(t *testing.T) {
 	dir := t.TempDir()
 	c := &config.Config{VocabSize: 9, HiddenSize: 12, HeadDim: 4, Layers: []config.LayerShape{shape(3, 7)}, DType: "float32"}

@@ -50,7 +50,7 @@ func (d Disturbance) disturbed() bool {
 type execute func(ctx context.Context, command []string) ([]byte, Disturbance, error)
 
 // shell runs programs for real. A cache directory of its own, empty each time,
-// makes mop measure the machine's limits anew in every run: they drift as much
+// makes mop measure the machine's limits in every run: they drift as much
 // as everything else on a shared machine.
 func shell(ctx context.Context, command []string) ([]byte, Disturbance, error) {
 	var d Disturbance

@@ -102,12 +102,12 @@ func Export(ctx context.Context, src checkpoint.Source, out string, o ExportOpti
 const MaxPadding = 1 << 16
 
 // exportType is the type of the matrices.
-func exportType(c *config.Config, wish *Type) (Type, error) {
-	if wish != nil {
-		if !slices.Contains([]Type{F32, F16, BF16, Q8_0}, *wish) {
-			return 0, fmt.Errorf("type: want f32, f16, bf16 or q8_0, got %s", *wish)
+func exportType(c *config.Config, wanted *Type) (Type, error) {
+	if wanted != nil {
+		if !slices.Contains([]Type{F32, F16, BF16, Q8_0}, *wanted) {
+			return 0, fmt.Errorf("type: want f32, f16, bf16 or q8_0, got %s", *wanted)
 		}
-		return *wish, nil
+		return *wanted, nil
 	}
 	d, err := checkpoint.DTypeOf(c)
 	return map[checkpoint.DType]Type{checkpoint.F32: F32, checkpoint.F16: F16, checkpoint.BF16: BF16}[d], err

@@ -13,7 +13,7 @@ func Types() map[string]Type {
 	return map[string]Type{"f32": F32, "f16": F16, "bf16": BF16, "q8_0": Q8_0}
 }
 
-// UsualPadding is the number that widths are padded to a multiple of without a wish:
+// UsualPadding is the number that widths are padded to a multiple of unless another is asked for:
 // the block of the type, so that every matrix of the MLP can have it.
 func UsualPadding(t Type) int { return t.BlockSize() }
 

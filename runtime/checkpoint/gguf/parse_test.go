@@ -246,7 +246,7 @@ func TestPreTokenizerNames(t *testing.T) {
 	}
 }
 
-// Without a wish a file's own floats stay, and quantized ones become F16.
+// Unless a type is asked for, a file's own floats stay, and quantized ones become F16.
 func TestUsualDType(t *testing.T) {
 	for kind, want := range map[Type]checkpoint.DType{F32: checkpoint.F32, F16: checkpoint.F16, BF16: checkpoint.BF16, Q4_0: checkpoint.F16, Q8_0: checkpoint.F16} {
 		f, err := Parse(model(kind, nil).bytes())

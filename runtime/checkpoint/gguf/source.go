@@ -44,7 +44,7 @@ func NewSource(f *File, dtype *checkpoint.DType) (*Source, error) {
 	return s, s.match()
 }
 
-// UsualDType is the type that the weights are imported in without a wish. Files of
+// UsualDType is the type that the weights are imported in unless one is asked for. Files of
 // F32, F16 or BF16 matrices keep it, and so every bit. Quantized matrices become F16,
 // whose 11 bits come nearest to a scale of 11 bits times a few bits of quants: an
 // element moves by at most 2^-12 of its value, where BF16 would move it by 2^-9, while
