@@ -92,11 +92,11 @@ func compareCommand(o *options) *cobra.Command {
 	f.StringVar(&s.Model, "model", "", "model directory")
 	f.StringVar(&s.Out, "out", "", "directory for the models, the finished cells and the report")
 	f.StringVar(&methods, "methods", "", "methods with commas between them, a row each: values of mop prune --method")
-	f.StringArrayVar(&rows, "row", nil, "NAME=FLAGS: a row with flags of mop prune of its own; may be given several times")
+	f.StringArrayVar(&rows, "row", nil, "NAME=FLAGS: a row with its own flags of mop prune; may be given several times")
 	f.StringArrayVar(&dirs, "dirs", nil, "NAME=DIR[,NAME=DIR...]: finished models as rows; those of one name are one series, and those of one name and target are its seeds; DIR may be a pattern such as './searched/0.70-seed*'")
 	f.StringVar(&targets, "targets", "0.2,0.3,0.4", "compressions, as shares of all parameters")
 	f.IntVar(&s.Seeds, "seeds", s.Seeds, "number of seeds, from --seed: of what is random in pruning and training")
-	copyFlags(c, commandOfPrune(&options{}, nil))
+	copyFlags(c, pruneCommandCalling(&options{}, nil))
 	f.StringVar(&tasks, "tasks", "", "multiple-choice tasks with commas between them: "+strings.Join(zeroshot.Names(), ", "))
 	f.StringVar(&s.Data, "data", "", "folder of the tasks' files")
 	f.IntVar(&s.Limit, "limit", 0, "only so many questions of each task; 0 = all")
@@ -226,7 +226,7 @@ func methodFlags(name string) []string {
 // pruneOptions are the options that flags of mop prune say.
 func pruneOptions(o *options, model string, flags []string) (prune.Options, error) {
 	var out prune.Options
-	c := commandOfPrune(o, func(_ *cobra.Command, p prune.Options) error {
+	c := pruneCommandCalling(o, func(_ *cobra.Command, p prune.Options) error {
 		out = p
 		return nil
 	})

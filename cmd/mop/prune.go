@@ -21,10 +21,11 @@ import (
 	"mop/runtime/predict"
 )
 
-func pruneCommand(o *options) *cobra.Command { return commandOfPrune(o, runPrune) }
+func pruneCommand(o *options) *cobra.Command { return pruneCommandCalling(o, runPrune) }
 
-// commandOfPrune has the flags of mop prune, and gives the options that they say to do.
-func commandOfPrune(o *options, do func(*cobra.Command, prune.Options) error) *cobra.Command {
+// pruneCommandCalling is mop prune with another end: it calls do with the options that the
+// flags describe.
+func pruneCommandCalling(o *options, do func(*cobra.Command, prune.Options) error) *cobra.Command {
 	var p prune.Options
 	var targets, latencies, sample, train, tableFile, kvType string
 	work := workloadFlags{Workload: predict.Workload{In: 12, Out: 128, Batch: 1}}

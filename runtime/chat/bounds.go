@@ -27,7 +27,7 @@ type function = func(args []jinja.Value, named map[string]jinja.Value) (jinja.Va
 // functions are those that a rewritten template calls, by name.
 func (b *budget) functions() map[string]function {
 	return map[string]function{
-		stepName: b.step, checkName: b.check, printName: b.print, "range": b.numbers, boundName: b.bound, keepName: b.keep, definedName: b.defined, keyName: key, refuseName: refused,
+		stepName: b.step, checkName: b.check, printName: b.print, "range": b.numbers, boundName: b.bound, keepName: b.keep, definedName: b.defined, keyName: key, refuseName: failWith,
 		addName: b.add, multiplyName: b.multiply, subtractName: subtract, divideName: divide, floorName: floor, remainderName: remainder, powerName: power, compareName: compareBy,
 		itemsName: b.items, listName: b.list, pairsName: b.pairs, firstName: b.first, lastName: b.last, lengthName: length, sortName: b.sort, maxName: b.max, minName: b.min,
 		keysName: b.keys, sliceName: b.slice, reverseName: b.reverse, valuesName: b.values, getName: get, roundName: round,
@@ -101,8 +101,8 @@ func (b *budget) bound(args []jinja.Value, _ map[string]jinja.Value) (jinja.Valu
 	return args[0], b.weigh(args[0])
 }
 
-// refused fails with the message of refuse.
-func refused(args []jinja.Value, _ map[string]jinja.Value) (jinja.Value, error) {
+// failWith fails with the message of a call that refuse made.
+func failWith(args []jinja.Value, _ map[string]jinja.Value) (jinja.Value, error) {
 	return args[0], errors.New(args[0].AsString())
 }
 

@@ -53,7 +53,7 @@ var methods = map[string]string{
 // changing are the methods that change a list or a mapping.
 var changing = []string{"append", "insert", "extend", "pop", "remove", "clear", "sort", "reverse", "update", "setdefault", "popitem"}
 
-// filter says what a filter of the library does with its value and which arguments it heeds.
+// filter says what a filter of the library does with its value and which arguments it uses.
 type filter struct {
 	function  string   // takes the filter's place
 	onText    bool     // the value is first written as Python's str does

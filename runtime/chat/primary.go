@@ -254,7 +254,7 @@ func (p *expressionParser) arguments(see func(position int, name string)) ([]str
 	return out, nil
 }
 
-// filter reads a filter behind its bar. Arguments that the library would not heed are refused.
+// filter reads a filter behind its bar. Arguments that the library would ignore are refused.
 func (p *expressionParser) filter(value string) (string, error) {
 	name, err := p.name()
 	if err != nil {

@@ -28,7 +28,7 @@ const (
 type program struct{ template *jinja.Template }
 
 func compile(source string) (p *program, err error) {
-	defer recovered(&err)
+	defer recoverError(&err)
 	if len(source) > maxSource {
 		return nil, fmt.Errorf("want at most %d bytes, got %d", maxSource, len(source))
 	}
@@ -75,8 +75,8 @@ func checkNesting(segments []segment) error {
 	return nil
 }
 
-// recovered turns a panic of the library into an error.
-func recovered(err *error) {
+// recoverError turns a panic of the library into an error.
+func recoverError(err *error) {
 	if r := recover(); r != nil {
 		*err = fmt.Errorf("the template cannot be run: %v", r)
 	}
@@ -90,7 +90,7 @@ func tooDeep() bool {
 
 // run renders the template.
 func (p *program) run(variables map[string]any, now time.Time) (out string, err error) {
-	defer recovered(&err)
+	defer recoverError(&err)
 	values := make(map[string]jinja.Value, len(variables)+32)
 	for name, v := range variables {
 		if values[name], err = valueOf(v); err != nil {

@@ -158,8 +158,8 @@ func looksJSON(path string, data []byte) (bool, error) {
 	case ".json", ".jsonl", ".ndjson", ".jsonlines":
 		if len(text) > 0 && !isJSON && text[0] != '"' {
 			first, _, _ := bytes.Cut(text, []byte("\n"))
-			var any json.RawMessage
-			if json.Unmarshal(first, &any) == nil {
+			var value json.RawMessage
+			if json.Unmarshal(first, &value) == nil {
 				return true, nil // rows that are numbers are skipped one by one
 			}
 			if filepath.Ext(path) == ".json" {

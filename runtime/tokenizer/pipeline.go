@@ -297,13 +297,13 @@ func (t *Tokenizer) template(p *component) error {
 					switch {
 					case !text:
 						t.bos = ids[0]
-					case !t.bosSaid: // a template that adds EOS alone says that there is no BOS
+					case !t.bosInFile: // a template that adds EOS alone says that there is no BOS
 						t.bos = none
 						fallthrough
 					default:
 						t.last = ids[0]
 					}
-					t.bosSaid = true
+					t.bosInFile = true
 				default:
 					return errTemplate
 				}

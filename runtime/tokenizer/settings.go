@@ -141,13 +141,13 @@ func (t *Tokenizer) apply(s *settings, model bool) error {
 		if t.last = none; is(s.AddEOS, false) {
 			t.last = eos
 		}
-	case t.bosSaid: // by the post-processor, which add_bos_token does not change
+	case t.bosInFile: // by the post-processor, which add_bos_token does not change
 	case !is(s.AddBOS, s.Class == ""): // only LLaMA's class adds BOS by itself
 		t.bos = none
 	case bos >= 0:
 		t.bos = bos
 	}
-	if t.eosSaid = eos >= 0; t.eosSaid { // the configuration's EOS comes first
+	if t.eosInSettings = eos >= 0; t.eosInSettings { // the configuration's EOS comes first
 		t.eos = append([]int{eos}, slices.DeleteFunc(t.eos, func(id int) bool { return id == eos })...)
 	}
 	if model {
@@ -238,7 +238,7 @@ func (t *Tokenizer) idOf(text string) int {
 	return none
 }
 
-// needsModel reports whether transformers converts tokenizer.model anew although there
+// needsModel reports whether transformers converts tokenizer.model again although there
 // is a tokenizer.json: it does so for LLaMA's class if add_prefix_space is given.
 func (s *settings) needsModel() bool { return s.isLlama() && s.AddPrefixSpace != nil }
 

@@ -69,11 +69,11 @@ type Tokenizer struct {
 	unigram       *unigram // nil = merges
 	strip         strip
 
-	bos     int // none = -1
-	eos     []int
-	last    int  // ends a text that is encoded with EOS; none = nothing does
-	bosSaid bool // by the file itself, not guessed from a name
-	eosSaid bool // eos[0], by the settings beside the file
+	bos           int // none = -1
+	eos           []int
+	last          int  // ends a text that is encoded with EOS; none = nothing does
+	bosInFile     bool // by the file itself, not guessed from a name
+	eosInSettings bool // eos[0], by the settings beside the file
 
 	file string // that it was read from; "" = from bytes
 }
@@ -197,7 +197,7 @@ func (t *Tokenizer) EOS() []int { return append([]int(nil), t.eos...) }
 
 // NamesEOS reports whether the settings beside the tokenizer name EOS. Otherwise EOS follows
 // from the usual names of tokens.
-func (t *Tokenizer) NamesEOS() bool { return t.eosSaid }
+func (t *Tokenizer) NamesEOS() bool { return t.eosInSettings }
 
 // Vocab is one more than the highest id.
 func (t *Tokenizer) Vocab() int { return len(t.pieces) }

@@ -307,12 +307,12 @@ func (t *Tower) allocate() error {
 	c, n := t.Config, t.Config.Patches()+1
 	D := c.HiddenSize
 	var err error
-	keep := func(make func() (device.Buffer, error)) device.Buffer {
+	keep := func(allocate func() (device.Buffer, error)) device.Buffer {
 		if err != nil {
 			return nil
 		}
 		var b device.Buffer
-		if b, err = make(); err == nil {
+		if b, err = allocate(); err == nil {
 			t.buffers = append(t.buffers, b)
 		}
 		return b

@@ -24,7 +24,7 @@ func decode(row []byte, v any) error {
 
 // foundry is the format of llm-foundry: the question with its choices. It is the same for
 // several tasks, so the file's path must have the hint.
-func foundry(hint string, make ask) Format {
+func foundry(hint string, toQuestion ask) Format {
 	return Format{Name: "llm-foundry's rows", Keys: []string{"query", "choices", "gold"}, Hint: hint, Parse: func(row []byte) (Question, error) {
 		var r struct {
 			Query   string
@@ -37,13 +37,13 @@ func foundry(hint string, make ask) Format {
 		if r.Gold == nil {
 			return Question{}, errNoGold
 		}
-		return make(r.Query, r.Choices, *r.Gold)
+		return toQuestion(r.Query, r.Choices, *r.Gold)
 	}}
 }
 
 // lettered is the format of the hub's data sets: choices {text, label} and answerKey. key
 // is that of the question.
-func lettered(key, hint string, make ask) Format {
+func lettered(key, hint string, toQuestion ask) Format {
 	return Format{Name: "the data set's rows", Keys: []string{key, "choices", "answerKey"}, Hint: hint, Parse: func(row []byte) (Question, error) {
 		var r struct {
 			Question json.RawMessage
@@ -67,13 +67,13 @@ func lettered(key, hint string, make ask) Format {
 		if err != nil {
 			return Question{}, err
 		}
-		return make(question, r.Choices.Text, gold)
+		return toQuestion(question, r.Choices.Text, gold)
 	}}
 }
 
 // stem is the format of the files of the Allen Institute: question {stem, choices} and
 // answerKey.
-func stem(hint string, make ask) Format {
+func stem(hint string, toQuestion ask) Format {
 	return Format{Name: "the official rows", Keys: []string{"question", "answerKey"}, Hint: hint, Parse: func(row []byte) (Question, error) {
 		var r struct {
 			Question struct {
@@ -93,7 +93,7 @@ func stem(hint string, make ask) Format {
 		if err != nil {
 			return Question{}, err
 		}
-		return make(r.Question.Stem, texts, gold)
+		return toQuestion(r.Question.Stem, texts, gold)
 	}}
 }
 
