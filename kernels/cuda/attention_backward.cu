@@ -1,6 +1,6 @@
 // The gradients of attention. Probabilities are recomputed from the log-sum-exp:
 //   p = exp(q.k/sqrt(Dh) - stats), ds = p (a'.v - delta)/sqrt(Dh), delta = a.a'
-//   q' += ds k, k' += ds^T q, v' += p^T a'
+//   q' = ds k, k' = ds^T q, v' = p^T a'
 //
 //   q, a, q', a' [N, H*Dh], k, v, k', v' [N, K*Dh], stats, delta [N, H], all f32
 //
@@ -75,7 +75,7 @@ attention_backward_dq(float *dq, int lddq, const float *da, int ldda, const floa
     mma_nn<Width>(o, s, ks, Dh);
   }
   store_rows<Width>(o, dq, lddq, my.first + my.at + warp * 16, end, h * Dh, Dh,
-                    [](float2 old, float x, float y, int) { return float2{old.x + x, old.y + y}; });
+                    [](float x, float y, int) { return float2{x, y}; });
 }
 
 template <int Width>
@@ -87,7 +87,7 @@ attention_backward_dkv(float *dk, float *dv, int lddk, const float *da, int ldda
   cudaTriggerProgrammaticLaunchCompletion();
   constexpr int P = kTilePitch<Width>;
   const SequenceTile my = tiles[blockIdx.x];
-  const int kc = blockIdx.y * Dh, group = H / K, end = my.first + my.length;
+  const int kc = ptx::opaque(blockIdx.y) * Dh, group = H / K, end = my.first + my.length;
   const int tid = threadIdx.x, lane = tid % 32, warp = tid / 32, g = lane / 4, t = lane % 4;
   u32 *ks = (u32 *)smem, *vs = ks + kTileRows * P, *qs = vs + kTileRows * P, *ds = qs + kStep * P;
   float *past = (float *)qs + Width; // in what lies between the queries' rows: log sum exp, delta
@@ -121,9 +121,9 @@ attention_backward_dkv(float *dk, float *dv, int lddk, const float *da, int ldda
       mma_nn<Width>(ov, p, ds, Dh);
       mma_nn<Width>(ok, dp, qs, Dh);
     }
-  auto add = [](float2 old, float x, float y, int) { return float2{old.x + x, old.y + y}; };
-  store_rows<Width>(ok, dk, lddk, my.first + my.at + warp * 16, end, kc, Dh, add);
-  store_rows<Width>(ov, dv, lddk, my.first + my.at + warp * 16, end, kc, Dh, add);
+  auto set = [](float x, float y, int) { return float2{x, y}; };
+  store_rows<Width>(ov, dv, lddk, my.first + my.at + warp * 16, end, kc, Dh, set);
+  store_rows<Width>(ok, dk, lddk, my.first + my.at + warp * 16, end, kc, Dh, set);
 }
 
 #define ATTENTION_BACKWARD(width)                                                                                     \
@@ -182,7 +182,7 @@ extern "C" __global__ void __launch_bounds__(128, 1)
 #pragma unroll
   for (int i = 0; i < kAnyColumns; i++)
     if (int c = tid + 128 * i; c < Dh)
-      dq[(long long)n * lddq + h * Dh + c] += o[i];
+      dq[(long long)n * lddq + h * Dh + c] = o[i];
 }
 
 extern "C" __global__ void __launch_bounds__(128, 1)
@@ -219,7 +219,7 @@ extern "C" __global__ void __launch_bounds__(128, 1)
 #pragma unroll
   for (int i = 0; i < kAnyColumns; i++)
     if (int c = tid + 128 * i; c < Dh) {
-      dk[(long long)n * lddk + kc + c] += ok[i];
-      dv[(long long)n * lddk + kc + c] += ov[i];
+      dk[(long long)n * lddk + kc + c] = ok[i];
+      dv[(long long)n * lddk + kc + c] = ov[i];
     }
 }

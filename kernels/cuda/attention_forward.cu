@@ -60,7 +60,7 @@ static __device__ __forceinline__ void attention_forward(float *a, int lda, floa
   }
   l0 += __shfl_xor_sync(0xffffffff, l0, 1), l0 += __shfl_xor_sync(0xffffffff, l0, 2);
   l1 += __shfl_xor_sync(0xffffffff, l1, 1), l1 += __shfl_xor_sync(0xffffffff, l1, 2);
-  store_rows<Width>(o, a, lda, my.first + my.at + warp * 16, end, h * Dh, Dh, [&](float2, float x, float y, int half) {
+  store_rows<Width>(o, a, lda, my.first + my.at + warp * 16, end, h * Dh, Dh, [&](float x, float y, int half) {
     return half ? float2{x / l1, y / l1} : float2{x / l0, y / l0};
   });
   if (t == 0) {

@@ -94,7 +94,7 @@ static __device__ __forceinline__ void mma_nn(float (&c)[Width / 8][4], const fl
   }
 }
 
-// store_rows writes (or adds) 16 rows, those at r0+g and r0+g+8 that are below end.
+// store_rows writes 16 rows, those at r0+g and r0+g+8 that are below end.
 template <int Width, class Out>
 static __device__ __forceinline__ void store_rows(const float (&c)[Width / 8][4], float *x, int ldx, int r0, int end,
                                                   int c0, int Dh, Out out) {
@@ -104,15 +104,11 @@ static __device__ __forceinline__ void store_rows(const float (&c)[Width / 8][4]
     int r = r0 + g + 8 * half;
     if (r >= end)
       continue;
-    float2 *to = (float2 *)(x + (long long)r * ldx + c0 + 2 * t), old[Width / 8]; // all are read, then all written
+    float2 *to = (float2 *)(x + (long long)r * ldx + c0 + 2 * t);
 #pragma unroll
     for (int j = 0; j < Width / 8; j++)
       if (8 * j + 2 * t < Dh)
-        old[j] = to[4 * j];
-#pragma unroll
-    for (int j = 0; j < Width / 8; j++)
-      if (8 * j + 2 * t < Dh)
-        to[4 * j] = out(old[j], c[j][2 * half], c[j][2 * half + 1], half);
+        to[4 * j] = out(c[j][2 * half], c[j][2 * half + 1], half);
   }
 }
 

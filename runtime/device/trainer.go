@@ -3,10 +3,10 @@ package device
 import "fmt"
 
 // Trainer is a Device that also performs the operations of training: forward operations
-// that save what the backward pass needs, and their gradients. Gradients of activations
-// and of parameters are added to the values in their buffer, so that the input of several
-// operations collects the gradients of all of them; the caller clears the buffer first. A row's sums never depend on the other rows of a call, and
-// no sum depends on the number of threads.
+// that save what the backward pass needs, and their gradients. Gradients of parameters are
+// added to the values in their buffer. Those of activations are too where an operation says
+// so, so that the input of several operations collects the gradients of all of them. A row's
+// sums never depend on the other rows of a call, and no sum depends on the number of threads.
 //
 // y' stands for the gradient of the loss by y.
 type Trainer interface {
@@ -43,7 +43,7 @@ type Trainer interface {
 	// log sum exp of the row's scores.
 	// a, q [n, H*Dh], k, v [n, K*Dh], stats [n, H]
 	AttentionForward(a, stats, q, k, v Buffer, hs AttentionShape, spans []Span)
-	// AttentionBackward adds the gradients by q, k and v; the probabilities are made
+	// AttentionBackward sets the gradients by q, k and v; the probabilities are made
 	// again from stats, never [T, T] of them at once.
 	AttentionBackward(dq, dk, dv, da, a, stats, q, k, v Buffer, hs AttentionShape, spans []Span)
 	// SwiGLU: m = silu(g) * u.                                  m, g, u [n, I]
@@ -62,8 +62,8 @@ type Trainer interface {
 	// EmbedBackward: table'[tokens[n]] += x'[n], in the order of n.
 	EmbedBackward(dtable, dx Buffer, tokens []int)
 
-	// SumSquares is the sum of the squares of all elements; it waits for it.
-	SumSquares(b Buffer) float64
+	// SumSquares is the sum of the squares of all elements of the buffers; it waits for it.
+	SumSquares(bs ...Buffer) float64
 	// AdamW takes a step of decoupled AdamW on p, with gradient g and moments m
 	// and v, all of one shape.
 	AdamW(p, g, m, v Buffer, s AdamW)

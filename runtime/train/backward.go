@@ -54,8 +54,7 @@ func (t *Trainer) attentionBackward(i, n int, inputGrad bool) {
 	if s.Heads == 0 {
 		return
 	}
-	da, dq := y.scratch.da, t.cleared(y.scratch.dq, n)
-	dk, dv := t.cleared(y.scratch.dk, n), t.cleared(y.scratch.dv, n)
+	da, dq, dk, dv := y.scratch.da, y.scratch.dq, y.scratch.dk, y.scratch.dv
 	t.linearBackward(i, n, da, b.dx, saved.a, checkpoint.WO, false)
 	d.AttentionBackward(dq, dk, dv, da, saved.a, saved.stats, saved.q, saved.k, saved.v, y.AttentionShape(), b.spans)
 	d.RoPE(dq, s.HeadDim, t.model.RoPE(), b.spans, true)
@@ -71,12 +70,6 @@ func (t *Trainer) attentionBackward(i, n int, inputGrad bool) {
 	if dh != nil {
 		d.NormBackward(b.dx, t.grads[y.AttnNorm], dh, saved.attnIn, saved.attnR, n, y.AttnNorm)
 	}
-}
-
-// cleared zeroes the first n rows of a buffer and returns it.
-func (t *Trainer) cleared(b device.Buffer, n int) device.Buffer {
-	t.dev.Clear(b, n)
-	return b
 }
 
 // linearBackward adds the gradients of a projection's weights and adapter, and sets the

@@ -177,10 +177,11 @@ func (t *Trainer) ClearGradients() {
 
 // GradientNorm returns the Euclidean norm of all gradients together.
 func (t *Trainer) GradientNorm() (float64, error) {
-	sum := 0.0
-	for _, p := range t.Params {
-		sum += t.dev.SumSquares(p.Grad)
+	all := make([]device.Buffer, len(t.Params))
+	for i, p := range t.Params {
+		all[i] = p.Grad
 	}
+	sum := t.dev.SumSquares(all...)
 	return math.Sqrt(sum), t.dev.Sync()
 }
 

@@ -11,8 +11,15 @@ import (
 const sumBlock = 4096
 
 // SumSquares: see device.Trainer.
-func (d *Device) SumSquares(b device.Buffer) float64 {
-	x := data(b).data
+func (d *Device) SumSquares(bs ...device.Buffer) float64 {
+	sum := 0.0
+	for _, b := range bs {
+		sum += d.sumSquares(data(b).data)
+	}
+	return sum
+}
+
+func (d *Device) sumSquares(x []float32) float64 {
 	blocks := make([]float64, (len(x)+sumBlock-1)/sumBlock)
 	d.pool.run(len(blocks), 1, func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {

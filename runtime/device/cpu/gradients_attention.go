@@ -55,6 +55,10 @@ func (d *Device) AttentionBackward(dq, dk, dv, da, a, stats, q, k, v device.Buff
 			s, kv := spans[j/hs.K], j%hs.K*hs.Dh
 			keys, values := rowMajor(kb.data, kb.cols).at(s.Row, kv), rowMajor(vb.data, vb.cols).at(s.Row, kv)
 			dkeys, dvalues := dkb.data[s.Row*dkb.cols+kv:], dvb.data[s.Row*dvb.cols+kv:]
+			for i := range s.Len {
+				clear(dkeys[i*dkb.cols:][:hs.Dh])
+				clear(dvalues[i*dvb.cols:][:hs.Dh])
+			}
 			for g := range group {
 				h := j%hs.K*group + g
 				at := h * hs.Dh
@@ -84,7 +88,7 @@ func (d *Device) AttentionBackward(dq, dk, dv, da, a, stats, q, k, v device.Buff
 					}
 					w.product(d.set, dvalues, dvb.cols, T, hs.Dh, n, rowMajor(p, T).transposed(), grad, true)
 					w.product(d.set, dkeys, dkb.cols, T, hs.Dh, n, rowMajor(ds, T).transposed(), queries, true)
-					w.product(d.set, dqb.data[r0*dqb.cols+at:], dqb.cols, n, hs.Dh, T, rowMajor(ds, T), keys, true)
+					w.product(d.set, dqb.data[r0*dqb.cols+at:], dqb.cols, n, hs.Dh, T, rowMajor(ds, T), keys, false)
 				}
 			}
 		}

@@ -185,23 +185,34 @@ func (d *Device) EmbedBackward(dtable, dx device.Buffer, tokens []int) {
 // squaresBlock is how many elements a block of sum_squares takes.
 const squaresBlock = 16 * 256 * 4
 
-// SumSquares: see device.Trainer.
-func (d *Device) SumSquares(b device.Buffer) float64 {
-	s := d.float32Buffer("sum of squares", "buffer", b, 0, b.Cols())
-	if d.err != nil || s.rows == 0 {
-		return 0
+// SumSquares: see device.Trainer. All sums are queued before it waits for them.
+func (d *Device) SumSquares(bs ...device.Buffer) float64 {
+	all, total := make([]*buffer, len(bs)), 0
+	for i, b := range bs {
+		if all[i] = d.float32Buffer("sum of squares", "buffer", b, 0, b.Cols()); d.err != nil {
+			return 0
+		}
+		total += all[i].squaresBlocks()
 	}
-	n := s.rows * s.pitch
-	blocks := ceilDiv(n, squaresBlock)
-	partial := d.scratchMemory(scratchSquares, 8*blocks, false)
-	d.expect(rowWork(1, s.rows, s.pitch))
-	d.launch("sum_squares", oneBlockPerRow(blocks), 256, 64, partial, s.p, uint64(n))
+	partial, first := d.scratchMemory(scratchSquares, 8*total, false), 0
+	for _, s := range all {
+		if n := s.squaresBlocks(); n > 0 {
+			d.expect(rowWork(1, s.rows, s.pitch))
+			d.launch("sum_squares", oneBlockPerRow(n), 256, 64, partial+pointer(8*first), s.p, uint64(s.rows*s.pitch))
+			first += n
+		}
+	}
 	sum := 0.0
-	for _, v := range download[float64](d, partial, blocks) {
-		sum += v
+	if total > 0 {
+		for _, v := range download[float64](d, partial, total) {
+			sum += v
+		}
 	}
 	return sum
 }
+
+// squaresBlocks returns the number of blocks of sum_squares for a buffer.
+func (b *buffer) squaresBlocks() int { return ceilDiv(b.rows*b.pitch, squaresBlock) }
 
 // AdamW: see device.Trainer.
 func (d *Device) AdamW(p, g, m, v device.Buffer, s device.AdamW) {

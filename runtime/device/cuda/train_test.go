@@ -107,10 +107,16 @@ const inFloat32, inTF32 = 0x1p-24, 0x1p-11
 // largest; and what an operation must not touch is as it was.
 func (w *devicePair) compare(name string, b bufferPair, terms int, rounding float64) {
 	w.t.Helper()
+	w.compareAtLeast(name, b, terms, rounding, 0)
+}
+
+// compareAtLeast is compare where terms are of a size that the sums need not reach.
+func (w *devicePair) compareAtLeast(name string, b bufferPair, terms int, rounding, size float64) {
+	w.t.Helper()
 	rows, cols := b.host.Rows(), b.host.Cols()
 	want, got := make([]float32, rows*cols), read(w.dev, b.dev)
 	w.host.Read(want, b.host, 0, rows)
-	largest := 0.0
+	largest := size
 	n := b.n * cols
 	for _, v := range want[:n] {
 		largest = max(largest, math.Abs(float64(v)))
@@ -264,8 +270,10 @@ func TestTrainAttention(t *testing.T) {
 		before := read(w.dev, dk.dev)
 		w.host.AttentionBackward(dq.host, dk.host, dv.host, da.host, a.host, stats.host, q.host, k.host, v.host, hs, spans)
 		w.dev.AttentionBackward(dq.dev, dk.dev, dv.dev, da.dev, a.dev, stats.dev, q.dev, k.dev, v.dev, hs, spans)
-		w.compare("q'", dq, Dh, inTF32)
-		w.compare("k'", dk, Dh, inTF32)
+		// The deviation of (a'.v - a.a')/sqrt(Dh) is about 1 for normal operands. Its rounding stays
+		// where terms cancel: of a query that sees one key, q' and k' are 0.
+		w.compareAtLeast("q'", dq, Dh, inTF32, 1)
+		w.compareAtLeast("k'", dk, Dh, inTF32, 1)
 		w.compare("v'", dv, Dh, inTF32)
 		// The same bits twice, in another order of threads.
 		first := read(w.dev, dk.dev)
@@ -306,7 +314,7 @@ func TestTrainAdamW(t *testing.T) {
 		s := device.AdamW{LearningRate: 1e-2, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.1, Clip: 0.3}
 		for s.Step = 1; s.Step < 4; s.Step++ {
 			g := buffer()
-			if want, got := w.host.SumSquares(g.host), w.dev.SumSquares(g.dev); math.Abs(want-got) > 1e-12*want {
+			if want, got := w.host.SumSquares(g.host, p.host), w.dev.SumSquares(g.dev, p.dev); math.Abs(want-got) > 1e-12*want {
 				t.Errorf("sum of squares: want %v, got %v", want, got)
 			}
 			w.host.AdamW(p.host, g.host, m.host, v.host, s)
