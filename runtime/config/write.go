@@ -3,21 +3,10 @@ package config
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"maps"
 	"strconv"
 	"strings"
 )
-
-// Write writes config.json: see Marshal.
-func Write(w io.Writer, c *Config) error {
-	data, err := Marshal(c)
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(data)
-	return err
-}
 
 // Marshal is the text of a config.json, with sorted keys, that Parse reads back to an
 // equal config. The language model of a LLaVA is written with its wrapper. Uniform

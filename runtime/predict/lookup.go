@@ -19,7 +19,7 @@ func (t *Table) passes(phase device.Phase) []*Pass {
 	return out
 }
 
-// rows is how many rows of activations meet each weight.
+// rows is how many rows of activations each weight is multiplied by.
 func (p *Pass) rows() float64 {
 	if p.Phase == device.Decode.String() {
 		return float64(p.Batch)

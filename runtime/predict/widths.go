@@ -1,7 +1,6 @@
 package predict
 
 import (
-	"math"
 	"slices"
 
 	"mop/runtime/device"
@@ -135,22 +134,6 @@ func (t *Table) FinestPass(phase device.Phase) *Pass {
 	return best
 }
 
-// CheaperWidth is the nearest smaller measured width that is cheaper than w by more than
-// the measurement's uncertainty, 0 if there is none.
-func (p *Pass) CheaperWidth(w int) int {
-	widths := p.Widths()
-	at := slices.IndexFunc(widths, func(x WidthCost) bool { return x.Width >= w })
-	if at < 0 {
-		return 0
-	}
-	for i := at - 1; i >= 0; i-- {
-		if widths[i].Hi < widths[at].Lo {
-			return widths[i].Width
-		}
-	}
-	return 0
-}
-
 // Steps lists the widths at which the time jumps: the next measured width, at most 64
 // further, costs more by over five times what the slope gives and over 1 % of the block.
 func (p *Pass) Steps() []WidthCost {
@@ -164,16 +147,4 @@ func (p *Pass) Steps() []WidthCost {
 		}
 	}
 	return out
-}
-
-// Uncertainty is the median half-width of the intervals of a pass's MLP times, as a share.
-func (p *Pass) Uncertainty() float64 {
-	var all []float64
-	for _, w := range p.Widths() {
-		all = append(all, (w.Hi-w.Lo)/2/w.MS)
-	}
-	if len(all) == 0 {
-		return math.NaN()
-	}
-	return medianOf(all)
 }

@@ -126,9 +126,6 @@ func (s *Source) match() error {
 // Config is the model's config.
 func (s *Source) Config() *config.Config { return s.config }
 
-// DType is the type that the tensors are given in.
-func (s *Source) DType() checkpoint.DType { return s.dtype }
-
 // Close closes the file.
 func (s *Source) Close() error { return s.File.Close() }
 

@@ -2,7 +2,7 @@ package cpu
 
 import kernel "mop/kernels/cpu"
 
-// packInt16 is pack for activations that meet int8 weights: a's rows are contiguous.
+// packInt16 is pack for activations that are multiplied by int8 weights: a's rows are contiguous.
 func (l *packedLeft) packInt16(set kernel.Set, a matrixView, lo, hi int) {
 	const stride = panelDepth/2 + 16 // rows in different sets of the first cache
 	var wide [kernel.MaxTileRows * stride]float32

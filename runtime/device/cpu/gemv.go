@@ -55,7 +55,7 @@ func (d *Device) arrangedInput(worker int, in *gemvInput, t kernel.Type) []float
 	return out
 }
 
-// gemv is a decode operation: matrices that meet the same vectors, y = W x of each.
+// gemv is a decode operation: matrices that are multiplied by the same vectors, y = W x of each.
 type gemv struct {
 	gemvInput
 	ws            [3]*weight    // nil where there are fewer
