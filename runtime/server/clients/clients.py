@@ -7,7 +7,8 @@ Made with openai 3.57.0 and lm_eval 0.4.13:
 
     pip install openai 'lm-eval[api]'
 
-It prints a line for each check and ends with status 1 at the first that fails. With two
+It prints a line for each check and ends with status 1 at the first that fails. `make
+external-test` runs it where these packages are installed. With two
 further files, questions of arc_easy in llm-foundry's format and the log of `mop eval tasks`,
 the log-likelihoods that the harness reads are compared with those, question by question:
 
@@ -19,16 +20,62 @@ than `mop eval tasks`, so that sums may differ by rounding; the choice that a qu
 answered with must be the same.
 """
 
+import datetime
+import enum
 import json
 import sys
+import typing
 
 import openai
+import pydantic
 
 
 def check(what, good, got=""):
     print("ok  " if good else "FAIL", what, "" if good else got)
     if not good:
         sys.exit(1)
+
+
+class Mood(enum.Enum):
+    HAPPY = "happy"
+    SAD = "sad"
+
+
+class Cat(pydantic.BaseModel):
+    kind: typing.Literal["cat"]
+    lives: int = pydantic.Field(ge=1, le=9)
+
+
+class Dog(pydantic.BaseModel):
+    kind: typing.Literal["dog"]
+    barks: bool
+
+
+class Story(pydantic.BaseModel):
+    title: str = pydantic.Field(max_length=20)
+    mood: Mood
+    moods: set[Mood]
+    pages: int = pydantic.Field(multiple_of=5, gt=0, le=500)
+    score: float = pydantic.Field(ge=0, lt=1)
+    day: typing.Optional[datetime.date]
+
+
+class Owner(pydantic.BaseModel):
+    pets: list[typing.Annotated[typing.Union[Cat, Dog], pydantic.Field(discriminator="kind")]] = pydantic.Field(min_length=1, max_length=2)
+
+
+def structured(c, name):
+    """The client makes the schemas of classes, and the answers become objects of these classes."""
+    for kind, seed in [(Story, 1), (Story, 2), (Owner, 1), (Owner, 2)]:
+        answer = c.chat.completions.parse(model=name, messages=[{"role": "user", "content": "Tell me a story."}], response_format=kind, max_tokens=400, temperature=0.5, seed=seed)
+        check(f"a chat of the Pydantic class {kind.__name__}, seed {seed}", isinstance(answer.choices[0].message.parsed, kind), answer)
+    response = c.responses.parse(model=name, input="Tell me a story.", text_format=Dog, max_output_tokens=100, temperature=1, store=False)
+    check("a response of a Pydantic class", isinstance(response.output_parsed, Dog), response)
+    try:
+        c.chat.completions.create(model=name, messages=[{"role": "user", "content": "a"}], response_format={"type": "json_schema", "json_schema": {"name": "a", "schema": {"not": {}}}})
+        check("a schema that is not supported is refused", False)
+    except openai.BadRequestError as e:
+        check("a schema that is not supported is refused", e.param == "response_format.json_schema.schema" and '"not"' in str(e), e)
 
 
 def client(url):
@@ -60,6 +107,11 @@ def client(url):
         usage = p.usage or usage
         text += "".join(x.delta.content or "" for x in p.choices)
     check("chat as a stream", text == answer.choices[0].message.content and usage.completion_tokens == answer.usage.completion_tokens, text)
+    response = c.responses.create(model=name, input="Tell me a story.", max_output_tokens=12, temperature=0, store=False)
+    check("response", response.output_text == answer.choices[0].message.content, response)
+    text = "".join(e.delta for e in c.responses.create(model=name, input="Tell me a story.", max_output_tokens=12, temperature=0, store=False, stream=True) if e.type == "response.output_text.delta")
+    check("response as a stream", text == response.output_text, text)
+    structured(c, name)
     return name
 
 
