@@ -31,6 +31,8 @@ type Sample struct {
 	TTFT    time.Duration `json:"ttft_ns"`    // start to the first part with text
 	Latency time.Duration `json:"latency_ns"` // start to the last part
 	Error   string        `json:"error,omitempty"`
+
+	Gaps []time.Duration `json:"gaps_ns,omitempty"` // between parts with text
 }
 
 // ITL is the mean time between two tokens, 0 where there are fewer than two.
@@ -82,6 +84,7 @@ func (t Target) stream(ctx context.Context, client *http.Client, body []byte, s 
 	}
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, 1<<20)
+	var last time.Duration // when the last part with text came
 	for lines.Scan() {
 		data, ok := strings.CutPrefix(lines.Text(), "data: ")
 		if !ok || data == "[DONE]" {
@@ -105,11 +108,17 @@ func (t Target) stream(ctx context.Context, client *http.Client, body []byte, s 
 		if part.Usage != nil {
 			s.Out = part.Usage.Tokens
 		}
-		if len(part.Choices) > 0 {
-			s.Latency = time.Since(start)
-			if s.TTFT == 0 && part.Choices[0].Text != "" {
+		if len(part.Choices) == 0 {
+			continue
+		}
+		s.Latency = time.Since(start)
+		if part.Choices[0].Text != "" {
+			if s.TTFT == 0 {
 				s.TTFT = s.Latency
+			} else {
+				s.Gaps = append(s.Gaps, s.Latency-last)
 			}
+			last = s.Latency
 		}
 	}
 	if s.TTFT == 0 {

@@ -40,3 +40,30 @@ func TestClosedConnection(t *testing.T) {
 		t.Error("no connection was used twice")
 	}
 }
+
+// The times of a stream are those of its parts with text: the first one, the gaps between them, and
+// the last part of all.
+func TestTimesOfParts(t *testing.T) {
+	next := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, text := range []string{"", "a", "b", "", "c", ""} {
+			<-next
+			fmt.Fprintf(w, "data: {\"choices\":[{\"text\":%q}]}\n\n", text)
+			http.NewResponseController(w).Flush()
+		}
+		fmt.Fprint(w, "data: {\"choices\":[],\"usage\":{\"completion_tokens\":4}}\n\ndata: [DONE]\n\n")
+	}))
+	defer server.Close()
+	go func() {
+		for range 6 {
+			next <- struct{}{}
+		}
+	}()
+	var s Sample
+	if err := (Target{URL: server.URL}).stream(t.Context(), server.Client(), []byte("{}"), &s); err != nil {
+		t.Fatal(err)
+	}
+	if s.Out != 4 || len(s.Gaps) != 2 || s.TTFT <= 0 || s.TTFT+s.Gaps[0]+s.Gaps[1] > s.Latency {
+		t.Errorf("got %+v", s)
+	}
+}

@@ -33,14 +33,14 @@ type Result struct {
 func (r Result) Markdown(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s tokens in, %s out, %d rounds; times in ms\n\n", r.In, r.Out, r.Rounds)
-	b.WriteString("| load | model | output tokens/s | requests/s | TTFT p50 | p99 | ITL p50 | latency p50 | goodput/s | speed-up | errors |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n")
+	b.WriteString("| load | model | output tokens/s | requests/s | TTFT p50 | p99 | ITL p50 | gap p99 | latency p50 | goodput/s | speed-up | errors |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n")
 	for _, row := range r.Rows {
 		good := ""
 		if row.Goodput != nil {
 			good = fmt.Sprintf("%.2f", *row.Goodput)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %.1f | %.2f | %s | %s | %s | %s | %s | %.2f | %d |\n", row.Level, row.Target, row.OutputThroughput, row.RequestThroughput,
-			row.TTFT.at("p50"), row.TTFT.at("p99"), row.ITL.at("p50"), row.Latency.at("p50"), good, row.Speedup, row.Errors)
+		fmt.Fprintf(&b, "| %s | %s | %.1f | %.2f | %s | %s | %s | %s | %s | %s | %.2f | %d |\n", row.Level, row.Target, row.OutputThroughput, row.RequestThroughput,
+			row.TTFT.at("p50"), row.TTFT.at("p99"), row.ITL.at("p50"), row.Gap.at("p99"), row.Latency.at("p50"), good, row.Speedup, row.Errors)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

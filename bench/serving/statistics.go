@@ -33,6 +33,7 @@ type Row struct {
 	TTFT    Summary `json:"ttft"`
 	ITL     Summary `json:"itl"`
 	Latency Summary `json:"latency"`
+	Gap     Summary `json:"gap"` // between parts with text, of all requests
 
 	RequestThroughput float64   `json:"requests_per_s"`
 	OutputThroughput  float64   `json:"output_tokens_per_s"`
@@ -68,7 +69,7 @@ func Rows(runs []Run, targets []Target, o Options) []Row {
 
 func summarize(runs []Run, target string, level Level, o Options) Row {
 	row := Row{Target: target, Level: level.String(), Concurrency: level.Concurrency, Rate: level.Rate}
-	var ttft, itl, latency []float64
+	var ttft, itl, latency, gaps []float64
 	tokens, good := 0, 0
 	var wall time.Duration
 	for _, run := range runs {
@@ -87,6 +88,9 @@ func summarize(runs []Run, target string, level Level, o Options) Row {
 			}
 			inRun += s.Out
 			ttft, latency = append(ttft, ms(s.TTFT)), append(latency, ms(s.Latency))
+			for _, gap := range s.Gaps {
+				gaps = append(gaps, ms(gap))
+			}
 			if s.Out > 1 {
 				itl = append(itl, ms(s.ITL()))
 			}
@@ -97,7 +101,7 @@ func summarize(runs []Run, target string, level Level, o Options) Row {
 		tokens += inRun
 		row.RoundThroughputs = append(row.RoundThroughputs, float64(inRun)/run.Wall.Seconds())
 	}
-	row.TTFT, row.ITL, row.Latency = summary(ttft), summary(itl), summary(latency)
+	row.TTFT, row.ITL, row.Latency, row.Gap = summary(ttft), summary(itl), summary(latency), summary(gaps)
 	if row.WallSeconds = wall.Seconds(); wall > 0 {
 		row.RequestThroughput = float64(row.Requests-row.Errors) / wall.Seconds()
 		row.OutputThroughput = float64(tokens) / wall.Seconds()

@@ -19,6 +19,8 @@ func TestRows(t *testing.T) {
 		{Target: "dense", Level: level, Round: 1, Wall: time.Second, Samples: []Sample{sample(100, 500, 11)}},
 		{Target: "pruned", Level: level, Round: 1, Wall: time.Second, Samples: []Sample{sample(100, 100, 1)}},
 	}
+	runs[0].Samples[0].Gaps = []time.Duration{time.Millisecond, 30 * time.Millisecond}
+	runs[2].Samples[0].Gaps = []time.Duration{20 * time.Millisecond}
 	rows := Rows(runs, []Target{{Name: "dense"}, {Name: "pruned"}}, Options{Levels: []Level{level}, MaxTTFT: 150 * time.Millisecond, MaxITL: 90 * time.Millisecond})
 	dense, pruned := rows[0], rows[1]
 	if dense.Requests != 3 || dense.OutputThroughput != 21/2. || dense.RequestThroughput != 1.5 || dense.Speedup != 1 {
@@ -27,6 +29,9 @@ func TestRows(t *testing.T) {
 	// ITL: (500-100)/4 = 100, (1000-200)/4 = 200, (500-100)/10 = 40 ms.
 	if s := dense.ITL; s.Min != 40 || s.Max != 200 || math.Abs(s.Mean-340./3) > 1e-9 || s.Percentiles["p50"] != 100 || len(s.Percentiles) != 1 {
 		t.Errorf("got %+v", s)
+	}
+	if s := dense.Gap; s.Count != 3 || s.Min != 1 || s.Max != 30 || s.Mean != 17 || s.Percentiles["p50"] != 20 {
+		t.Errorf("gaps: got %+v", s)
 	}
 	if *dense.Goodput != 0.5 { // only the last one meets both limits, in 2 s
 		t.Errorf("got %v", *dense.Goodput)
