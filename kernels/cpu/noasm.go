@@ -140,3 +140,6 @@ func (s Set) widenF16(dst []float32, w []uint16) int { return 0 }
 
 // widenI8 scales the first elements of w and returns how many.
 func (s Set) widenI8(dst []float32, w []int8, scale float32) int { return 0 }
+
+// tileF64 is TileF64 for the sets that have a kernel: none here.
+func (s Set) tileF64(c []float64, ldc int, a, b []float64, k int) bool { return false }
