@@ -13,8 +13,8 @@
 // on the adapter's sums before the others are added.
 //
 // Compute-bound: 2*N*out*in flops; bound of a tile: gemm_wgmma.cuh. Versions: one; not measured.
-// Replaces linear_train*_128x128 on compute capability 9.0, whose mma.sync products reach at most
-// 62 % of this rate.
+// Replaces linear_train*_128x128 on compute capability 9.0. In prefill's products mma.sync reached
+// about half the rate of wgmma (docs/performance/h100.md).
 #include "dropout.cuh"
 #include "linear_wgmma.cuh"
 
