@@ -7,10 +7,10 @@ import (
 )
 
 // work counts the cells of each kind.
-type work struct{ prune, evaluate, recover int }
+type work struct{ prune, evaluate, train int }
 
 // seconds are the mean times of the finished cells of each kind, 0 where there are none.
-func (s *study) seconds() (prune, evaluate, recover float64) {
+func (s *study) seconds() (prune, evaluate, train float64) {
 	var sums [3]float64
 	var n [3]float64
 	for _, c := range s.cells.Records {
@@ -48,7 +48,7 @@ func (s *study) left() work {
 		if key := fmt.Sprint(m.ID, seed); s.Recover && !trained[key] {
 			trained[key] = true
 			if s.quality(m.ID, s.recipe, seed) == nil {
-				w.recover++
+				w.train++
 			}
 		}
 	}
@@ -79,7 +79,7 @@ func (s *study) left() work {
 	}
 	w.evaluate += unknown
 	if s.Recover {
-		w.recover += unknown
+		w.train += unknown
 	}
 	return w
 }
@@ -105,9 +105,9 @@ func (s *study) logCell(c cell) {
 		}
 	}
 	w := s.left()
-	prune, evaluate, recover := s.seconds()
-	left := float64(w.prune)*prune + float64(w.evaluate)*evaluate + float64(w.recover)*recover
-	args = append(args, "cells_left", w.prune+w.evaluate+w.recover, "time_left", time.Duration(left*1e9).Round(time.Second))
+	prune, evaluate, train := s.seconds()
+	left := float64(w.prune)*prune + float64(w.evaluate)*evaluate + float64(w.train)*train
+	args = append(args, "cells_left", w.prune+w.evaluate+w.train, "time_left", time.Duration(left*1e9).Round(time.Second))
 	slog.Info(what, args...)
 }
 

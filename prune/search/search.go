@@ -204,12 +204,12 @@ func (r *run) checkOutput() error {
 
 // lock locks a directory, and waits while another job has it.
 func (r *run) lock(ctx context.Context, dir string) (unlock func(), err error) {
-	for told := false; ; told = true {
+	for logged := false; ; logged = true {
 		unlock, err := checkpoint.Lock(dir)
 		if !errors.Is(err, checkpoint.ErrBusy) {
 			return unlock, err
 		}
-		if !told {
+		if !logged {
 			slog.Info("waiting for another job that computes what all jobs share", "directory", dir)
 		}
 		select {

@@ -44,7 +44,7 @@ func (m *Model) grammar(schema string) (*constrain.Grammar, error) {
 	if err != nil {
 		return nil, err
 	}
-	made, err := constrain.NewGrammar(compiled, vocabulary)
+	grammar, err := constrain.NewGrammar(compiled, vocabulary)
 	if err != nil {
 		return nil, err
 	}
@@ -54,13 +54,13 @@ func (m *Model) grammar(schema string) (*constrain.Grammar, error) {
 		g.bySchema = map[string]*list.Element{}
 	}
 	if g.bySchema[schema] == nil {
-		g.bySchema[schema] = g.recent.PushFront(&namedGrammar{schema, made})
+		g.bySchema[schema] = g.recent.PushFront(&namedGrammar{schema, grammar})
 	}
 	for g.recent.Len() > maxGrammars {
 		last := g.recent.Remove(g.recent.Back()).(*namedGrammar)
 		delete(g.bySchema, last.schema)
 	}
-	return made, nil
+	return grammar, nil
 }
 
 // readResponseFormat reads the form that a text must have.

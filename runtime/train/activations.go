@@ -51,10 +51,10 @@ func (t *Trainer) Reserve(n int) error {
 
 // allocator makes buffers of n rows until one fails.
 type allocator struct {
-	dev  device.Device
-	n    int
-	made []device.Buffer
-	err  error
+	dev     device.Device
+	n       int
+	buffers []device.Buffer
+	err     error
 }
 
 func (a *allocator) buffer(cols int) device.Buffer {
@@ -63,7 +63,7 @@ func (a *allocator) buffer(cols int) device.Buffer {
 	}
 	var b device.Buffer
 	if b, a.err = a.dev.Buffer(a.n, cols); a.err == nil {
-		a.made = append(a.made, b)
+		a.buffers = append(a.buffers, b)
 	}
 	return b
 }
@@ -89,7 +89,7 @@ func (t *Trainer) allocate(n int) error {
 		y.saved = t.newSaved(y, alloc)
 		shared[y.Shape] = y.saved
 	}
-	t.activations = alloc.made
+	t.activations = alloc.buffers
 	return alloc.err
 }
 

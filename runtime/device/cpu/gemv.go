@@ -73,8 +73,8 @@ type gemvOutput struct {
 
 func (t *gemvOutput) row(i int) []float32 { return t.y[i*t.ld : (i+1)*t.ld] }
 
-// minWorkerBytes is how much a worker reads at least: to tell another that there is work,
-// and to be told that it is done, takes a good part of the time to read as much from the
+// minWorkerBytes is how much a worker reads at least: waking another one, and waiting until
+// it is done, takes a good part of the time to read as much from the
 // cache. partBytes is the same for a part of its work.
 const (
 	minWorkerBytes = 12 << 10

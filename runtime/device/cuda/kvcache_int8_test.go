@@ -116,8 +116,8 @@ func TestInt8QKVAndAttention(t *testing.T) {
 		for _, kind := range kinds {
 			var caches [2]device.KVCache
 			var queries [2]*buffer
-			for i, make := range []func(int, int, device.AttentionShape) (device.KVCache, error){d.NewKVCache, d.NewPreciseKVCache} {
-				kv, err := make(2, capacity, hs)
+			for i, newCache := range []func(int, int, device.AttentionShape) (device.KVCache, error){d.NewKVCache, d.NewPreciseKVCache} {
+				kv, err := newCache(2, capacity, hs)
 				if err != nil {
 					t.Fatal(err)
 				}

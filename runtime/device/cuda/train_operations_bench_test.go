@@ -40,7 +40,7 @@ func BenchmarkTrainAttention(b *testing.B) {
 }
 
 // BenchmarkTrainRows: what only moves rows, in GB/s. 512 rows of a width fit into a
-// large cache: what is told of it may be more than the memory gives.
+// large cache: what it reports may be more than the memory gives.
 func BenchmarkTrainRows(b *testing.B) {
 	n, D, I := benchmarkRows(), 4096, 8848
 	d := open(b, 1)
