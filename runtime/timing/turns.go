@@ -6,6 +6,8 @@ import (
 	"iter"
 	"slices"
 	"time"
+
+	"mop/internal/files"
 )
 
 // InTurns is a model that takes turns with others.
@@ -25,6 +27,7 @@ type turnEnd struct {
 // turns are wanted.
 func (m InTurns) turns(ctx context.Context, cancel func(), prompts [][]int, out int) (next func() (turnEnd, bool), stop func()) {
 	return iter.Pull(func(yield func(turnEnd) bool) {
+		defer files.Guard()() // this is a goroutine of its own; its panics reach the one that calls next
 		stopped := false
 		end := func(e turnEnd) {
 			if !stopped && !yield(e) {

@@ -2,11 +2,15 @@ package timing
 
 import (
 	"context"
+	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"mop/internal/files"
 	"mop/runtime/device"
 )
 
@@ -99,5 +103,36 @@ func TestPrefillIsDividedIntoTurns(t *testing.T) {
 	models[0].Divided.Divide(40 * time.Millisecond)
 	if models[0].Divided.every != 0 {
 		t.Error("a pass of less than two turns: want it undivided")
+	}
+}
+
+// A file that is cut while a model's weights are read from it is an error of the caller, on
+// whatever goroutine the model runs.
+func TestFaultInTurns(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "weights")
+	if err := os.WriteFile(path, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	weights, err := files.MapPath(path, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, 1); err != nil {
+		t.Fatal(err)
+	}
+	measure := func() (err error) {
+		defer files.Guard()()
+		defer files.Catch(&err)
+		read := func(context.Context, [][]int, int, func()) error {
+			if weights[1<<19] != 0 {
+				t.Error("want a fault, got a byte")
+			}
+			return nil
+		}
+		_, err = MeasureInTurns(context.Background(), []InTurns{{Generate: read}}, [][]int{{1}}, 1, nil)
+		return err
+	}
+	if err := measure(); !errors.Is(err, files.ErrFault) || !strings.Contains(err.Error(), path) {
+		t.Errorf("want %v with the file, got %v", files.ErrFault, err)
 	}
 }
