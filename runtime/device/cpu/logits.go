@@ -6,24 +6,18 @@ import (
 	"mop/runtime/device"
 )
 
-// logitRows is how many rows' logits are formed at a time; compareRows where two heads are
-// compared, because a larger product arranges the head's weights less often.
-const logitRows, compareRows = 16, 64
+// logitRows is how many rows' logits are formed at a time.
+const logitRows = 16
 
 // logits hands the logits of the given rows to each, up to logitRows at a time:
 // z [n, V], for the rows from index at on.
 func (d *Device) logits(h device.LMHead, rows []int, each func(at, n int, z *buffer)) {
-	d.logitsOf(logitRows, h, rows, each)
-}
-
-// logitsOf is logits with the number of rows at a time.
-func (d *Device) logitsOf(atOnce int, h device.LMHead, rows []int, each func(at, n int, z *buffer)) {
 	V, D := h.W.Shape()[0], h.X.Cols()
-	k := min(atOnce, len(rows))
+	k := min(logitRows, len(rows))
 	last := &buffer{make([]float32, k*D), k, D}
 	z := &buffer{make([]float32, k*V), k, V}
-	for at := 0; at < len(rows); at += atOnce {
-		n := min(atOnce, len(rows)-at)
+	for at := 0; at < len(rows); at += logitRows {
+		n := min(logitRows, len(rows)-at)
 		d.Norm(last, h.X, rows[at:at+n], h.Norm, h.Eps)
 		d.Linear(h.Phase, z, last, n, h.W)
 		each(at, n, z)
@@ -45,10 +39,10 @@ func (d *Device) Argmax(tokens []int, h device.LMHead, rows []int) {
 
 // CompareLogits: see device.Device.
 func (d *Device) CompareLogits(out []device.Divergence, p, q device.LMHead, rows []int) {
-	for at := 0; at < len(rows); at += compareRows {
-		part := rows[at:min(at+compareRows, len(rows))]
-		d.logitsOf(compareRows, p, part, func(_, n int, zp *buffer) {
-			d.logitsOf(compareRows, q, part, func(_, _ int, zq *buffer) {
+	for at := 0; at < len(rows); at += logitRows {
+		part := rows[at:min(at+logitRows, len(rows))]
+		d.logits(p, part, func(_, n int, zp *buffer) {
+			d.logits(q, part, func(_, _ int, zq *buffer) {
 				d.pool.run(n, 1, func(_, lo, hi int) {
 					for i := lo; i < hi; i++ {
 						out[at+i] = d.divergence(zp.row(i), zq.row(i))
