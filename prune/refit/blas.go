@@ -134,23 +134,14 @@ func (t tiledBLAS) Dtrsm(side blas.Side, uplo blas.Uplo, tA blas.Transpose, diag
 		t.Implementation.Dtrsm(side, uplo, tA, diag, m, n, alpha, a, lda, b, ldb)
 		return
 	}
-	d := t.divide(side, uplo, tA, size, a, lda, b, ldb)
+	d := divide(side, uplo, tA, size, a, lda, b, ldb)
 	solve := func(alpha float64, x half) {
-		if side == blas.Left {
-			t.Dtrsm(side, uplo, tA, diag, x.size, n, alpha, x.a, lda, x.b, ldb)
-		} else {
-			t.Dtrsm(side, uplo, tA, diag, m, x.size, alpha, x.a, lda, x.b, ldb)
-		}
+		m, n := x.part(side, m, n)
+		t.Dtrsm(side, uplo, tA, diag, m, n, alpha, x.a, lda, x.b, ldb)
 	}
-	// The first half that can be solved is the one that the other one does not occur in.
-	first, second := d.independent, d.dependent
-	solve(alpha, first)
-	if side == blas.Left {
-		t.Dgemm(tA, blas.NoTrans, second.size, n, first.size, -1, d.between, lda, first.b, ldb, alpha, second.b, ldb)
-	} else {
-		t.Dgemm(blas.NoTrans, tA, m, second.size, first.size, -1, first.b, ldb, d.between, lda, alpha, second.b, ldb)
-	}
-	solve(1, second)
+	solve(alpha, d.independent)
+	t.addBetween(d, side, tA, m, n, -1, lda, alpha, ldb)
+	solve(1, d.dependent)
 }
 
 // Dtrmm is b = alpha op(a) b, or b = alpha b op(a), for a triangular a.
@@ -163,22 +154,26 @@ func (t tiledBLAS) Dtrmm(side blas.Side, uplo blas.Uplo, tA blas.Transpose, diag
 		t.Implementation.Dtrmm(side, uplo, tA, diag, m, n, alpha, a, lda, b, ldb)
 		return
 	}
-	d := t.divide(side, uplo, tA, size, a, lda, b, ldb)
+	d := divide(side, uplo, tA, size, a, lda, b, ldb)
 	multiply := func(x half) {
-		if side == blas.Left {
-			t.Dtrmm(side, uplo, tA, diag, x.size, n, alpha, x.a, lda, x.b, ldb)
-		} else {
-			t.Dtrmm(side, uplo, tA, diag, m, x.size, alpha, x.a, lda, x.b, ldb)
-		}
+		m, n := x.part(side, m, n)
+		t.Dtrmm(side, uplo, tA, diag, m, n, alpha, x.a, lda, x.b, ldb)
 	}
 	// The dependent half is computed while the other one is still what it was.
 	multiply(d.dependent)
-	if side == blas.Left {
-		t.Dgemm(tA, blas.NoTrans, d.dependent.size, n, d.independent.size, alpha, d.between, lda, d.independent.b, ldb, 1, d.dependent.b, ldb)
-	} else {
-		t.Dgemm(blas.NoTrans, tA, m, d.dependent.size, d.independent.size, alpha, d.independent.b, ldb, d.between, lda, 1, d.dependent.b, ldb)
-	}
+	t.addBetween(d, side, tA, m, n, alpha, lda, 1, ldb)
 	multiply(d.independent)
+}
+
+// addBetween multiplies the dependent half of b with beta and adds alpha times the product of the
+// independent half and the square between the triangles.
+func (t tiledBLAS) addBetween(d division, side blas.Side, tA blas.Transpose, m, n int, alpha float64, lda int, beta float64, ldb int) {
+	from, to := d.independent, d.dependent
+	if side == blas.Left {
+		t.Dgemm(tA, blas.NoTrans, to.size, n, from.size, alpha, d.between, lda, from.b, ldb, beta, to.b, ldb)
+	} else {
+		t.Dgemm(blas.NoTrans, tA, m, to.size, from.size, alpha, from.b, ldb, d.between, lda, beta, to.b, ldb)
+	}
 }
 
 // half is one of the two triangles on the diagonal of a triangular matrix, and the part of
@@ -188,6 +183,14 @@ type half struct {
 	a, b []float64
 }
 
+// part is the size of the part of b [m, n].
+func (x half) part(side blas.Side, m, n int) (int, int) {
+	if side == blas.Left {
+		return x.size, n
+	}
+	return m, x.size
+}
+
 // division of a triangular matrix in two triangles and the square between them. The dependent
 // half of the product is the one that needs the other half too.
 type division struct {
@@ -195,7 +198,8 @@ type division struct {
 	between                []float64
 }
 
-func (t tiledBLAS) divide(side blas.Side, uplo blas.Uplo, tA blas.Transpose, size int, a []float64, lda int, b []float64, ldb int) division {
+// divide divides a triangular matrix, and b, in halves.
+func divide(side blas.Side, uplo blas.Uplo, tA blas.Transpose, size int, a []float64, lda int, b []float64, ldb int) division {
 	n := (size/2 + triangleBlock - 1) / triangleBlock * triangleBlock
 	if n >= size {
 		n = size / 2
