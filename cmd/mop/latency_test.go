@@ -63,6 +63,7 @@ func TestFromSweepToValidatedPlan(t *testing.T) {
 		"--target-latency needs":          {"search", "--model", demoDir, "--out", dir, "--target-latency", "0.5"},
 		"want either":                     {"search", "--model", demoDir, "--out", dir},
 		"give one of them":                {"prune", "--model", demoDir, "--out", dir, "--targets", "0.2", "--target-latency", "0.8"},
+		"nothing uses the table":          {"prune", "--model", demoDir, "--out", dir, "--calibration", "x", "--latency", table},
 		"want a number or auto":           {"plan", "--model", demoDir, "--sequence", "L", "--round-to", "some"},
 		"want a number of plans":          {"plan", "--model", demoDir, "--sequence", "L", "--verify", "3"},
 		"--latency is required":           {"validate", file},

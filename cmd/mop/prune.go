@@ -47,6 +47,7 @@ func pruneCommandCalling(o *options, do func(*cobra.Command, prune.Options) erro
 			if len(replay) > 0 {
 				return replayPlans(c, prune.ReplayOptions{Plans: replay, Model: p.Model, Out: p.Out, HFType: p.HFType, Resume: p.Resume})
 			}
+			rounds := p.Width.RoundTo == roundAuto
 			if err := resolveRound(&p.Width, tableFile); err != nil {
 				return err
 			}
@@ -69,6 +70,9 @@ func pruneCommandCalling(o *options, do func(*cobra.Command, prune.Options) erro
 			}
 			if err := pruneLatency(c, o, &p, &work, kvType, tableFile); err != nil {
 				return err
+			}
+			if tableFile != "" && !rounds && p.MeasureLatency == nil {
+				return usage("--latency: nothing uses the table: give --criterion latency, --target-latency or --round-to auto")
 			}
 			if sample != "first" && sample != "seeded" {
 				return usage("--calibration-sample: want first or seeded, got %q", sample)
