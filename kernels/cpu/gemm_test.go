@@ -85,7 +85,7 @@ func TestPack16(t *testing.T) {
 	for _, s := range sets() {
 		m, n := s.TileShape()
 		for _, width := range []int{m, n} {
-			for _, k := range []int{1, 7, 15, 16, 17, 31, 64, 331} {
+			for _, k := range []int{1, 7, 15, 16, 17, 31, 64, 263, 331} {
 				for rows := range width + 1 {
 					stride := k + 5
 					src := make([]uint16, max(rows*stride-5, 0)) // up to the last number wanted
@@ -184,5 +184,13 @@ func BenchmarkPack(b *testing.B) {
 			}
 			b.ReportMetric(float64(n*k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "G/s")
 		})
+		for _, rows := range []int{n, n - 1, 1} { // the last panel of an odd width has few rows
+			b.Run(fmt.Sprintf("%v/half, %d rows", s, rows), func(b *testing.B) {
+				src, dst := make([]uint16, n*2048), make([]float32, n*k)
+				for b.Loop() {
+					s.PackF16(dst, n, src, 2048, rows, k)
+				}
+			})
+		}
 	}
 }

@@ -113,7 +113,11 @@ func (s Set) PackF16(dst []float32, width int, src []uint16, stride, rows, k int
 	s.pack16(dst, width, src, stride, rows, k, packF16, FromF16)
 }
 
-// pack16 packs eight rows at a time by eight, and what is left one by one.
+// fewStep bounds the columns that are packed at a time of rows that are fewer than eight.
+const fewStep = 256
+
+// pack16 packs eight rows at a time by eight. What is left of them is copied beside rows of
+// zeros first, or packed one by one where the panel has no room for eight.
 func (s Set) pack16(dst []float32, width int, src []uint16, stride, rows, k int,
 	eight func(dst []float32, width int, src []uint16, stride, k, ahead int), one func(uint16) float32) {
 	done := 0
@@ -126,22 +130,28 @@ func (s Set) pack16(dst []float32, width int, src []uint16, stride, rows, k int,
 				eight(dst[p0*width+i:], width, src[i*stride+p0:], stride, min(step, k-p0), nextPacked(i, p, step, done, k, stride)-p0)
 			}
 		}
-	}
-	for i := done; i < width; i++ {
-		if i >= rows {
-			clearColumn(dst[i:], width, k)
-			continue
+		if done < rows && done+8 <= width && step <= fewStep {
+			var few [8 * fewStep]uint16
+			for p := 0; p < k; p += step {
+				p0 := min(p, k-16)
+				n := min(step, k-p0)
+				for i := done; i < rows; i++ {
+					copy(few[(i-done)*fewStep:], src[i*stride+p0:i*stride+p0+n])
+				}
+				eight(dst[p0*width+done:], width, few[:], fewStep, n, 0)
+			}
+			done += 8
 		}
+	}
+	for i := done; i < rows; i++ {
 		for p, b := range src[i*stride : i*stride+k] {
 			dst[p*width+i] = one(b)
 		}
 	}
-}
-
-// clearColumn: dst[p*width] = 0 for p < k.
-func clearColumn(dst []float32, width, k int) {
-	for p := range k {
-		dst[p*width] = 0
+	if from := max(done, rows); from < width {
+		for p := range k {
+			clear(dst[p*width+from : (p+1)*width])
+		}
 	}
 }
 
