@@ -81,7 +81,7 @@ func SweepVerdict(t *predict.Table) string {
 			fmt.Fprintf(&b, "  The time has no jumps between the measured widths.\n")
 		}
 		if odd, round, ok := equalWidths(p); ok {
-			fmt.Fprintf(&b, "  Width %d costs %s of what %d costs, for %s of its parameters.\n", odd.Width, percent(odd.MS/round.MS), round.Width, percent(float64(odd.Width)/float64(round.Width)))
+			fmt.Fprintf(&b, "  %s.\n", compareWidths(odd, round))
 		}
 	}
 	if share, n := t.Penalty(func(int) bool { return true }); n > 0 {
@@ -122,6 +122,15 @@ func equalWidths(p *predict.Pass) (odd, round predict.WidthCost, ok bool) {
 		}
 	}
 	return odd, round, false
+}
+
+// compareWidths says whether two widths cost the same: whether their intervals overlap.
+func compareWidths(odd, round predict.WidthCost) string {
+	cost, size := percent(odd.MS/round.MS), percent(float64(odd.Width)/float64(round.Width))
+	if odd.Lo <= round.Hi && round.Lo <= odd.Hi {
+		return fmt.Sprintf("Width %d costs what %d costs: %s of it, with overlapping 95 %% intervals, for %s of its parameters", odd.Width, round.Width, cost, size)
+	}
+	return fmt.Sprintf("Width %d costs %s of what %d costs, for %s of its parameters", odd.Width, cost, round.Width, size)
 }
 
 func sweepPlots(t *predict.Table) ([]image, error) {
