@@ -61,6 +61,7 @@ type qualityCell struct {
 // Quality is a model's evaluation.
 type Quality struct {
 	Perplexity *metric.PerplexityResult    `json:"perplexity,omitempty"`
+	KL         *metric.KLResult            `json:"kl,omitempty"`  // from the dense model as it was given
 	BOS        string                      `json:"bos,omitempty"` // of the tasks' contexts: on or off
 	Tasks      map[string]zeroshot.Figures `json:"tasks,omitempty"`
 	Average    *zeroshot.Average           `json:"average,omitempty"`
@@ -102,6 +103,9 @@ func (o *Options) identity(baseID string) (map[string]string, error) {
 			return nil, err
 		}
 		id["text"], id["windows"] = sum, fmt.Sprintf("%d of %d, documents separated by %q", o.Windows, o.Context, o.Separator)
+		if o.KL {
+			id["kl"] = "true"
+		}
 	}
 	return id, nil
 }

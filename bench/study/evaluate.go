@@ -60,7 +60,7 @@ func (s *study) measureQuality(ctx context.Context, label, dir, name string) (q 
 	}
 	defer m.Close()
 	if s.Text != "" {
-		if q.Perplexity, err = s.perplexity(ctx, label, m); err != nil {
+		if err := s.compareOnText(ctx, label, m, &q); err != nil {
 			return q, err
 		}
 	}
@@ -80,8 +80,37 @@ func (s *study) measureQuality(ctx context.Context, label, dir, name string) (q 
 	return q, err
 }
 
-// perplexity is over the first windows of the text, which is one document.
-func (s *study) perplexity(ctx context.Context, label string, m *open.Model) (*metric.PerplexityResult, error) {
+// compareOnText computes the perplexity and the KL divergence over the first windows of the
+// text.
+func (s *study) compareOnText(ctx context.Context, label string, m *open.Model, q *Quality) error {
+	w, err := s.windows(m)
+	if err != nil {
+		return err
+	}
+	progress := s.progress(label)
+	ppl, err := metric.Perplexity(ctx, m.Model, w, progress.Counter(0, "perplexity", dataset.ScoredTokens(w)))
+	if err != nil {
+		return m.Wrap(err)
+	}
+	q.Perplexity = &ppl
+	if !s.KL {
+		return nil
+	}
+	dense, err := open.LoadModel(s.device, s.Model, open.SourceOptions{}, open.ModelOptions{})
+	if err != nil {
+		return err
+	}
+	defer dense.Close()
+	kl, err := metric.KL(ctx, dense.Model, m.Model, w, progress.Counter(0, "KL divergence", dataset.Positions(w)))
+	if err != nil {
+		return m.Wrap(err)
+	}
+	q.KL = &kl
+	return nil
+}
+
+// windows are the first ones of the text, which is one document.
+func (s *study) windows(m *open.Model) ([]dataset.Window, error) {
 	tok, err := tokenizer.Open(m.Name)
 	if err != nil {
 		return nil, err
@@ -97,11 +126,7 @@ func (s *study) perplexity(ctx context.Context, label string, m *open.Model) (*m
 	if len(w) == 0 {
 		return nil, fmt.Errorf("%s: no tokens in it", s.Text)
 	}
-	r, err := metric.Perplexity(ctx, m.Model, w, s.progress(label).Counter(0, "perplexity", dataset.ScoredTokens(w)))
-	if err != nil {
-		return nil, m.Wrap(err)
-	}
-	return &r, nil
+	return w, nil
 }
 
 // readAnswers reads from a log which questions were answered right.

@@ -31,6 +31,12 @@ func fronts() []front {
 			}
 			return nil
 		}
+		kl := func(e Entry) *float64 {
+			if q := of(e); q != nil && q.KL != nil {
+				return &q.KL.Mean
+			}
+			return nil
+		}
 		acc := func(e Entry) *float64 {
 			if q := of(e); q != nil && q.Average != nil {
 				x := -q.Average.Mean
@@ -43,6 +49,7 @@ func fronts() []front {
 			suffix = " recovered"
 		}
 		out = append(out, front{"ppl/params" + suffix, params, ppl}, front{"ppl/latency" + suffix, time, ppl},
+			front{"kl/params" + suffix, params, kl}, front{"kl/latency" + suffix, time, kl},
 			front{"accuracy/params" + suffix, params, acc}, front{"accuracy/latency" + suffix, time, acc})
 	}
 	return out

@@ -50,7 +50,11 @@ func (r *Result) summaryLine() string {
 		if q := r.Rows[0].Models[0].Before; q != nil && q.Perplexity != nil {
 			n = q.Perplexity.Tokens
 		}
-		parts = append(parts, fmt.Sprintf("perplexity on %d tokens of %s in windows of %d", n, r.Text, r.Context))
+		what := "perplexity"
+		if r.hasKL() {
+			what = "perplexity and KL divergence from the dense model"
+		}
+		parts = append(parts, fmt.Sprintf("%s on %d tokens of %s in windows of %d", what, n, r.Text, r.Context))
 	}
 	if len(r.Tasks) > 0 {
 		parts = append(parts, fmt.Sprintf("%s of each of %s", r.questions(), strings.Join(r.Tasks, ", ")))
@@ -89,23 +93,24 @@ func bosNote(bos string) string {
 
 // mainTable is the paper's main table, with the measured latency beside it.
 func (r *Result) mainTable() string {
-	header := []string{"model", "parameters", "smaller", "perplexity", "accuracy", "recovered: perplexity", "recovered: accuracy", "latency, ms", "speed-up", "gain per compression"}
+	header := []string{"model", "parameters", "smaller", "perplexity", "KL, nats", "accuracy", "recovered: perplexity", "recovered: KL, nats", "recovered: accuracy", "latency, ms", "speed-up", "gain per compression"}
+	const latency, speedup, gain = 9, 10, 11 // columns
 	var rows [][]string
 	for i, e := range r.Rows {
-		line := []string{e.name(), count(e.Params.Mean), "", pplOf(e.Before), averageOf(e.Before), pplOf(e.After), averageOf(e.After), "-", "-", "-"}
+		line := []string{e.name(), count(e.Params.Mean), "", pplOf(e.Before), klOf(e.Before), averageOf(e.Before), pplOf(e.After), klOf(e.After), averageOf(e.After), "-", "-", "-"}
 		if i > 0 {
 			line[2] = fmt.Sprintf("%.1f %%", 100*e.Compression.Mean)
 		}
 		if l := e.Latency; l != nil {
-			line[7], line[8] = fmt.Sprintf("%.1f", l.E2E), fmt.Sprintf("%.2f", l.Speedup.Median)
+			line[latency], line[speedup] = fmt.Sprintf("%.1f", l.E2E), fmt.Sprintf("%.2f", l.Speedup.Median)
 			if l.ShareSD != nil {
-				line[7] += fmt.Sprintf(" ± %.1f", *l.SD)
+				line[latency] += fmt.Sprintf(" ± %.1f", *l.SD)
 			}
 			if l.Speedup.Lo != nil {
-				line[8] = fmt.Sprintf("%.2f [%.2f, %.2f]", l.Speedup.Median, *l.Speedup.Lo, *l.Speedup.Hi)
+				line[speedup] = fmt.Sprintf("%.2f [%.2f, %.2f]", l.Speedup.Median, *l.Speedup.Lo, *l.Speedup.Hi)
 			}
 			if l.Gain != nil {
-				line[9] = fmt.Sprintf("%.2f", *l.Gain)
+				line[gain] = fmt.Sprintf("%.2f", *l.Gain)
 			}
 		}
 		rows = append(rows, line)
@@ -200,15 +205,10 @@ func (r *Result) Verdict() string {
 		b.WriteString(": ")
 		var parts []string
 		if p.PPL != nil {
-			word := "lower, better"
-			if *p.PPL > 1 {
-				word = "higher, worse"
-			}
-			text := fmt.Sprintf("perplexity %.3g times the other's (%s)", *p.PPL, word)
-			if *p.PPL == 1 {
-				text = "perplexity equal"
-			}
-			parts = append(parts, text)
+			parts = append(parts, ratioText("perplexity", *p.PPL))
+		}
+		if p.KL != nil {
+			parts = append(parts, ratioText("KL divergence", *p.KL))
 		}
 		if p.Average != nil {
 			word := "not told apart by these questions"
@@ -223,6 +223,22 @@ func (r *Result) Verdict() string {
 		b.WriteString(strings.Join(parts, ", ") + ".\n")
 	}
 	return b.String()
+}
+
+// ratioText says how a row's quantity, of which less is better, compares with another's.
+func ratioText(quantity string, ratio float64) string {
+	switch {
+	case ratio == 1:
+		return quantity + " equal"
+	case ratio > 1:
+		return fmt.Sprintf("%s %.3g times the other's (higher, worse)", quantity, ratio)
+	}
+	return fmt.Sprintf("%s %.3g times the other's (lower, better)", quantity, ratio)
+}
+
+// hasKL reports whether KL divergences were measured.
+func (r *Result) hasKL() bool {
+	return slices.ContainsFunc(r.Rows, func(e Entry) bool { return e.Before != nil && e.Before.KL != nil })
 }
 
 // rowFlags are the names and flags of the rows.
@@ -241,6 +257,13 @@ func pplOf(q *Summary) string {
 		return "-"
 	}
 	return value(q.PPL.Mean) + deviation(q.PPL.SD)
+}
+
+func klOf(q *Summary) string {
+	if q == nil || q.KL == nil {
+		return "-"
+	}
+	return value(q.KL.Mean) + deviation(q.KL.SD)
 }
 
 // value has four digits at least, and no decimals above 1000.

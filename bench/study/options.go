@@ -49,6 +49,7 @@ type Options struct {
 	Separator string // between its documents
 	Windows   int    // the first windows of it; 0 = all
 	Context   int    // tokens of a window, BOS included
+	KL        bool   // also measure the KL divergence from the dense model on these windows
 
 	Recover bool             // train every model, by Recipe
 	Recipe  finetune.Options // Model, Tokenizer, Out, Device, Seed, Resume and Progress are set by the study
@@ -102,6 +103,8 @@ func (o *Options) Check() error {
 		return errors.New("data: want the folder of the tasks' files")
 	case len(o.Tasks) == 0 && o.Text == "":
 		return errors.New("want tasks, or a text for perplexities, or both")
+	case o.KL && o.Text == "":
+		return errors.New("KL divergence: want a text for it, that of the perplexities")
 	case o.Windows < 0 || o.Context < 2:
 		return fmt.Errorf("perplexity: want 0 or more windows of at least 2 tokens, got %d of %d", o.Windows, o.Context)
 	case o.Group < 2:

@@ -19,6 +19,7 @@ type Pair struct {
 	Average *float64 `json:"average,omitempty"`
 	Stderr  *float64 `json:"stderr,omitempty"`
 	PPL     *float64 `json:"ppl_ratio,omitempty"` // the row's perplexity over the other's
+	KL      *float64 `json:"kl_ratio,omitempty"`  // the row's KL divergence over the other's
 	Size    float64  `json:"size_ratio"`          // the row's parameters over the other's
 }
 
@@ -55,14 +56,20 @@ func pair(a, b Entry, recovered bool) (Pair, bool) {
 	if x == nil || y == nil {
 		return p, false
 	}
-	if x.PPL != nil && y.PPL != nil {
-		ratio := x.PPL.Mean / y.PPL.Mean
-		p.PPL = &ratio
-	}
+	p.PPL, p.KL = ratio(x.PPL, y.PPL), ratio(x.KL, y.KL)
 	if mean, stderr, ok := pairedDifference(qx.Answers, qy.Answers); ok {
 		p.Average, p.Stderr = &mean, &stderr
 	}
 	return p, p.PPL != nil || p.Average != nil
+}
+
+// ratio is that of two means, nil where one is missing or there is nothing to divide by.
+func ratio(a, b *Stat) *float64 {
+	if a == nil || b == nil || b.Mean == 0 {
+		return nil
+	}
+	r := a.Mean / b.Mean
+	return &r
 }
 
 // pairedDifference is the difference of the averages over tasks, and its standard error over

@@ -100,6 +100,9 @@ func (s *study) logCell(c cell) {
 		if q.Perplexity != nil {
 			args = append(args, "perplexity", fmt.Sprintf("%.3f", q.Perplexity.PPL))
 		}
+		if q.KL != nil {
+			args = append(args, "kl", fmt.Sprintf("%.4f", q.KL.Mean))
+		}
 		if q.Average != nil {
 			args = append(args, "average", fmt.Sprintf("%.2f %%", 100*q.Average.Norm))
 		}

@@ -77,6 +77,7 @@ type Stat struct {
 // it has none. Errors of accuracies are those of the choice of questions.
 type Summary struct {
 	PPL     *Stat              `json:"ppl,omitempty"`
+	KL      *Stat              `json:"kl,omitempty"` // mean over the positions, in nats
 	Tasks   map[string]Stat    `json:"acc_norm,omitempty"`
 	Acc     map[string]Stat    `json:"acc,omitempty"`
 	Stderr  map[string]float64 `json:"stderr,omitempty"` // of Tasks, over the questions of one model
@@ -226,10 +227,13 @@ func summary(list []*Quality) *Summary {
 		return nil
 	}
 	s := &Summary{Tasks: map[string]Stat{}, Acc: map[string]Stat{}, Stderr: map[string]float64{}}
-	var ppl, average []float64
+	var ppl, kl, average []float64
 	for _, q := range list {
 		if q.Perplexity != nil {
 			ppl = append(ppl, q.Perplexity.PPL)
+		}
+		if q.KL != nil {
+			kl = append(kl, q.KL.Mean)
 		}
 		if q.Average != nil {
 			average = append(average, q.Average.Norm)
@@ -239,6 +243,10 @@ func summary(list []*Quality) *Summary {
 	if len(ppl) > 0 {
 		x := stat(ppl)
 		s.PPL = &x
+	}
+	if len(kl) > 0 {
+		x := stat(kl)
+		s.KL = &x
 	}
 	if len(average) == 0 {
 		return s

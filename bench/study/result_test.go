@@ -20,7 +20,7 @@ import (
 // rows are a dense model and models of two rows, of figures that are chosen by hand.
 func rows() *Result {
 	entry := func(row string, target, params, ppl, accuracy, share float64) Entry {
-		q := &Quality{Perplexity: &metric.PerplexityResult{PPL: ppl}, Average: &zeroshot.Average{Acc: accuracy, Norm: accuracy},
+		q := &Quality{Perplexity: &metric.PerplexityResult{PPL: ppl}, KL: &metric.KLResult{Mean: math.Log(ppl / 5)}, Average: &zeroshot.Average{Acc: accuracy, Norm: accuracy},
 			Tasks: map[string]zeroshot.Figures{"piqa": {N: 4, Acc: accuracy}}, Answers: map[string]Answers{"piqa": {"1100", "1100"}}}
 		return Entry{Row: row, Flags: "--method=" + row, Target: target, Params: Stat{Mean: params}, Compression: Stat{Mean: target},
 			Models: []ModelResult{{Before: q}}, Before: summary([]*Quality{q}), Latency: &LatencyResult{Share: share, E2E: 100 * share}}
@@ -48,6 +48,8 @@ func TestFronts(t *testing.T) {
 		{1, "accuracy/params", false}, // as large as b, and worse
 		{1, "ppl/latency", true},
 		{3, "ppl/latency", false}, // slower than a, and worse
+		{1, "kl/latency", true},
+		{2, "kl/params", false},
 		{1, "ppl/params recovered", false},
 	} {
 		if got := on(c.entry, c.front); got != c.want {
@@ -61,7 +63,7 @@ func TestPairs(t *testing.T) {
 	if len(r.Pairs) != 1 {
 		t.Fatalf("want a pair at 0.2 and none at 0.4, where there is no other row, got %+v", r.Pairs)
 	}
-	if p := r.Pairs[0]; p.Row != "a" || p.Other != "b" || math.Abs(*p.PPL-8.0/9) > 1e-12 || *p.Average != 0 || *p.Stderr != 0 {
+	if p := r.Pairs[0]; p.Row != "a" || p.Other != "b" || math.Abs(*p.PPL-8.0/9) > 1e-12 || math.Abs(*p.KL-math.Log(1.6)/math.Log(1.8)) > 1e-12 || *p.Average != 0 || *p.Stderr != 0 {
 		t.Errorf("got %+v", p)
 	}
 	// Differences of one task: 1, 0, 0, -1, mean 0 and variance 2/3; of the other: 1, 1, 0, 0,

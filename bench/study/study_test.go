@@ -46,6 +46,7 @@ func demoStudy(t *testing.T, dir, out string) Options {
 	o.Model, o.Out, o.Targets = model, out, []float64{0.2}
 	o.Rows = []Row{row("depth", nil), row("magnitude", nil), again, row("random", nil)}
 	o.Text, o.Separator, o.Windows, o.Context = filepath.Join(text, "evaluation.txt"), demo.Separator, 2, 64
+	o.KL = true
 	o.Tasks, o.Data, o.Limit = tasks(t), questions(t, dir, text), 4
 	o.Recover = true
 	o.Recipe.Data, o.Recipe.Separator, o.Recipe.Steps, o.Recipe.Batch, o.Recipe.MaxLength = filepath.Join(text, "recovery.txt"), demo.Separator, 2, 2, 32
@@ -107,6 +108,9 @@ func TestStudy(t *testing.T) {
 		if e.Before == nil || e.Before.PPL == nil || e.Before.Average == nil || e.After == nil || e.Latency == nil {
 			t.Fatalf("%s: want quality before and after, and a latency, got %+v", e.Row, e)
 		}
+		if before, after := e.Before.KL, e.After.KL; before == nil || after == nil || (before.Mean == 0) != (i == 0) || after.Mean <= 0 {
+			t.Errorf("%s: want the KL divergence 0 of the dense model, and more of all others, got %+v and %+v", e.Row, before, after)
+		}
 		if i > 0 && (e.Compression.Mean < 0.15 || e.Compression.Mean > 0.25) {
 			t.Errorf("%s: want 0.2 smaller, got %v", e.Row, e.Compression.Mean)
 		}
@@ -162,6 +166,7 @@ func TestStudy(t *testing.T) {
 		"row depth was pruned by \"--method=depth\", got \"--other\"": func(o *Options) { o.Rows = slices.Clone(o.Rows); o.Rows[0].Flags = "--other" },
 		"models were trained by": func(o *Options) { o.Recipe.Steps = 3 },
 		"its windows is":         func(o *Options) { o.Context = 32 },
+		"has more settings":      func(o *Options) { o.KL = false },
 	} {
 		wrong := o
 		change(&wrong)
@@ -270,6 +275,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"bos: want one of auto, on, off":        func(o *Options) { o.BOS = "maybe" },
 		"data: want the folder":                 func(o *Options) { o.Data = "" },
 		"want tasks, or a text":                 func(o *Options) { o.Tasks, o.Text = nil, "" },
+		"KL divergence: want a text for it":     func(o *Options) { o.Text = "" },
 		"group: want at least 2 models":         func(o *Options) { o.Group = 1 },
 		"perplexity: want 0 or more windows":    func(o *Options) { o.Context = 1 },
 		"recovery: batch: want 1 to":            func(o *Options) { o.Recipe.Batch = 0 },

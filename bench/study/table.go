@@ -17,7 +17,7 @@ func (r *Result) CSV() []byte {
 			header = append(header, state+t+"_acc", state+t+"_acc_norm", state+t+"_stderr")
 		}
 	}
-	header = append(header, "e2e_ms", "ttft_ms", "latency_share", "speedup", "speedup_lo", "speedup_hi", "gain_per_compression", "latency_target", "latency_share_sd")
+	header = append(header, "e2e_ms", "ttft_ms", "latency_share", "speedup", "speedup_lo", "speedup_hi", "gain_per_compression", "latency_target", "latency_share_sd", "before_kl", "before_kl_sd", "after_kl", "after_kl_sd")
 	_ = w.Write(header) // a buffer takes everything
 	for _, e := range r.Rows {
 		line := []string{e.Row, number(&e.Target), strconv.Itoa(len(e.Models)), number(&e.Params.Mean), number(&e.Compression.Mean)}
@@ -26,6 +26,13 @@ func (r *Result) CSV() []byte {
 		}
 		line = append(line, latencyColumns(e.Latency)...)
 		line = append(line, latencyGoal(e)...)
+		for _, q := range []*Summary{e.Before, e.After} {
+			if q == nil || q.KL == nil {
+				line = append(line, "", "")
+				continue
+			}
+			line = append(line, number(&q.KL.Mean), number(q.KL.SD))
+		}
 		_ = w.Write(line)
 	}
 	w.Flush()

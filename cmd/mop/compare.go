@@ -105,6 +105,7 @@ func compareCommand(o *options) *cobra.Command {
 	f.StringVar(&s.Separator, "ppl-split", "", "text between that file's documents")
 	f.IntVar(&s.Windows, "ppl-windows", s.Windows, "the first windows of it; 0 = all")
 	f.IntVar(&s.Context, "ppl-context", s.Context, "tokens in a window, BOS included")
+	f.BoolVar(&s.KL, "kl", false, "also measure the KL divergence from the dense model on these windows")
 	p := &s.Recipe
 	f.StringVar(&p.Data, "recover", "", "train every model on the rows of this file, as mop recover does, and evaluate it again")
 	f.StringVar(&p.Separator, "recover-split", "", "text between the documents of a text file that is trained on")
