@@ -146,6 +146,70 @@ func (r *run) latencyTarget(ctx context.Context, path *plan.Plan, states []plan.
 	return newTargetModel(&p, after, target, states[after]), nil
 }
 
+// trial is a model that a method without a path has made of the dense one.
+type trial struct {
+	budget float64 // parameters that it was to lose
+	share  float64 // its latency, of the dense model's
+	state  plan.State
+	why    string
+}
+
+// latencyAtOnce meets a target latency by a method without a path: by the number of parameters
+// that it removes from the dense model. Where no number meets it, the slowest model that was
+// found to be faster is taken.
+func (r *run) latencyAtOnce(ctx context.Context, path *plan.Plan, states []plan.State, target float64) (targetModel, error) {
+	c := r.base.Config()
+	reach, err := r.method.Reach(c, r.width)
+	if err != nil {
+		return targetModel{}, err
+	}
+	most := reach * float64(c.Params())
+	slow, fast := trial{share: 1, state: states[0]}, trial{budget: math.Inf(1)}
+	for budget := (1 - target) * float64(c.Params()); ; budget = nextBudget(slow, fast, target) {
+		t := trial{budget: min(max(budget, 1), most)}
+		if t.state, t.why, err = r.pruneToTarget(ctx, 1, states[0], t.budget); err != nil {
+			return targetModel{}, fmt.Errorf("target latency %v: %w", target, err)
+		}
+		if t.share, err = r.latencyShare(ctx, t.state); err != nil {
+			return targetModel{}, err
+		}
+		same := func(other trial) bool { return slices.Equal(t.state.Shapes(), other.state.Shapes()) }
+		narrow := same(slow) && !math.IsInf(fast.budget, 1) || same(fast) // a neuron of each layer is the smallest step
+		if t.share > target+latencyTolerance {
+			if t.budget == most {
+				return targetModel{}, fmt.Errorf("target latency %v: method %s can remove %.0f %% of the parameters at most, which leaves %.3f of the dense model's latency: want a larger share", target, r.method.Name(), 100*reach, t.share)
+			}
+			slow = t
+		} else {
+			fast = t
+		}
+		if met := math.Abs(t.share-target) <= latencyTolerance; met || narrow {
+			if !met {
+				slog.Warn("the target latency is not met exactly: the next faster model is taken", "target", target, "latency", fmt.Sprintf("%.3f", fast.share))
+			}
+			p := *path
+			p.Steps = nil
+			p.Add(c, fast.state, plan.Width, fast.why, nil)
+			return newTargetModel(&p, 1, target, fast.state), r.cleanUp()
+		}
+	}
+}
+
+// nextBudget is where the latency would meet the target if it were a line in the number of
+// parameters that are removed: between two models, or on from the dense one. Of an
+// interval of two models at least an eighth goes, so that any other curve is followed too.
+func nextBudget(slow, fast trial, target float64) float64 {
+	switch {
+	case math.IsInf(fast.budget, 1) && slow.share < 1:
+		return max(slow.budget*(1-target)/(1-slow.share), 1.01*slow.budget)
+	case math.IsInf(fast.budget, 1): // no gain yet
+		return 2 * slow.budget
+	}
+	width := fast.budget - slow.budget
+	at := slow.budget + width*(slow.share-target)/max(slow.share-fast.share, 1e-9)
+	return min(max(at, slow.budget+width/8), fast.budget-width/8)
+}
+
 // validateLatency checks that what the options need of latencies is there.
 func (r *run) validateLatency() error {
 	needs := r.TargetLatency

@@ -56,6 +56,61 @@ func TestTargetLatency(t *testing.T) {
 	}
 }
 
+// Methods without a path meet a target of the latency by the number of parameters that they
+// remove, and say where it is out of reach.
+func TestTargetLatencyAtOnce(t *testing.T) {
+	o := tinyOptions(t, tinyModel(t, 1, nil))
+	calls := 0
+	o.Method, o.Criterion, o.TargetLatency, o.Targets, o.MeasureLatency = "wanda-sp", "", true, []float64{0.9, 0.7}, byParams(&calls)
+	plans := mustRun(t, o)
+	dense, _ := o.MeasureLatency(context.Background(), nil, &config.Config{HiddenSize: 24}, plans[0].Base.Shapes, 0)
+	for i, p := range plans {
+		ms, _ := o.MeasureLatency(context.Background(), nil, &config.Config{HiddenSize: 24}, p.TargetStep().Shapes, dense)
+		// A neuron of each layer is 0.055 of this small model's latency.
+		if share := ms / dense; share > o.Targets[i]+latencyTolerance || share < o.Targets[i]-0.055 {
+			t.Errorf("want %v of the dense model's latency, got %.3f", o.Targets[i], share)
+		}
+	}
+	o.Out, o.Targets = t.TempDir(), []float64{0.01}
+	if _, err := Run(context.Background(), o); err == nil || !strings.Contains(err.Error(), "target latency 0.01: method wanda-sp can remove") {
+		t.Errorf("out of reach: want a refusal, got %v", err)
+	}
+}
+
+// The number of parameters for a target is found on a line in two steps, and on curves too.
+func TestNextBudget(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		models  int // that may be measured
+		latency func(x float64) float64
+	}{
+		{"line", 3, func(x float64) float64 { return 1 - 0.9*x }},
+		{"slow at first", 20, func(x float64) float64 { return 1 - x*x }},
+		{"steps", 20, func(x float64) float64 { return 1 - math.Floor(x*40)/40 }},
+		{"nothing at first", 20, func(x float64) float64 { return 1 - max(0, x-0.5) }},
+	} {
+		slow, fast := trial{share: 1}, trial{budget: math.Inf(1)}
+		x, n := 0.3, 1
+		for ; n <= c.models; n++ {
+			y := c.latency(x)
+			if math.Abs(y-0.7) <= latencyTolerance {
+				break
+			}
+			if y > 0.7 {
+				slow = trial{budget: x, share: y}
+			} else {
+				fast = trial{budget: x, share: y}
+			}
+			if x = nextBudget(slow, fast, 0.7); !(x > slow.budget && x < fast.budget) {
+				t.Fatalf("%s: want a number between %v and %v, got %v", c.name, slow.budget, fast.budget, x)
+			}
+		}
+		if n > c.models {
+			t.Errorf("%s: want the target met by %d models", c.name, c.models)
+		}
+	}
+}
+
 // A depth step and a width step remove about the same parameters. Where attention costs
 // nothing, the criterion prefers what removes neurons.
 func TestLatencyCriterionUsesTheLatency(t *testing.T) {

@@ -141,7 +141,7 @@ func TestMethodsRefuse(t *testing.T) {
 		{"shortgpt", func(o *Options) { o.Refit = true }, "method shortgpt: takes no refit"},
 		{"flap", func(o *Options) { o.Width.Rule = "paper" }, "method flap: takes no rule"},
 		{"flap", func(o *Options) { o.Width.HeadsMultiple = 2 }, "method flap: takes no sizes in multiples"},
-		{"random", func(o *Options) { o.TargetLatency = true }, "method random: takes no target latency"},
+		{"shortgpt", func(o *Options) { o.TargetLatency = true }, "method shortgpt: takes no target latency"},
 		{"width", func(o *Options) { o.Recovery.Short = 3 }, "method width scores no candidates"},
 		{"width", func(o *Options) { o.Calibration = "" }, "calibration: want a file"},
 		{"depth", func(o *Options) { o.Targets = []float64{0.5} }, "beyond reach"},

@@ -36,7 +36,11 @@ func (r *run) selectTargets(ctx context.Context, path *plan.Plan, states []plan.
 	var models []targetModel
 	for _, target := range r.Targets {
 		if r.TargetLatency {
-			m, err := r.latencyTarget(ctx, path, states, target)
+			meet := r.latencyTarget
+			if !r.isStepper() {
+				meet = r.latencyAtOnce
+			}
+			m, err := meet(ctx, path, states, target)
 			if err != nil {
 				return nil, err
 			}

@@ -67,7 +67,7 @@ func (r *run) checkUses() error {
 		{w.RoundTo > 1 || w.HeadsMultiple > 1, uses.Rule, "sizes in multiples", "it does not round"},
 		{o.ExactTarget, r.prunesColumns(), "exact target", "it removes whole layers"},
 		{o.Refit, r.prunesColumns(), "refit", "it removes whole layers and leaves every matrix as it is"},
-		{o.TargetLatency, r.isStepper() && r.prunesColumns(), "target latency", "it has no path of width steps"},
+		{o.TargetLatency, r.prunesColumns(), "target latency", "it removes whole layers"},
 	} {
 		if x.given && !x.used {
 			return fmt.Errorf("method %s: takes no %s: %s", name, x.option, x.why)

@@ -11,17 +11,18 @@
 #   sweep     the latency table                              (an idle machine)
 #   verify    20 plans against their predictions             (an idle machine)
 #   size      the paper's width branch and the search at 20 % fewer parameters
-#   latency   the search, MoP's path and one width for all at TARGET of the dense latency
-#             (default 0.7), seed SEED (default 1)           (an idle machine)
+#   latency   at TARGETS of the dense latency (default 0.8,0.7,0.6): the search of seed SEED
+#             (default 1), one width for all layers with the same score, text and refit, and MoP's
+#             path with the paper's score and prompts        (an idle machine)
 #   recovery  the same short training of all models in OUT, each to a directory beside it
 #   quality   perplexity of all models in OUT
-#   front     one report: perplexity against measured latency of the models of stage latency, as
-#             they are and trained like those of stage recovery; the seeds of a search are one
-#             point with error bars. SEEDS (default 3) trainings of each of the other models
-#                                                            (an idle machine)
+#   front     one report: perplexity and KL divergence against measured latency of the models of
+#             stage latency, as they are and after STEPS (default 40) steps of training; the seeds
+#             of a search are one point with error bars. SEEDS (default 3) trainings of each of the
+#             other models                                   (an idle machine)
 set -euo pipefail
 stage=${1:?a stage} model=${2:?the model} data=${3:?the data} out=${4:?a folder}
-mop=${MOP:-./bin/mop} target=${TARGET:-0.7} seed=${SEED:-1}
+mop=${MOP:-./bin/mop} targets=${TARGETS:-0.8,0.7,0.6} seed=${SEED:-1}
 c4=$data/calibration-text/c4_demo.jsonl alpaca=$data/alpaca/alpaca_en_demo.json
 test=$data/wikitext-2-raw-v1/wiki.test.raw table=$out/table.json
 mkdir -p "$out"
@@ -47,12 +48,12 @@ size)
         --calibration "$c4" --prompts 128 --text "$c4" --generations 3 $(resume "$out/size")
     ;;
 latency)
-    $mop search --model "$model" --out "$out/searched" --latency "$table" --target-latency "$target" --seed "$seed" \
+    $mop search --model "$model" --out "$out/searched" --latency "$table" --target-latency "$targets" --seed "$seed" \
         --refit --neuron-score wanda --calibration "$c4" --prompts 128 --text "$c4" --generations 3 $(resume "$out/searched")
-    $mop prune --model "$model" --out "$out/mop-$target" --target-latency "$target" --criterion kl --seed "$seed" \
-        --calibration "$c4" --prompts 128 --text "$c4" $(resume "$out/mop-$target")
-    $mop prune --model "$model" --out "$out/width-$target" --target-latency "$target" --sequence GGGGGGGGGGGGGGGG \
-        --calibration "$c4" --prompts 128 $(resume "$out/width-$target")
+    $mop prune --model "$model" --out "$out/width" --method wanda-sp --target-latency "$targets" --refit \
+        --calibration "$c4" --prompts 128 $(resume "$out/width")
+    $mop prune --model "$model" --out "$out/mop" --target-latency "$targets" \
+        --calibration "$alpaca" --prompts 64 --text "$c4" --windows 4 --context 128 $(resume "$out/mop")
     ;;
 recovery)
     for plan in "$out"/*/*/plan.json; do
@@ -71,8 +72,8 @@ quality)
     ;;
 front)
     $mop compare --model "$model" --out "$out/front" --seeds "${SEEDS:-3}" \
-        --dirs "search=$out/searched/0.??-seed?,mop=$out/mop-0.*/0.??,one width=$out/width-0.*/0.??" \
-        --ppl-text "$test" --ppl-context 512 --recover "$alpaca" --recover-steps 40 --recover-batch 4 \
+        --dirs "search=$out/searched/0.??-seed?,mop=$out/mop/0.??,one width=$out/width/0.??" \
+        --ppl-text "$test" --ppl-context 512 --ppl-windows 12 --kl --recover "$alpaca" --recover-steps "${STEPS:-40}" --recover-batch 4 \
         --recover-max-length 128 --recover-lr 1e-3 --recover-rank 16 --recover-alpha 32 --turns steps --runs 12 --discard 2
     ;;
 *)
