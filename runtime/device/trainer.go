@@ -16,6 +16,12 @@ type Trainer interface {
 	Clear(b Buffer, n int)
 	// Copy copies the first n rows of src to dst.
 	Copy(dst, src Buffer, n int)
+	// OperandBuffer makes a buffer for what the weights multiply in LinearForward, or where
+	// gradient is set for the gradient of what they give, in the type in which products take
+	// it: NormForward, SwiGLU and SwiGLUBackward write it, LinearForward and LinearBackward read
+	// it. ws has the gains of those norms too. It is nil where a Buffer is as good. The gradients
+	// of these weights themselves are not computed from it.
+	OperandBuffer(rows, cols int, gradient bool, ws ...Weight) (Buffer, error)
 	// Parameter views the whole of a buffer as a float32 matrix [Rows, Cols], or
 	// as a vector [Cols] where vector is set: what is written to the buffer is
 	// what the weight multiplies by.
@@ -48,7 +54,7 @@ type Trainer interface {
 	AttentionBackward(dq, dk, dv, da, a, stats, q, k, v Buffer, hs AttentionShape, spans []Span)
 	// SwiGLU: m = silu(g) * u.                                  m, g, u [n, I]
 	SwiGLU(m, g, u Buffer, n int)
-	// SwiGLUBackward: g' and u' are set, not added to; dg may be dm.
+	// SwiGLUBackward: g' and u' are set, not added to; dg may be dm where it is a Buffer.
 	SwiGLUBackward(dg, du, dm, g, u Buffer, n int)
 
 	// CrossEntropy is the softmax cross-entropy of the rows of x against targets: nll[n]

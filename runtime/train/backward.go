@@ -30,17 +30,17 @@ func (t *Trainer) mlpBackward(i, n int, inputGrad bool) {
 	if y.Shape.Intermediate == 0 {
 		return
 	}
-	m, dm, du := y.scratch.m, y.scratch.dm, y.scratch.du
+	m, dm, dg, du := y.scratch.m, y.scratch.dm, y.scratch.dg, y.scratch.du
 	d.SwiGLU(m, saved.gate, saved.up, n)
 	t.linearBackward(i, n, dm, b.dx, m, checkpoint.WDown, false)
-	d.SwiGLUBackward(dm, du, dm, saved.gate, saved.up, n)
-	d.NormForward(b.h, saved.mlpR, saved.mlpIn, n, y.MLPNorm, t.model.Config.NormEps)
+	d.SwiGLUBackward(dg, du, dm, saved.gate, saved.up, n)
+	d.NormForward(b.normed, saved.mlpR, saved.mlpIn, n, y.MLPNorm, t.model.Config.NormEps)
 	var dh device.Buffer
 	if inputGrad || y.Shape.Heads > 0 {
 		dh = b.dh
 	}
-	t.linearBackward(i, n, dh, dm, b.h, checkpoint.WGate, false)
-	t.linearBackward(i, n, dh, du, b.h, checkpoint.WUp, true)
+	t.linearBackward(i, n, dh, dg, b.normed, checkpoint.WGate, false)
+	t.linearBackward(i, n, dh, du, b.normed, checkpoint.WUp, true)
 	if dh != nil {
 		d.NormBackward(b.dx, t.grads[y.MLPNorm], dh, saved.mlpIn, saved.mlpR, n, y.MLPNorm)
 	}
@@ -59,14 +59,14 @@ func (t *Trainer) attentionBackward(i, n int, inputGrad bool) {
 	d.AttentionBackward(dq, dk, dv, da, saved.a, saved.stats, saved.q, saved.k, saved.v, y.AttentionShape(), b.spans)
 	d.RoPE(dq, s.HeadDim, t.model.RoPE(), b.spans, true)
 	d.RoPE(dk, s.HeadDim, t.model.RoPE(), b.spans, true)
-	d.NormForward(b.h, saved.attnR, saved.attnIn, n, y.AttnNorm, t.model.Config.NormEps)
+	d.NormForward(b.normed, saved.attnR, saved.attnIn, n, y.AttnNorm, t.model.Config.NormEps)
 	var dh device.Buffer
 	if inputGrad {
 		dh = b.dh
 	}
-	t.linearBackward(i, n, dh, dq, b.h, checkpoint.WQ, false)
-	t.linearBackward(i, n, dh, dk, b.h, checkpoint.WK, true)
-	t.linearBackward(i, n, dh, dv, b.h, checkpoint.WV, true)
+	t.linearBackward(i, n, dh, dq, b.normed, checkpoint.WQ, false)
+	t.linearBackward(i, n, dh, dk, b.normed, checkpoint.WK, true)
+	t.linearBackward(i, n, dh, dv, b.normed, checkpoint.WV, true)
 	if dh != nil {
 		d.NormBackward(b.dx, t.grads[y.AttnNorm], dh, saved.attnIn, saved.attnR, n, y.AttnNorm)
 	}

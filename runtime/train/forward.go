@@ -75,10 +75,10 @@ func (t *Trainer) layerForward(i, n int, dropout bool) {
 	}
 	if s := y.Shape; s.Heads > 0 {
 		d.Copy(saved.attnIn, b.x, n)
-		d.NormForward(b.h, saved.attnR, b.x, n, y.AttnNorm, eps)
-		project(saved.q, b.h, checkpoint.WQ, false)
-		project(saved.k, b.h, checkpoint.WK, false)
-		project(saved.v, b.h, checkpoint.WV, false)
+		d.NormForward(b.normed, saved.attnR, b.x, n, y.AttnNorm, eps)
+		project(saved.q, b.normed, checkpoint.WQ, false)
+		project(saved.k, b.normed, checkpoint.WK, false)
+		project(saved.v, b.normed, checkpoint.WV, false)
 		d.RoPE(saved.q, s.HeadDim, rope, b.spans, false)
 		d.RoPE(saved.k, s.HeadDim, rope, b.spans, false)
 		d.AttentionForward(saved.a, saved.stats, saved.q, saved.k, saved.v, y.AttentionShape(), b.spans)
@@ -86,9 +86,9 @@ func (t *Trainer) layerForward(i, n int, dropout bool) {
 	}
 	if y.Shape.Intermediate > 0 {
 		d.Copy(saved.mlpIn, b.x, n)
-		d.NormForward(b.h, saved.mlpR, b.x, n, y.MLPNorm, eps)
-		project(saved.gate, b.h, checkpoint.WGate, false)
-		project(saved.up, b.h, checkpoint.WUp, false)
+		d.NormForward(b.normed, saved.mlpR, b.x, n, y.MLPNorm, eps)
+		project(saved.gate, b.normed, checkpoint.WGate, false)
+		project(saved.up, b.normed, checkpoint.WUp, false)
 		d.SwiGLU(y.scratch.m, saved.gate, saved.up, n)
 		project(b.x, y.scratch.m, checkpoint.WDown, true)
 	}

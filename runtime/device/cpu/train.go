@@ -35,6 +35,11 @@ func (d *Device) Copy(dst, src device.Buffer, n int) {
 	copy(data(dst).data[:n*dst.Cols()], data(src).data)
 }
 
+// OperandBuffer: see device.Trainer. Products take float32.
+func (d *Device) OperandBuffer(int, int, bool, ...device.Weight) (device.Buffer, error) {
+	return nil, nil
+}
+
 // Parameter: see device.Trainer.
 func (d *Device) Parameter(b device.Buffer, vector bool) device.Weight {
 	x := data(b)

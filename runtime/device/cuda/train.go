@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"mop/runtime/checkpoint"
 	"mop/runtime/device"
 )
 
@@ -32,6 +33,24 @@ func (d *Device) float32Buffer(op, name string, b device.Buffer, n, cols int) *b
 		return nil
 	}
 	return s
+}
+
+// activationBuffer is float32Buffer for what may have 16 bits instead.
+func (d *Device) activationBuffer(op, name string, b device.Buffer, n, cols int) *buffer {
+	s, ok := b.(*buffer)
+	if !ok || s.freed || s.size != 2 || s.rows < n || s.cols != cols {
+		return d.float32Buffer(op, name, b, n, cols)
+	}
+	d.addOperand(op, operand{name: name, rows: n, cols: cols})
+	return s
+}
+
+// swigluSuffix names the type of what a kernel of SwiGLU writes.
+func (b *buffer) swigluSuffix() string {
+	if b.isHalf() {
+		return "_half_" + suffix(b.dtype)
+	}
+	return ""
 }
 
 // typeSuffix names the type of a weight in a kernel's name.
@@ -123,10 +142,13 @@ func (d *Device) normWeight(op string, w device.Weight, D int) *weight {
 // NormForward: see device.Trainer.
 func (d *Device) NormForward(y, r, x device.Buffer, n int, w device.Weight, eps float64) {
 	D := x.Cols()
-	yb, rb, xb, g := d.float32Buffer("norm forward", "y", y, n, D), d.float32Buffer("norm forward", "r", r, n, 1), d.float32Buffer("norm forward", "x", x, n, D), d.normWeight("norm forward", w, D)
+	yb, rb, xb, g := d.activationBuffer("norm forward", "y", y, n, D), d.float32Buffer("norm forward", "r", r, n, 1), d.float32Buffer("norm forward", "x", x, n, D), d.normWeight("norm forward", w, D)
 	if d.err == nil {
-		d.expect(rowWork(2, n, D))
-		d.launch("rmsnorm_forward_"+g.typeSuffix(), oneBlockPerRow(n), 256, 64, yb.p, yb.pitch, rb.p, rb.pitch, xb.p, xb.pitch, g.p, float32(eps), D)
+		if yb.isHalf() && (g.size == 4 || g.dtype != yb.dtype) {
+			d.fail(fmt.Errorf("norm forward: y: want float32 or the type of the gain, got %v beside %v", yb.dtype, g))
+		}
+		d.expect(work{bytes: float64((4 + yb.size) * n * D)})
+		d.launch("rmsnorm_forward_"+yb.halfPrefix()+g.typeSuffix(), oneBlockPerRow(n), 256, 64, yb.p, yb.pitch, rb.p, rb.pitch, xb.p, xb.pitch, g.p, float32(eps), D)
 	}
 }
 
@@ -151,10 +173,10 @@ func (d *Device) NormBackward(dx, dw, dy, x, r device.Buffer, n int, w device.We
 // SwiGLU: see device.Trainer.
 func (d *Device) SwiGLU(m, g, u device.Buffer, n int) {
 	I := m.Cols()
-	mb, gb, ub := d.float32Buffer("swiglu", "m", m, n, I), d.float32Buffer("swiglu", "g", g, n, I), d.float32Buffer("swiglu", "u", u, n, I)
+	mb, gb, ub := d.activationBuffer("swiglu", "m", m, n, I), d.float32Buffer("swiglu", "g", g, n, I), d.float32Buffer("swiglu", "u", u, n, I)
 	if d.err == nil {
-		d.expect(rowWork(3, n, I))
-		d.launch("swiglu_forward", oneBlockPerRow(n), 256, 0, mb.p, mb.pitch, gb.p, gb.pitch, ub.p, ub.pitch, I)
+		d.expect(work{bytes: float64((8 + mb.size) * n * I)})
+		d.launch("swiglu_forward"+mb.swigluSuffix(), oneBlockPerRow(n), 256, 0, mb.p, mb.pitch, gb.p, gb.pitch, ub.p, ub.pitch, I)
 	}
 }
 
@@ -162,10 +184,13 @@ func (d *Device) SwiGLU(m, g, u device.Buffer, n int) {
 func (d *Device) SwiGLUBackward(dg, du, dm, g, u device.Buffer, n int) {
 	const op = "swiglu backward"
 	I := dm.Cols()
-	dgb, dub, dmb, gb, ub := d.float32Buffer(op, "g'", dg, n, I), d.float32Buffer(op, "u'", du, n, I), d.float32Buffer(op, "m'", dm, n, I), d.float32Buffer(op, "g", g, n, I), d.float32Buffer(op, "u", u, n, I)
+	dgb, dub, dmb, gb, ub := d.activationBuffer(op, "g'", dg, n, I), d.activationBuffer(op, "u'", du, n, I), d.float32Buffer(op, "m'", dm, n, I), d.float32Buffer(op, "g", g, n, I), d.float32Buffer(op, "u", u, n, I)
+	if d.err == nil && (dgb.size != dub.size || dgb.isHalf() && (dgb.dtype != checkpoint.BF16 || dub.dtype != checkpoint.BF16)) {
+		d.fail(fmt.Errorf("%s: want g' and u' both of float32 or of bfloat16, got %d bytes of %v and %d of %v", op, dgb.size, dgb.dtype, dub.size, dub.dtype))
+	}
 	if d.err == nil {
-		d.expect(rowWork(5, n, I))
-		d.launch("swiglu_backward", oneBlockPerRow(n), 256, 0, dgb.p, dgb.pitch, dub.p, dub.pitch, dmb.p, dmb.pitch, gb.p, gb.pitch, ub.p, ub.pitch, I)
+		d.expect(work{bytes: float64((12 + dgb.size + dub.size) * n * I)})
+		d.launch("swiglu_backward"+dgb.swigluSuffix(), oneBlockPerRow(n), 256, 0, dgb.p, dgb.pitch, dub.p, dub.pitch, dmb.p, dmb.pitch, gb.p, gb.pitch, ub.p, ub.pitch, I)
 	}
 }
 

@@ -41,17 +41,17 @@ func (d *Device) CrossEntropy(nll []float64, dx, dw, x device.Buffer, w device.W
 	ldz, ldh := roundUp(V, 32), rowPitch(V)
 	z, state := d.scratchMemory(scratchLogits, 4*most*ldz, false), d.scratchMemory(scratchLossState, 24*n, false)
 	tokens, scales := uploadScratch(d, scratchTargets, list), uploadScratch(d, scratchLossScales, scale)
-	in := d.activationOperand(m, xb.floatRows(0, n))
+	in := d.activationOperand(m, xb.matrixRows(0, n))
 	for r := 0; r < n; r += most {
 		k := min(most, n-r)
-		logits := floatRows{z, ldz, k, V}
+		logits := matrixRows{z, ldz, k, V}
 		d.multiply(logits, in.fromRow(r), m, adapterTerm{}, false)
 		at, to := state+pointer(24*r), tokens+pointer(4*r)
 		d.launch("nll", [3]int{k, 1, 1}, 256, 128, at, z, ldz, V, 0, to)
 		if scale == nil {
 			continue
 		}
-		by, out := scales+pointer(4*r), dxb.floatRows(r, k)
+		by, out := scales+pointer(4*r), dxb.matrixRows(r, k)
 		if !m.isParameter() {
 			half, back := d.scratchMemory(scratchProductY, 2*most*ldh, false), pointer(0)
 			top := float32(1)
@@ -68,7 +68,7 @@ func (d *Device) CrossEntropy(nll []float64, dx, dw, x device.Buffer, w device.W
 			d.multiplyTransposed(out, d.splitByColumns(scratchProductY, logits, false), 0, m, adapterTerm{}, false)
 		}
 		if dw != nil {
-			d.addWeightGradient(dwb, logits, xb.floatRows(r, k))
+			d.addWeightGradient(dwb, logits, xb.matrixRows(r, k))
 		}
 	}
 	s := download[float64](d, state, 3*n)

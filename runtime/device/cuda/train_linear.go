@@ -65,12 +65,12 @@ func (d *Device) matrixWeight(op string, w device.Weight) *weight {
 func (d *Device) LinearForward(y, u, x device.Buffer, n int, w device.Weight, ad *device.Adapter, add bool) {
 	const op = "linear forward"
 	m := d.matrixWeight(op, w)
-	yb, xb := d.float32Buffer(op, "y", y, n, m.rows), d.float32Buffer(op, "x", x, n, m.cols)
+	yb, xb := d.float32Buffer(op, "y", y, n, m.rows), d.operandBuffer(op, "x", x, n, m.cols, m)
 	if d.err != nil {
 		return
 	}
 	if ad == nil {
-		d.multiply(yb.floatRows(0, n), d.activationOperand(m, xb.floatRows(0, n)), m, adapterTerm{}, add)
+		d.multiply(yb.matrixRows(0, n), d.operandOf(m, xb, n), m, adapterTerm{}, add)
 		return
 	}
 	a, b, _, _ := d.checkAdapter(op, ad, m.rows, m.cols, false)
@@ -84,19 +84,17 @@ func (d *Device) LinearForward(y, u, x device.Buffer, n int, w device.Weight, ad
 		return
 	}
 	var in halfOperand
-	if m.isParameter() {
-		in = d.activationOperand(m, xb.floatRows(0, n))
+	var half rows16 // what float32 x is rounded to on the way
+	if m.isParameter() || xb.isHalf() {
+		in = d.operandOf(m, xb, n)
 	} else {
 		ld := rowPitch(m.cols)
 		in = halfOperand{rows16{d.scratchMemory(scratchProductX, 2*n*ld, false), ld}, m.cols}
+		half = in.rows16
 	}
-	half := in.rows16
-	if m.isParameter() {
-		half = rows16{}
-	}
-	part, parts := d.adapterPartials("lora_down_"+suffix(m.operandType()), xb.floatRows(0, n), a, rank, half, drop)
-	l := d.reduceAdapter(ub.floatRows(0, n), part, parts, drop.keep, ad.Scale, b.floatRows(0, m.rows))
-	d.multiply(yb.floatRows(0, n), in, m, l, add)
+	part, parts := d.adapterPartials("lora_down_"+xb.halfPrefix()+suffix(m.operandType()), xb.matrixRows(0, n), xb.size, a, rank, half, drop)
+	l := d.reduceAdapter(ub.matrixRows(0, n), part, parts, drop.keep, ad.Scale, b.matrixRows(0, m.rows))
+	d.multiply(yb.matrixRows(0, n), in, m, l, add)
 }
 
 // launchSpread queues a product of training; see spreadShared.
@@ -105,7 +103,7 @@ func (d *Device) launchSpread(kernel string, grid [3]int, shared int, args ...an
 }
 
 // multiply is y (+)= W x, and an adapter's part.
-func (d *Device) multiply(y floatRows, x halfOperand, w *weight, l adapterTerm, add bool) {
+func (d *Device) multiply(y matrixRows, x halfOperand, w *weight, l adapterTerm, add bool) {
 	m := d.weightOperand(w)
 	if d.trainsWithTMA() {
 		t := chooseWGMMATile(d.tilePrices, y.n, w.rows, d.limits)
@@ -146,12 +144,12 @@ func (d *Device) launchTrainTMA(op, dtype string, t gemmTile, n, out int, x half
 	d.launchCall(driver.Call{Kernel: op + t.name + "_" + dtype, Grid: t.persistentGrid(n, out, d.limits), Threads: t.threads, Shared: t.sharedBytes(), Cluster: t.cluster}, append(args, dropout...)...)
 }
 
-// adapterPartials makes the parts of an adapter's product of x, and x rounded to half where
-// there is room.
-func (d *Device) adapterPartials(kernel string, x floatRows, a *buffer, rank int, half rows16, drop dropoutMask) (part pointer, parts int) {
+// adapterPartials makes the parts of an adapter's product of x, of numbers of size bytes, and x
+// rounded to half where there is room.
+func (d *Device) adapterPartials(kernel string, x matrixRows, size int, a *buffer, rank int, half rows16, drop dropoutMask) (part pointer, parts int) {
 	parts = ceilDiv(x.cols, adapterPartColumns)
 	part = d.scratchMemory(scratchAdapterPartials, 4*parts*x.n*rank, false)
-	d.expect(work{2 * float64(x.n) * float64(x.cols) * float64(rank), float64(4*x.n*x.cols + 4*rank*x.cols + 4*parts*x.n*rank), 0})
+	d.expect(work{2 * float64(x.n) * float64(x.cols) * float64(rank), float64(size*x.n*x.cols + 4*rank*x.cols + 4*parts*x.n*rank), 0})
 	d.launchSpread(kernel, [3]int{parts, ceilDiv(x.n, adapterTileSide), ceilDiv(rank, adapterTileSide)}, adapterShared,
 		part, x.p, x.pitch, x.n, x.cols, a.p, a.pitch, rank, half.p, half.pitch, drop.bits, drop.ld)
 	return part, parts
@@ -159,7 +157,7 @@ func (d *Device) adapterPartials(kernel string, x floatRows, a *buffer, rank int
 
 // reduceAdapter adds the parts to u = f sum, and rounds g u and the matrix m for a large
 // product.
-func (d *Device) reduceAdapter(u floatRows, part pointer, parts int, f, g float32, m floatRows) adapterTerm {
+func (d *Device) reduceAdapter(u matrixRows, part pointer, parts int, f, g float32, m matrixRows) adapterTerm {
 	ld, ldm := rowPitch(u.cols), rowPitch(m.cols)
 	l := adapterTerm{u: rows16{d.scratchMemory(scratchAdapterU, 2*u.n*ld, false), ld}, matrix: rows16{d.scratchMemory(scratchAdapterMatrix, 2*m.n*ldm, false), ldm}, rank: u.cols}
 	blocks := ceilDiv(u.n*ld, 256)
@@ -174,7 +172,7 @@ func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.
 	const op = "linear backward"
 	m := d.matrixWeight(op, w)
 	out, in := m.rows, m.cols
-	dyb := d.float32Buffer(op, "y'", dy, n, out)
+	dyb := d.operandBuffer(op, "y'", dy, n, out, m)
 	var dxb, dwb, xb, ub, a, b, da, db *buffer
 	if dx != nil {
 		dxb = d.float32Buffer(op, "x'", dx, n, in)
@@ -183,7 +181,7 @@ func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.
 		dwb = d.float32Buffer(op, "w'", dw, out, in)
 	}
 	if dw != nil || ad != nil {
-		xb = d.float32Buffer(op, "x", x, n, in)
+		xb = d.operandBuffer(op, "x", x, n, in, m)
 	}
 	drop, rank := dropoutMask{}, 0
 	if ad != nil {
@@ -194,18 +192,26 @@ func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.
 			drop = d.dropoutMask(op, ad.Drop, n, ub.rows, a)
 		}
 	}
+	if d.err == nil && dw != nil && (dyb.isHalf() || xb.isHalf()) {
+		d.fail(fmt.Errorf("%s: w': want y' and x of float32, got 16 bits", op))
+	}
+	if d.err == nil && dyb.isHalf() && (m.dtype == checkpoint.F16 || ad != nil && !xb.isHalf()) {
+		d.fail(fmt.Errorf("%s: y': want float32 beside %v and x of %d bytes, got 16 bits", op, m, xb.size))
+	}
 	if d.err != nil || n == 0 {
 		return
 	}
-	grad := dyb.floatRows(0, n)
+	grad := dyb.matrixRows(0, n)
 	if dw != nil {
-		d.addWeightGradient(dwb, grad, xb.floatRows(0, n))
+		d.addWeightGradient(dwb, grad, xb.matrixRows(0, n))
 	}
 	rounded, scale := rows16{}, pointer(0)
 	var beside halfOperand
 	if dx != nil {
 		ld := rowPitch(out)
 		switch {
+		case dyb.isHalf():
+			beside = d.operandOf(m, dyb, n)
 		case m.isParameter():
 			beside = d.splitByColumns(scratchProductX, grad, false)
 		case m.dtype == checkpoint.F16:
@@ -219,27 +225,31 @@ func (d *Device) LinearBackward(dx, dw, dy, x, u device.Buffer, n int, w device.
 	}
 	var l adapterTerm
 	if ad != nil {
-		part, parts := d.adapterPartials("lora_up_bf16", grad, b, rank, rounded, dropoutMask{})
+		part, parts := d.adapterPartials("lora_up_"+dyb.halfPrefix()+"bf16", grad, dyb.size, b, rank, rounded, dropoutMask{})
 		ld := roundUp(rank, 32)
-		du := floatRows{d.scratchMemory(scratchAdapterDU, 4*n*ld, false), ld, n, rank}
-		var round floatRows
+		du := matrixRows{d.scratchMemory(scratchAdapterDU, 4*n*ld, false), ld, n, rank}
+		var round matrixRows
 		if dx != nil {
-			round = a.floatRows(0, rank)
+			round = a.matrixRows(0, rank)
 		}
 		l = d.reduceAdapter(du, part, parts, ad.Scale, 1, round)
 		l.dropout = drop
-		d.expect(work{2 * float64(n) * float64(out+in) * float64(rank), float64(4*n*(out+in) + 8*rank*(out+in)), 0})
-		d.launchSpread("lora_grad", [3]int{ceilDiv(out, adapterTileSide) + ceilDiv(in, adapterTileSide), ceilDiv(rank, adapterTileSide), 1}, adapterShared,
+		kernel := "lora_grad"
+		if dyb.isHalf() || xb.isHalf() {
+			kernel += "_" + dyb.operandSuffix() + "_" + xb.operandSuffix()
+		}
+		d.expect(work{2 * float64(n) * float64(out+in) * float64(rank), float64(n*(dyb.size*out+xb.size*in) + 8*rank*(out+in)), 0})
+		d.launchSpread(kernel, [3]int{ceilDiv(out, adapterTileSide) + ceilDiv(in, adapterTileSide), ceilDiv(rank, adapterTileSide), 1}, adapterShared,
 			db.p, db.pitch, dyb.p, dyb.pitch, out, ub.p, ub.pitch, ad.Scale,
 			da.p, da.pitch, xb.p, xb.pitch, in, du.p, du.pitch, drop.keep, n, rank, drop.bits, drop.ld)
 	}
 	if dx != nil {
-		d.multiplyTransposed(dxb.floatRows(0, n), beside, scale, m, l, add)
+		d.multiplyTransposed(dxb.matrixRows(0, n), beside, scale, m, l, add)
 	}
 }
 
 // scaleToF16 is a gradient in float16, its rows scaled, and their scales.
-func (d *Device) scaleToF16(dy floatRows) (halfOperand, pointer) {
+func (d *Device) scaleToF16(dy matrixRows) (halfOperand, pointer) {
 	ld := rowPitch(dy.cols)
 	p, scale := d.scratchMemory(scratchProductX, 2*dy.n*ld, false), d.scratchMemory(scratchProductScale, 8*dy.n, false)
 	d.expect(work{bytes: float64(6 * dy.n * dy.cols)})
@@ -249,7 +259,7 @@ func (d *Device) scaleToF16(dy floatRows) (halfOperand, pointer) {
 
 // multiplyTransposed is x' (+)= Wᵀ y', and an adapter's part. scale: of the rows of y' in
 // float16, or 0.
-func (d *Device) multiplyTransposed(dx floatRows, dy halfOperand, scale pointer, w *weight, l adapterTerm, add bool) {
+func (d *Device) multiplyTransposed(dx matrixRows, dy halfOperand, scale pointer, w *weight, l adapterTerm, add bool) {
 	m := d.transposedWeightOperand(w)
 	if d.trainsWithTMA() {
 		t := chooseWGMMATile(d.tilePrices, dx.n, w.cols, d.limits)
@@ -267,7 +277,7 @@ func (d *Device) multiplyTransposed(dx floatRows, dy halfOperand, scale pointer,
 }
 
 // addWeightGradient adds y'ᵀ x, to 16 bits of float32, whatever type the weight has.
-func (d *Device) addWeightGradient(dw *buffer, dy, x floatRows) {
+func (d *Device) addWeightGradient(dw *buffer, dy, x matrixRows) {
 	g, in := d.splitByRows(scratchProductY, dy, dy.n, false), d.splitByRows(scratchProductW, x, x.n, true)
 	s := chooseTrainTile(dy.cols, x.cols, d.limits)
 	d.expect(productWork(dy.cols, g.k, x.cols, s.rows, s.cols, 2, float64(8*dy.cols*x.cols)))

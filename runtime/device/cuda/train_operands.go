@@ -16,13 +16,65 @@ import (
 // matrices (kernels/cuda/linear_train_operands.cu),
 // which keeps 16 bits of the numbers.
 
-// floatRows is n rows of a float32 matrix.
-type floatRows struct {
+// OperandBuffer: see device.Trainer. The gradient beside float16 weights stays float32, because
+// its rows are scaled before they are rounded; so does what a trained weight multiplies.
+func (d *Device) OperandBuffer(rows, cols int, gradient bool, ws ...device.Weight) (device.Buffer, error) {
+	d.begin("operand buffer")
+	var t checkpoint.DType
+	for i, w := range ws {
+		m := w.(*weight)
+		if m.isParameter() || m.int8 || gradient && m.dtype == checkpoint.F16 || i > 0 && m.dtype != t {
+			return nil, nil
+		}
+		t = m.dtype
+	}
+	if len(ws) == 0 {
+		return nil, nil
+	}
+	b, err := d.zeroed(rows, cols, rowPitch(cols), 2)
+	if err == nil {
+		b.dtype = t
+	}
+	return orNil(b, err)
+}
+
+// operandBuffer checks that b is a float32 buffer, or one of OperandBuffer beside w, of at least n
+// rows of cols columns. It returns nil after a failure.
+func (d *Device) operandBuffer(op, name string, b device.Buffer, n, cols int, w *weight) *buffer {
+	s := d.activationBuffer(op, name, b, n, cols)
+	if s != nil && s.isHalf() && (w.isParameter() || s.dtype != w.dtype) {
+		d.fail(fmt.Errorf("%s: %s: want float32 or the type of the weight, got %v beside %v", op, name, s.dtype, w))
+		return nil
+	}
+	return s
+}
+
+// isHalf says that a buffer of activations has 16 bits.
+func (b *buffer) isHalf() bool { return b.size == 2 }
+
+// halfPrefix begins the part of a kernel's name that names the type of 16-bit activations.
+func (b *buffer) halfPrefix() string {
+	if b.isHalf() {
+		return "half_"
+	}
+	return ""
+}
+
+// operandSuffix is the type of activations in a kernel's name.
+func (b *buffer) operandSuffix() string {
+	if b.isHalf() {
+		return suffix(b.dtype)
+	}
+	return "f32"
+}
+
+// matrixRows is n rows of a matrix, float32 unless an operation says that they may be 16-bit.
+type matrixRows struct {
 	p              pointer
 	pitch, n, cols int
 }
 
-func (b *buffer) floatRows(row, n int) floatRows { return floatRows{b.row(row), b.pitch, n, b.cols} }
+func (b *buffer) matrixRows(row, n int) matrixRows { return matrixRows{b.row(row), b.pitch, n, b.cols} }
 
 // halfOperand is a 16-bit operand of a product over k elements.
 type halfOperand struct {
@@ -61,8 +113,16 @@ func (w *weight) operandType() checkpoint.DType {
 	return w.dtype
 }
 
-// activationOperand is x as what W multiplies, in memory of the device's own.
-func (d *Device) activationOperand(w *weight, x floatRows) halfOperand {
+// operandOf is the first n rows of x as what W multiplies.
+func (d *Device) operandOf(w *weight, x *buffer, n int) halfOperand {
+	if x.isHalf() {
+		return halfOperand{rows16{x.p, x.pitch}, x.cols}
+	}
+	return d.activationOperand(w, x.matrixRows(0, n))
+}
+
+// activationOperand is float32 x as what W multiplies, in memory of the device's own.
+func (d *Device) activationOperand(w *weight, x matrixRows) halfOperand {
 	if w.isParameter() {
 		return d.splitByColumns(scratchProductX, x, false)
 	}
@@ -76,21 +136,21 @@ func (d *Device) activationOperand(w *weight, x floatRows) halfOperand {
 // weightOperand is W for y = W x, across for x' = Wᵀ y'.
 func (d *Device) weightOperand(w *weight) halfOperand {
 	if w.isParameter() {
-		return d.splitByColumns(scratchProductW, w.floatRows(0, w.rows), true)
+		return d.splitByColumns(scratchProductW, w.matrixRows(0, w.rows), true)
 	}
 	return halfOperand{rows16{w.p, w.pitch}, w.cols}
 }
 
 func (d *Device) transposedWeightOperand(w *weight) halfOperand {
 	if w.isParameter() {
-		return d.splitByRows(scratchProductW, w.floatRows(0, w.rows), rowPitch(w.rows), true)
+		return d.splitByRows(scratchProductW, w.matrixRows(0, w.rows), rowPitch(w.rows), true)
 	}
 	return halfOperand{rows16{w.p, w.pitch}, w.rows}
 }
 
 // splitByColumns splits x into three bfloat16 matrices side by side, each padded to the
 // pitch of a row.
-func (d *Device) splitByColumns(to scratchKind, x floatRows, second bool) halfOperand {
+func (d *Device) splitByColumns(to scratchKind, x matrixRows, second bool) halfOperand {
 	ld := rowPitch(x.cols)
 	p := d.scratchMemory(to, 2*x.n*3*ld, false)
 	d.launch("split_bf16x3", [3]int{x.n, 1, 1}, 256, 0, p, 3*ld, uint64(ld), ld, x.p, x.pitch, x.n, x.cols, asInt(second))
@@ -99,7 +159,7 @@ func (d *Device) splitByColumns(to scratchKind, x floatRows, second bool) halfOp
 
 // splitByRows splits x into three bfloat16 matrices of the given number of rows, one below
 // the other.
-func (d *Device) splitByRows(to scratchKind, x floatRows, rows int, second bool) halfOperand {
+func (d *Device) splitByRows(to scratchKind, x matrixRows, rows int, second bool) halfOperand {
 	ld := rowPitch(x.cols)
 	p := d.scratchMemory(to, 2*3*rows*ld, false)
 	d.launch("split_bf16x3", [3]int{rows, 1, 1}, 256, 0, p, ld, uint64(rows)*uint64(ld), ld, x.p, x.pitch, x.n, x.cols, asInt(second))
