@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"mop/internal/files"
 )
@@ -79,8 +80,16 @@ func Find(root string, t Task, limit int) (Data, error) {
 
 // listFiles reads the beginning of every file that may hold data.
 func listFiles(root string) ([]file, error) {
+	st, err := os.Stat(root)
+	if err != nil {
+		return nil, err
+	}
+	start := root
+	if st.IsDir() {
+		start += string(filepath.Separator) // a link to a folder is followed
+	}
 	var list []file
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(start, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -117,7 +126,7 @@ func sniff(root, path string) (file, error) {
 	if n == 0 {
 		return f, nil
 	}
-	f.head = head[:n]
+	f.head = plainText(head[:n])
 	if err != nil {
 		return f, err
 	}
@@ -133,6 +142,11 @@ func sniff(root, path string) (file, error) {
 		f.keys = append(f.keys, key)
 	}
 	return f, nil
+}
+
+// plainText is a text without a byte order mark, and with lines that end with LF alone.
+func plainText(text []byte) []byte {
+	return bytes.ReplaceAll(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), []byte("\r\n"), []byte("\n"))
 }
 
 // plain keeps the letters and digits of a path, in lower case.
@@ -190,6 +204,10 @@ func (f Format) read(c file, limit int) (Data, error) {
 	if c.log {
 		d.Format += ", in a sample log"
 	}
+	content = plainText(content)
+	if !utf8.Valid(content) {
+		return d, fmt.Errorf("%s: line %d: want UTF-8 text, got other bytes: write the file as UTF-8", c.path, firstInvalidLine(content))
+	}
 	rows, err := f.rows(c, content)
 	if err != nil {
 		return d, err
@@ -221,6 +239,17 @@ func (f Format) read(c file, limit int) (Data, error) {
 		return d, fmt.Errorf("%s: no questions in it", c.path)
 	}
 	return d, nil
+}
+
+// firstInvalidLine is the number of the first line that is not UTF-8, from 1.
+func firstInvalidLine(text []byte) int {
+	n := 0
+	for line := range bytes.Lines(text) {
+		if n++; !utf8.Valid(line) {
+			break
+		}
+	}
+	return n
 }
 
 // row is one row of a file.
@@ -262,8 +291,11 @@ func (f Format) rows(c file, content []byte) ([]row, error) {
 			return nil, fmt.Errorf("%s: line %d: want a JSON object: %w", c.path, line, err)
 		}
 		for _, key := range f.Keys {
-			if keys[key] == nil {
+			switch value := keys[key]; {
+			case value == nil:
 				return nil, fmt.Errorf("%s: line %d: want the keys of the first row, %s, got none named %q", c.path, line, strings.Join(f.Keys, ", "), key)
+			case string(value) == "null":
+				return nil, fmt.Errorf("%s: line %d: %s: want a value, got null", c.path, line, key)
 			}
 		}
 		out = append(out, row{line, text})

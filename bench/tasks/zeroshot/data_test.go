@@ -36,8 +36,8 @@ func TestFormsAgree(t *testing.T) {
 			"official/h.jsonl": `{"ind":4,"activity_label":"Reading","ctx_a":"A girl sits.","ctx_b":"she","ctx":"A girl sits. she","endings":["reads.","runs.","eats.","sings."],"label":2}`,
 			"llamacpp/h.txt":   "Reading: A girl sits. she\n2\nreads.\nruns.\neats.\nsings.\n"}},
 		{"winogrande", map[string]string{
-			"official/dev.jsonl": `{"qID":"x","sentence":"Tom fed Sam since _ was hungry.","option1":"Tom","option2":"Sam","answer":"2"}`,
-			"foundry/w.jsonl":    `{"context_options":["Tom fed Sam since Tom","Tom fed Sam since Sam"],"continuation":"was hungry.","gold":1}`}},
+			"official/dev.jsonl":       `{"qID":"x","sentence":"Tom fed Sam since _ was hungry.","option1":"Tom","option2":"Sam","answer":"2"}`,
+			"foundry/winogrande.jsonl": `{"context_options":["Tom fed Sam since Tom","Tom fed Sam since Sam"],"continuation":"was hungry.","gold":1}`}},
 		{"arc_easy", map[string]string{
 			"hub/arc_easy.jsonl":           `{"id":"1","question":"Which is hot?","choices":{"text":["ice","fire"],"label":["A","B"]},"answerKey":"B"}`,
 			"official/ARC-Easy-Test.jsonl": `{"id":"1","question":{"stem":"Which is hot?","choices":[{"text":"ice","label":"A"},{"text":"fire","label":"B"}]},"answerKey":"B"}`,
@@ -106,6 +106,9 @@ func TestBadData(t *testing.T) {
 		{"x.jsonl: line 2: want a JSON object", map[string]string{"x.jsonl": row + "nonsense\n"}},
 		{"choice 2 is empty", map[string]string{"x.jsonl": `{"goal":"g","sol1":"a","sol2":" ","label":1}`}},
 		{"gold choice: want 0 to 1, got 2", map[string]string{"x.jsonl": `{"goal":"g","sol1":"a","sol2":"b","label":2}`}},
+		{"x.jsonl: line 2: goal: want a value, got null", map[string]string{"x.jsonl": row + `{"goal":null,"sol1":"a","sol2":"b","label":1}`}},
+		{"x.jsonl: line 2: want UTF-8 text", map[string]string{"x.jsonl": row + "{\"goal\":\"caf\xe9\",\"sol1\":\"a\",\"sol2\":\"b\",\"label\":1}\n"}},
+		{"x.jsonl: line 1: want an object of the task's fields: Goal: want a string, got a number", map[string]string{"x.jsonl": `{"goal":7,"sol1":"a","sol2":"b","label":1}`}},
 		{"have no labels", map[string]string{"valid.jsonl": `{"goal":"g","sol1":"a","sol2":"b"}`}},
 		{"want a label for each of its 1 rows, got 2", map[string]string{"valid.jsonl": `{"goal":"g","sol1":"a","sol2":"b"}`, "valid-labels.lst": "0\n1\n"}},
 	} {
@@ -120,6 +123,7 @@ func TestBadData(t *testing.T) {
 	for want, row := range map[string]string{
 		"choices: want at least 2, got 0":         `{"question":"q","choices":{"text":[],"label":[]},"answerKey":"A"}`,
 		"want a label for each of 2 texts, got 3": `{"question":"q","choices":{"text":["x","y"],"label":["A","B","C"]},"answerKey":"A"}`,
+		"question: want a stem":                   `{"question":{"choices":[{"text":"x","label":"A"},{"text":"y","label":"B"}]},"answerKey":"A"}`,
 		"answerKey: want one of":                  `{"question":"q","choices":{"text":["x","y"],"label":["A","B"]},"answerKey":"C"}`,
 	} {
 		dir := t.TempDir()
@@ -133,6 +137,53 @@ func TestBadData(t *testing.T) {
 	write(t, dir, "b/valid.jsonl", row)
 	if d, err := Find(dir, piqa(), 0); err != nil || filepath.Base(d.Path) != "valid.jsonl" {
 		t.Errorf("want the validation split, got %v %v", d.Path, err)
+	}
+}
+
+func TestBadWinogrande(t *testing.T) {
+	for want, row := range map[string]string{
+		"x.jsonl: line 1: option2 is empty": `{"sentence":"a _ b","option1":"x","option2":" ","answer":"1"}`,
+		"want a gap":                        `{"sentence":"a b","option1":"x","option2":"y","answer":"1"}`,
+		"found none":                        `{"context_options":["a","b"],"continuation":"c","gold":0}`, // of another task, or without a name
+	} {
+		dir := t.TempDir()
+		write(t, dir, "x.jsonl", row)
+		if _, err := Find(dir, winogrande(), 0); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: want %q, got %v", row, want, err)
+		}
+	}
+}
+
+// A file that another editor or system wrote gives the same questions: with a byte order mark,
+// with lines that end with CR LF, and below a link to its folder.
+func TestSameQuestionsOfOtherEditors(t *testing.T) {
+	for task, text := range map[string]string{
+		"piqa":      `{"goal":"g","sol1":"a","sol2":"b","label":1}` + "\n",
+		"hellaswag": "Reading: A girl sits. She has a Book.\n2\nreads.\nruns.\neats.\nsings.\n",
+	} {
+		name := "x.jsonl"
+		if task == "hellaswag" {
+			name = "x.txt"
+		}
+		dir := t.TempDir()
+		write(t, dir, name, text)
+		want, err := Find(dir, chosen(t, task)[0], 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		link := filepath.Join(t.TempDir(), "link")
+		if err := os.Symlink(dir, link); err != nil {
+			t.Fatal(err)
+		}
+		crlf, mark := t.TempDir(), t.TempDir()
+		write(t, crlf, name, strings.ReplaceAll(text, "\n", "\r\n"))
+		write(t, mark, name, "\ufeff"+text)
+		for _, other := range []string{link, crlf, mark} {
+			got, err := Find(other, chosen(t, task)[0], 0)
+			if err != nil || !reflect.DeepEqual(got.Questions, want.Questions) {
+				t.Errorf("%s: %s: want %+v, got %+v %v", task, other, want.Questions, got.Questions, err)
+			}
+		}
 	}
 }
 

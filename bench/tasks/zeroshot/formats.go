@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"mop/internal/files"
 )
 
 var errNoGold = errors.New("it has no gold choice")
@@ -17,7 +19,7 @@ type ask func(question string, texts []string, gold int) (Question, error)
 // decode reads a row. Keys that are not asked for are ignored.
 func decode(row []byte, v any) error {
 	if err := json.Unmarshal(row, v); err != nil {
-		return fmt.Errorf("want an object of the task's fields: %w", err)
+		return fmt.Errorf("want an object of the task's fields: %w", files.PlainJSON(err))
 	}
 	return nil
 }
@@ -84,6 +86,9 @@ func stem(hint string, toQuestion ask) Format {
 		}
 		if err := decode(row, &r); err != nil {
 			return Question{}, err
+		}
+		if r.Question.Stem == "" {
+			return Question{}, errors.New("question: want a stem, got none")
 		}
 		var labels, texts []string
 		for _, c := range r.Question.Choices {

@@ -27,6 +27,9 @@ type log struct {
 	done map[string]map[int]Record // by task and question
 }
 
+// recordStart is how a row of the log begins, also an incomplete one.
+const recordStart = `{"run":"`
+
 // openLog opens a log, or creates it. Without resume the file must not exist. A last line
 // that is incomplete, after a kill, is dropped.
 func openLog(path string, resume bool) (*log, error) {
@@ -45,12 +48,13 @@ func openLog(path string, resume bool) (*log, error) {
 	complete := 0
 	for n, line := 1, data; ; n++ {
 		end := bytes.IndexByte(line, '\n')
-		if end < 0 {
-			break
-		}
 		var r Record
-		if err := json.Unmarshal(line[:end], &r); err != nil || r.Run == "" || len(r.Sums) == 0 {
-			return nil, fmt.Errorf("%s: line %d: want a row of a log of mop eval tasks", path, n)
+		if start := min(len(line), len(recordStart)); string(line[:start]) != recordStart[:start] ||
+			end >= 0 && (json.Unmarshal(line[:end], &r) != nil || r.Run == "" || len(r.Sums) == 0) {
+			return nil, fmt.Errorf("%s: line %d: want a row of a log of mop eval tasks: give another name", path, n)
+		}
+		if end < 0 {
+			break // the end of the file, or an incomplete line
 		}
 		if l.done[r.Task] == nil {
 			l.done[r.Task] = map[int]Record{}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -159,6 +160,9 @@ func (s *scorer) score(ctx context.Context, m *open.Model, p progress.Func) ([]R
 	tick := p.Counter(0, s.task.Name, len(s.requests))
 	for i, r := range s.requests {
 		if old, ok := done[i]; ok {
+			if len(old.Sums) != len(r) || (old.Norm != nil) != s.task.Norm {
+				return nil, fmt.Errorf("%s: question %d: its answer was changed after it was written: give another name", s.log.file.Name(), i)
+			}
 			records[i] = old
 			tick()
 			continue
@@ -167,6 +171,11 @@ func (s *scorer) score(ctx context.Context, m *open.Model, p progress.Func) ([]R
 	}
 	err = metric.Choices(ctx, m.Model, requests, func(at int, sums []float64) error {
 		i := missing[at]
+		for _, sum := range sums {
+			if math.IsNaN(sum) || math.IsInf(sum, 0) {
+				return fmt.Errorf("question %d: the log-likelihoods are not finite: %v", i, sums)
+			}
+		}
 		records[i] = s.record(i, sums)
 		tick()
 		return s.log.write(records[i])

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -73,11 +74,23 @@ func TestResume(t *testing.T) {
 	if after, _ := os.ReadFile(o.Log); !bytes.Equal(after, whole) {
 		t.Error("a refused log was changed")
 	}
-	if err := os.WriteFile(o.Log, []byte("no log\n"), 0o666); err != nil {
+	for _, other := range []string{"no log\n", "no log", `{"model":"x"}`} {
+		if err := os.WriteFile(o.Log, []byte(other), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Run(t.Context(), m, o); err == nil || !strings.Contains(err.Error(), "line 1") {
+			t.Errorf("another file: want an error, got %v", err)
+		}
+		if after, _ := os.ReadFile(o.Log); string(after) != other {
+			t.Errorf("another file: want %q as it was, got %q", other, after)
+		}
+	}
+	acc := regexp.MustCompile(`,"acc_norm":[01]`)
+	if err := os.WriteFile(o.Log, acc.ReplaceAll(whole, nil), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Run(t.Context(), m, o); err == nil || !strings.Contains(err.Error(), "line 1") {
-		t.Errorf("another file: want an error, got %v", err)
+	if _, err := Run(t.Context(), m, o); err == nil || !strings.Contains(err.Error(), "question 0: its answer was changed") {
+		t.Errorf("a changed answer: want an error, got %v", err)
 	}
 }
 
