@@ -108,11 +108,12 @@ struct GateUpTma {
   const TensorMap *gate, *up; // [I, D], TMA tiles of 8 rows
   using Block = int;          // its first neuron
   __device__ __forceinline__ Block block(int i) const { return 32 * i; }
-  __device__ __forceinline__ void load(u16 *to, int k, Block first, u64 *b) const {
+  template <int N> __device__ __forceinline__ void load(u16 *to, int k, Block first, const WeightCopy<N> &copy) const {
+    to += copy.first() * kTileK, first += copy.first() / 2;
 #pragma unroll
-    for (int i = 0; i < 4; i++) {
-      ptx::tma_load(to + 2 * i * 8 * kTileK, gate, k, first + 8 * i, 0, b);
-      ptx::tma_load(to + (2 * i + 1) * 8 * kTileK, up, k, first + 8 * i, 0, b);
+    for (int i = 0; i < 4 / N; i++) {
+      copy(to + 2 * i * 8 * kTileK, gate, k, first + 8 * i, 0);
+      copy(to + (2 * i + 1) * 8 * kTileK, up, k, first + 8 * i, 0);
     }
   }
 };
@@ -148,14 +149,14 @@ struct GateUpWgmmaEpilogue {
   __device__ __forceinline__ u64 to(const Eight &e, const Token &t) const { return t.row + e.offset; }
 };
 
-#define GATE_UP_WGMMA(T, name, tokens, threads, blocks, groups, stages, cluster)                             \
-  extern "C" __global__ void __launch_bounds__(threads, blocks) gate_up_prefill_wgmma##tokens##_##name(      \
-      TensorMap gate, TensorMap up, TensorMap h, int D, int I, u16 *m, int ldm, int n) {                     \
-    GateUpTma of = {TENSOR_MAP_PARAM(gate_up_prefill_wgmma##tokens##_##name, 0, gate),                       \
-                    TENSOR_MAP_PARAM(gate_up_prefill_wgmma##tokens##_##name, 1, up)};                        \
-    gemm_wgmma<T>(WgmmaTile<tokens, groups, stages, cluster>{},                                              \
-                  TENSOR_MAP_PARAM(gate_up_prefill_wgmma##tokens##_##name, 2, h), of, n, ceil_div(I, 32), D, \
-                  GateUpWgmmaEpilogue{m, ldm, I});                                                           \
+#define GATE_UP_WGMMA(T, name, size, tokens, threads, blocks, groups, stages, cluster)                     \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) gate_up_prefill_wgmma##size##_##name(      \
+      TensorMap gate, TensorMap up, TensorMap h, int D, int I, u16 *m, int ldm, int n) {                   \
+    GateUpTma of = {TENSOR_MAP_PARAM(gate_up_prefill_wgmma##size##_##name, 0, gate),                       \
+                    TENSOR_MAP_PARAM(gate_up_prefill_wgmma##size##_##name, 1, up)};                        \
+    gemm_wgmma<T>(WgmmaTile<tokens, groups, stages, cluster>{},                                            \
+                  TENSOR_MAP_PARAM(gate_up_prefill_wgmma##size##_##name, 2, h), of, n, ceil_div(I, 32), D, \
+                  GateUpWgmmaEpilogue{m, ldm, I});                                                         \
   }
 EACH_WGMMA_TILE(GATE_UP_WGMMA)
 #endif

@@ -18,7 +18,8 @@
 // the published rate (2048 a cycle and SM); its operands are read from shared memory at
 // 2 * (128 + 2*256) bytes in those, 80 of 128 bytes a cycle, and come at 2 * (128 + 256)
 // = 48 bytes a cycle. Two blocks of a cluster take the same rows of x, half of them
-// each for both: 32 bytes a cycle out of L2. Three warps on each quarter of an SM have
+// each for both: 32 bytes a cycle out of L2. Four blocks, two by two, share the rows of W
+// in the same way: 24 bytes. Three warps on each quarter of an SM have
 // 168 registers each; 128 of sums and the outputs' addresses want more, so that the
 // copying warpgroup gives of its own to those that multiply (setmaxnreg).
 //
@@ -29,7 +30,18 @@
 
 #ifdef HOPPER
 
+// A cluster's blocks lie beside each other along W, two of them, and then along x.
 template <int Tokens, int Groups, int Stages, int Blocks> struct WgmmaTile {
+  static constexpr int kAlong = Blocks < 2 ? 1 : 2;     // blocks that share rows of x
+  static constexpr int kAcross = Blocks / kAlong;       // blocks that share rows of W
+  static constexpr int kReaders = kAlong + kAcross - 1; // of what a block copies
+  // along and beside are where a block of the cluster lies along W and x.
+  static __device__ __forceinline__ int along(int rank) { return kAcross > 1 ? rank % kAlong : rank; }
+  static __device__ __forceinline__ int beside(int rank) { return kAcross > 1 ? rank / kAlong : 0; }
+  // reads says whether a block reads what another one copies.
+  static __device__ __forceinline__ bool reads(int rank, int of) {
+    return kAcross == 1 || along(rank) == along(of) || beside(rank) == beside(of);
+  }
   static constexpr int kWeights = 64 * Groups * kTileK, kStage = kWeights + Tokens * kTileK; // elements a stage
   static __device__ __forceinline__ void sync() {
     if (Blocks > 1)
@@ -39,19 +51,21 @@ template <int Tokens, int Groups, int Stages, int Blocks> struct WgmmaTile {
   }
 };
 
-// EACH_WGMMA_TILE makes a kernel for each tile and type: M(type, its name, rows of x,
+// EACH_WGMMA_TILE makes a kernel for each tile and type: M(type, its name, the tile's, rows of x,
 // threads, blocks an SM, warpgroups, stages, blocks of a cluster).
-#define EACH_WGMMA_TILE(M)            \
-  M(BF16, bf16, 256, 384, 1, 2, 4, 2) \
-  M(F16, f16, 256, 384, 1, 2, 4, 2)   \
-  M(BF16, bf16, 128, 384, 1, 2, 6, 2) \
-  M(F16, f16, 128, 384, 1, 2, 6, 2)   \
-  M(BF16, bf16, 64, 160, 2, 1, 6, 1)  \
-  M(F16, f16, 64, 160, 2, 1, 6, 1)    \
-  M(BF16, bf16, 32, 160, 2, 1, 8, 1)  \
-  M(F16, f16, 32, 160, 2, 1, 8, 1)    \
-  M(BF16, bf16, 16, 160, 2, 1, 9, 1)  \
-  M(F16, f16, 16, 160, 2, 1, 9, 1)
+#define EACH_WGMMA_TILE(M)                   \
+  M(BF16, bf16, 256, 256, 384, 1, 2, 4, 2)   \
+  M(F16, f16, 256, 256, 384, 1, 2, 4, 2)     \
+  M(BF16, bf16, 128, 128, 384, 1, 2, 6, 2)   \
+  M(F16, f16, 128, 128, 384, 1, 2, 6, 2)     \
+  M(BF16, bf16, 64, 64, 160, 2, 1, 6, 1)     \
+  M(F16, f16, 64, 64, 160, 2, 1, 6, 1)       \
+  M(BF16, bf16, 32, 32, 160, 2, 1, 8, 1)     \
+  M(F16, f16, 32, 32, 160, 2, 1, 8, 1)       \
+  M(BF16, bf16, 16, 16, 160, 2, 1, 9, 1)     \
+  M(F16, f16, 16, 16, 160, 2, 1, 9, 1)       \
+  M(BF16, bf16, 256x4, 256, 384, 1, 2, 4, 4) \
+  M(F16, f16, 256x4, 256, 384, 1, 2, 4, 4)
 
 // descriptor of 64 or more rows of 128 bytes with swizzled chunks: address, eight rows'
 // distance (1024), both in units of 16 bytes, and the kind of swizzle.
@@ -64,6 +78,21 @@ static __device__ __forceinline__ u64 descriptor(const u16 *p) {
 static __device__ __forceinline__ u64 across(const u16 *p, int panel) {
   return descriptor(p) + ((u64)(panel * 2 / 16 - 1) << 16);
 }
+
+// WeightCopy starts the copies of a block's share of the 64 rows of W that it multiplies: all of them,
+// or one half for itself and the cluster's block with the same rows, as mask says.
+template <int Shares> struct WeightCopy {
+  static constexpr int kRows = 64 / Shares;
+  int share, mask;
+  u64 *barrier;
+  __device__ __forceinline__ int first() const { return Shares > 1 ? share * kRows : 0; } // of the 64 rows
+  __device__ __forceinline__ void operator()(u16 *to, const TensorMap *map, int c0, int c1, int c2) const {
+    if (Shares > 1)
+      ptx::tma_load_multicast(mask, to, map, c0, c1, c2, barrier);
+    else
+      ptx::tma_load(to, map, c0, c1, c2, barrier);
+  }
+};
 
 // Stage goes round the stages of a pipeline.
 template <int Stages> struct Stage {
@@ -89,8 +118,8 @@ struct KSteps {
 // fill copies the stages of a block's tiles, one after another: a warpgroup's rows of W;
 // the first's thread of x a share of the cluster's rows as well, for all its blocks. A
 // stage's copies and what leads to them are to take less of a thread than its products of
-// the tensor cores: w.block(i) is found once a tile. w.load(to, map's k, block, barrier):
-// see product. steps.map(step), steps.k(step): the rows of x of a step and its first element of K.
+// the tensor cores: w.block(i) is found once a tile. w.load(to, map's k, block, copy): starts
+// a WeightCopy's share. steps.map(step), steps.k(step): the rows of x of a step and its first element of K.
 // out.prefetch(m, M, r, rows): asks L2 for what is added to outputs of row m of x,
 // r.. of W, so that the epilogue does not wait for memory.
 template <int Tokens, int Groups, int Stages, int Blocks, class K, class W, class Out>
@@ -98,12 +127,13 @@ static __device__ __forceinline__ void fill(WgmmaTile<Tokens, Groups, Stages, Bl
                                             u64 *empty, const K &steps, const W &w, int across, int tiles, int rank,
                                             int group, const Out &out, int M) {
   using S = WgmmaTile<Tokens, Groups, Stages, Blocks>;
-  constexpr int kShare = Tokens / Blocks;
+  constexpr int kShare = Tokens / S::kAlong;
+  const int along = S::along(rank), beside = S::beside(rank);
   const int asked = ceil_div(Tokens, steps.count); // tokens of a step whose outputs' place is asked for
   Stage<Stages> s;
   for (int tile = blockIdx.x / Blocks; tile < tiles; tile += gridDim.x / Blocks) {
-    const int m0 = tile % across * Tokens;
-    const typename W::Block block = w.block((tile / across * Blocks + rank) * Groups + group);
+    const int m0 = (tile % across * S::kAcross + beside) * Tokens, first = (tile / across * S::kAlong + along) * Groups;
+    const typename W::Block block = w.block(first + group);
     for (int step = 0; step < steps.count; step++, s.next()) {
       u16 *to = stages + s.index * S::kStage;
       u64 *b = full + s.index;
@@ -112,15 +142,17 @@ static __device__ __forceinline__ void fill(WgmmaTile<Tokens, Groups, Stages, Bl
       ptx::mbarrier_arrive_expect_tx(b, 2 * (64 + (group == 0 ? Tokens : 0)) * kTileK);
       if (group == 0) {
         if (Blocks > 1)
-          ptx::tma_load_multicast((1 << Blocks) - 1, to + S::kWeights + rank * kShare * kTileK, steps.map(step), steps.k(step),
-                                  m0 + rank * kShare, 0, b);
+          ptx::tma_load_multicast(((1 << S::kAlong) - 1) << beside * S::kAlong,
+                                  to + S::kWeights + along * kShare * kTileK, steps.map(step), steps.k(step),
+                                  m0 + along * kShare, 0, b);
         else
           ptx::tma_load(to + S::kWeights, steps.map(step), steps.k(step), m0, 0, b);
       }
-      steps.weights(w, step).load(to + group * 64 * kTileK, steps.k(step), block, b);
+      steps.weights(w, step).load(to + group * 64 * kTileK, steps.k(step), block,
+                                  WeightCopy<S::kAcross>{beside, (1 | 1 << S::kAlong) << along, b});
       if (group == Groups - 1 && Groups == 2) // the second has the time for it
         for (int i = 0; i < asked && step * asked + i < Tokens; i++)
-          out.prefetch(m0 + step * asked + i, M, (tile / across * Blocks + rank) * Groups * 64, Groups * 64);
+          out.prefetch(m0 + step * asked + i, M, first * 64, Groups * 64);
     }
   }
 }
@@ -228,8 +260,8 @@ template <class T, int Tokens, class Out> struct SharedMemoryWriter {
 };
 
 // gemm_wgmma adds up K elements and has the results for rows m < M of x written, by
-// Out::Writer. blocks counts 64 rows of W. steps: see KSteps; x: TMA tiles of Tokens/Blocks
-// rows. w.block(i) says which 64 rows are block i: w.load(to, k, block, barrier) copies 64
+// Out::Writer. blocks counts 64 rows of W. steps: see KSteps; x: TMA tiles of Tokens/kAlong
+// rows. w.block(i) says which 64 rows are block i: w.load(to, k, block, copy) copies 64
 // elements from k on of them. Where K::kApart is set, the first steps.first() steps are bfloat16,
 // and out.scale(c, m0, M, eight) changes their sums before the others are added.
 template <class T, int Tokens, int Groups, int Stages, int Blocks, class K, class W, class Out>
@@ -243,14 +275,14 @@ static __device__ __forceinline__ void gemm_wgmma(WgmmaTile<Tokens, Groups, Stag
   if (threadIdx.x == 0) {
     for (int s = 0; s < Stages; s++) {
       ptx::mbarrier_init(full + s, Groups);
-      ptx::mbarrier_init(empty + s, 4 * Groups * Blocks);
+      ptx::mbarrier_init(empty + s, 4 * Groups * S::kReaders);
     }
     ptx::fence_mbarrier_init();
   }
   S::sync();
   cudaGridDependencySynchronize();
   cudaTriggerProgrammaticLaunchCompletion();
-  const int across = ceil_div(M, Tokens), tiles = across * ceil_div(blocks, Groups * Blocks);
+  const int across = ceil_div(M, Tokens * S::kAcross), tiles = across * ceil_div(blocks, Groups * S::kAlong);
   if (warp >= 4 * Groups) {
     if (Groups == 2)
       ptx::setmaxnreg_dec<40>();
@@ -260,8 +292,9 @@ static __device__ __forceinline__ void gemm_wgmma(WgmmaTile<Tokens, Groups, Stag
     if (Groups == 2)
       ptx::setmaxnreg_inc<232>();
     const int group = warp / 4;
+    const bool tells = lane < Blocks && S::reads(rank, lane);
     auto leave = [&](int stage) { // this warp has read it; every block that copies to it is told
-      if (lane < Blocks)
+      if (tells)
         ptx::mbarrier_arrive_cluster(empty + stage, lane);
     };
     Stage<Stages> s;
@@ -291,7 +324,8 @@ static __device__ __forceinline__ void gemm_wgmma(WgmmaTile<Tokens, Groups, Stag
           last = s.index;
         }
       };
-      const int m0 = tile % across * Tokens, eight = ((tile / across * Blocks + rank) * Groups + group) * 4;
+      const int m0 = (tile % across * S::kAcross + S::beside(rank)) * Tokens,
+                eight = ((tile / across * S::kAlong + S::along(rank)) * Groups + group) * 4;
       int from = 0;
       if constexpr (K::kApart)
         if (steps.first() > 0) {

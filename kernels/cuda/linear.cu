@@ -131,13 +131,13 @@ struct LinearWgmmaEpilogue {
   __device__ __forceinline__ void prefetch(int m, int M, int r, int rows) const { prefetch_residual(*this, m, M, r, rows); }
 };
 
-#define LINEAR_WGMMA(T, name, tokens, threads, blocks, groups, stages, cluster)                                \
-  extern "C" __global__ void __launch_bounds__(threads, blocks) linear_prefill_wgmma##tokens##_##name(         \
-      TensorMap w, TensorMap x, float *y, int ldy, int out, int in, int n, int add) {                          \
-    LinearTma of = {TENSOR_MAP_PARAM(linear_prefill_wgmma##tokens##_##name, 0, w)};                            \
-    gemm_wgmma<T>(WgmmaTile<tokens, groups, stages, cluster>{},                                                \
-                  TENSOR_MAP_PARAM(linear_prefill_wgmma##tokens##_##name, 1, x), of, n, ceil_div(out, 64), in, \
-                  LinearWgmmaEpilogue{y, ldy, out, add});                                                      \
+#define LINEAR_WGMMA(T, name, size, tokens, threads, blocks, groups, stages, cluster)                        \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) linear_prefill_wgmma##size##_##name(         \
+      TensorMap w, TensorMap x, float *y, int ldy, int out, int in, int n, int add) {                        \
+    LinearTma of = {TENSOR_MAP_PARAM(linear_prefill_wgmma##size##_##name, 0, w)};                            \
+    gemm_wgmma<T>(WgmmaTile<tokens, groups, stages, cluster>{},                                              \
+                  TENSOR_MAP_PARAM(linear_prefill_wgmma##size##_##name, 1, x), of, n, ceil_div(out, 64), in, \
+                  LinearWgmmaEpilogue{y, ldy, out, add});                                                    \
   }
 EACH_WGMMA_TILE(LINEAR_WGMMA)
 #endif

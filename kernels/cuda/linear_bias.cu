@@ -167,20 +167,20 @@ struct FloatBiasWgmmaEpilogue {
   __device__ __forceinline__ void prefetch(int m, int M, int r, int rows) const { prefetch_residual(*this, m, M, r, rows); }
 };
 
-#define LINEAR_BIAS_WGMMA(T, name, tokens, threads, blocks, groups, stages, cluster)                                   \
-  extern "C" __global__ void __launch_bounds__(threads, blocks) linear_bias_half_prefill_wgmma##tokens##_##name(       \
-      TensorMap w, TensorMap x, u16 *y, int ldy, const u16 *bias, int out, int in, int n, int f) {                     \
-    LinearTma of = {TENSOR_MAP_PARAM(linear_bias_half_prefill_wgmma##tokens##_##name, 0, w)};                          \
-    gemm_wgmma<T>(WgmmaTile<tokens, groups, stages, cluster>{},                                                        \
-                  TENSOR_MAP_PARAM(linear_bias_half_prefill_wgmma##tokens##_##name, 1, x), of, n, ceil_div(out, 64),   \
-                  in, HalfBiasWgmmaEpilogue<T>{y, ldy, out, bias, f});                                                 \
-  }                                                                                                                    \
-  extern "C" __global__ void __launch_bounds__(threads, blocks) linear_bias_float_prefill_wgmma##tokens##_##name(      \
-      TensorMap w, TensorMap x, float *y, int ldy, const u16 *bias, int out, int in, int n, int f, int add) {          \
-    LinearTma of = {TENSOR_MAP_PARAM(linear_bias_float_prefill_wgmma##tokens##_##name, 0, w)};                         \
-    gemm_wgmma<T>(WgmmaTile<tokens, groups, stages, cluster>{},                                                        \
-                  TENSOR_MAP_PARAM(linear_bias_float_prefill_wgmma##tokens##_##name, 1, x), of, n, ceil_div(out, 64),  \
-                  in, FloatBiasWgmmaEpilogue{y, ldy, out, add, bias, f});                                              \
+#define LINEAR_BIAS_WGMMA(T, name, size, tokens, threads, blocks, groups, stages, cluster)                          \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) linear_bias_half_prefill_wgmma##size##_##name(      \
+      TensorMap w, TensorMap x, u16 *y, int ldy, const u16 *bias, int out, int in, int n, int f) {                  \
+    LinearTma of = {TENSOR_MAP_PARAM(linear_bias_half_prefill_wgmma##size##_##name, 0, w)};                         \
+    gemm_wgmma<T>(WgmmaTile<tokens, groups, stages, cluster>{},                                                     \
+                  TENSOR_MAP_PARAM(linear_bias_half_prefill_wgmma##size##_##name, 1, x), of, n, ceil_div(out, 64),  \
+                  in, HalfBiasWgmmaEpilogue<T>{y, ldy, out, bias, f});                                              \
+  }                                                                                                                 \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) linear_bias_float_prefill_wgmma##size##_##name(     \
+      TensorMap w, TensorMap x, float *y, int ldy, const u16 *bias, int out, int in, int n, int f, int add) {       \
+    LinearTma of = {TENSOR_MAP_PARAM(linear_bias_float_prefill_wgmma##size##_##name, 0, w)};                        \
+    gemm_wgmma<T>(WgmmaTile<tokens, groups, stages, cluster>{},                                                     \
+                  TENSOR_MAP_PARAM(linear_bias_float_prefill_wgmma##size##_##name, 1, x), of, n, ceil_div(out, 64), \
+                  in, FloatBiasWgmmaEpilogue{y, ldy, out, add, bias, f});                                           \
   }
 EACH_WGMMA_TILE(LINEAR_BIAS_WGMMA)
 #endif

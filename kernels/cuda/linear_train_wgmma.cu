@@ -36,9 +36,9 @@ template <bool MNMajor, bool Apart> struct TrainSteps {
 
 // AcrossTma is the 64 columns of a block, in rows of K.
 struct AcrossTma {
-  const TensorMap *map; // [K, columns], TMA tiles of 64 rows
-  __device__ __forceinline__ void load(u16 *to, int k, int column, u64 *b) const {
-    ptx::tma_load(to, map, column, k, 0, b);
+  const TensorMap *map; // [K, columns], TMA tiles of a WeightCopy's rows
+  template <int N> __device__ __forceinline__ void load(u16 *to, int k, int column, const WeightCopy<N> &copy) const {
+    copy(to + copy.first() * kTileK, map, column, k + copy.first(), 0);
   }
 };
 
@@ -92,37 +92,39 @@ template <bool Scaled> struct LinearTrainDXEpilogue {
   }
 };
 
-#define LINEAR_TRAIN_WGMMA(T, name, f16, tokens, threads, blocks, groups, stages, cluster)                         \
-  extern "C" __global__ void __launch_bounds__(threads, blocks) linear_train_wgmma##tokens##_##name(               \
+#define LINEAR_TRAIN_WGMMA(T, name, f16, size, tokens, threads, blocks, groups, stages, cluster)                   \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) linear_train_wgmma##size##_##name(                 \
       TensorMap w, TensorMap b, TensorMap x, TensorMap u, float *y, int ldy, int out, int in, int rank, int n,     \
       int add) {                                                                                                   \
     gemm_wgmma<T>(                                                                                                 \
         WgmmaTile<tokens, groups, stages, cluster>{},                                                              \
-        TrainSteps<false, f16>(TENSOR_MAP_PARAM(linear_train_wgmma##tokens##_##name, 2, x),                        \
-                               TENSOR_MAP_PARAM(linear_train_wgmma##tokens##_##name, 3, u), in, rank),             \
-        TrainTma<LinearTma>{TENSOR_MAP_PARAM(linear_train_wgmma##tokens##_##name, 0, w),                           \
-                            TENSOR_MAP_PARAM(linear_train_wgmma##tokens##_##name, 1, b)},                          \
+        TrainSteps<false, f16>(TENSOR_MAP_PARAM(linear_train_wgmma##size##_##name, 2, x),                          \
+                               TENSOR_MAP_PARAM(linear_train_wgmma##size##_##name, 3, u), in, rank),               \
+        TrainTma<LinearTma>{TENSOR_MAP_PARAM(linear_train_wgmma##size##_##name, 0, w),                             \
+                            TENSOR_MAP_PARAM(linear_train_wgmma##size##_##name, 1, b)},                            \
         n, ceil_div(out, 64), LinearTrainEpilogue{y, ldy, out, add});                                              \
   }                                                                                                                \
-  extern "C" __global__ void __launch_bounds__(threads, blocks) linear_train_dx_wgmma##tokens##_##name(            \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) linear_train_dx_wgmma##size##_##name(              \
       TensorMap w, TensorMap a, TensorMap dy, TensorMap du, float *dx, int lddx, int out, int in, int rank, int n, \
       int add, const u32 *bits, int ldb, float keep, const float2 *scale) {                                        \
     gemm_wgmma<T>(                                                                                                 \
         WgmmaTile<tokens, groups, stages, cluster>{},                                                              \
-        TrainSteps<true, true>(TENSOR_MAP_PARAM(linear_train_dx_wgmma##tokens##_##name, 2, dy),                    \
-                               TENSOR_MAP_PARAM(linear_train_dx_wgmma##tokens##_##name, 3, du), out, rank),        \
-        TrainTma<AcrossTma>{TENSOR_MAP_PARAM(linear_train_dx_wgmma##tokens##_##name, 0, w),                        \
-                            TENSOR_MAP_PARAM(linear_train_dx_wgmma##tokens##_##name, 1, a)},                       \
+        TrainSteps<true, true>(TENSOR_MAP_PARAM(linear_train_dx_wgmma##size##_##name, 2, dy),                      \
+                               TENSOR_MAP_PARAM(linear_train_dx_wgmma##size##_##name, 3, du), out, rank),          \
+        TrainTma<AcrossTma>{TENSOR_MAP_PARAM(linear_train_dx_wgmma##size##_##name, 0, w),                          \
+                            TENSOR_MAP_PARAM(linear_train_dx_wgmma##size##_##name, 1, a)},                         \
         n, ceil_div(in, 64), LinearTrainDXEpilogue<f16>{dx, lddx, in, add, {bits, ldb}, keep, scale});             \
   }
-LINEAR_TRAIN_WGMMA(BF16, bf16, false, 256, 384, 1, 2, 4, 2)
-LINEAR_TRAIN_WGMMA(BF16, bf16, false, 128, 384, 1, 2, 6, 2)
-LINEAR_TRAIN_WGMMA(BF16, bf16, false, 64, 160, 2, 1, 6, 1)
-LINEAR_TRAIN_WGMMA(BF16, bf16, false, 32, 160, 2, 1, 8, 1)
-LINEAR_TRAIN_WGMMA(BF16, bf16, false, 16, 160, 2, 1, 9, 1)
-LINEAR_TRAIN_WGMMA(F16, f16, true, 256, 384, 1, 2, 4, 2)
-LINEAR_TRAIN_WGMMA(F16, f16, true, 128, 384, 1, 2, 6, 2)
-LINEAR_TRAIN_WGMMA(F16, f16, true, 64, 160, 2, 1, 6, 1)
-LINEAR_TRAIN_WGMMA(F16, f16, true, 32, 160, 2, 1, 8, 1)
-LINEAR_TRAIN_WGMMA(F16, f16, true, 16, 160, 2, 1, 9, 1)
+LINEAR_TRAIN_WGMMA(BF16, bf16, false, 256, 256, 384, 1, 2, 4, 2)
+LINEAR_TRAIN_WGMMA(BF16, bf16, false, 128, 128, 384, 1, 2, 6, 2)
+LINEAR_TRAIN_WGMMA(BF16, bf16, false, 64, 64, 160, 2, 1, 6, 1)
+LINEAR_TRAIN_WGMMA(BF16, bf16, false, 32, 32, 160, 2, 1, 8, 1)
+LINEAR_TRAIN_WGMMA(BF16, bf16, false, 16, 16, 160, 2, 1, 9, 1)
+LINEAR_TRAIN_WGMMA(BF16, bf16, false, 256x4, 256, 384, 1, 2, 4, 4)
+LINEAR_TRAIN_WGMMA(F16, f16, true, 256, 256, 384, 1, 2, 4, 2)
+LINEAR_TRAIN_WGMMA(F16, f16, true, 128, 128, 384, 1, 2, 6, 2)
+LINEAR_TRAIN_WGMMA(F16, f16, true, 64, 64, 160, 2, 1, 6, 1)
+LINEAR_TRAIN_WGMMA(F16, f16, true, 32, 32, 160, 2, 1, 8, 1)
+LINEAR_TRAIN_WGMMA(F16, f16, true, 16, 16, 160, 2, 1, 9, 1)
+LINEAR_TRAIN_WGMMA(F16, f16, true, 256x4, 256, 384, 1, 2, 4, 4)
 #endif

@@ -6,11 +6,11 @@
 #ifdef HOPPER
 // The 64 rows of a block as they lie.
 struct LinearTma {
-  const TensorMap *map; // [out, in], TMA tiles of 64 rows
+  const TensorMap *map; // [out, in], TMA tiles of a WeightCopy's rows
   using Block = int;    // its first row
   __device__ __forceinline__ Block block(int i) const { return 64 * i; }
-  __device__ __forceinline__ void load(u16 *to, int k, Block row, u64 *b) const {
-    ptx::tma_load(to, map, k, row, 0, b);
+  template <int N> __device__ __forceinline__ void load(u16 *to, int k, Block row, const WeightCopy<N> &copy) const {
+    copy(to + copy.first() * kTileK, map, k, row + copy.first(), 0);
   }
 };
 

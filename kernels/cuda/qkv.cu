@@ -171,15 +171,17 @@ struct QKVTma {
       b.eight[j] = (4 * i + j) / eights() << 16 | (4 * i + j) % eights() * 8;
     return b;
   }
-  __device__ __forceinline__ void load(u16 *to, int at, const Block &block, u64 *b) const {
+  template <int N>
+  __device__ __forceinline__ void load(u16 *to, int at, const Block &block, const WeightCopy<N> &copy) const {
+    to += copy.first() * kTileK;
 #pragma unroll
-    for (int i = 0; i < 4; i++) {
-      const u32 eight = ptx::opaque(block.eight[i]);
+    for (int i = 0; i < 4 / N; i++) {
+      const u32 eight = ptx::opaque(N > 1 && copy.share ? block.eight[i + 4 - 4 / N] : block.eight[i]);
       int head = eight >> 16, row = eight & 0xffff;
       const TensorMap *map = head < H ? q : head < H + K ? k : v;
       head -= head < H ? 0 : head < H + K ? H : H + K;
-      ptx::tma_load(to + 2 * i * 8 * kTileK, map, at, row, 2 * head, b);
-      ptx::tma_load(to + (2 * i + 1) * 8 * kTileK, map, at, row, 2 * head + 1, b);
+      copy(to + 2 * i * 8 * kTileK, map, at, row, 2 * head);
+      copy(to + (2 * i + 1) * 8 * kTileK, map, at, row, 2 * head + 1);
     }
   }
 };
@@ -235,19 +237,19 @@ struct QKVWgmmaEpilogue {
   __device__ __forceinline__ u64 to(const Eight &e, const Token &t) const { return t.rows[e.cached] + e.offset; }
 };
 
-#define QKV_WGMMA(T, name, tokens, threads, blocks, groups, stages, cluster)                                          \
-  extern "C" __global__ void __launch_bounds__(threads, blocks) qkv_prefill_wgmma##tokens##_##name(                   \
-      TensorMap wq, TensorMap wk, TensorMap wv, TensorMap h, int D, QKV_OUTPUT_PARAMETERS) {                          \
-    QKVTma of = {TENSOR_MAP_PARAM(qkv_prefill_wgmma##tokens##_##name, 0, wq),                                         \
-                 TENSOR_MAP_PARAM(qkv_prefill_wgmma##tokens##_##name, 1, wk),                                         \
-                 TENSOR_MAP_PARAM(qkv_prefill_wgmma##tokens##_##name, 2, wv),                                         \
-                 H,                                                                                                   \
-                 K,                                                                                                   \
-                 Dh / 2};                                                                                             \
-    gemm_wgmma<T>(                                                                                                    \
-        WgmmaTile<tokens, groups, stages, cluster>{}, TENSOR_MAP_PARAM(qkv_prefill_wgmma##tokens##_##name, 3, h), of, \
-        n, ceil_div((H + 2 * K) * of.eights(), 4), D,                                                                 \
-        QKVWgmmaEpilogue{q, ldq, H, K, Dh / 2, of.eights(), {table, pages, K, Dh + 7 & ~7}, positions, cos_sin});     \
+#define QKV_WGMMA(T, name, size, tokens, threads, blocks, groups, stages, cluster)                                  \
+  extern "C" __global__ void __launch_bounds__(threads, blocks) qkv_prefill_wgmma##size##_##name(                   \
+      TensorMap wq, TensorMap wk, TensorMap wv, TensorMap h, int D, QKV_OUTPUT_PARAMETERS) {                        \
+    QKVTma of = {TENSOR_MAP_PARAM(qkv_prefill_wgmma##size##_##name, 0, wq),                                         \
+                 TENSOR_MAP_PARAM(qkv_prefill_wgmma##size##_##name, 1, wk),                                         \
+                 TENSOR_MAP_PARAM(qkv_prefill_wgmma##size##_##name, 2, wv),                                         \
+                 H,                                                                                                 \
+                 K,                                                                                                 \
+                 Dh / 2};                                                                                           \
+    gemm_wgmma<T>(                                                                                                  \
+        WgmmaTile<tokens, groups, stages, cluster>{}, TENSOR_MAP_PARAM(qkv_prefill_wgmma##size##_##name, 3, h), of, \
+        n, ceil_div((H + 2 * K) * of.eights(), 4), D,                                                               \
+        QKVWgmmaEpilogue{q, ldq, H, K, Dh / 2, of.eights(), {table, pages, K, Dh + 7 & ~7}, positions, cos_sin});   \
   }
 EACH_WGMMA_TILE(QKV_WGMMA)
 #endif

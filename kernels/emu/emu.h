@@ -27,8 +27,8 @@
 
 namespace emu {
 
-constexpr int kMaxThreads = 1024; // of a cluster
-constexpr int kMaxBlocks = 2;     // of a cluster
+constexpr int kMaxThreads = 1536; // of a cluster
+constexpr int kMaxBlocks = 4;     // of a cluster
 constexpr size_t kShared = 228 << 10;
 
 // Kernel is an entry of the table of all kernels; caller unpacks arguments that

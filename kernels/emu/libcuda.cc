@@ -262,6 +262,16 @@ API cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **args, void **
     CHECK(told("EMULATED_OVERLAP_IN_GRAPHS"));
   return current->captured.calls.push_back(call), CUDA_SUCCESS;
 }
+// As many as the multiprocessors hold, one block on each.
+API cuOccupancyMaxActiveClusters(int *n, CUfunction, const CUlaunchConfig *c) {
+  CHECK(ready());
+  int sms = 0, cluster = 1;
+  CHECK(cuDeviceGetAttribute(&sms, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, 0));
+  for (unsigned i = 0; i < c->numAttrs; i++)
+    if (c->attrs[i].id == CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION)
+      cluster = c->attrs[i].value.clusterDim.x;
+  return *n = sms / cluster, CUDA_SUCCESS;
+}
 // Declared here: headers of CUDA 11.8 have no prototype. What is not 16-bit elements of
 // three dimensions in swizzled boxes the emulation does not know.
 #ifdef cuTensorMapEncodeTiled

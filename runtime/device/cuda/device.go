@@ -58,7 +58,7 @@ var (
 
 func newDevice(g driver.Driver) *Device {
 	i := g.Info()
-	return &Device{driver: g, info: i, limits: deviceLimits{i.SMs, i.Shared}, tilePrices: tilePrices(i.Name), loggedRoundings: map[[2]checkpoint.DType]bool{}, pools: map[int64]*pagePool{}, staged: map[int]*stagedKV{}}
+	return &Device{driver: g, info: i, limits: deviceLimits{sms: i.SMs, shared: i.Shared}, tilePrices: tilePrices(i.Name), loggedRoundings: map[[2]checkpoint.DType]bool{}, pools: map[int64]*pagePool{}, staged: map[int]*stagedKV{}}
 }
 
 // Capabilities: see device.Device. Threads is 1 because the host only launches kernels.

@@ -23,7 +23,7 @@ type gemmTile struct {
 	stages     int // of the pipeline
 	perSM      int // blocks that fit an SM
 	cost       int // time of a block for an element of K, in tenths of a cycle, while the SM is full
-	cluster    int // blocks of a cluster, which share rows of x; 0 for tiles without TMA
+	cluster    int // blocks of a cluster: two share rows of x, of four two share rows of W; 0 for tiles without TMA
 }
 
 // The costs of the square tiles are computed: a tile is bound either by its products (1024 a
@@ -35,17 +35,20 @@ var (
 	tile64x32   = gemmTile{"64x32", 64, 32, 128, 8, 2, 30, 0}
 	tile16x32   = gemmTile{"16x32", 16, 32, 64, 12, 3, 15, 0}
 
+	tile256x4 = gemmTile{"wgmma256x4", 256, 128, 384, 4, 1, 0, 4}
+
 	// mmaTiles are the tiles of kernels/cuda/gemm.cuh.
 	mmaTiles = []gemmTile{tile128x128, tile64x64, tile64x32, tile16x32}
 
-	// wgmmaTiles are the tiles of kernels/cuda/gemm_wgmma.cuh, for the set sm_90a. The
-	// first two have two warpgroups that multiply, the others one.
+	// wgmmaTiles are the tiles of kernels/cuda/gemm_wgmma.cuh, for the set sm_90a. Those of 128
+	// and 256 rows have two warpgroups that multiply, the others one.
 	wgmmaTiles = []gemmTile{
 		{"wgmma256", 256, 128, 384, 4, 1, 0, 2},
 		{"wgmma128", 128, 128, 384, 6, 1, 0, 2},
 		{"wgmma64", 64, 64, 160, 6, 2, 0, 1},
 		{"wgmma32", 32, 64, 160, 8, 2, 0, 1},
 		{"wgmma16", 16, 64, 160, 9, 2, 0, 1},
+		tile256x4,
 	}
 )
 
@@ -90,9 +93,26 @@ func (t gemmTile) grid(n, out int) [3]int { return [3]int{ceilDiv(out, t.cols), 
 // persistentGrid returns the grid of the TMA kernels, whose clusters compute one tile after
 // another.
 func (t gemmTile) persistentGrid(n, out int, l deviceLimits) [3]int {
+	return [3]int{min(t.clusters(n, out), t.residentClusters(l)) * t.cluster, 1, 1}
+}
+
+// along returns the number of a cluster's blocks that lie beside each other along W and share rows
+// of x, across that along x, which share rows of W.
+func (t gemmTile) along() int  { return min(max(t.cluster, 1), 2) }
+func (t gemmTile) across() int { return max(t.cluster, 1) / t.along() }
+
+// clusters returns the number of clusters' tiles of a product.
+func (t gemmTile) clusters(n, out int) int {
 	g := t.grid(n, out)
-	clusters := min(ceilDiv(g[0], t.cluster)*g[1], max(1, l.sms*t.perSM/t.cluster))
-	return [3]int{clusters * t.cluster, 1, 1}
+	return ceilDiv(g[0], t.along()) * ceilDiv(g[1], t.across())
+}
+
+// residentClusters returns the number of clusters that run at once.
+func (t gemmTile) residentClusters(l deviceLimits) int {
+	if t.cluster == 4 && l.clustersOfFour > 0 {
+		return l.clustersOfFour
+	}
+	return max(1, l.sms*t.perSM/max(t.cluster, 1))
 }
 
 // chooseMMATile returns the tile for a product of n rows of x by out rows of W, and
@@ -116,7 +136,11 @@ func fastestTile(list []gemmTile, n, out int, l deviceLimits) gemmTile {
 	for _, t := range list {
 		g := t.grid(n, out)
 		blocks := g[0] * g[1]
-		if time := max(ceilDiv(blocks, l.sms)*t.cost, ceilDiv(blocks, l.sms*t.perSM)*minWaveCost); time < bestTime {
+		time := max(ceilDiv(blocks, l.sms)*t.cost, ceilDiv(blocks, l.sms*t.perSM)*minWaveCost)
+		if t.cluster == 4 { // they do not fill every part of a GPU
+			time = ceilDiv(t.clusters(n, out), t.residentClusters(l)) * t.cost
+		}
+		if time < bestTime {
 			best, bestTime = t, time
 		}
 	}

@@ -10,6 +10,8 @@ const (
 type deviceLimits struct {
 	sms    int // number of streaming multiprocessors
 	shared int // bytes of shared memory that a block may use
+
+	clustersOfFour int // clusters of four blocks, one on an SM, that run at once; 0 = sms/4
 }
 
 // roundUp returns n rounded up to a multiple of m.

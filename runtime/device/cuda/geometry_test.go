@@ -158,9 +158,33 @@ func TestGEMMTileChoice(t *testing.T) {
 		// For every shape the clusters are complete and every block has work.
 		for _, out := range []int{1, 64, 65, 4096, 9941} {
 			g := tile.persistentGrid(7, out, hopper)
-			if g[0]%tile.cluster != 0 || g[0] < 1 || g[0] > tile.perSM*hopper.sms || g[0] > roundUp(ceilDiv(out, tile.cols), tile.cluster) {
+			if g[0]%tile.cluster != 0 || g[0] < 1 || g[0] > tile.perSM*hopper.sms || g[0] > roundUp(ceilDiv(out, tile.cols), tile.along())*tile.across() {
 				t.Errorf("%s, %d rows of W: want complete clusters with work, got %d blocks in clusters of %d", tile.name, out, g[0], tile.cluster)
 			}
+		}
+	}
+	// Clusters of four are not chosen on a card that was not measured. Elsewhere they are where their
+	// price is lower, by the clusters that run at once.
+	prices := tilePrices("a card that was not measured")
+	for _, sms := range []int{114, 132} {
+		for n := 1; n < 5000; n += 127 {
+			for out := 1; out < 130000; out += 1021 {
+				if got := chooseWGMMATile(prices, n, out, deviceLimits{sms: sms, shared: hopper.shared}); got.cluster == 4 {
+					t.Fatalf("[%d %d], %d SMs: want a tile whose price was measured, got %s", n, out, sms, got.name)
+				}
+			}
+		}
+	}
+	prices["wgmma256x4"] = 150
+	few := hopper
+	few.clustersOfFour = 32
+	for _, c := range []struct {
+		n, out int
+		l      deviceLimits
+		want   string
+	}{{2048, 22016, hopper, "wgmma256x4"}, {2048, 33 * 256 * 4, hopper, "wgmma256x4"}, {2048, 33 * 256, few, "wgmma256"}, {200, 22016, hopper, "wgmma256"}} {
+		if got := chooseWGMMATile(prices, c.n, c.out, c.l); got.name != c.want {
+			t.Errorf("[%d %d], %d clusters of four: want %s tiles, got %s", c.n, c.out, c.l.clustersOfFour, c.want, got.name)
 		}
 	}
 	for _, tile := range mmaTiles {

@@ -165,13 +165,13 @@ func TestMMATileSources(t *testing.T) {
 
 // The tile tables in Go and in gemm_wgmma.cuh list the same tiles.
 func TestWGMMATileSources(t *testing.T) {
-	found := regexp.MustCompile(`M\(BF16, bf16, ([\d, ]+)\)`).FindAllStringSubmatch(kernelSource(t, "gemm_wgmma.cuh"), -1)
+	found := regexp.MustCompile(`M\(BF16, bf16, (\w+), ([\d, ]+)\)`).FindAllStringSubmatch(kernelSource(t, "gemm_wgmma.cuh"), -1)
 	if len(found) != len(wgmmaTiles) {
 		t.Fatalf("want %d tiles, got %d", len(wgmmaTiles), len(found))
 	}
 	for i, m := range found {
-		n, tile := numbers(t, m[1]), wgmmaTiles[i]
-		got := gemmTile{name: fmt.Sprintf("wgmma%d", n[0]), rows: n[0], cols: 64 * n[3], threads: n[1], stages: n[4], perSM: n[2], cost: tile.cost, cluster: n[5]}
+		n, tile := numbers(t, m[2]), wgmmaTiles[i]
+		got := gemmTile{name: "wgmma" + m[1], rows: n[0], cols: 64 * n[3], threads: n[1], stages: n[4], perSM: n[2], cost: tile.cost, cluster: n[5]}
 		if got != tile {
 			t.Errorf("tile %d: want %+v as in Go, got %+v", i, tile, got)
 		}

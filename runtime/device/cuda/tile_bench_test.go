@@ -28,7 +28,10 @@ func BenchmarkTiles(b *testing.B) {
 	d := openSet(b, 1, driver.SM90a)
 	tiles := wgmmaTiles
 	for i, tile := range tiles {
-		n, out, k := waves*tile.rows, tile.cols*d.limits.sms*tile.perSM, in
+		if tile.cluster == 4 {
+			d.countClustersOfFour()
+		}
+		n, out, k := waves*tile.rows*tile.across(), tile.cols*tile.along()*tile.residentClusters(d.limits), in
 		if testing.Short() {
 			k = 64
 		}

@@ -106,10 +106,10 @@ func (d *Device) launchSpread(kernel string, grid [3]int, shared int, args ...an
 func (d *Device) multiply(y matrixRows, x halfOperand, w *weight, l adapterTerm, add bool) {
 	m := d.weightOperand(w)
 	if d.trainsWithTMA() {
-		t := chooseWGMMATile(d.tilePrices, y.n, w.rows, d.limits)
+		t := d.wgmmaTile(y.n, w.rows)
 		d.launchTrainTMA("linear_train_", suffix(w.operandType()), t, y.n, w.rows, x, []driver.TensorMap{
-			d.tensorMap(m.p, m.k, w.rows, 1, m.pitch, w.rows*m.pitch, 64),
-			d.tensorMap(l.matrix.p, l.rank, adapterRows(w.rows, l), 1, l.matrix.pitch, w.rows*l.matrix.pitch, 64),
+			d.tensorMap(m.p, m.k, w.rows, 1, m.pitch, w.rows*m.pitch, t.weightRows()),
+			d.tensorMap(l.matrix.p, l.rank, adapterRows(w.rows, l), 1, l.matrix.pitch, w.rows*l.matrix.pitch, t.weightRows()),
 		}, l, asInt(add), y.p, y.pitch, w.rows, x.k)
 		return
 	}
@@ -137,10 +137,10 @@ func (d *Device) launchTrainTMA(op, dtype string, t gemmTile, n, out int, x half
 	if n == 0 || out == 0 {
 		return
 	}
-	box := t.rows / t.cluster
+	box := t.rows / t.along()
 	args := []any{maps[0], maps[1], d.tensorMap(x.p, x.k, n, 1, x.pitch, n*x.pitch, box),
 		d.tensorMap(l.u.p, l.rank, adapterRows(n, l), 1, l.u.pitch, n*l.u.pitch, box), y, pitch, rows, cols, l.rank, n, add}
-	d.expect(productWork(n, x.k, out, t.rows, t.cols*t.cluster, 2, float64(4*(1+add)*n*out)))
+	d.expect(productWork(n, x.k, out, t.rows*t.across(), t.cols*t.along(), 2, float64(4*(1+add)*n*out)))
 	d.launchCall(driver.Call{Kernel: op + t.name + "_" + dtype, Grid: t.persistentGrid(n, out, d.limits), Threads: t.threads, Shared: t.sharedBytes(), Cluster: t.cluster}, append(args, dropout...)...)
 }
 
@@ -262,10 +262,10 @@ func (d *Device) scaleToF16(dy matrixRows) (halfOperand, pointer) {
 func (d *Device) multiplyTransposed(dx matrixRows, dy halfOperand, scale pointer, w *weight, l adapterTerm, add bool) {
 	m := d.transposedWeightOperand(w)
 	if d.trainsWithTMA() {
-		t := chooseWGMMATile(d.tilePrices, dx.n, w.cols, d.limits)
+		t := d.wgmmaTile(dx.n, w.cols)
 		d.launchTrainTMA("linear_train_dx_", suffix(w.operandType()), t, dx.n, w.cols, dy, []driver.TensorMap{
-			d.tensorMap(m.p, w.cols, m.k, 1, m.pitch, m.k*m.pitch, 64),
-			d.tensorMap(l.matrix.p, w.cols, adapterRows(l.rank, l), 1, l.matrix.pitch, l.rank*l.matrix.pitch, 64),
+			d.tensorMap(m.p, w.cols, m.k, 1, m.pitch, m.k*m.pitch, t.weightRows()),
+			d.tensorMap(l.matrix.p, w.cols, adapterRows(l.rank, l), 1, l.matrix.pitch, l.rank*l.matrix.pitch, t.weightRows()),
 		}, l, asInt(add), dx.p, dx.pitch, dy.k, w.cols, l.dropout.bits, l.dropout.ld, l.dropout.keep, scale)
 		return
 	}

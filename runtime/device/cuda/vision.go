@@ -59,8 +59,10 @@ func (d *Device) linearBias(op string, y, x *buffer, n int, w, b *weight, f devi
 	}
 	in, outBytes := d.roundTo16Bit(x, n, w.dtype), float64(y.size*(1+add)*n*w.rows)
 	if d.usesTMA(w) {
-		ws := []any{d.tensorMap(w.p, w.cols, w.rows, 1, w.pitch, w.rows*w.pitch, 64)}
-		d.launchTMA(kernel, w.dtype, in, n, w.cols, w.rows, outBytes, ws, append([]any{y.p, y.pitch, b.p, w.rows, w.cols, n, int(f)}, last...)...)
+		maps := func(t gemmTile) []any {
+			return []any{d.tensorMap(w.p, w.cols, w.rows, 1, w.pitch, w.rows*w.pitch, t.weightRows())}
+		}
+		d.launchTMA(kernel, w.dtype, in, n, w.cols, w.rows, outBytes, maps, append([]any{y.p, y.pitch, b.p, w.rows, w.cols, n, int(f)}, last...)...)
 		return
 	}
 	t := chooseMMATile(n, w.rows, d.limits)

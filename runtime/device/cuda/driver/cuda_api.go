@@ -62,6 +62,25 @@ static CUresult launch(CUfunction f, const unsigned grid[3], unsigned threads, u
 	return cuLaunchKernelEx(&c, f, args, NULL);
 }
 
+// resident_clusters asks how many clusters of a launch run at once; 0 where the driver has no
+// answer.
+static CUresult resident_clusters(int *n, CUfunction f, unsigned threads, unsigned shared, int cluster) {
+	CUresult (*ask)(int *, CUfunction, const CUlaunchConfig *) = dlsym(RTLD_DEFAULT, "cuOccupancyMaxActiveClusters");
+	CUlaunchAttribute a;
+	CUlaunchConfig c;
+	*n = 0;
+	if (!ask)
+		return CUDA_SUCCESS;
+	memset(&a, 0, sizeof a), memset(&c, 0, sizeof c);
+	c.gridDimX = cluster, c.gridDimY = c.gridDimZ = 1;
+	c.blockDimX = threads, c.blockDimY = c.blockDimZ = 1;
+	c.sharedMemBytes = shared;
+	c.attrs = &a, c.numAttrs = 1;
+	a.id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
+	a.value.clusterDim.x = cluster, a.value.clusterDim.y = a.value.clusterDim.z = 1;
+	return ask(n, f, &c);
+}
+
 // cuTensorMapEncodeTiled came with CUDA 12.0, its prototype too: what an older driver
 // lacks is looked for when it is wanted, and the constants are as the later header has
 // them.
@@ -196,6 +215,12 @@ func (f *function) launch(s *cu.Stream, c Call, overlap bool) error {
 	grid := [3]C.uint{C.uint(c.Grid[0]), C.uint(c.Grid[1]), C.uint(c.Grid[2])}
 	return apiError("cuLaunchKernelEx", C.launch(f.f, &grid[0], C.uint(c.Threads), C.uint(c.Shared), stream(s), flag, C.int(c.Cluster),
 		(*C.uint64_t)(unsafe.SliceData(c.Slots)), C.int(c.Maps), C.int(len(c.Slots)-15*c.Maps)))
+}
+
+func (f *function) residentClusters(c Call) (int, error) {
+	var n C.int
+	err := apiError("cuOccupancyMaxActiveClusters", C.resident_clusters(&n, f.f, C.uint(c.Threads), C.uint(c.Shared), C.int(c.Cluster)))
+	return int(n), err
 }
 
 // encodesTensorMaps says whether the driver does.

@@ -53,6 +53,12 @@ type Timer interface {
 	StopTiming() ([]time.Duration, error)
 }
 
+// ClusterCounter is a Driver that knows how many clusters of a launch run at once.
+type ClusterCounter interface {
+	// ResidentClusters returns that number, or 0 where the driver is too old to say.
+	ResidentClusters(c Call) (int, error)
+}
+
 // Call is a kernel launch.
 type Call struct {
 	Kernel  string

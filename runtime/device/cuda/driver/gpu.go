@@ -330,6 +330,21 @@ func (g *GPU) function(kernel string) (*function, error) {
 
 func (g *GPU) Launch(c Call) error { return g.do(func() error { return g.launch(c) }) }
 
+// ResidentClusters: see ClusterCounter.
+func (g *GPU) ResidentClusters(c Call) (n int, err error) {
+	err = g.do(func() error {
+		f, err := g.function(c.Kernel)
+		if err == nil {
+			err = f.allow(c.Shared)
+		}
+		if err == nil {
+			n, err = f.residentClusters(c)
+		}
+		return err
+	})
+	return n, err
+}
+
 func (g *GPU) Encode(t Tensor) (m TensorMap, err error) {
 	err = g.do(func() error { m, err = encode(t); return err })
 	return m, err
