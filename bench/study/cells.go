@@ -146,8 +146,11 @@ func checkCell(_ int, c cell) error {
 // finish keeps a cell.
 func (s *study) finish(c cell, start time.Time) error {
 	c.Seconds, c.Commit = time.Since(start).Seconds(), build.Commit()
+	if err := s.cells.Add(c); err != nil {
+		return err
+	}
 	s.logCell(c)
-	return s.cells.Add(c)
+	return nil
 }
 
 // pruned finds a finished model of a row.

@@ -2,7 +2,9 @@ package study
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"path/filepath"
 	"strconv"
@@ -17,6 +19,7 @@ import (
 	"mop/runtime/checkpoint"
 	"mop/runtime/config"
 	"mop/runtime/open"
+	"mop/runtime/tokenizer"
 )
 
 // describe reads what is known of a model without running it. base is the dense model's
@@ -46,10 +49,13 @@ func describe(dir string, base *Description) (Description, error) {
 		return d, err
 	}
 	d.Compression = 1 - float64(d.Params)/float64(base.Params)
-	p, planErr := plan.Load(filepath.Join(dir, "plan.json"))
-	if planErr != nil { // a model of another program
-		d.Layers, _ = report.Layers(c.Layers, nil)
-		return d, nil
+	p, err := loadPlan(dir)
+	if err != nil {
+		return d, err
+	}
+	if p == nil {
+		d.Layers, err = report.Layers(c.Layers, nil)
+		return d, err
 	}
 	var from []int
 	for _, l := range p.Layers {
@@ -60,6 +66,15 @@ func describe(dir string, base *Description) (Description, error) {
 		err = fmt.Errorf("%s: its plan.json is of another model: %w", dir, err)
 	}
 	return d, err
+}
+
+// loadPlan reads a model's plan, nil for a model of another program, which has none.
+func loadPlan(dir string) (*plan.Plan, error) {
+	p, err := plan.Load(filepath.Join(dir, "plan.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return p, err
 }
 
 // pathOf writes a plan's steps as letters.
@@ -108,7 +123,11 @@ func (s *study) describeModels(r Row, seed uint64) error {
 			return err
 		}
 		m := instance{Row: r.Name, Flags: r.Flags, Seed: seed, Description: d}
-		if p, err := plan.Load(filepath.Join(dir, "plan.json")); err == nil {
+		p, err := loadPlan(dir)
+		if err != nil {
+			return err
+		}
+		if p != nil {
 			m.Seed, m.goal = p.Seed, goalOf(p, d.Compression)
 		}
 		of[m.goal]++
@@ -207,17 +226,13 @@ func (s *study) pruneOptions(r Row, seed uint64, targets []float64) prune.Option
 	return o
 }
 
-// checkRows refuses rows that cannot be pruned, and models of another vocabulary, before hours
-// of evaluation. Rows that are finished need their texts no more.
+// checkRows refuses rows that cannot be pruned, and models that cannot be read or have another
+// tokenizer, before hours of evaluation. Rows that are finished need their texts no more.
 func (s *study) checkRows() error {
 	for _, r := range s.Rows {
 		for _, dir := range r.Models {
-			c, err := config.Load(filepath.Join(dir, "config.json"))
-			if err != nil {
+			if err := s.checkModel(dir); err != nil {
 				return fmt.Errorf("%s: %w", r.Name, err)
-			}
-			if c.VocabSize != s.vocab {
-				return fmt.Errorf("%s: %s has a vocabulary of %d, the dense model one of %d: perplexities of two tokenizers cannot be compared", r.Name, dir, c.VocabSize, s.vocab)
 			}
 		}
 		var missing []float64
@@ -233,6 +248,28 @@ func (s *study) checkRows() error {
 		}
 	}
 	return nil
+}
+
+// checkModel refuses a finished model that cannot be compared with the dense one.
+func (s *study) checkModel(dir string) error {
+	src, err := checkpoint.Open(dir)
+	if err != nil {
+		return err
+	}
+	vocab := src.Config().VocabSize
+	src.Close()
+	if vocab != s.vocab {
+		return fmt.Errorf("%s has a vocabulary of %d, the dense model one of %d: perplexities of two tokenizers cannot be compared", dir, vocab, s.vocab)
+	}
+	t, err := tokenizer.Open(dir)
+	if err != nil {
+		return err
+	}
+	if d := s.tokens.Difference(t); d != "" {
+		return fmt.Errorf("%s and %s have different tokenizers: %s: perplexities of two tokenizers cannot be compared", s.Model, dir, d)
+	}
+	_, err = loadPlan(dir)
+	return err
 }
 
 // restore makes a pruned model again whose directory was removed.

@@ -8,6 +8,9 @@ import (
 	"github.com/google/renameio/v2"
 )
 
+// reportFiles are the names of a report's files, in the order in which they are written.
+var reportFiles = []string{"study.json", "study.csv", "report.html", "report.md"}
+
 // writeReport writes the report into a study's directory. Each file is either complete or
 // the former one; report.md, which refers to the others, comes last.
 func writeReport(dir string, r *Result) error {
@@ -19,11 +22,8 @@ func writeReport(dir string, r *Result) error {
 	if err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
-	for _, f := range []struct {
-		name string
-		body []byte
-	}{{"study.json", append(text, '\n')}, {"study.csv", r.CSV()}, {"report.html", html}, {"report.md", []byte(r.Markdown())}} {
-		if err := renameio.WriteFile(filepath.Join(dir, f.name), f.body, 0o644); err != nil {
+	for i, body := range [][]byte{append(text, '\n'), r.CSV(), html, []byte(r.Markdown())} {
+		if err := renameio.WriteFile(filepath.Join(dir, reportFiles[i]), body, 0o644); err != nil {
 			return fmt.Errorf("report: %w", err)
 		}
 	}

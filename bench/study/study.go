@@ -15,6 +15,7 @@ import (
 	"mop/runtime/config"
 	"mop/runtime/device"
 	"mop/runtime/open"
+	"mop/runtime/tokenizer"
 )
 
 // study is a running one.
@@ -23,9 +24,10 @@ type study struct {
 	device  device.Device
 	trainer device.Trainer // the same one, where models are trained
 	dense   Description
-	vocab   int    // of the dense model
-	recipe  string // identifies the training, without its seed
-	machine string // identifies what latencies are measured on
+	vocab   int                  // of the dense model
+	tokens  *tokenizer.Tokenizer // of the dense model
+	recipe  string               // identifies the training, without its seed
+	machine string               // identifies what latencies are measured on
 	cells   *journal.Journal[cell]
 	models  []instance // of the rows, in their order; what is not pruned yet is missing
 }
@@ -69,6 +71,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err := s.prepare(); err != nil {
 		return nil, err
 	}
+	if err := s.checkOut(); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(s.Out, 0o777); err != nil {
 		return nil, err
 	}
@@ -110,22 +115,42 @@ type OptionsError struct{ Err error }
 func (e OptionsError) Error() string { return e.Err.Error() }
 func (e OptionsError) Unwrap() error { return e.Err }
 
-// checkPaths refuses an output inside of a model, and directories that do not exist.
+// checkPaths refuses an output inside of a model, directories that do not exist, and a model
+// that a row has twice, which would count as two seeds.
 func (s *study) checkPaths() error {
 	out, err := files.Resolve(s.Out)
 	if err != nil {
 		return err
 	}
-	models := []string{s.Model}
-	for _, r := range s.Rows {
-		models = append(models, r.Models...)
-	}
-	for _, m := range models {
-		if _, err := files.Check(filepath.Join(m, "config.json")); err != nil {
-			return err
+	for _, r := range append([]Row{{Name: denseName, Models: []string{s.Model}}}, s.Rows...) {
+		seen := map[string]bool{}
+		for _, m := range r.Models {
+			if _, err := files.Check(filepath.Join(m, "config.json")); err != nil {
+				return err
+			}
+			dir, err := files.Resolve(m)
+			switch {
+			case err != nil:
+				return err
+			case files.Inside(out, dir):
+				return fmt.Errorf("out: %s lies in the model's directory %s: give another --out", s.Out, m)
+			case seen[dir]:
+				return fmt.Errorf("%s: %s is there twice: give each model once", r.Name, m)
+			}
+			seen[dir] = true
 		}
-		if dir, err := files.Resolve(m); err == nil && files.Inside(out, dir) {
-			return fmt.Errorf("out: %s lies in the model's directory %s: give another --out", s.Out, m)
+	}
+	return nil
+}
+
+// checkOut refuses a directory whose report is not that of a study, since it would be lost.
+func (s *study) checkOut() error {
+	if _, err := os.Stat(filepath.Join(s.Out, cellsFile)); err == nil {
+		return nil
+	}
+	for _, name := range reportFiles {
+		if _, err := os.Lstat(filepath.Join(s.Out, name)); err == nil {
+			return fmt.Errorf("%s: it has a %s but no %s of a study: give another --out", s.Out, name, cellsFile)
 		}
 	}
 	return nil
@@ -142,6 +167,9 @@ func (s *study) prepare() error {
 		return err
 	}
 	s.vocab = c.VocabSize
+	if s.tokens, err = tokenizer.Open(s.Model); err != nil {
+		return err
+	}
 	caches, err := device.WithCacheType(s.device, open.LatencyKVType(s.device, s.KVType))
 	if err != nil {
 		return err

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"flag"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -281,7 +283,10 @@ func TestOptionsAreChecked(t *testing.T) {
 		"recovery: batch: want 1 to":            func(o *Options) { o.Recipe.Batch = 0 },
 		"bench: runs: want at least 1, got 0":   func(o *Options) { o.Protocol.Runs = 0 },
 		"out: " + dir + "/demo/model/x lies in": func(o *Options) { o.Out = filepath.Join(dir, "demo/model/x") },
-		"no such file or directory":             func(o *Options) { o.Rows = append(o.Rows, Row{Name: "given", Models: []string{"missing"}}) },
+		"given: " + dir + "/demo/text/../model is there twice": func(o *Options) {
+			o.Rows = append(o.Rows, Row{Name: "given", Models: []string{o.Model, dir + "/demo/text/../model"}})
+		},
+		"no such file or directory": func(o *Options) { o.Rows = append(o.Rows, Row{Name: "given", Models: []string{"missing"}}) },
 	} {
 		o := demoStudy(t, filepath.Join(dir, "demo"), filepath.Join(dir, "out"))
 		change(&o)
@@ -293,14 +298,40 @@ func TestOptionsAreChecked(t *testing.T) {
 	}
 }
 
-// Rows that cannot be pruned and models of another tokenizer are found before anything is
-// evaluated.
+// Rows that cannot be pruned, and models that cannot be read or are of another tokenizer, are found
+// before anything is evaluated.
 func TestRowsAreCheckedFirst(t *testing.T) {
 	dir := t.TempDir()
+	given := func(name string, damage func(dir string) error) func(*Options) {
+		return func(o *Options) {
+			model := filepath.Join(dir, name)
+			if err := os.CopyFS(model, os.DirFS(o.Model)); err != nil {
+				t.Fatal(err)
+			}
+			if err := damage(model); err != nil {
+				t.Fatal(err)
+			}
+			o.Rows = append(o.Rows, Row{Name: "given", Models: []string{model}})
+		}
+	}
 	for want, change := range map[string]func(*Options){
 		"magnitude: prompts: want at least 1": func(o *Options) { o.Rows[1].Prune.Prompts = -1 },
 		"depth: target 0.99: beyond reach":    func(o *Options) { o.Targets = []float64{0.99} },
 		"magnitude: stat missing.jsonl":       func(o *Options) { o.Rows[1].Prune.Method, o.Rows[1].Prune.Calibration = "wanda-sp", "missing.jsonl" },
+		"given: " + dir + "/short/model.safetensors": given("short", func(model string) error {
+			return os.Truncate(filepath.Join(model, "model.safetensors"), 100_000)
+		}),
+		"given: " + dir + "/plan/plan.json": given("plan", func(model string) error {
+			return os.WriteFile(filepath.Join(model, "plan.json"), []byte("{"), 0o666)
+		}),
+		dir + "/words have different tokenizers": given("words", func(model string) error {
+			path := filepath.Join(model, "tokenizer.json")
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(path, []byte(strings.NewReplacer(`"x": 306`, `"x": 307`, `"y": 307`, `"y": 306`).Replace(string(text))), 0o666)
+		}),
 		"given: " + dir + "/other has a vocabulary of 97, the dense model one of 1024": func(o *Options) {
 			o.Rows = append(o.Rows, Row{Name: "given", Models: []string{filepath.Join(dir, "other")}})
 		},
@@ -316,5 +347,39 @@ func TestRowsAreCheckedFirst(t *testing.T) {
 		if len(seen) > 0 {
 			t.Errorf("%s: want nothing computed, got %v", want, seen)
 		}
+	}
+}
+
+// A report that no study wrote here is not overwritten.
+func TestReportOfAnother(t *testing.T) {
+	dir := t.TempDir()
+	o := demoStudy(t, filepath.Join(dir, "demo"), dir)
+	path := filepath.Join(dir, "report.md")
+	if err := os.WriteFile(path, []byte("mine"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Run(context.Background(), o)
+	testutil.CheckError(t, "report.md", err, "it has a report.md but no cells.jsonl of a study")
+	if text, _ := os.ReadFile(path); string(text) != "mine" {
+		t.Errorf("want the report as it was, got %q", text)
+	}
+}
+
+// The last finished cell leaves none.
+func TestCellsLeft(t *testing.T) {
+	var lines bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&lines, nil)))
+	defer slog.SetDefault(before)
+	dir := t.TempDir()
+	o := demoStudy(t, filepath.Join(dir, "demo"), filepath.Join(dir, "out"))
+	o.Rows, o.Recover, o.Latency = o.Rows[1:2], false, false
+	mustRun(t, o)
+	var left []string
+	for _, m := range regexp.MustCompile(`cells_left=(\d+)`).FindAllStringSubmatch(lines.String(), -1) {
+		left = append(left, m[1])
+	}
+	if want := []string{"2", "1", "0"}; !slices.Equal(left, want) {
+		t.Errorf("want %v left, got %v", want, left)
 	}
 }

@@ -165,7 +165,9 @@ func studyRows(c *cobra.Command, o *options, model, methods string, rows, dirs [
 	}
 	for _, row := range rows {
 		name, text, ok := strings.Cut(row, "=")
-		flags, err := shellwords.Parse(text)
+		words := shellwords.NewParser()
+		words.SetExcludeSeparators(';', '&', '|', '<', '>') // there is no shell: nothing after them may be lost
+		flags, err := words.Parse(text)
 		if !ok || err != nil {
 			return nil, usage("--row: want NAME=FLAGS, got %q", row)
 		}
@@ -227,10 +229,12 @@ func methodFlags(name string) []string {
 // pruneOptions are the options that flags of mop prune say.
 func pruneOptions(o *options, model string, flags []string) (prune.Options, error) {
 	var out prune.Options
+	done := false
 	c := pruneCommandCalling(o, func(_ *cobra.Command, p prune.Options) error {
-		out = p
+		out, done = p, true
 		return nil
 	})
+	c.SetHelpFunc(func(*cobra.Command, []string) {})
 	c.SilenceErrors, c.SilenceUsage = true, true
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%v", err) })
 	run := c.RunE
@@ -248,8 +252,13 @@ func pruneOptions(o *options, model string, flags []string) (prune.Options, erro
 		return run(c, args)
 	}
 	c.SetArgs(flags)
-	err := c.Execute()
-	return out, err
+	if err := c.Execute(); err != nil {
+		return out, err
+	}
+	if !done {
+		return out, usage("--help belongs to mop prune, not to a row")
+	}
+	return out, nil
 }
 
 // studyFlags are the flags of mop prune that a row cannot have. A model that was pruned to a
