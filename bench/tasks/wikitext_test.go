@@ -41,7 +41,14 @@ func TestWikitextMatchesHarness(t *testing.T) {
 	for _, g := range golden.Cases {
 		t.Run(g.Model+" "+g.File, func(t *testing.T) {
 			path, dir := filepath.Join("testdata", g.File), demoDir
+			tolerance := 1e-5
+			if g.Model != "demo" {
+				tolerance = 5e-5 // four digits: 30 layers in float32 sum in another order there
+			}
 			if g.File != "pages.raw" {
+				if testing.Short() {
+					t.Skip("seconds of computing: not with -short")
+				}
 				path = testutil.DataPath(t, filepath.Join("wikitext-2-raw-v1", g.File))
 			}
 			if g.Model != "demo" {
@@ -75,7 +82,7 @@ func TestWikitextMatchesHarness(t *testing.T) {
 				t.Errorf("want %d pages, got %d of %d bytes", g.Pages, r.Pages, r.Bytes)
 			}
 			for what, pair := range map[string][2]float64{"word": {g.Word, r.WordPerplexity}, "byte": {g.Byte, r.BytePerplexity}, "bits": {g.Bits, r.BitsPerByte}} {
-				if want, got := pair[0], pair[1]; math.Abs(want-got) > 1e-5*want {
+				if want, got := pair[0], pair[1]; math.Abs(want-got) > tolerance*want {
 					t.Errorf("%s: want %v, got %v", what, want, got)
 				}
 			}
