@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"mop/internal/files"
+	"mop/prune/refit"
 	"mop/runtime/chat"
 	"mop/runtime/dataset"
 	"mop/runtime/tokenizer"
@@ -76,6 +77,11 @@ func (r *run) readPrompts(in *inputs, tok *tokenizer.Tokenizer) error {
 	}
 	if available < r.Prompts {
 		slog.Warn("calibration: the file has fewer prompts than asked for", "file", r.Calibration, "want", r.Prompts, "got", available)
+	}
+	if r.Refit {
+		if err := refit.CheckPrompts(len(in.prompts)); err != nil {
+			return fmt.Errorf("%s: %w", r.Calibration, err)
+		}
 	}
 	in.checksums["calibration"], err = files.Sum(r.Calibration)
 	return err

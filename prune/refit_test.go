@@ -104,3 +104,15 @@ func TestScoresAreIdentity(t *testing.T) {
 		t.Error("want a run with another score to be refused")
 	}
 }
+
+// Too few prompts for a refit are refused before the path is computed.
+func TestRefitOfFewPrompts(t *testing.T) {
+	o := tinyOptions(t, tinyModel(t, 1, nil))
+	o.Prompts, o.Criterion, o.Sequence, o.Text, o.Refit = 4, "sequence", "LGGGG", "", true
+	testutil.CheckError(t, "check", Check(o), o.Calibration+": refit: want at least 5 prompts")
+	_, err := Run(context.Background(), o)
+	testutil.CheckError(t, "run", err, o.Calibration+": refit: want at least 5 prompts")
+	if _, err := os.Stat(o.Out); err == nil {
+		t.Error("a refused run has made the directory")
+	}
+}

@@ -25,6 +25,14 @@ import (
 // heldOut says that every so many-th prompt is held out.
 const heldOut = 5
 
+// CheckPrompts refuses fewer prompts than a refit needs.
+func CheckPrompts(n int) error {
+	if n < heldOut {
+		return fmt.Errorf("refit: want at least %d prompts, of which every fifth is held out, got %d", heldOut, n)
+	}
+	return nil
+}
+
 // Matrix is one of the matrices that are refitted.
 type Matrix int
 
@@ -60,8 +68,8 @@ func Bytes(cols int) int64 { return 2 * 8 * int64(cols) * int64(cols) }
 // Measure runs the dense model over the prompts, and returns the second moments of the
 // inputs of the wanted matrices. tick is called after each prompt; it may be nil.
 func Measure(ctx context.Context, m *model.Model, prompts [][]int, wanted Wanted, tick func()) (map[int]map[Matrix]*Moments, error) {
-	if len(prompts) < heldOut {
-		return nil, fmt.Errorf("refit: want at least %d prompts, of which every fifth is held out, got %d", heldOut, len(prompts))
+	if err := CheckPrompts(len(prompts)); err != nil {
+		return nil, err
 	}
 	longest := 0
 	for _, p := range prompts {
