@@ -79,6 +79,9 @@ func BenchmarkTileChoice(b *testing.B) {
 		if tile.cluster < 2 {
 			continue
 		}
+		if tile.cluster == 4 {
+			d.countClustersOfFour()
+		}
 		b.Run(tile.name, func(b *testing.B) {
 			defer func(all []gemmTile) { wgmmaTiles = all }(wgmmaTiles)
 			wgmmaTiles = []gemmTile{tile}
