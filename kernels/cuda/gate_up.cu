@@ -58,6 +58,7 @@ template <class T> struct GateUpEpilogue {
     norm.prefetch();                                                                                  \
     cudaGridDependencySynchronize();                                                                  \
     cudaTriggerProgrammaticLaunchCompletion();                                                        \
+    norm.request();                                                                                   \
     norm.template stage<WholeBlock>(n, ld);                                                           \
     gemv<T, E>(rows, r0, r1, ld, n, scaled(rows, sizeof(E) == 1, GateUpEpilogue<T>{m, ldm}));         \
   }

@@ -66,7 +66,7 @@ template <> struct StageLayout<i8> {
   static __device__ __forceinline__ int at(int row, int chunk) { return row * 64 + (chunk ^ row / 2 % 4) * 16; }
   template <class T> static __device__ __forceinline__ void factors(u32 (&b)[2], const u32 (&f)[4], int j, int k) {
     u32 v = f[j % 2 * 2 + k % 2]; // elements 2t, 2t+1, 2t+8, 2t+9: see byte_place
-    b[0] = T::from_bytes(ptx::unpack_bytes(v, 0)), b[1] = T::from_bytes(ptx::unpack_bytes(v, 1));
+    b[0] = T::from_bytes(ptx::unpack_bytes(v, 0, 0)), b[1] = T::from_bytes(ptx::unpack_bytes(v, 1, 0));
   }
 };
 

@@ -63,8 +63,7 @@ template <class T> struct Format<T, i8> {
   }
   // two is half of both pairs of words: columns k, k+1 and k+2, k+3 of rows g and g+8.
   static __device__ __forceinline__ void two(float (&c)[4], u32 a0, u32 b0, u32 a1, u32 b1, int upper, u32 y0, u32 y1) {
-    auto wide = [=](u32 v) { return T::from_bytes(ptx::unpack_bytes(v, upper)); };
-    T::mma(c, wide(a0), wide(b0), wide(a1), wide(b1), y0, y1);
+    T::mma(c, T::from_word(a0, upper), T::from_word(b0, upper), T::from_word(a1, upper), T::from_word(b1, upper), y0, y1);
   }
   static __device__ __forceinline__ void multiply_piece(float (&c)[4], uint4 a, uint4 b, uint4 y, int piece) {
     two(c, a.x, b.x, a.y, b.y, piece, y.x, y.y);
@@ -200,6 +199,7 @@ template <class T, class E> struct Norm {
   const u16 *gain;
   float eps;
   uint2 gains[kHeld];
+  float4 first[kHeld]; // of row 0
 
   // prefetch reads the gain, a weight: before the previous kernel has ended.
   __device__ __forceinline__ void prefetch() {
@@ -217,6 +217,8 @@ template <class T, class E> struct Norm {
       v[j] = 4 * c < D ? ptx::ld_global_f4(row(i) + c) : float4{0, 0, 0, 0};
     }
   }
+  // request begins to read x, after the previous kernel has ended.
+  __device__ __forceinline__ void request() { load(first, 0); }
   static __device__ __forceinline__ float squares(float4 v) { return v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w; }
   static __device__ __forceinline__ uint2 rounded(float4 v, float s, uint2 g) {
     return {T::pack(v.x * s * T::widen((u16)g.x), v.y * s * T::widen((u16)(g.x >> 16))),
@@ -227,7 +229,9 @@ template <class T, class E> struct Norm {
     float *parts = partial_sums<E>(ld, n); // [n, warps]
     const int tid = threadIdx.x;
     float4 now[kHeld], next[kHeld];
-    load(next, 0);
+#pragma unroll
+    for (int j = 0; j < kHeld; j++)
+      next[j] = first[j];
     for (int i = 0; i < n; i++) {
       float sum = 0;
 #pragma unroll

@@ -81,9 +81,13 @@ template <class T, class E> struct LinearInput {
   const void *x;
   int ldx, kind, in;
   __device__ __forceinline__ void prefetch() {}
+  __device__ __forceinline__ void request(const Pipeline &pipe, int n, int ld) const {
+    if (kind == 0)
+      request_x_half<E>(pipe, (const u16 *)x, ldx, n, ld);
+  }
   __device__ __forceinline__ void stage(const Pipeline &pipe, int n, int ld) const {
     if (kind == 0)
-      load_x_half_bulk<E>(pipe, (const u16 *)x, ldx, n, ld);
+      store_x_tails<E>(pipe, ldx, n, ld);
     else
       load_x_float<T, E, ConsumerWarps>((const float *)x, ldx, n, in, ld);
   }

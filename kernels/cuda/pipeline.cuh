@@ -107,22 +107,35 @@ static __device__ __forceinline__ void load_weights(Pipeline pipe, const Rows &r
   cudaTriggerProgrammaticLaunchCompletion();
 }
 
-// multiply_stages multiplies those rows with x in shared memory; out as in stream, asked
-// for what it reads (before, scales) while the weights come.
-template <class T, class E, class Out>
-static __device__ __forceinline__ void multiply_stages(Pipeline pipe, int r0, int r1, int ld, int n, const Out &out) {
+// multiply_stages waits for the previous kernel, has x put into shared memory, and multiplies those
+// rows with it; out as in stream. What out reads is asked for before it is needed: the scales of the
+// first rows before the wait, the rest of theirs while x comes, that of other rows while their weights come.
+template <class T, class E, class X, class Out>
+static __device__ __forceinline__ void multiply_stages(Pipeline pipe, int r0, int r1, int ld, int n, X x,
+                                                       const Out &out) {
   using F = Format<T, E>;
   constexpr int kStep = 4 * F::kPerLane;
   const int tid = threadIdx.x, warp = tid / 32, g = tid % 32 / 4, t = tid % 4;
   const int steps = ld / kStep, segment = max(kStageRows, kSegmentRows / n & -kStageRows);
   const u16 *xg = (const u16 *)smem + g * x_pitch<E>(ld) + F::kPerLane * t + warp * kStep;
+  int pair = r0 / 2 + tid / n; // of the outputs that this thread completes
+  const int col = tid % n;
+  auto is_mine = [&](int s0) { return 2 * pair < min(s0 + segment, r1); }; // at most 64 pairs and rows of x
+  typename Out::Row row;
+  typename Out::Source source;
+  float2 scales = {1, 1};
+  x.prefetch();
+  if (is_mine(r0))
+    scales = out.scales(pair);
+  cudaGridDependencySynchronize();
+  x.request(pipe, n, ld);
+  if (is_mine(r0))
+    row = out.row(col), source = out.source(row, pair);
+  x.stage(pipe, n, ld);
   for (int s0 = r0; s0 < r1; s0 += segment) {
-    const int s1 = min(s0 + segment, r1), pair = s0 / 2 + tid / n, col = tid % n;
-    const bool mine = 2 * pair < s1; // at most 64 pairs and rows of x: one a thread
-    typename Out::Row row;
-    typename Out::Source source;
-    float2 scales = {1, 1};
-    if (mine)
+    const int s1 = min(s0 + segment, r1);
+    const bool mine = is_mine(s0);
+    if (s0 > r0 && mine)
       row = out.row(col), source = out.source(row, pair), scales = out.scales(pair);
     for (int r = s0; r < s1; r += kStageRows) {
       float c[2][4] = {};
@@ -168,20 +181,24 @@ static __device__ __forceinline__ void multiply_stages(Pipeline pipe, int r0, in
       out.put(row, pair, a, b, scales, source);
     }
     ConsumerWarps::sync();
+    pair += segment / 2;
   }
 }
 
-// load_x_half_bulk copies n rows as they are, zeros up to ld; their tails up to ldx are zero
-// already.
+// request_x_half starts the copies of n rows as they are, and store_x_tails writes zeros up to ld and
+// waits for the copies; the rows' tails up to ldx are zero already.
 template <class E>
-static __device__ __forceinline__ void load_x_half_bulk(const Pipeline &pipe, const u16 *x, int ldx, int n, int ld) {
-  const int all = min(ldx, ld), rest = (ld - all) / 8;
-  u16 *to = (u16 *)smem;
+static __device__ __forceinline__ void request_x_half(const Pipeline &pipe, const u16 *x, int ldx, int n, int ld) {
+  const int all = min(ldx, ld);
   if (threadIdx.x == 0) {
     ptx::mbarrier_arrive_expect_tx(pipe.staged, 2 * n * all);
     for (int i = 0; i < n; i++)
-      ptx::cp_async_bulk(to + i * x_pitch<E>(ld), x + (long long)i * ldx, 2 * all, pipe.staged);
+      ptx::cp_async_bulk((u16 *)smem + i * x_pitch<E>(ld), x + (long long)i * ldx, 2 * all, pipe.staged);
   }
+}
+template <class E> static __device__ __forceinline__ void store_x_tails(const Pipeline &pipe, int ldx, int n, int ld) {
+  const int all = min(ldx, ld), rest = (ld - all) / 8;
+  u16 *to = (u16 *)smem;
   for (int i = threadIdx.x; i < n * rest; i += kGemvThreads)
     *(uint4 *)(to + i / rest * x_pitch<E>(ld) + all + i % rest * 8) = {0, 0, 0, 0};
   ptx::mbarrier_wait_parity(pipe.staged, 0);
@@ -192,13 +209,15 @@ static __device__ __forceinline__ void load_x_half_bulk(const Pipeline &pipe, co
 template <class T, class E> struct NormalizedInput {
   Norm<T, E> norm;
   __device__ __forceinline__ void prefetch() { norm.prefetch(); }
+  __device__ __forceinline__ void request(const Pipeline &, int, int) { norm.request(); }
   __device__ __forceinline__ void stage(const Pipeline &, int n, int ld) const {
     norm.template stage<ConsumerWarps>(n, ld);
   }
 };
 
 // gemv_pipelined multiplies 2*pairs rows. x puts its n rows into shared memory: x.prefetch()
-// reads what is a weight, x.stage(pipe, n, ld) the rest.
+// reads what is a weight, x.request(pipe, n, ld) begins to read the rest, and x.stage(pipe, n, ld) puts
+// them there.
 template <class T, class E, class Rows, class X, class Out>
 static __device__ __forceinline__ void gemv_pipelined(const Rows &rows, int pairs, int ld, int n, int count, X x,
                                                       const Out &out) {
@@ -217,10 +236,7 @@ static __device__ __forceinline__ void gemv_pipelined(const Rows &rows, int pair
   if (threadIdx.x >= kGemvThreads) {
     load_weights<E, kStageRows, kChunk>(pipe, rows, r0, r1, ld);
   } else {
-    x.prefetch();
-    cudaGridDependencySynchronize();
-    x.stage(pipe, n, ld);
-    multiply_stages<T, E>(pipe, r0, r1, ld, n, out);
+    multiply_stages<T, E>(pipe, r0, r1, ld, n, x, out);
   }
 }
 #endif

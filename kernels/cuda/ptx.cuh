@@ -256,10 +256,17 @@ static __device__ __forceinline__ u32 tf32(float v) {
   return r;
 }
 
-// unpack_bytes gives two bytes of v, each in 16 bits: the lower two (0) or the upper (1).
-static __device__ __forceinline__ u32 unpack_bytes(u32 v, int upper) {
+// unpack_bytes gives two bytes of v, the lower two (0) or the upper (1), each in the lower half of
+// 16 bits whose upper half is the lowest byte of above.
+static __device__ __forceinline__ u32 unpack_bytes(u32 v, int upper, u32 above) {
   u32 r;
-  asm("prmt.b32 %0, %1, 0, %2;" : "=r"(r) : "r"(v), "r"(upper ? 0x4342 : 0x4140));
+  asm("prmt.b32 %0, %1, %2, %3;" : "=r"(r) : "r"(v), "r"(above), "r"(upper ? 0x4342 : 0x4140));
+  return r;
+}
+// and_or is v & mask | bits in one instruction, which the compiler does not find for two constants.
+static __device__ __forceinline__ u32 and_or(u32 v, u32 mask, u32 bits) {
+  u32 r;
+  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(r) : "r"(v), "r"(mask), "r"(bits));
   return r;
 }
 // Sums of two pairs of 16-bit numbers; bfloat16 by a product with one, which sm_80 has.

@@ -102,6 +102,7 @@ template <class T> struct QKVEpilogue {
     norm.prefetch();                                                                                          \
     cudaGridDependencySynchronize();                                                                          \
     cudaTriggerProgrammaticLaunchCompletion();                                                                \
+    norm.request();                                                                                           \
     norm.template stage<WholeBlock>(n, ld);                                                                   \
     gemv<T, E>(rows, r0, r1, ld, n,                                                                           \
                scaled(rows, sizeof(E) == 1,                                                                   \

@@ -8,7 +8,12 @@
 // then taken away.
 struct BF16 {
   static __device__ __forceinline__ u32 from_bytes(u32 v) { // 128 + the low seven bits, less 128 or 256
-    return ptx::add_bf16((v & 0x007f007f) | 0x43004300, (v & 0x00800080) | 0xc300c300);
+    return ptx::add_bf16(ptx::and_or(v, 0x007f007f, 0x43004300), ptx::and_or(v, 0x00800080, 0xc300c300));
+  }
+  // from_word makes the same of the lower (0) or upper (1) two bytes of a word.
+  static __device__ __forceinline__ u32 from_word(u32 v, int upper) {
+    const u32 b = ptx::unpack_bytes(v, upper, 0x43);
+    return ptx::add_bf16(b & 0xff7fff7f, ptx::and_or(b, 0x00800080, 0xc300c300));
   }
   static __device__ __forceinline__ float widen(u16 v) { return __builtin_bit_cast(float, (u32)v << 16); }
   static __device__ __forceinline__ u32 pack(float lo, float hi) { return ptx::pack_bf16(lo, hi); }
@@ -35,6 +40,9 @@ struct F16 {
   static __device__ __forceinline__ u32 from_bytes(u32 v) {
     return ptx::add_f16((v ^ 0x00800080) | 0x64006400, 0xe480e480);
   } // 1152 + byte, less 1152
+  static __device__ __forceinline__ u32 from_word(u32 v, int upper) {
+    return ptx::add_f16(ptx::unpack_bytes(v, upper, 0x64) ^ 0x00800080, 0xe480e480);
+  }
   static __device__ __forceinline__ float widen(u16 v) { return ptx::widen_f16(v); }
   static __device__ __forceinline__ u32 pack(float lo, float hi) { return ptx::pack_f16(lo, hi); }
   static __device__ __forceinline__ void mma(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {

@@ -368,10 +368,11 @@ __device__ __forceinline__ void mma_tf32(float (&c)[4], u32 a0, u32 a1, u32 a2, 
   emu::mma(c, {a0, a1, a2, a3, b0, b1}, "mma.tf32", emu::multiply_tf32);
 }
 __device__ __forceinline__ u32 tf32(float v) { return emu::tf32(v); }
-__device__ __forceinline__ u32 unpack_bytes(u32 v, int upper) {
+__device__ __forceinline__ u32 unpack_bytes(u32 v, int upper, u32 above) {
   v >>= upper ? 16 : 0;
-  return (v & 0xff) | (v & 0xff00) << 8;
+  return (v & 0xff) | (v & 0xff00) << 8 | (above & 0xff) * 0x01000100;
 }
+__device__ __forceinline__ u32 and_or(u32 v, u32 mask, u32 bits) { return v & mask | bits; }
 __device__ __forceinline__ u32 add_bf16(u32 a, u32 b) {
   auto one = [](u16 x, u16 y) { return (u32)emu::narrow_bf16(emu::widen_bf16(x) + emu::widen_bf16(y)); };
   return one(a, b) | one(a >> 16, b >> 16) << 16;
