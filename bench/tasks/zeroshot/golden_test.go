@@ -2,6 +2,7 @@ package zeroshot
 
 import (
 	"encoding/json"
+	"flag"
 	"math"
 	"os"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 	"mop/runtime/device/cpu"
 	"mop/runtime/open"
 )
+
+var everyQuestion = flag.Bool("every-question", false, "compare with all answers of the golden files, not with the first ones of each task")
 
 // harnessAnswers is a file that testdata/harness.py wrote: the answers of
 // lm-evaluation-harness.
@@ -75,8 +78,9 @@ func chosen(t *testing.T, names string) []Task {
 	return list
 }
 
-// compare runs the tasks of a golden file and compares every question and every figure.
-func compare(t *testing.T, m *open.Model, want harnessAnswers, data string) {
+// compare runs the tasks of a golden file on its first limit questions, 0 = all, and compares
+// every one of them, and the figures.
+func compare(t *testing.T, m *open.Model, want harnessAnswers, data string, limit int) {
 	t.Helper()
 	compared := 0
 	for _, task := range All() {
@@ -84,8 +88,15 @@ func compare(t *testing.T, m *open.Model, want harnessAnswers, data string) {
 		if !ok || golden.N == 0 {
 			continue
 		}
+		if len(golden.Questions) != golden.N {
+			t.Fatalf("%s: want answers to %d questions in the golden file, got %d", task.Name, golden.N, len(golden.Questions))
+		}
+		questions := golden.Questions
+		if limit > 0 {
+			questions = questions[:min(limit, golden.N)]
+		}
 		path := filepath.Join(t.TempDir(), "log.jsonl")
-		got, err := Run(t.Context(), m, Options{Tasks: []Task{task}, Data: data, Limit: golden.N, BOS: want.BOS, Log: path})
+		got, err := Run(t.Context(), m, Options{Tasks: []Task{task}, Data: data, Limit: len(questions), BOS: want.BOS, Log: path})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,7 +105,9 @@ func compare(t *testing.T, m *open.Model, want harnessAnswers, data string) {
 			t.Fatal(err)
 		}
 		l.close()
-		for i, q := range golden.Questions {
+		right := 0
+		for i, q := range questions {
+			right += q.Acc
 			r, ok := l.done[task.Name][i]
 			if !ok || len(r.Sums) != len(q.Sums) {
 				t.Fatalf("%s: question %d: want %d sums, got %v", task.Name, i, len(q.Sums), r.Sums)
@@ -111,6 +124,12 @@ func compare(t *testing.T, m *open.Model, want harnessAnswers, data string) {
 			compared++
 		}
 		f := got.Tasks[task.Name]
+		if f.N != len(questions) || math.Abs(f.Acc-float64(right)/float64(len(questions))) > 1e-12 {
+			t.Errorf("%s: want %d of %d right, got %v of %d", task.Name, right, len(questions), f.Acc, f.N)
+		}
+		if len(questions) < golden.N {
+			continue // the harness's figures are those of all questions
+		}
 		near := func(what string, want, got *float64) {
 			if (want == nil) != (got == nil) || want != nil && math.Abs(*want-*got) > 1e-12 {
 				t.Errorf("%s: %s: want %v, got %v", task.Name, what, want, got)
@@ -133,26 +152,33 @@ func TestSyntheticQuestionsMatchHarness(t *testing.T) {
 	m := demoModel(t)
 	for _, bos := range []string{"off", "on"} {
 		for _, data := range []string{"synthetic", "samplelogs"} {
-			compare(t, m, readHarness(t, "synthetic-bos-"+bos+".json"), filepath.Join("testdata", data))
+			compare(t, m, readHarness(t, "synthetic-bos-"+bos+".json"), filepath.Join("testdata", data), 0)
 		}
 	}
 }
 
-// The published questions: 50 of each task for the demo's model, and the first ten for
-// SmolLM2.
+// The published questions: of each task the first 50 for the demo's model and the first ten for
+// SmolLM2, or with -every-question the 200 of the golden files.
 func TestPublishedQuestionsMatchHarness(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a minute of computing: not with -short")
 	}
 	data := testutil.DataPath(t, "zero-shot")
-	for name, load := range map[string]func(*testing.T) *open.Model{
-		"demo":    demoModel,
-		"smollm2": func(t *testing.T) *open.Model { return loadModel(t, testutil.BuiltPath(t, "smollm2", "smollm2")) },
+	for _, test := range []struct {
+		name  string
+		load  func(*testing.T) *open.Model
+		limit int
+	}{
+		{"demo", demoModel, 50},
+		{"smollm2", func(t *testing.T) *open.Model { return loadModel(t, testutil.BuiltPath(t, "smollm2", "smollm2")) }, 10},
 	} {
-		t.Run(name, func(t *testing.T) {
-			m := load(t)
+		t.Run(test.name, func(t *testing.T) {
+			m := test.load(t)
+			if *everyQuestion {
+				test.limit = 0
+			}
 			for _, bos := range []string{"off", "on"} {
-				compare(t, m, readHarness(t, name+"-bos-"+bos+".json"), data)
+				compare(t, m, readHarness(t, test.name+"-bos-"+bos+".json"), data, test.limit)
 			}
 		})
 	}

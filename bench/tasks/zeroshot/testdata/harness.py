@@ -15,10 +15,9 @@ the fields of the data set that the harness reads (see the functions below).
 The harness's add_bos_token passes add_special_tokens to the tokenizer. A tokenizer without
 BOS in its template then still adds none, so this script sets the template.
 
-The files here have 50 questions of each task for the demo's model (--limit 50) and 10 for
-SmolLM2 (--limit 10 --batch 4), with 4 decimals; files that are made now have 7 digits. What
-OUT has already is kept, so that a run goes on where another was stopped, and --tasks makes
-the files task by task.
+The files here have the first 200 questions of each task for the demo's model and for SmolLM2
+(the options' defaults). What OUT has already is kept, so that a run goes on where another was
+stopped, and --tasks makes the files task by task.
 
 Made with lm_eval 0.4.13, transformers 4.57.6, torch 2.15.0, tokenizers 0.22, Python 3.11.
 """
