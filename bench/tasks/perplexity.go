@@ -51,8 +51,8 @@ func (p *perplexity) Check() error {
 	case protocolWindows:
 		return p.text.check()
 	case protocolHarness:
-		if p.text.split != "" || p.text.stride != 0 || p.text.limit != 0 || p.text.special || p.text.template != "" {
-			return fmt.Errorf("--protocol harness: it has pages and windows of its own: want none of --split, --stride, --max-tokens-per-document, --special and --chat-template")
+		if p.text.split != "" || p.text.stride != 0 || p.text.limit != 0 || p.text.special || p.text.template != "" || p.text.wantBOS != autoBOS {
+			return fmt.Errorf("--protocol harness: it has pages and windows of its own: want none of --split, --stride, --bos, --max-tokens-per-document, --special and --chat-template")
 		}
 		return p.text.check()
 	}

@@ -2,15 +2,20 @@ package tasks
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 
+	"mop/bench/tasks/zeroshot"
 	"mop/runtime/chat"
 	"mop/runtime/dataset"
 	"mop/runtime/open"
 	"mop/runtime/tokenizer"
 )
+
+// autoBOS lets the tokenizer decide whether windows begin with BOS.
+const autoBOS = "auto"
 
 // textFlags say how a text is divided into windows.
 type textFlags struct {
@@ -18,6 +23,7 @@ type textFlags struct {
 	context, stride, limit int
 	special                bool
 	template               string
+	wantBOS                string // auto, on or off
 
 	bos  string // of the windows, once they are cut: on or off
 	step int    // tokens from one to the next
@@ -29,6 +35,7 @@ func (t *textFlags) register(f *pflag.FlagSet) {
 	f.IntVar(&t.context, "context", 0, "tokens in a window, BOS included; 0 = the smaller of 2048 and the model's maximum")
 	f.IntVar(&t.stride, "stride", 0, "tokens from the start of one window to that of the next; 0 = no overlap")
 	f.IntVar(&t.limit, "max-tokens-per-document", 0, "score only this many tokens of each document; 0 = all")
+	f.StringVar(&t.wantBOS, "bos", autoBOS, "whether windows begin with BOS: on, off, or auto: where the tokenizer has one. Without it the first token of a window is context, as in papers that cut one stream of tokens")
 	f.BoolVar(&t.special, "special", false, "parse the text of special tokens in the text, such as <|im_start|>, as these tokens")
 	f.StringVar(&t.template, "chat-template", "", "template for rows of messages: "+strings.Join(chat.Builtins(), ", ")+", or a file; default: the model's own")
 }
@@ -36,6 +43,8 @@ func (t *textFlags) register(f *pflag.FlagSet) {
 // check refuses flags that are wrong for every model and text.
 func (t *textFlags) check() error {
 	switch {
+	case !slices.Contains(zeroshot.BOSStates, t.wantBOS):
+		return fmt.Errorf("--bos: want one of %s, got %q", strings.Join(zeroshot.BOSStates, ", "), t.wantBOS)
 	case t.limit < 0:
 		return fmt.Errorf("--max-tokens-per-document: want 0 or more, got %d", t.limit)
 	case t.context != 0 && t.context < 2:
@@ -55,6 +64,12 @@ func (t *textFlags) windows(m *open.Model) ([]dataset.Window, error) {
 	context, err := t.contextLength(m, min(2048, m.Config.MaxPositions))
 	if err != nil {
 		return nil, err
+	}
+	switch {
+	case t.wantBOS == "off":
+		tok = tok.WithoutBOS()
+	case t.wantBOS == "on" && tok.BOS() < 0:
+		return nil, fmt.Errorf("%s: --bos on: its tokenizer has no BOS token: leave --bos out", m.Name)
 	}
 	t.bos, t.step = "on", context-1
 	if tok.BOS() < 0 {

@@ -13,6 +13,8 @@ import (
 func TestWrongFlags(t *testing.T) {
 	for _, args := range [][]string{
 		{"eval", "ppl", "--model", demoDir, "--text", "main.go", "--context", "1"},
+		{"eval", "ppl", "--model", demoDir, "--text", "main.go", "--bos", "maybe"},
+		{"eval", "ppl", "--model", demoDir, "--text", "main.go", "--bos", "off", "--protocol", "harness"},
 		{"eval", "kl", "--model", demoDir, "--reference", demoDir, "--text", "main.go", "--context", "-4"},
 		{"eval", "ppl", "--model", demoDir, "--text", "main.go", "--context", "8", "--stride", "9"},
 		{"inspect", "preset:llama-9"},

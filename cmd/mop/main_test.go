@@ -170,6 +170,29 @@ func TestInspectAndTokenize(t *testing.T) {
 	}
 }
 
+// Windows without BOS are as long, and their first tokens are not scored.
+func TestPerplexityWithoutBOS(t *testing.T) {
+	type result struct {
+		Tokens, Windows, Context int
+		BOS                      string
+	}
+	of := func(bos string) (r result) {
+		out, err := mop(t, "", "eval", "ppl", "--model", demoDir, "--text", "main.go", "--context", "16", "--max-tokens-per-document", "240", "--bos", bos, "--json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal([]byte(out), &r); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	for bos, want := range map[string]result{"auto": {240, 16, 16, "on"}, "on": {240, 16, 16, "on"}, "off": {225, 15, 16, "off"}} {
+		if got := of(bos); got != want {
+			t.Errorf("--bos %s: want %+v, got %+v", bos, want, got)
+		}
+	}
+}
+
 // A stop string only truncates a continuation, and sampling is the same for the same seed.
 func TestRun(t *testing.T) {
 	args := []string{"run", "--model", demoDir, "--prompt", "One day, Tom", "--max-tokens", "40", "--ignore-eos"}

@@ -57,6 +57,20 @@ func TestWindowsWithoutBOS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	checkWithoutBOS(t, tok)
+	// The same of a tokenizer that has one.
+	named, err := tokenizer.Parse([]byte(`{"added_tokens":[{"id":1,"content":"<s>","special":true}],"model":{"type":"BPE","vocab":{"<s>":1,` + strings.Join(vocab, ",") + `},"merges":[]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if named.BOS() != 1 {
+		t.Fatalf("want a tokenizer with BOS, got %d", named.BOS())
+	}
+	checkWithoutBOS(t, named.WithoutBOS())
+}
+
+func checkWithoutBOS(t *testing.T, tok *tokenizer.Tokenizer) {
+	t.Helper()
 	for _, c := range []struct {
 		docs                   string
 		context, stride, limit int

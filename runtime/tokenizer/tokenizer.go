@@ -191,6 +191,13 @@ func newTokenizer(n int) *Tokenizer {
 // BOS is the token id that begins a text, -1 = none.
 func (t *Tokenizer) BOS() int { return t.bos }
 
+// WithoutBOS is the same tokenizer, but none of its texts begin with BOS.
+func (t *Tokenizer) WithoutBOS() *Tokenizer {
+	c := *t
+	c.bos = -1
+	return &c
+}
+
 // EOS lists the token ids that end a text. The first one is that of the settings beside
 // the tokenizer, where they name one.
 func (t *Tokenizer) EOS() []int { return append([]int(nil), t.eos...) }
