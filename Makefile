@@ -172,7 +172,7 @@ fuzz: ## run every fuzz target for FUZZTIME each
 nightly: ## long fuzzing, 200 questions of each task, other programs' clients, ten minutes of bad clients, the CUDA kernels' large shapes in every thread order, and all tests under the race detector
 	$(MAKE) fuzz FUZZTIME=5m
 	$(MAKE) external-test
-	go test -run TestPublishedQuestions -count=1 -timeout 2h ./bench/tasks/zeroshot -every-question
+	go test -run TestPublishedQuestionsMatchHarness -count=1 -timeout 2h ./bench/tasks/zeroshot -every-question
 	go test -run TestSoak -count=1 ./runtime/server -soak 10m -timeout 20m
 	$(EMU) -timeout 2h ./runtime/device/cuda -every-order
 	CGO_ENABLED=1 go test -race -timeout 2h ./...
