@@ -23,6 +23,7 @@ type klDivergence struct {
 
 type klResult struct {
 	metric.KLResult
+	BOS    string `json:"bos"` // whether windows begin with BOS: on or off
 	Commit string `json:"commit"`
 }
 
@@ -54,7 +55,7 @@ func (k *klDivergence) Run(ctx context.Context, in Input) (Result, error) {
 		return nil, err
 	}
 	r, err := metric.KL(ctx, ref.Model, in.Model.Model, w, in.Progress.Counter(0, "positions", dataset.Positions(w)))
-	return klResult{r, build.Commit()}, in.Model.Wrap(err)
+	return klResult{r, k.text.bos, build.Commit()}, in.Model.Wrap(err)
 }
 
 // sameTokens refuses models whose token ids mean different texts: a divergence between
@@ -76,6 +77,6 @@ func sameTokens(m, reference *open.Model) error {
 }
 
 func (r klResult) String() string {
-	return fmt.Sprintf("KL mean %.5f, median %.5f, 99th percentile %.5f nats; same argmax token %.2f %%; %d tokens",
-		r.Mean, r.Median, r.P99, 100*r.SameArgmax, r.Tokens)
+	return fmt.Sprintf("KL mean %.5f, median %.5f, 99th percentile %.5f nats; same argmax token %.2f %%; %d tokens, BOS %s",
+		r.Mean, r.Median, r.P99, 100*r.SameArgmax, r.Tokens, r.BOS)
 }

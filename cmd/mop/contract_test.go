@@ -152,7 +152,7 @@ func TestContract(t *testing.T) {
 		{object{"ppl": "number", "nll": "number", "tokens": "whole", "commit": "string"},
 			"eval ppl --model " + demoDir + " --text " + text + " --context 8 --stride 3 --split | --max-tokens-per-document 12 --json"},
 		{nil, "prune --model " + demoDir + " --out " + out + " --targets 0.04 --criterion kl --calibration ../../bench/demo/text/calibration.jsonl --prompts 2 --text " + text + " --windows 1 --context 16 --seed 5"},
-		{object{"mean": "number", "median": "number", "p99": "number", "same_top1": "number", "tokens": "whole", "commit": "string"},
+		{object{"mean": "number", "median": "number", "p99": "number", "same_top1": "number", "tokens": "whole", "bos": "string", "commit": "string"},
 			"eval kl --model " + out + "/0.04 --reference " + demoDir + " --text " + text + " --json"},
 		{object{"model": "string", "bos": "string", "average": object{"acc": "number", "acc_norm": "number"}, "commit": "string",
 			"tasks": object{"piqa": object{"n": "whole", "acc": "number", "acc_stderr": "number", "acc_norm": "number", "acc_norm_stderr": "number", "file": "string"},
