@@ -33,7 +33,7 @@ resume() { # prints --resume where a run was started
 
 case $stage in
 sweep)
-    $mop sweep --model "$model" --what heads,context,mlp --out "$table" --report "$out/sweep"
+    $mop sweep --model "$model" --what heads,context,mlp,layers --visits 6 --out "$table" --report "$out/sweep"
     ;;
 verify)
     for workload in "12 128" "512 16"; do

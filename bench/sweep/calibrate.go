@@ -67,23 +67,90 @@ func calibrate(p *predict.Pass, whole []predict.Whole) bool {
 	if !(scale > 0) {
 		return false
 	}
-	correct := func(t *predict.Time) {
+	correct(p, scale, wait)
+	p.Other = predict.Time{MS: other, Lo: other, Hi: other, N: len(times)}
+	return true
+}
+
+// correct scales the times of a pass's operations and takes the wait off each of them.
+func correct(p *predict.Pass, scale, wait float64) {
+	one := func(t *predict.Time) {
 		for _, v := range []*float64{&t.MS, &t.Lo, &t.Hi} {
 			*v = max(*v*scale-wait, *v*scale/100) // above 0
 		}
 	}
 	for i := range p.Attention {
 		a := &p.Attention[i]
-		correct(&a.QKV)
-		correct(&a.Attend)
-		correct(&a.Output)
+		one(&a.QKV)
+		one(&a.Attend)
+		one(&a.Output)
 	}
 	for i := range p.MLP {
-		correct(&p.MLP[i].GateUp)
-		correct(&p.MLP[i].Down)
+		one(&p.MLP[i].GateUp)
+		one(&p.MLP[i].Down)
 	}
-	p.Other = predict.Time{MS: other, Lo: other, Hi: other, N: len(times)}
-	return true
+}
+
+// On a device that does not queue operations, the recorded times of decode steps are right one
+// by one, but a whole model of small blocks takes less than their sum: the blocks were recorded
+// in models of medium size, and the fewer bytes a model has, the more of them the processor's
+// last cache still holds from the step before. The time between the operations of a layer is
+// also part of other. The same equation as above is therefore fitted to the whole models of
+// the sweep, with relative errors, and holds for the decode passes of all contexts and batches.
+
+// minWhole is the number of whole models from which on decode passes are fitted to them.
+const minWhole = 8
+
+// calibrateDecode fits the decode passes to the whole models of the sweep. It changes nothing
+// where these are few, or do not determine the unknowns.
+func calibrateDecode(passes []predict.Pass, whole []predict.Whole) {
+	var rows, ones []float64
+	var base *predict.Pass
+	layers := map[int]bool{}
+	for _, w := range whole {
+		if w.Phase != device.Decode.String() {
+			continue
+		}
+		for i := range passes {
+			p := &passes[i]
+			if p.Phase != w.Phase || p.Batch != w.Batch || p.Tokens != w.Tokens {
+				continue
+			}
+			if layer, ok := recorded(p, w.Shape); ok && (base == nil || base == p) {
+				base = p
+				n := float64(w.Layers)
+				layers[w.Layers] = true
+				rows, ones = append(rows, 1/w.Time.MS, n*layer/w.Time.MS, -n*layerOps/w.Time.MS), append(ones, 1)
+			}
+		}
+	}
+	if len(ones) < minWhole || !(base.Other.MS > 0) {
+		return
+	}
+	a := mat.NewDense(len(ones), 3, rows)
+	unknowns := 3
+	if len(layers) < 3 { // the wait cannot be told from other
+		unknowns = 2
+	}
+	var x mat.VecDense
+	if err := x.SolveVec(a.Slice(0, len(ones), 0, unknowns), mat.NewVecDense(len(ones), ones)); err != nil {
+		return
+	}
+	other, scale, wait := x.AtVec(0)/base.Other.MS, x.AtVec(1), 0.0
+	if unknowns == 3 {
+		wait = x.AtVec(2)
+	}
+	if !(other > 0) || !(scale > 0) {
+		return
+	}
+	for i := range passes {
+		if p := &passes[i]; p.Phase == device.Decode.String() {
+			correct(p, scale, wait)
+			for _, v := range []*float64{&p.Other.MS, &p.Other.Lo, &p.Other.Hi} {
+				*v *= other
+			}
+		}
+	}
 }
 
 // recorded is the recorded time of a layer of a shape.

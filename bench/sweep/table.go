@@ -68,6 +68,9 @@ func (o *Options) table(dev device.Device, j visits) (*predict.Table, error) {
 		}
 		t.Passes = append(t.Passes, p)
 	}
+	if !queues(dev) {
+		calibrateDecode(t.Passes, t.Whole)
+	}
 	slices.SortFunc(t.Passes, func(a, b predict.Pass) int {
 		return cmp.Or(cmp.Compare(a.Phase, b.Phase), cmp.Compare(a.Batch, b.Batch), cmp.Compare(a.Tokens, b.Tokens))
 	})
