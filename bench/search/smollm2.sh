@@ -11,9 +11,9 @@
 #   sweep     the latency table                              (an idle machine)
 #   verify    20 plans against their predictions             (an idle machine)
 #   size      the paper's width branch and the search at 20 % fewer parameters
-#   latency   at TARGETS of the dense latency (default 0.8,0.7,0.6): the search of seed SEED
-#             (default 1), one width for all layers with the same score, text and refit, and MoP's
-#             path with the paper's score and prompts        (an idle machine)
+#   latency   at TARGETS of the dense latency (default 0.8,0.7,0.6), as the table predicts it: the
+#             search of seed SEED (default 1), one width for all layers with the same score, text
+#             and refit, and MoP's path with the paper's score and prompts
 #   recovery  the same short training of all models in OUT, each to a directory beside it
 #   quality   perplexity of all models in OUT
 #   front     one report: perplexity and KL divergence against measured latency of the models of
@@ -48,11 +48,11 @@ size)
         --calibration "$c4" --prompts 128 --text "$c4" --generations 3 $(resume "$out/size")
     ;;
 latency)
-    $mop search --model "$model" --out "$out/searched" --latency "$table" --target-latency "$targets" --seed "$seed" \
+    $mop search --model "$model" --out "$out/searched" --latency "$table" --measure=false --target-latency "$targets" --seed "$seed" \
         --refit --neuron-score wanda --calibration "$c4" --prompts 128 --text "$c4" --generations 3 $(resume "$out/searched")
-    $mop prune --model "$model" --out "$out/width" --method wanda-sp --target-latency "$targets" --refit \
+    $mop prune --model "$model" --out "$out/width" --method wanda-sp --latency "$table" --measure=false --target-latency "$targets" --refit \
         --calibration "$c4" --prompts 128 $(resume "$out/width")
-    $mop prune --model "$model" --out "$out/mop" --target-latency "$targets" \
+    $mop prune --model "$model" --out "$out/mop" --latency "$table" --measure=false --target-latency "$targets" \
         --calibration "$alpaca" --prompts 64 --text "$c4" --windows 4 --context 128 $(resume "$out/mop")
     ;;
 recovery)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"mop/prune/plan"
+	"mop/runtime/predict"
 )
 
 // From a sweep to predicted plans, a verified one and a validated one, on the demo's
@@ -55,7 +56,10 @@ func TestFromSweepToValidatedPlan(t *testing.T) {
 	if out, err = mop(t, "", append([]string{"validate", file, "--latency", table, "--out-tokens", "4"}, cpu...)...); err != nil || !strings.Contains(out, "Where the time goes") {
 		t.Errorf("got %q, %v", out, err)
 	}
+	checkPredictedTarget(t, table)
 	for want, args := range map[string][]string{
+		"--measure=false: want":           {"prune", "--model", demoDir, "--out", dir, "--target-latency", "0.8", "--measure=false"},
+		"--measure=false: want --target":  {"prune", "--model", demoDir, "--out", dir, "--targets", "0.2", "--latency", table, "--measure=false"},
 		"--latency TABLE":                 {"plan", "--model", demoDir, "--sequence", "L", "--round-to", "auto"},
 		"need --latency":                  {"plan", "--model", demoDir, "--sequence", "L", "--batch", "2"},
 		"want all, prefill or":            {"plan", "--model", demoDir, "--sequence", "L", "--latency", table, "--part", "half"},
@@ -94,6 +98,30 @@ func TestFromSweepToValidatedPlan(t *testing.T) {
 		if _, err := mop(t, "", "plan", "--model", model, "--sequence", "L", "--latency", file); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %q, got %v", want, err)
 		}
+	}
+}
+
+// With --measure=false the table's prediction meets the target, also of another machine.
+func checkPredictedTarget(t *testing.T, table string) {
+	t.Helper()
+	out := t.TempDir()
+	if _, err := mop(t, "", "prune", "--model", demoDir, "--out", out, "--method", "magnitude", "--target-latency", "0.8", "--latency", table, "--measure=false", "--device", "cpu"); err != nil {
+		t.Fatal(err)
+	}
+	p, err := plan.Load(filepath.Join(out, "0.80", "plan.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	latencies, err := predict.Load(table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	predictor, err := latencies.Predictor(predict.Workload{In: 12, Out: 128, Batch: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if share := predictor.Latency(p.TargetStep().Shapes) / predictor.Latency(p.Base.Shapes); share < 0.75 || share > 0.805 {
+		t.Errorf("want 0.8 of the predicted latency or a little less, got %.3f", share)
 	}
 }
 

@@ -28,6 +28,7 @@ func pruneCommand(o *options) *cobra.Command { return pruneCommandCalling(o, run
 func pruneCommandCalling(o *options, do func(*cobra.Command, prune.Options) error) *cobra.Command {
 	var p prune.Options
 	var targets, latencies, sample, train, tableFile, kvType string
+	var measure bool
 	work := workloadFlags{Workload: predict.Workload{In: 12, Out: 128, Batch: 1}}
 	var replay []string
 	p.Recovery.Recipe = finetune.Defaults()
@@ -68,7 +69,7 @@ func pruneCommandCalling(o *options, do func(*cobra.Command, prune.Options) erro
 			if err != nil {
 				return err
 			}
-			if err := pruneLatency(c, o, &p, &work, kvType, tableFile); err != nil {
+			if err := pruneLatency(c, o, &p, &work, kvType, tableFile, measure); err != nil {
 				return err
 			}
 			if tableFile != "" && !rounds && p.MeasureLatency == nil {
@@ -101,6 +102,7 @@ func pruneCommandCalling(o *options, do func(*cobra.Command, prune.Options) erro
 	f.StringVar(&targets, "targets", "0.2,0.3,0.4", "compressions, as shares of all parameters")
 	f.StringVar(&latencies, "target-latency", "", "instead of --targets: shares of the unpruned model's latency, such as 0.6,0.7,0.8, met by measurement on the device")
 	f.StringVar(&tableFile, "latency", "", "latency table of mop sweep, from which criterion latency predicts times instead of measuring them")
+	f.BoolVar(&measure, "measure", true, "meet --target-latency by measurement on the device; false: by the table's prediction alone, for a machine that other programs use too")
 	work.register(c)
 	latencyKVFlag(c, &kvType)
 	f.BoolVar(&p.ExactTarget, "exact-target", false, "meet each target exactly, by a last width step of the size that is missing")

@@ -118,7 +118,10 @@ func needsLatency(name string) bool {
 }
 
 // pruneLatency gives a pruning run what it needs of latencies. kvType is that of --kv-type.
-func pruneLatency(c *cobra.Command, o *options, p *prune.Options, work *workloadFlags, kvType, tableFile string) error {
+func pruneLatency(c *cobra.Command, o *options, p *prune.Options, work *workloadFlags, kvType, tableFile string, measure bool) error {
+	if !measure && (!p.TargetLatency || tableFile == "") {
+		return usage("--measure=false: want --target-latency, and the table by --latency")
+	}
 	if !needsLatency(p.Criterion) && !p.TargetLatency {
 		if work.changed(c) || kvType != "" {
 			return usage("--in, --out-tokens, --batch, --part and --kv-type need --criterion latency or --target-latency")
@@ -155,6 +158,10 @@ func pruneLatency(c *cobra.Command, o *options, p *prune.Options, work *workload
 	}
 	p.PredictLatency = func(_ context.Context, _ device.Device, _ *config.Config, layers []config.LayerShape, _ float64) (float64, error) {
 		return predictor.Latency(layers), nil
+	}
+	if !measure {
+		p.MeasureLatency = p.PredictLatency
+		p.LatencyIdentity += ", predicted"
 	}
 	return nil
 }

@@ -64,6 +64,28 @@ func (j *job) evaluateOnce(ctx context.Context, g genome, windows int) (float64,
 	return x, nil
 }
 
+// chooseDivision returns the best of several divisions of the target over the blocks. The sum
+// of the losses of single blocks is less than the loss of a model without all of them, and
+// more so where single losses are large. Some divisions therefore count powers of the losses,
+// which spreads the cuts over more blocks, and some leave every block a least width.
+func (j *job) chooseDivision(ctx context.Context, first genome, x *losses) (genome, error) {
+	var others []genome
+	for _, power := range []float64{1, 1.5, 2} {
+		for _, least := range []int{0, max(1, j.Levels/24), max(1, j.Levels/12), max(1, j.Levels/6)} {
+			g, err := j.divide(x.bent(power, least), j.cost, j.target, j.keepsAttention(j.Attention))
+			known := func(y genome) bool { return y.key() == g.key() }
+			if err == nil && g.key() != first.key() && !slices.ContainsFunc(others, known) { // an error: the least widths exceed the target
+				others = append(others, g)
+			}
+		}
+	}
+	best, err := j.choose(ctx, first, others)
+	if _, known := j.own.values["seconds of divisions"]; err == nil && !known {
+		err = j.own.add("seconds of divisions", j.own.values["seconds"])
+	}
+	return best, err
+}
+
 // evolve improves a genome. Every generation makes offspring of the present best one,
 // judges them on more and more text, and keeps the best if it beats the parent on all of
 // it. The random numbers of a generation depend on the seed and its number alone, and
@@ -82,7 +104,9 @@ func (j *job) evolve(ctx context.Context, best genome) (genome, error) {
 		}
 		// The first generation shows how many fit into the time.
 		if !known {
-			generations, known = max(1, float64(int(j.Time.Seconds()/max(j.own.values["seconds"], 1e-3)))), true
+			before := j.own.values["seconds of divisions"]
+			one := max(j.own.values["seconds"]-before, 1e-3)
+			generations, known = max(1, float64(int((j.Time.Seconds()-before)/one))), true
 			if j.Time == 0 {
 				generations = 0
 			}

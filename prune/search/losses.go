@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"mop/internal/progress"
@@ -17,6 +18,23 @@ func measuredShares() []float64 { return []float64{0, 0.25, 0.4, 0.55, 0.7, 0.85
 type losses struct {
 	attention [][]float64 // [L][K+1] by the KV heads that are kept
 	mlp       [][]float64 // [L][Levels+1]
+}
+
+// bent are powers of the losses, and infinite for MLP blocks below a level.
+func (x *losses) bent(power float64, least int) *losses {
+	raise := func(rows [][]float64, least int) [][]float64 {
+		out := make([][]float64, len(rows))
+		for l, row := range rows {
+			out[l] = make([]float64, len(row))
+			for i, v := range row {
+				if out[l][i] = math.Copysign(math.Pow(math.Abs(v), power), v); i < least && i < len(row)-1 {
+					out[l][i] = math.Inf(1)
+				}
+			}
+		}
+		return out
+	}
+	return &losses{raise(x.attention, 0), raise(x.mlp, least)}
 }
 
 // measuredLevels are the levels nearest to the measured shares, ascending.

@@ -57,7 +57,7 @@ type Model struct {
 	Target  float64
 	Cost    float64 // predicted share of the dense model's
 	KL      float64 // on all windows
-	StartKL float64 // of the knapsack's model, before evolution
+	StartKL float64 // of the best division's model, before evolution
 	Skipped bool    // another job is searching for it, or it was there already
 }
 
@@ -346,6 +346,9 @@ func (r *run) search(ctx context.Context, target float64, x *losses, k cost) (Mo
 		return m, err
 	}
 	j := &job{run: r, target: target, cost: &k, own: r.own}
+	if g, err = j.chooseDivision(ctx, g, x); err != nil {
+		return m, err
+	}
 	if m.StartKL, err = j.evaluate(ctx, g, r.Windows); err != nil {
 		return m, err
 	}

@@ -76,6 +76,38 @@ func TestInterpolate(t *testing.T) {
 
 const demoModel = "../../bench/demo/model"
 
+// Powers of the losses spread the cuts over more blocks, and a least level holds for every block.
+func TestBentLosses(t *testing.T) {
+	g := grid{slices.Repeat([]config.LayerShape{{Heads: 2, KVHeads: 2, HeadDim: 4, Intermediate: 8}}, 2), 4}
+	count := func(s config.LayerShape) float64 { return float64(s.Intermediate) }
+	k := &cost{func(layers []config.LayerShape) (n float64) {
+		for _, s := range layers {
+			n += count(s)
+		}
+		return n
+	}, func(config.LayerShape) float64 { return 0 }, count, 1}
+	heads := [][]float64{{1, 0.5, 0}, {1, 0.5, 0}}
+	for _, tt := range []struct {
+		mlp   [][]float64
+		power float64
+		least int
+		want  []int
+	}{
+		{[][]float64{{1.5, 1.3, 1, 0.5, 0}, {1.6, 1.5, 1, 0.6, 0}}, 1, 0, []int{0, 4}},
+		{[][]float64{{1.5, 1.3, 1, 0.5, 0}, {1.6, 1.5, 1, 0.6, 0}}, 2, 0, []int{2, 2}},
+		{[][]float64{{1.5, 1.3, 1, 0.5, 0}, {1.6, 1.5, 1, 0.6, 0}}, 1, 1, []int{1, 3}},
+		{[][]float64{{-0.2, 0.1, 0.1, 0.1, 0}, {1, 0.5, 0.3, 0.1, 0}}, 2, 0, []int{0, 4}}, // less than nothing is lost
+	} {
+		x := (&losses{heads, tt.mlp}).bent(tt.power, tt.least)
+		if got, err := g.divide(x, k, 0.5, true); err != nil || !slices.Equal(got.Levels, tt.want) {
+			t.Errorf("power %v, at least level %d: want levels %v, got %v, %v", tt.power, tt.least, tt.want, got.Levels, err)
+		}
+	}
+	if _, err := g.divide((&losses{heads, [][]float64{{1, 1, 1, 1, 0}, {1, 1, 1, 1, 0}}}).bent(1, 3), k, 0.5, true); err == nil {
+		t.Error("want an error where the least levels exceed the target")
+	}
+}
+
 // proportional is a table of a device on which time is proportional to size.
 func proportional(c *config.Config) *predict.Table {
 	one := func(x int) predict.Time { return predict.Time{MS: float64(x) * 1e-3, Lo: 1e-6, Hi: 1, N: 1} }
