@@ -39,7 +39,7 @@ func TestTrainHalfOperands(t *testing.T) {
 					x, dy := p.guardedMatrix(s.n, s.in, one), p.guardedMatrix(s.n, s.out, one)
 					xs, dys := []device.Buffer{x.dev, p.half(x, false, w)}, []device.Buffer{dy.dev, dy.dev}
 					if dt == checkpoint.BF16 {
-						dys[1] = p.half(dy, true, w)
+						xs, dys = append(xs, xs[1]), append(dys, p.half(dy, true, w))
 					} else if b, err := p.dev.OperandBuffer(1, 1, true, w); b != nil || err != nil {
 						t.Errorf("want no buffer for gradients beside float16, got %v, %v", b, err)
 					}
@@ -79,10 +79,11 @@ func TestTrainHalfOperands(t *testing.T) {
 
 // The norm and the gate round to 16 bits what they write to float32 buffers.
 func TestTrainHalfRows(t *testing.T) {
-	for _, dt := range types {
-		t.Run(fmt.Sprint(dt), func(t *testing.T) {
+	for i := range len(types) * len(orders) {
+		dt, order := types[i%len(types)], orders[i/len(types)]
+		t.Run(fmt.Sprint(dt, order), func(t *testing.T) {
 			const n, D = 5, 131
-			p := newDevicePair(t, 19, orders[0])
+			p := newDevicePair(t, 19, order)
 			_, gain := p.vector(dt, D)
 			_, w, _, _ := p.weightPair(dt, 3, D)
 			half := func(gradient bool) *buffer {
