@@ -2,6 +2,7 @@ package sweep
 
 import (
 	"fmt"
+	"log/slog"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -102,11 +103,12 @@ func correct(p *predict.Pass, scale, wait float64) {
 const minWhole = 8
 
 // calibrateDecode fits the decode passes to the whole models of the sweep. It changes nothing
-// where these are few, or do not determine the unknowns.
+// where these are few. Whole models that were measured on a busy machine only are left out by
+// the caller.
 func calibrateDecode(passes []predict.Pass, whole []predict.Whole) {
 	var rows, ones []float64
 	var base *predict.Pass
-	layers := map[int]bool{}
+	layers, shapes := map[int]bool{}, map[config.LayerShape]bool{}
 	for _, w := range whole {
 		if w.Phase != device.Decode.String() {
 			continue
@@ -119,7 +121,7 @@ func calibrateDecode(passes []predict.Pass, whole []predict.Whole) {
 			if layer, ok := recorded(p, w.Shape); ok && (base == nil || base == p) {
 				base = p
 				n := float64(w.Layers)
-				layers[w.Layers] = true
+				layers[w.Layers], shapes[w.Shape] = true, true
 				rows, ones = append(rows, 1/w.Time.MS, n*layer/w.Time.MS, -n*layerOps/w.Time.MS), append(ones, 1)
 			}
 		}
@@ -129,19 +131,18 @@ func calibrateDecode(passes []predict.Pass, whole []predict.Whole) {
 	}
 	a := mat.NewDense(len(ones), 3, rows)
 	unknowns := 3
-	if len(layers) < 3 { // the wait cannot be told from other
+	if len(layers) < 3 || len(shapes) < 3 { // the wait cannot be told from other, or from the scale
 		unknowns = 2
 	}
 	var x mat.VecDense
-	if err := x.SolveVec(a.Slice(0, len(ones), 0, unknowns), mat.NewVecDense(len(ones), ones)); err != nil {
+	err := x.SolveVec(a.Slice(0, len(ones), 0, unknowns), mat.NewVecDense(len(ones), ones))
+	if err != nil || !(x.AtVec(0) > 0) || !(x.AtVec(1) > 0) {
+		slog.Warn("the recorded times of decode steps could not be fitted to those of whole models", "models", len(ones))
 		return
 	}
 	other, scale, wait := x.AtVec(0)/base.Other.MS, x.AtVec(1), 0.0
 	if unknowns == 3 {
 		wait = x.AtVec(2)
-	}
-	if !(other > 0) || !(scale > 0) {
-		return
 	}
 	for i := range passes {
 		if p := &passes[i]; p.Phase == device.Decode.String() {

@@ -95,6 +95,18 @@ func TestCalibrateDecode(t *testing.T) {
 	if want := recordedPass(c); passes[2].Other != want.Other || passes[2].MLP[0] != want.MLP[0] {
 		t.Errorf("want prefill as recorded, got %+v", passes[2])
 	}
+	// Models of one shape do not tell the wait from the scale.
+	var layers []predict.Whole
+	for _, w := range whole {
+		if w.Shape == widest(c) {
+			layers = append(layers, w, w)
+		}
+	}
+	deep := []predict.Pass{recordedPass(c)}
+	calibrateDecode(deep, layers)
+	if math.Abs(deep[0].Other.MS-trueOther) > 1e-6 || len(layers) < minWhole {
+		t.Errorf("%d models of one shape: want other %g, got %+v", len(layers), trueOther, deep[0].Other)
+	}
 	few := []predict.Pass{recordedPass(c)}
 	calibrateDecode(few, whole[:minWhole-1])
 	if few[0].Other.MS != 9 {

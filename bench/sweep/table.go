@@ -24,6 +24,7 @@ func (o *Options) table(dev device.Device, j visits) (*predict.Table, error) {
 	usual := j.usual()
 	builders := map[passKey]*passBuilder{}
 	calibrations := map[setting][]predict.Whole{}
+	var undisturbed []predict.Whole
 	for _, key := range keys {
 		x := known[key]
 		visits := j.of(key)
@@ -36,6 +37,9 @@ func (o *Options) table(dev device.Device, j visits) (*predict.Table, error) {
 				calibrations[x.setting] = append(calibrations[x.setting], wholes(x, kept)...)
 			} else {
 				t.Whole = append(t.Whole, wholes(x, kept)...)
+				if !disturbed {
+					undisturbed = append(undisturbed, wholes(x, kept)...)
+				}
 			}
 			continue
 		}
@@ -69,7 +73,7 @@ func (o *Options) table(dev device.Device, j visits) (*predict.Table, error) {
 		t.Passes = append(t.Passes, p)
 	}
 	if !queues(dev) {
-		calibrateDecode(t.Passes, t.Whole)
+		calibrateDecode(t.Passes, undisturbed)
 	}
 	slices.SortFunc(t.Passes, func(a, b predict.Pass) int {
 		return cmp.Or(cmp.Compare(a.Phase, b.Phase), cmp.Compare(a.Batch, b.Batch), cmp.Compare(a.Tokens, b.Tokens))

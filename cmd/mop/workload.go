@@ -103,6 +103,9 @@ func (w *workloadFlags) predictor(file, kvType string, base *config.Config) (*pr
 		return nil, nil, usage("--in and --out-tokens: want at most %d positions, the model's context, got %d", most, w.In+w.Out)
 	}
 	w.warnExtrapolated(file, t)
+	if t.Disturbed() {
+		slog.Warn("the machine was busy whenever some passes of the latency table were measured, so that predictions are too long: sweep again on an idle machine", "table", file)
+	}
 	p, err := t.Predictor(w.Workload)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", file, err)
@@ -161,7 +164,7 @@ func pruneLatency(c *cobra.Command, o *options, p *prune.Options, work *workload
 	}
 	if !measure {
 		p.MeasureLatency = p.PredictLatency
-		p.LatencyIdentity += ", predicted"
+		p.LatencyIdentity = fmt.Sprintf("%+v predicted by table %s", work.Workload, sum)
 	}
 	return nil
 }

@@ -94,6 +94,8 @@ func (j *job) evolve(ctx context.Context, best genome) (genome, error) {
 	generations, known := j.own.values["generations"]
 	if j.Generations > 0 {
 		generations, known = float64(j.Generations), true
+	} else if j.Time == 0 {
+		return best, nil
 	}
 	for n := 0; !known || n < int(generations); n++ {
 		r := rand.New(rand.NewPCG(j.Seed, random.Key(uint64(n), fmt.Sprint("generation ", j.target))))
@@ -107,9 +109,6 @@ func (j *job) evolve(ctx context.Context, best genome) (genome, error) {
 			before := j.own.values["seconds of divisions"]
 			one := max(j.own.values["seconds"]-before, 1e-3)
 			generations, known = max(1, float64(int((j.Time.Seconds()-before)/one))), true
-			if j.Time == 0 {
-				generations = 0
-			}
 			if err := j.own.add("generations", generations); err != nil {
 				return best, err
 			}

@@ -14,7 +14,7 @@ const bins = 4000
 // costs add up to at most the budget. It returns nil where even the cheapest sizes exceed
 // it.
 func knapsack(blocks [][]choice, budget float64) []int {
-	if budget <= 0 {
+	if !(budget > 0) || math.IsInf(budget, 1) {
 		return nil
 	}
 	// Costs are rounded to bins, and the budget is lowered until the true costs fit.

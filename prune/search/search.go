@@ -330,7 +330,7 @@ func (r *run) search(ctx context.Context, target float64, x *losses, k cost) (Mo
 	defer unlock()
 	identity := r.identity()
 	identity["objective"] = fmt.Sprintf("%s of %+v, table %s", r.Objective, r.Workload, r.Identity)
-	identity["evolution"] = fmt.Sprintf("%d windows, %d offspring, %d generations of %v", r.Windows, r.Offspring, r.Generations, r.Time)
+	identity["evolution"] = fmt.Sprintf("several divisions, %d windows, %d offspring, %d generations of %v", r.Windows, r.Offspring, r.Generations, r.Time)
 	if r.keepsAttention(r.Attention) {
 		identity["blocks"] = "attention is kept"
 	}

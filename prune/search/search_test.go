@@ -236,6 +236,26 @@ func TestSearchResumesToTheSamePlan(t *testing.T) {
 	}
 }
 
+// Without time and generations there is no evolution.
+func TestNoTimeIsNoEvolution(t *testing.T) {
+	o := tinyOptions(t, filepath.Join(t.TempDir(), "out"))
+	o.Generations, o.Time, o.Offspring = 0, 0, 24
+	models, err := Run(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := models[0]; m.KL != m.StartKL {
+		t.Errorf("want the model before evolution, got KL %v after %v", m.KL, m.StartKL)
+	}
+	logs, err := filepath.Glob(filepath.Join(o.Out, ".search", "*", "evaluations.jsonl"))
+	if err != nil || len(logs) != 1 {
+		t.Fatalf("want one file, got %v, %v", logs, err)
+	}
+	if text, err := os.ReadFile(logs[0]); err != nil || strings.Contains(string(text), `"name":"generations"`) {
+		t.Errorf("want no generations, got %s, %v", text, err)
+	}
+}
+
 // The target is met by measurement: on a device that gains half of what the table says,
 // more has to go.
 func TestTargetIsMeasured(t *testing.T) {

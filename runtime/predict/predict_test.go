@@ -136,6 +136,13 @@ func TestTableIsChecked(t *testing.T) {
 		"passes: want at least one":       func(t *Table) { t.Passes = nil },
 		"tokens above 0":                  func(t *Table) { t.Passes[0].Tokens = math.NaN() },
 		"want layers, a hidden size and ": func(t *Table) { t.Model.Shapes = nil },
+		"decode: want attention and MLP":  func(t *Table) { t.Passes[len(t.Passes)-1].MLP = nil },
+		"want attention and MLP blocks":   func(t *Table) { t.Passes[0].Attention = nil },
+		"up to 1e+09 ms":                  func(t *Table) { t.Passes[0].MLP[1].GateUp.MS = 1e308 },
+		"want 0 to 1e+09 ms":              func(t *Table) { t.Passes[0].Other.MS = 1e308 },
+		"prefill_rows: want at least 1":   func(t *Table) { t.Machine.PrefillRows = 0 },
+		"model: layer 1: want heads":      func(t *Table) { t.Model.Shapes[1].Heads = -1 },
+		"whole 0: want prefill or decode": func(t *Table) { t.Whole = []Whole{{Phase: "x", Layers: 1, Batch: 1, Time: Time{MS: 1}}} },
 	} {
 		x := table()
 		change(x)
@@ -148,6 +155,19 @@ func TestTableIsChecked(t *testing.T) {
 	}
 	if _, err := Parse([]byte(`{"version":1,"speed":3}`)); err == nil {
 		t.Error("want an error for a field that does not exist")
+	}
+}
+
+// A table is refused for models whose query heads share KV heads as in none of its blocks.
+func TestTableOfOtherSharing(t *testing.T) {
+	x := table()
+	c := &config.Config{VocabSize: x.Model.VocabSize, HiddenSize: x.Model.HiddenSize, Tied: x.Model.Tied, HeadDim: x.Model.Shapes[0].HeadDim, Layers: shapes()}
+	if err := x.CheckModel(c); err != nil {
+		t.Error(err)
+	}
+	c.Layers[3] = config.LayerShape{Heads: 6, KVHeads: 2, HeadDim: 8, Intermediate: 64}
+	if err := x.CheckModel(c); err == nil || !strings.Contains(err.Error(), "3 query heads share a KV head, as in layer 3") {
+		t.Errorf("want a refusal, got %v", err)
 	}
 }
 

@@ -186,6 +186,14 @@ func (t *Table) Check() error {
 	if len(t.Model.Shapes) == 0 || t.Model.HiddenSize < 1 || t.Model.VocabSize < 1 {
 		return fmt.Errorf("model: want layers, a hidden size and a vocabulary, got %d, %d and %d", len(t.Model.Shapes), t.Model.HiddenSize, t.Model.VocabSize)
 	}
+	for l, x := range t.Model.Shapes {
+		if x.Heads < 0 || x.KVHeads < 0 || x.Intermediate < 0 || (x.Heads == 0) != (x.KVHeads == 0) || x.KVHeads > 0 && x.Heads%x.KVHeads != 0 {
+			return fmt.Errorf("model: layer %d: want heads, KV heads that divide them and neurons, got %d, %d and %d", l, x.Heads, x.KVHeads, x.Intermediate)
+		}
+	}
+	if t.Machine.PrefillRows < 1 {
+		return fmt.Errorf("machine: prefill_rows: want at least 1, got %d", t.Machine.PrefillRows)
+	}
 	if len(t.Passes) == 0 {
 		return fmt.Errorf("passes: want at least one, got none")
 	}
@@ -195,8 +203,8 @@ func (t *Table) Check() error {
 		}
 	}
 	for i, w := range t.Whole {
-		if !w.Time.valid() || w.Layers < 1 || w.Batch < 1 {
-			return fmt.Errorf("whole %d: want a time, layers and a batch above 0, got %+v", i, w)
+		if !w.Time.valid() || w.Layers < 1 || w.Batch < 1 || w.Phase != device.Prefill.String() && w.Phase != device.Decode.String() {
+			return fmt.Errorf("whole %d: want prefill or decode, a time up to %g ms, and layers and a batch above 0, got %+v", i, longest, w)
 		}
 	}
 	return nil
@@ -208,12 +216,14 @@ func (p *Pass) check() error {
 		return fmt.Errorf("phase: want prefill or decode, got %q", p.Phase)
 	case p.Batch < 1 || !(p.Tokens > 0) || math.IsInf(p.Tokens, 0):
 		return fmt.Errorf("%s: want a batch of at least 1 and tokens above 0, got %d and %v", p.Phase, p.Batch, p.Tokens)
-	case !(p.Other.MS >= 0):
-		return fmt.Errorf("%s: other: want 0 ms or more, got %v", p.Phase, p.Other.MS)
+	case !(p.Other.MS >= 0 && p.Other.MS <= longest):
+		return fmt.Errorf("%s: other: want 0 to %g ms, got %v", p.Phase, longest, p.Other.MS)
+	case len(p.Attention) == 0 || len(p.MLP) == 0:
+		return fmt.Errorf("%s: want attention and MLP blocks, got %d and %d", p.Phase, len(p.Attention), len(p.MLP))
 	}
 	for i, a := range p.Attention {
 		if a.Heads < 1 || a.KVHeads < 1 || a.Heads%a.KVHeads != 0 || !a.QKV.valid() || !a.Attend.valid() || !a.Output.valid() {
-			return fmt.Errorf("%s: attention %d: want heads, KV heads that divide them, and times above 0, got %+v", p.Phase, i, a)
+			return fmt.Errorf("%s: attention %d: want heads, KV heads that divide them, and times above 0 and up to %g ms, got %+v", p.Phase, i, longest, a)
 		}
 		if b := p.Attention[max(i-1, 0)]; i > 0 && (b.Heads > a.Heads || b.Heads == a.Heads && b.KVHeads >= a.KVHeads) {
 			return fmt.Errorf("%s: attention %d: want ascending heads", p.Phase, i)
@@ -221,7 +231,7 @@ func (p *Pass) check() error {
 	}
 	for i, m := range p.MLP {
 		if m.Intermediate < 1 || !m.GateUp.valid() || !m.Down.valid() {
-			return fmt.Errorf("%s: mlp %d: want a width and times above 0, got %+v", p.Phase, i, m)
+			return fmt.Errorf("%s: mlp %d: want a width and times above 0 and up to %g ms, got %+v", p.Phase, i, longest, m)
 		}
 		if i > 0 && p.MLP[i-1].Intermediate >= m.Intermediate {
 			return fmt.Errorf("%s: mlp %d: want ascending widths", p.Phase, i)
@@ -230,7 +240,10 @@ func (p *Pass) check() error {
 	return nil
 }
 
-func (t Time) valid() bool { return t.MS > 0 && !math.IsInf(t.MS, 0) }
+// longest is more milliseconds than any pass takes: eleven days.
+const longest = 1e9
+
+func (t Time) valid() bool { return t.MS > 0 && t.MS <= longest }
 
 // Total is the time of the whole block.
 func (a Attention) Total() float64 { return a.QKV.MS + a.Attend.MS + a.Output.MS }
@@ -245,7 +258,25 @@ func (t *Table) CheckModel(c *config.Config) error {
 		return fmt.Errorf("the latency table is of %s: vocab %d, hidden size %d, head size %d, tied %v; the model has %d, %d, %d, %v: measure it with mop sweep",
 			m.Name, m.VocabSize, m.HiddenSize, m.Shapes[0].HeadDim, m.Tied, c.VocabSize, c.HiddenSize, c.HeadDim, c.Tied)
 	}
+	for l, s := range c.Layers {
+		if s.KVHeads > 0 && !t.shares(s) {
+			return fmt.Errorf("the latency table is of %s, and has no attention block in which %d query heads share a KV head, as in layer %d of the model: measure it with mop sweep", m.Name, s.Heads/s.KVHeads, l)
+		}
+	}
 	return nil
+}
+
+// shares reports whether the passes of each phase have attention blocks in which as many query
+// heads share a KV head as in s.
+func (t *Table) shares(s config.LayerShape) bool {
+	alike := func(a Attention) bool { return a.Heads*s.KVHeads == a.KVHeads*s.Heads }
+	for _, phase := range []device.Phase{device.Prefill, device.Decode} {
+		passes := t.passes(phase)
+		if len(passes) > 0 && !slices.ContainsFunc(passes, func(p *Pass) bool { return slices.ContainsFunc(p.Attention, alike) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // Disturbed reports whether any pass was measured on a busy machine only.
