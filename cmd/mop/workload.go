@@ -228,6 +228,9 @@ func (m *tableMeter) measure(ctx context.Context, dev device.Device, base *confi
 func verifiedPlans(p *plan.Plan, n int, dryRun func(seed uint64) (*plan.Plan, error)) ([]sweep.Shapes, error) {
 	var out []sweep.Shapes
 	if p.Sequence != "" {
+		if n > len(p.Steps) {
+			slog.Warn("--verify: all steps of the path are measured, which are fewer than wanted", "steps", len(p.Steps), "wanted", n)
+		}
 		for i := range min(n, len(p.Steps)) {
 			s := p.Steps[(i+1)*len(p.Steps)/min(n, len(p.Steps))-1]
 			out = append(out, sweep.Shapes{Name: fmt.Sprintf("step %d", s.Step), Layers: s.Shapes})
