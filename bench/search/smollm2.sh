@@ -74,7 +74,7 @@ front)
     $mop compare --model "$model" --out "$out/front" --seeds "${SEEDS:-3}" \
         --dirs "search=$out/searched/0.??-seed?,mop=$out/mop/0.??,one width=$out/width/0.??" \
         --ppl-text "$test" --ppl-context 512 --ppl-windows 12 --kl --recover "$alpaca" --recover-steps "${STEPS:-40}" --recover-batch 4 \
-        --recover-max-length 128 --recover-lr 1e-3 --recover-rank 16 --recover-alpha 32 --turns steps --runs 12 --discard 2
+        --recover-max-length 128 --recover-lr 1e-3 --recover-rank 16 --recover-alpha 32 --turns steps --runs 12 --discard 2 --group 20
     ;;
 *)
     echo "no such stage: $stage" >&2
