@@ -128,7 +128,11 @@ func (r *run) latencyTarget(ctx context.Context, path *plan.Plan, states []plan.
 		if math.Abs(share-target) <= latencyTolerance {
 			p := *path
 			p.Steps = slices.Clone(path.Steps[:after-1])
-			p.Add(c, s, plan.Width, fmt.Sprintf("the target latency is met by a width step: %.3f of the dense model's", share), nil)
+			why := fmt.Sprintf("the target latency is met by a width step: %.3f of the dense model's", share)
+			if r.LatencyPredicted {
+				why += ", predicted"
+			}
+			p.Add(c, s, plan.Width, why, nil)
 			return newTargetModel(&p, after, target, s), r.cleanUp()
 		}
 		if share > target {

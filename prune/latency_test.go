@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"mop/prune/plan"
 	"mop/runtime/config"
 	"mop/runtime/device"
 )
@@ -53,6 +54,14 @@ func TestTargetLatency(t *testing.T) {
 	again, err := os.ReadFile(filepath.Join(TargetDir(o.Out, 0.6), planFile))
 	if err != nil || string(again) != string(first) || calls != 0 {
 		t.Errorf("want the same plan without a measurement, got %d measurements, %v", calls, err)
+	}
+	// A plan says whether its latency was measured.
+	o.Out, o.Resume, o.LatencyPredicted = t.TempDir(), false, true
+	for i, p := range mustRun(t, o) {
+		said := func(p *plan.Plan) bool { return strings.HasSuffix(p.TargetStep().Forced, ", predicted") }
+		if !said(p) || said(plans[i]) {
+			t.Errorf("want only the second plan predicted, got %q and %q", plans[i].TargetStep().Forced, p.TargetStep().Forced)
+		}
 	}
 }
 

@@ -54,6 +54,7 @@ type Options struct {
 	// both depend on, for the run's identity.
 	MeasureLatency, PredictLatency LatencyFunc
 	LatencyIdentity                string
+	LatencyPredicted               bool // MeasureLatency predicts: plans say so
 
 	Progress progress.Func
 }

@@ -163,7 +163,7 @@ func pruneLatency(c *cobra.Command, o *options, p *prune.Options, work *workload
 		return predictor.Latency(layers), nil
 	}
 	if !measure {
-		p.MeasureLatency = p.PredictLatency
+		p.MeasureLatency, p.LatencyPredicted = p.PredictLatency, true
 		p.LatencyIdentity = fmt.Sprintf("%+v predicted by table %s", work.Workload, sum)
 	}
 	return nil
