@@ -93,14 +93,18 @@ func correct(p *predict.Pass, scale, wait float64) {
 }
 
 // On a device that does not queue operations, the recorded times of decode steps are right one
-// by one, but a whole model of small blocks takes less than their sum: the blocks were recorded
-// in models of medium size, and the fewer bytes a model has, the more of them the processor's
-// last cache still holds from the step before. The time between the operations of a layer is
-// also part of other. The same equation as above is therefore fitted to the whole models of
+// by one, but a whole model of small blocks takes less than their sum. The probable reason is
+// that the blocks were recorded in models of medium size, and that the fewer bytes a model has,
+// the more of them the processor's last cache still holds from the step before. The time between
+// the operations of a layer is also part of other. The same equation as above is therefore fitted to the whole models of
 // the sweep, with relative errors, and holds for the decode passes of all contexts and batches.
 
 // minWhole is the number of whole models from which on decode passes are fitted to them.
 const minWhole = 8
+
+// mostScale is the largest scale of recorded times, and its inverse the smallest: whole models
+// that took twice as long as their blocks, or half as long, were disturbed.
+const mostScale = 2.0
 
 // calibrateDecode fits the decode passes to the whole models of the sweep. It changes nothing
 // where these are few. Whole models that were measured on a busy machine only are left out by
@@ -136,7 +140,7 @@ func calibrateDecode(passes []predict.Pass, whole []predict.Whole) {
 	}
 	var x mat.VecDense
 	err := x.SolveVec(a.Slice(0, len(ones), 0, unknowns), mat.NewVecDense(len(ones), ones))
-	if err != nil || !(x.AtVec(0) > 0) || !(x.AtVec(1) > 0) {
+	if err != nil || !(x.AtVec(0) > 0) || !(x.AtVec(1) > 1/mostScale && x.AtVec(1) < mostScale) {
 		slog.Warn("the recorded times of decode steps could not be fitted to those of whole models", "models", len(ones))
 		return
 	}

@@ -2,6 +2,7 @@ package sweep
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"mop/runtime/config"
@@ -106,6 +107,16 @@ func TestCalibrateDecode(t *testing.T) {
 	calibrateDecode(deep, layers)
 	if math.Abs(deep[0].Other.MS-trueOther) > 1e-6 || len(layers) < minWhole {
 		t.Errorf("%d models of one shape: want other %g, got %+v", len(layers), trueOther, deep[0].Other)
+	}
+	// Whole models that take far longer than their blocks are not fitted to.
+	slow := slices.Clone(whole)
+	for i := range slow {
+		slow[i].Time.MS *= 3
+	}
+	doubtful := []predict.Pass{recordedPass(c)}
+	calibrateDecode(doubtful, slow)
+	if doubtful[0].Other.MS != 9 {
+		t.Errorf("want times as recorded beside models that take three times as long, got %+v", doubtful[0])
 	}
 	few := []predict.Pass{recordedPass(c)}
 	calibrateDecode(few, whole[:minWhole-1])

@@ -33,13 +33,14 @@ func (o *Options) table(dev device.Device, j visits) (*predict.Table, error) {
 		}
 		kept, disturbed := keep(visits, usual[x.setting])
 		if x.whole() {
+			both := wholes(x, kept)
 			if x.what == calibration {
-				calibrations[x.setting] = append(calibrations[x.setting], wholes(x, kept)...)
-			} else {
-				t.Whole = append(t.Whole, wholes(x, kept)...)
-				if !disturbed {
-					undisturbed = append(undisturbed, wholes(x, kept)...)
-				}
+				calibrations[x.setting] = append(calibrations[x.setting], both...)
+				continue
+			}
+			t.Whole = append(t.Whole, both...)
+			if !disturbed {
+				undisturbed = append(undisturbed, both...)
 			}
 			continue
 		}

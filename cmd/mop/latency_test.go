@@ -101,7 +101,7 @@ func TestFromSweepToValidatedPlan(t *testing.T) {
 	}
 }
 
-// With --measure=false the table's prediction meets the target, also of another machine.
+// With --measure=false the table's prediction meets the target.
 func checkPredictedTarget(t *testing.T, table string) {
 	t.Helper()
 	out := t.TempDir()

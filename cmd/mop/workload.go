@@ -104,7 +104,7 @@ func (w *workloadFlags) predictor(file, kvType string, base *config.Config) (*pr
 	}
 	w.warnExtrapolated(file, t)
 	if t.Disturbed() {
-		slog.Warn("the machine was busy whenever some passes of the latency table were measured, so that predictions are too long: sweep again on an idle machine", "table", file)
+		slog.Warn("the machine was busy whenever some passes of the latency table were measured, so that predictions may be too long: sweep again on an idle machine", "table", file)
 	}
 	p, err := t.Predictor(w.Workload)
 	if err != nil {

@@ -40,7 +40,7 @@ func attentionWidths(s config.LayerShape, ms func(Attention) float64) value {
 			if a.Heads == s.Heads && a.KVHeads == s.KVHeads {
 				return ms(a), true
 			}
-			if a.Heads*s.KVHeads == a.KVHeads*s.Heads {
+			if a.sharesAs(s) {
 				points = append(points, point{float64(a.Heads), ms(a)})
 			}
 		}

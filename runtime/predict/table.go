@@ -245,6 +245,9 @@ const longest = 1e9
 
 func (t Time) valid() bool { return t.MS > 0 && t.MS <= longest }
 
+// sharesAs reports whether as many query heads share a KV head as in a layer.
+func (a Attention) sharesAs(s config.LayerShape) bool { return a.Heads*s.KVHeads == a.KVHeads*s.Heads }
+
 // Total is the time of the whole block.
 func (a Attention) Total() float64 { return a.QKV.MS + a.Attend.MS + a.Output.MS }
 
@@ -269,7 +272,7 @@ func (t *Table) CheckModel(c *config.Config) error {
 // shares reports whether the passes of each phase have attention blocks in which as many query
 // heads share a KV head as in s.
 func (t *Table) shares(s config.LayerShape) bool {
-	alike := func(a Attention) bool { return a.Heads*s.KVHeads == a.KVHeads*s.Heads }
+	alike := func(a Attention) bool { return a.sharesAs(s) }
 	for _, phase := range []device.Phase{device.Prefill, device.Decode} {
 		passes := t.passes(phase)
 		if len(passes) > 0 && !slices.ContainsFunc(passes, func(p *Pass) bool { return slices.ContainsFunc(p.Attention, alike) }) {
